@@ -1,0 +1,59 @@
+"""Who calls: the token of a request, checked in full."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from uuid import UUID
+
+from sanic import Request
+
+from app.api.errors import Problem, forbidden
+from app.errors import Unauthorized
+from app.i18n import N_
+from app.security.token_state import TokenState
+from app.security.tokens import Claims, TokenVerifier
+
+
+class Authenticator:
+    """Checks that a token is valid and not revoked. Headers a gateway may set are never trusted."""
+
+    def __init__(self, verifier: TokenVerifier, state: TokenState) -> None:
+        self._verifier = verifier
+        self._state = state
+
+    async def claims(self, token: str | None) -> Claims:
+        """Raises `Unauthorized`, or `Unavailable` when it can't be known."""
+        claims = self._verifier.verify(token)
+        await self._state.check(claims)
+        return claims
+
+    async def owner(self, request: Request, user_id: str) -> UUID:
+        """The caller, who has to be the user that the path names."""
+        claims = await self.claims(bearer_token(request))
+        if claims.user_id != path_uuid("user_id", user_id):
+            raise forbidden()
+        return claims.user_id
+
+
+def bearer_token(request: Request) -> str | None:
+    """The token of an Authorization header (RFC 6750, 2.1); None without one."""
+    header: str | None = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("invalid_token")
+    return token.strip()
+
+
+def path_uuid(name: str, value: str) -> UUID:
+    """A UUID out of a path. Raises 400 when it is none."""
+    try:
+        return UUID(value)
+    except ValueError:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "bad_parameter",
+            N_("%(name)s in the path has to be a UUID, such as 456e7890-e89b-12d3-a456-426614174001."),
+            name=name,
+        ) from None

@@ -1,0 +1,156 @@
+"""Every error a client meets, in one shape: application/problem+json (RFC 9457), in the client's language."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from sanic import HTTPResponse, Request, Sanic
+from sanic.exceptions import MethodNotAllowed, NotFound, SanicException
+
+from app.errors import Unauthorized, Unavailable
+from app.i18n import N_, Message, negotiate, render
+
+log = logging.getLogger("hub.api")
+
+RETRY_AFTER = 2  # seconds
+# Errors are read by developers first: without Accept-Language they are English, whatever the inbox speaks.
+ERROR_LOCALE = "en"
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """An answer that isn't a success. `code` is stable and for programs, `detail` is for people."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: Message,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        /,
+        **params: object,
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers
+        self.params = params
+
+
+_TITLES = {
+    400: N_("Bad request"),
+    401: N_("Not signed in"),
+    403: N_("Not allowed"),
+    404: N_("Not found"),
+    405: N_("Method not allowed"),
+    413: N_("Too large"),
+    426: N_("Upgrade required"),
+    429: N_("Too many requests"),
+    500: N_("Internal error"),
+    503: N_("Not available now"),
+}
+_TOKENS = {
+    "missing_token": N_("No access token came with the request. Send it as Authorization: Bearer <token>."),
+    "invalid_token": N_("The access token doesn't hold. Sign in again to get a new one."),
+    "expired_token": N_("The access token has expired. Sign in again to get a new one."),
+    "revoked_token": N_("The access token was revoked. Sign in again to get a new one."),
+}
+
+
+def unauthorized(reason: str) -> Problem:
+    """401, with the challenge that RFC 6750 asks for."""
+    error = "" if reason == "missing_token" else ', error="invalid_token"'
+    return Problem(
+        HTTPStatus.UNAUTHORIZED, reason, _TOKENS[reason], {"WWW-Authenticate": f'Bearer realm="hub"{error}'}
+    )
+
+
+def unavailable(dependency: str) -> Problem:
+    """503: a dependency is down; trying again helps."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "dependency_down",
+        N_("%(dependency)s doesn't answer at the moment. Try again in a few seconds."),
+        {"Retry-After": str(RETRY_AFTER)},
+        dependency=dependency,
+    )
+
+
+def forbidden() -> Problem:
+    """403: a token of somebody else."""
+    return Problem(
+        HTTPStatus.FORBIDDEN, "other_user", N_("The token belongs to another user than the one in the path.")
+    )
+
+
+def problem_response(request: Request, problem: Problem) -> HTTPResponse:
+    """`problem` as an answer to `request`."""
+    locale = negotiate(request.headers.get("accept-language"), ERROR_LOCALE)
+    body = {
+        "type": f"urn:notification-hub:problem:{problem.code}",
+        "title": render(locale, _TITLES[problem.status], {}),
+        "status": int(problem.status),
+        "detail": render(locale, problem.detail, problem.params),
+        "instance": request.path,
+        "code": problem.code,
+    }
+    headers = {"Content-Language": locale, "Vary": "Accept-Language", **problem.headers}
+    return HTTPResponse(
+        msgspec.json.encode(body).decode(), int(problem.status), headers, "application/problem+json"
+    )
+
+
+def install(app: Sanic[Any, Any]) -> None:
+    """Answer every exception of `app` with a problem."""
+
+    @app.exception(Exception)
+    async def answer(request: Request, error: Exception) -> HTTPResponse:
+        return problem_response(request, _problem(request, error))
+
+
+def _problem(request: Request, error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case Unauthorized():
+            return unauthorized(error.reason)
+        case Unavailable():
+            log.warning("dependency_down", extra={"why": str(error)})
+            return unavailable(error.dependency)
+        case NotFound():
+            return Problem(
+                HTTPStatus.NOT_FOUND,
+                "no_such_path",
+                N_("There is nothing at this path. See /docs for what there is."),
+            )
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.headers.get("Allow", "").split(", ")))
+            return Problem(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                N_("This path doesn't know the method %(method)s. It knows: %(allowed)s."),
+                {"Allow": allowed},
+                method=request.method,
+                allowed=allowed,
+            )
+        case SanicException() if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return Problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "too_large",
+                N_("The request is larger than what is accepted."),
+            )
+        case SanicException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request can't be read."))
+        case SanicException() if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return unavailable("hub")
+    log.error("request_failed", exc_info=error, extra={"route": request.path})
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        N_("The hub failed on this request; that is our mistake. Its log says more."),
+    )

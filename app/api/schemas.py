@@ -1,0 +1,153 @@
+"""The OpenAPI description of the REST calls: what they take and answer, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sanic_ext import openapi
+from sanic_ext.extensions.openapi.types import Schema
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_USER = "456e7890-e89b-12d3-a456-426614174001"
+_NULLABLE_UUID = {"type": "string", "format": "uuid", "nullable": True}
+
+COMPONENTS: dict[str, dict[str, Any]] = {
+    "Notification": {
+        "type": "object",
+        "description": "What one receiver is told.",
+        "required": [
+            *("id", "group_id", "group_name", "receiver", "created_at", "template_code"),
+            *("raw_data", "is_read", "title", "content", "seq"),
+        ],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "group_id": _NULLABLE_UUID,
+            "group_name": {"type": "string", "nullable": True, "example": "Family Group"},
+            "receiver": {"type": "string", "format": "uuid", "example": _USER},
+            "created_at": {"type": "string", "format": "date-time", "description": "UTC, ends in Z"},
+            "template_code": {"type": "string", "example": "GROUP_USER_ADDED"},
+            "raw_data": {
+                "type": "object",
+                "additionalProperties": True,
+                "description": "the event's data",
+                "example": {"requester_username": "john_doe"},
+            },
+            "is_read": {"type": "boolean"},
+            "title": {"type": "string", "example": "Chào mừng bạn gia nhập nhóm Family Group!"},
+            "content": {"type": "string"},
+            "seq": {
+                "type": "integer",
+                "format": "int64",
+                "minimum": 1,
+                "description": "counts 1, 2, 3 … in the inbox",
+            },
+        },
+    },
+    "Problem": {
+        "type": "object",
+        "description": "An error (RFC 9457). `code` is stable and for programs, `detail` is for people.",
+        "required": ["type", "title", "status", "detail", "instance", "code"],
+        "properties": {
+            "type": {"type": "string", "format": "uri"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "instance": {"type": "string"},
+            "code": {"type": "string", "example": "no_such_notification"},
+        },
+    },
+    "Message": {
+        "type": "object",
+        "required": ["message"],
+        "properties": {"message": {"type": "string"}},
+    },
+    "Readiness": {
+        "type": "object",
+        "required": ["status", "dependencies"],
+        "properties": {
+            "status": {"type": "string", "enum": ["ready", "not ready"]},
+            "dependencies": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["status", "latency_ms"],
+                    "properties": {
+                        "status": {"type": "string", "enum": ["up", "down"]},
+                        "latency_ms": {"type": "number"},
+                        "error": {"type": "string"},
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def ref(name: str) -> dict[str, str]:
+    """A reference to one of `COMPONENTS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+NOTIFICATION = ("The notification", _json(ref("Notification")))
+NOTIFICATIONS = ("The notifications", _json({"type": "array", "items": ref("Notification")}))
+MESSAGE = ("It is done", _json(ref("Message")))
+ALIVE = ("The hub is alive", _json({"type": "object", "properties": {"status": {"type": "string"}}}))
+READY = ("Every dependency answers", _json(ref("Readiness")))
+NOT_READY = ("A dependency is missing", _json(ref("Readiness")))
+METRICS = ("Prometheus' text format", {"text/plain": {"schema": {"type": "string"}}})
+
+_PROBLEM = {"application/problem+json": {"schema": ref("Problem")}}
+_ERRORS = {
+    400: "A parameter is wrong",
+    401: "No token, or one that doesn't hold",
+    403: "Another user's path",
+    404: "Not found, or not theirs",
+    503: "A dependency is down",
+}
+
+LIST_QUERY: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "at most so many"},
+    "before": {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 1,
+        "description": "only those with a `seq` under this",
+    },
+    "unread": {"type": "boolean", "description": "only those not read yet"},
+}
+
+
+def described(
+    summary: str,
+    description: str,
+    answers: Mapping[int, tuple[str, dict[str, Any]]],
+    *,
+    errors: Sequence[int] = (),
+    query: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Callable[[Handler], Handler]:
+    """Describe a REST call; one that can answer 401 is marked as needing a token."""
+
+    def describe(handler: Handler) -> Handler:
+        openapi.summary(summary)(handler)
+        openapi.description(description)(handler)
+        for status, (words, content) in answers.items():
+            openapi.response(status, content, words)(handler)
+        for status in errors:
+            openapi.response(status, _PROBLEM, _ERRORS[status])(handler)
+        for name, schema in (query or {}).items():
+            parameter = Schema(**schema)  # type: ignore[no-untyped-call]
+            openapi.parameter(name, parameter, "query")(handler)
+        if 401 in errors:
+            openapi.secured("token")(handler)
+            openapi.parameter(
+                "Accept-Language", str, "header", description="the language of texts: vi, en or ru"
+            )(handler)
+        return handler
+
+    return describe

@@ -1,0 +1,141 @@
+"""The WebSocket endpoint: checks who comes, answers 101, and hands the transport to a `Connection`.
+
+Sanic only parses the request; after the hand-over nothing of it is left (docs/decisions/002).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from sanic import Blueprint, Request
+from websockets.datastructures import Headers
+from websockets.http11 import Request as Handshake
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from app.api.auth import Authenticator, bearer_token, path_uuid
+from app.api.errors import Problem, forbidden, unavailable
+from app.i18n import N_
+from app.realtime.clock import Clock
+from app.realtime.connection import Connection, Limits, logger
+from app.realtime.manager import WebSocketManager
+from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
+from app.security.origins import origin_allowed
+from app.security.tokens import Claims
+from app.settings import Settings
+
+
+class Gate:
+    """Lets clients in. `close` shuts it for good, when the node begins to stop."""
+
+    def __init__(
+        self, settings: Settings, authenticator: Authenticator, manager: WebSocketManager, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._authenticator = authenticator
+        self._manager = manager
+        self._clock = clock
+        self._limits = Limits(settings.ws_ping_interval, settings.ws_write_buffer, settings.ws_max_frames)
+        self._open = True
+
+    def close(self) -> None:
+        self._open = False
+
+    async def admit(self, request: Request, user_id: str) -> None:
+        """Make the request a connection. Raises `Problem`, `Unauthorized` or `Unavailable`, and then there is
+        no socket.
+        """
+        if not origin_allowed(request.headers.get("origin"), self._settings.allowed_origins):
+            raise _foreign_origin()
+        claims = await self._authenticator.claims(_token(request))
+        if claims.user_id != path_uuid("user_id", user_id):
+            raise forbidden()
+        if not self._open or len(self._manager) >= self._settings.ws_max_connections:
+            raise unavailable("hub")
+        ws, answer = self._handshake(request)
+        self._hand_over(request, ws, answer, claims)
+
+    def _handshake(self, request: Request) -> tuple[ServerProtocol, Response]:
+        ws = ServerProtocol(
+            select_subprotocol=_select_subprotocol, max_size=self._settings.ws_max_message, logger=logger
+        )
+        answer = ws.accept(Handshake(request.path, Headers(request.headers.items()), request.method))
+        if answer.status_code == HTTPStatus.UPGRADE_REQUIRED:
+            raise Problem(
+                HTTPStatus.UPGRADE_REQUIRED,
+                "websocket_only",
+                N_("This path speaks WebSocket only. Open it with a WebSocket client."),
+                {"Upgrade": "websocket", "Connection": "Upgrade"},
+            )
+        if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                "bad_handshake",
+                N_("The WebSocket handshake doesn't follow RFC 6455."),
+            )
+        return ws, answer
+
+    def _hand_over(self, request: Request, ws: ServerProtocol, answer: Response, claims: Claims) -> None:
+        http: Any = request.protocol
+        transport: Any = request.transport
+        connection = Connection(
+            ws, claims.user_id, _loop_time(claims.expires_at), self._limits, self._clock, self._manager.remove
+        )
+        rest = bytes(http.recv_buffer)
+        http.connections.discard(http)
+        http.transport = None
+        transport.set_protocol(connection)
+        ws.send_response(answer)
+        connection.connection_made(transport)
+        connection.data_received(b"")  # flushes the answer
+        if len(self._manager.of(claims.user_id)) >= self._settings.ws_max_per_user:
+            connection.close(CloseCode.TOO_MANY, "too many connections of this user")
+        else:
+            self._manager.add(connection)
+        transport.resume_reading()
+        if rest:
+            connection.data_received(rest)
+
+
+def make_blueprint(prefix: str, gate: Gate) -> Blueprint:
+    """The endpoint under `prefix`."""
+    blueprint = Blueprint("websocket", url_prefix=prefix)
+
+    @blueprint.get("/notifications/users/<user_id:str>")
+    async def notifications(request: Request, user_id: str) -> None:
+        await gate.admit(request, user_id)
+
+    notifications.is_websocket = True  # type: ignore[attr-defined]  # Sanic then expects no response
+    return blueprint
+
+
+def _token(request: Request) -> str | None:
+    """The token, from the header, the subprotocol (browsers can set nothing else) or `?jwt=`."""
+    if token := bearer_token(request):
+        return token
+    for offered in request.headers.get("sec-websocket-protocol", "").split(","):
+        if offered.strip().startswith(TOKEN_SUBPROTOCOL):
+            return str(offered.strip().removeprefix(TOKEN_SUBPROTOCOL))
+    return request.args.get("jwt") or None
+
+
+def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    # the token that stands beside it is never echoed
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+def _loop_time(unix_seconds: float) -> float:
+    return asyncio.get_running_loop().time() + unix_seconds - time.time()
+
+
+def _foreign_origin() -> Problem:
+    return Problem(
+        HTTPStatus.FORBIDDEN,
+        "foreign_origin",
+        N_("Pages of this origin may not connect. The operator lists those that may in ALLOWED_ORIGINS."),
+    )

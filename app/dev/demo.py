@@ -1,0 +1,108 @@
+"""The demo page, and the stand-in for the user service behind it. In development only."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+
+from redis.asyncio import Redis
+from sanic import Blueprint, HTTPResponse, Request, json
+from sanic.response import file
+
+from app.dev import samples, tokens
+from app.security.origins import origin_allowed
+from app.security.tokens import TokenVerifier
+from app.settings import Settings
+
+PAGES = Path(__file__).parent / "demo"
+STAND_IN = "/dev/user-service"
+
+GROUP = "123e4567-e89b-12d3-a456-426614174000"
+GROUP_NAME = "Family Group"
+JOHN = "456e7890-e89b-12d3-a456-426614174001"
+MAI = "789e0123-e89b-12d3-a456-426614174002"
+USERS = (
+    {"id": JOHN, "name": "John", "role": "member"},
+    {"id": MAI, "name": "Mai", "role": "head_chef"},
+)
+
+
+def make_blueprint(settings: Settings) -> Blueprint:
+    """The page at /, what it calls under /dev, and the stand-in user service."""
+    blueprint = Blueprint("demo")
+    assert settings.jwt_secret is not None
+    secret = settings.jwt_secret.get_secret_value()
+    topics = {
+        "NOTIFICATION_TOPIC": settings.notification_topic,
+        "LOGOUT_EVENTS_TOPIC": settings.logout_events_topic,
+    }
+    verifier = TokenVerifier(settings)
+    redis = Redis.from_url(settings.redis_url.get_secret_value())
+
+    @blueprint.after_server_stop
+    async def close(*_: object) -> None:
+        await redis.aclose()
+
+    @blueprint.get("/")
+    async def page(_: Request) -> HTTPResponse:
+        return await file(PAGES / "index.html", headers=_page_headers(settings))
+
+    blueprint.static("/dev/assets", PAGES)
+
+    @blueprint.get("/dev/session")
+    async def session(_: Request) -> HTTPResponse:
+        users = [{**user, "token": tokens.sign(user["id"], secret)} for user in USERS]
+        events = {name: samples.load(name).message for name in samples.event_types()}
+        body = {"users": users, "group": {"id": GROUP, "name": GROUP_NAME}, "events": events}
+        return json(body, headers={"Cache-Control": "no-store"})  # it holds tokens
+
+    @blueprint.post("/dev/events/<event_type:str>")
+    async def publish(request: Request, event_type: str) -> HTTPResponse:
+        if not origin_allowed(request.headers.get("origin"), settings.allowed_origins):
+            return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
+        if event_type not in samples.event_types():
+            return _problem(HTTPStatus.NOT_FOUND, f"There is no sample of {event_type}.")
+        place = await samples.publish(settings.kafka_bootstrap_servers, topics, samples.load(event_type))
+        return json({"published": place}, HTTPStatus.ACCEPTED)
+
+    @blueprint.post("/dev/logout")
+    async def log_out(request: Request) -> HTTPResponse:
+        """What the user service does on a logout: revoke the token, then tell the hub."""
+        claims = verifier.verify(request.token)
+        await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY)
+        sample = samples.load("account_logged_out")
+        sample.message.update(user_id=str(claims.user_id), access_token_id=claims.token_id)
+        place = await samples.publish(settings.kafka_bootstrap_servers, topics, sample)
+        return json({"published": place}, HTTPStatus.ACCEPTED)
+
+    @blueprint.get(STAND_IN + "/api/v1/user-service/groups/internal/<group_id:str>/members")
+    async def members(_: Request, group_id: str) -> HTTPResponse:
+        if group_id != GROUP:
+            return json({"error": "no such group"}, HTTPStatus.NOT_FOUND)
+        listed = [{"user_id": user["id"], "role": user["role"]} for user in USERS]
+        return json({"data": {"group_name": GROUP_NAME, "members": listed}})
+
+    return blueprint
+
+
+def _page_headers(settings: Settings) -> dict[str, str]:
+    """Nothing foreign is loaded, nothing inline runs, and no text becomes markup, whatever a name holds."""
+    sockets = " ".join(origin.replace("http", "ws", 1) for origin in settings.allowed_origins)
+    policy = (
+        "default-src 'self'",
+        f"connect-src 'self' {sockets}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+def _problem(status: HTTPStatus, detail: str) -> HTTPResponse:
+    body = {"title": status.phrase, "status": int(status), "detail": detail}
+    return json(body, status, content_type="application/problem+json")

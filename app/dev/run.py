@@ -1,0 +1,139 @@
+"""`make run`: all services embedded, the hub and the demo page, and nothing left when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from pydantic import SecretStr
+
+from app import log
+from app.dev import demo, samples, tokens
+from app.dev.services import Services, run_services
+from app.errors import ConfigurationError
+from app.server import create_app, serve
+from app.settings import Settings
+from app.store import migrations
+
+MOCK_BROKER_WAIT_MS = 10  # librdkafka's mock broker answers a fetch only when its wait is over
+
+
+def home() -> Path:
+    """Where development keeps its data: HUB_HOME."""
+    return Path(os.environ.get("HUB_HOME") or ".hub").absolute()
+
+
+def read() -> dict[str, Any]:
+    """What the running `make run` says of itself. Raises `ConfigurationError` when none has run here."""
+    try:
+        found: dict[str, Any] = json.loads((home() / "dev.json").read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"There is no dev.json in {home()}. Start the hub with `make run`, or set HUB_HOME to its folder."
+        ) from None
+    return found
+
+
+def run() -> None:
+    """Run everything until SIGTERM or Ctrl-C."""
+    port = int(os.environ.get("PORT") or 8000)
+    folder = home()
+    folder.mkdir(parents=True, exist_ok=True)
+    topics = [Settings.model_fields[name].default for name in ("notification_topic", "logout_events_topic")]
+    _say("Starting Postgres, Redis and a Kafka-protocol broker …")
+    with run_services(folder, topics) as services:
+        for note in services.notes:
+            _say(f"  {note}")
+        settings = _settings(services, port, folder)
+        migrations.upgrade(services.database_url)
+        log.configure(settings.log_level)
+        app = create_app(settings, demo.make_blueprint(settings))
+        _write(folder / "dev.json", _description(settings, services))
+        try:
+            uvloop.run(serve(app, settings.host, port, lambda: _say(_welcome(settings))))
+        finally:
+            (folder / "dev.json").unlink(missing_ok=True)
+    _say("Stopped. The data stays in " + str(folder))
+
+
+def _settings(services: Services, port: int, folder: Path) -> Settings:
+    base = f"http://127.0.0.1:{port}"
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]  # an operator's .env is not for development
+        port=port,
+        database_url=SecretStr(services.database_url),
+        redis_url=SecretStr(services.redis_url),
+        kafka_bootstrap_servers=services.kafka_bootstrap,
+        kafka_fetch_max_wait_ms=MOCK_BROKER_WAIT_MS,
+        user_service_url=os.environ.get("USER_SERVICE_URL") or base + demo.STAND_IN,
+        jwt_algorithm="HS256",
+        jwt_secret=SecretStr(_secret(folder)),
+        jwt_issuer=tokens.ISSUER,
+        allowed_origins=(f"http://localhost:{port}", base),
+    )
+
+
+def _secret(folder: Path) -> str:
+    path = folder / "jwt-secret"
+    if not path.exists():
+        _write(path, secrets.token_urlsafe(48))
+    return path.read_text().strip()
+
+
+def _description(settings: Settings, services: Services) -> str:
+    assert settings.jwt_secret is not None
+    return json.dumps(
+        {
+            "http": f"http://127.0.0.1:{settings.port}",
+            "ws": f"ws://127.0.0.1:{settings.port}",
+            "kafka": services.kafka_bootstrap,
+            "database": services.database_url,
+            "redis": services.redis_url,
+            "jwt": {
+                "algorithm": settings.jwt_algorithm,
+                "secret": settings.jwt_secret.get_secret_value(),
+                "issuer": settings.jwt_issuer,
+            },
+            "topics": {
+                "NOTIFICATION_TOPIC": settings.notification_topic,
+                "LOGOUT_EVENTS_TOPIC": settings.logout_events_topic,
+            },
+        },
+        indent=2,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, all at once."""
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)
+
+
+def _welcome(settings: Settings) -> str:
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    where = f"HUB_HOME={os.environ['HUB_HOME']} " if os.environ.get("HUB_HOME") else ""
+    assert settings.jwt_secret is not None
+    token = tokens.sign(demo.JOHN, settings.jwt_secret.get_secret_value())
+    return f"""
+The hub runs.
+
+  Demo page      http://localhost:{settings.port}/
+  REST docs      http://localhost:{settings.port}/api/v2/notification-service/docs
+  Demo user      {demo.JOHN} (John)
+  His token      {token}
+  Publish        {where}{shown} run.py publish {samples.event_types()[-1]}
+
+Ctrl-C stops all of it.
+"""
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

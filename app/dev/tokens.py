@@ -1,0 +1,20 @@
+"""Tokens as the user service would sign them; in development only."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import jwt
+
+ISSUER = "hub-development"
+ONE_DAY = 24 * 3600
+
+
+def sign(user_id: str, secret: str, *, issuer: str | None = ISSUER, lifetime: int = ONE_DAY) -> str:
+    """An HS256 token of `user_id`, valid for `lifetime` seconds."""
+    now = int(time.time())
+    claims: dict[str, object] = {"sub": user_id, "jti": str(uuid.uuid4()), "iat": now, "exp": now + lifetime}
+    if issuer:
+        claims["iss"] = issuer
+    return jwt.encode(claims, secret, algorithm="HS256")

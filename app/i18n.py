@@ -1,0 +1,93 @@
+"""Locales: which ones there are, which one a person wants, and a text in it.
+
+Texts are written in English in the code, marked with `N_` or `NN_`, and translated in
+locales/<locale>/LC_MESSAGES/hub.po. The catalogues are compiled in memory at start, so none can be stale.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cache, lru_cache
+from gettext import GNUTranslations
+from pathlib import Path
+from typing import NamedTuple
+
+from babel.core import negotiate_locale
+from babel.dates import format_date
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+LOCALES = ("vi", "en", "ru")
+LOCALES_DIR = Path(__file__).parent.parent / "locales"
+DOMAIN = "hub"
+
+
+class Message(NamedTuple):
+    """A text to translate, with `%(name)s` places; with `plural`, the one to use is chosen by a count."""
+
+    singular: str
+    plural: str | None = None
+
+
+def N_(text: str) -> Message:  # noqa: N802 - gettext's customary name
+    """Mark a text for translation."""
+    return Message(text)
+
+
+def NN_(singular: str, plural: str) -> Message:  # noqa: N802
+    """Mark a text with a plural form for translation."""
+    return Message(singular, plural)
+
+
+@cache
+def _catalogue(locale: str) -> GNUTranslations:
+    with (LOCALES_DIR / locale / "LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as po:
+        catalogue = read_po(po, locale=locale, domain=DOMAIN)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return GNUTranslations(compiled)
+
+
+@lru_cache(maxsize=1024)
+def _template(locale: str, message: Message, count: int | None) -> str:
+    if message.plural is None or count is None:
+        return _catalogue(locale).gettext(message.singular)
+    return _catalogue(locale).ngettext(message.singular, message.plural, count)
+
+
+def render(locale: str, message: Message, params: Mapping[str, object], count: int | None = None) -> str:
+    """`message` in `locale`, its places filled from `params`; `count` chooses the plural form.
+
+    The values are inserted as they are and never read as a template.
+    """
+    return _template(locale, message, count) % params
+
+
+@lru_cache(maxsize=4096)
+def localised_date(locale: str, day: date) -> str:
+    """A day as people of `locale` write it, unambiguous about day and month."""
+    return format_date(day, format="medium", locale=locale)
+
+
+def negotiate(accept_language: str | None, default: str) -> str:
+    """The locale that fits an Accept-Language header best (RFC 9110, 12.5.4), else `default`."""
+    if not accept_language:
+        return default
+    return negotiate_locale(_by_preference(accept_language), LOCALES, sep="-") or default
+
+
+def _by_preference(accept_language: str) -> Sequence[str]:
+    weighted: list[tuple[float, str]] = []
+    for part in accept_language[:1000].split(","):
+        tag, _, parameter = part.partition(";")
+        name, _, value = parameter.strip().partition("=")
+        try:
+            quality = float(value) if name.strip() == "q" else 1.0
+        except ValueError:
+            continue
+        if 0 < quality <= 1 and tag.strip():
+            weighted.append((quality, tag.strip()))
+    return [tag for _, tag in sorted(weighted, key=lambda pair: -pair[0])]

@@ -1,0 +1,26 @@
+"""What the hub counts, under Prometheus' naming rules (prometheus.io/docs/practices/naming)."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS = Counter("hub_events", "Events by what became of them", ["source", "outcome"])
+REJECTED = Counter("hub_events_rejected", "Events that were dead-lettered", ["source", "reason"])
+NOTIFICATIONS = Counter("hub_notifications_stored", "Notifications committed to Postgres")
+BATCH_SECONDS = Histogram(
+    "hub_batch_write_seconds",
+    "One batch: from the first statement to the commit",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+FRAMES = Counter("hub_frames_sent", "Notification frames handed to connections")
+CONNECTIONS = Gauge("hub_connections", "Open WebSocket connections of this node")
+UPGRADES = Counter("hub_upgrades", "WebSocket upgrades asked for", ["status"])
+CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"])
+WAITING = Gauge("hub_events_waiting", "Events waiting aside for the user service")
+STALLED = Counter("hub_write_retries", "Batches written again because Postgres was away")
+REQUESTS = Histogram(
+    "hub_http_request_seconds",
+    "REST calls by route",
+    ["method", "route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)

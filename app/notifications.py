@@ -1,0 +1,62 @@
+"""The values the hub passes on: a notification, its draft before receivers have rows, and a group."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """What one receiver is told, in the form clients read over REST and WebSocket."""
+
+    id: UUID
+    group_id: UUID | None
+    group_name: str | None
+    receiver: UUID
+    created_at: datetime
+    template_code: str
+    raw_data: msgspec.Raw
+    is_read: bool
+    title: str
+    content: str
+    seq: int
+
+    @property
+    def event_type(self) -> str:
+        return self.template_code.lower()
+
+
+class NotificationDraft(msgspec.Struct, frozen=True):
+    """One event's notification before it is fanned out: equal for all receivers.
+
+    `receivers` holds each receiver once, in the publisher's order. `raw_data` is a JSON object as text.
+    """
+
+    group_id: UUID | None
+    group_name: str | None
+    receivers: Sequence[UUID]
+    template_code: str
+    raw_data: str
+    title: str
+    content: str
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A group as the user service lists it."""
+
+    name: str
+    members: tuple[UUID, ...]
+    head_chefs: tuple[UUID, ...]
+
+
+def notification_id(event_id: str, receiver: UUID) -> UUID:
+    """The id of what `receiver` is told of event `event_id`.
+
+    Derived, so that a redelivered event finds its notifications again by primary key.
+    """
+    digest = hashlib.sha1(event_id.encode() + receiver.bytes, usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)

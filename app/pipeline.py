@@ -1,0 +1,237 @@
+"""A batch of messages → handlers → one transaction → bus. What every source shares.
+
+`prepare` does what needs no waiting; `write` stores and publishes; `resolve` asks the user service for the
+events that can't do without it, so that the others never wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from app.errors import InvalidEvent, StoreRejected, Unavailable
+from app.events import Event, decode
+from app.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
+from app.notifications import Group, Notification, notification_id
+from app.realtime.bus import Bus
+from app.store.notifications import NotificationStore
+from app.store.writer import BatchWriter, Entry, Written
+from handlers.base import BaseMessageHandler, Effects
+
+log = logging.getLogger("hub.pipeline")
+
+# A redelivered event is pushed again if it is this young: the node may have died between commit and push.
+# Older ones come from an offset that was set back; nobody wants last week's pushes again.
+PUSH_AGAIN_WITHIN = timedelta(hours=1)
+MAX_ROWS = 10_000
+FIRST_RETRY, LAST_RETRY = 0.1, 5.0  # seconds
+GIVE_UP_AFTER = timedelta(minutes=10)
+
+
+class Message(NamedTuple):
+    """One message as a source received it. `position_id` names its place in the source, for ever."""
+
+    source: str
+    position_id: str
+    value: bytes | None
+    origin: Any
+    """The source's own record, for dead-lettering."""
+
+
+class Rejected(NamedTuple):
+    """A message that can never be handled, and why."""
+
+    message: Message
+    error: InvalidEvent
+
+
+class Ready(NamedTuple):
+    """An event whose effects are known: only to be written."""
+
+    message: Message
+    event: Event
+    effects: Effects
+
+
+class Waiting(NamedTuple):
+    """An event that can't be handled before its group is known."""
+
+    message: Message
+    event: Event
+    group_id: UUID
+
+
+class Batch(NamedTuple):
+    ready: list[Ready]
+    waiting: list[Waiting]
+    rejected: list[Rejected]
+
+
+class Groups(Protocol):
+    """Where groups are asked for: see `app.user_service.UserService`."""
+
+    def remembered(self, group_id: UUID) -> Group | None: ...
+
+    async def group(self, group_id: UUID) -> Group: ...
+
+
+class Pipeline:
+    """Turns messages into stored and pushed notifications. One per node; any source may call it."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, BaseMessageHandler[Any]],
+        groups: Groups,
+        writer: BatchWriter,
+        store: NotificationStore,
+        bus: Bus,
+        locale: str,
+    ) -> None:
+        """`locale` is the one notifications are stored in."""
+        self._handlers = handlers
+        self._groups = groups
+        self._writer = writer
+        self._store = store
+        self._bus = bus
+        self._locale = locale
+        # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
+        self._turn = asyncio.Lock()
+
+    def prepare(
+        self, messages: Iterable[Message], groups: Mapping[UUID, Group] = MappingProxyType({})
+    ) -> Batch:
+        """Decode and handle all messages that need nobody's answer, or only what `groups` answers.
+
+        Never raises for a bad message.
+        """
+        batch = Batch([], [], [])
+        for message in messages:
+            try:
+                event = decode(message.value, message.position_id)
+                handler = self._handler(event)
+                parsed = handler.parse(event.body)
+                group_id = handler.group_needed(parsed)
+                group = (groups.get(group_id) or self._groups.remembered(group_id)) if group_id else None
+                if group_id and group is None:
+                    batch.waiting.append(Waiting(message, event, group_id))
+                else:
+                    effects = handler.handle(parsed, event.body, group, self._locale)
+                    batch.ready.append(Ready(message, event, effects))
+            except InvalidEvent as error:
+                batch.rejected.append(_rejected(message, error))
+            except Exception:
+                log.exception("handler_failed", extra={"position": message.position_id})
+                why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the trace")
+                batch.rejected.append(_rejected(message, why))
+        return batch
+
+    async def write(self, ready: Sequence[Ready]) -> list[Rejected]:
+        """Store the events' effects and publish them; returns those that Postgres can't take.
+
+        When this returns, each other event is committed and was pushed. While Postgres is away it tries
+        again for ever (cancel it to stop), which is safe: an event that was committed is found to be.
+        """
+        rejected = []
+        for part in _parts(ready):
+            async with self._turn:
+                rejected += await self._write(part)
+        return rejected
+
+    async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
+        """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""
+        give_up_at = datetime.now(UTC) + GIVE_UP_AFTER
+        delay = FIRST_RETRY
+        while True:
+            try:
+                group = await self._groups.group(waiting[0].group_id)
+                return self.prepare((item.message for item in waiting), {waiting[0].group_id: group})
+            except InvalidEvent as error:
+                return Batch([], [], [_rejected(item.message, error) for item in waiting])
+            except Unavailable as error:
+                if datetime.now(UTC) >= give_up_at:
+                    final = InvalidEvent("user_service_unavailable", str(error))
+                    return Batch([], [], [_rejected(item.message, final) for item in waiting])
+                log.warning("user_service_unavailable", extra={"events": len(waiting), "why": str(error)})
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            delay = min(delay * 2, LAST_RETRY)
+
+    def _handler(self, event: Event) -> BaseMessageHandler[Any]:
+        handler = self._handlers.get(event.event_type)
+        if handler is None:
+            known = ", ".join(sorted(self._handlers))
+            raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
+        return handler
+
+    async def _write(self, ready: Sequence[Ready]) -> list[Rejected]:
+        by_id = {item.event.event_id: item for item in reversed(ready)}  # the first of equal ones stays
+        entries = [Entry(event_id, item.effects.notification) for event_id, item in by_id.items()]
+        try:
+            written = await self._commit(entries)
+        except StoreRejected as error:
+            if len(by_id) == 1:
+                why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
+                return [_rejected(item.message, why) for item in ready]
+            half = len(ready) // 2
+            return [*await self._write(ready[:half]), *await self._write(ready[half:])]
+        again = [item for event_id, item in by_id.items() if event_id not in written.new]
+        self._bus.publish(written.notifications + await self._pushed_maybe(again))
+        self._bus.disconnect(
+            [by_id[i].effects.disconnect for i in written.new if by_id[i].effects.disconnect]
+        )
+        NOTIFICATIONS.inc(len(written.notifications))
+        source = ready[0].message.source
+        EVENTS.labels(source, "stored").inc(len(written.new))
+        EVENTS.labels(source, "duplicate").inc(len(ready) - len(written.new))
+        return []
+
+    async def _commit(self, entries: Sequence[Entry]) -> Written:
+        delay = FIRST_RETRY
+        while True:
+            try:
+                with BATCH_SECONDS.time():
+                    return await self._writer.write(entries)
+            except Unavailable as error:
+                STALLED.inc()
+                log.error("store_unavailable", extra={"events": len(entries), "why": str(error)})
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LAST_RETRY)
+
+    async def _pushed_maybe(self, again: Sequence[Ready]) -> list[Notification]:
+        """The notifications of events that came before, which a dead node may not have pushed."""
+        ids = [
+            notification_id(item.event.event_id, receiver)
+            for item in again
+            if item.effects.notification
+            for receiver in item.effects.notification.receivers
+        ]
+        if not ids:
+            return []
+        try:
+            return await self._store.find(ids, datetime.now(UTC) - PUSH_AGAIN_WITHIN)
+        except Unavailable as error:
+            log.error("push_again_skipped", extra={"events": len(again), "why": str(error)})
+            return []
+
+
+def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
+    """`ready` in order, cut so that no transaction has many more than `MAX_ROWS` rows."""
+    start = rows = 0
+    for position, item in enumerate(ready):
+        rows += len(item.effects.notification.receivers) if item.effects.notification else 1
+        if rows >= MAX_ROWS:
+            yield ready[start : position + 1]
+            start, rows = position + 1, 0
+    if start < len(ready):
+        yield ready[start:]
+
+
+def _rejected(message: Message, error: InvalidEvent) -> Rejected:
+    EVENTS.labels(message.source, "rejected").inc()
+    REJECTED.labels(message.source, error.reason).inc()
+    return Rejected(message, error)

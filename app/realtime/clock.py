@@ -1,0 +1,53 @@
+"""One clock for all connections of a node: instead of a timer or a task each, a set for every second."""
+
+from __future__ import annotations
+
+import asyncio
+from math import ceil
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """Something with one next moment."""
+
+    due: int
+    """The second it stands in, 0 when in none. The clock keeps it."""
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due; the moment to be called again, or None for never. Must not raise."""
+
+
+class Clock:
+    """Calls `tick` of each member at or within a second after its moment (loop time, seconds)."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, set[Timed]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="connection clock")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def schedule(self, member: Timed, moment: float | None) -> None:
+        """Set the member's next moment in place of the one it had; None takes it out."""
+        if member.due and (second := self._seconds.get(member.due)):
+            second.discard(member)
+        member.due = 0 if moment is None else max(1, ceil(moment))
+        if member.due:
+            self._seconds.setdefault(member.due, set()).add(member)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        done = int(loop.time())
+        while True:
+            now = loop.time()
+            while done < int(now):
+                done += 1
+                for member in self._seconds.pop(done, ()):
+                    member.due = 0
+                    self.schedule(member, member.tick(now))
+            await asyncio.sleep(done + 1 - loop.time())

@@ -1,0 +1,195 @@
+"""One live WebSocket: websockets' sans-I/O protocol directly on the transport. No task, no queue, no lock."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import logging
+from collections.abc import Callable
+from typing import NamedTuple, cast
+from uuid import UUID
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from app.realtime.clock import Clock
+from app.realtime.protocol import CloseCode
+
+# A stalled client never answers a close frame: after this many seconds its transport is aborted.
+CLOSE_TIMEOUT = 5.0
+
+# The sans-I/O layer tells of every closed connection and every client's mistake; both are daily bread here.
+logger = logging.getLogger("hub.websocket")
+logger.setLevel(logging.CRITICAL)
+
+
+class Limits(NamedTuple):
+    """What one client may do; see the settings of the same names."""
+
+    ping_interval: float
+    write_buffer: int
+    max_frames: int
+
+
+class Connection(asyncio.Protocol):
+    """One WebSocket of one user.
+
+    `send` never waits: what the client doesn't read stays in the transport's buffer, and past
+    `Limits.write_buffer` the connection is closed with 4001, so that a slow client costs the others nothing.
+    `on_lost` is called once, when nothing more can be sent.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_clock",
+        "_expires",
+        "_frames",
+        "_limits",
+        "_on_lost",
+        "_transport",
+        "_utf8",
+        "_ws",
+        "close_code",
+        "due",
+        "last_seq",
+        "user_id",
+    )
+
+    def __init__(
+        self,
+        ws: ServerProtocol,
+        user_id: UUID,
+        expires: float,
+        limits: Limits,
+        clock: Clock,
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        """`ws` has accepted the handshake. `expires` is the loop time at which the token does."""
+        self.user_id = user_id
+        self.last_seq = 0
+        self.due = 0
+        self.close_code: int | None = None
+        self._ws = ws
+        self._expires = expires
+        self._limits = limits
+        self._clock = clock
+        self._on_lost: Callable[[Connection], None] | None = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._utf8: codecs.IncrementalDecoder | None = None
+        self._frames = 0
+        self._answered = True
+
+    # From the hub
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and self._ws.state is OPEN
+
+    @property
+    def connected(self) -> bool:
+        """Whether the transport still stands, be it only to finish the closing handshake."""
+        return self._transport is not None
+
+    def send(self, frame: bytes) -> None:
+        """Send bytes that are whole frames. Does nothing on a connection that is closing."""
+        if not self.open:
+            return
+        transport = cast(asyncio.Transport, self._transport)
+        transport.write(frame)
+        if transport.get_write_buffer_size() > self._limits.write_buffer:
+            self.close(CloseCode.TOO_SLOW, "too slow: reconnect and resume")
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake: nothing is delivered after this. Does nothing when already begun."""
+        if not self.open:
+            return
+        self.close_code = code
+        self._ws.send_close(code, reason)
+        self._flush()
+        self._lost()
+        self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
+
+    def abort(self) -> None:
+        """End the connection at once, without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def tick(self, now: float) -> float | None:
+        """The clock calls: find the vanished, ping the rest, close on the token's expiry."""
+        if not self.open:
+            self.abort()
+            return None
+        if now >= self._expires:
+            self.close(CloseCode.TOKEN_EXPIRED, "token expired")
+            return now + CLOSE_TIMEOUT
+        if not self._answered:
+            self.abort()
+            return None
+        self._answered = False
+        self._frames = 0
+        self._ws.send_ping(b"")
+        self._flush()
+        return min(now + self._limits.ping_interval, self._expires)
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        now = asyncio.get_running_loop().time()
+        self._clock.schedule(self, min(now + self._limits.ping_interval, self._expires))
+
+    def data_received(self, data: bytes) -> None:
+        self._ws.receive_data(data)
+        for frame in self._ws.events_received():
+            self._received(cast(Frame, frame))
+        self._flush()
+
+    def eof_received(self) -> None:
+        self._ws.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._clock.schedule(self, None)
+        self._lost()
+
+    def _received(self, frame: Frame) -> None:
+        self._answered = True
+        self._frames += 1
+        if self._frames > self._limits.max_frames:
+            self.close(CloseCode.TOO_MANY, "too many frames")
+        elif frame.opcode in (Opcode.TEXT, Opcode.CONT) and not self._utf8_holds(frame):
+            self._ws.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+
+    def _utf8_holds(self, frame: Frame) -> bool:
+        """Whether a text message, up to and with this frame, is UTF-8; the sans-I/O layer doesn't look."""
+        if frame.opcode is Opcode.TEXT:
+            self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        if self._utf8 is None:
+            return True  # a fragment of a binary message
+        try:
+            self._utf8.decode(frame.data, final=frame.fin)
+        except UnicodeDecodeError:
+            return False
+        if frame.fin:
+            self._utf8 = None
+        return True
+
+    def _flush(self) -> None:
+        """Pass on what the sans-I/O layer wants sent; an empty part is its word for the end."""
+        if self._transport is None:
+            return
+        for data in self._ws.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._transport.close()
+                self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
+        if self._ws.state is not OPEN:
+            self._lost()
+
+    def _lost(self) -> None:
+        if self._on_lost is not None:
+            on_lost, self._on_lost = self._on_lost, None
+            on_lost(self)

@@ -1,0 +1,91 @@
+"""This node's connections, by user. Other nodes are the bus's work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from app.notifications import Notification
+from app.realtime.connection import Connection
+from app.realtime.protocol import CloseCode, notification_frame
+
+DRAIN_POLL = 0.02  # seconds
+
+
+class WebSocketManager:
+    """Registers connections and pushes to them. Local to one event loop; no method waits but `drain`."""
+
+    def __init__(self) -> None:
+        self._by_user: dict[UUID, tuple[Connection, ...]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Connection]:
+        return (connection for connections in self._by_user.values() for connection in connections)
+
+    @property
+    def users(self) -> int:
+        return len(self._by_user)
+
+    def of(self, user_id: UUID) -> tuple[Connection, ...]:
+        """The user's open connections on this node."""
+        return self._by_user.get(user_id, ())
+
+    def add(self, connection: Connection) -> None:
+        """From now on the connection gets what its user is told."""
+        self._by_user[connection.user_id] = (*self.of(connection.user_id), connection)
+        self._count += 1
+
+    def remove(self, connection: Connection) -> None:
+        """The opposite of `add`; harmless when it isn't registered."""
+        before = self.of(connection.user_id)
+        after = tuple(other for other in before if other is not connection)
+        self._count += len(after) - len(before)
+        if after:
+            self._by_user[connection.user_id] = after
+        else:
+            self._by_user.pop(connection.user_id, None)
+
+    def push(self, notifications: Iterable[Notification]) -> int:
+        """Send each notification to all connections of its receiver; the number of frames sent.
+
+        `notifications` come in rising `seq` for each receiver; what a connection was sent before is left out.
+        Each is encoded once, and what goes to one connection is joined into one write.
+        """
+        frames: dict[Connection, list[bytes]] = {}
+        sent = 0
+        for notification in notifications:
+            connections = self._by_user.get(notification.receiver)
+            if connections is None:
+                continue
+            frame = notification_frame(notification)
+            for connection in connections:
+                if notification.seq > connection.last_seq:
+                    connection.last_seq = notification.seq
+                    frames.setdefault(connection, []).append(frame)
+                    sent += 1
+        for connection, parts in frames.items():
+            connection.send(parts[0] if len(parts) == 1 else b"".join(parts))
+        return sent
+
+    def disconnect(self, user_id: UUID, code: CloseCode, reason: str) -> int:
+        """Close all connections of a user on this node; how many there were."""
+        connections = self.of(user_id)
+        for connection in connections:
+            connection.close(code, reason)
+        return len(connections)
+
+    async def drain(self, code: CloseCode, reason: str, within: float) -> None:
+        """Close every connection, and abort those that don't answer `within` seconds."""
+        connections = list(self)
+        for connection in connections:
+            connection.close(code, reason)
+        end = asyncio.get_running_loop().time() + within
+        while any(connection.connected for connection in connections):
+            if asyncio.get_running_loop().time() >= end:
+                for connection in connections:
+                    connection.abort()
+            await asyncio.sleep(DRAIN_POLL)

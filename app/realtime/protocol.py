@@ -1,0 +1,55 @@
+"""What goes over a socket: notification frames and close codes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from app.notifications import Notification
+
+SUBPROTOCOL = "hub.v1"
+TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 - the prefix browsers put before their token
+
+
+class CloseCode(IntEnum):
+    """Why the hub ends a connection. 4000-4499: come back; 4500-4999: don't."""
+
+    INVALID_DATA = 1007
+    """A text that isn't UTF-8 (RFC 6455, 7.4.1)."""
+    RESTARTING = 1012
+    """This node stops; come back, to another."""
+    OVERLOADED = 1013
+    """Too busy, or a dependency is down; come back later."""
+    TOO_SLOW = 4001
+    """The client left too much unread; come back and resume."""
+    TOKEN_EXPIRED = 4401
+    """Come back with a fresh token."""
+    TOO_MANY = 4429
+    """Too many connections of one user, or too many frames from a client."""
+    LOGGED_OUT = 4500
+    TOKEN_REVOKED = 4501
+    FORBIDDEN = 4503
+
+
+class _Frame(msgspec.Struct):
+    event_type: str
+    data: Notification
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def notification_frame(notification: Notification) -> bytes:
+    """A notification as one WebSocket text frame, ready for every connection of its receiver."""
+    return text_frame(_encoder.encode(_Frame(notification.event_type, notification)))
+
+
+def text_frame(payload: bytes) -> bytes:
+    """`payload` as an unmasked, unfragmented text frame (RFC 6455, 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return b"\x81" + length.to_bytes(1, "big") + payload
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + length.to_bytes(8, "big") + payload

@@ -1,0 +1,203 @@
+"""The one place that wires everything: it starts in the order of `_start` and stops in the reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import AsyncExitStack
+from typing import Any
+
+import uvloop
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from sanic import Blueprint, Request, Sanic
+from sanic.response import BaseHTTPResponse
+from sanic_ext import Extend
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import __version__, log
+from app.api import docs, errors, health, notifications, ws
+from app.api.auth import Authenticator
+from app.errors import Unavailable
+from app.metrics import CONNECTIONS, REQUESTS
+from app.pipeline import Pipeline
+from app.realtime.bus import LocalBus
+from app.realtime.clock import Clock
+from app.realtime.manager import WebSocketManager
+from app.realtime.protocol import CloseCode
+from app.security.token_state import TokenState
+from app.security.tokens import TokenVerifier
+from app.settings import Settings
+from app.sources.kafka import KafkaSource
+from app.store.engine import check_schema, make_engine, store_errors
+from app.store.migrations import head
+from app.store.notifications import NotificationStore
+from app.store.writer import BatchWriter
+from app.user_service import UserService
+from handlers.registry import HANDLERS
+
+REST = "/api/v2/notification-service"
+WEBSOCKET = "/ws/v2/notification-service"
+MAX_REQUEST_BYTES = 1024 * 1024
+BACKLOG = 4096  # connections the kernel keeps while we accept others
+
+logger = logging.getLogger("hub.server")
+
+
+def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
+    """The hub as a Sanic app; its listeners start and stop all the rest. `more` is served beside it."""
+    app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False)
+    app.config.update(_http_limits(settings))
+    engine = make_engine(settings)
+    redis = Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=settings.redis_timeout,
+        socket_connect_timeout=settings.redis_timeout,
+        retry=Retry(NoBackoff(), 1),  # once, for a connection that died idle; a client waits for the answer
+    )
+    store = NotificationStore(engine)
+    user_service = UserService(settings)
+    clock = Clock()
+    manager = WebSocketManager()
+    CONNECTIONS.set_function(lambda: len(manager))
+    pipeline = Pipeline(
+        HANDLERS, user_service, BatchWriter(engine), store, LocalBus(manager), settings.default_locale
+    )
+    source = KafkaSource(settings, pipeline)
+    authenticator = Authenticator(TokenVerifier(settings), TokenState(redis))
+    gate = ws.Gate(settings, authenticator, manager, clock)
+
+    errors.install(app)
+    docs.configure(app, REST, __version__)
+    Extend(app)
+    app.blueprint(notifications.make_blueprint(REST, authenticator, store, settings.default_locale))
+    app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
+    checks = {"postgres": _check_postgres(engine), "redis": _check_redis(redis), "kafka": source.check}
+    app.blueprint(health.make_blueprint(REST, checks))
+    for blueprint in more:
+        app.blueprint(blueprint)
+    _measure_requests(app)
+    running = AsyncExitStack()
+
+    @app.before_server_start
+    async def start(*_: object) -> None:
+        running.push_async_callback(engine.dispose)
+        await check_schema(engine, head())
+        running.push_async_callback(redis.aclose)
+        running.push_async_callback(user_service.close)
+        clock.start()
+        running.push_async_callback(clock.stop)
+
+    @app.after_server_start
+    async def consume(*_: object) -> None:
+        source.start()
+
+    @app.before_server_stop
+    async def drain(*_: object) -> None:
+        """Take no one new, finish what is in hand, send the clients to another node: all within the grace."""
+        end = time.monotonic() + settings.shutdown_grace
+        gate.close()
+        await source.stop(within=settings.shutdown_grace * 0.6)
+        await manager.drain(CloseCode.RESTARTING, "restarting", within=max(0.5, end - time.monotonic()))
+
+    @app.after_server_stop
+    async def stop(*_: object) -> None:
+        await running.aclose()
+
+    return app
+
+
+def _http_limits(settings: Settings) -> dict[str, object]:
+    return {
+        "ACCESS_LOG": False,  # Sanic's shows the whole address, with the token in it
+        "FALLBACK_ERROR_FORMAT": "json",
+        "REQUEST_MAX_SIZE": MAX_REQUEST_BYTES,
+        "REQUEST_MAX_HEADER_SIZE": 16 * 1024,
+        "REQUEST_TIMEOUT": 20,
+        "RESPONSE_TIMEOUT": 30,
+        "KEEP_ALIVE_TIMEOUT": 75,
+        "GRACEFUL_SHUTDOWN_TIMEOUT": settings.shutdown_grace,
+        "CORS_ORIGINS": list(settings.allowed_origins),
+        "CORS_METHODS": ["GET", "PATCH", "DELETE"],
+        "CORS_ALLOW_HEADERS": ["authorization", "accept-language", "content-type"],
+        "CORS_EXPOSE_HEADERS": ["link", "content-language", "retry-after"],
+        "CORS_ALWAYS_SEND": False,
+        "CORS_MAX_AGE": 600,
+    }
+
+
+def _measure_requests(app: Sanic[Any, Any]) -> None:
+    async def begin(request: Request) -> None:
+        request.ctx.begun = time.perf_counter()
+
+    async def end(request: Request, response: BaseHTTPResponse) -> None:
+        route = request.route.path if request.route else "unknown"
+        seconds = time.perf_counter() - getattr(request.ctx, "begun", time.perf_counter())
+        REQUESTS.labels(request.method, route, response.status).observe(seconds)
+
+    app.register_middleware(begin, "request")
+    app.register_middleware(end, "response")
+
+
+def _check_postgres(engine: AsyncEngine) -> health.Check:
+    async def check() -> None:
+        with store_errors():
+            async with engine.connect() as connection:
+                await connection.execute(text("select 1"))
+
+    return check
+
+
+def _check_redis(redis: Redis) -> health.Check:
+    async def check() -> None:
+        try:
+            await redis.ping()
+        except (RedisError, OSError) as error:
+            raise Unavailable("redis", type(error).__name__) from None
+
+    return check
+
+
+async def serve(app: Sanic[Any, Any], host: str, port: int, on_ready: Any = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return.
+
+    Sanic's own `run` stops the loop under the listeners' feet; here it only serves HTTP.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server: Any = await app.create_server(
+        host,
+        port,
+        backlog=BACKLOG,
+        return_asyncio_server=True,
+        asyncio_server_kwargs={"start_serving": False},
+    )
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    logger.info("ready", extra={"address": f"http://{host}:{port}"})
+    if on_ready is not None:
+        on_ready()
+    await stopping.wait()
+    logger.info("stopping")
+    await server.before_stop()
+    server.close()
+    for connection in list(server.connections):
+        connection.close_if_idle()
+    await server.after_stop()
+    logger.info("stopped")
+
+
+def run(settings: Settings) -> None:
+    """Serve with `settings` until told to stop."""
+    log.configure(settings.log_level)
+    app = create_app(settings)
+    uvloop.run(serve(app, settings.host, settings.port))

@@ -1,0 +1,134 @@
+"""Every setting, from the environment (or a `.env` file), checked once at start (12factor.net/config)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.errors import ConfigurationError
+from app.i18n import LOCALES
+
+MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: an HS256 key is at least as long as its hash
+
+
+class Settings(BaseSettings):
+    """The hub's settings. An environment variable has the field's name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    database_url: SecretStr
+    database_pool_size: int = Field(10, ge=2)
+    database_timeout: float = Field(10.0, gt=0, description="seconds one statement may take")
+    redis_url: SecretStr
+    redis_timeout: float = Field(2.0, gt=0, description="seconds one answer may take")
+    user_service_url: str
+    user_service_timeout: float = Field(2.0, gt=0, description="seconds one call may take")
+    user_service_cache: float = Field(15.0, ge=0, description="seconds a group is remembered")
+
+    kafka_bootstrap_servers: str
+    kafka_group: str = "notification_service_group"
+    kafka_fetch_max_wait_ms: int = Field(500, ge=1)
+    notification_topic: str = "service_notifications"
+    logout_events_topic: str = "user_service.user.logout_account"
+    batch_size: int = Field(500, ge=1, le=10_000, description="events in one transaction, at most")
+
+    jwt_algorithm: Literal["RS256", "HS256"]
+    jwt_secret: SecretStr | None = None
+    jwt_public_key: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    default_locale: str = LOCALES[0]
+    shutdown_grace: float = Field(
+        10.0, gt=0, description="seconds from SIGTERM to the last closed connection"
+    )
+
+    ws_ping_interval: float = Field(20.0, gt=0, description="seconds; one unanswered ping ends a connection")
+    ws_write_buffer: int = Field(1024 * 1024, ge=4096, description="bytes a slow client may leave unread")
+    ws_max_message: int = Field(16 * 1024, ge=125, description="bytes of one message from a client")
+    ws_max_frames: int = Field(200, ge=1, description="frames from a client in one ping interval")
+    ws_max_per_user: int = Field(20, ge=1)
+    ws_max_connections: int = Field(15_000, ge=1, description="of this node; more are sent elsewhere")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
+                raise ValueError(
+                    f"{origin!r} is no origin; write each as https://app.example.com, no wildcard"
+                )
+        return origins
+
+    @field_validator("default_locale")
+    @classmethod
+    def _check_locale(cls, locale: str) -> str:
+        if locale not in LOCALES:
+            raise ValueError(f"{locale!r} has no catalogue; choose one of {', '.join(LOCALES)}")
+        return locale
+
+    @model_validator(mode="after")
+    def _check_key(self) -> Settings:
+        if self.jwt_algorithm == "HS256":
+            if self.jwt_secret is None:
+                raise ValueError("JWT_SECRET is not set; HS256 needs the secret that signs the tokens")
+            if len(self.jwt_secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
+                raise ValueError(f"JWT_SECRET is too short to be safe; use at least {MIN_SECRET_BYTES} bytes")
+        else:
+            if self.jwt_public_key is None:
+                raise ValueError("JWT_PUBLIC_KEY is not set; RS256 needs the PEM public key of the issuer")
+            if "BEGIN PUBLIC KEY" not in self.jwt_public_key:
+                raise ValueError("JWT_PUBLIC_KEY is no PEM public key (-----BEGIN PUBLIC KEY-----)")
+        return self
+
+    @property
+    def jwt_key(self) -> str:
+        """What tokens are verified with."""
+        if self.jwt_algorithm == "HS256" and self.jwt_secret is not None:
+            return self.jwt_secret.get_secret_value()
+        return (self.jwt_public_key or "").replace("\\n", "\n")
+
+
+def load() -> Settings:
+    """The settings of this environment.
+
+    Raises `ConfigurationError` with one sentence for each setting that is missing or unsafe.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_sentence(problem) for problem in error.errors())) from None
+
+
+_WHAT = {
+    "database_url": "the Postgres to keep notifications in, such as postgresql://user:password@host:5432/hub",
+    "redis_url": "the Redis that knows revoked tokens, such as redis://host:6379/0",
+    "kafka_bootstrap_servers": "the Kafka brokers to read events from, such as host:9092",
+    "user_service_url": "where groups and their members are asked for, such as http://user-service:8000",
+    "jwt_algorithm": "how tokens are signed: RS256 (with JWT_PUBLIC_KEY) or HS256 (with JWT_SECRET)",
+}
+
+
+def _sentence(problem: object) -> str:
+    assert isinstance(problem, dict)
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{field.upper()} is not set. Set it to {_WHAT[field]}."
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{field.upper()}: {text}." if field else f"{text}."

@@ -1,0 +1,275 @@
+"""The Kafka source: poll a batch, pass it through the pipeline, commit the offsets after that.
+
+While one batch is written the next is polled and decoded, so that Postgres and we work at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, MessageSizeTooLargeError
+
+from app.errors import Unavailable
+from app.events import MAX_EVENT_BYTES
+from app.metrics import WAITING
+from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting
+from app.settings import Settings
+from app.sources.progress import Progress
+
+log = logging.getLogger("hub.kafka")
+
+POLL_MS = 200
+METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
+KEEP_ALIVE = 1.0  # seconds between polls of a consumer that is paused
+MAX_WAITING = 5_000  # events set aside; past that, intake waits for them
+CUT_BYTES = 64 * 1024  # what a dead letter keeps of a message that its Kafka topic refuses whole
+RETRY_AFTER = 1.0
+DEAD_LETTER_SUFFIX = ".dlq"
+
+
+class _Prepared(NamedTuple):
+    batch: Batch
+    ends: dict[TopicPartition, int]
+
+
+class KafkaSource:
+    """Consumes the hub's Kafka topics as a member of its consumer group.
+
+    A record's offset is committed only when its event was stored and pushed, or dead-lettered.
+    """
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._topics = (settings.notification_topic, settings.logout_events_topic)
+        self._progress: Progress[TopicPartition] = Progress()
+        self._aside: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._consumer: Any = None
+        self._producer: Any = None
+
+    def start(self) -> None:
+        """Begin: connect (again and again while no broker answers), join the group, consume."""
+        self._running = asyncio.create_task(self._run(), name="kafka source")
+
+    async def stop(self, within: float) -> None:
+        """Finish and commit the batch in hand, `within` seconds; leave the group."""
+        self._stopping.set()
+        if self._running is not None:
+            await asyncio.wait({self._running}, timeout=within)
+        tasks = [task for task in (self._running, self._writing, *self._aside) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def check(self) -> None:
+        """Raises `Unavailable` unless a broker answers and this node is in the group."""
+        if self._running is None or self._running.done() or self._consumer is None:
+            raise Unavailable("kafka", f"no broker answers at {self._settings.kafka_bootstrap_servers}")
+        try:
+            await self._consumer.topics()
+        except (KafkaError, OSError) as error:
+            raise Unavailable("kafka", type(error).__name__) from None
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if self._consumer is None:
+                        await self._connect()
+                    await self._poll()
+                except (KafkaError, OSError) as error:
+                    log.error("kafka_unavailable", extra={"why": str(error) or type(error).__name__})
+                    await asyncio.sleep(RETRY_AFTER)
+                except Exception:
+                    log.exception("batch_failed")
+                    await asyncio.sleep(RETRY_AFTER)
+                    await self._rewind()
+            await self._written()
+        finally:
+            await self._disconnect()
+
+    async def _connect(self) -> None:
+        settings = self._settings
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            group_id=settings.kafka_group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=settings.batch_size,
+            fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
+            metadata_max_age_ms=METADATA_AGE_MS,
+        )
+        producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            acks="all",
+            max_request_size=2 * MAX_EVENT_BYTES,
+        )
+        try:
+            await producer.start()
+            await consumer.start()
+        except BaseException:
+            await asyncio.gather(consumer.stop(), producer.stop(), return_exceptions=True)
+            raise
+        self._consumer, self._producer = consumer, producer
+        consumer.subscribe(self._topics, listener=_Rebalance(self))
+
+    async def _disconnect(self) -> None:
+        if self._consumer is not None:
+            await asyncio.gather(self._consumer.stop(), self._producer.stop(), return_exceptions=True)
+            self._consumer = None
+
+    async def _poll(self) -> None:
+        polled = await self._consumer.getmany(timeout_ms=POLL_MS)
+        prepared = self._prepare(polled) if polled else None
+        await self._written()
+        if prepared:
+            self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
+
+    async def _rewind(self) -> None:
+        """A batch failed for a reason nobody foresaw: take it again, and all that came after it."""
+        self._progress.forget(self._consumer.assignment())
+        await self._consumer.seek_to_committed()
+
+    def _prepare(self, polled: dict[TopicPartition, Sequence[Any]]) -> _Prepared:
+        messages = [_message(record) for records in polled.values() for record in records]
+        ends = {partition: records[-1].offset for partition, records in polled.items()}
+        return _Prepared(self._pipeline.prepare(messages), ends)
+
+    async def _written(self) -> None:
+        """Wait for the batch that is being written, polling so that the group doesn't take us for dead."""
+        while (self._writing is not None and not self._writing.done()) or self._waiting > MAX_WAITING:
+            pending = {self._writing} if self._writing and not self._writing.done() else self._aside
+            done, _ = await asyncio.wait(pending, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                continue
+            assigned = self._consumer.assignment()
+            self._consumer.pause(*assigned)
+            try:
+                await self._consumer.getmany(timeout_ms=0)
+            finally:
+                self._consumer.resume(*(assigned & self._consumer.assignment()))
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
+
+    async def _finish(self, prepared: _Prepared) -> None:
+        """See one batch to its end: stored, pushed, dead-lettered, committed."""
+        batch, ends = prepared
+        for item in batch.waiting:
+            self._progress.set_aside(*_place(item.message))
+        rejected = batch.rejected + await self._pipeline.write(batch.ready)
+        await self._dead_letter(rejected)
+        self._set_aside(batch.waiting)
+        for partition, offset in ends.items():
+            self._progress.passed(partition, offset)
+        await self._commit()
+
+    def _set_aside(self, waiting: Iterable[Waiting]) -> None:
+        by_group: defaultdict[UUID, list[Waiting]] = defaultdict(list)
+        for item in waiting:
+            by_group[item.group_id].append(item)
+        for items in by_group.values():
+            task = asyncio.create_task(self._finish_aside(items), name="kafka aside")
+            self._aside.add(task)
+            task.add_done_callback(self._aside.discard)
+
+    async def _finish_aside(self, items: Sequence[Waiting]) -> None:
+        self._count_waiting(len(items))
+        try:
+            batch = await self._pipeline.resolve(items)
+            rejected = batch.rejected + await self._pipeline.write(batch.ready)
+            await self._dead_letter(rejected)
+        finally:
+            self._count_waiting(-len(items))
+        for item in items:
+            self._progress.done(*_place(item.message))
+        await self._commit()
+
+    def _count_waiting(self, change: int) -> None:
+        self._waiting += change
+        WAITING.set(self._waiting)
+
+    async def _commit(self) -> None:
+        assigned = self._consumer.assignment()
+        positions = {p: offset for p, offset in self._progress.to_commit().items() if p in assigned}
+        if not positions:
+            return
+        try:
+            await self._consumer.commit(positions)
+        except (CommitFailedError, IllegalStateError) as error:
+            # After a rebalance the partition is another node's, which will find our events processed.
+            log.info("commit_refused", extra={"why": type(error).__name__})
+        except KafkaError as error:
+            log.warning("commit_failed", extra={"why": type(error).__name__})
+        else:
+            self._progress.committed(positions)
+
+    async def _dead_letter(self, rejected: Iterable[Rejected]) -> None:
+        """Put the messages into `<topic>.dlq`; returns when the broker has them all."""
+        for message, error in rejected:
+            record = message.origin
+            log.warning("event_rejected", extra={"position": message.position_id, "reason": error.reason})
+            headers = [
+                *record.headers,
+                ("dlq.reason", error.reason.encode()),
+                ("dlq.error", str(error).encode()),
+                ("dlq.topic", record.topic.encode()),
+                ("dlq.partition", str(record.partition).encode()),
+                ("dlq.offset", str(record.offset).encode()),
+                ("dlq.timestamp", str(record.timestamp).encode()),
+            ]
+            await self._send(record.topic + DEAD_LETTER_SUFFIX, record.key, record.value, headers)
+
+    async def _send(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> None:
+        while True:
+            try:
+                await self._producer.send_and_wait(topic, value, key=key, headers=headers)
+                return
+            except MessageSizeTooLargeError:
+                size = len(value or b"")
+                headers = [*headers, ("dlq.cut_from_bytes", str(size).encode())]
+                value = (value or b"")[:CUT_BYTES]
+            except KafkaError as error:
+                log.error("dead_letter_delayed", extra={"why": type(error).__name__})
+                await asyncio.sleep(RETRY_AFTER)
+
+    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Partitions are about to become another node's: bring what is in hand to its end first."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=self._settings.shutdown_grace)
+        await self._commit()
+        self._progress.forget(partitions)
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._source.revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
+
+
+def _message(record: Any) -> Message:
+    # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
+    position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
+    return Message("kafka", position, record.value, record)
+
+
+def _place(message: Message) -> tuple[TopicPartition, int]:
+    record = message.origin
+    return TopicPartition(record.topic, record.partition), record.offset

@@ -1,0 +1,1 @@
+"""Postgres: the models, the batch writer, and the queries by subject."""

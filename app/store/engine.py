@@ -1,0 +1,72 @@
+"""The connection pool, and the edge where drivers' errors become the hub's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.errors import ConfigurationError, StoreRejected, Unavailable
+from app.settings import Settings
+
+# SQLSTATE classes that speak of the values, not of the server: data exception, integrity, program limit.
+_ABOUT_VALUES = ("22", "23", "54")
+
+
+def make_engine(settings: Settings) -> AsyncEngine:
+    """The pool of this node. Every statement is bounded by `database_timeout`."""
+    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
+    return create_async_engine(
+        url,
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_timeout,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": settings.database_timeout,
+            "command_timeout": settings.database_timeout,
+            "server_settings": {"application_name": "notification-hub"},
+        },
+    )
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raises `StoreRejected` for values Postgres can't take, `Unavailable` for all else that went wrong."""
+    try:
+        yield
+    except (DataError, IntegrityError) as error:
+        raise StoreRejected(_first_line(error)) from None
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state.startswith(_ABOUT_VALUES):
+            raise StoreRejected(_first_line(error)) from None
+        raise Unavailable("postgres", _first_line(error)) from None
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        raise Unavailable("postgres", _first_line(error)) from None
+
+
+def _first_line(error: BaseException) -> str:
+    """The driver's own words, without the statement and its parameters: they hold people's data."""
+    origin = getattr(error, "orig", None) or error
+    words = str(origin.__cause__ or origin).splitlines()
+    return f"{type(origin.__cause__ or origin).__name__} {words[0] if words else ''}".strip()
+
+
+async def check_schema(engine: AsyncEngine, expected: str) -> None:
+    """Raises `ConfigurationError` unless the database stands at the migration this hub needs."""
+    with store_errors():
+        async with engine.connect() as connection:
+            if await connection.scalar(text("select to_regclass('alembic_version')")) is None:
+                found = None
+            else:
+                found = await connection.scalar(text("select version_num from alembic_version"))
+    if found != expected:
+        raise ConfigurationError(
+            f"The database is at migration {found or 'none'}, this hub needs {expected}. "
+            "Run: alembic upgrade head"
+        )

@@ -1,0 +1,88 @@
+"""What clients ask of their inbox, and what a redelivered event finds again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ARRAY, Text, Uuid, any_, cast, delete, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.notifications import Notification
+from app.store.engine import store_errors
+from app.store.models import NotificationRow as N
+
+_COLUMNS = (
+    N.id,
+    N.group_id,
+    N.group_name,
+    N.receiver,
+    N.created_at,
+    N.template_code,
+    cast(N.raw_data, Text).label(
+        "raw_data"
+    ),  # passed on as it is: clients get JSON, no one here looks into it
+    N.is_read,
+    N.title,
+    N.content,
+    N.seq,
+)
+
+
+class NotificationStore:
+    """Reads and changes single inboxes. Every call raises `Unavailable` when Postgres doesn't answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def page(
+        self, receiver: UUID, limit: int, before: int | None = None, unread: bool = False
+    ) -> list[Notification]:
+        """At most `limit` notifications, newest first: those with a `seq` under `before`, or only unread."""
+        query = select(*_COLUMNS).where(N.receiver == receiver).order_by(N.seq.desc()).limit(limit)
+        if before is not None:
+            query = query.where(N.seq < before)
+        if unread:
+            query = query.where(~N.is_read)
+        with store_errors():
+            async with self._engine.connect() as connection:
+                return [_notification(row) for row in await connection.execute(query)]
+
+    async def mark_read(self, notification: UUID, receiver: UUID) -> Notification | None:
+        """The notification, now read; None when the receiver has none with that id."""
+        statement = (
+            update(N)
+            .where(N.id == notification, N.receiver == receiver)
+            .values(is_read=True)
+            .returning(*_COLUMNS)
+        )
+        with store_errors():
+            async with self._engine.begin() as connection:
+                row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else _notification(row)
+
+    async def delete(self, notification: UUID, receiver: UUID) -> bool:
+        """Whether there was one to delete."""
+        statement = delete(N).where(N.id == notification, N.receiver == receiver)
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return (await connection.execute(statement)).rowcount == 1
+
+    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
+        """Those of the given notifications that were made at or after `since`, in rising `seq`."""
+        query = (
+            select(*_COLUMNS)
+            .where(N.id == any_(literal(list(ids), ARRAY(Uuid))), N.created_at >= since)
+            .order_by(N.seq)
+        )
+        with store_errors():
+            async with self._engine.connect() as connection:
+                return [_notification(row) for row in await connection.execute(query)]
+
+
+def _notification(row: Any) -> Notification:
+    values = row._asdict()
+    return Notification(**{**values, "raw_data": msgspec.Raw(values["raw_data"].encode())})

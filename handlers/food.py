@@ -1,0 +1,47 @@
+"""Food in store that must be eaten, or no longer can be."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from app.i18n import N_, localised_date
+from handlers.base import Audience, GroupData, GroupEventHandler, Name
+
+
+class StoredFood(GroupData, kw_only=True):
+    unit_name: Name
+    storage_name: Name
+
+
+class ExpiringFood(StoredFood, kw_only=True):
+    expiration_date: str
+
+    def __post_init__(self) -> None:
+        _day(self.expiration_date)
+
+
+class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
+    event_type = "food_expiring_soon"
+    data_type = ExpiringFood
+    audience = Audience.GROUP
+    title = N_("%(unit_name)s expires soon")
+    content = N_("%(unit_name)s in %(storage_name)s expires on %(expiration_date)s. Use it in time!")
+
+    def params(self, data: ExpiringFood, locale: str) -> dict[str, object]:
+        day = localised_date(locale, _day(data.expiration_date))
+        return super().params(data, locale) | {"expiration_date": day}
+
+
+class FoodExpired(GroupEventHandler[StoredFood]):
+    event_type = "food_expired"
+    data_type = StoredFood
+    audience = Audience.GROUP
+    title = N_("%(unit_name)s has expired")
+    content = N_("%(unit_name)s in %(storage_name)s has expired. Please don't use it any more.")
+
+
+def _day(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%d/%m/%Y").date()
+    except ValueError:
+        raise ValueError("expiration_date is a day written dd/mm/yyyy") from None

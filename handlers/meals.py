@@ -1,0 +1,33 @@
+"""What a group eats today."""
+
+from __future__ import annotations
+
+from app.i18n import N_, NN_, render
+from handlers.base import Audience, GroupData, GroupEventHandler, Names
+
+NOT_PLANNED = N_("not planned yet")
+
+
+class Meals(GroupData, kw_only=True):
+    breakfast: Names
+    lunch: Names
+    dinner: Names
+
+
+class DailyMeal(GroupEventHandler[Meals]):
+    event_type = "daily_meal"
+    data_type = Meals
+    audience = Audience.HEAD_CHEF
+    title = N_("Today's menu of the group %(group_name)s")
+    content = NN_(
+        "%(dishes)d dish today. Breakfast: %(breakfast)s. Lunch: %(lunch)s. Dinner: %(dinner)s.",
+        "%(dishes)d dishes today. Breakfast: %(breakfast)s. Lunch: %(lunch)s. Dinner: %(dinner)s.",
+    )
+
+    def params(self, data: Meals, locale: str) -> dict[str, object]:
+        meals = {"breakfast": data.breakfast, "lunch": data.lunch, "dinner": data.dinner}
+        named = {meal: ", ".join(dishes) or render(locale, NOT_PLANNED, {}) for meal, dishes in meals.items()}
+        return {"dishes": self.count(data), **named}
+
+    def count(self, data: Meals) -> int:
+        return len(data.breakfast) + len(data.lunch) + len(data.dinner)

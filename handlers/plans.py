@@ -1,0 +1,46 @@
+"""Plans that someone has to carry out."""
+
+from __future__ import annotations
+
+from app.i18n import N_
+from handlers.base import GroupData, GroupEventHandler, Name
+
+
+class Plan(GroupData, kw_only=True):
+    plan_id: int
+
+
+class PlanWithDeadline(Plan, kw_only=True):
+    deadline: Name
+
+
+class AssignedPlan(PlanWithDeadline, kw_only=True):
+    assignee_username: Name
+
+
+class ReportedPlan(Plan, kw_only=True):
+    assignee_username: Name
+
+
+class PlanAssigned(GroupEventHandler[AssignedPlan]):
+    event_type = "plan_assigned"
+    data_type = AssignedPlan
+    title = N_("Plan #%(plan_id)s was assigned")
+    content = N_(
+        "Plan #%(plan_id)s of the group %(group_name)s was assigned to %(assignee_username)s. "
+        "Deadline: %(deadline)s."
+    )
+
+
+class PlanReported(GroupEventHandler[ReportedPlan]):
+    event_type = "plan_reported"
+    data_type = ReportedPlan
+    title = N_("Plan #%(plan_id)s was reported")
+    content = N_("%(assignee_username)s reported on plan #%(plan_id)s of the group %(group_name)s.")
+
+
+class PlanExpired(GroupEventHandler[PlanWithDeadline]):
+    event_type = "plan_expired"
+    data_type = PlanWithDeadline
+    title = N_("Plan #%(plan_id)s is overdue")
+    content = N_("Plan #%(plan_id)s of the group %(group_name)s passed its deadline: %(deadline)s.")

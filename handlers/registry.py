@@ -1,0 +1,45 @@
+"""The table of all event types. A new one is a class, a line here, its texts in each catalogue, a sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from handlers.accounts import AccountLoggedOut
+from handlers.base import BaseMessageHandler, GroupEventHandler, Text
+from handlers.food import FoodExpired, FoodExpiringSoon
+from handlers.groups import GroupHeadChefUpdated, GroupUserAdded, GroupUserLeft, GroupUserRemoved
+from handlers.meals import DailyMeal
+from handlers.plans import PlanAssigned, PlanExpired, PlanReported
+
+HANDLERS: dict[str, BaseMessageHandler[Any]] = {
+    handler.event_type: handler
+    for handler in (
+        GroupUserAdded(),
+        GroupUserRemoved(),
+        GroupUserLeft(),
+        GroupHeadChefUpdated(),
+        FoodExpiringSoon(),
+        FoodExpired(),
+        PlanAssigned(),
+        PlanReported(),
+        PlanExpired(),
+        DailyMeal(),
+        AccountLoggedOut(),
+    )
+}
+
+
+def text_in(locale: str, template_code: str, raw_data: bytes, group_name: str | None) -> Text | None:
+    """Title and content of a stored notification in `locale`.
+
+    None when its event type, or the form of its data, is one that is no longer handled.
+    """
+    handler = HANDLERS.get(template_code.lower())
+    if not isinstance(handler, GroupEventHandler):
+        return None
+    try:
+        return handler.text(raw_data, group_name or "", locale)
+    except msgspec.ValidationError:
+        return None

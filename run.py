@@ -1,0 +1,71 @@
+"""The hub's command. Without arguments it serves, with the settings of the environment."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from uuid import UUID
+
+from app.errors import HubError
+
+
+def _serve(_: argparse.Namespace) -> None:
+    from app import server, settings
+
+    server.run(settings.load())
+
+
+def _dev(_: argparse.Namespace) -> None:
+    from app.dev import run
+
+    run.run()
+
+
+def _token(arguments: argparse.Namespace) -> None:
+    from app.dev import run, tokens
+
+    jwt = run.read()["jwt"]
+    print(tokens.sign(str(arguments.user_id), jwt["secret"], issuer=jwt["issuer"]))
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from app.dev import run, samples
+
+    dev = run.read()
+    sample = samples.load(arguments.event)
+    print("Published to", asyncio.run(samples.publish(dev["kafka"], dev["topics"], sample)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
+    parser.set_defaults(command=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    commands.add_parser("serve", help="serve (the default); settings: .env.example").set_defaults(
+        command=_serve
+    )
+    commands.add_parser("dev", help="serve with everything embedded: `make run`").set_defaults(command=_dev)
+    token = commands.add_parser("token", help="print a token of a user, for the hub that `make run` started")
+    token.add_argument("user_id", type=UUID)
+    token.set_defaults(command=_token)
+    publish = commands.add_parser("publish", help="publish an event to the hub that `make run` started")
+    publish.add_argument("event", help="a JSON file, or an event type: its sample is sent")
+    publish.set_defaults(command=_publish)
+    return parser
+
+
+def main() -> int:
+    """Run the command; returns its exit status."""
+    arguments = _parser().parse_args()
+    try:
+        arguments.command(arguments)
+    except HubError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""A real hub for tests: `python run.py` as its own process, and clients that talk to it as users do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import httpx
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from websockets.asyncio.client import ClientConnection, connect
+
+from app.dev import tokens
+
+ROOT = Path(__file__).parent.parent
+REST = "/api/v2/notification-service"
+WEBSOCKET = "/ws/v2/notification-service"
+SECRET = "a secret for tests, long enough to be accepted"
+ISSUER = "tests"
+PARTITIONS = 2
+WAIT = 20.0  # seconds until something expected counts as missing
+
+T = TypeVar("T")
+
+
+async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, within: float = WAIT) -> T:
+    """The first answer that is neither None nor False; fails naming `what` when none comes in time."""
+    end = asyncio.get_running_loop().time() + within
+    while True:
+        answer = await ask()
+        if answer is not None and answer is not False:
+            return answer
+        assert asyncio.get_running_loop().time() < end, f"waited {within:g} s in vain: {what}"
+        await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def token(user_id: str | uuid.UUID, **changes: Any) -> str:
+    return tokens.sign(str(user_id), SECRET, **{"issuer": ISSUER, **changes})
+
+
+def new_user() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass
+class Hub:
+    """One hub process with a database and Kafka topics of its own."""
+
+    environment: dict[str, str]
+    log: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def topic(self) -> str:
+        return self.environment["NOTIFICATION_TOPIC"]
+
+    @property
+    def logout_topic(self) -> str:
+        return self.environment["LOGOUT_EVENTS_TOPIC"]
+
+    @property
+    def database(self) -> str:
+        return self.environment["DATABASE_URL"]
+
+    def token(self, user_id: str, **changes: Any) -> str:
+        return token(user_id, **changes)
+
+    async def start(self) -> None:
+        """Start the process; returns when /ready says so."""
+        await self._make_topics()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "run.py"],
+                cwd=ROOT,
+                env={**os.environ, **self.environment, "PORT": str(self.port)},
+                stdout=log,
+                stderr=log,
+            )
+        async with httpx.AsyncClient(base_url=self.http) as client:
+
+            async def ready() -> bool:
+                assert self.process is not None
+                assert self.process.poll() is None, f"the hub ended:\n{self.log.read_text()}"
+                try:
+                    return (await client.get(f"{REST}/ready")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await eventually(ready, "the hub is ready", within=40)
+
+    async def _make_topics(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"])
+        await admin.start()
+        try:
+            names = (self.topic, self.logout_topic, f"{self.topic}.dlq", f"{self.logout_topic}.dlq")
+            with suppress(TopicAlreadyExistsError):
+                await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
+        except KafkaError:
+            pass  # librdkafka's mock broker knows no such request; it makes topics at first use
+        finally:
+            await admin.close()
+
+    async def wait(self) -> int:
+        """Wait for the process to end; its exit status."""
+        assert self.process is not None
+        return await asyncio.to_thread(self.process.wait, WAIT)
+
+    async def stop(self) -> int:
+        """SIGTERM, as an orchestrator does it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return await self.wait()
+
+    async def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        await self.wait()
+
+    @asynccontextmanager
+    async def client(self, user_id: str, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+        """A REST client of this user."""
+        base = self.http + REST
+        headers = {"Authorization": f"Bearer {token(user_id)}", **headers}
+        async with httpx.AsyncClient(base_url=base, headers=headers) as client:
+            yield client
+
+    def socket(self, user_id: str, **options: Any) -> connect:
+        """A plain WebSocket of this user: `async with hub.socket(user) as socket`."""
+        options.setdefault("additional_headers", {"Authorization": f"Bearer {token(user_id)}"})
+        return connect(self.socket_address(user_id), **{"compression": None, **options})
+
+    def socket_address(self, user_id: str) -> str:
+        return f"{self.ws}{WEBSOCKET}/notifications/users/{user_id}"
+
+    async def publish(self, *messages: Any, topic: str | None = None, key: bytes | None = None) -> None:
+        """Publish to Kafka: objects as JSON, bytes as they are."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"], max_request_size=4 * 1024 * 1024
+        )
+        await producer.start()
+        try:
+            for message in messages:
+                value = message if isinstance(message, bytes) else json.dumps(message).encode()
+                await producer.send(topic or self.topic, value, key=key)
+            await producer.flush()
+        finally:
+            await producer.stop()
+
+    async def rows(self, statement: str, *values: Any) -> list[asyncpg.Record]:
+        """Ask the hub's database."""
+        connection = await asyncpg.connect(self.database)
+        try:
+            return list(await connection.fetch(statement, *values))
+        finally:
+            await connection.close()
+
+    async def stored(self, user_id: str, count: int) -> list[asyncpg.Record]:
+        """The user's rows in order of `seq`, once there are at least `count`."""
+
+        async def enough() -> list[asyncpg.Record] | None:
+            statement = "select * from notifications where receiver = $1 order by seq"
+            rows = await self.rows(statement, uuid.UUID(user_id))
+            return rows if len(rows) >= count else None
+
+        return await eventually(enough, f"{count} rows of {user_id}")
+
+    async def records(self, topic: str) -> list[Any]:
+        """Every record that a Kafka topic holds now."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"], max_partition_fetch_bytes=8_000_000
+        )
+        await consumer.start()
+        try:
+            numbers = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
+            partitions = [TopicPartition(topic, number) for number in numbers]
+            if not partitions:
+                return []
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            await consumer.seek_to_beginning()
+            found: list[Any] = []
+            while any([await consumer.position(p) < ends[p] for p in partitions]):
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found += records
+            return found
+        finally:
+            await consumer.stop()
+
+    async def dead_letters(self, count: int) -> list[Any]:
+        """The records of the dead-letter Kafka topic, once there are at least `count`."""
+
+        async def enough() -> list[Any] | None:
+            records = await self.records(f"{self.topic}.dlq")
+            return records if len(records) >= count else None
+
+        return await eventually(enough, f"{count} dead letters")
+
+
+async def _partitions(consumer: Any, topic: str) -> set[int]:
+    await consumer.topics()
+    return consumer.partitions_for_topic(topic) or set()
+
+
+def reasons(records: list[Any]) -> list[str]:
+    """Why each record was dead-lettered."""
+    return [dict(record.headers)["dlq.reason"].decode() for record in records]
+
+
+async def receive(socket: ClientConnection, within: float = WAIT) -> dict[str, Any]:
+    """The next frame."""
+    async with asyncio.timeout(within):
+        frame: dict[str, Any] = json.loads(await socket.recv())
+    return frame
+
+
+async def quiet(socket: ClientConnection, during: float = 0.3) -> bool:
+    """Whether no frame comes for a moment. Ask only after what could bring one was seen to be done."""
+    try:
+        async with asyncio.timeout(during):
+            await socket.recv()
+    except TimeoutError:
+        return True
+    return False
+
+
+def event(event_type: str, receivers: list[str] | None = None, **data: Any) -> dict[str, Any]:
+    """A group event with all it needs, unless `data` says otherwise."""
+    message: dict[str, Any] = {"event_type": event_type, "group_id": GROUP}
+    if receivers is not None:
+        message["receivers"] = receivers
+    message["data"] = {"group_name": "Family Group", **data}
+    return message
+
+
+def added(receiver: str, requester: str = "john_doe") -> dict[str, Any]:
+    """A `group_user_added` of one receiver."""
+    return event("group_user_added", [receiver], requester_username=requester)
+
+
+GROUP = "123e4567-e89b-12d3-a456-426614174000"

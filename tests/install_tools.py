@@ -1,0 +1,109 @@
+"""What the tests want beyond Python: Java, Maven and a browser. `make test` runs it before pytest.
+
+    python -m tests.install_tools
+
+Installs what is missing where it may (root, on a system with apt-get), else says which tests will be skipped.
+Always ends with status 0: without these tools the other tests still run.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.kafka.java import JAVA_NEEDED, find_java
+
+JAVA_KNOWN = range(JAVA_NEEDED, 31)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool, the packages that may bring it (the first one known here is taken), and what its lack costs."""
+
+    name: str
+    packages: Sequence[str]
+    without: str
+
+    def is_here(self) -> bool:
+        """Whether the tests will find it."""
+        return {"Java": _has_java, "Maven": _has_maven, "Chromium": _has_browser}[self.name]()
+
+
+TOOLS = (
+    Tool(
+        "Java",
+        [f"openjdk-{version}-jre-headless" for version in JAVA_KNOWN],
+        "no Java 17 or newer: the tests use Docker's Apache Kafka if Docker runs, else the embedded broker",
+    ),
+    Tool(
+        "Maven",
+        ["maven"],
+        "no Maven: the tests use Docker's Apache Kafka if Docker runs, else the embedded broker",
+    ),
+    Tool("Chromium", ["chromium", "chromium-browser"], "no Chromium: the browser tests are skipped"),
+)
+
+
+def main() -> None:
+    """Install what is missing, or say what its lack means."""
+    missing = [tool for tool in TOOLS if not tool.is_here()]
+    if missing and not _may_install():
+        for tool in missing:
+            print(f"{tool.without} (only root can install it here, by apt-get)", flush=True)
+        return
+    if missing:
+        _apt_get("update")
+    for tool in missing:
+        _install(tool)
+
+
+def _may_install() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def _install(tool: Tool) -> None:
+    package = next((package for package in tool.packages if _is_known(package)), None)
+    if package is None:
+        print(f"{tool.without} (apt-get knows none of {', '.join(tool.packages[:2])} …)", flush=True)
+        return
+    print(f"Installing {tool.name} ({package}) by apt-get …", flush=True)
+    failure = _apt_get("install", "--yes", "--no-install-recommends", package)
+    if failure or not tool.is_here():
+        print(
+            f"{tool.without} (apt-get could not install {package}: {failure or 'no reason given'})",
+            flush=True,
+        )
+
+
+def _is_known(package: str) -> bool:
+    shown = subprocess.run(["apt-cache", "policy", package], capture_output=True, text=True, check=False)
+    return re.search(r"Candidate: (?!\(none\))", shown.stdout) is not None
+
+
+def _apt_get(*arguments: str) -> str:
+    """Run apt-get; the answer is its last line of complaint, empty when all went well."""
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    done = subprocess.run(
+        ["apt-get", "-qq", *arguments], env=quiet, capture_output=True, text=True, check=False
+    )
+    complaints = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+    return complaints[-1] if done.returncode else ""
+
+
+def _has_java() -> bool:
+    return find_java() is not None
+
+
+def _has_maven() -> bool:
+    return shutil.which("mvn") is not None
+
+
+def _has_browser() -> bool:
+    return any(shutil.which(browser) for browser in BROWSERS)
+
+
+if __name__ == "__main__":
+    main()

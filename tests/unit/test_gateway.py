@@ -1,0 +1,297 @@
+"""kong.yml, docker-compose.yml and Dockerfile say what they should and fit the hub's settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.settings import Settings
+from tests.kong_router import NoRouteError, match, normalised, routes, upstream_path
+
+ROOT = Path(__file__).parents[2]
+KONG: dict[str, Any] = yaml.safe_load((ROOT / "kong.yml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+REST = "/api/v2/notification-service"
+USER = "0b5e0d8e-6a52-4a4e-9f0b-0f7a4c1f2d11"
+SOCKET = f"/ws/v2/notification-service/notifications/users/{USER}"
+BROWSER = {"Sec-WebSocket-Protocol": "hub.v1, bearer.eyJhbGciOi.eyJzdWIi.c2ln"}
+
+CALLS = [
+    ("GET", f"{REST}/notifications/users/{USER}", {}, "hub-notifications"),
+    ("GET", f"{REST}/notifications/users/{USER}?limit=20&before=7", {}, "hub-notifications"),
+    ("PATCH", f"{REST}/notifications/7/users/{USER}/read", {}, "hub-notifications"),
+    ("DELETE", f"{REST}/notifications/7/users/{USER}", {}, "hub-notifications"),
+    ("GET", f"{REST}/health", {}, "hub-open"),
+    ("GET", f"{REST}/ready", {}, "hub-open"),
+    ("GET", f"{REST}/docs", {}, "hub-open"),
+    ("GET", f"{REST}/docs/openapi.json", {}, "hub-open"),
+    ("GET", SOCKET, {}, "hub-websocket"),
+    ("GET", f"{SOCKET}?jwt=a.b.c", {}, "hub-websocket"),
+    ("GET", SOCKET, {"Sec-WebSocket-Protocol": "hub.v1"}, "hub-websocket"),
+    ("GET", SOCKET, BROWSER, "hub-websocket-browser"),
+    ("GET", SOCKET, {"Sec-WebSocket-Protocol": "bearer.a.b.c,hub.v1"}, "hub-websocket-browser"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "route"), CALLS)
+def test_a_client_call_takes_its_route_and_keeps_its_path(
+    method: str, path: str, headers: dict[str, str], route: str
+) -> None:
+    taken = match(KONG, method, path, headers)
+    assert (taken.route, taken.upstream_path) == (route, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics",
+        f"{REST}/metrics",
+        f"{REST}/metrics/",
+        f"{REST}//metrics",
+        f"{REST}/docs/../metrics",
+        f"{REST}/docs/%2e%2E/metrics",
+        f"{REST}/notifications/../metrics",
+        f"{REST}/healthz",
+        f"{REST}/docsmetrics",
+        "/ws/v2/notification-service/metrics",
+        "/",
+    ],
+)
+def test_nothing_else_has_a_public_route(path: str) -> None:
+    for method in ("GET", "POST", "PATCH", "DELETE"):
+        with pytest.raises(NoRouteError):
+            upstream_path(KONG, method, path)
+
+
+def test_no_route_leads_upstream_to_metrics() -> None:
+    for method, path, headers, _ in CALLS:
+        assert "metrics" not in upstream_path(KONG, method, path, headers)
+
+
+def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not_expired() -> None:
+    checked = {route["name"] for _, route, plugins in routes(KONG) if "jwt" in plugins}
+    assert checked == {"hub-notifications", "hub-websocket"}
+    for _, _, plugins in routes(KONG):
+        if "jwt" in plugins:
+            assert plugins["jwt"]["claims_to_verify"] == ["exp"]
+            assert "anonymous" not in plugins["jwt"]
+
+
+def test_a_token_in_the_address_is_taken_on_the_websocket_only() -> None:
+    taken = {route["name"]: p["jwt"]["uri_param_names"] for _, route, p in routes(KONG) if "jwt" in p}
+    assert taken == {"hub-notifications": [], "hub-websocket": ["jwt"]}
+
+
+def test_a_browsers_upgrade_is_left_to_the_hub() -> None:
+    assert "jwt" not in match(KONG, "GET", SOCKET, BROWSER).plugins
+
+
+def test_the_subprotocol_opens_no_rest_path() -> None:
+    assert "jwt" in match(KONG, "GET", f"{REST}/notifications/users/{USER}", BROWSER).plugins
+
+
+def test_a_quiet_websocket_outlives_several_pings() -> None:
+    ping_ms = Settings.model_fields["ws_ping_interval"].default * 1000
+    for path, headers in ((SOCKET, {}), (SOCKET, BROWSER)):
+        taken = match(KONG, "GET", path, headers)
+        service = next(service for service in KONG["services"] if service["name"] == taken.service)
+        assert min(service["read_timeout"], service["write_timeout"]) >= 3 * ping_ms
+
+
+def test_headers_that_claim_who_the_caller_is_are_removed_on_every_route() -> None:
+    for _, _, plugins in routes(KONG):
+        removed = {name.lower() for name in plugins["request-transformer"]["remove"]["headers"]}
+        assert removed >= {"x-user-id", "x-consumer-id", "x-consumer-username", "x-consumer-custom-id"}
+
+
+def test_every_route_bounds_the_size_of_a_request() -> None:
+    for _, _, plugins in routes(KONG):
+        assert plugins["request-size-limiting"]["allowed_payload_size"] <= 1024
+        assert plugins["request-size-limiting"]["size_unit"] == "kilobytes"
+
+
+def test_kong_loads_every_plugin_it_is_asked_for() -> None:
+    used = {name for _, _, plugins in routes(KONG) for name in plugins}
+    assert set(SERVICES["kong"]["environment"]["KONG_PLUGINS"].split(",")) == used
+
+
+def test_kong_refuses_its_file_while_no_secret_is_filled_in() -> None:
+    (credential,) = KONG["consumers"][0]["jwt_secrets"]
+    assert credential["algorithm"] == "${JWT_ALGORITHM}"  # one of a fixed list, for Kong
+    assert credential["secret"] == "${JWT_SECRET}"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here, which Kong's image has")
+@pytest.mark.parametrize(
+    ("secret", "starts"),
+    [("0123456789abcdef0123456789abcdef", True), (r'&\1/"$HOME"|#: %', True), ("it's", False), ("", False)],
+)
+def test_the_secret_reaches_kong_as_it_is(secret: str, starts: bool, tmp_path: Path) -> None:
+    script: str = SERVICES["kong"]["command"][0].replace("$$", "$")
+    script = script.replace("/etc/kong/kong.yml", str(ROOT / "kong.yml"))
+    script = script.replace("/docker-entrypoint.sh kong docker-start", "true")
+    rendered = tmp_path / "kong.yml"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KONG_DECLARATIVE_CONFIG": str(rendered),
+        "JWT_ISSUER": "https://users.example.com",
+        "JWT_ALGORITHM": "HS256",
+        "JWT_SECRET": secret,
+    }
+    done = subprocess.run(
+        ["bash", "-euc", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode == 0) == starts, done.stderr
+    assert rendered.exists() == starts
+    if starts:
+        (credential,) = yaml.safe_load(rendered.read_text())["consumers"][0]["jwt_secrets"]
+        assert credential == {"key": "https://users.example.com", "algorithm": "HS256", "secret": secret}
+        assert rendered.stat().st_mode & 0o077 == 0
+    else:
+        assert "JWT_SECRET" in done.stderr
+        assert not secret or secret not in done.stderr
+
+
+def test_compose_sets_settings_that_exist_and_all_that_must_be_set() -> None:
+    known = {name.upper(): field for name, field in Settings.model_fields.items()}
+    given = SERVICES["hub"]["environment"].keys()
+    assert given <= known.keys()
+    assert {name for name, field in known.items() if field.is_required()} <= given
+    assert SERVICES["migrate"]["environment"] == SERVICES["hub"]["environment"]
+
+
+def test_the_example_environment_has_every_setting_and_no_secret() -> None:
+    lines = re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    example = dict(lines)
+    assert len(example) == len(lines)
+    assert {name.upper() for name in Settings.model_fields} <= example.keys()
+    asked_for = set(re.findall(r"\$\{([A-Z_]+)[:}]", (ROOT / "docker-compose.yml").read_text()))
+    assert asked_for <= example.keys()
+    secrets = {name for name in example if re.search(r"SECRET|PASSWORD|_KEY$|_URL$", name)}
+    assert {name for name in secrets if example[name]} == set()
+
+
+def test_no_secret_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for name in ("JWT_SECRET", "POSTGRES_PASSWORD", "REDIS_PASSWORD"):
+        uses = re.findall(r"\$\{" + name + r"([^}]*)\}", text)
+        assert uses
+        assert all(use.startswith(":?") and len(use) > 10 for use in uses), name
+
+
+def test_every_image_is_of_a_named_version() -> None:
+    images = [service["image"] for service in SERVICES.values()]
+    images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for image in images:
+        name, _, tag = image.partition(":")
+        assert name
+        assert re.search(r"\d", tag), image
+        assert "latest" not in tag
+
+
+def test_published_ports_are_open_to_this_machine_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert "ports" not in SERVICES["hub"], "/metrics would be reachable past the gateway"
+
+
+def test_services_start_when_what_they_need_is_ready() -> None:
+    for name, service in SERVICES.items():
+        for needed, how in service.get("depends_on", {}).items():
+            once = SERVICES[needed]["restart"] == "no"
+            expected = "service_completed_successfully" if once else "service_healthy"
+            assert how["condition"] == expected, f"{name} needs {needed}"
+            # The hub's own check is in its Dockerfile.
+            assert once or needed == "hub" or "test" in SERVICES[needed]["healthcheck"]
+
+
+def test_data_outlives_its_container() -> None:
+    for name in ("postgres", "redis", "kafka"):
+        (volume,) = SERVICES[name]["volumes"]
+        assert volume.partition(":")[0] in COMPOSE["volumes"]
+
+
+def test_the_hub_is_given_time_to_stop() -> None:
+    grace = Settings.model_fields["shutdown_grace"].default
+    assert int(SERVICES["hub"]["stop_grace_period"].removesuffix("s")) >= 2 * grace
+
+
+def test_the_image_runs_the_hub_itself_and_not_as_root() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert text.rstrip().endswith('CMD ["python", "run.py"]')
+    assert re.search(r"^USER [1-9]\d*$", text, re.MULTILINE)
+    assert f"{REST}/health" in text
+    assert "requirements-dev" not in text
+
+
+# The model itself, where kong.yml does not exercise it.
+
+
+def _one_route(service_url: str, **route: object) -> dict[str, Any]:
+    return {"services": [{"name": "s", "url": service_url, "routes": [{"name": "r", **route}]}]}
+
+
+@pytest.mark.parametrize(
+    ("url", "strip", "path", "expected"),
+    [
+        ("http://h", True, "/a/b", "/b"),
+        ("http://h", True, "/a", "/"),
+        ("http://h/s", True, "/a/b", "/s/b"),
+        ("http://h/s", True, "/a", "/s"),
+        ("http://h/s/", True, "/a/", "/s/"),
+        ("http://h/s/", True, "/ab", "/s/b"),
+        ("http://h/s", False, "/a/b", "/s/a/b"),
+        ("http://h", False, "/a/b", "/a/b"),
+    ],
+)
+def test_model_joins_paths_as_kong_documents_it(url: str, strip: bool, path: str, expected: str) -> None:
+    assert upstream_path(_one_route(url, paths=["/a"], strip_path=strip), "GET", path) == expected
+
+
+def test_model_prefers_criteria_then_regex_then_the_longer_prefix() -> None:
+    def route(name: str, **criteria: object) -> dict[str, object]:
+        return {"name": name, "strip_path": False, **criteria}
+
+    listed = [
+        route("short", paths=["/a"]),
+        route("long", paths=["/a/b"]),
+        route("regex", paths=["~/a/b/\\d+"]),
+        route("method", paths=["/a"], methods=["DELETE"]),
+    ]
+    kong = {"services": [{"name": "s", "url": "http://h", "routes": listed}]}
+    taken = [match(kong, *call).route for call in (("GET", "/a/c"), ("GET", "/a/b"), ("GET", "/a/b/7"))]
+    assert taken == ["short", "long", "regex"]
+    assert match(kong, "DELETE", "/a/b/7").route == "method"
+
+
+def test_model_refuses_what_it_does_not_know_and_what_is_left_to_chance() -> None:
+    with pytest.raises(NotImplementedError, match="hosts"):
+        upstream_path(_one_route("http://h", paths=["/a"], hosts=["x"]), "GET", "/a")
+    twice = _one_route("http://h", paths=["/a"])
+    twice["services"][0]["routes"].append({"name": "again", "paths": ["/a"]})
+    with pytest.raises(AssertionError, match="left to chance"):
+        upstream_path(twice, "GET", "/a")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a//b/", "/a/b/"),
+        ("/a/./b/../c", "/a/c"),
+        ("/%61/%2e%2e/b", "/b"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/..", "/"),
+    ],
+)
+def test_model_normalises_paths(path: str, expected: str) -> None:
+    assert normalised(path) == expected

@@ -1,0 +1,68 @@
+"""A user service for tests: a real HTTP server whose groups and moods the test sets."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class FakeUserService:
+    """`groups` holds the answer's `data` by group id; `status` and `body`, when set, are answered instead."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.groups: dict[str, Any] = {}
+        self.status = 200
+        self.body: bytes | None = None
+        self.asked: list[str] = []
+        self.awake = threading.Event()
+        self.awake.set()
+
+    def add_group(self, group_id: str, name: str, members: list[str], head_chef: str | None = None) -> None:
+        listed = [
+            {"user_id": user, "role": "head_chef" if user == head_chef else "member"} for user in members
+        ]
+        self.groups[group_id] = {"group_name": name, "members": listed}
+
+    def calm(self) -> None:
+        """Answer as it should again."""
+        self.status, self.body = 200, None
+        self.awake.set()
+
+
+@contextmanager
+def run_user_service() -> Iterator[FakeUserService]:
+    """Serve one on a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            group_id = self.path.split("/")[-2]
+            service.asked.append(group_id)
+            service.awake.wait(30)
+            group = service.groups.get(group_id)
+            status = service.status if service.status != 200 else 200 if group else 404
+            body = service.body if service.body is not None else json.dumps({"data": group}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    service = FakeUserService(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.awake.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
