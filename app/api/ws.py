@@ -15,6 +15,7 @@ from sanic import Blueprint, Request
 from websockets.datastructures import Headers
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -62,7 +63,10 @@ class Gate:
 
     def _handshake(self, request: Request) -> tuple[ServerProtocol, Response]:
         ws = ServerProtocol(
-            select_subprotocol=_select_subprotocol, max_size=self._settings.ws_max_message, logger=logger
+            select_subprotocol=_select_subprotocol,
+            state=State.OPEN,  # Sanic has parsed the request; what follows are frames
+            max_size=self._settings.ws_max_message,
+            logger=logger,
         )
         answer = ws.accept(Handshake(request.path, Headers(request.headers.items()), request.method))
         if answer.status_code == HTTPStatus.UPGRADE_REQUIRED:
@@ -90,9 +94,8 @@ class Gate:
         http.connections.discard(http)
         http.transport = None
         transport.set_protocol(connection)
-        ws.send_response(answer)
+        transport.write(answer.serialize())
         connection.connection_made(transport)
-        connection.data_received(b"")  # flushes the answer
         if len(self._manager.of(claims.user_id)) >= self._settings.ws_max_per_user:
             connection.close(CloseCode.TOO_MANY, "too many connections of this user")
         else:
