@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, WebSocketRoute, async_playwright, expect
 
 from app.dev import demo, samples
-from tests.hub import eventually
+from tests.hub import eventually, free_port
 from tests.install_tools import BROWSERS
 
 ROOT = Path(__file__).parents[2]
@@ -71,35 +70,27 @@ class DevHub(NamedTuple):
 async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevHub]:
     home = tmp_path_factory.mktemp("demo")
     home.chmod(0o755)  # Postgres, which won't run as root, has to reach it
-    with socket.socket() as chooser:
-        chooser.bind(("127.0.0.1", 0))
-        port = chooser.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "HUB_HOME": str(home), "PORT": str(port)}
-    environment.pop("USER_SERVICE_URL", None)
+    environment.pop("USER_SERVICE_URL", None)  # the demo's people are known to the stand-in only
     log = home / "log"
-    with (
-        log.open("w") as output,
-        subprocess.Popen(
-            [sys.executable, "run.py", "dev"], cwd=ROOT, env=environment, stdout=output, stderr=output
-        ) as process,
-    ):
+    with log.open("w") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "run.py", "dev"), cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
 
-        async def runs() -> bool:
-            assert process.poll() is None, log.read_text()
-            return "The hub runs." in log.read_text()
+    async def runs() -> bool:
+        assert process.returncode is None, log.read_text()
+        return "The hub runs." in log.read_text()
 
-        try:
-            await eventually(runs, START_SECONDS)
-            yield DevHub(json.loads((home / "dev.json").read_text()), f"http://localhost:{port}")
-        finally:
+    try:
+        await eventually(runs, "the hub runs", START_SECONDS)
+        yield DevHub(json.loads((home / "dev.json").read_text()), f"http://localhost:{port}")
+    finally:
+        if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-            finally:
-                print(log.read_text()[-4000:])
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        print(log.read_text()[-4000:])
 
 
 @pytest_asyncio.fixture(scope="module")
