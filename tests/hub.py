@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import httpx
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 from websockets.asyncio.client import ClientConnection, connect
@@ -69,6 +69,7 @@ class Hub:
     log: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    command: tuple[str, ...] = ("run.py",)
 
     @property
     def http(self) -> str:
@@ -97,8 +98,8 @@ class Hub:
         """Start the process; returns when /ready says so."""
         await self._make_topics()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "run.py"],
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - it only forks
+                [sys.executable, *self.command],
                 cwd=ROOT,
                 env={**os.environ, **self.environment, "PORT": str(self.port)},
                 stdout=log,
@@ -196,19 +197,16 @@ class Hub:
     async def records(self, topic: str) -> list[Any]:
         """Every record that a Kafka topic holds now."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"], max_partition_fetch_bytes=8_000_000
+            topic,
+            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"],
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=8_000_000,
         )
         await consumer.start()
         try:
-            numbers = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
-            partitions = [TopicPartition(topic, number) for number in numbers]
-            if not partitions:
-                return []
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            await consumer.seek_to_beginning()
+            ends = await consumer.end_offsets(list(consumer.assignment()))
             found: list[Any] = []
-            while any([await consumer.position(p) < ends[p] for p in partitions]):
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     found += records
             return found
@@ -223,11 +221,6 @@ class Hub:
             return records if len(records) >= count else None
 
         return await eventually(enough, f"{count} dead letters")
-
-
-async def _partitions(consumer: Any, topic: str) -> set[int]:
-    await consumer.topics()
-    return consumer.partitions_for_topic(topic) or set()
 
 
 def reasons(records: list[Any]) -> list[str]:

@@ -1,0 +1,43 @@
+# `make` lists the targets. The two that a newcomer needs: `make run` and `make test`.
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test lint types bench texts clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The hub needs Python 3.11 or newer; this is " + sys.version.split()[0])'
+	@echo "Setting up the virtual environment in $(VENV) (once, about a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HOME=.hub)
+	@exec $(BIN)/python run.py dev
+
+test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some)
+	@$(BIN)/python -m tests.install_tools
+	@exec $(BIN)/python -m pytest $(TESTS)
+
+lint: $(READY) ## ruff, and the catalogues' check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m app.dev.catalogues check
+
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+bench: $(READY) ## the hub against a naive baseline: docs/benchmarks (BENCH=--quick for a short one)
+	@$(BIN)/python -m tests.install_tools
+	@exec $(BIN)/python -m bench $(BENCH)
+
+texts: $(READY) ## bring locales/ up to the texts in the code
+	@$(BIN)/python -m app.dev.catalogues update
+
+clean: ## remove the virtual environment and caches; .hub with its data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

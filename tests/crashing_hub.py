@@ -1,0 +1,26 @@
+"""A hub that dies by kill -9 at a given moment: `python -m tests.crashing_hub before-push|before-offset`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+
+from app import server, settings
+from app.realtime.bus import LocalBus
+
+
+def die(*_: Any, **__: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    match sys.argv[1]:
+        case "before-push":
+            LocalBus.publish = die  # type: ignore[method-assign]
+        case "before-offset":
+            AIOKafkaConsumer.commit = die
+    server.run(settings.load())

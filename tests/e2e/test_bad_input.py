@@ -1,0 +1,88 @@
+"""One bad event never blocks its partition: it is dead-lettered with its reason, and the next one arrives."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.hub import Hub, added, event, new_user, reasons, receive
+
+USER = new_user()
+GOOD = added(USER)
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**GOOD, **changes}
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "not JSON": (b"{", "not_json"),
+    "empty": (b"", "not_json"),
+    "not an object": (b"[1, 2]", "not_an_object"),
+    "no event_type": ({k: v for k, v in GOOD.items() if k != "event_type"}, "no_event_type"),
+    "event_type is no text": (changed(event_type=5), "no_event_type"),
+    "unknown event_type": (changed(event_type="group_exploded"), "unknown_event_type"),
+    "missing field": (changed(data={"group_name": "G"}), "bad_field"),
+    "wrong field": (changed(data={"group_name": "G", "requester_username": 7}), "bad_field"),
+    "no data": ({k: v for k, v in GOOD.items() if k != "data"}, "bad_field"),
+    "bad UUID of a receiver": (changed(receivers=["not-a-uuid"]), "bad_field"),
+    "bad UUID of the group": (changed(group_id="123"), "bad_field"),
+    "10,001 receivers": (changed(receivers=[new_user() for _ in range(10_001)]), "bad_field"),
+    "2 MB": (changed(data={**GOOD["data"], "padding": "x" * 2_000_000}), "too_large"),
+    "NUL in a name": (changed(data={**GOOD["data"], "requester_username": "a\0b"}), "nul_character"),
+    "bad UTF-8": (json.dumps(GOOD).encode().replace(b"john_doe", b"john\xff\xfe"), "bad_encoding"),
+    "lone surrogate": (json.dumps(GOOD).encode().replace(b"john_doe", rb"\ud800"), "not_json"),
+    "nested too deeply": (b"[" * 100_000 + b"]" * 100_000, "not_json"),
+    "a wrong day": (
+        event("food_expiring_soon", [USER], unit_name="a", storage_name="b", expiration_date="2026-11-24"),
+        "bad_field",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_it_is_dead_lettered_with_its_reason_and_the_next_event_arrives_within_a_second(
+    hub: Hub, name: str
+) -> None:
+    message, reason = BAD[name]
+    before = len(await hub.records(f"{hub.topic}.dlq"))
+    async with hub.socket(USER) as socket:
+        await hub.publish(message, GOOD, key=b"same partition")
+        frame = await receive(socket, within=1.0)
+        assert frame["data"]["receiver"] == USER
+    letters = await hub.dead_letters(before + 1)
+    assert reasons(letters)[before:].count(reason) == 1
+    letter = next(record for record in letters if reasons([record]) == [reason])
+    headers = {name: value.decode() for name, value in letter.headers}
+    assert headers["dlq.topic"] == hub.topic
+    assert headers["dlq.error"]
+    assert headers["dlq.offset"].isdigit()
+    assert letter.key == b"same partition"
+
+
+@pytest.mark.parametrize("name", ["{{7*7}}", "<script>alert(1)</script>", "%(group_name)s %s", "{0.a}"])
+async def test_a_name_that_looks_like_code_is_stored_inert(hub: Hub, name: str) -> None:
+    user = new_user()
+    async with hub.socket(user) as socket:
+        await hub.publish(added(user, name))
+        notification = (await receive(socket))["data"]
+    assert notification["content"].startswith(f"{name} đã thêm bạn vào nhóm")
+    assert notification["raw_data"]["requester_username"] == name
+
+
+async def test_ten_thousand_receivers_are_told_and_the_next_event_arrives_within_a_second(hub: Hub) -> None:
+    crowd = [USER, *(new_user() for _ in range(9_999))]
+    async with hub.socket(USER) as socket:
+        await hub.publish(event("group_user_left", crowd), GOOD, key=b"same partition")
+        assert (await receive(socket, within=5.0))["data"]["template_code"] == "GROUP_USER_LEFT"
+        assert (await receive(socket, within=1.0))["data"]["template_code"] == "GROUP_USER_ADDED"
+    rows = await hub.rows("select count(*) from notifications where template_code = 'GROUP_USER_LEFT'")
+    assert rows[0]["count"] == 10_000
+
+
+async def test_a_group_nobody_knows_is_dead_lettered(hub: Hub) -> None:
+    before = len(await hub.records(f"{hub.topic}.dlq"))
+    await hub.publish(event("food_expired", unit_name="Trứng", storage_name="Kho"))
+    assert "unknown_group" in reasons((await hub.dead_letters(before + 1))[before:])

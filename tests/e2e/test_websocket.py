@@ -1,0 +1,244 @@
+"""The WebSocket endpoint as plain clients meet it: who gets in, who is sent away, who is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket as sockets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from tests.conftest import running_hub
+from tests.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, receive, token
+
+
+@pytest_asyncio.fixture(scope="module")
+async def strict_hub(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Hub]:
+    """A hub with tight limits, and a consumer group of its own: it sees the same events."""
+    limits = {
+        "KAFKA_GROUP": environment["KAFKA_GROUP"] + "-strict",
+        "WS_PING_INTERVAL": "1",
+        "WS_MAX_PER_USER": "2",
+        "WS_MAX_FRAMES": "10",
+        "WS_MAX_MESSAGE": "1000",
+        "WS_WRITE_BUFFER": "65536",
+    }
+    async with running_hub({**environment, **limits}, tmp_path_factory.mktemp("strict") / "log") as running:
+        yield running
+
+
+async def refused(hub: Hub, user: str, **options: Any) -> Any:
+    """The HTTP answer to an upgrade that is not let in."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with hub.socket(user, **options):
+            pass
+    return caught.value.response
+
+
+async def closed(socket: Any) -> int | None:
+    """The code the hub closes with."""
+    async with asyncio.timeout(20):
+        await socket.wait_closed()
+    return int(socket.close_code)
+
+
+@pytest.mark.parametrize("way", ["header", "query", "subprotocol"])
+async def test_a_token_may_come_in_three_ways(hub: Hub, way: str) -> None:
+    user = new_user()
+    signed = token(user)
+    address = hub.socket_address(user)
+    options: dict[str, Any] = {}
+    match way:
+        case "header":
+            options = {"additional_headers": {"Authorization": f"Bearer {signed}"}}
+        case "query":
+            address += f"?jwt={signed}"
+        case "subprotocol":
+            options = {"subprotocols": [Subprotocol("hub.v1"), Subprotocol(f"bearer.{signed}")]}
+    async with connect(address, **options) as socket:
+        assert socket.subprotocol == ("hub.v1" if way == "subprotocol" else None)
+        await hub.publish(added(user))
+        assert (await receive(socket))["data"]["receiver"] == user
+
+
+async def test_a_bad_token_is_401_and_no_socket(hub: Hub) -> None:
+    user = new_user()
+    for bad in ("", "Bearer nonsense", f"Bearer {token(user, lifetime=-60)}", f"Bearer {token(user)}="):
+        answer = await refused(hub, user, additional_headers={"Authorization": bad})
+        assert answer.status_code == 401
+        assert json.loads(answer.body)["status"] == 401
+
+
+async def test_another_users_path_is_403_and_no_socket(hub: Hub) -> None:
+    headers = {"Authorization": f"Bearer {token(new_user())}"}
+    assert (await refused(hub, new_user(), additional_headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "null", "https://app.example.com.evil.example", "http://app.example.com"],
+)
+async def test_a_foreign_origin_is_403_and_no_socket(hub: Hub, origin: str) -> None:
+    assert (await refused(hub, new_user(), origin=origin)).status_code == 403
+
+
+async def test_an_allowed_origin_is_let_in(hub: Hub) -> None:
+    async with hub.socket(new_user(), origin="https://app.example.com"):
+        pass
+
+
+async def test_a_revoked_token_is_401(hub: Hub, redis_url: str) -> None:
+    user = new_user()
+    async with Redis.from_url(redis_url) as redis:
+        await redis.set(f"user-service:global_revoke_ts:{user}", int(time.time()) + 5)
+    answer = await refused(hub, user)
+    assert answer.status_code == 401
+    assert json.loads(answer.body)["code"] == "revoked_token"
+
+
+async def test_a_request_that_is_no_upgrade_is_told_so(hub: Hub) -> None:
+    user = new_user()
+    async with hub.client(user) as client:
+        answer = await client.get(f"{hub.http}{WEBSOCKET}/notifications/users/{user}")
+    assert answer.status_code == 426
+    assert answer.headers["upgrade"] == "websocket"
+
+
+async def test_a_clients_own_identity_headers_are_ignored(hub: Hub) -> None:
+    user, other = new_user(), new_user()
+    headers = {"Authorization": f"Bearer {token(other)}", "X-User-Id": user, "X-Consumer-Custom-Id": user}
+    assert (await refused(hub, user, additional_headers=headers)).status_code == 403
+
+
+async def test_the_end_of_the_token_is_the_end_of_the_connection(hub: Hub) -> None:
+    user = new_user()
+    headers = {"Authorization": f"Bearer {token(user, lifetime=1)}"}
+    async with hub.socket(user, additional_headers=headers) as socket:
+        assert await closed(socket) == 4401
+
+
+async def test_one_connection_too_many_is_closed_with_4429(strict_hub: Hub) -> None:
+    user = new_user()
+    async with strict_hub.socket(user), strict_hub.socket(user) as second:
+        async with strict_hub.socket(user) as third:
+            assert await closed(third) == 4429
+        await second.close()
+
+        async def another() -> bool:
+            async with strict_hub.socket(user) as socket:
+                try:
+                    await asyncio.wait_for(socket.wait_closed(), 0.2)
+                except TimeoutError:
+                    return True
+            return False
+
+        assert await eventually(another, "the place of the closed one is free")
+
+
+async def test_too_many_frames_from_a_client_are_4429(strict_hub: Hub) -> None:
+    async with strict_hub.socket(new_user()) as socket:
+        with suppress(ConnectionClosed):
+            for _ in range(1000):
+                await socket.send("chatter")
+        assert await closed(socket) == 4429
+
+
+async def test_a_message_too_large_is_1009(strict_hub: Hub) -> None:
+    async with strict_hub.socket(new_user()) as socket:
+        await socket.send("x" * 2000)
+        assert await closed(socket) == 1009
+
+
+async def test_bad_utf8_is_1007(strict_hub: Hub) -> None:
+    async with strict_hub.socket(new_user()) as socket:
+        await socket.send(b"\xff\xfe", text=True)
+        assert await closed(socket) == 1007
+
+
+@asynccontextmanager
+async def silent_client(hub: Hub, user: str) -> AsyncIterator[sockets.socket]:
+    """A client that upgrades and then never reads, nor answers a ping."""
+    where = urlsplit(hub.http)
+    with sockets.socket() as raw:
+        raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        raw.connect((where.hostname, where.port))
+        raw.sendall(
+            f"GET {WEBSOCKET}/notifications/users/{user} HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            f"Sec-WebSocket-Version: 13\r\nAuthorization: Bearer {token(user)}\r\n\r\n".encode()
+        )
+        raw.setblocking(False)
+        head = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(raw, 12), 10)
+        assert head == b"HTTP/1.1 101"
+        yield raw
+
+
+async def connections(hub: Hub) -> int:
+    async with hub.client(new_user()) as client:
+        metrics = (await client.get(f"{hub.http}{REST}/metrics")).text
+    line = next(line for line in metrics.splitlines() if line.startswith("hub_connections "))
+    return int(float(line.split()[1]))
+
+
+async def test_a_client_that_vanished_is_found_and_dropped(strict_hub: Hub) -> None:
+    before = await connections(strict_hub)
+    async with silent_client(strict_hub, new_user()):
+        assert await connections(strict_hub) == before + 1
+
+        async def gone() -> bool:
+            return await connections(strict_hub) == before
+
+        await eventually(gone, "the silent client was dropped", within=6)
+
+
+async def test_a_slow_client_is_dropped_and_others_are_served_meanwhile(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    settings = {
+        **environment,
+        "KAFKA_GROUP": environment["KAFKA_GROUP"] + "-slow",
+        "WS_WRITE_BUFFER": "65536",
+    }
+    slow, healthy = new_user(), new_user()
+    large = added(slow, "x" * 500)
+    large["data"]["padding"] = "x" * 15_000
+    async with (
+        running_hub(settings, tmp_path / "log") as hub,
+        silent_client(hub, slow),
+        hub.socket(healthy) as socket,
+    ):
+        for _ in range(20):
+            await hub.publish(*(large for _ in range(20)), added(healthy))
+            assert (await receive(socket))["data"]["receiver"] == healthy
+
+        async def dropped() -> bool:
+            return await connections(hub) == 1
+
+        await eventually(dropped, "the slow client was dropped")
+
+
+async def test_no_token_stands_in_the_log(hub: Hub) -> None:
+    user = new_user()
+    signed = token(user)
+    async with connect(f"{hub.socket_address(user)}?jwt={signed}"):
+        pass
+    async with hub.client(user) as client:
+        await client.get(f"{hub.http}/nowhere?jwt={signed}")
+        await client.get(f"{hub.http}{REST}/notifications/users/{user}?jwt={signed}&limit=x")
+    log = hub.log.read_text()
+    assert "ready" in log
+    assert signed not in log
+    assert signed.rsplit(".", 1)[1] not in log

@@ -1,0 +1,160 @@
+"""The clock of all connections, on a loop whose time passes only by waiting, so no test really waits."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.realtime.clock import Clock
+
+START = 1000.25
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Instead of waiting it sets its time forward."""
+
+    def __init__(self) -> None:
+        self.now = START
+        super().__init__(_Selector(self))
+
+    def time(self) -> float:
+        return self.now
+
+
+class _Selector(selectors.SelectSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.now += timeout or 0
+        return super().select(0)
+
+
+class Member:
+    """Notes when it is called; `again` says when next."""
+
+    def __init__(self, again: Callable[[float], float | None] = lambda now: None) -> None:
+        self.due = 0
+        self.called: list[float] = []
+        self._again = again
+
+    def tick(self, now: float) -> float | None:
+        self.called.append(now)
+        return self._again(now)
+
+
+def run(body: Callable[[Clock], Coroutine[Any, Any, None]]) -> None:
+    """Run `body` with a started clock."""
+
+    async def main() -> None:
+        clock = Clock()
+        clock.start()
+        await asyncio.sleep(0)
+        await body(clock)
+        await clock.stop()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+
+
+@given(st.lists(st.floats(0.001, 50), min_size=1, max_size=30))
+def test_each_member_is_called_once_at_or_within_a_second_after_its_moment(delays: list[float]) -> None:
+    members = [(START + delay, Member()) for delay in delays]
+
+    async def body(clock: Clock) -> None:
+        for moment, member in members:
+            clock.schedule(member, moment)
+        await asyncio.sleep(60)
+
+    run(body)
+    for moment, member in members:
+        assert len(member.called) == 1
+        assert moment - 1e-6 <= member.called[0] < moment + 1.001
+        assert member.due == 0
+
+
+def test_a_new_moment_takes_the_place_of_the_old_one() -> None:
+    later, sooner = Member(), Member()
+
+    async def body(clock: Clock) -> None:
+        clock.schedule(later, START + 2)
+        clock.schedule(later, START + 20)
+        clock.schedule(sooner, START + 20)
+        clock.schedule(sooner, START + 2)
+        await asyncio.sleep(30)
+
+    run(body)
+    assert [round(now - START) for now in later.called] == [21]
+    assert [round(now - START) for now in sooner.called] == [3]
+
+
+def test_none_takes_a_member_out() -> None:
+    member = Member()
+
+    async def body(clock: Clock) -> None:
+        clock.schedule(member, START + 2)
+        clock.schedule(member, None)
+        clock.schedule(member, None)
+        await asyncio.sleep(10)
+
+    run(body)
+    assert member.called == []
+
+
+def test_what_tick_answers_is_the_next_moment() -> None:
+    member = Member(lambda now: now + 5 if now < START + 20 else None)
+
+    async def body(clock: Clock) -> None:
+        clock.schedule(member, START + 0.75)
+        await asyncio.sleep(100)
+
+    run(body)
+    assert [round(now) for now in member.called] == [1001, 1006, 1011, 1016, 1021]
+
+
+def test_a_member_may_take_another_of_the_same_second_out_or_move_it() -> None:
+    async def body(clock: Clock) -> None:
+        def take_out(now: float) -> None:
+            clock.schedule(moved, now + 10)
+
+        moving, moved = Member(take_out), Member()
+        clock.schedule(moving, START + 1)
+        clock.schedule(moved, START + 1.1)
+        await asyncio.sleep(30)
+        assert len(moving.called) == 1
+        assert moved.called
+
+    run(body)
+
+
+def test_a_loop_that_was_busy_for_long_misses_no_one() -> None:
+    members = [Member() for _ in range(10)]
+
+    async def body(clock: Clock) -> None:
+        for second, member in enumerate(members):
+            clock.schedule(member, START + 1 + second)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.now += 40
+        await asyncio.sleep(2)
+
+    run(body)
+    assert [len(member.called) for member in members] == [1] * 10
+
+
+def test_a_stopped_clock_calls_no_one() -> None:
+    member = Member()
+
+    async def body(clock: Clock) -> None:
+        clock.schedule(member, START + 2)
+        await clock.stop()
+        await asyncio.sleep(10)
+
+    run(body)
+    assert member.called == []
