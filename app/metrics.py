@@ -14,7 +14,6 @@ BATCH_SECONDS = Histogram(
 )
 FRAMES = Counter("hub_frames_sent", "Notification frames handed to connections")
 CONNECTIONS = Gauge("hub_connections", "Open WebSocket connections of this node")
-UPGRADES = Counter("hub_upgrades", "WebSocket upgrades asked for", ["status"])
 CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"])
 WAITING = Gauge("hub_events_waiting", "Events waiting aside for the user service")
 STALLED = Counter("hub_write_retries", "Batches written again because Postgres was away")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sanic_ext import openapi
 from sanic_ext.extensions.openapi.types import Schema
@@ -100,6 +102,7 @@ MESSAGE = ("It is done", _json(ref("Message")))
 ALIVE = ("The hub is alive", _json({"type": "object", "properties": {"status": {"type": "string"}}}))
 READY = ("Every dependency answers", _json(ref("Readiness")))
 NOT_READY = ("A dependency is missing", _json(ref("Readiness")))
+UPGRADED: tuple[str, dict[str, Any]] = ("A WebSocket", {})
 METRICS = ("Prometheus' text format", {"text/plain": {"schema": {"type": "string"}}})
 
 _PROBLEM = {"application/problem+json": {"schema": ref("Problem")}}
@@ -108,6 +111,7 @@ _ERRORS = {
     401: "No token, or one that doesn't hold",
     403: "Another user's path",
     404: "Not found, or not theirs",
+    426: "Not a WebSocket handshake",
     503: "A dependency is down",
 }
 
@@ -143,6 +147,8 @@ def described(
         for name, schema in (query or {}).items():
             parameter = Schema(**schema)  # type: ignore[no-untyped-call]
             openapi.parameter(name, parameter, "query")(handler)
+        for name in (name for name in inspect.signature(handler).parameters if name.endswith("_id")):
+            openapi.parameter(name, UUID, "path", required=True)(handler)
         if 401 in errors:
             openapi.secured("token")(handler)
             openapi.parameter(

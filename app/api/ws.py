@@ -19,6 +19,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from app.api import schemas
 from app.api.auth import Authenticator, bearer_token, path_uuid
 from app.api.errors import Problem, forbidden, unavailable
 from app.i18n import N_
@@ -110,6 +111,12 @@ def make_blueprint(prefix: str, gate: Gate) -> Blueprint:
     blueprint = Blueprint("websocket", url_prefix=prefix)
 
     @blueprint.get("/notifications/users/<user_id:str>")
+    @schemas.described(
+        "Open a WebSocket for live notifications",
+        "The token comes as a bearer token, as `?jwt=` or as the subprotocol `bearer.<token>`.",
+        {101: schemas.UPGRADED},
+        errors=(400, 401, 403, 426, 503),
+    )
     async def notifications(request: Request, user_id: str) -> None:
         await gate.admit(request, user_id)
 

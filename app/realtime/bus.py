@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
+from app.metrics import FRAMES
 from app.notifications import Notification
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
@@ -32,7 +33,7 @@ class LocalBus:
         self._manager = manager
 
     def publish(self, notifications: Sequence[Notification]) -> None:
-        self._manager.push(notifications)
+        FRAMES.inc(self._manager.push(notifications))
 
     def disconnect(self, users: Collection[UUID]) -> None:
         for user in users:

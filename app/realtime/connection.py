@@ -13,6 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from app.metrics import CLOSED
 from app.realtime.clock import Clock
 from app.realtime.protocol import CloseCode
 
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         if not self.open:
             return
         self.close_code = code
+        CLOSED.labels(code).inc()
         self._ws.send_close(code, reason)
         self._flush()
         self._lost()

@@ -40,21 +40,30 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (DataError, IntegrityError) as error:
-        raise StoreRejected(_first_line(error)) from None
+        raise StoreRejected(_kind(error)) from None
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         if state.startswith(_ABOUT_VALUES):
-            raise StoreRejected(_first_line(error)) from None
+            raise StoreRejected(_kind(error)) from None
         raise Unavailable("postgres", _first_line(error)) from None
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         raise Unavailable("postgres", _first_line(error)) from None
 
 
+def _origin(error: BaseException) -> BaseException:
+    wrapped = getattr(error, "orig", None) or error
+    return wrapped.__cause__ or wrapped
+
+
+def _kind(error: BaseException) -> str:
+    """What kind of value it was: the driver's words would quote the value itself, which is a person's."""
+    return type(_origin(error)).__name__
+
+
 def _first_line(error: BaseException) -> str:
-    """The driver's own words, without the statement and its parameters: they hold people's data."""
-    origin = getattr(error, "orig", None) or error
-    words = str(origin.__cause__ or origin).splitlines()
-    return f"{type(origin.__cause__ or origin).__name__} {words[0] if words else ''}".strip()
+    """The driver's own words, without the statement and its parameters."""
+    words = str(_origin(error)).splitlines()
+    return f"{_kind(error)} {words[0] if words else ''}".strip()
 
 
 async def check_schema(engine: AsyncEngine, expected: str) -> None:
