@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,14 +213,15 @@ class Hub:
         finally:
             await consumer.stop()
 
-    async def dead_letters(self, count: int) -> list[Any]:
-        """The records of the dead-letter Kafka topic, once there are at least `count`."""
+    async def dead_letters(self, seen: Sequence[Any] = ()) -> list[Any]:
+        """The records of the dead-letter Kafka topic that weren't `seen`, once there is one."""
+        places = {(record.partition, record.offset) for record in seen}
 
-        async def enough() -> list[Any] | None:
+        async def new() -> list[Any] | None:
             records = await self.records(f"{self.topic}.dlq")
-            return records if len(records) >= count else None
+            return [r for r in records if (r.partition, r.offset) not in places] or None
 
-        return await eventually(enough, f"{count} dead letters")
+        return await eventually(new, "a dead letter")
 
 
 def reasons(records: list[Any]) -> list[str]:
