@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -23,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app import __version__, log
 from app.api import docs, errors, health, notifications, ws
 from app.api.auth import Authenticator
-from app.errors import Unavailable
+from app.errors import ConfigurationError, Unavailable
 from app.metrics import CONNECTIONS, REQUESTS
 from app.pipeline import Pipeline
 from app.realtime.bus import LocalBus
@@ -172,13 +174,7 @@ async def serve(app: Sanic[Any, Any], host: str, port: int, on_ready: Any = None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server: Any = await app.create_server(
-        host,
-        port,
-        backlog=BACKLOG,
-        return_asyncio_server=True,
-        asyncio_server_kwargs={"start_serving": False},
-    )
+    server = await _listen(app, host, port)
     await server.startup()
     await server.before_start()
     await server.start_serving()
@@ -194,6 +190,25 @@ async def serve(app: Sanic[Any, Any], host: str, port: int, on_ready: Any = None
         connection.close_if_idle()
     await server.after_stop()
     logger.info("stopped")
+
+
+async def _listen(app: Sanic[Any, Any], host: str, port: int) -> Any:
+    """Take the address, but accept no one yet."""
+    try:
+        return await app.create_server(
+            host,
+            port,
+            backlog=BACKLOG,
+            return_asyncio_server=True,
+            asyncio_server_kwargs={"start_serving": False},
+        )
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+            raise
+        why = os.strerror(error.errno).lower()
+        raise ConfigurationError(
+            f"Can't listen on {host}, port {port}: {why}. Set HOST or PORT to another."
+        ) from None
 
 
 def run(settings: Settings) -> None:

@@ -16,6 +16,8 @@ from typing import IO, TypeVar
 
 import psutil
 
+from app.errors import HubError
+
 _GUARD = Path(__file__).with_name("guard.py")
 _LOG_KEPT_BYTES = 5_000_000
 _LINES_SHOWN = 12
@@ -28,7 +30,7 @@ _POLL_SECONDS = 0.01
 Started = TypeVar("Started")
 
 
-class ServiceError(Exception):
+class ServiceError(HubError):
     """An embedded service cannot do its work; the text says what is wrong and what to do."""
 
 
@@ -203,7 +205,7 @@ def _acquire(lock: int, path: Path, service: str) -> None:
             pid = owner.partition(" ")[0] or "(unknown)"
             raise ServiceError(
                 f"{service} already runs in {path.parent} for process {pid}. "
-                "Stop that one, or give this hub a folder of its own."
+                "Stop that one, or give this hub a folder of its own (HUB_HOME)."
             )
         time.sleep(_POLL_SECONDS)
     os.ftruncate(lock, 0)

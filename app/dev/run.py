@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from app import log
 from app.dev import demo, samples, tokens
+from app.dev.process import make_folder
 from app.dev.services import Services, run_services
 from app.errors import ConfigurationError
 from app.server import create_app, serve
@@ -41,9 +42,8 @@ def read() -> dict[str, Any]:
 
 def run() -> None:
     """Run everything until SIGTERM or Ctrl-C."""
-    port = int(os.environ.get("PORT") or 8000)
-    folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
+    port = _port()
+    folder = make_folder(home())
     topics = [Settings.model_fields[name].default for name in ("notification_topic", "logout_events_topic")]
     _say("Starting Postgres, Redis and a Kafka-protocol broker …")
     with run_services(folder, topics) as services:
@@ -59,6 +59,13 @@ def run() -> None:
         finally:
             (folder / "dev.json").unlink(missing_ok=True)
     _say("Stopped. The data stays in " + str(folder))
+
+
+def _port() -> int:
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ConfigurationError(f"PORT is {text!r}. Set it to a number from 1 to 65535.")
+    return int(text)
 
 
 def _settings(services: Services, port: int, folder: Path) -> Settings:
