@@ -1,0 +1,88 @@
+"""Errors over HTTP: one shape, in the client's language, with a word for programs and one for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from sanic import HTTPResponse, Request, Sanic, json
+from sanic_testing.testing import SanicASGITestClient
+
+from app.api import errors
+from app.errors import Unauthorized, Unavailable
+from app.i18n import N_
+
+RAISED: dict[str, Exception] = {
+    "own": errors.Problem(HTTPStatus.BAD_REQUEST, "own", N_("The request can't be read.")),
+    "unauthorized": Unauthorized("expired_token"),
+    "unavailable": Unavailable("postgres", "gone"),
+    "bug": RuntimeError("a secret of the inside"),
+}
+
+
+@pytest.fixture
+def app() -> Iterator[Sanic[Any, Any]]:
+    Sanic.test_mode = True
+    app: Sanic[Any, Any] = Sanic("problems", configure_logging=False)
+    errors.install(app)
+
+    @app.get("/raise/<name:str>")
+    async def fail(_: Request, name: str) -> HTTPResponse:
+        raise RAISED[name]
+
+    @app.get("/fine")
+    async def fine(_: Request) -> HTTPResponse:
+        return json({})
+
+    yield app
+    Sanic.unregister_app(app)
+
+
+async def ask(app: Sanic[Any, Any], path: str, method: str = "GET", **headers: str) -> Any:
+    client = SanicASGITestClient(app)
+    _, response = await client.request(method, path, headers=headers)
+    return response
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/raise/own", 400, "own"),
+        ("/raise/unauthorized", 401, "expired_token"),
+        ("/raise/unavailable", 503, "dependency_down"),
+        ("/raise/bug", 500, "internal"),
+        ("/nowhere", 404, "no_such_path"),
+    ],
+)
+async def test_every_error_is_a_problem(app: Sanic[Any, Any], path: str, status: int, code: str) -> None:
+    response = await ask(app, path)
+    assert response.status == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json.keys() == {"type", "title", "status", "detail", "instance", "code"}
+    assert (response.json["status"], response.json["code"]) == (status, code)
+    assert response.json["instance"] == path
+
+
+async def test_a_wrong_method_is_told_the_right_ones(app: Sanic[Any, Any]) -> None:
+    response = await ask(app, "/fine", "DELETE")
+    assert response.status == 405
+    assert "GET" in response.headers["allow"]
+
+
+async def test_401_comes_with_the_challenge_and_503_with_a_time(app: Sanic[Any, Any]) -> None:
+    assert "Bearer" in (await ask(app, "/raise/unauthorized")).headers["www-authenticate"]
+    assert int((await ask(app, "/raise/unavailable")).headers["retry-after"]) > 0
+
+
+async def test_a_bug_tells_nothing_of_the_inside(app: Sanic[Any, Any]) -> None:
+    assert "secret" not in (await ask(app, "/raise/bug")).text
+
+
+async def test_the_language_is_the_clients_and_english_without_one(app: Sanic[Any, Any]) -> None:
+    plain = await ask(app, "/nowhere")
+    vietnamese = await ask(app, "/nowhere", **{"accept-language": "vi"})
+    assert plain.headers["content-language"] == "en"
+    assert vietnamese.headers["content-language"] == "vi"
+    assert plain.json["detail"] != vietnamese.json["detail"]
