@@ -15,9 +15,9 @@ from babel.messages.catalog import Catalog
 import handlers
 from app.dev import catalogues, samples
 from app.errors import InvalidEvent
-from app.i18n import LOCALES
+from app.i18n import LOCALES, Message
 from app.notifications import Group, NotificationDraft
-from handlers.base import MAX_DATA_BYTES, MAX_RECEIVERS, BaseMessageHandler, GroupEventHandler
+from handlers.base import MAX_DATA_BYTES, MAX_RECEIVERS, BaseMessageHandler, GroupData, GroupEventHandler
 from handlers.registry import HANDLERS, text_in
 
 GROUP_TYPES = sorted(HANDLERS.keys() - {"account_logged_out"})
@@ -30,7 +30,7 @@ TOLD_BY_NAME = {
     "plan_expired",
 }
 TOLD_BY_GROUP = {"group_head_chef_updated", "food_expiring_soon", "food_expired"}
-WRONG_FIELDS = [
+WRONG_FIELDS: list[tuple[str, str, object]] = [
     *((event_type, "requester_username", 5) for event_type in ("group_user_added", "group_user_removed")),
     ("group_head_chef_updated", "new_head_chef_username", None),
     ("group_head_chef_updated", "requester_username", ["mai"]),
@@ -117,15 +117,283 @@ def test_no_event_type_misses_its_class_registry_line_texts_or_sample() -> None:
     assert gaps(set(classes()), HANDLERS, samples.event_types(), catalogues_now()) == []
 
 
-def test_what_an_added_event_type_still_misses_is_named() -> None:
-    class Invented(type(HANDLERS["group_user_left"])):  # type: ignore[misc]
-        event_type = "invented"
-        title = handlers.base.N_("Invented!") if hasattr(handlers.base, "N_") else ("Invented!", None)
+class Invented(GroupEventHandler[GroupData]):
+    event_type = "invented"
+    data_type = GroupData
+    title = Message("Invented!")
+    content = Message("Somebody invented %(group_name)s.")
 
-    found = gaps({Invented}, HANDLERS, samples.event_types(), {})
-    assert found == ["registry.py: no line for Invented"]
+
+def test_what_an_added_event_type_still_misses_is_named() -> None:
+    texts = {"ru": catalogues.read("ru")}
+    known = samples.event_types()
+    assert gaps({Invented}, HANDLERS, known, texts) == ["registry.py: no line for Invented"]
+    assert gaps(set(), HANDLERS, [*known, "invented"], texts) == [
+        "handlers/: no class for the sample invented.json"
+    ]
+    assert gaps({Invented}, {**HANDLERS, "invented": Invented()}, known, texts) == [
+        "app/dev/events: no sample invented.json",
+        "locales/ru: no text for invented: Invented!",
+        "locales/ru: no text for invented: Somebody invented %(group_name)s.",
+    ]
 
 
 @pytest.mark.parametrize("event_type", samples.event_types())
 def test_a_sample_is_of_the_type_its_file_is_named_after(event_type: str) -> None:
     assert samples.load(event_type).message["event_type"] == event_type
+
+
+# Texts
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_each_type_has_a_title_and_content_with_every_place_filled(event_type: str, locale: str) -> None:
+    draft = draft_of(body_of(event_type), locale)
+    for text in (draft.title, draft.content):
+        assert text
+        assert "%" not in text
+    assert draft.template_code == event_type.upper()
+
+
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_each_locale_has_words_of_its_own(event_type: str) -> None:
+    drafts = [draft_of(body_of(event_type), locale) for locale in LOCALES]
+    assert len({draft.title for draft in drafts}) == len({draft.content for draft in drafts}) == len(LOCALES)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_the_texts_can_be_made_again_from_what_is_stored(event_type: str, locale: str) -> None:
+    stored = draft_of(body_of(event_type), "vi")
+    wanted = draft_of(body_of(event_type), locale)
+    raw_data = json.dumps(json.loads(stored.raw_data), sort_keys=True).encode()  # jsonb keeps no order
+    text = text_in(locale, stored.template_code, raw_data, stored.group_name)
+    assert text == (wanted.title, wanted.content)
+
+
+@pytest.mark.parametrize(
+    ("template_code", "raw_data"),
+    [
+        ("NO_LONGER_HANDLED", b"{}"),
+        ("ACCOUNT_LOGGED_OUT", b"{}"),
+        ("", b"{}"),
+        ("GROUP_USER_ADDED", b"{}"),
+        ("GROUP_USER_ADDED", b'{"requester_username": 5}'),
+        ("GROUP_USER_ADDED", b"[]"),
+        ("FOOD_EXPIRING_SOON", b'{"unit_name": "a", "storage_name": "b", "expiration_date": "2026-11-24"}'),
+    ],
+)
+def test_what_is_no_longer_handled_has_no_other_text(template_code: str, raw_data: bytes) -> None:
+    assert text_in("ru", template_code, raw_data, "Family Group") is None
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize(
+    "name",
+    ["{{7*7}}", "%(x)s", "%(group_name)s", "%s %d %%", "{0}", "{group_name}", "<script>alert(1)</script>"],
+)
+def test_whatever_a_name_looks_like_it_stays_as_it_is(name: str, locale: str) -> None:
+    draft = draft_of(body_of("group_user_added", requester_username=name, group_name=name), locale)
+    assert draft.content.count(name) == 2
+    assert name in draft.title
+    assert draft.group_name == name
+    assert json.loads(draft.raw_data)["requester_username"] == name
+    text = text_in(locale, draft.template_code, draft.raw_data.encode(), draft.group_name)
+    assert text == (draft.title, draft.content)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_an_empty_meal_is_said_to_be_not_planned(locale: str) -> None:
+    not_planned = {"vi": "chưa lên kế hoạch", "en": "not planned yet", "ru": "пока не запланировано"}[locale]
+    draft = draft_of(body_of("daily_meal", breakfast=["Phở gà"], lunch=[], dinner=[]), locale)
+    assert draft.content.count(not_planned) == 2
+    assert "Phở gà" in draft.content
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 блюд."), (1, "1 блюдо."), (2, "2 блюда."), (5, "5 блюд."), (11, "11 блюд."), (21, "21 блюдо.")],
+)
+def test_russian_counts_dishes_as_russians_do(count: int, words: str) -> None:
+    draft = draft_of(body_of("daily_meal", breakfast=["суп"] * count, lunch=[], dinner=[]), "ru")
+    assert words in draft.content
+
+
+def test_english_has_one_dish_and_several_dishes() -> None:
+    for count, words in ((1, "1 dish "), (2, "2 dishes "), (0, "0 dishes ")):
+        draft = draft_of(body_of("daily_meal", breakfast=[], lunch=["a"] * count, dinner=[]))
+        assert draft.content.startswith(words)
+
+
+@pytest.mark.parametrize(("locale", "day"), [("en", "Feb 1, 2027"), ("vi", "1 thg 2"), ("ru", "1 февр.")])
+def test_a_date_is_written_as_the_locale_does(locale: str, day: str) -> None:
+    draft = draft_of(body_of("food_expiring_soon", expiration_date="01/02/2027"), locale)
+    assert day in draft.content
+    assert "2027" in draft.content
+    assert json.loads(draft.raw_data)["expiration_date"] == "01/02/2027"
+
+
+@pytest.mark.parametrize("day", ["31/02/2027", "2027-02-01", "02/13/2027", "", "tomorrow", "01/02/27"])
+def test_a_date_that_is_none_is_refused(day: str) -> None:
+    reason, text = reason_of(body_of("food_expiring_soon", expiration_date=day))
+    assert reason == "bad_field"
+    assert "expiration_date" in text
+
+
+# What is checked
+
+
+@pytest.mark.parametrize(("event_type", "field", "wrong"), WRONG_FIELDS)
+def test_a_missing_or_wrong_field_is_named(event_type: str, field: str, wrong: object) -> None:
+    without = body_of(event_type)
+    del without["data"][field]
+    for body in (without, body_of(event_type, **{field: wrong})):
+        reason, text = reason_of(body)
+        assert reason == "bad_field"
+        assert field in text
+        assert event_type in text
+
+
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("group_id", None),
+        ("group_id", "no-uuid"),
+        ("data", None),
+        ("data", []),
+        ("data", {"group_name": 5}),
+        ("receivers", "456e7890-e89b-12d3-a456-426614174001"),
+        ("receivers", ["no-uuid"]),
+        ("receivers", [None]),
+        ("receiver_is_head_chef", "yes"),
+    ],
+)
+def test_a_wrong_envelope_is_refused_naming_the_field(event_type: str, field: str, wrong: object) -> None:
+    reason, text = reason_of(body_of(event_type) | {field: wrong})
+    assert reason == "bad_field"
+    assert field in text
+
+
+@pytest.mark.parametrize("field", ["group_id", "data"])
+def test_group_id_and_data_have_to_be_there(field: str) -> None:
+    body = body_of("group_user_added")
+    del body[field]
+    assert reason_of(body)[0] == "bad_field"
+
+
+def test_unknown_fields_are_kept_in_raw_data() -> None:
+    body = body_of("group_user_added", avatar={"url": "x"}) | {
+        "event_id": "e",
+        "timestamp": "now",
+        "trace": [1],
+    }
+    assert json.loads(draft_of(body).raw_data) == {
+        "requester_username": "john_doe",
+        "avatar": {"url": "x"},
+        "timestamp": "now",
+        "trace": [1],
+    }
+
+
+def test_data_wins_over_the_envelopes_unknown_fields() -> None:
+    body = body_of("group_user_added") | {"requester_username": "the envelope's"}
+    assert json.loads(draft_of(body).raw_data)["requester_username"] == "john_doe"
+
+
+def test_raw_data_is_kept_up_to_its_limit_and_refused_beyond() -> None:
+    room = MAX_DATA_BYTES - len('{"requester_username":"john_doe","more":""}')
+    assert len(draft_of(body_of("group_user_added", more="x" * room)).raw_data) == MAX_DATA_BYTES
+    assert reason_of(body_of("group_user_added", more="x" * (room + 1)))[0] == "data_too_large"
+    assert reason_of(body_of("group_user_added") | {"more": "é" * MAX_DATA_BYTES})[0] == "data_too_large"
+
+
+# Who is told
+
+
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_named_receivers_are_told_and_nobody_else(event_type: str) -> None:
+    receivers = [uuid4(), uuid4()]
+    body = body_of(event_type, group_name="Family Group") | {"receivers": [str(user) for user in receivers]}
+    assert group_needed(body) is None
+    draft = draft_of(body)
+    assert list(draft.receivers) == receivers
+    assert draft.group_name == "Family Group"
+    assert str(draft.group_id) == body["group_id"]
+
+
+@pytest.mark.parametrize("receivers", [None, [], "absent"])
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_without_receivers_the_types_own_audience_is_told(event_type: str, receivers: Any) -> None:
+    body = body_of(event_type, group_name="Family Group")
+    body.pop("receiver_is_head_chef", None)
+    body["receivers"] = receivers
+    if receivers == "absent":
+        del body["receivers"]
+    if event_type in TOLD_BY_NAME:
+        assert reason_of(body) == ("no_receivers", f"{event_type}: receivers are missing")
+        return
+    assert str(group_needed(body)) == body["group_id"]
+    told = GROUP.members if event_type in TOLD_BY_GROUP else GROUP.head_chefs
+    assert tuple(draft_of(body).receivers) == told
+
+
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_with_receiver_is_head_chef_the_head_chef_alone_is_told(event_type: str) -> None:
+    body = body_of(event_type) | {"receivers": [], "receiver_is_head_chef": True}
+    assert str(group_needed(body)) == body["group_id"]
+    assert tuple(draft_of(body).receivers) == GROUP.head_chefs
+
+
+@pytest.mark.parametrize("name", [{}, {"group_name": None}, {"group_name": ""}])
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_a_missing_group_name_is_asked_for(event_type: str, name: dict[str, Any]) -> None:
+    receiver = uuid4()
+    body = body_of(event_type, **name) | {"receivers": [str(receiver)]}
+    assert str(group_needed(body)) == body["group_id"]
+    draft = draft_of(body)
+    assert draft.group_name == GROUP.name
+    assert list(draft.receivers) == [receiver]
+
+
+def test_the_events_own_group_name_stands_before_the_user_services() -> None:
+    assert draft_of(body_of("food_expired", group_name="Family Group")).group_name == "Family Group"
+
+
+def test_a_receiver_named_twice_is_told_once() -> None:
+    first, second = uuid4(), uuid4()
+    body = body_of("group_user_added") | {"receivers": [str(user) for user in (first, second, first)]}
+    assert list(draft_of(body).receivers) == [first, second]
+
+
+def test_an_event_has_at_most_10_000_receivers() -> None:
+    receivers = [str(uuid4()) for _ in range(MAX_RECEIVERS)]
+    assert len(draft_of(body_of("group_user_added") | {"receivers": receivers}).receivers) == 10_000
+    reason, text = reason_of(body_of("group_user_added") | {"receivers": [*receivers, str(uuid4())]})
+    assert reason == "bad_field"
+    assert "receivers" in text
+
+
+@pytest.mark.parametrize(
+    ("event_type", "group"),
+    [("food_expired", Group("Empty", (), ())), ("daily_meal", Group("No chef", MEMBERS, ()))],
+)
+def test_a_group_in_which_nobody_is_to_be_told_is_refused(event_type: str, group: Group) -> None:
+    assert reason_of(body_of(event_type), group)[0] == "no_receivers"
+
+
+def test_a_logout_disconnects_the_user_and_tells_nobody() -> None:
+    body = body_of("account_logged_out")
+    handler = HANDLERS["account_logged_out"]
+    message = handler.parse(body)
+    assert handler.group_needed(message) is None
+    effects = handler.handle(message, body, None, "en")
+    assert str(effects.disconnect) == body["user_id"]
+    assert effects.notification is None
+
+
+@pytest.mark.parametrize("user", [None, 5, "", "no-uuid"])
+def test_a_logout_of_nobody_is_refused(user: object) -> None:
+    with pytest.raises(InvalidEvent, match="user_id"):
+        HANDLERS["account_logged_out"].parse(body_of("account_logged_out") | {"user_id": user})

@@ -55,7 +55,7 @@ def test_a_value_with_spaces_can_not_forge_a_field() -> None:
 
 
 def test_letters_of_any_language_stay_readable() -> None:
-    assert line("event", dish="Phở").endswith("dish=Phở")
+    assert line("món ăn", dish="Phở").endswith("món ăn dish=Phở")
 
 
 def test_a_trace_follows_its_line() -> None:

@@ -1,0 +1,232 @@
+"""The user service as it is really met: over HTTP, in each of its spellings, and on its bad days."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from app.errors import InvalidEvent, Unavailable
+from app.notifications import Group
+from app.settings import Settings
+from app.user_service import UserService
+from tests.hub import eventually, free_port
+from tests.user_service import FakeUserService
+
+TIMEOUT = 0.3
+GROUP, CHEF, MEMBER = uuid4(), uuid4(), uuid4()
+ROLES = ((CHEF, "head_chef"), (MEMBER, "member"))
+EXPECTED = Group("Nhà mình", (CHEF, MEMBER), (CHEF,))
+
+
+def settings(**changes: Any) -> Settings:
+    values = {
+        "_env_file": None,
+        "database_url": "postgresql://db/hub",
+        "redis_url": "redis://redis",
+        "kafka_bootstrap_servers": "kafka:9092",
+        "jwt_algorithm": "HS256",
+        "jwt_secret": "a secret for tests, long enough to be accepted",
+        "user_service_timeout": TIMEOUT,
+        "user_service_cache": 60.0,
+    }
+    return Settings(**{**values, **changes})
+
+
+@pytest.fixture
+def service(user_service: FakeUserService) -> FakeUserService:
+    """The server, in good mood, with one group."""
+    user_service.calm()
+    user_service.asked.clear()
+    user_service.groups.clear()
+    user_service.add_group(str(GROUP), EXPECTED.name, [str(CHEF), str(MEMBER)], head_chef=str(CHEF))
+    return user_service
+
+
+@pytest_asyncio.fixture
+async def groups(service: FakeUserService) -> AsyncIterator[UserService]:
+    port = UserService(settings(user_service_url=service.address))
+    yield port
+    await port.close()
+    service.calm()
+
+
+@pytest.mark.parametrize("listed", ["members", "group_memberships"])
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        lambda user: {"user_id": user},
+        lambda user: {"userId": user},
+        lambda user: {"user": {"user_id": user}},
+        lambda user: {"user": {"id": user}},
+        lambda user: {"user_id": None, "user": {"id": user, "name": "mai"}, "joined": "2026-11-21"},
+    ],
+    ids=["user_id", "userId", "user.user_id", "user.id", "with more"],
+)
+async def test_each_documented_spelling_is_understood(
+    groups: UserService, service: FakeUserService, listed: str, spelt: Callable[[str], dict[str, Any]]
+) -> None:
+    members = [spelt(str(user)) | {"role": role} for user, role in ROLES]
+    service.groups[str(GROUP)] = {"group_name": EXPECTED.name, listed: members, "more": 1}
+    assert await groups.group(GROUP) == EXPECTED
+
+
+async def test_a_group_may_have_no_members_and_a_member_no_role(
+    groups: UserService, service: FakeUserService
+) -> None:
+    empty = uuid4()
+    service.groups[str(empty)] = {"group_name": "Empty", "members": []}
+    service.groups[str(GROUP)] = {"group_name": "No chef", "members": [{"user_id": str(MEMBER)}]}
+    assert await groups.group(empty) == Group("Empty", (), ())
+    assert await groups.group(GROUP) == Group("No chef", (MEMBER,), ())
+
+
+async def test_a_member_listed_twice_is_one(groups: UserService, service: FakeUserService) -> None:
+    service.groups[str(GROUP)]["members"] *= 2
+    assert await groups.group(GROUP) == EXPECTED
+
+
+async def test_a_path_below_the_address_is_kept(service: FakeUserService) -> None:
+    port = UserService(settings(user_service_url=f"{service.address}/gateway/"))
+    assert await port.group(GROUP) == EXPECTED
+    await port.close()
+
+
+async def test_a_group_nobody_knows_is_the_events_mistake(groups: UserService) -> None:
+    with pytest.raises(InvalidEvent) as refused:
+        await groups.group(uuid4())
+    assert refused.value.reason == "unknown_group"
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 429, 500, 503])
+async def test_any_other_status_may_pass(groups: UserService, service: FakeUserService, status: int) -> None:
+    service.status = status
+    with pytest.raises(Unavailable, match=f"user service: answered {status}"):
+        await groups.group(GROUP)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>nginx</html>",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"data": null}',
+        b'{"data": []}',
+        b'{"data": {"group_name": "a"}}',
+        b'{"data": {"members": []}}',
+        b'{"data": {"group_name": "a", "members": null}}',
+        b'{"data": {"group_name": "a", "members": {"user_id": "b"}}}',
+        b'{"data": {"group_name": "a", "members": [null]}}',
+        b'{"data": {"group_name": "a", "members": [{}]}}',
+        b'{"data": {"group_name": "a", "members": [{"user_id": "no-uuid"}]}}',
+        b'{"data": {"group_name": "a", "members": [{"user_id": 7}]}}',
+        b'{"data": {"group_name": "a", "members": [{"user": "b"}]}}',
+        b'{"data": {"group_name": null, "members": []}}',
+        b'{"data": {"group_name": "", "members": []}}',
+        b'{"data": {"group_name": 5, "members": []}}',
+    ],
+)
+async def test_an_answer_in_no_known_form_may_pass(
+    groups: UserService, service: FakeUserService, body: bytes
+) -> None:
+    service.body = body
+    with pytest.raises(Unavailable, match="answered in no known form"):
+        await groups.group(GROUP)
+
+
+async def test_a_slow_answer_is_waited_for_only_so_long(
+    groups: UserService, service: FakeUserService
+) -> None:
+    service.awake.clear()
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match="no answer"):
+        await groups.group(GROUP)
+    assert TIMEOUT * 0.9 < time.monotonic() - start < TIMEOUT + 2
+
+
+async def test_a_service_that_is_not_there_is_said_to_be_away() -> None:
+    port = UserService(settings(user_service_url=f"http://127.0.0.1:{free_port()}"))
+    with pytest.raises(Unavailable, match="no answer"):
+        await port.group(GROUP)
+    await port.close()
+
+
+async def test_many_askers_at_once_cost_one_call(groups: UserService, service: FakeUserService) -> None:
+    answers = await asyncio.gather(*(groups.group(GROUP) for _ in range(100)))
+    assert answers == [EXPECTED] * 100
+    assert service.asked == [str(GROUP)]
+
+
+async def test_many_askers_at_once_share_a_failure_and_the_next_asks_again(
+    groups: UserService, service: FakeUserService
+) -> None:
+    service.status = 500
+    asked = await asyncio.gather(*(groups.group(GROUP) for _ in range(10)), return_exceptions=True)
+    assert {type(answer) for answer in asked} == {Unavailable}
+    assert len(service.asked) == 1
+    service.calm()
+    assert await groups.group(GROUP) == EXPECTED
+
+
+async def test_an_asker_who_gives_up_takes_the_answer_from_nobody(
+    groups: UserService, service: FakeUserService
+) -> None:
+    service.awake.clear()
+    first, second = (asyncio.create_task(groups.group(GROUP)) for _ in range(2))
+
+    async def asked() -> bool:
+        return bool(service.asked)
+
+    await eventually(asked, "the service was asked")
+    first.cancel()
+    service.awake.set()
+    assert await second == EXPECTED
+    assert first.cancelled()
+
+
+async def test_an_answer_is_remembered(groups: UserService, service: FakeUserService) -> None:
+    assert groups.remembered(GROUP) is None
+    await groups.group(GROUP)
+    assert groups.remembered(GROUP) == await groups.group(GROUP) == EXPECTED
+    assert len(service.asked) == 1
+
+
+async def test_an_answer_is_remembered_but_briefly(service: FakeUserService) -> None:
+    port = UserService(settings(user_service_url=service.address, user_service_cache=0.05))
+    await port.group(GROUP)
+
+    async def forgotten() -> bool:
+        return port.remembered(GROUP) is None
+
+    await eventually(forgotten, "the group is forgotten")
+    service.groups[str(GROUP)]["group_name"] = "New name"
+    assert (await port.group(GROUP)).name == "New name"
+    await port.close()
+
+
+async def test_a_group_that_is_not_found_is_not_remembered(
+    groups: UserService, service: FakeUserService
+) -> None:
+    known = service.groups.pop(str(GROUP))
+    with pytest.raises(InvalidEvent):
+        await groups.group(GROUP)
+    service.groups[str(GROUP)] = known
+    assert await groups.group(GROUP) == EXPECTED
+
+
+async def test_groups_are_kept_apart(groups: UserService, service: FakeUserService) -> None:
+    others = {uuid4(): uuid4() for _ in range(4)}
+    for group, user in others.items():
+        service.add_group(str(group), str(group), [str(user)])
+    answers = await asyncio.gather(*(groups.group(group) for group in others))
+    assert answers == [Group(str(group), (user,), ()) for group, user in others.items()]
+    assert sorted(service.asked) == sorted(map(str, others))

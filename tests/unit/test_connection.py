@@ -1,0 +1,392 @@
+"""One connection: what its client sees, be it slow, vanished, hostile or polite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+
+from app.realtime.clock import Clock
+from app.realtime.connection import CLOSE_TIMEOUT, Connection, Limits
+from app.realtime.protocol import CloseCode, text_frame
+
+LIMITS = Limits(ping_interval=20.0, write_buffer=1000, max_frames=10)
+MAX_MESSAGE = 1024
+LIFETIME = 3600.0
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what was written until the peer reads; a `stalled` one counts as full of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection: Connection | None = None
+        self.buffer = b""
+        self.writes = 0
+        self.stalled = False
+        self.ended = ""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.ended
+        self.buffer += data
+        self.writes += 1
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.buffer) if self.stalled else 0
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+        if not self.stalled:
+            self._lose()
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+        self._lose()
+
+    def _lose(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            asyncio.get_running_loop().call_soon(connection.connection_lost, None)
+
+
+class Peer:
+    """A connection with the client at its other end, which speaks websockets' own protocol."""
+
+    def __init__(self, user: UUID | None = None, on_lost: Callable[[Connection], None] | None = None) -> None:
+        self.clock = Clock()
+        self.lost: list[Connection] = []
+        self.transport = FakeTransport()
+        self.now = asyncio.get_running_loop().time()
+        self.connection = self.transport.connection = Connection(
+            ServerProtocol(state=OPEN, max_size=MAX_MESSAGE),
+            user or uuid4(),
+            self.now + LIFETIME,
+            LIMITS,
+            self.clock,
+            on_lost or self.lost.append,
+        )
+        self.connection.connection_made(self.transport)
+        self.client = client()
+
+    def read(self) -> list[Frame]:
+        """What came since the last time; the client answers pings and closing as clients do."""
+        data, self.transport.buffer = self.transport.buffer, b""
+        self.client.receive_data(data)
+        return list(frames(self.client))
+
+    def say(self) -> None:
+        """Pass on what the client wants sent."""
+        self.connection.data_received(b"".join(self.client.data_to_send()))
+
+    def close_code(self) -> int | None:
+        """Why the hub said it closes."""
+        self.read()
+        return self.client.close_rcvd.code if self.client.close_rcvd else None
+
+
+def client() -> ClientProtocol:
+    return ClientProtocol(parse_uri("ws://hub/"), state=OPEN, max_size=None)
+
+
+def frames(protocol: ClientProtocol) -> Iterator[Frame]:
+    for event in protocol.events_received():
+        assert isinstance(event, Frame)
+        yield event
+
+
+async def settled() -> None:
+    """Return when what was called soon was called."""
+    await asyncio.sleep(0)
+
+
+@given(st.integers(0, 70_000))
+@example(0)
+@example(125)
+@example(126)
+@example(65_535)
+@example(65_536)
+@example(70_000)
+def test_a_text_frame_of_any_length_is_read_by_the_client_as_it_was(length: int) -> None:
+    payload = b"n" * length
+    peer = client()
+    peer.receive_data(text_frame(payload) + text_frame(b"next"))
+    first, second = frames(peer)
+    assert (first.opcode, first.fin, first.data) == (Opcode.TEXT, True, payload)
+    assert second.data == b"next"
+
+
+async def test_what_is_sent_arrives_in_order() -> None:
+    peer = Peer()
+    for number in range(3):
+        peer.connection.send(text_frame(b"%d" % number))
+    assert [frame.data for frame in peer.read()] == [b"0", b"1", b"2"]
+
+
+async def test_a_slow_client_is_closed_with_4001_and_gets_nothing_after() -> None:
+    peer = Peer()
+    peer.transport.stalled = True
+    frame = text_frame(b"x" * 300)
+    for _ in range(10):
+        peer.connection.send(frame)
+    assert not peer.connection.open
+    assert peer.lost == [peer.connection]
+    *data, close = peer.read()
+    assert len(data) == 4  # the one that passed the limit is the last
+    assert close.opcode is Opcode.CLOSE
+    assert peer.client.close_rcvd is not None
+    assert peer.client.close_rcvd.code == peer.connection.close_code == 4001
+
+
+async def test_a_client_that_reads_is_never_too_slow() -> None:
+    peer = Peer()
+    for _ in range(100):
+        peer.connection.send(text_frame(b"x" * 300))
+    assert len(peer.read()) == 100
+    assert peer.connection.open
+
+
+async def test_a_client_that_never_answers_the_close_is_aborted() -> None:
+    peer = Peer()
+    peer.transport.stalled = True
+    peer.connection.close(CloseCode.TOO_SLOW)
+    assert peer.now + CLOSE_TIMEOUT <= peer.connection.due <= peer.now + CLOSE_TIMEOUT + 2
+    assert peer.connection.tick(peer.now + CLOSE_TIMEOUT) is None
+    assert peer.transport.ended == "aborted"
+    await settled()
+    assert peer.lost == [peer.connection]
+    assert peer.connection.due == 0
+
+
+async def test_an_unanswered_ping_ends_the_connection() -> None:
+    peer = Peer()
+    assert peer.connection.tick(peer.now + 20) == peer.now + 40
+    assert peer.connection.tick(peer.now + 40) is None
+    assert peer.transport.ended == "aborted"
+    await settled()
+    assert peer.lost == [peer.connection]
+
+
+async def test_whoever_answers_pings_stays() -> None:
+    peer = Peer()
+    for number in range(1, 50):
+        peer.connection.tick(peer.now + 20 * number)
+        assert [frame.opcode for frame in peer.read()] == [Opcode.PING]
+        peer.say()
+    assert peer.connection.open
+
+
+async def test_the_first_ping_comes_after_the_interval() -> None:
+    peer = Peer()
+    assert 20 <= peer.connection.due - peer.now <= 21
+    assert peer.read() == []
+
+
+async def test_an_expired_token_closes_with_4401() -> None:
+    peer = Peer()
+    peer.connection.tick(peer.now + LIFETIME - 1)
+    peer.read()
+    peer.say()
+    assert peer.connection.tick(peer.now + LIFETIME) == peer.now + LIFETIME + CLOSE_TIMEOUT
+    assert peer.close_code() == 4401
+    assert peer.lost == [peer.connection]
+
+
+async def test_the_clock_is_asked_for_the_expiry_when_it_comes_before_the_next_ping() -> None:
+    peer = Peer()
+    assert peer.connection.tick(peer.now + LIFETIME - 5) == peer.now + LIFETIME
+
+
+async def test_too_many_frames_in_an_interval_close_with_4429() -> None:
+    peer = Peer()
+    for _ in range(LIMITS.max_frames + 5):
+        peer.client.send_text(b"hello")
+    peer.say()
+    assert peer.close_code() == 4429
+    assert peer.lost == [peer.connection]
+
+
+async def test_each_interval_has_its_own_count_of_frames() -> None:
+    peer = Peer()
+    for number in range(1, 5):
+        for _ in range(LIMITS.max_frames - 1):
+            peer.client.send_ping(b"hello")
+        peer.say()
+        peer.connection.tick(peer.now + 20 * number)
+        peer.read()
+        peer.say()  # the pong counts as one of the next
+        assert peer.connection.open
+
+
+@pytest.mark.parametrize("message", [b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"])
+async def test_text_that_is_not_utf8_closes_with_1007(message: bytes) -> None:
+    peer = Peer()
+    peer.client.send_text(message)
+    peer.say()
+    assert peer.close_code() == 1007
+    assert peer.lost == [peer.connection]
+
+
+@pytest.mark.parametrize(
+    "fragments",
+    [(b"a\xff", b"b"), (b"a", b"\xff", b"b"), (b"a", b"b\xc3"), (b"\xc3", b"", b"\xc3"), (b"\xe1\xbb", b"a")],
+)
+async def test_fragments_that_are_not_utf8_together_close_with_1007(fragments: tuple[bytes, ...]) -> None:
+    peer = Peer()
+    send_fragments(peer, fragments)
+    assert peer.close_code() == 1007
+
+
+@given(st.text(min_size=1, max_size=30), st.lists(st.integers(0, 120), max_size=7))
+@example("Phở", [3])
+async def test_text_may_be_split_anywhere_even_inside_a_character(text: str, cuts: list[int]) -> None:
+    peer = Peer()
+    whole = text.encode()
+    edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    send_fragments(peer, [whole[a:b] for a, b in pairwise(edges)])
+    assert peer.close_code() is None
+    peer.client.send_text(b"next")
+    peer.say()
+    assert peer.connection.open
+
+
+def send_fragments(peer: Peer, fragments: list[bytes] | tuple[bytes, ...]) -> None:
+    """As one text message, with a ping amid it."""
+    peer.client.send_text(fragments[0], fin=len(fragments) == 1)
+    peer.client.send_ping(b"amid")
+    for number, fragment in enumerate(fragments[1:], 2):
+        peer.client.send_continuation(fragment, fin=number == len(fragments))
+    peer.say()
+
+
+async def test_binary_messages_may_hold_any_bytes() -> None:
+    peer = Peer()
+    peer.client.send_text(b"text before")
+    peer.client.send_binary(b"\xff\xfe", fin=False)
+    peer.client.send_continuation(b"\xc3", fin=True)
+    peer.say()
+    assert peer.close_code() is None
+
+
+async def test_a_message_that_is_too_big_closes_with_1009() -> None:
+    peer = Peer()
+    peer.client.send_text(b"x" * MAX_MESSAGE)
+    peer.say()
+    assert peer.connection.open
+    peer.client.send_text(b"x" * (MAX_MESSAGE + 1))
+    peer.say()
+    assert peer.close_code() == 1009
+    assert peer.lost == [peer.connection]
+
+
+async def test_fragments_that_are_too_big_together_close_with_1009() -> None:
+    peer = Peer()
+    send_fragments(peer, [b"x" * 600, b"x" * 600])
+    assert peer.close_code() == 1009
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x81\x01a", b"\xc1\x80aaaa", b"\x83\x80aaaa", b"\x80\x80aaaa", b"\x09\x80aaaa"]
+)
+async def test_what_is_no_websocket_frame_of_a_client_closes_with_1002(data: bytes) -> None:
+    peer = Peer()
+    peer.connection.data_received(data)
+    assert peer.close_code() == 1002
+    assert peer.lost == [peer.connection]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+async def test_no_bytes_of_a_client_raise(chunks: list[bytes]) -> None:
+    peer = Peer()
+    for chunk in chunks:
+        peer.connection.data_received(chunk)
+    peer.connection.eof_received()
+    await settled()
+    assert peer.lost == [peer.connection]
+
+
+async def test_frames_may_come_byte_by_byte() -> None:
+    peer = Peer()
+    peer.client.send_ping(b"abc")
+    for byte in b"".join(peer.client.data_to_send()):
+        peer.connection.data_received(bytes([byte]))
+    assert [(frame.opcode, frame.data) for frame in peer.read()] == [(Opcode.PONG, b"abc")]
+
+
+async def test_the_client_may_close_and_is_answered() -> None:
+    peer = Peer()
+    peer.client.send_close(1000, "bye")
+    peer.say()
+    assert peer.close_code() == 1000
+    assert peer.transport.ended == "closed"
+    assert peer.lost == [peer.connection]
+    await settled()
+    assert peer.lost == [peer.connection]
+    assert not peer.connection.connected
+
+
+async def test_the_hub_may_close_and_waits_for_the_answer() -> None:
+    peer = Peer()
+    peer.connection.close(CloseCode.RESTARTING, "restarting")
+    assert not peer.connection.open
+    assert peer.close_code() == 1012
+    assert (peer.connection.connected, peer.transport.ended) == (True, "")
+    peer.say()
+    assert peer.transport.ended == "closed"
+    await settled()
+    assert not peer.connection.connected
+    assert peer.lost == [peer.connection]
+
+
+async def test_the_first_close_counts() -> None:
+    peer = Peer()
+    peer.connection.close(CloseCode.LOGGED_OUT)
+    peer.connection.close(CloseCode.RESTARTING)
+    assert peer.close_code() == peer.connection.close_code == 4500
+    assert peer.lost == [peer.connection]
+
+
+async def test_nothing_is_sent_on_a_connection_that_is_closing_or_gone() -> None:
+    peer = Peer()
+    peer.connection.close(CloseCode.RESTARTING)
+    peer.connection.send(text_frame(b"late"))
+    assert [frame.opcode for frame in peer.read()] == [Opcode.CLOSE]
+    peer.connection.connection_lost(None)
+    peer.connection.send(text_frame(b"later"))
+    peer.connection.close(CloseCode.RESTARTING)
+    peer.connection.abort()
+    assert peer.read() == []
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+async def test_a_client_that_vanished_is_lost_once(error: Exception | None) -> None:
+    peer = Peer()
+    peer.connection.connection_lost(error)
+    assert peer.lost == [peer.connection]
+    assert peer.connection.due == 0
+    assert peer.connection.tick(peer.now + 20) is None
+
+
+async def test_the_end_of_the_clients_bytes_ends_the_connection() -> None:
+    peer = Peer()
+    peer.connection.eof_received()
+    assert peer.transport.ended == "closed"
+    await settled()
+    assert peer.lost == [peer.connection]
+
+
+async def test_an_abort_says_nothing_and_is_lost_once() -> None:
+    peer = Peer()
+    peer.connection.abort()
+    assert peer.read() == []
+    await settled()
+    assert peer.lost == [peer.connection]

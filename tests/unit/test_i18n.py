@@ -1,0 +1,153 @@
+"""Which locale a person gets, and that every catalogue says all that the code says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.catalog import Message as Translated
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.dev import catalogues
+from app.i18n import LOCALES, N_, negotiate, render
+
+PLAIN = "%(requester_username)s removed you from the group %(group_name)s."
+COUNTED = "%(dishes)d dish today. Breakfast: %(breakfast)s. Lunch: %(lunch)s. Dinner: %(dinner)s."
+
+
+@pytest.mark.parametrize(
+    ("header", "locale"),
+    [
+        ("vi", "vi"),
+        ("ru", "ru"),
+        ("vi-VN", "vi"),
+        ("en-US", "en"),
+        ("en-us", "en"),
+        ("ru-Cyrl-RU", "ru"),
+        ("en-GB,en;q=0.9", "en"),
+        ("fr, ru", "ru"),
+        ("en;q=0.5, ru;q=0.9", "ru"),
+        ("en;q=0.5,ru;q=0.5", "en"),
+        ("ru; q=0.2 , en ; q=0.7", "en"),
+        ("en;q=0, ru;q=0.1", "ru"),
+        ("*;q=0.1, ru", "ru"),
+        ("en;q=high, ru;q=0.1", "ru"),
+        ("en;q=2, ru;q=0.1", "ru"),
+        ("en;q=-1, ru;q=0.1", "ru"),
+        ("en;q=nan, ru;q=0.1", "ru"),
+        (",, ;q=1, ru", "ru"),
+        ("ru," + "x" * 100_000, "ru"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_the_locale_that_the_header_prefers_is_chosen(header: str, locale: str) -> None:
+    assert negotiate(header, "none of them") == locale
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "*",
+        "fr",
+        "fr-FR, de;q=0.5",
+        "en;q=0",
+        "english",
+        ";;;=,=;q",
+        "\x00",
+        "e n",
+        "x" * 2000 + ",ru",
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_without_a_locale_that_fits_it_is_the_default(header: str | None) -> None:
+    assert negotiate(header, "vi") == "vi"
+
+
+@given(st.text(st.sampled_from("*,;=q.0159-_ enruvi\u0660\x00"), max_size=60))
+def test_any_header_of_lower_case_letters_gives_a_locale_there_is(header: str) -> None:
+    assert negotiate(header, "vi") in LOCALES
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_values_are_inserted_as_they_are(locale: str) -> None:
+    shown = render(locale, N_(PLAIN), {"requester_username": "%(group_name)s", "group_name": "{0}%s"})
+    assert "%(group_name)s" in shown
+    assert "{0}%s" in shown
+
+
+def test_every_catalogue_is_complete() -> None:
+    assert catalogues.check() == []
+
+
+def missing(catalogue: Catalog) -> None:
+    catalogue.delete(PLAIN)
+
+
+def stale(catalogue: Catalog) -> None:
+    catalogue.add(f"{PLAIN} Indeed.", "…")
+
+
+def fuzzy(catalogue: Catalog) -> None:
+    _message(catalogue, PLAIN).flags.add("fuzzy")
+
+
+def untranslated(catalogue: Catalog) -> None:
+    _message(catalogue, PLAIN).string = ""
+
+
+def untranslated_plural(catalogue: Catalog) -> None:
+    _message(catalogue, COUNTED).string = (*_forms(catalogue)[:-1], "")
+
+
+def wrong_place(catalogue: Catalog) -> None:
+    _message(catalogue, PLAIN).string = "%(requester)s: %(group_name)s"
+
+
+def wrong_conversion(catalogue: Catalog) -> None:
+    _message(catalogue, PLAIN).string = "%(requester_username)d: %(group_name)s"
+
+
+def wrong_plural_count(catalogue: Catalog) -> None:
+    _message(catalogue, COUNTED).string = _forms(catalogue)[:2]
+
+
+def _forms(catalogue: Catalog) -> tuple[str, ...]:
+    return tuple(_message(catalogue, COUNTED).string or ())
+
+
+def _message(catalogue: Catalog, text: str) -> Translated:
+    message = catalogue.get(text)
+    assert message is not None
+    return message
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (missing, "ru: missing: "),
+        (stale, "ru: stale, no longer in the code: "),
+        (fuzzy, "ru: marked fuzzy, look at it: "),
+        (untranslated, "ru: not translated: "),
+        (untranslated_plural, "ru: not translated: "),
+        (wrong_place, "ru: unknown named placeholder 'requester': "),
+        (wrong_conversion, "ru: incompatible format for placeholder 'requester_username'"),
+        (wrong_plural_count, "ru: Wrong number of plural forms"),
+    ],
+)
+def test_a_catalogue_that_falls_short_is_found(spoil: Callable[[Catalog], None], named: str) -> None:
+    catalogue = catalogues.read("ru")
+    spoil(catalogue)
+    found = catalogues.problems(catalogues.extract(), "ru", catalogue)
+    assert len(found) == 1
+    assert found[0].startswith(named)
+    assert PLAIN in found[0] or COUNTED in found[0]
+
+
+def test_a_locale_without_a_catalogue_misses_every_text() -> None:
+    template = catalogues.extract()
+    empty = Catalog(locale="ru", domain=template.domain)
+    assert len(catalogues.problems(template, "ru", empty)) == len([m for m in template if m.id])

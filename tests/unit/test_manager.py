@@ -1,0 +1,182 @@
+"""The index of a node's connections, and what is pushed over them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.notifications import Notification
+from app.realtime.connection import Connection
+from app.realtime.manager import WebSocketManager
+from app.realtime.protocol import CloseCode
+from tests.unit.test_connection import Peer, settled
+
+A, B, C = uuid4(), uuid4(), uuid4()
+
+
+def notification(receiver: UUID, seq: int, **changes: Any) -> Notification:
+    values: dict[str, Any] = {
+        "id": UUID(int=seq),
+        "group_id": None,
+        "group_name": None,
+        "receiver": receiver,
+        "created_at": datetime(2026, 11, 21, 7, tzinfo=UTC),
+        "template_code": "GROUP_USER_ADDED",
+        "raw_data": msgspec.Raw(b'{"a": 1}'),
+        "is_read": False,
+        "title": "Phở",
+        "content": "",
+        "seq": seq,
+    }
+    return Notification(**values | changes)
+
+
+def joined(manager: WebSocketManager, user: UUID) -> Peer:
+    """A client of this user, connected and in the index."""
+    peer = Peer(user, manager.remove)
+    manager.add(peer.connection)
+    return peer
+
+
+def seqs(peer: Peer) -> list[int]:
+    return [json.loads(bytes(frame.data))["data"]["seq"] for frame in peer.read()]
+
+
+async def test_a_client_gets_the_event_type_and_the_whole_notification() -> None:
+    manager = WebSocketManager()
+    peer = joined(manager, A)
+    manager.push([notification(A, 1)])
+    (frame,) = peer.read()
+    assert json.loads(bytes(frame.data)) == {
+        "event_type": "group_user_added",
+        "data": {
+            "id": str(UUID(int=1)),
+            "group_id": None,
+            "group_name": None,
+            "receiver": str(A),
+            "created_at": "2026-11-21T07:00:00Z",
+            "template_code": "GROUP_USER_ADDED",
+            "raw_data": {"a": 1},
+            "is_read": False,
+            "title": "Phở",
+            "content": "",
+            "seq": 1,
+        },
+    }
+
+
+async def test_all_connections_of_the_receiver_get_it_and_no_one_elses() -> None:
+    manager = WebSocketManager()
+    phone, laptop, other = joined(manager, A), joined(manager, A), joined(manager, B)
+    assert manager.push([notification(A, 1), notification(C, 1)]) == 2
+    assert seqs(phone) == seqs(laptop) == [1]
+    assert seqs(other) == []
+
+
+async def test_what_goes_to_one_connection_is_joined_into_one_write() -> None:
+    manager = WebSocketManager()
+    a, b = joined(manager, A), joined(manager, B)
+    users = [A, B, A, A, B]
+    assert manager.push(notification(user, seq) for seq, user in enumerate(users, 1)) == 5
+    assert (a.transport.writes, b.transport.writes) == (1, 1)
+    assert seqs(a) == [1, 3, 4]
+    assert seqs(b) == [2, 5]
+
+
+async def test_what_a_connection_was_sent_before_is_left_out() -> None:
+    manager = WebSocketManager()
+    early = joined(manager, A)
+    manager.push([notification(A, 1), notification(A, 2)])
+    late = joined(manager, A)
+    assert manager.push([notification(A, 2), notification(A, 3)]) == 3
+    assert seqs(early) == [1, 2, 3]
+    assert seqs(late) == [2, 3]
+
+
+async def test_a_slow_client_does_not_keep_the_others_from_theirs() -> None:
+    manager = WebSocketManager()
+    slow, same_user, other = joined(manager, A), joined(manager, A), joined(manager, B)
+    slow.transport.stalled = True
+    manager.push([notification(A, 1, content="x" * 2000), notification(B, 2)])
+    assert slow.close_code() == 4001
+    assert seqs(same_user) == [1]
+    assert seqs(other) == [2]
+    assert manager.of(A) == (same_user.connection,)
+    assert manager.push([notification(A, 3)]) == 1
+
+
+async def test_disconnect_closes_every_connection_of_the_user_and_no_one_elses() -> None:
+    manager = WebSocketManager()
+    phone, laptop, other = joined(manager, A), joined(manager, A), joined(manager, B)
+    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "logged out") == 2
+    assert phone.close_code() == laptop.close_code() == 4500
+    assert other.close_code() is None
+    assert (manager.of(A), manager.of(B)) == ((), (other.connection,))
+    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "again") == 0
+    assert manager.push([notification(A, 1)]) == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=30))
+async def test_the_index_holds_just_who_was_added_and_not_removed(steps: list[tuple[bool, int]]) -> None:
+    manager = WebSocketManager()
+    peers = [Peer(user) for user in (A, A, A, B, B, C)]
+    there: list[Connection] = []
+    for adding, number in steps:
+        connection = peers[number].connection
+        if adding and connection not in there:
+            manager.add(connection)
+            there.append(connection)
+        elif not adding:
+            manager.remove(connection)
+            there = [other for other in there if other is not connection]
+    assert set(manager) == set(there)
+    assert len(manager) == len(there)
+    assert manager.users == len(users(there))
+    for user in (A, B, C):
+        assert list(manager.of(user)) == [other for other in there if other.user_id == user]
+
+
+def users(connections: Iterable[Connection]) -> set[UUID]:
+    return {connection.user_id for connection in connections}
+
+
+async def test_drain_returns_when_all_have_answered() -> None:
+    manager = WebSocketManager()
+    peers = [joined(manager, user) for user in (A, A, B)]
+    draining = asyncio.create_task(manager.drain(CloseCode.RESTARTING, "restarting", within=60))
+    await settled()
+    for peer in peers:
+        assert not draining.done()
+        assert peer.close_code() == 1012
+        peer.say()
+    async with asyncio.timeout(5):
+        await draining
+    assert len(manager) == 0
+    assert {peer.transport.ended for peer in peers} == {"closed"}
+
+
+async def test_drain_aborts_those_that_stall() -> None:
+    manager = WebSocketManager()
+    polite, stalled = joined(manager, A), joined(manager, B)
+    stalled.transport.stalled = True
+    draining = asyncio.create_task(manager.drain(CloseCode.RESTARTING, "restarting", within=0.05))
+    await settled()
+    polite.read()
+    polite.say()
+    async with asyncio.timeout(5):
+        await draining
+    assert (polite.transport.ended, stalled.transport.ended) == ("closed", "aborted")
+    assert not stalled.connection.connected
+
+
+async def test_draining_nobody_returns_at_once() -> None:
+    async with asyncio.timeout(5):
+        await WebSocketManager().drain(CloseCode.RESTARTING, "restarting", within=60)

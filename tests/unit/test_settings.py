@@ -1,0 +1,173 @@
+"""Settings: what is missing or unsafe is said in a sentence, and no secret is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from app.errors import ConfigurationError
+from app.settings import Settings, load
+from tests.hub import ROOT
+
+SECRET = "hunter2-" * 5
+REQUIRED = ("DATABASE_URL", "REDIS_URL", "USER_SERVICE_URL", "KAFKA_BOOTSTRAP_SERVERS", "JWT_ALGORITHM")
+PEM = "-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A complete environment, and no other setting."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://hub:{SECRET}@db/hub")
+    monkeypatch.setenv("REDIS_URL", f"redis://:{SECRET}@redis/0")
+    monkeypatch.setenv("USER_SERVICE_URL", "http://users")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")
+    monkeypatch.setenv("JWT_ALGORITHM", "HS256")
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    return monkeypatch
+
+
+def refusal(environment: pytest.MonkeyPatch, **changes: str | None) -> str:
+    """What `load` says of these changes; no value of a secret is in it."""
+    for name, value in changes.items():
+        if value is None:
+            environment.delenv(name)
+        else:
+            environment.setenv(name, value)
+    with pytest.raises(ConfigurationError) as refused:
+        load()
+    shown = "".join(traceback.format_exception(refused.value))
+    assert "hunter2" not in shown
+    return str(refused.value)
+
+
+def test_a_complete_environment_is_enough_and_the_rest_has_defaults() -> None:
+    settings = load()
+    assert settings.default_locale == "vi"
+    assert settings.notification_topic == "service_notifications"
+    assert settings.kafka_group == "notification_service_group"
+    assert settings.allowed_origins == ()
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("value", [None, ""])
+def test_what_is_not_set_is_named_with_what_to_set(
+    environment: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    sentence = refusal(environment, **{name: value})
+    assert sentence.startswith(f"{name} is not set. Set it to ")
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"JWT_SECRET": None}, "JWT_SECRET is not set; HS256 needs the secret that signs the tokens."),
+        ({"JWT_SECRET": "hunter2"}, "JWT_SECRET is too short to be safe; use at least 32 bytes."),
+        (
+            {"JWT_ALGORITHM": "RS256"},
+            "JWT_PUBLIC_KEY is not set; RS256 needs the PEM public key of the issuer.",
+        ),
+        (
+            {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": "-----BEGIN PRIVATE KEY-----\nhunter2"},
+            "JWT_PUBLIC_KEY is no PEM public key (-----BEGIN PUBLIC KEY-----).",
+        ),
+        ({"JWT_ALGORITHM": "none"}, "JWT_ALGORITHM: Input should be 'RS256' or 'HS256'."),
+        (
+            {"ALLOWED_ORIGINS": "*"},
+            "ALLOWED_ORIGINS: '*' is no origin; write each as https://app.example.com, no wildcard.",
+        ),
+        (
+            {"ALLOWED_ORIGINS": "https://app.example.com, https://*.example.com"},
+            "ALLOWED_ORIGINS: 'https://*.example.com' is no origin; "
+            "write each as https://app.example.com, no wildcard.",
+        ),
+        ({"DEFAULT_LOCALE": "fr"}, "DEFAULT_LOCALE: 'fr' has no catalogue; choose one of vi, en, ru."),
+    ],
+)
+def test_what_is_unsafe_or_wrong_is_refused_with_a_sentence(
+    environment: pytest.MonkeyPatch, changes: dict[str, str | None], sentence: str
+) -> None:
+    assert refusal(environment, **changes) == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "http"),
+        ("BATCH_SIZE", "0"),
+        ("DATABASE_POOL_SIZE", "1"),
+        ("REDIS_TIMEOUT", "0"),
+        ("WS_MAX_MESSAGE", "1"),
+        ("LOG_LEVEL", "loud"),
+        ("ALLOWED_ORIGINS", "app.example.com"),
+        ("ALLOWED_ORIGINS", "https://app.example.com/path"),
+        ("ALLOWED_ORIGINS", "null"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_naming_its_setting(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    assert refusal(environment, **{name: value}).startswith(f"{name}: ")
+
+
+def test_every_missing_setting_has_a_sentence_of_its_own(environment: pytest.MonkeyPatch) -> None:
+    lines = refusal(environment, **dict.fromkeys(REQUIRED)).splitlines()
+    assert sorted(line.split()[0] for line in lines) == sorted(REQUIRED)
+
+
+def test_origins_are_a_list_with_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_ORIGINS", " https://a.example/ ,http://localhost:8000, ")
+    assert load().allowed_origins == ("https://a.example", "http://localhost:8000")
+
+
+def test_a_public_key_may_stand_on_one_line(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JWT_ALGORITHM", "RS256")
+    environment.setenv("JWT_PUBLIC_KEY", PEM)
+    assert load().jwt_key == PEM.replace("\\n", "\n")
+
+
+def test_with_rs256_the_secret_is_no_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JWT_ALGORITHM", "RS256")
+    environment.setenv("JWT_PUBLIC_KEY", PEM)
+    assert SECRET not in load().jwt_key
+
+
+def test_settings_show_no_secret() -> None:
+    settings = load()
+    assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    assert settings.jwt_key == SECRET
+
+
+def test_a_dotenv_file_is_read_and_the_environment_stands_before_it(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.delenv("REDIS_URL")
+    (tmp_path / ".env").write_text(
+        "REDIS_URL=redis://from-file\nKAFKA_BOOTSTRAP_SERVERS=file:9092\nOTHER=1\n"
+    )
+    settings = load()
+    assert settings.redis_url.get_secret_value() == "redis://from-file"
+    assert settings.kafka_bootstrap_servers == "kafka:9092"
+
+
+def test_without_settings_the_hub_does_not_start_and_says_what_to_set(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "run.py")],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    lines = ended.stderr.splitlines()
+    assert sorted(line.partition(" is not set. Set it to ")[0] for line in lines) == sorted(REQUIRED)

@@ -1,0 +1,248 @@
+"""Access tokens: good ones pass, and each way to forge or spoil one is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import Unauthorized
+from app.security.tokens import LEEWAY, MAX_TOKEN_LENGTH, Claims, TokenVerifier
+from app.settings import Settings
+
+SECRET = "a secret for tests, long enough to be accepted"
+PRIVATE_KEY = rsa.generate_private_key(65537, 2048)
+PUBLIC_KEY = (
+    PRIVATE_KEY.public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
+USER = UUID("456e7890-e89b-12d3-a456-426614174001")
+
+
+def verifier(**changes: Any) -> TokenVerifier:
+    values = {
+        "_env_file": None,
+        "database_url": "postgresql://db/hub",
+        "redis_url": "redis://redis",
+        "user_service_url": "http://users",
+        "kafka_bootstrap_servers": "kafka:9092",
+        "jwt_algorithm": "HS256",
+        "jwt_secret": SECRET,
+        "jwt_public_key": PUBLIC_KEY,
+        "jwt_issuer": "users",
+        "jwt_audience": None,
+    }
+    return TokenVerifier(Settings(**{**values, **changes}))
+
+
+HS256 = verifier()
+RS256 = verifier(jwt_algorithm="RS256", jwt_secret=None)
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    return {"sub": str(USER), "jti": "t1", "iat": now, "exp": now + 60, "iss": "users", **changes}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in claims().items() if key != name}
+
+
+def encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def signed(payload: Any, key: str = SECRET, /, **header: Any) -> str:
+    """A token by hand: PyJWT would refuse to make most of these."""
+    header = {"alg": "HS256", "typ": "JWT", **header}
+    parts = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(payload).encode())}"
+    return f"{parts}.{encoded(hmac.digest(key.encode(), parts.encode(), hashlib.sha256))}"
+
+
+def signed_rs256(payload: Any) -> str:
+    parts = signed(payload, "", alg="RS256").rpartition(".")[0]
+    return f"{parts}.{encoded(PRIVATE_KEY.sign(parts.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def refusal(token: str | None, by: TokenVerifier = HS256) -> str:
+    with pytest.raises(Unauthorized) as refused:
+        by.verify(token)
+    assert refused.value.__cause__ is None
+    assert not token or token not in str(refused.value)
+    return refused.value.reason
+
+
+def test_a_good_token_passes_and_says_who_comes() -> None:
+    payload = claims()
+    assert HS256.verify(signed(payload)) == Claims(USER, "t1", payload["iat"], payload["exp"])
+    assert RS256.verify(signed_rs256(payload)) == Claims(USER, "t1", payload["iat"], payload["exp"])
+
+
+def test_claims_nobody_asked_for_do_no_harm() -> None:
+    payload = claims(nbf=int(time.time()) - 5, roles=["chef"], aud="elsewhere")
+    assert HS256.verify(signed(payload)).user_id == USER
+
+
+def test_without_a_configured_issuer_any_or_none_may_be_named() -> None:
+    by = verifier(jwt_issuer=None)
+    assert by.verify(signed(without("iss"))).user_id == USER
+    assert by.verify(signed(claims(iss="anyone"))).user_id == USER
+
+
+def test_the_configured_audience_has_to_be_named() -> None:
+    by = verifier(jwt_audience="hub")
+    for audience in ("hub", ["other", "hub"]):
+        assert by.verify(signed(claims(aud=audience))).user_id == USER
+    for payload in (claims(), claims(aud="other"), claims(aud=["other"]), claims(aud=[]), claims(aud=5)):
+        assert refusal(signed(payload), by) == "invalid_token"
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_no_token_is_missing(token: str | None) -> None:
+    assert refusal(token) == "missing_token"
+
+
+def test_an_expired_token_is_told_apart() -> None:
+    assert refusal(signed(claims(exp=int(time.time()) - LEEWAY - 1))) == "expired_token"
+
+
+def test_clocks_may_differ_by_the_leeway() -> None:
+    now = int(time.time())
+    assert HS256.verify(signed(claims(iat=now + LEEWAY - 2, nbf=now + LEEWAY - 2))).user_id == USER
+
+
+@pytest.mark.parametrize("name", ["sub", "jti", "iat", "exp", "iss"])
+def test_a_missing_claim_is_refused(name: str) -> None:
+    assert refusal(signed(without(name))) == "invalid_token"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sub": "admin"},
+        {"sub": ""},
+        {"sub": 7},
+        {"sub": None},
+        {"sub": str(USER) + "x"},
+        {"jti": 7},
+        {"jti": ""},
+        {"jti": ["t1"]},
+        {"jti": None},
+        {"iat": "now"},
+        {"iat": None},
+        {"iat": [1]},
+        {"iat": int(time.time()) + 3600},
+        {"exp": "later"},
+        {"exp": None},
+        {"exp": {}},
+        {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"nbf": int(time.time()) + 3600},
+        {"nbf": "later"},
+        {"iss": "somebody else"},
+        {"iss": ["users"]},
+        {"iss": None},
+    ],
+    ids=str,
+)
+def test_a_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
+    assert refusal(signed(claims(**changes))) == "invalid_token"
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS512", "RS256", "ES256", None, 5])
+def test_only_the_configured_algorithm_counts(algorithm: object) -> None:
+    token = signed(claims(), alg=algorithm)
+    assert refusal(token) == "invalid_token"
+    assert refusal(token.rpartition(".")[0] + ".") == "invalid_token"
+
+
+def test_an_unsigned_token_is_refused() -> None:
+    parts = signed(claims(), alg="none").rpartition(".")[0]
+    for token in (parts, f"{parts}.", f"{parts}.AA"):
+        assert refusal(token) == "invalid_token"
+        assert refusal(token, RS256) == "invalid_token"
+
+
+@pytest.mark.parametrize("key", [PUBLIC_KEY, PUBLIC_KEY.strip(), SECRET, ""])
+def test_the_public_key_signs_nothing(key: str) -> None:
+    for algorithm in ("HS256", "RS256"):
+        assert refusal(signed(claims(), key, alg=algorithm), RS256) == "invalid_token"
+
+
+def test_a_signature_of_another_key_is_refused() -> None:
+    assert refusal(signed(claims(), SECRET + "x")) == "invalid_token"
+    assert refusal(signed_rs256(claims())) == "invalid_token"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"crit": ["exp"]},
+        {"crit": ["hub"], "hub": True},
+        {"crit": []},
+        {"crit": ["b64"], "b64": False},
+        {"b64": False},
+        {"kid": 5},
+    ],
+    ids=str,
+)
+def test_a_header_that_demands_what_is_not_understood_is_refused(header: dict[str, Any]) -> None:
+    assert refusal(signed(claims(), **header)) == "invalid_token"
+
+
+def test_a_key_in_the_header_is_not_used() -> None:
+    forged = signed(claims(), "mine" * 10, jwk={"kty": "oct", "k": encoded(b"mine" * 10)}, jku="http://evil")
+    assert refusal(forged) == "invalid_token"
+
+
+def test_a_token_has_one_spelling() -> None:
+    token = signed(claims())
+    header, payload, signature = token.split(".")
+    for spelling in (
+        f"{token}=",
+        f"{token}==",
+        f" {token}",
+        f"{token}\n",
+        f"{header}=.{payload}.{signature}",
+        f"{header}.{payload}=.{signature}",
+        f"Bearer {token}",
+        f"{token}.",
+    ):
+        assert refusal(spelling) == "invalid_token"
+
+
+def test_a_changed_payload_is_refused() -> None:
+    header, _, signature = signed(claims()).split(".")
+    other = encoded(json.dumps(claims(sub=str(uuid4()))).encode())
+    assert refusal(f"{header}.{other}.{signature}") == "invalid_token"
+
+
+def test_a_huge_token_is_refused_unread() -> None:
+    assert refusal(signed(claims(more="x" * MAX_TOKEN_LENGTH))) == "invalid_token"
+    assert refusal("." * 10_000_000) == "invalid_token"
+
+
+@pytest.mark.parametrize("payload", [[], "text", 5, None, {}])
+def test_a_payload_that_is_no_set_of_claims_is_refused(payload: object) -> None:
+    assert refusal(signed(payload)) == "invalid_token"
+
+
+def test_a_header_nested_too_deeply_is_refused() -> None:
+    assert refusal(f"{encoded(b'[' * 5000)}.e30.AA") == "invalid_token"
+
+
+@given(st.text() | st.tuples(*[st.binary(max_size=40)] * 3).map(lambda parts: ".".join(map(encoded, parts))))
+def test_garbage_is_refused_and_never_fails_otherwise(token: str) -> None:
+    with pytest.raises(Unauthorized):
+        HS256.verify(token)
