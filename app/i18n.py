@@ -76,7 +76,8 @@ def negotiate(accept_language: str | None, default: str) -> str:
     """The locale that fits an Accept-Language header best (RFC 9110, 12.5.4), else `default`."""
     if not accept_language:
         return default
-    return negotiate_locale(_by_preference(accept_language), LOCALES, sep="-") or default
+    found = negotiate_locale(_by_preference(accept_language), LOCALES, sep="-")
+    return found.lower() if found else default
 
 
 def _by_preference(accept_language: str) -> Sequence[str]:
@@ -85,7 +86,7 @@ def _by_preference(accept_language: str) -> Sequence[str]:
         tag, _, parameter = part.partition(";")
         name, _, value = parameter.strip().partition("=")
         try:
-            quality = float(value) if name.strip() == "q" else 1.0
+            quality = float(value) if name.strip().lower() == "q" else 1.0
         except ValueError:
             continue
         if 0 < quality <= 1 and tag.strip():

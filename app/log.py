@@ -29,7 +29,10 @@ class LineFormatter(logging.Formatter):
                 *fields,
             )
         )
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if record.exc_info is None or record.exc_info[0] is None:
+            return line
+        trace = self.formatException(record.exc_info).splitlines()
+        return "\n".join((line, *(f"    {_plain(part)}" for part in trace)))
 
 
 def _plain(text: str) -> str:

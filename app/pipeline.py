@@ -169,10 +169,12 @@ class Pipeline:
         return handler
 
     async def _write(self, ready: Sequence[Ready]) -> list[Rejected]:
-        by_id = {item.event.event_id: item for item in reversed(ready)}  # the first of equal ones stays
+        by_id: dict[str, Ready] = {}
+        for item in ready:
+            by_id.setdefault(item.event.event_id, item)
         entries = [Entry(event_id, item.effects.notification) for event_id, item in by_id.items()]
         try:
-            written = await self._commit(entries)
+            written, certain = await self._commit(entries)
         except StoreRejected as error:
             if len(by_id) == 1:
                 why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
@@ -180,9 +182,13 @@ class Pipeline:
             half = len(ready) // 2
             return [*await self._write(ready[:half]), *await self._write(ready[half:])]
         again = [item for event_id, item in by_id.items() if event_id not in written.new]
-        self._bus.publish(written.notifications + await self._pushed_maybe(again))
+        self._publish([*await self._pushed_maybe(again), *written.notifications])
         self._bus.disconnect(
-            [by_id[i].effects.disconnect for i in written.new if by_id[i].effects.disconnect]
+            [
+                item.effects.disconnect
+                for event_id, item in by_id.items()
+                if item.effects.disconnect and (event_id in written.new or not certain)
+            ]
         )
         NOTIFICATIONS.inc(len(written.notifications))
         source = ready[0].message.source
@@ -190,13 +196,22 @@ class Pipeline:
         EVENTS.labels(source, "duplicate").inc(len(ready) - len(written.new))
         return []
 
-    async def _commit(self, entries: Sequence[Entry]) -> Written:
+    def _publish(self, notifications: Sequence[Notification]) -> None:
+        try:
+            self._bus.publish(notifications)
+        except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
+            log.exception("push_failed", extra={"notifications": len(notifications)})
+
+    async def _commit(self, entries: Sequence[Entry]) -> tuple[Written, bool]:
+        """What was written, and whether `new` is certain: a try whose answer was lost may have written."""
         delay = FIRST_RETRY
+        certain = True
         while True:
             try:
                 with BATCH_SECONDS.time():
-                    return await self._writer.write(entries)
+                    return await self._writer.write(entries), certain
             except Unavailable as error:
+                certain = False
                 STALLED.inc()
                 log.error("store_unavailable", extra={"events": len(entries), "why": str(error)})
                 await asyncio.sleep(delay)

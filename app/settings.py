@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -37,7 +40,7 @@ class Settings(BaseSettings):
     kafka_fetch_max_wait_ms: int = Field(500, ge=1)
     notification_topic: str = "service_notifications"
     logout_events_topic: str = "user_service.user.logout_account"
-    batch_size: int = Field(500, ge=1, le=10_000, description="events in one transaction, at most")
+    batch_size: int = Field(1000, ge=1, le=10_000, description="events in one transaction, at most")
 
     jwt_algorithm: Literal["RS256", "HS256"]
     jwt_secret: SecretStr | None = None
@@ -58,23 +61,40 @@ class Settings(BaseSettings):
     ws_max_per_user: int = Field(20, ge=1)
     ws_max_connections: int = Field(15_000, ge=1, description="of this node; more are sent elsewhere")
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, url: SecretStr) -> SecretStr:
+        scheme = urlsplit(url.get_secret_value()).scheme
+        if scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ValueError("write it as postgresql://user:password@host:5432/hub")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis(cls, url: SecretStr) -> SecretStr:
+        if urlsplit(url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("write it as redis://:password@host:6379/0, or rediss:// for TLS")
+        return url
+
+    @field_validator("user_service_url")
+    @classmethod
+    def _check_user_service(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no address; write it as http://user-service:8000")
+        return url
+
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split_origins(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+            return tuple(origin for origin in value.split(",") if origin.strip())
         return value
 
     @field_validator("allowed_origins")
     @classmethod
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
-                raise ValueError(
-                    f"{origin!r} is no origin; write each as https://app.example.com, no wildcard"
-                )
-        return origins
+        return tuple(_origin(origin) for origin in origins)
 
     @field_validator("default_locale")
     @classmethod
@@ -93,8 +113,12 @@ class Settings(BaseSettings):
         else:
             if self.jwt_public_key is None:
                 raise ValueError("JWT_PUBLIC_KEY is not set; RS256 needs the PEM public key of the issuer")
-            if "BEGIN PUBLIC KEY" not in self.jwt_public_key:
-                raise ValueError("JWT_PUBLIC_KEY is no PEM public key (-----BEGIN PUBLIC KEY-----)")
+            try:
+                key = load_pem_public_key(self.jwt_key.encode())
+            except (ValueError, UnsupportedAlgorithm):
+                key = None
+            if not isinstance(key, RSAPublicKey):
+                raise ValueError("JWT_PUBLIC_KEY is no RSA public key in PEM (-----BEGIN PUBLIC KEY-----)")
         return self
 
     @property
@@ -103,6 +127,23 @@ class Settings(BaseSettings):
         if self.jwt_algorithm == "HS256" and self.jwt_secret is not None:
             return self.jwt_secret.get_secret_value()
         return (self.jwt_public_key or "").replace("\\n", "\n")
+
+
+def _origin(text: str) -> str:
+    """The origin as browsers write it (RFC 6454, 6.2): lower case, no default port."""
+    text = text.strip()
+    try:
+        parts = urlsplit(text.rstrip("/").lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path or parts.query or "*" in text:
+        raise ValueError(f"{text!r} is no origin; write each as https://app.example.com, no wildcard")
+    shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}{shown}"
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def load() -> Settings:

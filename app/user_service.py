@@ -19,6 +19,7 @@ PATH = "/api/v1/user-service/groups/internal/{group_id}/members"
 HEAD_CHEF = "head_chef"
 MAX_CACHED = 10_000
 CALLS_AT_ONCE = 16
+_UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class UserService:
@@ -90,7 +91,7 @@ def read_group(answer: bytes) -> Group:
             raise ValueError("group_name is not a text")
         chefs = tuple(user for user, role in members.items() if role == HEAD_CHEF)
         return Group(name, tuple(members), chefs)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise Unavailable("user service", f"answered in no known form ({type(error).__name__})") from None
 
 

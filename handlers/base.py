@@ -136,7 +136,9 @@ class GroupEventHandler(BaseMessageHandler[GroupMessage[D]], Generic[D]):
 
     def text(self, raw_data: bytes, group_name: str, locale: str) -> Text:
         """Title and content in `locale`, made again from what is stored."""
-        return self._text(msgspec.json.decode(raw_data, type=self.data_type), group_name, locale)
+        data = msgspec.json.decode(raw_data, type=dict[str, Any])
+        data.pop("group_name", None)  # it is stored beside, and may be of any form here
+        return self._text(msgspec.convert(data, self.data_type), group_name, locale)
 
     def params(self, data: D, locale: str) -> dict[str, object]:
         """The values that title and content name."""

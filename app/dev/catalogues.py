@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def problems(template: Catalog, locale: str, catalogue: Catalog) -> list[str]:
         if not all(texts):
             lines.append(f"{locale}: not translated: {_words(key)}")
             continue
+        if any(_places(str(text)) != _places(_words(key)) for text in texts):
+            lines.append(f"{locale}: names other places than the code: {_words(key)}")
         if message.fuzzy:
             lines.append(f"{locale}: marked fuzzy, look at it: {_words(key)}")
         for checker in (num_plurals, python_format):
@@ -84,6 +87,10 @@ def update() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as po:
             write_po(po, catalogue, width=110, omit_header=False, include_lineno=False, ignore_obsolete=True)
+
+
+def _places(text: str) -> set[str]:
+    return set(re.findall(r"%\((\w+)\)", text))
 
 
 def _translate_to_itself(catalogue: Catalog) -> None:

@@ -23,8 +23,10 @@ class Clock:
     def __init__(self) -> None:
         self._seconds: dict[int, set[Timed]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._done = 0
 
     def start(self) -> None:
+        self._done = int(asyncio.get_running_loop().time())
         self._task = asyncio.create_task(self._run(), name="connection clock")
 
     async def stop(self) -> None:
@@ -33,21 +35,23 @@ class Clock:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def schedule(self, member: Timed, moment: float | None) -> None:
-        """Set the member's next moment in place of the one it had; None takes it out."""
+        """Set the member's next moment in place of the one it had; None takes it out.
+
+        A moment that has passed counts as the next second.
+        """
         if member.due and (second := self._seconds.get(member.due)):
             second.discard(member)
-        member.due = 0 if moment is None else max(1, ceil(moment))
+        member.due = 0 if moment is None else max(self._done + 1, ceil(moment))
         if member.due:
             self._seconds.setdefault(member.due, set()).add(member)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        done = int(loop.time())
         while True:
             now = loop.time()
-            while done < int(now):
-                done += 1
-                for member in self._seconds.pop(done, ()):
+            while self._done < int(now):
+                self._done += 1
+                for member in self._seconds.pop(self._done, ()):
                     member.due = 0
                     self.schedule(member, member.tick(now))
-            await asyncio.sleep(done + 1 - loop.time())
+            await asyncio.sleep(self._done + 1 - loop.time())

@@ -142,10 +142,11 @@ class Connection(asyncio.Protocol):
         self._clock.schedule(self, min(now + self._limits.ping_interval, self._expires))
 
     def data_received(self, data: bytes) -> None:
+        closing = self._ws.state is not OPEN
         self._ws.receive_data(data)
         for frame in self._ws.events_received():
             self._received(cast(Frame, frame))
-        self._flush()
+        self._flush(mute=closing)
 
     def eof_received(self) -> None:
         self._ws.receive_eof()
@@ -178,13 +179,17 @@ class Connection(asyncio.Protocol):
             self._utf8 = None
         return True
 
-    def _flush(self) -> None:
-        """Pass on what the sans-I/O layer wants sent; an empty part is its word for the end."""
+    def _flush(self, mute: bool = False) -> None:
+        """Pass on what the sans-I/O layer wants sent; an empty part is its word for the end.
+
+        `mute` leaves out all but that: who was closed and goes on pinging gets no answers to pile up.
+        """
         if self._transport is None:
             return
         for data in self._ws.data_to_send():
             if data:
-                self._transport.write(data)
+                if not mute:
+                    self._transport.write(data)
             else:
                 self._transport.close()
                 self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT)

@@ -26,7 +26,7 @@ class TokenState:
             raise Unavailable(
                 "redis", f"can't tell whether a token is revoked ({type(error).__name__})"
             ) from None
-        if blocked or (revoked_at is not None and _seconds(revoked_at) > claims.issued_at):
+        if blocked or (revoked_at is not None and not _seconds(revoked_at) <= claims.issued_at):
             raise Unauthorized("revoked_token")
 
 
@@ -34,4 +34,4 @@ def _seconds(value: bytes) -> float:
     try:
         return float(value)
     except ValueError:
-        return float("inf")  # an unreadable revocation is still one
+        return float("nan")  # an unreadable revocation is still one: nothing compares with it

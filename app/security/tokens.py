@@ -55,7 +55,7 @@ class TokenVerifier:
                 options={"require": self._required, "verify_aud": self._audience is not None},
             )
             token_id = claims["jti"]
-            if not isinstance(token_id, str) or not token_id:
+            if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
                 raise Unauthorized("invalid_token")
             return Claims(UUID(claims["sub"]), token_id, int(claims["iat"]), int(claims["exp"]))
         except jwt.ExpiredSignatureError:

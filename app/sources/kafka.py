@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, MessageSizeTooLargeError
 
-from app.errors import Unavailable
+from app.errors import InvalidEvent, Unavailable
 from app.events import MAX_EVENT_BYTES
 from app.metrics import WAITING
 from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting
@@ -51,6 +51,7 @@ class KafkaSource:
         self._progress: Progress[TopicPartition] = Progress()
         self._aside: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._held: deque[dict[TopicPartition, Sequence[Any]]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -66,10 +67,8 @@ class KafkaSource:
         self._stopping.set()
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=within)
-        tasks = [task for task in (self._running, self._writing, *self._aside) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
 
     async def check(self) -> None:
         """Raises `Unavailable` unless a broker answers and this node is in the group."""
@@ -81,22 +80,23 @@ class KafkaSource:
             raise Unavailable("kafka", type(error).__name__) from None
 
     async def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                try:
-                    if self._consumer is None:
-                        await self._connect()
+        """Consume until told to stop. After any failure begin anew from the committed offsets: what was done
+        since is found to be done.
+        """
+        while not self._stopping.is_set():
+            try:
+                await self._connect()
+                while not self._stopping.is_set():
                     await self._poll()
-                except (KafkaError, OSError) as error:
-                    log.error("kafka_unavailable", extra={"why": str(error) or type(error).__name__})
-                    await asyncio.sleep(RETRY_AFTER)
-                except Exception:
-                    log.exception("batch_failed")
-                    await asyncio.sleep(RETRY_AFTER)
-                    await self._rewind()
-            await self._written()
-        finally:
-            await self._disconnect()
+                await self._written()
+            except (KafkaError, OSError) as error:
+                log.error("kafka_unavailable", extra={"why": str(error) or type(error).__name__})
+            except Exception:
+                log.exception("source_failed")
+            finally:
+                await self._disconnect()
+            if not self._stopping.is_set():
+                await asyncio.sleep(RETRY_AFTER)
 
     async def _connect(self) -> None:
         settings = self._settings
@@ -124,21 +124,24 @@ class KafkaSource:
         consumer.subscribe(self._topics, listener=_Rebalance(self))
 
     async def _disconnect(self) -> None:
-        if self._consumer is not None:
-            await asyncio.gather(self._consumer.stop(), self._producer.stop(), return_exceptions=True)
-            self._consumer = None
+        """Give up what is in hand, and leave the group."""
+        tasks = [task for task in (self._writing, *self._aside) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._writing = None
+        self._held.clear()
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await asyncio.gather(consumer.stop(), self._producer.stop(), return_exceptions=True)
+        self._progress = Progress()
 
     async def _poll(self) -> None:
-        polled = await self._consumer.getmany(timeout_ms=POLL_MS)
+        polled = self._held.popleft() if self._held else await self._consumer.getmany(timeout_ms=POLL_MS)
         prepared = self._prepare(polled) if polled else None
         await self._written()
         if prepared:
             self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
-
-    async def _rewind(self) -> None:
-        """A batch failed for a reason nobody foresaw: take it again, and all that came after it."""
-        self._progress.forget(self._consumer.assignment())
-        await self._consumer.seek_to_committed()
 
     def _prepare(self, polled: dict[TopicPartition, Sequence[Any]]) -> _Prepared:
         messages = [_message(record) for records in polled.values() for record in records]
@@ -155,7 +158,9 @@ class KafkaSource:
             assigned = self._consumer.assignment()
             self._consumer.pause(*assigned)
             try:
-                await self._consumer.getmany(timeout_ms=0)
+                # a partition that is assigned meanwhile isn't paused
+                if polled := await self._consumer.getmany(timeout_ms=0):
+                    self._held.append(polled)
             finally:
                 self._consumer.resume(*(assigned & self._consumer.assignment()))
         if self._writing is not None:
@@ -188,9 +193,13 @@ class KafkaSource:
         try:
             batch = await self._pipeline.resolve(items)
             rejected = batch.rejected + await self._pipeline.write(batch.ready)
-            await self._dead_letter(rejected)
+        except Exception:
+            log.exception("aside_failed")
+            why = InvalidEvent("handler_failed", "the hub failed on it; its log has the trace")
+            rejected = [Rejected(item.message, why) for item in items]
         finally:
             self._count_waiting(-len(items))
+        await self._dead_letter(rejected)
         for item in items:
             self._progress.done(*_place(item.message))
         await self._commit()
@@ -200,6 +209,8 @@ class KafkaSource:
         WAITING.set(self._waiting)
 
     async def _commit(self) -> None:
+        if self._consumer is None:
+            return
         assigned = self._consumer.assignment()
         positions = {p: offset for p, offset in self._progress.to_commit().items() if p in assigned}
         if not positions:

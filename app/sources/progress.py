@@ -35,7 +35,7 @@ class Progress(Generic[P]):
     def to_commit(self) -> dict[P, int]:
         """The positions that moved since they were last committed."""
         positions = {
-            partition: min(self._aside.get(partition) or (position,))
+            partition: min((position, *self._aside.get(partition, ())))
             for partition, position in self._passed.items()
         }
         return {p: position for p, position in positions.items() if position > self._committed.get(p, -1)}

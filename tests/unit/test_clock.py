@@ -158,3 +158,14 @@ def test_a_stopped_clock_calls_no_one() -> None:
 
     run(body)
     assert member.called == []
+
+
+def test_a_moment_that_has_passed_is_the_next_second() -> None:
+    member = Member()
+
+    async def body(clock: Clock) -> None:
+        clock.schedule(member, START - 3)
+        await asyncio.sleep(2)
+
+    run(body)
+    assert member.called

@@ -390,3 +390,14 @@ async def test_an_abort_says_nothing_and_is_lost_once() -> None:
     assert peer.read() == []
     await settled()
     assert peer.lost == [peer.connection]
+
+
+async def test_a_client_that_floods_after_its_close_fills_no_memory() -> None:
+    peer = Peer()
+    peer.transport.stalled = True
+    for _ in range(500):
+        for _ in range(20):
+            peer.client.send_ping(b"x" * 125)
+        peer.say()
+    assert peer.connection.close_code == CloseCode.TOO_MANY
+    assert len(peer.transport.buffer) < 10 * LIMITS.write_buffer

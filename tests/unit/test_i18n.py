@@ -103,8 +103,8 @@ def untranslated_plural(catalogue: Catalog) -> None:
     _message(catalogue, COUNTED).string = (*_forms(catalogue)[:-1], "")
 
 
-def wrong_place(catalogue: Catalog) -> None:
-    _message(catalogue, PLAIN).string = "%(requester)s: %(group_name)s"
+def left_out_place(catalogue: Catalog) -> None:
+    _message(catalogue, PLAIN).string = "%(group_name)s"
 
 
 def wrong_conversion(catalogue: Catalog) -> None:
@@ -133,7 +133,7 @@ def _message(catalogue: Catalog, text: str) -> Translated:
         (fuzzy, "ru: marked fuzzy, look at it: "),
         (untranslated, "ru: not translated: "),
         (untranslated_plural, "ru: not translated: "),
-        (wrong_place, "ru: unknown named placeholder 'requester': "),
+        (left_out_place, "ru: names other places than the code: "),
         (wrong_conversion, "ru: incompatible format for placeholder 'requester_username'"),
         (wrong_plural_count, "ru: Wrong number of plural forms"),
     ],
@@ -151,3 +151,8 @@ def test_a_locale_without_a_catalogue_misses_every_text() -> None:
     template = catalogues.extract()
     empty = Catalog(locale="ru", domain=template.domain)
     assert len(catalogues.problems(template, "ru", empty)) == len([m for m in template if m.id])
+
+
+@pytest.mark.parametrize("header", ["EN", "Vi", "RU-ru", "VI-VN;Q=0.5"])
+def test_language_tags_and_parameters_have_no_case(header: str) -> None:
+    assert negotiate(header, "none") in LOCALES

@@ -60,14 +60,15 @@ def test_letters_of_any_language_stay_readable() -> None:
 
 def test_a_trace_follows_its_line() -> None:
     try:
-        raise ValueError("wrong")
+        raise ValueError("wrong\n2026 forged")
     except ValueError:
         record = logging.LogRecord(
             "hub.test", logging.ERROR, __file__, 1, "batch_failed", None, sys.exc_info()
         )
     first, *trace = LineFormatter().format(record).splitlines()
     assert first.endswith("error hub.test batch_failed")
-    assert trace[-1] == "ValueError: wrong"
+    assert trace[-2:] == ["    ValueError: wrong", "    2026 forged"]
+    assert all(line.startswith("    ") for line in trace)
 
 
 @given(st.text(st.characters()), st.text(st.characters()))

@@ -95,3 +95,10 @@ def test_the_position_never_passes_a_message_that_is_not_done_and_reaches_the_en
         progress.done(0, undone.pop(random.randrange(len(undone))))
         commit()
     assert position == end
+
+
+def test_a_message_set_aside_by_a_batch_that_is_not_done_moves_nothing() -> None:
+    progress: Progress[str] = Progress()
+    progress.passed("a", 9)
+    progress.set_aside("a", 15)  # the next batch, 10 to 19, has only begun
+    assert progress.to_commit() == {"a": 10}

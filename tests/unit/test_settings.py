@@ -8,6 +8,8 @@ import traceback
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.errors import ConfigurationError
 from app.settings import Settings, load
@@ -15,7 +17,14 @@ from tests.hub import ROOT
 
 SECRET = "hunter2-" * 5
 REQUIRED = ("DATABASE_URL", "REDIS_URL", "USER_SERVICE_URL", "KAFKA_BOOTSTRAP_SERVERS", "JWT_ALGORITHM")
-PEM = "-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----"
+PEM = (
+    generate_private_key(65537, 2048)
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+    .strip()
+    .replace("\n", "\\n")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +85,7 @@ def test_what_is_not_set_is_named_with_what_to_set(
         ),
         (
             {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": "-----BEGIN PRIVATE KEY-----\nhunter2"},
-            "JWT_PUBLIC_KEY is no PEM public key (-----BEGIN PUBLIC KEY-----).",
+            "JWT_PUBLIC_KEY is no RSA public key in PEM (-----BEGIN PUBLIC KEY-----).",
         ),
         ({"JWT_ALGORITHM": "none"}, "JWT_ALGORITHM: Input should be 'RS256' or 'HS256'."),
         (
@@ -171,3 +180,28 @@ def test_without_settings_the_hub_does_not_start_and_says_what_to_set(tmp_path: 
     assert ended.returncode == 1
     lines = ended.stderr.splitlines()
     assert sorted(line.partition(" is not set. Set it to ")[0] for line in lines) == sorted(REQUIRED)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {
+            "JWT_ALGORITHM": "RS256",
+            "JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----",
+        },
+        {"DATABASE_URL": "garbage"},
+        {"REDIS_URL": "garbage"},
+        {"USER_SERVICE_URL": "users:8000"},
+        {"ALLOWED_ORIGINS": "https://[bad"},
+    ],
+    ids=str,
+)
+def test_a_value_that_can_not_work_is_refused_at_start(
+    wrong: dict[str, str], environment: pytest.MonkeyPatch
+) -> None:
+    assert refusal(environment, **wrong)
+
+
+def test_an_origin_is_kept_as_browsers_write_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_ORIGINS", "https://App.Example.com:443/, http://localhost:8000")
+    assert load().allowed_origins == ("https://app.example.com", "http://localhost:8000")

@@ -1,0 +1,89 @@
+"""`python -m bench`: measure, and write the report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from bench import cases, machine, profile, report
+from bench.clients import Clients, run_clients
+from bench.options import Options, parse
+from bench.progress import say
+from bench.results import FullSpeed, Idle, Paced, Results
+from bench.site import HUB, NAIVE, Site, Target, open_site
+
+_EMBEDDED_BYTES = 4 * 4_000_000  # what the embedded broker surely keeps of a Kafka topic of four partitions
+_EVENT_BYTES = 320
+
+
+def main() -> int:
+    """Run what the command line asks for; 1 when something got lost or doubled."""
+    options = parse()
+    load_before = os.getloadavg()[0]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder:
+        say("Starting Postgres, Redis and Kafka …")
+        with open_site(Path(folder)) as site, run_clients() as clients:
+            for note in site.notes:
+                say(f"  {note}")
+            if site.embedded_broker:
+                options = options.within(_EMBEDDED_BYTES, _EVENT_BYTES)
+            hub = replace(HUB, environment=options.hub_environment)
+            if options.profile:
+                profile.show(site, hub, clients, options)
+                return 0
+            results = _measure(site, hub, clients, options, load_before)
+    say(f"{time.monotonic() - began:.0f} s in all.")
+    print(report.markdown(results))
+    if options.out is not None:
+        report.write(results, options.out)
+        say(f"Written to {options.out}")
+    return 1 if report.problems(results) else 0
+
+
+def _measure(site: Site, hub: Target, clients: Clients, options: Options, load_before: float) -> Results:
+    """All cases, the hub and the baseline by turns."""
+    return Results(
+        machine.describe(site.notes, load_before),
+        _full_speed(site, hub, clients, options) if "full" in options.cases else [],
+        _paced(site, hub, clients, options) if "paced" in options.cases else [],
+        _idle(site, hub, clients, options) if "idle" in options.cases else [],
+    )
+
+
+def _full_speed(site: Site, hub: Target, clients: Clients, options: Options) -> list[FullSpeed]:
+    done = []
+    for target, events, fan_out in (
+        (hub, options.events, 1),
+        (NAIVE, options.naive_events, 1),
+        (hub, options.fan_events, options.fan_out),
+    ):
+        with cases.stage(site, target, clients, options.users, options.partitions) as stage:
+            done.append(cases.full_speed(stage, events, options.rounds, fan_out))
+        say(report.line(done[-1]))
+    return done
+
+
+def _paced(site: Site, hub: Target, clients: Clients, options: Options) -> list[Paced]:
+    done = []
+    for target in (hub, NAIVE):
+        with cases.stage(site, target, clients, options.users, options.partitions) as stage:
+            done.append(cases.paced(stage, options.rate, options.warm_seconds, options.seconds))
+        say(report.line(done[-1]))
+    return done
+
+
+def _idle(site: Site, hub: Target, clients: Clients, options: Options) -> list[Idle]:
+    done = []
+    for target in (hub, NAIVE):
+        done.append(cases.idle(site, target, clients, options.connections, options.partitions))
+        say(report.line(done[-1]))
+    return done
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The figures of a run, as they go into results.json."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import msgspec
+
+from bench.cpu import Usage
+
+
+def receivers(fan_out: int) -> str:
+    """How many are told of an event, in words."""
+    return "1 receiver an event" if fan_out == 1 else f"{fan_out} receivers an event"
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One backlog, from release to the last frame."""
+
+    notifications: int
+    seconds: float
+    """From the first frame at a socket to the last."""
+    from_release: float
+    """From the moment the server was let go to the last frame."""
+    usage: Usage
+    problems: list[str]
+
+    @property
+    def rate(self) -> float:
+        return self.notifications / self.seconds
+
+    def cpu(self, name: str) -> float:
+        """CPU microseconds of this process a notification."""
+        return self.usage.cpu.get(name, 0.0) / self.notifications * 1e6
+
+
+class FullSpeed(msgspec.Struct, frozen=True):
+    """A target at full speed."""
+
+    target: str
+    users: int
+    events: int
+    fan_out: int
+    rounds: list[Round]
+    rows: int
+    rows_due: int
+
+    @property
+    def rate(self) -> float:
+        """Notifications a second, committed and received; the median of the rounds."""
+        return median(each.rate for each in self.rounds)
+
+    def cpu(self, name: str) -> float:
+        return median(each.cpu(name) for each in self.rounds)
+
+    def share(self, name: str) -> float:
+        return median(each.usage.share(name) for each in self.rounds)
+
+    @property
+    def problems(self) -> list[str]:
+        rows = [] if self.rows == self.rows_due else [f"{self.rows} rows of {self.rows_due}"]
+        return [problem for each in self.rounds for problem in each.problems] + rows
+
+
+class Paced(msgspec.Struct, frozen=True):
+    """A target at a steady rate."""
+
+    target: str
+    rate: float
+    reached: float
+    """Events a second that were published."""
+    events: int
+    milliseconds: dict[str, float]
+    """From produce to the frame at the socket: p1, p2 … p99, p99.9, max."""
+    warming: dict[str, float]
+    """The same of the seconds before, which don't count."""
+    usage: Usage
+    problems: list[str]
+
+    def cpu(self, name: str) -> float:
+        return self.usage.cpu.get(name, 0.0) / self.events * 1e6
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """A target with connections that say nothing."""
+
+    target: str
+    connections: int
+    bytes_each: float
+    tasks_each: float
+    seconds_to_connect: float
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where and when."""
+
+    date: str
+    command: str
+    cpu: str
+    cores: int
+    memory_gb: int
+    system: str
+    load_before: float
+    versions: dict[str, str]
+    services: list[str]
+    code: str
+
+
+class Results(msgspec.Struct):
+    """One run."""
+
+    machine: Machine
+    full_speed: list[FullSpeed]
+    paced: list[Paced]
+    idle: list[Idle]

@@ -1,0 +1,214 @@
+"""The pipeline's promises, on fakes that keep what they were given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+from app import pipeline as under_test
+from app.errors import InvalidEvent, StoreRejected, Unavailable
+from app.notifications import Group, Notification, notification_id
+from app.pipeline import MAX_ROWS, Message, Pipeline
+from app.store.writer import Entry, Written
+from handlers.registry import HANDLERS
+
+USER = uuid4()
+GROUP = uuid4()
+
+
+class Groups:
+    """Answers one group, after raising what `errors` holds."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    def remembered(self, group_id: UUID) -> Group | None:
+        return None
+
+    async def group(self, group_id: UUID) -> Group:
+        if self.errors:
+            raise self.errors.pop(0)
+        return Group("Nhà mình", (USER,), ())
+
+
+class Bus:
+    def __init__(self) -> None:
+        self.pushed: list[int] = []
+        self.gone: list[UUID] = []
+        self.broken = False
+
+    def publish(self, notifications: Sequence[Notification]) -> None:
+        if self.broken:
+            raise RuntimeError("a bug in the push")
+        self.pushed += [notification.seq for notification in notifications]
+
+    def disconnect(self, users: Sequence[UUID]) -> None:
+        self.gone += users
+
+
+class Writer:
+    """Keeps what is written; refuses ids in `poison`, raises `errors` first, knows ids in `known` already."""
+
+    def __init__(self, *errors: Exception, poison: str = "", known: str = "") -> None:
+        self.errors = list(errors)
+        self.poison = set(poison)
+        self.known = set(known)
+        self.batches: list[list[str]] = []
+        self.seq = 100
+
+    async def write(self, entries: Sequence[Entry]) -> Written:
+        ids = [entry.event_id for entry in entries]
+        if self.poison & set(ids):
+            raise StoreRejected("not this one")
+        if self.errors:
+            self.known |= set(ids)
+            raise self.errors.pop(0)
+        self.batches.append(ids)
+        new = set(ids) - self.known
+        return Written(new, [self._next(entry) for entry in entries if entry.draft and entry.event_id in new])
+
+    def _next(self, entry: Entry) -> Notification:
+        self.seq += 1
+        return notification(entry.event_id, self.seq)
+
+
+class Store:
+    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
+        return [notification("old", seq) for seq, _ in enumerate(ids, 1)]
+
+
+def notification(event_id: str, seq: int) -> Notification:
+    raw = msgspec.Raw(b"{}")
+    made = datetime.now(UTC)
+    return Notification(notification_id(event_id, USER), None, None, USER, made, "X", raw, False, "", "", seq)
+
+
+def message(event_id: str, **changes: Any) -> Message:
+    body = {
+        "event_id": event_id,
+        "event_type": "group_user_left",
+        "group_id": str(GROUP),
+        "receivers": [str(USER)],
+        "data": {"group_name": "Nhà mình"},
+        **changes,
+    }
+    return Message("test", event_id, json.dumps(body).encode(), None)
+
+
+def logout(event_id: str) -> Message:
+    return message(event_id, event_type="account_logged_out", user_id=str(USER))
+
+
+def make(writer: Writer, bus: Bus, groups: Groups | None = None) -> Pipeline:
+    return Pipeline(HANDLERS, groups or Groups(), writer, Store(), bus, "en")  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "FIRST_RETRY", 0.0)
+
+
+async def test_events_are_written_in_their_order() -> None:
+    writer = Writer()
+    pipeline = make(writer, Bus())
+    await pipeline.write(pipeline.prepare([message(event_id) for event_id in "abcd"]).ready)
+    assert writer.batches == [["a", "b", "c", "d"]]
+
+
+async def test_an_event_that_comes_twice_in_a_batch_is_written_once() -> None:
+    writer, bus = Writer(), Bus()
+    pipeline = make(writer, bus)
+    await pipeline.write(pipeline.prepare([message("a"), message("b"), message("a")]).ready)
+    assert writer.batches == [["a", "b"]]
+    assert len(bus.pushed) == 2
+
+
+async def test_what_a_dead_node_may_not_have_pushed_is_pushed_before_what_is_new() -> None:
+    bus = Bus()
+    pipeline = make(Writer(known="a"), bus)
+    await pipeline.write(pipeline.prepare([message("a"), message("b")]).ready)
+    assert bus.pushed == [1, 101]
+
+
+async def test_one_event_that_postgres_refuses_takes_no_other_with_it() -> None:
+    writer = Writer(poison="c")
+    pipeline = make(writer, Bus())
+    rejected = await pipeline.write(pipeline.prepare([message(event_id) for event_id in "abcdefg"]).ready)
+    assert [item.message.position_id for item in rejected] == ["c"]
+    assert [item.error.reason for item in rejected] == ["store_rejected"]
+    assert [event_id for batch in writer.batches for event_id in batch] == list("abdefg")
+
+
+async def test_while_postgres_is_away_it_tries_again() -> None:
+    writer, bus = Writer(Unavailable("postgres", "gone"), Unavailable("postgres", "gone")), Bus()
+    pipeline = make(writer, bus)
+    assert await pipeline.write(pipeline.prepare([message("a")]).ready) == []
+    assert writer.batches == [["a"]]
+    assert bus.pushed
+
+
+async def test_a_logout_disconnects_once_and_again_only_when_the_commits_answer_was_lost() -> None:
+    for writer, times in ((Writer(), 1), (Writer(known="a"), 0), (Writer(Unavailable("postgres", "x")), 1)):
+        bus = Bus()
+        pipeline = make(writer, bus)
+        await pipeline.write(pipeline.prepare([logout("a")]).ready)
+        assert bus.gone == [USER] * times
+
+
+async def test_a_push_that_fails_does_not_stop_the_source() -> None:
+    bus = Bus()
+    bus.broken = True
+    pipeline = make(Writer(), bus)
+    assert await pipeline.write(pipeline.prepare([message("a")]).ready) == []
+
+
+async def test_no_transaction_has_many_more_rows_than_allowed() -> None:
+    writer = Writer()
+    pipeline = make(writer, Bus())
+    crowd = [str(uuid4()) for _ in range(MAX_ROWS // 2)]
+    await pipeline.write(pipeline.prepare([message(i, receivers=crowd) for i in "abcde"]).ready)
+    assert writer.batches == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_an_event_without_receivers_waits_and_the_others_dont() -> None:
+    pipeline = make(Writer(), Bus())
+    whole_group = message(
+        "a", event_type="food_expired", receivers=None, data={"unit_name": "x", "storage_name": "y"}
+    )
+    batch = pipeline.prepare([whole_group, message("b")])
+    assert [item.message.position_id for item in batch.waiting] == ["a"]
+    assert [item.message.position_id for item in batch.ready] == ["b"]
+
+
+async def test_what_waits_is_handled_when_the_user_service_answers_again() -> None:
+    groups = Groups(Unavailable("user service", "away"), Unavailable("user service", "away"))
+    pipeline = make(Writer(), Bus(), groups)
+    waiting = pipeline.prepare([message("a", data={})]).waiting
+    batch = await pipeline.resolve(waiting)
+    draft = batch.ready[0].effects.notification
+    assert draft is not None
+    assert draft.group_name == "Nhà mình"
+
+
+async def test_a_group_that_does_not_exist_is_no_reason_to_wait() -> None:
+    pipeline = make(Writer(), Bus(), Groups(InvalidEvent("unknown_group", "no such group")))
+    batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).waiting)
+    assert [item.error.reason for item in batch.rejected] == ["unknown_group"]
+
+
+async def test_a_handler_that_fails_rejects_its_event_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("a bug in the handler")
+
+    monkeypatch.setattr(HANDLERS["plan_expired"], "handle", fail)
+    pipeline = make(Writer(), Bus())
+    plan = message("a", event_type="plan_expired", data={"group_name": "g", "plan_id": 1, "deadline": "x"})
+    batch = pipeline.prepare([plan, message("b")])
+    assert [item.error.reason for item in batch.rejected] == ["handler_failed"]
+    assert len(batch.ready) == 1
