@@ -25,6 +25,7 @@ from app.sources.progress import Progress
 log = logging.getLogger("hub.kafka")
 
 POLL_MS = 200
+SLICE = 50  # messages prepared before others get a turn
 METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
 KEEP_ALIVE = 1.0  # seconds between polls of a consumer that is paused
 MAX_WAITING = 5_000  # events set aside; past that, intake waits for them
@@ -53,6 +54,8 @@ class KafkaSource:
         self._waiting = 0
         self._held: deque[dict[TopicPartition, Sequence[Any]]] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._committing: asyncio.Task[None] | None = None
+        self._one_commit = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._consumer: Any = None
@@ -89,6 +92,7 @@ class KafkaSource:
                 while not self._stopping.is_set():
                     await self._poll()
                 await self._written()
+                await self._commit()
             except (KafkaError, OSError) as error:
                 log.error("kafka_unavailable", extra={"why": str(error) or type(error).__name__})
             except Exception:
@@ -125,7 +129,7 @@ class KafkaSource:
 
     async def _disconnect(self) -> None:
         """Give up what is in hand, and leave the group."""
-        tasks = [task for task in (self._writing, *self._aside) if task is not None]
+        tasks = [task for task in (self._writing, self._committing, *self._aside) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,15 +142,22 @@ class KafkaSource:
 
     async def _poll(self) -> None:
         polled = self._held.popleft() if self._held else await self._consumer.getmany(timeout_ms=POLL_MS)
-        prepared = self._prepare(polled) if polled else None
+        prepared = await self._prepare(polled) if polled else None
         await self._written()
         if prepared:
             self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
 
-    def _prepare(self, polled: dict[TopicPartition, Sequence[Any]]) -> _Prepared:
+    async def _prepare(self, polled: dict[TopicPartition, Sequence[Any]]) -> _Prepared:
         messages = [_message(record) for records in polled.values() for record in records]
         ends = {partition: records[-1].offset for partition, records in polled.items()}
-        return _Prepared(self._pipeline.prepare(messages), ends)
+        batch = Batch([], [], [])
+        for start in range(0, len(messages), SLICE):
+            part = self._pipeline.prepare(messages[start : start + SLICE])
+            batch.ready.extend(part.ready)
+            batch.waiting.extend(part.waiting)
+            batch.rejected.extend(part.rejected)
+            await asyncio.sleep(0)  # the batch that is being written goes on
+        return _Prepared(batch, ends)
 
     async def _written(self) -> None:
         """Wait for the batch that is being written, polling so that the group doesn't take us for dead."""
@@ -177,7 +188,7 @@ class KafkaSource:
         self._set_aside(batch.waiting)
         for partition, offset in ends.items():
             self._progress.passed(partition, offset)
-        await self._commit()
+        self._commit_soon()
 
     def _set_aside(self, waiting: Iterable[Waiting]) -> None:
         by_group: defaultdict[UUID, list[Waiting]] = defaultdict(list)
@@ -202,19 +213,28 @@ class KafkaSource:
         await self._dead_letter(rejected)
         for item in items:
             self._progress.done(*_place(item.message))
-        await self._commit()
+        self._commit_soon()
 
     def _count_waiting(self, change: int) -> None:
         self._waiting += change
         WAITING.set(self._waiting)
 
+    def _commit_soon(self) -> None:
+        """Commit beside the next batch's work; what is done until then goes with it."""
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit(), name="kafka commit")
+
     async def _commit(self) -> None:
-        if self._consumer is None:
-            return
+        async with self._one_commit:
+            while self._consumer is not None and await self._commit_positions():
+                pass
+
+    async def _commit_positions(self) -> bool:
+        """Commit what moved; whether that worked, and there may be more by now."""
         assigned = self._consumer.assignment()
         positions = {p: offset for p, offset in self._progress.to_commit().items() if p in assigned}
         if not positions:
-            return
+            return False
         try:
             await self._consumer.commit(positions)
         except (CommitFailedError, IllegalStateError) as error:
@@ -224,6 +244,8 @@ class KafkaSource:
             log.warning("commit_failed", extra={"why": type(error).__name__})
         else:
             self._progress.committed(positions)
+            return True
+        return False
 
     async def _dead_letter(self, rejected: Iterable[Rejected]) -> None:
         """Put the messages into `<topic>.dlq`; returns when the broker has them all."""
