@@ -1,13 +1,14 @@
 """The Kafka source: poll a batch, pass it through the pipeline, commit the offsets after that.
 
-While one batch is written the next is polled and decoded, so that Postgres and we work at the same time.
+While one batch is written the next is polled and prepared, so that Postgres and we work at the same time
+(docs/decisions/007).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -39,6 +40,10 @@ class _Prepared(NamedTuple):
     ends: dict[TopicPartition, int]
 
 
+def _nothing() -> _Prepared:
+    return _Prepared(Batch([], [], []), {})
+
+
 class KafkaSource:
     """Consumes the hub's Kafka topics as a member of its consumer group.
 
@@ -52,7 +57,8 @@ class KafkaSource:
         self._progress: Progress[TopicPartition] = Progress()
         self._aside: set[asyncio.Task[None]] = set()
         self._waiting = 0
-        self._held: deque[dict[TopicPartition, Sequence[Any]]] = deque()
+        self._next = _nothing()
+        self._polling: asyncio.Task[Any] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
@@ -129,52 +135,79 @@ class KafkaSource:
 
     async def _disconnect(self) -> None:
         """Give up what is in hand, and leave the group."""
-        tasks = [task for task in (self._writing, self._committing, *self._aside) if task is not None]
+        tasks = [
+            task
+            for task in (self._polling, self._writing, self._committing, *self._aside)
+            if task is not None
+        ]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._writing = None
-        self._held.clear()
+        self._polling = self._writing = None
+        self._next = _nothing()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await asyncio.gather(consumer.stop(), self._producer.stop(), return_exceptions=True)
         self._progress = Progress()
 
     async def _poll(self) -> None:
-        polled = self._held.popleft() if self._held else await self._consumer.getmany(timeout_ms=POLL_MS)
-        prepared = await self._prepare(polled) if polled else None
-        await self._written()
-        if prepared:
-            self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
+        """One step: take what came; write it when the batch before is written, and until then take more.
 
-    async def _prepare(self, polled: dict[TopicPartition, Sequence[Any]]) -> _Prepared:
+        So a batch is as large as the load makes it: no event waits for others to come.
+        """
+        if self._polling is None and self._has_room():
+            poll = self._consumer.getmany(timeout_ms=POLL_MS)
+            self._polling = asyncio.create_task(poll, name="kafka poll")
+        pending = {task for task in (self._polling, self._writing) if task is not None} or self._aside
+        done, _ = await asyncio.wait(pending, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+        if self._polling in done:
+            await self._prepare(await self._polled())
+        elif self._polling is None and not done:
+            await self._stay_in_the_group()
+        await self._write_next()
+
+    def _has_room(self) -> bool:
+        return len(self._next.batch.ready) < self._settings.batch_size and self._waiting <= MAX_WAITING
+
+    async def _polled(self) -> dict[TopicPartition, Sequence[Any]]:
+        assert self._polling is not None
+        polling, self._polling = self._polling, None
+        polled: dict[TopicPartition, Sequence[Any]] = await polling
+        return polled
+
+    async def _stay_in_the_group(self) -> None:
+        """Poll without taking anything: who doesn't poll is taken for dead."""
+        assigned = self._consumer.assignment()
+        self._consumer.pause(*assigned)
+        try:
+            # a partition that is assigned meanwhile isn't paused
+            await self._prepare(await self._consumer.getmany(timeout_ms=0))
+        finally:
+            self._consumer.resume(*(assigned & self._consumer.assignment()))
+
+    async def _prepare(self, polled: dict[TopicPartition, Sequence[Any]]) -> None:
+        """Make the records part of the next batch."""
+        batch, ends = self._next
         messages = [_message(record) for records in polled.values() for record in records]
-        ends = {partition: records[-1].offset for partition, records in polled.items()}
-        batch = Batch([], [], [])
         for start in range(0, len(messages), SLICE):
             part = self._pipeline.prepare(messages[start : start + SLICE])
             batch.ready.extend(part.ready)
             batch.waiting.extend(part.waiting)
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)  # the batch that is being written goes on
-        return _Prepared(batch, ends)
+        ends.update((partition, records[-1].offset) for partition, records in polled.items())
+
+    async def _write_next(self) -> None:
+        if self._writing is not None and self._writing.done():
+            await self._written()
+        if self._writing is None and self._next.ends:
+            prepared, self._next = self._next, _nothing()
+            self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
 
     async def _written(self) -> None:
-        """Wait for the batch that is being written, polling so that the group doesn't take us for dead."""
-        while (self._writing is not None and not self._writing.done()) or self._waiting > MAX_WAITING:
-            pending = {self._writing} if self._writing and not self._writing.done() else self._aside
-            done, _ = await asyncio.wait(pending, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-            if done:
-                continue
-            assigned = self._consumer.assignment()
-            self._consumer.pause(*assigned)
-            try:
-                # a partition that is assigned meanwhile isn't paused
-                if polled := await self._consumer.getmany(timeout_ms=0):
-                    self._held.append(polled)
-            finally:
-                self._consumer.resume(*(assigned & self._consumer.assignment()))
+        """Wait for the batch that is being written; raises what it raised."""
         if self._writing is not None:
+            await asyncio.wait({self._writing})
             writing, self._writing = self._writing, None
             await writing
 
@@ -249,19 +282,21 @@ class KafkaSource:
 
     async def _dead_letter(self, rejected: Iterable[Rejected]) -> None:
         """Put the messages into `<topic>.dlq`; returns when the broker has them all."""
-        for message, error in rejected:
-            record = message.origin
-            log.warning("event_rejected", extra={"position": message.position_id, "reason": error.reason})
-            headers = [
-                *record.headers,
-                ("dlq.reason", error.reason.encode()),
-                ("dlq.error", str(error).encode()),
-                ("dlq.topic", record.topic.encode()),
-                ("dlq.partition", str(record.partition).encode()),
-                ("dlq.offset", str(record.offset).encode()),
-                ("dlq.timestamp", str(record.timestamp).encode()),
-            ]
-            await self._send(record.topic + DEAD_LETTER_SUFFIX, record.key, record.value, headers)
+        await asyncio.gather(*(self._dead_letter_one(item) for item in rejected))
+
+    async def _dead_letter_one(self, item: Rejected) -> None:
+        record, error = item.message.origin, item.error
+        log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
+        headers = [
+            *record.headers,
+            ("dlq.reason", error.reason.encode()),
+            ("dlq.error", str(error).encode()),
+            ("dlq.topic", record.topic.encode()),
+            ("dlq.partition", str(record.partition).encode()),
+            ("dlq.offset", str(record.offset).encode()),
+            ("dlq.timestamp", str(record.timestamp).encode()),
+        ]
+        await self._send(record.topic + DEAD_LETTER_SUFFIX, record.key, record.value, headers)
 
     async def _send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
