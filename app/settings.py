@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str
     kafka_group: str = "notification_service_group"
     kafka_fetch_max_wait_ms: int = Field(500, ge=1)
+    kafka_session_timeout_ms: int = Field(10_000, ge=1000, description="a node silent so long has left")
     notification_topic: str = "service_notifications"
     logout_events_topic: str = "user_service.user.logout_account"
     batch_size: int = Field(1000, ge=1, le=10_000, description="events in one transaction, at most")

@@ -90,6 +90,7 @@ def environment(
         "REDIS_URL": redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "KAFKA_GROUP": f"group-{mark}",
+        "KAFKA_SESSION_TIMEOUT_MS": "3000",
         "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500",
         "NOTIFICATION_TOPIC": f"notifications-{mark}",
         "LOGOUT_EVENTS_TOPIC": f"logouts-{mark}",

@@ -21,7 +21,9 @@ from app.server import create_app, serve
 from app.settings import Settings
 from app.store import migrations
 
-MOCK_BROKER_WAIT_MS = 10  # librdkafka's mock broker answers a fetch only when its wait is over
+# librdkafka's mock broker answers a fetch only when its wait is over, and a join when the session would end.
+MOCK_BROKER_WAIT_MS = 10
+MOCK_BROKER_SESSION_MS = 3000
 
 
 def home() -> Path:
@@ -77,6 +79,7 @@ def _settings(services: Services, port: int, folder: Path) -> Settings:
         redis_url=SecretStr(services.redis_url),
         kafka_bootstrap_servers=services.kafka_bootstrap,
         kafka_fetch_max_wait_ms=MOCK_BROKER_WAIT_MS,
+        kafka_session_timeout_ms=MOCK_BROKER_SESSION_MS,
         user_service_url=os.environ.get("USER_SERVICE_URL") or base + demo.STAND_IN,
         jwt_algorithm="HS256",
         jwt_secret=SecretStr(_secret(folder)),

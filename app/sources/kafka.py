@@ -117,6 +117,8 @@ class KafkaSource:
             auto_offset_reset="earliest",
             max_poll_records=settings.batch_size,
             fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
+            session_timeout_ms=settings.kafka_session_timeout_ms,
+            heartbeat_interval_ms=settings.kafka_session_timeout_ms // 4,
             metadata_max_age_ms=METADATA_AGE_MS,
         )
         producer = AIOKafkaProducer(
