@@ -10,9 +10,16 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from tests.hub import Hub, added, eventually, new_user, receive
+
+
+async def _read_all(socket: ClientConnection) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await receive(socket)
 
 
 async def test_shutdown_closes_clients_with_1012_and_loses_nothing_that_was_consumed(own_hub: Hub) -> None:
@@ -21,10 +28,9 @@ async def test_shutdown_closes_clients_with_1012_and_loses_nothing_that_was_cons
     async with own_hub.socket(users[0]) as socket:
         publishing = asyncio.create_task(own_hub.publish(*published))
         await receive(socket)
+        reading = asyncio.create_task(_read_all(socket))
         assert await own_hub.stop() == 0
-        with suppress(ConnectionClosed):
-            while True:
-                await receive(socket)
+        await reading
         assert socket.close_code == 1012
         await publishing
     await own_hub.start()
