@@ -208,7 +208,7 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    gc.set_threshold(10_000, 20, 50)
 
 
 async def _listen(app: Sanic[Any, Any], host: str, port: int) -> Any:
