@@ -11,6 +11,7 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID, uuid4
 
 import uvloop
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -30,14 +31,18 @@ from app.errors import ConfigurationError, Unavailable
 from app.metrics import CONNECTIONS, REQUESTS
 from app.pipeline import Pipeline
 from app.realtime.bus import LocalBus
+from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
+from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
+from app.realtime.session import Sessions
 from app.security.token_state import TokenState
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
 from app.sources.kafka import KafkaSource
 from app.store.engine import check_schema, make_engine, store_errors
+from app.store.inboxes import InboxStore
 from app.store.migrations import head
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter
@@ -62,19 +67,23 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     store = NotificationStore(engine)
     user_service = UserService(settings)
     clock = Clock()
-    manager = WebSocketManager()
+    reader = InboxReader(InboxStore(engine))
+    catch_up = CatchUp(reader)
+    manager = WebSocketManager(catch_up.start)
+    bus = LocalBus(manager)
     CONNECTIONS.set_function(lambda: len(manager))
-    pipeline = Pipeline(
-        HANDLERS, user_service, BatchWriter(engine), store, LocalBus(manager), settings.default_locale
-    )
+    pipeline = Pipeline(HANDLERS, user_service, BatchWriter(engine), store, bus, settings.default_locale)
     source = KafkaSource(settings, pipeline)
     authenticator = Authenticator(TokenVerifier(settings), TokenState(redis))
-    gate = ws.Gate(settings, authenticator, manager, clock)
+    sessions = Sessions(
+        uuid4().hex, reader, catch_up, store, bus, authenticator.claims, ws.loop_time, _history
+    )
+    gate = ws.Gate(settings, authenticator, manager, clock, reader, catch_up, sessions)
 
     errors.install(app)
     docs.configure(app, REST, __version__)
     Extend(app)
-    app.blueprint(notifications.make_blueprint(REST, authenticator, store, settings.default_locale))
+    app.blueprint(notifications.make_blueprint(REST, authenticator, store, bus, settings.default_locale))
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
     checks = {"postgres": _check_postgres(engine), "redis": _check_redis(redis), "kafka": source.check}
     app.blueprint(health.make_blueprint(REST, checks))
@@ -91,6 +100,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(user_service.close)
         clock.start()
         running.push_async_callback(clock.stop)
+        running.push_async_callback(reader.close)
 
     @app.after_server_start
     async def consume(*_: object) -> None:
@@ -109,6 +119,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         await running.aclose()
 
     return app
+
+
+def _history(user_id: UUID, before: int) -> str:
+    return f"{REST}/notifications/users/{user_id}?before={before}"
 
 
 def _connect_redis(settings: Settings) -> Redis:

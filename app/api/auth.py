@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from uuid import UUID
 
 from sanic import Request
 
-from app.api.errors import Problem, forbidden
+from app.api.errors import forbidden
+from app.api.parameters import path_uuid
 from app.errors import Unauthorized
-from app.i18n import N_
 from app.security.token_state import TokenState
 from app.security.tokens import Claims, TokenVerifier
 
@@ -44,16 +43,3 @@ def bearer_token(request: Request) -> str | None:
     if scheme.lower() != "bearer":
         raise Unauthorized("invalid_token")
     return token.strip()
-
-
-def path_uuid(name: str, value: str) -> UUID:
-    """A UUID out of a path. Raises 400 when it is none."""
-    try:
-        return UUID(value)
-    except ValueError:
-        raise Problem(
-            HTTPStatus.BAD_REQUEST,
-            "bad_parameter",
-            N_("%(name)s in the path has to be a UUID, such as 456e7890-e89b-12d3-a456-426614174001."),
-            name=name,
-        ) from None

@@ -9,23 +9,28 @@ import msgspec
 from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
-from app.api.auth import Authenticator, path_uuid
+from app.api.auth import Authenticator
 from app.api.errors import Problem
-from app.i18n import N_, Message, negotiate, render
+from app.api.parameters import MAX_SEQ, flag, number, path_uuid
+from app.i18n import N_, negotiate, render
 from app.notifications import Notification
+from app.realtime.bus import Bus
+from app.realtime.session import AllRead, NotificationDeleted, NotificationRead, session_frame
 from app.store.notifications import NotificationStore
 from handlers.registry import text_in
 
 MAX_PAGE = 1000
-MAX_SEQ = 2**63 - 1
 
 _encoder = msgspec.json.Encoder()
 
 
 def make_blueprint(
-    prefix: str, authenticator: Authenticator, store: NotificationStore, locale: str
+    prefix: str, authenticator: Authenticator, store: NotificationStore, bus: Bus, locale: str
 ) -> Blueprint:
-    """The three calls under `prefix`; `locale` is the one notifications are stored in."""
+    """The calls under `prefix`; `locale` is the one notifications are stored in.
+
+    What a call changes is told to the user's connections, with the exact number of unread.
+    """
     blueprint = Blueprint("notifications", url_prefix=f"{prefix}/notifications")
 
     @blueprint.get("/users/<user_id:str>")
@@ -38,9 +43,9 @@ def make_blueprint(
     )
     async def list_notifications(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        limit = _number(request, "limit", 1, MAX_PAGE)
-        before = _number(request, "before", 1, MAX_SEQ)
-        unread = _flag(request, "unread")
+        limit = number(request, "limit", 1, MAX_PAGE)
+        before = number(request, "before", 1, MAX_SEQ)
+        unread = flag(request, "unread")
         page = await store.page(receiver, (limit or MAX_PAGE) + 1, before, unread)
         shown, more = page[: limit or MAX_PAGE], page[limit or MAX_PAGE :]
         wanted = _locale(request)
@@ -51,6 +56,31 @@ def make_blueprint(
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return _json([_in(wanted, item) for item in shown], headers)
 
+    @blueprint.get("/users/<user_id:str>/unread-count")
+    @schemas.described(
+        "Count a user's unread notifications",
+        "The number on the bell.",
+        {200: schemas.UNREAD},
+        errors=(400, 401, 403, 503),
+    )
+    async def count_unread(request: Request, user_id: str) -> HTTPResponse:
+        receiver = await authenticator.owner(request, user_id)
+        return _json({"unread": await store.unread(receiver)}, {})
+
+    @blueprint.patch("/users/<user_id:str>/read")
+    @schemas.described(
+        "Mark all of a user's notifications read",
+        "With `up_to` only those up to and with that `seq`: what came after the client looked stays unread.",
+        {200: schemas.ALL_READ},
+        errors=(400, 401, 403, 503),
+        query=schemas.READ_QUERY,
+    )
+    async def mark_all_read(request: Request, user_id: str) -> HTTPResponse:
+        receiver = await authenticator.owner(request, user_id)
+        up_to, unread = await store.mark_all_read(receiver, number(request, "up_to", 0, MAX_SEQ))
+        bus.tell(receiver, session_frame(AllRead(up_to, unread)))
+        return _json({"up_to": up_to, "unread": unread}, {})
+
     @blueprint.patch("/<notification_id:str>/users/<user_id:str>/read")
     @schemas.described(
         "Mark a notification read",
@@ -60,9 +90,11 @@ def make_blueprint(
     )
     async def mark_read(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        found = await store.mark_read(path_uuid("id", notification_id), receiver)
-        if found is None:
+        changed = await store.mark_read(path_uuid("id", notification_id), receiver)
+        if changed is None:
             raise _not_found()
+        found, unread = changed
+        bus.tell(receiver, session_frame(NotificationRead(found.id, unread)))
         wanted = _locale(request)
         return _json(_in(wanted, found), _language_headers(wanted or locale))
 
@@ -75,8 +107,11 @@ def make_blueprint(
     )
     async def delete_notification(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        if not await store.delete(path_uuid("id", notification_id), receiver):
+        deleted = path_uuid("id", notification_id)
+        unread = await store.delete(deleted, receiver)
+        if unread is None:
             raise _not_found()
+        bus.tell(receiver, session_frame(NotificationDeleted(deleted, unread)))
         spoken = _locale(request) or locale
         message = render(spoken, N_("The notification was deleted."), {})
         return _json({"message": message}, _language_headers(spoken))
@@ -104,35 +139,6 @@ def _language_headers(locale: str) -> dict[str, str]:
 
 def _json(body: object, headers: dict[str, str]) -> HTTPResponse:
     return HTTPResponse(_encoder.encode(body), 200, headers, "application/json")
-
-
-def _number(request: Request, name: str, least: int, most: int) -> int | None:
-    values = request.args.getlist(name, [])
-    if not values:
-        return None
-    if len(values) == 1 and values[0].isascii() and values[0].isdigit() and len(values[0]) < 20:
-        number = int(values[0])
-        if least <= number <= most:
-            return number
-    raise _bad_parameter(
-        N_("%(name)s has to be one whole number from %(least)d to %(most)d."),
-        name=name,
-        least=least,
-        most=most,
-    )
-
-
-def _flag(request: Request, name: str) -> bool:
-    values = request.args.getlist(name, [])
-    if not values:
-        return False
-    if len(values) == 1 and values[0] in ("true", "false"):
-        return bool(values[0] == "true")
-    raise _bad_parameter(N_("%(name)s has to be true or false."), name=name)
-
-
-def _bad_parameter(detail: Message, **params: object) -> Problem:
-    return Problem(HTTPStatus.BAD_REQUEST, "bad_parameter", detail, {}, **params)
 
 
 def _not_found() -> Problem:

@@ -99,6 +99,15 @@ def ref(name: str) -> dict[str, str]:
 NOTIFICATION = ("The notification", _json(ref("Notification")))
 NOTIFICATIONS = ("The notifications", _json({"type": "array", "items": ref("Notification")}))
 MESSAGE = ("It is done", _json(ref("Message")))
+_COUNT = {"type": "integer", "minimum": 0}
+_UNREAD = {"type": "object", "required": ["unread"], "properties": {"unread": _COUNT}}
+_ALL_READ = {
+    "type": "object",
+    "required": ["up_to", "unread"],
+    "properties": {"up_to": {**_COUNT, "format": "int64"}, "unread": _COUNT},
+}
+UNREAD = ("The count", _json(_UNREAD))
+ALL_READ = ("Up to which they are read, and how many are not", _json(_ALL_READ))
 ALIVE = ("The hub is alive", _json({"type": "object", "properties": {"status": {"type": "string"}}}))
 READY = ("Every dependency answers", _json(ref("Readiness")))
 NOT_READY = ("A dependency is missing", _json(ref("Readiness")))
@@ -115,6 +124,17 @@ _ERRORS = {
     503: "A dependency is down",
 }
 
+READ_QUERY: dict[str, dict[str, Any]] = {
+    "up_to": {"type": "integer", "format": "int64", "minimum": 0, "description": "the last `seq` to mark"},
+}
+RESUME_QUERY: dict[str, dict[str, Any]] = {
+    "after": {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 0,
+        "description": "with `hub.v1`: the last `seq` the client has; what follows is sent first",
+    },
+}
 LIST_QUERY: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "at most so many"},
     "before": {

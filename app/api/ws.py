@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from sanic import Blueprint, Request
+from sanic.exceptions import RequestCancelled
 from websockets.datastructures import Headers
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
@@ -20,28 +21,44 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from app.api import schemas
-from app.api.auth import Authenticator, bearer_token, path_uuid
+from app.api.auth import Authenticator, bearer_token
 from app.api.errors import Problem, forbidden, unavailable
+from app.api.parameters import MAX_SEQ, number, path_uuid
+from app.errors import Unauthorized
 from app.i18n import N_
+from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
 from app.realtime.connection import Connection, Limits, logger
+from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
+from app.realtime.session import Sessions
 from app.security.origins import origin_allowed
 from app.security.tokens import Claims
 from app.settings import Settings
+from app.store.inboxes import InboxState
 
 
 class Gate:
     """Lets clients in. `close` shuts it for good, when the node begins to stop."""
 
     def __init__(
-        self, settings: Settings, authenticator: Authenticator, manager: WebSocketManager, clock: Clock
+        self,
+        settings: Settings,
+        authenticator: Authenticator,
+        manager: WebSocketManager,
+        clock: Clock,
+        reader: InboxReader,
+        catch_up: CatchUp,
+        sessions: Sessions,
     ) -> None:
         self._settings = settings
         self._authenticator = authenticator
         self._manager = manager
         self._clock = clock
+        self._reader = reader
+        self._catch_up = catch_up
+        self._sessions = sessions
         self._limits = Limits(settings.ws_ping_interval, settings.ws_write_buffer, settings.ws_max_frames)
         self._open = True
 
@@ -59,8 +76,23 @@ class Gate:
             raise forbidden()
         if not self._open or len(self._manager) >= self._settings.ws_max_connections:
             raise unavailable("hub")
+        after = number(request, "after", 0, MAX_SEQ)
         ws, answer = self._handshake(request)
-        self._hand_over(request, ws, answer, claims)
+        connection = self._connection(ws, claims)
+        too_many = len(self._manager.of(claims.user_id)) >= self._settings.ws_max_per_user
+        # Register, read, go live: what is pushed while we read is remembered, and fetched after.
+        self._manager.add(connection)
+        try:
+            state = await self._reader.read(claims.user_id, after if connection.session else None)
+            self._hand_over(request, answer, connection)
+        finally:
+            if not connection.connected:
+                self._manager.remove(connection)
+        if too_many:
+            connection.close(CloseCode.TOO_MANY, "too many connections of this user")
+        elif connection.session:
+            self._sessions.begin(connection, after, state)
+        self._go_live(connection, state)
 
     def _handshake(self, request: Request) -> tuple[ServerProtocol, Response]:
         ws = ServerProtocol(
@@ -85,22 +117,39 @@ class Gate:
             )
         return ws, answer
 
-    def _hand_over(self, request: Request, ws: ServerProtocol, answer: Response, claims: Claims) -> None:
+    def _connection(self, ws: ServerProtocol, claims: Claims) -> Connection:
+        connection = Connection(
+            ws,
+            claims.user_id,
+            loop_time(claims.expires_at),
+            self._limits,
+            self._clock,
+            self._manager.remove,
+            self._sessions.received if ws.subprotocol == SUBPROTOCOL else None,
+        )
+        connection.behind = True
+        return connection
+
+    def _go_live(self, connection: Connection, state: InboxState) -> None:
+        connection.last_seq = max(connection.last_seq, state.last_seq)
+        connection.behind = connection.wanted_seq > connection.last_seq
+        if connection.behind:
+            self._catch_up.start(connection)
+
+    def _hand_over(self, request: Request, answer: Response, connection: Connection) -> None:
+        """Answer 101; from here on the transport is the connection's."""
         http: Any = request.protocol
         transport: Any = request.transport
-        connection = Connection(
-            ws, claims.user_id, _loop_time(claims.expires_at), self._limits, self._clock, self._manager.remove
-        )
+        if transport.is_closing():
+            raise RequestCancelled
+        if connection.close_code is not None:  # while we read the inbox: the user logged out, or we stop
+            raise Unauthorized("revoked_token") if self._open else unavailable("hub")
         rest = bytes(http.recv_buffer)
         http.connections.discard(http)
         http.transport = None
         transport.set_protocol(connection)
         transport.write(answer.serialize())
         connection.connection_made(transport)
-        if len(self._manager.of(claims.user_id)) >= self._settings.ws_max_per_user:
-            connection.close(CloseCode.TOO_MANY, "too many connections of this user")
-        else:
-            self._manager.add(connection)
         transport.resume_reading()
         if rest:
             connection.data_received(rest)
@@ -116,6 +165,7 @@ def make_blueprint(prefix: str, gate: Gate) -> Blueprint:
         "The token comes as a bearer token, as `?jwt=` or as the subprotocol `bearer.<token>`.",
         {101: schemas.UPGRADED},
         errors=(400, 401, 403, 426, 503),
+        query=schemas.RESUME_QUERY,
     )
     async def notifications(request: Request, user_id: str) -> None:
         await gate.admit(request, user_id)
@@ -139,7 +189,7 @@ def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> S
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
 
 
-def _loop_time(unix_seconds: float) -> float:
+def loop_time(unix_seconds: float) -> float:
     return asyncio.get_running_loop().time() + unix_seconds - time.time()
 
 

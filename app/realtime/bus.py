@@ -25,6 +25,9 @@ class Bus(Protocol):
     def disconnect(self, users: Collection[UUID]) -> None:
         """End every connection of these users: they logged out."""
 
+    def tell(self, user_id: UUID, frame: bytes) -> None:
+        """Send a session frame to the user's connections: another device changed something."""
+
 
 class LocalBus:
     """The bus of a hub that is one node."""
@@ -34,6 +37,9 @@ class LocalBus:
 
     def publish(self, notifications: Sequence[Notification]) -> None:
         FRAMES.inc(self._manager.push(notifications))
+
+    def tell(self, user_id: UUID, frame: bytes) -> None:
+        self._manager.tell(user_id, frame)
 
     def disconnect(self, users: Collection[UUID]) -> None:
         for user in users:

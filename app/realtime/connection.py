@@ -48,13 +48,18 @@ class Connection(asyncio.Protocol):
         "_frames",
         "_limits",
         "_on_lost",
+        "_on_message",
+        "_parts",
         "_transport",
         "_utf8",
         "_ws",
+        "behind",
         "close_code",
         "due",
         "last_seq",
+        "sent_seq",
         "user_id",
+        "wanted_seq",
     )
 
     def __init__(
@@ -65,10 +70,22 @@ class Connection(asyncio.Protocol):
         limits: Limits,
         clock: Clock,
         on_lost: Callable[[Connection], None],
+        on_message: Callable[[Connection, bytes], None] | None = None,
     ) -> None:
-        """`ws` has accepted the handshake. `expires` is the loop time at which the token does."""
+        """`ws` has accepted the handshake. `expires` is the loop time at which the token does.
+
+        `on_message` gets each text of a client that speaks the session protocol; None means a plain client,
+        whose messages are ignored.
+        """
         self.user_id = user_id
         self.last_seq = 0
+        """What follows this is still to be sent; all before was sent, or was there before the client."""
+        self.sent_seq = 0
+        """The last that was really sent."""
+        self.behind = False
+        """Whether what is missing is being fetched; until then nothing live may pass."""
+        self.wanted_seq = 0
+        """While behind: how far live notifications have come meanwhile."""
         self.due = 0
         self.close_code: int | None = None
         self._ws = ws
@@ -76,6 +93,8 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._clock = clock
         self._on_lost: Callable[[Connection], None] | None = on_lost
+        self._on_message = on_message
+        self._parts: list[bytes] | None = None
         self._transport: asyncio.Transport | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
         self._frames = 0
@@ -86,6 +105,11 @@ class Connection(asyncio.Protocol):
     @property
     def open(self) -> bool:
         return self._transport is not None and self._ws.state is OPEN
+
+    @property
+    def session(self) -> bool:
+        """Whether the client speaks the session protocol."""
+        return self._on_message is not None
 
     @property
     def connected(self) -> bool:
@@ -102,7 +126,13 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.TOO_SLOW, "too slow: reconnect and resume")
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake: nothing is delivered after this. Does nothing when already begun."""
+        """Begin the closing handshake: nothing is delivered after this. Does nothing when already begun.
+
+        One that isn't connected yet is only marked, by `close_code`, and given up.
+        """
+        if self._transport is None and self.close_code is None:
+            self.close_code = code
+            self._lost()
         if not self.open:
             return
         self.close_code = code
@@ -111,6 +141,12 @@ class Connection(asyncio.Protocol):
         self._flush()
         self._lost()
         self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
+
+    def renew(self, expires: float) -> None:
+        """The client brought a new token, which expires at this loop time."""
+        self._expires = expires
+        now = asyncio.get_running_loop().time()
+        self._clock.schedule(self, min(now + self._limits.ping_interval, expires))
 
     def abort(self) -> None:
         """End the connection at once, without a word."""
@@ -162,8 +198,22 @@ class Connection(asyncio.Protocol):
         self._frames += 1
         if self._frames > self._limits.max_frames:
             self.close(CloseCode.TOO_MANY, "too many frames")
-        elif frame.opcode in (Opcode.TEXT, Opcode.CONT) and not self._utf8_holds(frame):
-            self._ws.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            if not self._utf8_holds(frame):
+                self._ws.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+            elif self._on_message is not None and self.open:
+                self._collect(frame, self._on_message)
+
+    def _collect(self, frame: Frame, on_message: Callable[[Connection, bytes], None]) -> None:
+        """Pass a text on when its last fragment is there; `max_size` bounds what that may hold."""
+        if frame.opcode is Opcode.TEXT:
+            self._parts = []
+        if self._parts is None:
+            return  # a fragment of a binary message
+        self._parts.append(bytes(frame.data))
+        if frame.fin:
+            text, self._parts = b"".join(self._parts), None
+            on_message(self, text)
 
     def _utf8_holds(self, frame: Frame) -> bool:
         """Whether a text message, up to and with this frame, is UTF-8; the sans-I/O layer doesn't look."""

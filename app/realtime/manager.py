@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
 from app.notifications import Notification
@@ -14,9 +14,13 @@ DRAIN_POLL = 0.02  # seconds
 
 
 class WebSocketManager:
-    """Registers connections and pushes to them. Local to one event loop; no method waits but `drain`."""
+    """Registers connections and pushes to them. Local to one event loop; no method waits but `drain`.
 
-    def __init__(self) -> None:
+    `catch_up` is called with a connection that missed something, which is then marked as behind.
+    """
+
+    def __init__(self, catch_up: Callable[[Connection], None]) -> None:
+        self._catch_up = catch_up
         self._by_user: dict[UUID, tuple[Connection, ...]] = {}
         self._count = 0
 
@@ -52,8 +56,9 @@ class WebSocketManager:
     def push(self, notifications: Iterable[Notification]) -> int:
         """Send each notification to all connections of its receiver; the number of frames sent.
 
-        `notifications` come in rising `seq` for each receiver; what a connection was sent before is left out.
-        Each is encoded once, and what goes to one connection is joined into one write.
+        `notifications` come in rising `seq` for each receiver. A connection gets what follows what it has;
+        one that misses something gets nothing before that was fetched. Each notification is encoded once,
+        and what goes to one connection is joined into one write.
         """
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
@@ -63,13 +68,37 @@ class WebSocketManager:
                 continue
             frame = notification_frame(notification)
             for connection in connections:
-                if notification.seq > connection.last_seq:
-                    connection.last_seq = notification.seq
+                if self._takes(connection, notification.seq):
                     frames.setdefault(connection, []).append(frame)
                     sent += 1
         for connection, parts in frames.items():
             connection.send(parts[0] if len(parts) == 1 else b"".join(parts))
         return sent
+
+    def _takes(self, connection: Connection, seq: int) -> bool:
+        if connection.behind:
+            connection.wanted_seq = max(connection.wanted_seq, seq)
+            return False
+        if seq == connection.last_seq + 1:
+            connection.last_seq = connection.sent_seq = seq
+            return True
+        if seq > connection.last_seq:
+            connection.behind = True
+            connection.wanted_seq = seq
+            self._catch_up(connection)
+            return False
+        # An event that was handled before, by a node that may have died before telling anyone. A client that
+        # resumes has it by now; a plain one is told once more.
+        if connection.session or seq <= connection.sent_seq:
+            return False
+        connection.sent_seq = seq
+        return True
+
+    def tell(self, user_id: UUID, frame: bytes) -> None:
+        """Send a frame of the session protocol to those connections of the user that speak it."""
+        for connection in self.of(user_id):
+            if connection.session:
+                connection.send(frame)
 
     def disconnect(self, user_id: UUID, code: CloseCode, reason: str) -> int:
         """Close all connections of a user on this node; how many there were."""

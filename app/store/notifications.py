@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Text, Uuid, any_, cast, delete, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import ARRAY, Text, Uuid, any_, cast, delete, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.notifications import Notification
 from app.store.engine import store_errors
@@ -51,8 +51,14 @@ class NotificationStore:
             async with self._engine.connect() as connection:
                 return [_notification(row) for row in await connection.execute(query)]
 
-    async def mark_read(self, notification: UUID, receiver: UUID) -> Notification | None:
-        """The notification, now read; None when the receiver has none with that id."""
+    async def unread(self, receiver: UUID) -> int:
+        """How many notifications the receiver has not read."""
+        with store_errors():
+            async with self._engine.connect() as connection:
+                return await _unread(connection, receiver)
+
+    async def mark_read(self, notification: UUID, receiver: UUID) -> tuple[Notification, int] | None:
+        """The notification, now read, and how many are unread then; None when there is none with that id."""
         statement = (
             update(N)
             .where(N.id == notification, N.receiver == receiver)
@@ -62,14 +68,27 @@ class NotificationStore:
         with store_errors():
             async with self._engine.begin() as connection:
                 row = (await connection.execute(statement)).one_or_none()
-        return None if row is None else _notification(row)
+                return None if row is None else (_notification(row), await _unread(connection, receiver))
 
-    async def delete(self, notification: UUID, receiver: UUID) -> bool:
-        """Whether there was one to delete."""
+    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, int]:
+        """Mark all read up to and with this `seq`, or all there are; that `seq`, and how many are unread."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                if up_to is None:
+                    newest = select(func.coalesce(func.max(N.seq), 0)).where(N.receiver == receiver)
+                    up_to = int(await connection.scalar(newest) or 0)
+                marking = update(N).where(N.receiver == receiver, N.seq <= up_to, ~N.is_read)
+                await connection.execute(marking.values(is_read=True))
+                return up_to, await _unread(connection, receiver)
+
+    async def delete(self, notification: UUID, receiver: UUID) -> int | None:
+        """How many are unread after the notification was deleted; None when there is none with that id."""
         statement = delete(N).where(N.id == notification, N.receiver == receiver)
         with store_errors():
             async with self._engine.begin() as connection:
-                return (await connection.execute(statement)).rowcount == 1
+                if (await connection.execute(statement)).rowcount == 0:
+                    return None
+                return await _unread(connection, receiver)
 
     async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
         """Those of the given notifications that were made at or after `since`, in rising `seq`."""
@@ -81,6 +100,11 @@ class NotificationStore:
         with store_errors():
             async with self._engine.connect() as connection:
                 return [_notification(row) for row in await connection.execute(query)]
+
+
+async def _unread(connection: AsyncConnection, receiver: UUID) -> int:
+    counting = select(func.count()).where(N.receiver == receiver, ~N.is_read)
+    return int(await connection.scalar(counting) or 0)
 
 
 def _notification(row: Any) -> Notification:

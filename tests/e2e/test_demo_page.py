@@ -148,7 +148,7 @@ def notifications(box: Locator) -> Locator:
 
 
 def frames(box: Locator) -> Locator:
-    return box.get_by_role("group", name="Raw frames of").get_by_role("listitem")
+    return box.get_by_role("group", name="Raw frames of").get_by_role("listitem").first
 
 
 def title(notification: Locator) -> Locator:

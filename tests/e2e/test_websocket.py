@@ -70,6 +70,8 @@ async def test_a_token_may_come_in_three_ways(hub: Hub, way: str) -> None:
             options = {"subprotocols": [Subprotocol("hub.v1"), Subprotocol(f"bearer.{signed}")]}
     async with connect(address, **options) as socket:
         assert socket.subprotocol == ("hub.v1" if way == "subprotocol" else None)
+        if way == "subprotocol":
+            assert (await receive(socket))["type"] == "connected"
         await hub.publish(added(user))
         assert (await receive(socket))["data"]["receiver"] == user
 

@@ -21,6 +21,7 @@ from app.errors import StoreRejected, Unavailable
 from app.notifications import Notification, NotificationDraft, notification_id
 from app.settings import Settings
 from app.store.engine import make_engine
+from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter, Entry, Written
 from tests.hub import eventually, free_port
@@ -366,9 +367,10 @@ async def test_marking_read_answers_with_the_notification_as_often_as_asked(
     user = uuid4()
     one, _ = await filled(writer, user, 2)
     for _ in range(2):
-        read = await store.mark_read(one, user)
-        assert read is not None
-        assert (read.id, read.is_read) == (one, True)
+        changed = await store.mark_read(one, user)
+        assert changed is not None
+        read, unread = changed
+        assert (read.id, read.is_read, unread) == (one, True, 1)
     assert [n.is_read for n in await store.page(user, 2)] == [False, True]
 
 
@@ -378,9 +380,9 @@ async def test_nobody_reads_or_deletes_what_is_not_theirs(
     user, stranger = uuid4(), uuid4()
     (one,) = await filled(writer, user, 1)
     assert await store.mark_read(one, stranger) is None
-    assert not await store.delete(one, stranger)
+    assert await store.delete(one, stranger) is None
     assert await store.mark_read(uuid4(), user) is None
-    assert not await store.delete(uuid4(), user)
+    assert await store.delete(uuid4(), user) is None
     (untouched,) = await store.page(user, 10)
     assert not untouched.is_read
 
@@ -390,8 +392,8 @@ async def test_what_is_deleted_is_gone_and_its_seq_is_not_given_again(
 ) -> None:
     user = uuid4()
     ids = await filled(writer, user, 3)
-    assert await store.delete(ids[2], user)
-    assert not await store.delete(ids[2], user)
+    assert await store.delete(ids[2], user) == 2
+    assert await store.delete(ids[2], user) is None
     assert [n.seq for n in await store.page(user, 10)] == [2, 1]
     await filled(writer, user, 1)
     assert [n.seq for n in await store.page(user, 10)] == [4, 2, 1]
@@ -421,3 +423,36 @@ async def test_find_gives_the_young_ones_that_are_still_there_in_rising_seq(
     found = await store.find([*reversed(ids[:4]), uuid4()], since)
     assert [n.id for n in found] == [ids[0], ids[3]]
     assert await store.find([], since) == []
+
+
+async def test_marking_all_read_stops_at_the_seq_that_is_named(
+    writer: BatchWriter, store: NotificationStore
+) -> None:
+    user, other = uuid4(), uuid4()
+    await filled(writer, user, 5)
+    await filled(writer, other, 1)
+    assert await store.mark_all_read(user, 3) == (3, 2)
+    assert [n.seq for n in await store.page(user, 10, unread=True)] == [5, 4]
+    assert await store.mark_all_read(user, None) == (5, 0)
+    assert await store.unread(user) == 0
+    assert await store.unread(other) == 1
+
+
+async def test_the_states_of_many_inboxes_come_in_the_order_they_were_asked_for(
+    writer: BatchWriter, store: NotificationStore, engine: AsyncEngine
+) -> None:
+    full, holed, empty = uuid4(), uuid4(), uuid4()
+    await filled(writer, full, 6)
+    ids = await filled(writer, holed, 4)
+    await store.delete(ids[2], holed)
+    wanted = [(empty, 0), (full, 1), (holed, 0), (full, None), (full, 6), (full, 99)]
+    states = await InboxStore(engine).states(wanted, 3)
+    found = [(s.last_seq, s.unread, s.until, [n.seq for n in s.missed]) for s in states]
+    assert found == [
+        (0, 0, 0, []),
+        (6, 6, 4, [2, 3, 4]),
+        (4, 3, 3, [1, 2]),
+        (6, 6, 6, []),
+        (6, 6, 6, []),
+        (6, 6, 6, []),
+    ]

@@ -39,9 +39,14 @@ def notification(receiver: UUID, seq: int, **changes: Any) -> Notification:
     return Notification(**values | changes)
 
 
-def joined(manager: WebSocketManager, user: UUID) -> Peer:
-    """A client of this user, connected and in the index."""
+def nobody_is_behind(connection: Connection) -> None:
+    raise AssertionError(f"{connection.user_id} is taken to have missed something")
+
+
+def joined(manager: WebSocketManager, user: UUID, last_seq: int = 0) -> Peer:
+    """A client of this user, connected and in the index; the inbox stood at `last_seq` then."""
     peer = Peer(user, manager.remove)
+    peer.connection.last_seq = last_seq
     manager.add(peer.connection)
     return peer
 
@@ -51,7 +56,7 @@ def seqs(peer: Peer) -> list[int]:
 
 
 async def test_a_client_gets_the_event_type_and_the_whole_notification() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     peer = joined(manager, A)
     manager.push([notification(A, 1)])
     (frame,) = peer.read()
@@ -74,7 +79,7 @@ async def test_a_client_gets_the_event_type_and_the_whole_notification() -> None
 
 
 async def test_all_connections_of_the_receiver_get_it_and_no_one_elses() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     phone, laptop, other = joined(manager, A), joined(manager, A), joined(manager, B)
     assert manager.push([notification(A, 1), notification(C, 1)]) == 2
     assert seqs(phone) == seqs(laptop) == [1]
@@ -82,39 +87,59 @@ async def test_all_connections_of_the_receiver_get_it_and_no_one_elses() -> None
 
 
 async def test_what_goes_to_one_connection_is_joined_into_one_write() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     a, b = joined(manager, A), joined(manager, B)
-    users = [A, B, A, A, B]
-    assert manager.push(notification(user, seq) for seq, user in enumerate(users, 1)) == 5
+    mixed = [(A, 1), (B, 1), (A, 2), (A, 3), (B, 2)]
+    assert manager.push(notification(user, seq) for user, seq in mixed) == 5
     assert (a.transport.writes, b.transport.writes) == (1, 1)
-    assert seqs(a) == [1, 3, 4]
-    assert seqs(b) == [2, 5]
+    assert seqs(a) == [1, 2, 3]
+    assert seqs(b) == [1, 2]
 
 
 async def test_what_a_connection_was_sent_before_is_left_out() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     early = joined(manager, A)
     manager.push([notification(A, 1), notification(A, 2)])
-    late = joined(manager, A)
+    late = joined(manager, A, last_seq=1)
     assert manager.push([notification(A, 2), notification(A, 3)]) == 3
     assert seqs(early) == [1, 2, 3]
     assert seqs(late) == [2, 3]
 
 
+async def test_a_connection_that_missed_something_gets_nothing_before_that_is_fetched() -> None:
+    behind: list[Connection] = []
+    manager = WebSocketManager(behind.append)
+    gap, none = joined(manager, A), joined(manager, A, last_seq=2)
+    assert manager.push([notification(A, 3), notification(A, 4)]) == 2
+    assert behind == [gap.connection]
+    assert gap.connection.wanted_seq == 4
+    assert seqs(gap) == []
+    assert seqs(none) == [3, 4]
+
+
+async def test_a_plain_client_is_told_once_more_of_what_a_dead_node_may_not_have_told() -> None:
+    manager = WebSocketManager(nobody_is_behind)
+    came_after, was_there = joined(manager, A, last_seq=2), joined(manager, A)
+    manager.push([notification(A, 1), notification(A, 2)])
+    assert manager.push([notification(A, 1), notification(A, 2)]) == 0
+    assert seqs(came_after) == [1, 2]
+    assert seqs(was_there) == [1, 2]
+
+
 async def test_a_slow_client_does_not_keep_the_others_from_theirs() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     slow, same_user, other = joined(manager, A), joined(manager, A), joined(manager, B)
     slow.transport.stalled = True
-    manager.push([notification(A, 1, content="x" * 2000), notification(B, 2)])
+    manager.push([notification(A, 1, content="x" * 2000), notification(B, 1)])
     assert slow.close_code() == 4001
     assert seqs(same_user) == [1]
-    assert seqs(other) == [2]
+    assert seqs(other) == [1]
     assert manager.of(A) == (same_user.connection,)
-    assert manager.push([notification(A, 3)]) == 1
+    assert manager.push([notification(A, 2)]) == 1
 
 
 async def test_disconnect_closes_every_connection_of_the_user_and_no_one_elses() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     phone, laptop, other = joined(manager, A), joined(manager, A), joined(manager, B)
     assert manager.disconnect(A, CloseCode.LOGGED_OUT, "logged out") == 2
     assert phone.close_code() == laptop.close_code() == 4500
@@ -126,7 +151,7 @@ async def test_disconnect_closes_every_connection_of_the_user_and_no_one_elses()
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=30))
 async def test_the_index_holds_just_who_was_added_and_not_removed(steps: list[tuple[bool, int]]) -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     peers = [Peer(user) for user in (A, A, A, B, B, C)]
     there: list[Connection] = []
     for adding, number in steps:
@@ -149,7 +174,7 @@ def users(connections: Iterable[Connection]) -> set[UUID]:
 
 
 async def test_drain_returns_when_all_have_answered() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     peers = [joined(manager, user) for user in (A, A, B)]
     draining = asyncio.create_task(manager.drain(CloseCode.RESTARTING, "restarting", within=60))
     await settled()
@@ -164,7 +189,7 @@ async def test_drain_returns_when_all_have_answered() -> None:
 
 
 async def test_drain_aborts_those_that_stall() -> None:
-    manager = WebSocketManager()
+    manager = WebSocketManager(nobody_is_behind)
     polite, stalled = joined(manager, A), joined(manager, B)
     stalled.transport.stalled = True
     draining = asyncio.create_task(manager.drain(CloseCode.RESTARTING, "restarting", within=0.05))
@@ -179,4 +204,4 @@ async def test_drain_aborts_those_that_stall() -> None:
 
 async def test_draining_nobody_returns_at_once() -> None:
     async with asyncio.timeout(5):
-        await WebSocketManager().drain(CloseCode.RESTARTING, "restarting", within=60)
+        await WebSocketManager(nobody_is_behind).drain(CloseCode.RESTARTING, "restarting", within=60)

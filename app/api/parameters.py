@@ -1,0 +1,55 @@
+"""Reading what a client puts into path and query; whatever is wrong is a 400 that says how it should be."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from uuid import UUID
+
+from sanic import Request
+
+from app.api.errors import Problem
+from app.i18n import N_, Message
+
+MAX_SEQ = 2**63 - 1
+
+
+def path_uuid(name: str, value: str) -> UUID:
+    """A UUID out of a path."""
+    try:
+        return UUID(value)
+    except ValueError:
+        raise _bad_parameter(
+            N_("%(name)s in the path has to be a UUID, such as 456e7890-e89b-12d3-a456-426614174001."),
+            name=name,
+        ) from None
+
+
+def number(request: Request, name: str, least: int, most: int) -> int | None:
+    """A whole number of the query; None when it isn't given."""
+    values = request.args.getlist(name, [])
+    if not values:
+        return None
+    if len(values) == 1 and values[0].isascii() and values[0].isdigit() and len(values[0]) < 20:
+        found = int(values[0])
+        if least <= found <= most:
+            return found
+    raise _bad_parameter(
+        N_("%(name)s has to be one whole number from %(least)d to %(most)d."),
+        name=name,
+        least=least,
+        most=most,
+    )
+
+
+def flag(request: Request, name: str) -> bool:
+    """A yes or no of the query; no when it isn't given."""
+    values = request.args.getlist(name, [])
+    if not values:
+        return False
+    if len(values) == 1 and values[0] in ("true", "false"):
+        return bool(values[0] == "true")
+    raise _bad_parameter(N_("%(name)s has to be true or false."), name=name)
+
+
+def _bad_parameter(detail: Message, **params: object) -> Problem:
+    return Problem(HTTPStatus.BAD_REQUEST, "bad_parameter", detail, {}, **params)

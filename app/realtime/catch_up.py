@@ -1,0 +1,42 @@
+"""Fetching what a connection missed, before anything newer reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.errors import Unavailable
+from app.realtime.connection import Connection
+from app.realtime.inboxes import InboxReader
+from app.realtime.protocol import CloseCode, notification_frame
+from app.store.inboxes import InboxState
+
+
+class CatchUp:
+    """Brings connections that are behind up to date, page by page, and lets them go live again."""
+
+    def __init__(self, reader: InboxReader) -> None:
+        self._reader = reader
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, connection: Connection) -> None:
+        """Begin with a connection that is marked as behind. It is closed with 1013 when that fails."""
+        task = asyncio.create_task(self._run(connection), name="catch up")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            while connection.open and connection.behind:
+                state = await self._reader.read(connection.user_id, connection.last_seq)
+                go_on(connection, state)
+        except Unavailable:
+            connection.close(CloseCode.OVERLOADED, "can't read the inbox: reconnect and resume")
+
+
+def go_on(connection: Connection, state: InboxState) -> None:
+    """Send what `state` says was missed. The connection is live again if that was all."""
+    if state.missed:
+        connection.send(b"".join(notification_frame(notification) for notification in state.missed))
+        connection.sent_seq = state.missed[-1].seq
+    connection.last_seq = max(connection.last_seq, state.until)
+    connection.behind = max(state.last_seq, connection.wanted_seq) > connection.last_seq

@@ -1,0 +1,61 @@
+"""Reading inboxes for connections: all who ask while one read is under way share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+from uuid import UUID
+
+from app.errors import Unavailable
+from app.store.inboxes import InboxState, InboxStore
+
+SHARED_BY = 100  # askers of one read, at most
+PAGE = 500  # missed notifications of one answer, at most
+
+
+class _Wanted(NamedTuple):
+    user_id: UUID
+    after: int | None
+    answer: asyncio.Future[InboxState]
+
+
+class InboxReader:
+    """One read at a time on a node, so that a storm of reconnects takes one Postgres connection, not all."""
+
+    def __init__(self, store: InboxStore) -> None:
+        self._store = store
+        self._wanted: list[_Wanted] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    async def read(self, user_id: UUID, after: int | None = None) -> InboxState:
+        """How the inbox stands now; with `after`, the next `PAGE` notifications that follow that `seq`.
+
+        Raises `Unavailable`.
+        """
+        answer: asyncio.Future[InboxState] = asyncio.get_running_loop().create_future()
+        self._wanted.append(_Wanted(user_id, after, answer))
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all(), name="inbox reader")
+        return await answer
+
+    async def close(self) -> None:
+        """Answer no one any more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        for wanted in self._wanted:
+            wanted.answer.cancel()
+
+    async def _read_all(self) -> None:
+        while self._wanted:
+            now, self._wanted = self._wanted[:SHARED_BY], self._wanted[SHARED_BY:]
+            try:
+                states = await self._store.states([(w.user_id, w.after) for w in now], PAGE)
+            except Unavailable as error:
+                for wanted in now:
+                    if not wanted.answer.done():
+                        wanted.answer.set_exception(Unavailable(error.dependency, "can't read the inbox"))
+                continue
+            for wanted, state in zip(now, states, strict=True):
+                if not wanted.answer.done():
+                    wanted.answer.set_result(state)

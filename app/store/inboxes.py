@@ -1,0 +1,82 @@
+"""How an inbox stands, and what a client of it missed: for many at once, in two queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.notifications import Notification
+from app.store.engine import store_errors
+
+_STATES = """
+select coalesce(inboxes.last_seq, 0) as last_seq,
+       (select count(*) from notifications where receiver = wanted.user_id and not is_read) as unread
+from unnest($1::uuid[]) with ordinality as wanted (user_id, number)
+left join inboxes on inboxes.user_id = wanted.user_id
+order by number
+"""
+_MISSED = """
+select number, id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
+       is_read, title, content, seq
+from unnest($1::uuid[], $2::bigint[], $3::bigint[]) with ordinality as wanted (user_id, after, until, number)
+cross join lateral (
+  select * from notifications
+  where receiver = wanted.user_id and seq > wanted.after and seq <= wanted.until
+  order by seq
+) as missed
+order by number, seq
+"""
+
+
+class InboxState(NamedTuple):
+    """`missed` holds what is there with a `seq` over the one asked for, up to and with `until`."""
+
+    last_seq: int
+    unread: int
+    until: int
+    missed: list[Notification]
+
+
+class InboxStore:
+    """Reads many inboxes at once. Raises `Unavailable` when Postgres doesn't answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
+        """The state of each (user, after); with an `after`, the next `most` notifications that follow it.
+
+        What is committed before the call is in the answer.
+        """
+        users = [user for user, _ in wanted]
+        with store_errors():
+            async with self._engine.connect() as connection:
+                states = (await connection.exec_driver_sql(_STATES, (users,))).all()
+                until = [
+                    state.last_seq if after is None else min(state.last_seq, after + most)
+                    for state, (_, after) in zip(states, wanted, strict=True)
+                ]
+                missed: list[list[Notification]] = [[] for _ in wanted]
+                behind = [
+                    (number, user, after, end)
+                    for number, ((user, after), end) in enumerate(zip(wanted, until, strict=True))
+                    if after is not None and after < end
+                ]
+                if behind:
+                    numbers, *columns = (list(column) for column in zip(*behind, strict=True))
+                    rows = await connection.exec_driver_sql(_MISSED, tuple(columns))
+                    for row in rows:
+                        missed[numbers[row[0] - 1]].append(_notification(list(row[1:])))
+        return [
+            InboxState(state.last_seq, state.unread, end, found)
+            for state, end, found in zip(states, until, missed, strict=True)
+        ]
+
+
+def _notification(values: list[object]) -> Notification:
+    values[6] = msgspec.Raw(str(values[6]).encode())
+    return Notification(*values)  # type: ignore[arg-type]  # in the order of the fields

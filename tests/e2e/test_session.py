@@ -1,0 +1,171 @@
+"""The session protocol hub.v1: resume without a gap, state on every device, a new token in place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.hub import Hub, added, new_user, quiet, receive, token
+
+
+def session(hub: Hub, user: str, query: str = "", **changes: Any) -> connect:
+    """A client that offers the subprotocol."""
+    return connect(
+        hub.socket_address(user) + query,
+        subprotocols=["hub.v1", f"bearer.{token(user, **changes)}"],  # type: ignore[list-item]
+        compression=None,
+        max_queue=None,  # a client that stops listening still sees the answer to its close
+    )
+
+
+async def say(socket: ClientConnection, **message: Any) -> None:
+    await socket.send(json.dumps(message))
+
+
+async def seqs(socket: ClientConnection, count: int) -> list[int]:
+    return [(await receive(socket))["data"]["seq"] for _ in range(count)]
+
+
+async def test_the_first_frame_says_how_the_inbox_stands(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(added(user), added(user))
+    await hub.stored(user, 2)
+    async with session(hub, user) as socket:
+        connected = await receive(socket)
+        assert connected.pop("node")
+        assert connected == {"type": "connected", "last_seq": 2, "unread": 2}
+        await hub.publish(added(user))
+        assert await seqs(socket, 1) == [3]
+
+
+async def test_a_client_that_comes_back_gets_what_it_missed_in_order_and_then_goes_live(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(*(added(user) for _ in range(5)))
+    await hub.stored(user, 5)
+    async with session(hub, user, "?after=2") as socket:
+        assert (await receive(socket))["type"] == "connected"
+        assert await seqs(socket, 3) == [3, 4, 5]
+        assert await receive(socket) == {"type": "resumed", "from": 2, "to": 5, "complete": True}
+        await hub.publish(added(user))
+        assert await seqs(socket, 1) == [6]
+
+
+async def test_a_resume_may_be_asked_for_by_message(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(*(added(user) for _ in range(3)))
+    await hub.stored(user, 3)
+    async with session(hub, user) as socket:
+        assert (await receive(socket))["last_seq"] == 3
+        await say(socket, type="resume", after=0)
+        assert await seqs(socket, 3) == [1, 2, 3]
+        assert (await receive(socket))["complete"] is True
+
+
+async def test_a_resume_from_too_far_back_says_where_to_read_on(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(*(added(user) for _ in range(501)))
+    await hub.stored(user, 501)
+    async with session(hub, user, "?after=0") as socket, hub.client(user) as client:
+        await receive(socket)
+        resumed = await receive(socket)
+        assert (resumed["from"], resumed["to"], resumed["complete"]) == (0, 501, False)
+        listed = (await client.get(hub.http + resumed["read_on"])).json()
+        assert [item["seq"] for item in listed] == list(range(501, 0, -1))
+        await hub.publish(added(user))
+        assert await seqs(socket, 1) == [502]
+
+
+async def test_reconnecting_all_the_time_while_events_come_misses_and_doubles_nothing(hub: Hub) -> None:
+    user = new_user()
+    total = 400  # fewer than a resume may bring
+    publishing = asyncio.create_task(hub.publish(*(added(user, f"name {n}") for n in range(total))))
+    seen: list[int] = []
+    while len(seen) < total:
+        async with session(hub, user, f"?after={len(seen)}") as socket:
+            patience = 5 + len(seen) % 7  # frames until the next hiccup
+            with suppress(ConnectionClosed):
+                while patience and len(seen) < total:
+                    frame = await receive(socket)
+                    if "data" in frame:
+                        seen.append(frame["data"]["seq"])
+                        patience -= 1
+    await publishing
+    assert seen == list(range(1, total + 1))
+
+
+async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(*(added(user) for _ in range(5)))
+    rows = await hub.stored(user, 5)
+    ids = [str(row["id"]) for row in rows]
+    async with (
+        session(hub, user) as phone,
+        session(hub, user) as laptop,
+        hub.socket(user) as plain,
+        hub.client(user) as client,
+    ):
+        await receive(phone)
+        await receive(laptop)
+        await client.patch(f"/notifications/{ids[0]}/users/{user}/read")
+        expected: dict[str, Any] = {"type": "notification_read", "id": ids[0], "unread": 4}
+        assert await receive(phone) == await receive(laptop) == expected
+        await client.delete(f"/notifications/{ids[1]}/users/{user}")
+        expected = {"type": "notification_deleted", "id": ids[1], "unread": 3}
+        assert await receive(phone) == await receive(laptop) == expected
+        await say(phone, type="read", id=ids[2])
+        expected = {"type": "notification_read", "id": ids[2], "unread": 2}
+        assert await receive(phone) == await receive(laptop) == expected
+        answer = await client.patch(f"/notifications/users/{user}/read", params={"up_to": 4})
+        assert answer.json() == {"up_to": 4, "unread": 1}
+        expected = {"type": "all_read", "up_to": 4, "unread": 1}
+        assert await receive(phone) == await receive(laptop) == expected
+        assert (await client.get(f"/notifications/users/{user}/unread-count")).json() == {"unread": 1}
+        assert (await client.patch(f"/notifications/users/{user}/read")).json()["unread"] == 0
+        assert await quiet(plain)
+
+
+async def test_a_new_token_in_place_keeps_the_connection(hub: Hub) -> None:
+    user = new_user()
+    async with session(hub, user, lifetime=2) as socket:
+        await receive(socket)
+        await say(socket, type="token", jwt=token(user))
+        assert (await receive(socket))["type"] == "token_renewed"
+        assert await quiet(socket, during=4.5)
+        await hub.publish(added(user))
+        assert await seqs(socket, 1) == [1]
+
+
+async def test_a_new_token_that_does_not_hold_changes_nothing_and_anothers_ends_it(hub: Hub) -> None:
+    user = new_user()
+    async with session(hub, user) as socket:
+        await receive(socket)
+        await say(socket, type="token", jwt="nonsense")
+        assert (await receive(socket))["code"] == "invalid_token"
+        await say(socket, type="token", jwt=token(new_user()))
+        async with asyncio.timeout(10):
+            await socket.wait_closed()
+        assert socket.close_code == 4503
+
+
+async def test_what_can_not_be_read_is_said_and_the_connection_stays(hub: Hub) -> None:
+    user = new_user()
+    async with session(hub, user) as socket:
+        await receive(socket)
+        for text in (
+            "{",
+            "[]",
+            '{"type":"dance"}',
+            '{"type":"resume","after":-1}',
+            '{"type":"read","id":"x"}',
+        ):
+            await socket.send(text)
+            assert (await receive(socket))["code"] == "bad_message"
+        await say(socket, type="read", id="456e7890-e89b-12d3-a456-426614174001")
+        assert (await receive(socket))["code"] == "no_such_notification"
+        await hub.publish(added(user))
+        assert await seqs(socket, 1) == [1]
