@@ -52,6 +52,7 @@ from handlers.registry import HANDLERS
 REST = "/api/v2/notification-service"
 WEBSOCKET = "/ws/v2/notification-service"
 MAX_REQUEST_BYTES = 1024 * 1024
+METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT"))
 REDIS_CONNECTIONS = 50
 BACKLOG = 4096  # connections the kernel keeps while we accept others
 
@@ -163,7 +164,8 @@ def _measure_requests(app: Sanic[Any, Any]) -> None:
     async def end(request: Request, response: BaseHTTPResponse) -> None:
         route = request.route.path if request.route else "unknown"
         seconds = time.perf_counter() - getattr(request.ctx, "begun", time.perf_counter())
-        REQUESTS.labels(request.method, route, response.status).observe(seconds)
+        method = request.method if request.method in METHODS else "other"
+        REQUESTS.labels(method, route, response.status).observe(seconds)
 
     app.register_middleware(begin, "request")
     app.register_middleware(end, "response")

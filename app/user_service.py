@@ -85,12 +85,12 @@ def read_group(answer: bytes) -> Group:
     try:
         data = msgspec.json.decode(answer)["data"]
         listed = data["members"] if "members" in data else data["group_memberships"]
-        members = {_member_id(member): member.get("role") for member in listed}
+        members = tuple(dict.fromkeys(_member_id(member) for member in listed))
+        chefs = tuple(dict.fromkeys(_member_id(m) for m in listed if m.get("role") == HEAD_CHEF))
         name = data["group_name"]
         if not isinstance(name, str) or not name:
             raise ValueError("group_name is not a text")
-        chefs = tuple(user for user, role in members.items() if role == HEAD_CHEF)
-        return Group(name, tuple(members), chefs)
+        return Group(name, members, chefs)
     except _UNREADABLE as error:
         raise Unavailable("user service", f"answered in no known form ({type(error).__name__})") from None
 

@@ -157,16 +157,25 @@ class Hub:
     def socket_address(self, user_id: str) -> str:
         return f"{self.ws}{WEBSOCKET}/notifications/users/{user_id}"
 
-    async def publish(self, *messages: Any, topic: str | None = None, key: bytes | None = None) -> None:
+    async def publish(
+        self,
+        *messages: Any,
+        topic: str | None = None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        compression: str | None = None,
+    ) -> None:
         """Publish to Kafka: objects as JSON, bytes as they are."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"], max_request_size=4 * 1024 * 1024
+            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"],
+            max_request_size=4 * 1024 * 1024,
+            compression_type=compression,
         )
         await producer.start()
         try:
             for message in messages:
                 value = message if isinstance(message, bytes) else json.dumps(message).encode()
-                await producer.send(topic or self.topic, value, key=key)
+                await producer.send(topic or self.topic, value, key=key, partition=partition)
             await producer.flush()
         finally:
             await producer.stop()

@@ -101,7 +101,8 @@ class Gate:
             max_size=self._settings.ws_max_message,
             logger=logger,
         )
-        answer = ws.accept(Handshake(request.path, Headers(request.headers.items()), request.method))
+        headers = Headers(request.headers.items())
+        answer = ws.accept(Handshake(request.path, headers, request.method, f"HTTP/{request.version}"))
         if answer.status_code == HTTPStatus.UPGRADE_REQUIRED:
             raise Problem(
                 HTTPStatus.UPGRADE_REQUIRED,
@@ -109,7 +110,7 @@ class Gate:
                 N_("This path speaks WebSocket only. Open it with a WebSocket client."),
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
-        if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS or _has_body(headers):
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
                 "bad_handshake",
@@ -131,6 +132,7 @@ class Gate:
         return connection
 
     def _go_live(self, connection: Connection, state: InboxState) -> None:
+        connection.first_seq = state.last_seq
         connection.last_seq = max(connection.last_seq, state.last_seq)
         connection.behind = connection.wanted_seq > connection.last_seq
         if connection.behind:
@@ -182,6 +184,11 @@ def _token(request: Request) -> str | None:
         if offered.strip().startswith(TOKEN_SUBPROTOCOL):
             return str(offered.strip().removeprefix(TOKEN_SUBPROTOCOL))
     return request.args.get("jwt") or None
+
+
+def _has_body(headers: Headers) -> bool:
+    """Whether something other than frames would follow the handshake."""
+    return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers or "Expect" in headers
 
 
 def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

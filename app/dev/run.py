@@ -49,15 +49,20 @@ def run() -> None:
     topics = [Settings.model_fields[name].default for name in ("notification_topic", "logout_events_topic")]
     _say("Starting Postgres, Redis and a Kafka-protocol broker …")
     with run_services(folder, topics) as services:
+        (folder / "dev.json").unlink(missing_ok=True)  # of a run that was killed
         for note in services.notes:
             _say(f"  {note}")
         settings = _settings(services, port, folder)
         migrations.upgrade(services.database_url)
         log.configure(settings.log_level)
         app = create_app(settings, demo.make_blueprint(settings))
-        _write(folder / "dev.json", _description(settings, services))
+
+        def ready() -> None:
+            _write(folder / "dev.json", _description(settings, services))
+            _say(_welcome(settings))
+
         try:
-            uvloop.run(serve(app, settings.host, port, lambda: _say(_welcome(settings))))
+            uvloop.run(serve(app, settings.host, port, ready))
         finally:
             (folder / "dev.json").unlink(missing_ok=True)
     _say("Stopped. The data stays in " + str(folder))

@@ -37,6 +37,5 @@ def go_on(connection: Connection, state: InboxState) -> None:
     """Send what `state` says was missed. The connection is live again if that was all."""
     if state.missed:
         connection.send(b"".join(notification_frame(notification) for notification in state.missed))
-        connection.sent_seq = state.missed[-1].seq
     connection.last_seq = max(connection.last_seq, state.until)
     connection.behind = max(state.last_seq, connection.wanted_seq) > connection.last_seq

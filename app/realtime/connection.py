@@ -56,8 +56,8 @@ class Connection(asyncio.Protocol):
         "behind",
         "close_code",
         "due",
+        "first_seq",
         "last_seq",
-        "sent_seq",
         "user_id",
         "wanted_seq",
     )
@@ -80,8 +80,8 @@ class Connection(asyncio.Protocol):
         self.user_id = user_id
         self.last_seq = 0
         """What follows this is still to be sent; all before was sent, or was there before the client."""
-        self.sent_seq = 0
-        """The last that was really sent."""
+        self.first_seq = 0
+        """How far the inbox went when the client came: up to there nothing was sent to it."""
         self.behind = False
         """Whether what is missing is being fetched; until then nothing live may pass."""
         self.wanted_seq = 0

@@ -80,7 +80,7 @@ class WebSocketManager:
             connection.wanted_seq = max(connection.wanted_seq, seq)
             return False
         if seq == connection.last_seq + 1:
-            connection.last_seq = connection.sent_seq = seq
+            connection.last_seq = seq
             return True
         if seq > connection.last_seq:
             connection.behind = True
@@ -88,11 +88,8 @@ class WebSocketManager:
             self._catch_up(connection)
             return False
         # An event that was handled before, by a node that may have died before telling anyone. A client that
-        # resumes has it by now; a plain one is told once more.
-        if connection.session or seq <= connection.sent_seq:
-            return False
-        connection.sent_seq = seq
-        return True
+        # resumes has it by now; a plain one that came after it is told, be it once more.
+        return not connection.session and seq <= connection.first_seq
 
     def tell(self, user_id: UUID, frame: bytes) -> None:
         """Send a frame of the session protocol to those connections of the user that speak it."""

@@ -198,4 +198,3 @@ class Sessions:
             return
         connection.renew(self._loop_time(claims.expires_at))
         connection.send(session_frame(TokenRenewed(claims.expires_at)))
-

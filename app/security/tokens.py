@@ -14,6 +14,7 @@ from app.settings import Settings
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 MAX_TOKEN_LENGTH = 8192
+LATEST = 2**40  # some 35,000 years from now: later is no date, and overflows clocks
 LEEWAY = 5  # seconds of clock difference between the issuer and us
 
 
@@ -57,7 +58,10 @@ class TokenVerifier:
             token_id = claims["jti"]
             if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
                 raise Unauthorized("invalid_token")
-            return Claims(UUID(claims["sub"]), token_id, int(claims["iat"]), int(claims["exp"]))
+            issued_at, expires_at = int(claims["iat"]), int(claims["exp"])
+            if expires_at > LATEST:
+                raise Unauthorized("invalid_token")
+            return Claims(UUID(claims["sub"]), token_id, issued_at, expires_at)
         except jwt.ExpiredSignatureError:
             raise Unauthorized("expired_token") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):

@@ -40,6 +40,11 @@ class _Prepared(NamedTuple):
     ends: dict[TopicPartition, int]
 
 
+class _Polled(NamedTuple):
+    records: dict[TopicPartition, Sequence[Any]]
+    assignment: int
+
+
 def _nothing() -> _Prepared:
     return _Prepared(Batch([], [], []), {})
 
@@ -58,7 +63,8 @@ class KafkaSource:
         self._aside: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._next = _nothing()
-        self._polling: asyncio.Task[Any] | None = None
+        self._assignment = 0  # counts: what was polled under an earlier one is not ours to finish
+        self._polling: asyncio.Task[_Polled] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
@@ -80,7 +86,7 @@ class KafkaSource:
             await asyncio.gather(self._running, return_exceptions=True)
 
     async def check(self) -> None:
-        """Raises `Unavailable` unless a broker answers and this node is in the group."""
+        """Raises `Unavailable` unless a broker answers and this node consumes."""
         if self._running is None or self._running.done() or self._consumer is None:
             raise Unavailable("kafka", f"no broker answers at {self._settings.kafka_bootstrap_servers}")
         try:
@@ -158,24 +164,27 @@ class KafkaSource:
         So a batch is as large as the load makes it: no event waits for others to come.
         """
         if self._polling is None and self._has_room():
-            poll = self._consumer.getmany(timeout_ms=POLL_MS)
-            self._polling = asyncio.create_task(poll, name="kafka poll")
+            self._polling = asyncio.create_task(self._get(POLL_MS), name="kafka poll")
         pending = {task for task in (self._polling, self._writing) if task is not None} or self._aside
         done, _ = await asyncio.wait(pending, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
         if self._polling in done:
-            await self._prepare(await self._polled())
+            await self._take(await self._polled())
         elif self._polling is None and not done:
             await self._stay_in_the_group()
         await self._write_next()
 
     def _has_room(self) -> bool:
-        return len(self._next.batch.ready) < self._settings.batch_size and self._waiting <= MAX_WAITING
+        events = sum(len(part) for part in self._next.batch)
+        return events < self._settings.batch_size and self._waiting <= MAX_WAITING
 
-    async def _polled(self) -> dict[TopicPartition, Sequence[Any]]:
+    async def _get(self, timeout_ms: int) -> _Polled:
+        records = await self._consumer.getmany(timeout_ms=timeout_ms)
+        return _Polled(records, self._assignment)
+
+    async def _polled(self) -> _Polled:
         assert self._polling is not None
         polling, self._polling = self._polling, None
-        polled: dict[TopicPartition, Sequence[Any]] = await polling
-        return polled
+        return await polling
 
     async def _stay_in_the_group(self) -> None:
         """Poll without taking anything: who doesn't poll is taken for dead."""
@@ -183,21 +192,23 @@ class KafkaSource:
         self._consumer.pause(*assigned)
         try:
             # a partition that is assigned meanwhile isn't paused
-            await self._prepare(await self._consumer.getmany(timeout_ms=0))
+            await self._take(await self._get(timeout_ms=0))
         finally:
             self._consumer.resume(*(assigned & self._consumer.assignment()))
 
-    async def _prepare(self, polled: dict[TopicPartition, Sequence[Any]]) -> None:
-        """Make the records part of the next batch."""
+    async def _take(self, polled: _Polled) -> None:
+        """Make the records part of the next batch, if their partitions are still ours."""
+        if polled.assignment != self._assignment:
+            return
         batch, ends = self._next
-        messages = [_message(record) for records in polled.values() for record in records]
+        messages = [_message(record) for records in polled.records.values() for record in records]
         for start in range(0, len(messages), SLICE):
             part = self._pipeline.prepare(messages[start : start + SLICE])
             batch.ready.extend(part.ready)
             batch.waiting.extend(part.waiting)
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)  # the batch that is being written goes on
-        ends.update((partition, records[-1].offset) for partition, records in polled.items())
+        ends.update((partition, records[-1].offset) for partition, records in polled.records.items())
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():
@@ -216,13 +227,16 @@ class KafkaSource:
     async def _finish(self, prepared: _Prepared) -> None:
         """See one batch to its end: stored, pushed, dead-lettered, committed."""
         batch, ends = prepared
+        progress = self._progress
         for item in batch.waiting:
-            self._progress.set_aside(*_place(item.message))
+            progress.set_aside(*_place(item.message))
         rejected = batch.rejected + await self._pipeline.write(batch.ready)
         await self._dead_letter(rejected)
+        if progress is not self._progress:
+            return  # the partitions were taken away meanwhile
         self._set_aside(batch.waiting)
         for partition, offset in ends.items():
-            self._progress.passed(partition, offset)
+            progress.passed(partition, offset)
         self._commit_soon()
 
     def _set_aside(self, waiting: Iterable[Waiting]) -> None:
@@ -235,6 +249,7 @@ class KafkaSource:
             task.add_done_callback(self._aside.discard)
 
     async def _finish_aside(self, items: Sequence[Waiting]) -> None:
+        progress = self._progress
         self._count_waiting(len(items))
         try:
             batch = await self._pipeline.resolve(items)
@@ -247,7 +262,7 @@ class KafkaSource:
             self._count_waiting(-len(items))
         await self._dead_letter(rejected)
         for item in items:
-            self._progress.done(*_place(item.message))
+            progress.done(*_place(item.message))
         self._commit_soon()
 
     def _count_waiting(self, change: int) -> None:
@@ -289,38 +304,37 @@ class KafkaSource:
     async def _dead_letter_one(self, item: Rejected) -> None:
         record, error = item.message.origin, item.error
         log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
-        headers = [
-            *record.headers,
-            ("dlq.reason", error.reason.encode()),
-            ("dlq.error", str(error).encode()),
-            ("dlq.topic", record.topic.encode()),
-            ("dlq.partition", str(record.partition).encode()),
-            ("dlq.offset", str(record.offset).encode()),
-            ("dlq.timestamp", str(record.timestamp).encode()),
-        ]
-        await self._send(record.topic + DEAD_LETTER_SUFFIX, record.key, record.value, headers)
-
-    async def _send(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
-    ) -> None:
+        topic = record.topic + DEAD_LETTER_SUFFIX
+        whole, cut = _letter(record, error), _cut_letter(record, error)
         while True:
-            try:
-                await self._producer.send_and_wait(topic, value, key=key, headers=headers)
+            for letter in (whole, cut):
+                try:
+                    await self._producer.send_and_wait(topic, **letter)
+                    return
+                except MessageSizeTooLargeError:
+                    continue  # the cut one is small enough for any broker
+                except KafkaError as problem:
+                    log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
+                    break
+            else:
+                log.error("dead_letter_lost", extra={"position": item.message.position_id})
                 return
-            except MessageSizeTooLargeError:
-                size = len(value or b"")
-                headers = [*headers, ("dlq.cut_from_bytes", str(size).encode())]
-                value = (value or b"")[:CUT_BYTES]
-            except KafkaError as error:
-                log.error("dead_letter_delayed", extra={"why": type(error).__name__})
-                await asyncio.sleep(RETRY_AFTER)
+            await asyncio.sleep(RETRY_AFTER)
 
-    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
-        """Partitions are about to become another node's: bring what is in hand to its end first."""
+    async def revoked(self) -> None:
+        """Our partitions may become another node's: bring the batch in hand to its end, and forget the rest.
+
+        What was polled or set aside and isn't done comes again, to whoever gets its partition: it begins at
+        the committed offset.
+        """
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=self._settings.shutdown_grace)
         await self._commit()
-        self._progress.forget(partitions)
+        for task in self._aside:
+            task.cancel()
+        self._progress = Progress()
+        self._next = _nothing()
+        self._assignment += 1
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -328,7 +342,7 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._source = source
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self._source.revoked(revoked)
+        await self._source.revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
@@ -338,6 +352,30 @@ def _message(record: Any) -> Message:
     # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
     position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
     return Message("kafka", position, record.value, record)
+
+
+def _letter(record: Any, error: InvalidEvent) -> dict[str, Any]:
+    """The dead letter of a record: as it was, with the reason and its place in the headers."""
+    headers = [
+        *record.headers,
+        ("dlq.reason", error.reason.encode()),
+        ("dlq.error", str(error).encode()),
+        ("dlq.topic", record.topic.encode()),
+        ("dlq.partition", str(record.partition).encode()),
+        ("dlq.offset", str(record.offset).encode()),
+        ("dlq.timestamp", str(record.timestamp).encode()),
+    ]
+    if record.value is None:  # a record without key and value can't be sent
+        return {"value": b"", "key": record.key, "headers": [*headers, ("dlq.null_value", b"true")]}
+    return {"value": record.value, "key": record.key, "headers": headers}
+
+
+def _cut_letter(record: Any, error: InvalidEvent) -> dict[str, Any]:
+    """For a Kafka topic that refuses the letter as too large: the value's beginning, no key, our headers."""
+    letter = _letter(record, error)
+    headers = [header for header in letter["headers"] if header not in record.headers]
+    sizes = f"value {len(record.value or b'')}, key {len(record.key or b'')} bytes"
+    return {"value": letter["value"][:CUT_BYTES], "headers": [*headers, ("dlq.cut_from", sizes.encode())]}
 
 
 def _place(message: Message) -> tuple[TopicPartition, int]:

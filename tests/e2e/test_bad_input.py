@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.hub import Hub, added, event, new_user, reasons, receive
 
@@ -85,3 +87,34 @@ async def test_a_group_nobody_knows_is_dead_lettered(hub: Hub) -> None:
     before = await hub.records(f"{hub.topic}.dlq")
     await hub.publish(event("food_expired", unit_name="Trứng", storage_name="Kho"))
     assert reasons(await hub.dead_letters(before)) == ["unknown_group"]
+
+
+async def test_a_key_too_large_for_any_dead_letter_is_cut_and_the_next_event_arrives(hub: Hub) -> None:
+    before = await hub.records(f"{hub.topic}.dlq")
+    async with hub.socket(USER) as socket:
+        await hub.publish(b"{}", key=b"k" * 2_097_000)
+        [letter] = await hub.dead_letters(before)
+        assert reasons([letter]) == ["no_event_type"]
+        assert dict(letter.headers)["dlq.cut_from"] == b"value 2, key 2097000 bytes"
+        await hub.publish(GOOD)
+        assert (await receive(socket))["data"]["receiver"] == USER
+
+
+async def test_a_record_without_key_and_value_is_dead_lettered_and_the_next_event_arrives(hub: Hub) -> None:
+    before = await hub.records(f"{hub.topic}.dlq")
+    producer = Producer({"bootstrap.servers": hub.environment["KAFKA_BOOTSTRAP_SERVERS"]})
+    producer.produce(hub.topic)
+    await asyncio.to_thread(producer.flush)
+    [letter] = await hub.dead_letters(before)
+    assert reasons([letter]) == ["not_json"]
+    assert dict(letter.headers)["dlq.null_value"] == b"true"
+    async with hub.socket(USER) as socket:
+        await hub.publish(GOOD)
+        assert (await receive(socket))["data"]["receiver"] == USER
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+async def test_publishers_may_compress(hub: Hub, compression: str) -> None:
+    async with hub.socket(USER) as socket:
+        await hub.publish(GOOD, compression=compression)
+        assert (await receive(socket))["data"]["receiver"] == USER

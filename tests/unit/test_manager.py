@@ -46,7 +46,7 @@ def nobody_is_behind(connection: Connection) -> None:
 def joined(manager: WebSocketManager, user: UUID, last_seq: int = 0) -> Peer:
     """A client of this user, connected and in the index; the inbox stood at `last_seq` then."""
     peer = Peer(user, manager.remove)
-    peer.connection.last_seq = last_seq
+    peer.connection.first_seq = peer.connection.last_seq = last_seq
     manager.add(peer.connection)
     return peer
 
@@ -117,13 +117,14 @@ async def test_a_connection_that_missed_something_gets_nothing_before_that_is_fe
     assert seqs(none) == [3, 4]
 
 
-async def test_a_plain_client_is_told_once_more_of_what_a_dead_node_may_not_have_told() -> None:
+async def test_a_plain_client_is_told_of_what_a_dead_node_may_not_have_told() -> None:
     manager = WebSocketManager(nobody_is_behind)
-    came_after, was_there = joined(manager, A, last_seq=2), joined(manager, A)
+    was_there, came_after = joined(manager, A), joined(manager, A, last_seq=2)
     manager.push([notification(A, 1), notification(A, 2)])
-    assert manager.push([notification(A, 1), notification(A, 2)]) == 0
-    assert seqs(came_after) == [1, 2]
-    assert seqs(was_there) == [1, 2]
+    manager.push([notification(A, 3)])
+    manager.push([notification(A, 2)])
+    assert seqs(was_there) == [1, 2, 3]
+    assert seqs(came_after) == [1, 2, 3, 2]
 
 
 async def test_a_slow_client_does_not_keep_the_others_from_theirs() -> None:

@@ -1,0 +1,178 @@
+"""The Kafka source on a consumer that the test plays: what is committed, and what never is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+from aiokafka import TopicPartition
+
+from app.events import Event
+from app.pipeline import Batch, Message, Ready, Waiting
+from app.settings import Settings
+from app.sources.kafka import KafkaSource
+from handlers.base import Effects
+
+P = TopicPartition("events", 0)
+
+
+class Record(NamedTuple):
+    offset: int
+    topic: str = "events"
+    partition: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+    value: bytes | None = b""
+    headers: tuple[Any, ...] = ()
+
+
+class Consumer:
+    """Hands out what the test gives it, and keeps what is committed."""
+
+    def __init__(self) -> None:
+        self.polls: asyncio.Queue[dict[TopicPartition, list[Record]]] = asyncio.Queue()
+        self.committed: list[int] = []
+
+    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+        return await self.polls.get()
+
+    def give(self, *offsets: int) -> None:
+        self.polls.put_nowait({P: [Record(offset) for offset in offsets]})
+
+    def assignment(self) -> set[TopicPartition]:
+        return {P}
+
+    async def commit(self, positions: dict[TopicPartition, int]) -> None:
+        self.committed.append(positions[P])
+
+    async def stop(self) -> None:
+        pass
+
+
+class Pipeline:
+    """Offsets in `aside` wait for the user service for ever; a write waits for `free`."""
+
+    def __init__(self, aside: Sequence[int] = ()) -> None:
+        self.aside = set(aside)
+        self.free = asyncio.Event()
+        self.written: list[int] = []
+
+    def prepare(self, messages: Sequence[Message]) -> Batch:
+        batch = Batch([], [], [])
+        for message in messages:
+            event = Event(str(message.origin.offset), "x", {})
+            if message.origin.offset in self.aside:
+                batch.waiting.append(Waiting(message, event, uuid4()))
+            else:
+                batch.ready.append(Ready(message, event, Effects()))
+        return batch
+
+    async def write(self, ready: Sequence[Ready]) -> list[Any]:
+        await self.free.wait()
+        self.written += [item.message.origin.offset for item in ready]
+        return []
+
+    async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Scene:
+    """A source that runs on a consumer and a pipeline of the test's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> None:
+        self.consumer = Consumer()
+        self.pipeline = pipeline
+        settings = Settings.model_construct(
+            notification_topic="events", logout_events_topic="logouts", batch_size=10, shutdown_grace=5.0
+        )
+        self.source = KafkaSource(settings, pipeline)  # type: ignore[arg-type]
+
+        async def connect(source: KafkaSource) -> None:
+            source._consumer = source._producer = self.consumer
+
+        monkeypatch.setattr(KafkaSource, "_connect", connect)
+        self.source.start()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not holds():  # noqa: ASYNC110 - what it waits for tells no one
+                await asyncio.sleep(0)
+
+
+async def test_an_offset_is_committed_after_the_write_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, Pipeline())
+    scene.consumer.give(0, 1, 2)
+    await scene.until(lambda: scene.source._writing is not None)
+    assert scene.consumer.committed == []
+    scene.pipeline.free.set()
+    await scene.until(lambda: scene.consumer.committed == [3])
+    await scene.source.stop(within=1)
+
+
+async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, Pipeline())
+    scene.consumer.give(0)
+    await scene.until(lambda: scene.source._writing is not None)
+    scene.consumer.give(1)
+    scene.consumer.give(2, 3)
+    await scene.until(lambda: len(scene.source._next.batch.ready) == 3)
+    scene.pipeline.free.set()
+    await scene.until(lambda: scene.pipeline.written == [0, 1, 2, 3])
+    await scene.until(lambda: scene.consumer.committed[-1:] == [4])
+    await scene.source.stop(within=1)
+
+
+async def test_nothing_is_committed_past_an_event_that_waits_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, Pipeline(aside=[5]))
+    scene.pipeline.free.set()
+    scene.consumer.give(*range(10))
+    scene.consumer.give(*range(10, 20))
+    await scene.until(lambda: len(scene.pipeline.written) == 19)
+    await scene.until(lambda: scene.consumer.committed == [5])
+    await scene.source.stop(within=1)
+    assert scene.consumer.committed == [5]
+
+
+async def test_after_a_rebalance_nothing_is_committed_past_what_was_aside_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(monkeypatch, Pipeline(aside=[5]))
+    scene.pipeline.free.set()
+    scene.consumer.give(*range(10))
+    await scene.until(lambda: scene.consumer.committed == [5])
+    scene.pipeline.free.clear()
+    scene.consumer.give(*range(10, 15))
+    await scene.until(lambda: scene.source._writing is not None)
+    scene.consumer.give(*range(15, 20))
+    await scene.until(lambda: len(scene.source._next.batch.ready) == 5)
+
+    revoking = asyncio.create_task(scene.source.revoked())
+    await asyncio.sleep(0)
+    scene.pipeline.free.set()
+    await revoking
+    assert scene.source._next.ends == {}
+    await asyncio.sleep(0.05)
+    assert scene.consumer.committed == [5]
+
+    scene.pipeline.aside.clear()
+    scene.consumer.give(*range(5, 25))  # the partition came back, and begins where it was committed
+    await scene.until(lambda: scene.consumer.committed == [5, 25])
+    await scene.source.stop(within=1)
+
+
+async def test_the_next_batch_has_an_end_also_for_what_waits_or_is_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(monkeypatch, Pipeline(aside=range(1, 100)))
+    scene.consumer.give(0)
+    await scene.until(lambda: scene.source._writing is not None)
+    for offset in range(1, 40):
+        scene.consumer.give(offset)
+    await scene.until(lambda: len(scene.source._next.batch.waiting) == 10)
+    await asyncio.sleep(0.05)
+    assert len(scene.source._next.batch.waiting) == 10
+    await scene.source.stop(within=0.1)
