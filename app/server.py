@@ -36,6 +36,7 @@ from app.realtime.clock import Clock
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
+from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
 from app.security.token_state import TokenState
 from app.security.tokens import TokenVerifier
@@ -75,7 +76,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     CONNECTIONS.set_function(lambda: len(manager))
     pipeline = Pipeline(HANDLERS, user_service, BatchWriter(engine), store, bus, settings.default_locale)
     source = KafkaSource(settings, pipeline)
-    authenticator = Authenticator(TokenVerifier(settings), TokenState(redis))
+    token_state = TokenState(redis)
+    authenticator = Authenticator(TokenVerifier(settings), token_state)
+    watch = RevocationWatch(manager, token_state)
     sessions = Sessions(
         uuid4().hex, reader, catch_up, store, bus, authenticator.claims, ws.loop_time, _history
     )
@@ -102,6 +105,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         clock.start()
         running.push_async_callback(clock.stop)
         running.push_async_callback(reader.close)
+        watch.start()
+        running.push_async_callback(watch.stop)
 
     @app.after_server_start
     async def consume(*_: object) -> None:

@@ -121,7 +121,7 @@ class Gate:
     def _connection(self, ws: ServerProtocol, claims: Claims) -> Connection:
         connection = Connection(
             ws,
-            claims.user_id,
+            claims,
             loop_time(claims.expires_at),
             self._limits,
             self._clock,

@@ -16,6 +16,7 @@ from websockets.server import ServerProtocol
 from app.metrics import CLOSED
 from app.realtime.clock import Clock
 from app.realtime.protocol import CloseCode
+from app.security.tokens import Claims
 
 # A stalled client never answers a close frame: after this many seconds its transport is aborted.
 CLOSE_TIMEOUT = 5.0
@@ -54,18 +55,18 @@ class Connection(asyncio.Protocol):
         "_utf8",
         "_ws",
         "behind",
+        "claims",
         "close_code",
         "due",
         "first_seq",
         "last_seq",
-        "user_id",
         "wanted_seq",
     )
 
     def __init__(
         self,
         ws: ServerProtocol,
-        user_id: UUID,
+        claims: Claims,
         expires: float,
         limits: Limits,
         clock: Clock,
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
         `on_message` gets each text of a client that speaks the session protocol; None means a plain client,
         whose messages are ignored.
         """
-        self.user_id = user_id
+        self.claims = claims
         self.last_seq = 0
         """What follows this is still to be sent; all before was sent, or was there before the client."""
         self.first_seq = 0
@@ -105,6 +106,10 @@ class Connection(asyncio.Protocol):
     @property
     def open(self) -> bool:
         return self._transport is not None and self._ws.state is OPEN
+
+    @property
+    def user_id(self) -> UUID:
+        return self.claims.user_id
 
     @property
     def session(self) -> bool:
@@ -142,8 +147,9 @@ class Connection(asyncio.Protocol):
         self._lost()
         self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
 
-    def renew(self, expires: float) -> None:
+    def renew(self, claims: Claims, expires: float) -> None:
         """The client brought a new token, which expires at this loop time."""
+        self.claims = claims
         self._expires = expires
         now = asyncio.get_running_loop().time()
         self._clock.schedule(self, min(now + self._limits.ping_interval, expires))

@@ -196,5 +196,5 @@ class Sessions:
         if claims.user_id != connection.user_id:
             connection.close(CloseCode.FORBIDDEN, "the token belongs to another user")
             return
-        connection.renew(self._loop_time(claims.expires_at))
+        connection.renew(claims, self._loop_time(claims.expires_at))
         connection.send(session_frame(TokenRenewed(claims.expires_at)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
@@ -109,6 +110,27 @@ async def test_a_revoked_token_is_401(hub: Hub, redis_url: str) -> None:
     answer = await refused(hub, user)
     assert answer.status_code == 401
     assert json.loads(answer.body)["code"] == "revoked_token"
+
+
+@pytest.mark.parametrize("way", ["blocklist", "global"])
+async def test_revoking_a_token_ends_its_open_connections_within_two_seconds(
+    hub: Hub, redis_url: str, way: str
+) -> None:
+    user, other = new_user(), new_user()
+    signed = token(user)
+    headers = {"Authorization": f"Bearer {signed}"}
+    async with hub.socket(user, additional_headers=headers) as socket, hub.socket(other) as untouched:
+        async with Redis.from_url(redis_url) as redis:
+            if way == "blocklist":
+                claims = jwt.decode(signed, options={"verify_signature": False})
+                await redis.sadd(f"user-service:jwt-blocklist:{claims['jti']}", "of any type")
+            else:
+                await redis.set(f"user-service:global_revoke_ts:{user}", int(time.time()) + 5)
+        async with asyncio.timeout(2):
+            await socket.wait_closed()
+        assert socket.close_code == 4501
+        await hub.publish(added(user), added(other))
+        assert (await receive(untouched))["data"]["receiver"] == other
 
 
 async def test_a_request_that_is_no_upgrade_is_told_so(hub: Hub) -> None:

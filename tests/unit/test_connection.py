@@ -19,6 +19,7 @@ from websockets.uri import parse_uri
 from app.realtime.clock import Clock
 from app.realtime.connection import CLOSE_TIMEOUT, Connection, Limits
 from app.realtime.protocol import CloseCode, text_frame
+from app.security.tokens import Claims
 
 LIMITS = Limits(ping_interval=20.0, write_buffer=1000, max_frames=10)
 MAX_MESSAGE = 1024
@@ -69,7 +70,7 @@ class Peer:
         self.now = asyncio.get_running_loop().time()
         self.connection = self.transport.connection = Connection(
             ServerProtocol(state=OPEN, max_size=MAX_MESSAGE),
-            user or uuid4(),
+            Claims(user or uuid4(), "a token", 0, 0),
             self.now + LIFETIME,
             LIMITS,
             self.clock,

@@ -1,0 +1,57 @@
+"""Ending the connections of tokens that are revoked while they are open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from app.errors import Unavailable
+from app.realtime.manager import WebSocketManager
+from app.realtime.protocol import CloseCode
+from app.security.tokens import Claims
+
+log = logging.getLogger("hub.revocations")
+
+INTERVAL = 1.0  # seconds between looks; a revocation ends its connections within two of them
+AT_ONCE = 500  # connections of one look-up
+
+
+class Revocations(Protocol):
+    """Where revocations are asked for: see `app.security.token_state.TokenState`."""
+
+    async def revoked(self, tokens: list[Claims]) -> list[bool]: ...
+
+
+class RevocationWatch:
+    """Looks at all connections of the node once a second. While Redis is away they stay."""
+
+    def __init__(self, manager: WebSocketManager, revocations: Revocations) -> None:
+        self._manager = manager
+        self._revocations = revocations
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="revocation watch")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                await self._look()
+            except Unavailable as error:
+                log.warning("revocations_unknown", extra={"why": str(error)})
+
+    async def _look(self) -> None:
+        connections = list(self._manager)
+        for start in range(0, len(connections), AT_ONCE):
+            some = connections[start : start + AT_ONCE]
+            flags = await self._revocations.revoked([connection.claims for connection in some])
+            for connection, revoked in zip(some, flags, strict=True):
+                if revoked:
+                    connection.close(CloseCode.TOKEN_REVOKED, "token revoked")
