@@ -35,7 +35,6 @@ from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
-from app.realtime.protocol import CloseCode
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
 from app.security.token_state import TokenState
@@ -118,7 +117,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         end = time.monotonic() + settings.shutdown_grace
         gate.close()
         await source.stop(within=settings.shutdown_grace * 0.6)
-        await manager.drain(CloseCode.RESTARTING, "restarting", within=max(0.5, end - time.monotonic()))
+        await manager.drain(within=max(0.5, end - time.monotonic()))
 
     @app.after_server_stop
     async def stop(*_: object) -> None:

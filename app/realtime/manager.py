@@ -11,6 +11,7 @@ from app.realtime.connection import Connection
 from app.realtime.protocol import CloseCode, notification_frame
 
 DRAIN_POLL = 0.02  # seconds
+DRAIN_RATE = 1000  # connections closed in a second: what another node accepts easily
 
 
 class WebSocketManager:
@@ -104,14 +105,24 @@ class WebSocketManager:
             connection.close(code, reason)
         return len(connections)
 
-    async def drain(self, code: CloseCode, reason: str, within: float) -> None:
-        """Close every connection, and abort those that don't answer `within` seconds."""
+    async def drain(self, within: float) -> None:
+        """Send every client to another node, and abort those that don't answer `within` seconds.
+
+        They are closed (1012) one after the other, over a window that grows with their number and that the
+        close reason announces: who comes back at a random moment within it meets no crowd.
+        """
+        loop = asyncio.get_running_loop()
+        start = loop.time()
         connections = list(self)
-        for connection in connections:
-            connection.close(code, reason)
-        end = asyncio.get_running_loop().time() + within
+        window = min(within / 2, len(connections) / DRAIN_RATE)
+        reason = f"restarting; reconnect_within_ms={max(1000, round(window * 1000))}"
+        for number, connection in enumerate(connections):
+            ahead = start + window * number / len(connections) - loop.time()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            connection.close(CloseCode.RESTARTING, reason)
         while any(connection.connected for connection in connections):
-            if asyncio.get_running_loop().time() >= end:
+            if loop.time() >= start + within:
                 for connection in connections:
                     connection.abort()
             await asyncio.sleep(DRAIN_POLL)

@@ -10,10 +10,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.notifications import Notification
+from app.realtime import manager as under_test
 from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
@@ -177,11 +179,13 @@ def users(connections: Iterable[Connection]) -> set[UUID]:
 async def test_drain_returns_when_all_have_answered() -> None:
     manager = WebSocketManager(nobody_is_behind)
     peers = [joined(manager, user) for user in (A, A, B)]
-    draining = asyncio.create_task(manager.drain(CloseCode.RESTARTING, "restarting", within=60))
-    await settled()
+    draining = asyncio.create_task(manager.drain(within=60))
     for peer in peers:
-        assert not draining.done()
+        async with asyncio.timeout(5):
+            while peer.close_code() is None:
+                await asyncio.sleep(0.001)
         assert peer.close_code() == 1012
+        assert not draining.done()
         peer.say()
     async with asyncio.timeout(5):
         await draining
@@ -193,7 +197,7 @@ async def test_drain_aborts_those_that_stall() -> None:
     manager = WebSocketManager(nobody_is_behind)
     polite, stalled = joined(manager, A), joined(manager, B)
     stalled.transport.stalled = True
-    draining = asyncio.create_task(manager.drain(CloseCode.RESTARTING, "restarting", within=0.05))
+    draining = asyncio.create_task(manager.drain(within=0.05))
     await settled()
     polite.read()
     polite.say()
@@ -205,4 +209,22 @@ async def test_drain_aborts_those_that_stall() -> None:
 
 async def test_draining_nobody_returns_at_once() -> None:
     async with asyncio.timeout(5):
-        await WebSocketManager(nobody_is_behind).drain(CloseCode.RESTARTING, "restarting", within=60)
+        await WebSocketManager(nobody_is_behind).drain(within=60)
+
+
+async def test_a_drain_spreads_the_closing_and_announces_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "DRAIN_RATE", 100)
+    manager = WebSocketManager(nobody_is_behind)
+    peers = [joined(manager, uuid4()) for _ in range(20)]
+    draining = asyncio.create_task(manager.drain(within=60))
+    await settled()
+    assert sum(peer.connection.open for peer in peers) >= 18
+    async with asyncio.timeout(5):
+        while not draining.done():
+            for peer in peers:
+                peer.read()
+                peer.say()
+            await asyncio.sleep(0.01)
+    for peer in peers:
+        assert peer.client.close_rcvd is not None
+        assert peer.client.close_rcvd.reason == "restarting; reconnect_within_ms=1000"
