@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint types bench texts clean
+.PHONY: help run test lint types bench texts asyncapi clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The hub needs Python 3.11 or newer; this is " + sys.version.split()[0])'
@@ -38,6 +38,9 @@ bench: $(READY) ## the hub against a naive baseline: docs/benchmarks (BENCH=--qu
 
 texts: $(READY) ## bring locales/ up to the texts in the code
 	@$(BIN)/python -m app.dev.catalogues update
+
+asyncapi: $(READY) ## write docs/asyncapi.yml from the types of the protocol
+	@$(BIN)/python -m app.dev.asyncapi
 
 clean: ## remove the virtual environment and caches; .hub with its data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

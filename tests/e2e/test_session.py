@@ -7,9 +7,11 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from jsonschema import Draft202012Validator, FormatChecker
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from app.dev import asyncapi
 from tests.hub import Hub, added, new_user, quiet, receive, token
 
 
@@ -29,6 +31,45 @@ async def say(socket: ClientConnection, **message: Any) -> None:
 
 async def seqs(socket: ClientConnection, count: int) -> list[int]:
     return [(await receive(socket))["data"]["seq"] for _ in range(count)]
+
+
+def checked(frame: dict[str, Any]) -> dict[str, Any]:
+    """The frame, which is as docs/asyncapi.yml says."""
+    schemas = asyncapi.document()["components"]["schemas"]
+    kinds = {
+        schema["properties"]["type"]["enum"][0]: name
+        for name, schema in schemas.items()
+        if "enum" in schema["properties"].get("type", {})
+    }
+    name = kinds[frame["type"]] if "type" in frame else "NotificationFrame"
+    schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+    Draft202012Validator(schema, format_checker=FormatChecker()).validate(frame)
+    return frame
+
+
+def test_the_description_is_what_the_code_says() -> None:
+    assert asyncapi.PATH.read_text("utf-8") == asyncapi.text(), "run `make asyncapi`"
+
+
+async def test_every_kind_of_frame_is_as_described(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(added(user), added(user))
+    first, second = [str(row["id"]) for row in await hub.stored(user, 2)]
+    kinds: set[str] = set()
+    async with session(hub, user, "?after=1") as socket, hub.client(user) as client:
+        await say(socket, type="read", id=first)
+        await client.delete(f"/notifications/{second}/users/{user}")
+        await client.patch(f"/notifications/users/{user}/read")
+        await say(socket, type="token", jwt=token(user))
+        await say(socket, type="nothing")
+        while len(kinds) < 8:
+            frame = checked(await receive(socket))
+            assert frame.get("type") or frame.keys() == {"event_type", "data"}
+            kinds.add(frame.get("type", "notification"))
+    assert kinds == {
+        *("connected", "notification", "resumed", "notification_read", "notification_deleted"),
+        *("all_read", "token_renewed", "error"),
+    }
 
 
 async def test_the_first_frame_says_how_the_inbox_stands(hub: Hub) -> None:

@@ -182,7 +182,7 @@ async def test_drain_returns_when_all_have_answered() -> None:
     draining = asyncio.create_task(manager.drain(within=60))
     for peer in peers:
         async with asyncio.timeout(5):
-            while peer.close_code() is None:
+            while peer.close_code() is None:  # noqa: ASYNC110 - a transport tells no one
                 await asyncio.sleep(0.001)
         assert peer.close_code() == 1012
         assert not draining.done()

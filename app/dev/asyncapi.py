@@ -1,0 +1,122 @@
+"""`python -m app.dev.asyncapi` writes docs/asyncapi.yml from the types that the protocol is coded with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from app import __version__
+from app.api.schemas import COMPONENTS
+from app.realtime import session
+from app.realtime.protocol import CloseCode
+
+PATH = Path(__file__).parent.parent.parent / "docs" / "asyncapi.yml"
+SAID = (session.Resume, session.Read, session.Token)
+TOLD = (
+    session.Connected,
+    session.Resumed,
+    session.NotificationRead,
+    session.NotificationDeleted,
+    session.AllRead,
+    session.TokenRenewed,
+    session.Failed,
+)
+
+
+def document() -> dict[str, Any]:
+    """The WebSocket interface as AsyncAPI 3.0 (asyncapi.com/docs/reference/specification/v3.0.0)."""
+    _, schemas = msgspec.json.schema_components((*SAID, *TOLD), ref_template="#/components/schemas/{name}")
+    schemas["Notification"] = _json_schema(COMPONENTS["Notification"])
+    schemas["NotificationFrame"] = {
+        "type": "object",
+        "required": ["event_type", "data"],
+        "properties": {
+            "event_type": {"type": "string"},
+            "data": {"$ref": "#/components/schemas/Notification"},
+        },
+        "additionalProperties": False,
+    }
+    said = [kind.__name__ for kind in SAID]
+    told = ["NotificationFrame", *(kind.__name__ for kind in TOLD)]
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Notification hub, live",
+            "version": __version__,
+            "description": "The WebSocket of one user. In words: docs/protocol.md.\n\nClose codes: "
+            + ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode),
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "inbox": {
+                "address": "/ws/v2/notification-service/notifications/users/{user_id}",
+                "parameters": {"user_id": {"description": "a UUID; the token's own user"}},
+                "bindings": {"ws": {"query": _QUERY}},
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in (*told, *said)},
+            }
+        },
+        "operations": {
+            "told": _operation(
+                "send", "What the hub sends; a plain client gets NotificationFrame only.", told
+            ),
+            "said": _operation("receive", "What a client of hub.v1 may send.", said),
+        },
+        "components": {
+            "messages": {
+                name: {"payload": {"$ref": f"#/components/schemas/{name}"}} for name in (*told, *said)
+            },
+            "schemas": schemas,
+        },
+    }
+
+
+_QUERY = {
+    "type": "object",
+    "properties": {
+        "jwt": {
+            "type": "string",
+            "description": "the token, if neither header nor subprotocol brings it",
+        },
+        "after": {"type": "integer", "minimum": 0, "description": "with hub.v1: resume after this seq"},
+    },
+}
+
+
+def _operation(action: str, summary: str, names: list[str]) -> dict[str, Any]:
+    return {
+        "action": action,
+        "summary": summary,
+        "channel": {"$ref": "#/channels/inbox"},
+        "messages": [{"$ref": f"#/channels/inbox/messages/{name}"} for name in names],
+    }
+
+
+def _json_schema(openapi: Any) -> Any:
+    """OpenAPI 3.0's `nullable` and `example` as JSON Schema says them."""
+    match openapi:
+        case dict():
+            plain = {key: _json_schema(value) for key, value in openapi.items()}
+            if plain.pop("nullable", False):
+                plain["type"] = [plain["type"], "null"]
+            if "example" in plain and "type" in plain:
+                plain["examples"] = [plain.pop("example")]
+            return plain
+        case list():
+            return [_json_schema(item) for item in openapi]
+        case _:
+            return openapi
+
+
+def text() -> str:
+    """The document as it stands in docs/asyncapi.yml."""
+    head = "# Written by `make asyncapi` from the types the protocol is coded with.\n"
+    return head + yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=110)
+
+
+if __name__ == "__main__":
+    PATH.write_text(text(), "utf-8")
+    print(f"Written: {PATH}", file=sys.stderr)
