@@ -40,4 +40,7 @@ async def _run() -> None:
     await engine.dispose()
 
 
-asyncio.run(_run())
+try:
+    asyncio.run(_run())
+except OSError as error:
+    sys.exit(f"No Postgres answers: {error}. Is DATABASE_URL right, and does that Postgres run?")

@@ -68,14 +68,21 @@ def _first_line(error: BaseException) -> str:
 
 async def check_schema(engine: AsyncEngine, expected: str) -> None:
     """Raises `ConfigurationError` unless the database stands at the migration this hub needs."""
-    with store_errors():
-        async with engine.connect() as connection:
-            if await connection.scalar(text("select to_regclass('alembic_version')")) is None:
-                found = None
-            else:
-                found = await connection.scalar(text("select version_num from alembic_version"))
+    try:
+        found = await _migration(engine)
+    except Unavailable as error:
+        raise ConfigurationError(f"{error}. Is DATABASE_URL right, and does that Postgres run?") from None
     if found != expected:
         raise ConfigurationError(
             f"The database is at migration {found or 'none'}, this hub needs {expected}. "
             "Run: alembic upgrade head"
         )
+
+
+async def _migration(engine: AsyncEngine) -> str | None:
+    with store_errors():
+        async with engine.connect() as connection:
+            if await connection.scalar(text("select to_regclass('alembic_version')")) is None:
+                return None
+            found: str | None = await connection.scalar(text("select version_num from alembic_version"))
+            return found
