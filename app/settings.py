@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     ws_max_message: int = Field(16 * 1024, ge=125, description="bytes of one message from a client")
     ws_max_frames: int = Field(200, ge=1, description="frames from a client in one ping interval")
     ws_max_per_user: int = Field(20, ge=1)
+    ws_max_upgrades: int = Field(500, ge=1, description="under way at once; more are told to come back")
     ws_max_connections: int = Field(15_000, ge=1, description="of this node; more are sent elsewhere")
 
     @field_validator("database_url")

@@ -61,14 +61,24 @@ class Gate:
         self._sessions = sessions
         self._limits = Limits(settings.ws_ping_interval, settings.ws_write_buffer, settings.ws_max_frames)
         self._open = True
+        self._admitting = 0
 
     def close(self) -> None:
         self._open = False
 
     async def admit(self, request: Request, user_id: str) -> None:
         """Make the request a connection. Raises `Problem`, `Unauthorized` or `Unavailable`, and then there is
-        no socket.
+        no socket. Who comes in a crowd too large to serve in time is told at once to come back (503).
         """
+        if self._admitting >= self._settings.ws_max_upgrades:
+            raise unavailable("hub")
+        self._admitting += 1
+        try:
+            await self._admit(request, user_id)
+        finally:
+            self._admitting -= 1
+
+    async def _admit(self, request: Request, user_id: str) -> None:
         if not origin_allowed(request.headers.get("origin"), self._settings.allowed_origins):
             raise _foreign_origin()
         claims = await self._authenticator.claims(_token(request))

@@ -34,6 +34,7 @@ async def strict_hub(
         "WS_PING_INTERVAL": "1",
         "WS_MAX_PER_USER": "2",
         "WS_MAX_FRAMES": "10",
+        "WS_MAX_UPGRADES": "2",
         "WS_MAX_MESSAGE": "1000",
         "WS_WRITE_BUFFER": "65536",
     }
@@ -190,6 +191,19 @@ async def test_bad_utf8_is_1007(strict_hub: Hub) -> None:
     async with strict_hub.socket(new_user()) as socket:
         await socket.send(b"\xff\xfe", text=True)
         assert await closed(socket) == 1007
+
+
+async def test_a_crowd_too_large_to_serve_is_told_to_come_back_and_not_left_waiting(strict_hub: Hub) -> None:
+    async def come() -> Any:
+        try:
+            async with strict_hub.socket(new_user()):
+                return 101, None
+        except InvalidStatus as error:
+            return error.response.status_code, error.response.headers["retry-after"]
+
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*(come() for _ in range(60)))
+    assert set(answers) == {(101, None), (503, "2")}
 
 
 @asynccontextmanager
