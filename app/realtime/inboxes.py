@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import NamedTuple
 from uuid import UUID
 
 from app.errors import Unavailable
 from app.store.inboxes import InboxState, InboxStore
+
+log = logging.getLogger("hub.inboxes")
 
 SHARED_BY = 100  # askers of one read, at most
 PAGE = 500  # missed notifications of one answer, at most
@@ -51,10 +54,12 @@ class InboxReader:
             now, self._wanted = self._wanted[:SHARED_BY], self._wanted[SHARED_BY:]
             try:
                 states = await self._store.states([(w.user_id, w.after) for w in now], PAGE)
-            except Unavailable as error:
+            except Exception as error:  # whatever it was, nobody is left waiting
+                if not isinstance(error, Unavailable):
+                    log.exception("inboxes_unread", extra={"inboxes": len(now)})
                 for wanted in now:
                     if not wanted.answer.done():
-                        wanted.answer.set_exception(Unavailable(error.dependency, "can't read the inbox"))
+                        wanted.answer.set_exception(Unavailable("postgres", "can't read the inbox"))
                 continue
             for wanted, state in zip(now, states, strict=True):
                 if not wanted.answer.done():

@@ -31,10 +31,6 @@ class WebSocketManager:
     def __iter__(self) -> Iterator[Connection]:
         return (connection for connections in self._by_user.values() for connection in connections)
 
-    @property
-    def users(self) -> int:
-        return len(self._by_user)
-
     def of(self, user_id: UUID) -> tuple[Connection, ...]:
         """The user's open connections on this node."""
         return self._by_user.get(user_id, ())

@@ -46,6 +46,8 @@ class RevocationWatch:
                 await self._look()
             except Unavailable as error:
                 log.warning("revocations_unknown", extra={"why": str(error)})
+            except Exception:  # the watch goes on, whatever one look met
+                log.exception("revocation_watch_failed")
 
     async def _look(self) -> None:
         connections = list(self._manager)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 P = TypeVar("P", bound=Hashable)
@@ -43,9 +43,3 @@ class Progress(Generic[P]):
     def committed(self, positions: dict[P, int]) -> None:
         """Those positions were committed."""
         self._committed.update(positions)
-
-    def forget(self, partitions: Iterable[P]) -> None:
-        """These partitions are another node's now."""
-        for partition in partitions:
-            for state in (self._passed, self._aside, self._committed):
-                state.pop(partition, None)

@@ -49,19 +49,6 @@ def test_a_position_is_committed_once_and_never_goes_back() -> None:
     assert progress.to_commit() == {"a": 11}
 
 
-def test_a_partition_that_was_lost_begins_anew() -> None:
-    progress: Progress[str] = Progress()
-    progress.set_aside("a", 2)
-    progress.passed("a", 9)
-    progress.committed({"a": 2})
-    progress.passed("b", 1)
-    progress.forget(["a", "never seen"])
-    assert progress.to_commit() == {"b": 2}
-    progress.done("a", 2)  # it finishes late
-    progress.passed("a", 0)
-    assert progress.to_commit() == {"a": 1, "b": 2}
-
-
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), max_size=8), st.randoms())
 def test_the_position_never_passes_a_message_that_is_not_done_and_reaches_the_end(
     batches: list[list[bool]], random: random.Random

@@ -1,0 +1,49 @@
+"""The shared reader of inboxes: who asks together is answered together, and nobody is left waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.errors import Unavailable
+from app.realtime.inboxes import SHARED_BY, InboxReader
+from app.store.inboxes import InboxState
+
+
+class Store:
+    """Answers each inbox with its number; raises what `error` holds."""
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []
+        self.error: Exception | None = None
+
+    async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
+        self.reads.append(len(wanted))
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return [InboxState(user.int % 1000, 0, user.int % 1000, []) for user, _ in wanted]
+
+
+async def test_a_crowd_shares_few_reads_and_each_gets_its_own_answer() -> None:
+    store = Store()
+    reader = InboxReader(store)  # type: ignore[arg-type]
+    users = [uuid4() for _ in range(SHARED_BY * 2 + 50)]
+    states = await asyncio.gather(*(reader.read(user) for user in users))
+    assert [state.last_seq for state in states] == [user.int % 1000 for user in users]
+    assert store.reads == [SHARED_BY, SHARED_BY, 50]
+
+
+@pytest.mark.parametrize("error", [Unavailable("postgres", "gone"), RuntimeError("a bug")])
+async def test_a_read_that_fails_leaves_nobody_waiting_and_the_next_one_works(error: Exception) -> None:
+    store = Store()
+    store.error = error
+    reader = InboxReader(store)  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        failed = await asyncio.gather(*(reader.read(uuid4()) for _ in range(3)), return_exceptions=True)
+    assert {type(answer) for answer in failed} == {Unavailable}
+    store.error = None
+    assert (await reader.read(UUID(int=7))).last_seq == 7
