@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -174,22 +174,19 @@ class Pipeline:
             by_id.setdefault(item.event.event_id, item)
         entries = [Entry(event_id, item.effects.notification) for event_id, item in by_id.items()]
         try:
-            written, certain = await self._commit(entries)
+            written = await self._commit(entries)
         except StoreRejected as error:
             if len(by_id) == 1:
                 why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
                 return [_rejected(item.message, why) for item in ready]
             half = len(ready) // 2
             return [*await self._write(ready[:half]), *await self._write(ready[half:])]
-        again = [item for event_id, item in by_id.items() if event_id not in written.new]
-        self._publish([*await self._pushed_maybe(again), *written.notifications])
-        self._bus.disconnect(
-            [
-                item.effects.disconnect
-                for event_id, item in by_id.items()
-                if item.effects.disconnect and (event_id in written.new or not certain)
-            ]
-        )
+        again = {event_id: item for event_id, item in by_id.items() if event_id not in written.new}
+        self._publish([*await self._pushed_maybe(again.values()), *written.notifications])
+        for event_id, item in by_id.items():
+            if item.effects.disconnect and event_id in written.new:
+                self._bus.disconnect(item.effects.disconnect)
+        await self._log_out_again(again)
         NOTIFICATIONS.inc(len(written.notifications))
         source = ready[0].message.source
         EVENTS.labels(source, "stored").inc(len(written.new))
@@ -202,22 +199,19 @@ class Pipeline:
         except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
-    async def _commit(self, entries: Sequence[Entry]) -> tuple[Written, bool]:
-        """What was written, and whether `new` is certain: a try whose answer was lost may have written."""
+    async def _commit(self, entries: Sequence[Entry]) -> Written:
         delay = FIRST_RETRY
-        certain = True
         while True:
             try:
                 with BATCH_SECONDS.time():
-                    return await self._writer.write(entries), certain
+                    return await self._writer.write(entries)
             except Unavailable as error:
-                certain = False
                 STALLED.inc()
                 log.error("store_unavailable", extra={"events": len(entries), "why": str(error)})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_RETRY)
 
-    async def _pushed_maybe(self, again: Sequence[Ready]) -> list[Notification]:
+    async def _pushed_maybe(self, again: Collection[Ready]) -> list[Notification]:
         """The notifications of events that came before, which a dead node may not have pushed."""
         ids = [
             notification_id(item.event.event_id, receiver)
@@ -232,6 +226,19 @@ class Pipeline:
         except Unavailable as error:
             log.error("push_again_skipped", extra={"events": len(again), "why": str(error)})
             return []
+
+    async def _log_out_again(self, again: Mapping[str, Ready]) -> None:
+        """A dead node may not have ended the connections of who logged out. Those opened since stay."""
+        users = {
+            event_id: item.effects.disconnect for event_id, item in again.items() if item.effects.disconnect
+        }
+        if not users:
+            return
+        try:
+            for event_id, seconds_ago in await self._store.processed(users):
+                self._bus.disconnect(users[event_id], seconds_ago)
+        except Unavailable as error:
+            log.error("log_out_again_skipped", extra={"events": len(users), "why": str(error)})
 
 
 def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:

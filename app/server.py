@@ -10,14 +10,11 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import uvloop
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from sanic import Blueprint, Request, Sanic
 from sanic.response import BaseHTTPResponse
 from sanic_ext import Extend
@@ -30,13 +27,17 @@ from app.api.auth import Authenticator
 from app.errors import ConfigurationError, Unavailable
 from app.metrics import CONNECTIONS, REQUESTS
 from app.pipeline import Pipeline
-from app.realtime.bus import LocalBus
+from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
+from app.realtime.membership import Membership
+from app.realtime.presence import Presence
+from app.realtime.reconciler import Reconciler
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
+from app.redis import REDIS_ERRORS, Client, connect, subscription
 from app.security.token_state import TokenState
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
@@ -53,7 +54,6 @@ REST = "/api/v2/notification-service"
 WEBSOCKET = "/ws/v2/notification-service"
 MAX_REQUEST_BYTES = 1024 * 1024
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT"))
-REDIS_CONNECTIONS = 50
 BACKLOG = 4096  # connections the kernel keeps while we accept others
 
 logger = logging.getLogger("hub.server")
@@ -64,24 +64,30 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False)
     app.config.update(_http_limits(settings))
     engine = make_engine(settings)
-    redis = _connect_redis(settings)
+    redis = connect(settings)
     store = NotificationStore(engine)
     user_service = UserService(settings)
     clock = Clock()
-    reader = InboxReader(InboxStore(engine))
+    inboxes = InboxStore(engine)
+    reader = InboxReader(inboxes)
     catch_up = CatchUp(reader)
-    manager = WebSocketManager(catch_up.start)
-    bus = LocalBus(manager)
+    presence = Presence(redis, settings.redis_prefix)
+    membership = Membership(presence, partial(subscription, redis, settings))
+    manager = WebSocketManager(catch_up.start, membership.left)
+    reconciler = Reconciler(manager, inboxes, catch_up, membership)
+    bus = RedisBus(manager, presence, membership, reconciler.soon)
     CONNECTIONS.set_function(lambda: len(manager))
     pipeline = Pipeline(HANDLERS, user_service, BatchWriter(engine), store, bus, settings.default_locale)
     source = KafkaSource(settings, pipeline)
-    token_state = TokenState(redis)
+    token_state = TokenState(redis, one_by_one=settings.redis_cluster)
     authenticator = Authenticator(TokenVerifier(settings), token_state)
     watch = RevocationWatch(manager, token_state)
     sessions = Sessions(
-        uuid4().hex, reader, catch_up, store, bus, authenticator.claims, ws.loop_time, _history
+        membership, reader, catch_up, store, bus, authenticator.claims, ws.loop_time, _history
     )
-    gate = ws.Gate(settings, authenticator, manager, clock, reader, catch_up, sessions)
+    gate = ws.Gate(
+        settings, authenticator, manager, clock, reader, catch_up, sessions, membership, bus.logged_out
+    )
 
     errors.install(app)
     docs.configure(app, REST, __version__)
@@ -106,6 +112,12 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(reader.close)
         watch.start()
         running.push_async_callback(watch.stop)
+        reconciler.start()
+        running.push_async_callback(reconciler.stop)
+        membership.start(manager.users, bus)
+        running.push_async_callback(membership.stop)
+        bus.start()
+        running.push_async_callback(bus.stop)
 
     @app.after_server_start
     async def consume(*_: object) -> None:
@@ -130,18 +142,6 @@ def _history(user_id: UUID, before: int) -> str:
     return f"{REST}/notifications/users/{user_id}?before={before}"
 
 
-def _connect_redis(settings: Settings) -> Redis:
-    pool = BlockingConnectionPool.from_url(
-        settings.redis_url.get_secret_value(),
-        max_connections=REDIS_CONNECTIONS,
-        timeout=settings.redis_timeout,  # for a free connection: a storm of sign-ins queues here
-        socket_timeout=settings.redis_timeout,
-        socket_connect_timeout=settings.redis_timeout,
-        retry=Retry(NoBackoff(), 1),  # once, for a connection that died idle; a client waits for the answer
-    )
-    return Redis.from_pool(pool)
-
-
 def _http_limits(settings: Settings) -> dict[str, object]:
     return {
         "ACCESS_LOG": False,  # Sanic's shows the whole address, with the token in it
@@ -151,6 +151,7 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "REQUEST_TIMEOUT": 20,
         "RESPONSE_TIMEOUT": 30,
         "KEEP_ALIVE_TIMEOUT": 75,
+        "PROXIES_COUNT": settings.proxies_count or None,
         "GRACEFUL_SHUTDOWN_TIMEOUT": settings.shutdown_grace,
         "CORS_ORIGINS": list(settings.allowed_origins),
         "CORS_METHODS": ["GET", "PATCH", "DELETE"],
@@ -184,11 +185,11 @@ def _check_postgres(engine: AsyncEngine) -> health.Check:
     return check
 
 
-def _check_redis(redis: Redis) -> health.Check:
+def _check_redis(redis: Client) -> health.Check:
     async def check() -> None:
         try:
             await redis.ping()
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable("redis", type(error).__name__) from None
 
     return check

@@ -24,12 +24,24 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
+    workers: int = Field(1, ge=1, le=256, description="processes of this machine; each is a node")
+    proxies_count: int = Field(
+        0,
+        ge=0,
+        description="proxies in front, each of which adds to X-Forwarded-For; 0: clients come directly",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     database_url: SecretStr
     database_pool_size: int = Field(10, ge=2)
     database_timeout: float = Field(10.0, gt=0, description="seconds one statement may take")
     redis_url: SecretStr
+    redis_cluster: bool = Field(False, description="whether redis_url names a server of a Redis Cluster")
+    redis_prefix: str = Field(
+        "hub",
+        pattern=r"^[\w.:-]+$",
+        description="begins all keys; hubs that share a Redis need different ones",
+    )
     redis_timeout: float = Field(2.0, gt=0, description="seconds one answer may take")
     user_service_url: str
     user_service_timeout: float = Field(2.0, gt=0, description="seconds one call may take")
@@ -60,6 +72,7 @@ class Settings(BaseSettings):
     ws_max_message: int = Field(16 * 1024, ge=125, description="bytes of one message from a client")
     ws_max_frames: int = Field(200, ge=1, description="frames from a client in one ping interval")
     ws_max_per_user: int = Field(20, ge=1)
+    ws_max_per_address: int = Field(1000, ge=1, description="on one node; IPv6 by /64; loopback is free")
     ws_max_upgrades: int = Field(500, ge=1, description="under way at once; more are told to come back")
     ws_max_connections: int = Field(15_000, ge=1, description="of this node; more are sent elsewhere")
 

@@ -88,6 +88,7 @@ def environment(
     return {
         "DATABASE_URL": database,
         "REDIS_URL": redis_url,
+        "REDIS_PREFIX": f"hub-{mark}",
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "KAFKA_GROUP": f"group-{mark}",
         "KAFKA_SESSION_TIMEOUT_MS": "3000",

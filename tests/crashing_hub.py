@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from app import server, settings
-from app.realtime.bus import LocalBus
+from app.realtime.bus import RedisBus
 
 
 def die(*_: Any, **__: Any) -> Any:
@@ -20,7 +20,7 @@ def die(*_: Any, **__: Any) -> Any:
 if __name__ == "__main__":
     match sys.argv[1]:
         case "before-push":
-            LocalBus.publish = die  # type: ignore[method-assign]
+            RedisBus.publish = die  # type: ignore[method-assign]
         case "before-offset":
             AIOKafkaConsumer.commit = die
     server.run(settings.load())

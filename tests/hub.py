@@ -180,6 +180,12 @@ class Hub:
         finally:
             await producer.stop()
 
+    async def metric(self, name: str) -> float:
+        """What /metrics says of a metric without labels."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"{self.http}{REST}/metrics")).text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
     async def rows(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         """Ask the hub's database."""
         connection = await asyncpg.connect(self.database)

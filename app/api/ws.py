@@ -6,10 +6,12 @@ Sanic only parses the request; after the hand-over nothing of it is left (docs/d
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from sanic import Blueprint, Request
 from sanic.exceptions import RequestCancelled
@@ -31,12 +33,16 @@ from app.realtime.clock import Clock
 from app.realtime.connection import Connection, Limits, logger
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
+from app.realtime.membership import Membership
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
 from app.realtime.session import Sessions
+from app.security.addresses import limited_address
 from app.security.origins import origin_allowed
 from app.security.tokens import Claims
 from app.settings import Settings
 from app.store.inboxes import InboxState
+
+log = logging.getLogger("hub.gate")
 
 
 class Gate:
@@ -51,7 +57,10 @@ class Gate:
         reader: InboxReader,
         catch_up: CatchUp,
         sessions: Sessions,
+        membership: Membership,
+        logged_out: Callable[[UUID, float], bool],
     ) -> None:
+        """`logged_out` says whether a user did since a moment (loop time)."""
         self._settings = settings
         self._authenticator = authenticator
         self._manager = manager
@@ -59,6 +68,8 @@ class Gate:
         self._reader = reader
         self._catch_up = catch_up
         self._sessions = sessions
+        self._membership = membership
+        self._logged_out = logged_out
         self._limits = Limits(settings.ws_ping_interval, settings.ws_write_buffer, settings.ws_max_frames)
         self._open = True
         self._admitting = 0
@@ -81,6 +92,7 @@ class Gate:
     async def _admit(self, request: Request, user_id: str) -> None:
         if not origin_allowed(request.headers.get("origin"), self._settings.allowed_origins):
             raise _foreign_origin()
+        asked_at = asyncio.get_running_loop().time()
         claims = await self._authenticator.claims(_token(request))
         if claims.user_id != path_uuid("user_id", user_id):
             raise forbidden()
@@ -89,20 +101,36 @@ class Gate:
         after = number(request, "after", 0, MAX_SEQ)
         ws, answer = self._handshake(request)
         connection = self._connection(ws, claims)
-        too_many = len(self._manager.of(claims.user_id)) >= self._settings.ws_max_per_user
+        connection.asked_at = asked_at
+        connection.address = limited_address(request.client_ip)
+        refusal = self._one_too_many(connection)
         # Register, read, go live: what is pushed while we read is remembered, and fetched after.
         self._manager.add(connection)
         try:
+            if self._logged_out(claims.user_id, asked_at):
+                raise Unauthorized("revoked_token")
+            await self._membership.arrived(claims.user_id)
             state = await self._reader.read(claims.user_id, after if connection.session else None)
             self._hand_over(request, answer, connection)
         finally:
             if not connection.connected:
                 self._manager.remove(connection)
-        if too_many:
-            connection.close(CloseCode.TOO_MANY, "too many connections of this user")
+        if refusal:
+            connection.close(CloseCode.TOO_MANY, refusal)
         elif connection.session:
             self._sessions.begin(connection, after, state)
         self._go_live(connection, state)
+
+    def _one_too_many(self, connection: Connection) -> str | None:
+        if len(self._manager.of(connection.user_id)) >= self._settings.ws_max_per_user:
+            return "too many connections of this user"
+        if self._manager.from_address(connection.address) >= self._settings.ws_max_per_address:
+            log.warning(
+                "too_many_of_one_address",
+                extra={"address": connection.address, "hint": "if it is a proxy's, set PROXIES_COUNT"},
+            )
+            return "too many connections from this address"
+        return None
 
     def _handshake(self, request: Request) -> tuple[ServerProtocol, Response]:
         ws = ServerProtocol(

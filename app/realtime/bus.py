@@ -1,46 +1,248 @@
-"""The way from a committed batch to the connections."""
+"""The way from a committed batch to the connections: of this node at once, of the others over Redis."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from app.metrics import FRAMES
+import msgspec
+
+from app.metrics import FRAMES, PUBLICATIONS, UNPUBLISHED
 from app.notifications import Notification
 from app.realtime.manager import WebSocketManager
-from app.realtime.protocol import CloseCode
+from app.realtime.membership import LEASE, Membership
+from app.realtime.presence import NodeId, Presence
+from app.realtime.protocol import CloseCode, notification_frame
+from app.realtime.publication import Publication, Push, pack, unpack
+from app.redis import REDIS_ERRORS
+
+log = logging.getLogger("hub.bus")
+
+AT_ONCE = 500  # frames of one publication, at most
+MAX_PENDING = 50_000  # frames waiting for Redis; past that the other nodes read Postgres instead
+REMEMBERED = 10.0  # seconds a logout is repeated to nodes that join
+MAX_REMEMBERED = 100_000  # logouts kept while Redis is away
+FLUSH_WITHIN = 2.0  # seconds that the last publications of a node that stops may take
 
 
 class Bus(Protocol):
-    """Tells connections what was committed.
+    """Tells connections what was committed, wherever they are. No method waits.
 
-    The caller serialises calls, and passes notifications in rising `seq` for each receiver. Nothing is kept:
-    who isn't connected reads the inbox later.
+    Nothing is kept: who isn't connected reads the inbox later.
     """
 
     def publish(self, notifications: Sequence[Notification]) -> None:
-        """Push the notifications to their receivers' connections."""
-
-    def disconnect(self, users: Collection[UUID]) -> None:
-        """End every connection of these users: they logged out."""
+        """Push the notifications to their receivers' connections. The caller serialises calls, and passes
+        notifications in rising `seq` for each receiver.
+        """
 
     def tell(self, user_id: UUID, frame: bytes) -> None:
         """Send a session frame to the user's connections: another device changed something."""
 
+    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
+        """End every connection that the user had so long ago: they logged out then."""
 
-class LocalBus:
-    """The bus of a hub that is one node."""
 
-    def __init__(self, manager: WebSocketManager) -> None:
+class RedisBus:
+    """The bus over Redis. Connections of this node never wait for it.
+
+    What is for other nodes is sent in order, in the background: one look-up and one publication for each
+    target node, for all that came together. Whatever Redis loses, the nodes read in Postgres instead.
+    """
+
+    def __init__(
+        self,
+        manager: WebSocketManager,
+        presence: Presence,
+        membership: Membership,
+        reconcile: Callable[[], None],
+    ) -> None:
+        """`reconcile` brings this node's connections what they may have missed."""
         self._manager = manager
+        self._presence = presence
+        self._membership = membership
+        self._reconcile = reconcile
+        self._pending: list[Notification | Push] = []
+        self._logouts: list[UUID] = []
+        self._remembered: dict[UUID, float] = {}
+        self._newcomers: set[NodeId] = set()
+        self._unpublished = False
+        self._joined_at = 0.0
+        self._wake = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._sending = asyncio.create_task(self._send_on(), name="bus")
+
+    async def stop(self) -> None:
+        """Send what is pending, as far as Redis takes it now."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        if self._membership.joined:
+            try:
+                async with asyncio.timeout(FLUSH_WITHIN):
+                    await self._send()
+            except REDIS_ERRORS as error:
+                log.warning("stopped_unpublished", extra={"why": type(error).__name__})
+
+    # From this node
 
     def publish(self, notifications: Sequence[Notification]) -> None:
-        FRAMES.inc(self._manager.push(notifications))
+        users = self._manager.users
+        here = [Push(n.receiver, n.seq, notification_frame(n)) for n in notifications if n.receiver in users]
+        FRAMES.inc(self._manager.push(here))
+        self._queue(notifications)
 
     def tell(self, user_id: UUID, frame: bytes) -> None:
-        self._manager.tell(user_id, frame)
+        push = Push(user_id, 0, frame)
+        self._manager.push((push,))
+        self._queue((push,))
 
-    def disconnect(self, users: Collection[UUID]) -> None:
-        for user in users:
-            self._manager.disconnect(user, CloseCode.LOGGED_OUT, "logged out")
+    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
+        self._end_connections(user_id, seconds_ago)
+        if self._membership.joined and not self._membership.alone:
+            self._logouts.append(user_id)
+            self._wake.set()
+
+    def logged_out(self, user_id: UUID, since: float) -> bool:
+        """Whether the user logged out after this moment (loop time), as far as that is remembered."""
+        return self._remembered.get(user_id, 0.0) > since
+
+    def _end_connections(self, user_id: UUID, seconds_ago: float) -> None:
+        moment = _now() - seconds_ago
+        self._manager.disconnect(user_id, CloseCode.LOGGED_OUT, "logged out", moment)
+        self._remembered.pop(user_id, None)
+        self._remembered[user_id] = moment
+        self._forget_old()
+
+    def _queue(self, items: Sequence[Notification | Push]) -> None:
+        membership = self._membership
+        if not items or membership.alone:
+            return
+        if not membership.joined or len(self._pending) > MAX_PENDING:
+            self._give_up(len(items) + len(self._pending))
+            return
+        self._pending += items
+        self._wake.set()
+
+    def _give_up(self, frames: int) -> None:
+        self._pending.clear()
+        self._unpublished = True
+        UNPUBLISHED.inc(frames)
+
+    async def _send_on(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._membership.joined:
+                continue
+            try:
+                await self._send()
+            except REDIS_ERRORS as error:
+                log.warning("not_published", extra={"why": type(error).__name__})
+                self._give_up(len(self._pending))
+                self._membership.lose()
+            except Exception:
+                log.exception("publishing_failed")
+                self._give_up(len(self._pending))
+
+    async def _send(self) -> None:
+        """Send all that is pending. After an error the other nodes are told to reconcile, once that works."""
+        await self._send_logouts()
+        while self._pending:
+            some, self._pending = self._pending[:AT_ONCE], self._pending[AT_ONCE:]
+            try:
+                await self._send_frames(some)
+            except BaseException:
+                self._give_up(len(some))
+                raise
+        if self._unpublished and (others := self._membership.others):
+            await self._publish({node: Publication(reconcile=True) for node in others})
+        self._unpublished = False
+
+    async def _send_logouts(self) -> None:
+        """To every node: they are few, and none may be missed. Newcomers hear of all the last ones."""
+        logouts, newcomers = self._logouts, self._newcomers
+        self._logouts, self._newcomers = [], set()
+        now = _now()
+        due = {user: now - self._remembered.get(user, now) for user in logouts}
+        recent = {user: now - moment for user, moment in self._remembered.items()} if newcomers else {}
+        publications = {
+            node: Publication(logged_out=[*due.items()]) for node in self._membership.others if due
+        }
+        if recent:
+            publications |= {node: Publication(logged_out=[*recent.items()]) for node in newcomers}
+        await self._publish(publications)
+
+    async def _send_frames(self, items: Sequence[Notification | Push]) -> None:
+        nodes_of = await self._presence.look_up({item.receiver for item in items})
+        elsewhere = self._membership.silent | {self._membership.node}
+        by_node: defaultdict[NodeId, list[Push]] = defaultdict(list)
+        for item in items:
+            nodes = [node for node in nodes_of.get(item.receiver, ()) if node not in elsewhere]
+            if nodes:
+                push = item if isinstance(item, Push) else _push(item)
+                for node in nodes:
+                    by_node[node].append(push)
+        await self._publish({node: Publication(pushes) for node, pushes in by_node.items()})
+
+    async def _publish(self, publications: dict[NodeId, Publication]) -> None:
+        if publications:
+            await self._presence.publish([(node, pack(each)) for node, each in publications.items()])
+            PUBLICATIONS.inc(len(publications))
+
+    def _forget_old(self) -> None:
+        """Forget logouts that no node can have missed: those from before this one had to join again."""
+        now = _now()
+        while self._remembered:
+            user = next(iter(self._remembered))
+            settled = self._membership.joined and self._joined_at < now - REMEMBERED
+            if len(self._remembered) <= MAX_REMEMBERED and not (
+                settled and self._remembered[user] < now - REMEMBERED
+            ):
+                return
+            del self._remembered[user]
+
+    # From the other nodes
+
+    def joined(self) -> None:
+        """The node belongs again: fetch what was missed, now and once the others surely know of it."""
+        self._joined_at = _now()
+        self._newcomers |= self._membership.others
+        self._wake.set()
+        self._reconcile()
+        asyncio.get_running_loop().call_later(LEASE, self._reconcile)
+
+    def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
+        """Other nodes came or went. One that went may have committed what it told nobody of."""
+        self._newcomers |= set(appeared)
+        self._wake.set()
+        if vanished:
+            self._reconcile()
+
+    def received(self, publication: bytes) -> None:
+        """Another node sent this."""
+        try:
+            pushes, logged_out, reconcile = msgspec.structs.astuple(unpack(publication))
+        except msgspec.MsgspecError as error:
+            log.error("publication_unreadable", extra={"why": str(error)})
+            self._reconcile()
+            return
+        for user, seconds_ago in logged_out:
+            self._end_connections(user, seconds_ago)
+        FRAMES.inc(self._manager.push(pushes))
+        if reconcile:
+            self._reconcile()
+
+
+def _push(notification: Notification) -> Push:
+    return Push(notification.receiver, notification.seq, notification_frame(notification))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -54,6 +54,8 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_utf8",
         "_ws",
+        "address",
+        "asked_at",
         "behind",
         "claims",
         "close_code",
@@ -79,6 +81,10 @@ class Connection(asyncio.Protocol):
         whose messages are ignored.
         """
         self.claims = claims
+        self.address: str | None = None
+        """What its client's address is counted by."""
+        self.asked_at = 0.0
+        """The loop time before its token was looked at: a logout after that ends it."""
         self.last_seq = 0
         """What follows this is still to be sent; all before was sent, or was there before the client."""
         self.first_seq = 0

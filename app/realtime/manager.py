@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from uuid import UUID
 
-from app.notifications import Notification
 from app.realtime.connection import Connection
-from app.realtime.protocol import CloseCode, notification_frame
+from app.realtime.protocol import CloseCode
+from app.realtime.publication import Push
 
 DRAIN_POLL = 0.02  # seconds
 DRAIN_RATE = 1000  # connections closed in a second: what another node accepts easily
@@ -17,12 +17,15 @@ DRAIN_RATE = 1000  # connections closed in a second: what another node accepts e
 class WebSocketManager:
     """Registers connections and pushes to them. Local to one event loop; no method waits but `drain`.
 
-    `catch_up` is called with a connection that missed something, which is then marked as behind.
+    `catch_up` is called with a connection that missed something, which is then marked as behind; `left` with
+    a user whose last connection ended.
     """
 
-    def __init__(self, catch_up: Callable[[Connection], None]) -> None:
+    def __init__(self, catch_up: Callable[[Connection], None], left: Callable[[UUID], None]) -> None:
         self._catch_up = catch_up
+        self._left = left
         self._by_user: dict[UUID, tuple[Connection, ...]] = {}
+        self._by_address: dict[str, int] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -31,41 +34,61 @@ class WebSocketManager:
     def __iter__(self) -> Iterator[Connection]:
         return (connection for connections in self._by_user.values() for connection in connections)
 
+    @property
+    def users(self) -> KeysView[UUID]:
+        """All who are connected to this node, at any time."""
+        return self._by_user.keys()
+
     def of(self, user_id: UUID) -> tuple[Connection, ...]:
         """The user's open connections on this node."""
         return self._by_user.get(user_id, ())
 
+    def from_address(self, address: str | None) -> int:
+        """How many connections there are from an address; None, which isn't counted, has none."""
+        return self._by_address.get(address, 0) if address else 0
+
     def add(self, connection: Connection) -> None:
         """From now on the connection gets what its user is told."""
         self._by_user[connection.user_id] = (*self.of(connection.user_id), connection)
-        self._count += 1
+        self._counted(connection, 1)
 
     def remove(self, connection: Connection) -> None:
         """The opposite of `add`; harmless when it isn't registered."""
         before = self.of(connection.user_id)
         after = tuple(other for other in before if other is not connection)
-        self._count += len(after) - len(before)
+        if len(after) == len(before):
+            return
+        self._counted(connection, -1)
         if after:
             self._by_user[connection.user_id] = after
         else:
-            self._by_user.pop(connection.user_id, None)
+            del self._by_user[connection.user_id]
+            self._left(connection.user_id)
 
-    def push(self, notifications: Iterable[Notification]) -> int:
-        """Send each notification to all connections of its receiver; the number of frames sent.
+    def _counted(self, connection: Connection, change: int) -> None:
+        self._count += change
+        if connection.address is not None:
+            left = self._by_address.get(connection.address, 0) + change
+            if left:
+                self._by_address[connection.address] = left
+            else:
+                del self._by_address[connection.address]
 
-        `notifications` come in rising `seq` for each receiver. A connection gets what follows what it has;
-        one that misses something gets nothing before that was fetched. Each notification is encoded once,
-        and what goes to one connection is joined into one write.
+    def push(self, pushes: Iterable[Push]) -> int:
+        """Send each frame to all connections of its receiver; the number of notification frames sent.
+
+        They come in rising `seq` for each receiver. A connection gets what follows what it has; one that
+        misses something gets nothing before that was fetched. What goes to one connection is joined into one
+        write.
         """
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
-        for notification in notifications:
-            connections = self._by_user.get(notification.receiver)
-            if connections is None:
-                continue
-            frame = notification_frame(notification)
-            for connection in connections:
-                if self._takes(connection, notification.seq):
+        for receiver, seq, frame in pushes:
+            for connection in self._by_user.get(receiver, ()):
+                if seq == 0:
+                    if connection.session:
+                        frames.setdefault(connection, []).append(frame)
+                elif self._takes(connection, seq):
                     frames.setdefault(connection, []).append(frame)
                     sent += 1
         for connection, parts in frames.items():
@@ -88,15 +111,9 @@ class WebSocketManager:
         # resumes has it by now; a plain one that came after it is told, be it once more.
         return not connection.session and seq <= connection.first_seq
 
-    def tell(self, user_id: UUID, frame: bytes) -> None:
-        """Send a frame of the session protocol to those connections of the user that speak it."""
-        for connection in self.of(user_id):
-            if connection.session:
-                connection.send(frame)
-
-    def disconnect(self, user_id: UUID, code: CloseCode, reason: str) -> int:
-        """Close all connections of a user on this node; how many there were."""
-        connections = self.of(user_id)
+    def disconnect(self, user_id: UUID, code: CloseCode, reason: str, moment: float) -> int:
+        """Close the connections that a user had here at this moment (loop time); how many there are."""
+        connections = [connection for connection in self.of(user_id) if connection.asked_at <= moment]
         for connection in connections:
             connection.close(code, reason)
         return len(connections)

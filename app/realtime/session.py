@@ -15,6 +15,7 @@ from app.realtime.bus import Bus
 from app.realtime.catch_up import CatchUp, go_on
 from app.realtime.connection import Connection
 from app.realtime.inboxes import InboxReader
+from app.realtime.membership import Membership
 from app.realtime.protocol import CloseCode, text_frame
 from app.security.tokens import Claims
 from app.store.inboxes import InboxState
@@ -95,7 +96,7 @@ class Sessions:
 
     def __init__(
         self,
-        node: str,
+        membership: Membership,
         reader: InboxReader,
         catch_up: CatchUp,
         store: NotificationStore,
@@ -105,7 +106,7 @@ class Sessions:
         history: Callable[[UUID, int], str],
     ) -> None:
         """`verify` checks a token in full; `history` gives the REST path of what stands before a `seq`."""
-        self._node = node
+        self._membership = membership
         self._reader = reader
         self._catch_up = catch_up
         self._store = store
@@ -117,7 +118,7 @@ class Sessions:
 
     def begin(self, connection: Connection, after: int | None, state: InboxState) -> None:
         """Greet a new connection; with `after`, go on where the client was."""
-        connection.send(session_frame(Connected(self._node, state.last_seq, state.unread)))
+        connection.send(session_frame(Connected(self._membership.node.hex(), state.last_seq, state.unread)))
         if after is not None:
             self._resume(connection, after, state)
 

@@ -47,6 +47,14 @@ class InboxStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
+    async def last_seqs(self, users: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """How far the inboxes of these users go; one that never got anything is left out."""
+        query = "select user_id, last_seq from inboxes where user_id = any($1)"
+        with store_errors():
+            async with self._engine.connect() as connection:
+                rows = await connection.exec_driver_sql(query, (list(users),))
+                return [(row.user_id, row.last_seq) for row in rows]
+
     async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
         """The state of each (user, after); with an `after`, the next `most` notifications that follow it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.notifications import Notification
 from app.store.engine import store_errors
 from app.store.models import NotificationRow as N
+from app.store.models import ProcessedEventRow as E
 
 _COLUMNS = (
     N.id,
@@ -100,6 +101,14 @@ class NotificationStore:
         with store_errors():
             async with self._engine.connect() as connection:
                 return [_notification(row) for row in await connection.execute(query)]
+
+    async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
+        """How many seconds ago each of the events was processed, by Postgres' clock."""
+        seconds = func.extract("epoch", func.clock_timestamp() - E.processed_at)
+        query = select(E.event_id, seconds).where(E.event_id == any_(literal(list(event_ids), ARRAY(Text))))
+        with store_errors():
+            async with self._engine.connect() as connection:
+                return [(event_id, float(ago)) for event_id, ago in await connection.execute(query)]
 
 
 async def _unread(connection: AsyncConnection, receiver: UUID) -> int:

@@ -18,7 +18,8 @@ from app.notifications import Notification
 from app.realtime import manager as under_test
 from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager
-from app.realtime.protocol import CloseCode
+from app.realtime.protocol import CloseCode, notification_frame
+from app.realtime.publication import Push
 from tests.unit.test_connection import Peer, settled
 
 A, B, C = uuid4(), uuid4(), uuid4()
@@ -45,6 +46,14 @@ def nobody_is_behind(connection: Connection) -> None:
     raise AssertionError(f"{connection.user_id} is taken to have missed something")
 
 
+def nobody_cares(user: UUID) -> None:
+    """That the user left."""
+
+
+def pushes(*notifications: Notification) -> list[Push]:
+    return [Push(each.receiver, each.seq, notification_frame(each)) for each in notifications]
+
+
 def joined(manager: WebSocketManager, user: UUID, last_seq: int = 0) -> Peer:
     """A client of this user, connected and in the index; the inbox stood at `last_seq` then."""
     peer = Peer(user, manager.remove)
@@ -58,9 +67,9 @@ def seqs(peer: Peer) -> list[int]:
 
 
 async def test_a_client_gets_the_event_type_and_the_whole_notification() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     peer = joined(manager, A)
-    manager.push([notification(A, 1)])
+    manager.push(pushes(notification(A, 1)))
     (frame,) = peer.read()
     assert json.loads(bytes(frame.data)) == {
         "event_type": "group_user_added",
@@ -81,38 +90,38 @@ async def test_a_client_gets_the_event_type_and_the_whole_notification() -> None
 
 
 async def test_all_connections_of_the_receiver_get_it_and_no_one_elses() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     phone, laptop, other = joined(manager, A), joined(manager, A), joined(manager, B)
-    assert manager.push([notification(A, 1), notification(C, 1)]) == 2
+    assert manager.push(pushes(notification(A, 1), notification(C, 1))) == 2
     assert seqs(phone) == seqs(laptop) == [1]
     assert seqs(other) == []
 
 
 async def test_what_goes_to_one_connection_is_joined_into_one_write() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     a, b = joined(manager, A), joined(manager, B)
     mixed = [(A, 1), (B, 1), (A, 2), (A, 3), (B, 2)]
-    assert manager.push(notification(user, seq) for user, seq in mixed) == 5
+    assert manager.push(pushes(*(notification(user, seq) for user, seq in mixed))) == 5
     assert (a.transport.writes, b.transport.writes) == (1, 1)
     assert seqs(a) == [1, 2, 3]
     assert seqs(b) == [1, 2]
 
 
 async def test_what_a_connection_was_sent_before_is_left_out() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     early = joined(manager, A)
-    manager.push([notification(A, 1), notification(A, 2)])
+    manager.push(pushes(notification(A, 1), notification(A, 2)))
     late = joined(manager, A, last_seq=1)
-    assert manager.push([notification(A, 2), notification(A, 3)]) == 3
+    assert manager.push(pushes(notification(A, 2), notification(A, 3))) == 3
     assert seqs(early) == [1, 2, 3]
     assert seqs(late) == [2, 3]
 
 
 async def test_a_connection_that_missed_something_gets_nothing_before_that_is_fetched() -> None:
     behind: list[Connection] = []
-    manager = WebSocketManager(behind.append)
+    manager = WebSocketManager(behind.append, nobody_cares)
     gap, none = joined(manager, A), joined(manager, A, last_seq=2)
-    assert manager.push([notification(A, 3), notification(A, 4)]) == 2
+    assert manager.push(pushes(notification(A, 3), notification(A, 4))) == 2
     assert behind == [gap.connection]
     assert gap.connection.wanted_seq == 4
     assert seqs(gap) == []
@@ -120,41 +129,41 @@ async def test_a_connection_that_missed_something_gets_nothing_before_that_is_fe
 
 
 async def test_a_plain_client_is_told_of_what_a_dead_node_may_not_have_told() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     was_there, came_after = joined(manager, A), joined(manager, A, last_seq=2)
-    manager.push([notification(A, 1), notification(A, 2)])
-    manager.push([notification(A, 3)])
-    manager.push([notification(A, 2)])
+    manager.push(pushes(notification(A, 1), notification(A, 2)))
+    manager.push(pushes(notification(A, 3)))
+    manager.push(pushes(notification(A, 2)))
     assert seqs(was_there) == [1, 2, 3]
     assert seqs(came_after) == [1, 2, 3, 2]
 
 
 async def test_a_slow_client_does_not_keep_the_others_from_theirs() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     slow, same_user, other = joined(manager, A), joined(manager, A), joined(manager, B)
     slow.transport.stalled = True
-    manager.push([notification(A, 1, content="x" * 2000), notification(B, 1)])
+    manager.push(pushes(notification(A, 1, content="x" * 2000), notification(B, 1)))
     assert slow.close_code() == 4001
     assert seqs(same_user) == [1]
     assert seqs(other) == [1]
     assert manager.of(A) == (same_user.connection,)
-    assert manager.push([notification(A, 2)]) == 1
+    assert manager.push(pushes(notification(A, 2))) == 1
 
 
 async def test_disconnect_closes_every_connection_of_the_user_and_no_one_elses() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     phone, laptop, other = joined(manager, A), joined(manager, A), joined(manager, B)
-    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "logged out") == 2
+    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "logged out", 0.0) == 2
     assert phone.close_code() == laptop.close_code() == 4500
     assert other.close_code() is None
     assert (manager.of(A), manager.of(B)) == ((), (other.connection,))
-    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "again") == 0
-    assert manager.push([notification(A, 1)]) == 0
+    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "again", 0.0) == 0
+    assert manager.push(pushes(notification(A, 1))) == 0
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=30))
 async def test_the_index_holds_just_who_was_added_and_not_removed(steps: list[tuple[bool, int]]) -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     peers = [Peer(user) for user in (A, A, A, B, B, C)]
     there: list[Connection] = []
     for adding, number in steps:
@@ -176,7 +185,7 @@ def users(connections: Iterable[Connection]) -> set[UUID]:
 
 
 async def test_drain_returns_when_all_have_answered() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     peers = [joined(manager, user) for user in (A, A, B)]
     draining = asyncio.create_task(manager.drain(within=60))
     for peer in peers:
@@ -193,7 +202,7 @@ async def test_drain_returns_when_all_have_answered() -> None:
 
 
 async def test_drain_aborts_those_that_stall() -> None:
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     polite, stalled = joined(manager, A), joined(manager, B)
     stalled.transport.stalled = True
     draining = asyncio.create_task(manager.drain(within=0.05))
@@ -208,12 +217,12 @@ async def test_drain_aborts_those_that_stall() -> None:
 
 async def test_draining_nobody_returns_at_once() -> None:
     async with asyncio.timeout(5):
-        await WebSocketManager(nobody_is_behind).drain(within=60)
+        await WebSocketManager(nobody_is_behind, nobody_cares).drain(within=60)
 
 
 async def test_a_drain_spreads_the_closing_and_announces_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "DRAIN_RATE", 100)
-    manager = WebSocketManager(nobody_is_behind)
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
     peers = [joined(manager, uuid4()) for _ in range(20)]
     draining = asyncio.create_task(manager.drain(within=60))
     await settled()

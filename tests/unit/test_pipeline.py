@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -40,7 +40,7 @@ class Groups:
 class Bus:
     def __init__(self) -> None:
         self.pushed: list[int] = []
-        self.gone: list[UUID] = []
+        self.gone: list[tuple[UUID, float]] = []
         self.broken = False
 
     def publish(self, notifications: Sequence[Notification]) -> None:
@@ -48,8 +48,8 @@ class Bus:
             raise RuntimeError("a bug in the push")
         self.pushed += [notification.seq for notification in notifications]
 
-    def disconnect(self, users: Sequence[UUID]) -> None:
-        self.gone += users
+    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
+        self.gone.append((user_id, seconds_ago))
 
 
 class Writer:
@@ -81,6 +81,9 @@ class Writer:
 class Store:
     async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
         return [notification("old", seq) for seq, _ in enumerate(ids, 1)]
+
+    async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
+        return [(event_id, 60.0) for event_id in event_ids]
 
 
 def notification(event_id: str, seq: int) -> Notification:
@@ -153,12 +156,16 @@ async def test_while_postgres_is_away_it_tries_again() -> None:
     assert bus.pushed
 
 
-async def test_a_logout_disconnects_once_and_again_only_when_the_commits_answer_was_lost() -> None:
-    for writer, times in ((Writer(), 1), (Writer(known="a"), 0), (Writer(Unavailable("postgres", "x")), 1)):
+async def test_a_logout_that_comes_again_ends_only_what_was_open_when_it_first_came() -> None:
+    for writer, ago in (
+        (Writer(), 0.0),
+        (Writer(known="a"), 60.0),
+        (Writer(Unavailable("postgres", "x")), 60.0),
+    ):
         bus = Bus()
         pipeline = make(writer, bus)
         await pipeline.write(pipeline.prepare([logout("a")]).ready)
-        assert bus.gone == [USER] * times
+        assert bus.gone == [(USER, ago)]
 
 
 async def test_a_push_that_fails_does_not_stop_the_source() -> None:

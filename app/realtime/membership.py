@@ -1,0 +1,231 @@
+"""This node's place among the nodes: joining, staying alive, hearing the others, and joining anew.
+
+Whatever goes wrong with Redis has one remedy: the node takes a new id and joins again. Then its users are
+registered under that id, and all that may have been missed is fetched from Postgres; no state of the old id
+has to be mended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+from uuid import UUID
+
+from redis.asyncio.client import PubSub
+
+from app.metrics import NODES
+from app.realtime.presence import ID_BYTES, NodeId, Presence
+from app.redis import REDIS_ERRORS
+
+log = logging.getLogger("hub.membership")
+
+BEAT_EVERY = 1.0  # seconds
+SILENT_AFTER = 5.0  # seconds until a node that says nothing counts as dead
+LEASE = 2.0  # seconds that "no other node is there" may be relied on
+JOIN_AGAIN = 0.5  # seconds between tries
+
+
+class Listener(Protocol):
+    """Who is told what the membership brings."""
+
+    def joined(self) -> None:
+        """The node belongs again; anything may have been missed until now."""
+
+    def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
+        """Other nodes came or went."""
+
+    def received(self, publication: bytes) -> None:
+        """Another node sent this."""
+
+
+class LostError(Exception):
+    """The node no longer belongs."""
+
+
+class Membership:
+    """Keeps the node joined while Redis is there. Never raises for Redis: without it the node is just alone
+    with its own connections, and `joined` says so.
+    """
+
+    def __init__(
+        self, presence: Presence, subscribe: Callable[[str], AbstractAsyncContextManager[PubSub]]
+    ) -> None:
+        """`subscribe` opens a subscription to a channel."""
+        self._presence = presence
+        self._subscribe = subscribe
+        self._users: Collection[UUID] = ()
+        self._listener: Listener | None = None
+        self._lost = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._cleaning: asyncio.Task[None] | None = None
+        self._changed: set[UUID] = set()
+        self._written: asyncio.Future[None] | None = None
+        self._changing: asyncio.Task[None] | None = None
+        self._heard_at = 0.0
+        self.node = _new_id()
+        """This node's id: a new one each time it joins."""
+        self.joined = False
+        """Whether other nodes reach this one."""
+        self.others: frozenset[NodeId] = frozenset()
+        """The other nodes, as of the last beat."""
+        self.silent: frozenset[NodeId] = frozenset()
+        """Nodes that count as dead."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is certain that no other node has connections that should hear of a commit made now.
+
+        A node that joins fetches what was committed in its first `LEASE`, in which others may not know it.
+        """
+        loop = asyncio.get_running_loop()
+        return self.joined and not self.others and loop.time() - self._heard_at < LEASE
+
+    def start(self, users: Collection[UUID], listener: Listener) -> None:
+        """Begin to join, in the background. `users` always holds all who are connected to this node."""
+        self._users = users
+        self._listener = listener
+        self._running = asyncio.create_task(self._run(), name="membership")
+
+    async def stop(self) -> None:
+        """Leave: the others send nothing more."""
+        joined = self.joined
+        for task in (self._running, self._changing, self._cleaning):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if joined:
+            try:
+                await self._presence.forget(self.node)
+            except REDIS_ERRORS as error:
+                log.info("left_without_a_word", extra={"why": type(error).__name__})
+
+    def lose(self) -> None:
+        """Redis failed someone: join anew."""
+        self._lost.set()
+
+    async def arrived(self, user: UUID) -> None:
+        """Returns when the others know that the user is connected here. While the node isn't joined that is
+        at once: what is missed until it is will be fetched then.
+        """
+        if self.joined:
+            await asyncio.shield(self._change((user,)))
+
+    def left(self, user: UUID) -> None:
+        """The user's last connection here ended."""
+        if self.joined:
+            self._change((user,))
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._belong()
+            except (LostError, *REDIS_ERRORS) as error:
+                log.warning("not_joined", extra={"why": str(error) or type(error).__name__})
+            except Exception:
+                log.exception("membership_failed")
+            await asyncio.sleep(JOIN_AGAIN)
+
+    async def _belong(self) -> None:
+        """Join and stay, until something fails."""
+        node = self.node = _new_id()
+        self._lost.clear()
+        try:
+            async with self._subscribe(self._presence.channel(node)) as subscription:
+                await self._beat(node, first=True)
+                self.joined = True
+                await self._change(self._users)
+                log.info("joined", extra={"node": node.hex(), "others": len(self.others)})
+                assert self._listener is not None
+                self._listener.joined()
+                await _first(self._beat_on(node), self._listen(subscription), self._lost.wait())
+                raise LostError("Redis failed, or forgot this node")
+        finally:
+            self.joined = False
+            NODES.set(0)
+
+    async def _beat(self, node: NodeId, *, first: bool = False) -> None:
+        asked_at = asyncio.get_running_loop().time()
+        beat = await self._presence.beat(node, SILENT_AFTER)
+        if not (first or beat.known):
+            raise LostError("the other nodes held this one for dead")
+        self._heard_at = asked_at
+        appeared, vanished = beat.others - self.others, self.others - beat.others
+        self.others, self.silent = beat.others, beat.silent
+        NODES.set(1 + len(self.others))
+        if (appeared or vanished) and not first:
+            assert self._listener is not None
+            self._listener.changed(appeared, vanished)
+        if self.silent and (self._cleaning is None or self._cleaning.done()):
+            self._cleaning = asyncio.create_task(self._clean(self.silent), name="presence cleaner")
+
+    async def _beat_on(self, node: NodeId) -> None:
+        while True:
+            await asyncio.sleep(BEAT_EVERY)
+            await self._beat(node)
+            # To ourselves: that it comes back proves the whole way.
+            await self._presence.publish([(node, b"")])
+
+    async def _listen(self, subscription: PubSub) -> None:
+        assert self._listener is not None
+        while True:
+            message = await subscription.get_message(timeout=SILENT_AFTER)
+            if message is None:
+                raise LostError("Redis is silent")
+            if message["data"]:
+                self._listener.received(message["data"])
+
+    async def _clean(self, silent: Collection[NodeId]) -> None:
+        """Remove the presence of dead nodes. Several nodes may at once."""
+        try:
+            for node in silent:
+                await self._presence.forget(node)
+                log.info("node_forgotten", extra={"node": node.hex()})
+        except REDIS_ERRORS as error:
+            log.warning("presence_not_cleaned", extra={"why": type(error).__name__})
+
+    def _change(self, users: Iterable[UUID]) -> asyncio.Future[None]:
+        """See to it that the shared table says of these users what is true; the future tells when it does.
+
+        All who ask while one round trip is under way share the next, in which the truth is looked up anew.
+        """
+        self._changed.update(users)
+        if self._written is None:
+            self._written = asyncio.get_running_loop().create_future()
+        if self._changing is None or self._changing.done():
+            self._changing = asyncio.create_task(self._write_changes(), name="presence")
+        return self._written
+
+    async def _write_changes(self) -> None:
+        while self._written is not None:
+            changed, self._changed = self._changed, set()
+            written, self._written = self._written, None
+            here = self._users
+            present = [user for user in changed if user in here]
+            try:
+                await self._presence.change(self.node, present, changed.difference(present))
+            except REDIS_ERRORS as error:
+                log.warning("presence_not_written", extra={"why": type(error).__name__})
+                self.lose()
+            finally:
+                written.set_result(None)
+
+
+def _new_id() -> NodeId:
+    return NodeId(os.urandom(ID_BYTES))
+
+
+async def _first(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Run all until one ends; raises what it raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,91 @@
+"""Comparing connections with their inboxes: the remedy for whatever the bus may lose."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from app.errors import Unavailable
+from app.realtime.catch_up import CatchUp
+from app.realtime.connection import Connection
+from app.realtime.manager import WebSocketManager
+from app.realtime.membership import Membership
+from app.store.inboxes import InboxStore
+
+log = logging.getLogger("hub.reconciler")
+
+TICK = 2.0  # seconds between comparisons while Redis is away
+TICKS = 8  # as many ticks pass between them otherwise: nodes may be cut off from Redis without knowing
+AT_ONCE = 2000  # inboxes of one query
+GRACE = 0.3  # seconds that what was just committed may be on its way
+
+
+class Reconciler:
+    """Finds connections that miss something, and has it fetched: when asked, and regularly.
+
+    A comparison is one query for some thousands of connections, by primary key.
+    """
+
+    def __init__(
+        self, manager: WebSocketManager, store: InboxStore, catch_up: CatchUp, membership: Membership
+    ) -> None:
+        self._manager = manager
+        self._store = store
+        self._catch_up = catch_up
+        self._membership = membership
+        self._asked = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._running = asyncio.create_task(self._run(), name="reconciler")
+
+    async def stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    def soon(self) -> None:
+        """Compare all connections now; again and again while Postgres doesn't answer."""
+        self._asked.set()
+
+    async def _run(self) -> None:
+        ticks = 0
+        while True:
+            try:
+                await asyncio.wait_for(self._asked.wait(), TICK)
+            except TimeoutError:
+                ticks += 1
+            if not self._asked.is_set() and self._membership.joined and ticks < TICKS:
+                continue
+            ticks = 0
+            self._asked.clear()
+            try:
+                await self._compare()
+            except Unavailable as error:
+                log.warning("not_reconciled", extra={"why": str(error)})
+                await asyncio.sleep(TICK / 2)
+                self._asked.set()
+            except Exception:  # it goes on, whatever one comparison met
+                log.exception("reconciling_failed")
+
+    async def _compare(self) -> None:
+        missing: list[tuple[Connection, int]] = []
+        users = list(self._manager.users)
+        for start in range(0, len(users), AT_ONCE):
+            for user, last_seq in await self._store.last_seqs(users[start : start + AT_ONCE]):
+                missing += ((each, last_seq) for each in self._manager.of(user) if each.last_seq < last_seq)
+        if missing:
+            await asyncio.sleep(GRACE)
+        found = sum(self._fetch(connection, last_seq) for connection, last_seq in missing)
+        if found:
+            log.info("reconciled", extra={"connections": found})
+
+    def _fetch(self, connection: Connection, last_seq: int) -> bool:
+        """Whether the connection still misses something."""
+        if connection.last_seq >= last_seq:
+            return False
+        connection.wanted_seq = max(connection.wanted_seq, last_seq)
+        if not connection.behind:
+            connection.behind = True
+            self._catch_up.start(connection)
+        return True

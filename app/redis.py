@@ -1,0 +1,74 @@
+"""The connection to Redis: one server, or a cluster of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
+from redis.asyncio.client import PubSub
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
+
+from app.settings import Settings
+
+Client: TypeAlias = Redis | RedisCluster
+
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""Whatever a call may raise when Redis doesn't answer as it should."""
+
+CONNECTIONS = 50
+CLUSTER_CONNECTIONS = 1000  # a cluster's client refuses where the other waits for a free one
+
+
+def connect(settings: Settings) -> Client:
+    """A client that connects when it is first used. Every answer is bounded by `redis_timeout`."""
+    url = settings.redis_url.get_secret_value()
+    timeout = settings.redis_timeout
+    retry = Retry(NoBackoff(), 1)  # once, for a connection that died idle; a client waits for the answer
+    if settings.redis_cluster:
+        return RedisCluster.from_url(
+            url,
+            max_connections=CLUSTER_CONNECTIONS,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=retry,
+        )
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=timeout,  # for a free connection: a storm of sign-ins queues here
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=retry,
+    )
+    return Redis.from_pool(pool)
+
+
+@asynccontextmanager
+async def subscription(client: Client, settings: Settings, channel: str) -> AsyncIterator[PubSub]:
+    """A subscription to `channel` that ends with an error when its connection does.
+
+    redis-py's own would connect again without a word, and what was sent meanwhile would be missing. In a
+    cluster any server will do: what is published on one is passed to all.
+    """
+    place: dict[str, Any] = {**parse_url(settings.redis_url.get_secret_value())}
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+        server = client.get_random_primary_node()
+        place |= {"host": server.host, "port": server.port}
+    pool = ConnectionPool(
+        **place,
+        max_connections=1,
+        socket_timeout=settings.redis_timeout,
+        socket_connect_timeout=settings.redis_timeout,
+        retry=Retry(NoBackoff(), 0),
+    )
+    async with Redis.from_pool(pool) as redis, redis.pubsub() as subscribed:
+        await subscribed.subscribe(channel)
+        if await subscribed.get_message(timeout=settings.redis_timeout) is None:
+            raise TimeoutError("Redis doesn't confirm a subscription")
+        yield subscribed

@@ -1,0 +1,25 @@
+"""Where a client comes from, as far as limits are concerned."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+IPV6_PREFIX = 64  # what one customer of a provider has at least (RFC 6177)
+
+
+def limited_address(text: str) -> str | None:
+    """What connections of one address are counted by; None for one that isn't limited.
+
+    The machine itself isn't: a proxy on it, or a test. An IPv6 address counts with its neighbours of one /64.
+    """
+    try:
+        address: IPv4Address | IPv6Address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_loopback:
+        return None
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, IPV6_PREFIX), strict=False))
+    return str(address)
