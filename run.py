@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from contextlib import nullcontext
 from uuid import UUID
 
 from app.errors import HubError
 
 
-def _serve(_: argparse.Namespace) -> None:
-    from app import server, settings
+def _serve(arguments: argparse.Namespace) -> int:
+    from app import settings, workers
 
-    server.run(settings.load())
+    loaded = settings.load(workers=arguments.workers)
+    with workers.share_metrics() if loaded.workers > 1 else nullcontext():
+        from app import server
+
+        return server.run(loaded)
 
 
 def _dev(_: argparse.Namespace) -> None:
@@ -40,10 +45,11 @@ def _publish(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
     parser.set_defaults(command=_serve)
+    _add_workers(parser, None)
     commands = parser.add_subparsers(title="commands", metavar="")
-    commands.add_parser("serve", help="serve (the default); settings: .env.example").set_defaults(
-        command=_serve
-    )
+    serve = commands.add_parser("serve", help="serve (the default); settings: .env.example")
+    serve.set_defaults(command=_serve)
+    _add_workers(serve, argparse.SUPPRESS)
     commands.add_parser("dev", help="serve with everything embedded: `make run`").set_defaults(command=_dev)
     token = commands.add_parser("token", help="print a token of a user, for the hub that `make run` started")
     token.add_argument("user_id", type=UUID)
@@ -54,17 +60,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_workers(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--workers", metavar="N", default=default, help="processes on this machine (WORKERS); each is a node"
+    )
+
+
 def main() -> int:
     """Run the command; returns its exit status."""
     arguments = _parser().parse_args()
     try:
-        arguments.command(arguments)
+        status: int | None = arguments.command(arguments)
     except HubError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 EVENTS = Counter("hub_events", "Events by what became of them", ["source", "outcome"])
 REJECTED = Counter("hub_events_rejected", "Events that were dead-lettered", ["source", "reason"])
@@ -13,12 +16,18 @@ BATCH_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 FRAMES = Counter("hub_frames_sent", "Notification frames handed to connections")
-CONNECTIONS = Gauge("hub_connections", "Open WebSocket connections of this node")
-NODES = Gauge("hub_nodes", "Nodes that this one knows of, itself included; 0 while it isn't joined")
+CONNECTIONS = Gauge("hub_connections", "Open WebSocket connections", multiprocess_mode="livesum")
+NODES = Gauge(
+    "hub_nodes",
+    "Nodes that this one knows of, itself included; 0 while it isn't joined",
+    multiprocess_mode="livemax",
+)
 PUBLICATIONS = Counter("hub_publications", "Messages sent to other nodes")
 UNPUBLISHED = Counter("hub_frames_unpublished", "Frames not sent to other nodes, which read Postgres instead")
 CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"])
-WAITING = Gauge("hub_events_waiting", "Events waiting aside for the user service")
+WAITING = Gauge(
+    "hub_events_waiting", "Events waiting aside for the user service", multiprocess_mode="livesum"
+)
 STALLED = Counter("hub_write_retries", "Batches written again because Postgres was away")
 REQUESTS = Histogram(
     "hub_http_request_seconds",
@@ -26,3 +35,12 @@ REQUESTS = Histogram(
     ["method", "route", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+
+
+def exposition() -> bytes:
+    """All of it as text for Prometheus: of this process, or of all workers of this machine."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
-import os
 import signal
+import socket
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from app import __version__, log
 from app.api import docs, errors, health, notifications, ws
 from app.api.auth import Authenticator
 from app.errors import ConfigurationError, Unavailable
-from app.metrics import CONNECTIONS, REQUESTS
+from app.metrics import REQUESTS
 from app.pipeline import Pipeline
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
@@ -48,6 +48,7 @@ from app.store.migrations import head
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter
 from app.user_service import UserService
+from app.workers import Supervisor
 from handlers.registry import HANDLERS
 
 REST = "/api/v2/notification-service"
@@ -67,6 +68,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     redis = connect(settings)
     store = NotificationStore(engine)
     user_service = UserService(settings)
+    token_state = TokenState(redis, one_by_one=settings.redis_cluster)
     clock = Clock()
     inboxes = InboxStore(engine)
     reader = InboxReader(inboxes)
@@ -75,11 +77,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     membership = Membership(presence, partial(subscription, redis, settings))
     manager = WebSocketManager(catch_up.start, membership.left)
     reconciler = Reconciler(manager, inboxes, catch_up, membership)
-    bus = RedisBus(manager, presence, membership, reconciler.soon)
-    CONNECTIONS.set_function(lambda: len(manager))
+    bus = RedisBus(manager, presence, membership, reconciler.soon, token_state.forget)
     pipeline = Pipeline(HANDLERS, user_service, BatchWriter(engine), store, bus, settings.default_locale)
     source = KafkaSource(settings, pipeline)
-    token_state = TokenState(redis, one_by_one=settings.redis_cluster)
     authenticator = Authenticator(TokenVerifier(settings), token_state)
     watch = RevocationWatch(manager, token_state)
     sessions = Sessions(
@@ -195,8 +195,13 @@ def _check_redis(redis: Client) -> health.Check:
     return check
 
 
-async def serve(app: Sanic[Any, Any], host: str, port: int, on_ready: Any = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return.
+async def serve(
+    app: Sanic[Any, Any],
+    listener: socket.socket,
+    on_ready: Callable[[], None] | None = None,
+    lifeline: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until the descriptor `lifeline` is readable; then drain and return.
 
     Sanic's own `run` stops the loop under the listeners' feet; here it only serves HTTP.
     """
@@ -204,16 +209,26 @@ async def serve(app: Sanic[Any, Any], host: str, port: int, on_ready: Any = None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server = await _listen(app, host, port)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stopping.set)
+    server: Any = await app.create_server(
+        sock=listener,
+        backlog=BACKLOG,
+        return_asyncio_server=True,
+        asyncio_server_kwargs={"start_serving": False},
+    )
     _spare_the_collector()
     await server.startup()
     await server.before_start()
     await server.start_serving()
     await server.after_start()
+    host, port = listener.getsockname()[:2]
     logger.info("ready", extra={"address": f"http://{host}:{port}"})
     if on_ready is not None:
         on_ready()
     await stopping.wait()
+    if lifeline is not None:
+        loop.remove_reader(lifeline)
     logger.info("stopping")
     await server.before_stop()
     server.close()
@@ -232,27 +247,46 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def _listen(app: Sanic[Any, Any], host: str, port: int) -> Any:
-    """Take the address, but accept no one yet."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Take the address, but accept no one yet; `shared` with other sockets of this user.
+
+    Raises `ConfigurationError` when it can't be had.
+    """
     try:
-        return await app.create_server(
-            host,
-            port,
-            backlog=BACKLOG,
-            return_asyncio_server=True,
-            asyncio_server_kwargs={"start_serving": False},
-        )
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        return listener
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
-            raise
-        why = os.strerror(error.errno).lower()
+        why = (error.strerror or str(error)).lower()
         raise ConfigurationError(
             f"Can't listen on {host}, port {port}: {why}. Set HOST or PORT to another."
         ) from None
 
 
-def run(settings: Settings) -> None:
-    """Serve with `settings` until told to stop."""
+def run(settings: Settings) -> int:
+    """Serve with `settings` until told to stop; the exit status."""
     log.configure(settings.log_level)
-    app = create_app(settings)
-    uvloop.run(serve(app, settings.host, settings.port))
+    if settings.workers == 1:
+        _work(settings, bind(settings.host, settings.port))
+        return 0
+    bind(settings.host, settings.port).close()  # fails if someone else has it, be it shared
+    listeners = [bind(settings.host, settings.port, shared=True) for _ in range(settings.workers)]
+    return Supervisor(listeners, partial(_work, settings), settings.shutdown_grace).run()
+
+
+def _work(
+    settings: Settings,
+    listener: socket.socket,
+    lifeline: int | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    try:
+        uvloop.run(serve(create_app(settings), listener, on_ready, lifeline))
+    finally:
+        listener.close()

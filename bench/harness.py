@@ -45,7 +45,7 @@ def _serve_hub(window: Path) -> None:
     log.configure(loaded.log_level)
     app = server.create_app(loaded)
     _install(app, window)
-    uvloop.run(server.serve(app, loaded.host, loaded.port))
+    uvloop.run(server.serve(app, server.bind(loaded.host, loaded.port)))
 
 
 def _serve_naive(window: Path) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from time import perf_counter
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from sanic import Blueprint, HTTPResponse, Request, json
 
 from app.api import schemas
 from app.errors import Unavailable
+from app.metrics import exposition
 
 Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT = 3.0  # seconds
@@ -42,7 +43,7 @@ def make_blueprint(prefix: str, checks: Mapping[str, Check]) -> Blueprint:
     @blueprint.get("/metrics")
     @schemas.described("Metrics", "For Prometheus.", {200: schemas.METRICS})
     async def metrics(request: Request) -> HTTPResponse:
-        return HTTPResponse(generate_latest(), 200, content_type=CONTENT_TYPE_LATEST)
+        return HTTPResponse(exposition(), 200, content_type=CONTENT_TYPE_LATEST)
 
     return blueprint
 

@@ -35,7 +35,7 @@ def run_redis(home: Path) -> Iterator[str]:
 
 def redis_note() -> str:
     """One line that says which Redis this is, and what it lacks."""
-    program = _installed() or _from_wheel()
+    program = server_program()
     if program is None:
         return "fakeredis, not Redis: keys are lost between runs (install redis-server or valkey-server)"
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
@@ -45,8 +45,13 @@ def redis_note() -> str:
     return f"{name} {number[1] if number else '(unknown version)'} from {origin}"
 
 
+def server_program() -> str | None:
+    """The path of a real Redis or Valkey server; None when there is none."""
+    return _installed() or _from_wheel()
+
+
 def _start(home: Path) -> tuple[Running, int]:
-    program = _installed() or _from_wheel()
+    program = server_program()
     start_on = _start_real if program else _start_fake
     with locked(home, "redis") as lock:
         return start_on_free_port(lambda port: (start_on(port, home, program, lock), port))

@@ -17,7 +17,7 @@ from app.dev import demo, samples, tokens
 from app.dev.process import make_folder
 from app.dev.services import Services, run_services
 from app.errors import ConfigurationError
-from app.server import create_app, serve
+from app.server import bind, create_app, serve
 from app.settings import Settings
 from app.store import migrations
 
@@ -56,13 +56,14 @@ def run() -> None:
         migrations.upgrade(services.database_url)
         log.configure(settings.log_level)
         app = create_app(settings, demo.make_blueprint(settings))
+        listener = bind(settings.host, port)
 
         def ready() -> None:
             _write(folder / "dev.json", _description(settings, services))
             _say(_welcome(settings))
 
         try:
-            uvloop.run(serve(app, settings.host, port, ready))
+            uvloop.run(serve(app, listener, ready))
         finally:
             (folder / "dev.json").unlink(missing_ok=True)
     _say("Stopped. The data stays in " + str(folder))

@@ -60,12 +60,16 @@ class RedisBus:
         presence: Presence,
         membership: Membership,
         reconcile: Callable[[], None],
+        on_logout: Callable[[UUID], None],
     ) -> None:
-        """`reconcile` brings this node's connections what they may have missed."""
+        """`reconcile` brings this node's connections what they may have missed; `on_logout` hears of every
+        user who logged out, wherever that was handled.
+        """
         self._manager = manager
         self._presence = presence
         self._membership = membership
         self._reconcile = reconcile
+        self._on_logout = on_logout
         self._pending: list[Notification | Push] = []
         self._logouts: list[UUID] = []
         self._remembered: dict[UUID, float] = {}
@@ -116,6 +120,7 @@ class RedisBus:
     def _end_connections(self, user_id: UUID, seconds_ago: float) -> None:
         moment = _now() - seconds_ago
         self._manager.disconnect(user_id, CloseCode.LOGGED_OUT, "logged out", moment)
+        self._on_logout(user_id)
         self._remembered.pop(user_id, None)
         self._remembered[user_id] = moment
         self._forget_old()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, KeysView
 from uuid import UUID
 
+from app.metrics import CONNECTIONS
 from app.realtime.connection import Connection
 from app.realtime.protocol import CloseCode
 from app.realtime.publication import Push
@@ -67,6 +68,7 @@ class WebSocketManager:
 
     def _counted(self, connection: Connection, change: int) -> None:
         self._count += change
+        CONNECTIONS.set(self._count)
         if connection.address is not None:
             left = self._by_address.get(connection.address, 0) + change
             if left:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from uuid import UUID
 
 from app.errors import Unauthorized, Unavailable
 from app.redis import REDIS_ERRORS, Client
 from app.security.tokens import Claims
 
+# Seconds that a token which Redis knew nothing against is good for REST while Redis is away. The user service
+# writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/008).
+KNOWN_FOR = 900.0
+MAX_KNOWN = 20_000  # users
+
 
 class TokenState:
-    """Reads revocations from Redis. Fails closed: no answer, no entry."""
+    """Reads revocations from Redis. Fails closed: no answer, no entry for a token that isn't known."""
 
     def __init__(self, redis: Client, one_by_one: bool = False) -> None:
         """`one_by_one`: no command may name several keys, as they are on different servers of a cluster."""
         self._redis = redis
         self._one_by_one = one_by_one
+        self._known: dict[UUID, dict[str, float]] = {}
 
     async def check(self, claims: Claims) -> None:
         """Raises `Unauthorized` (revoked_token), or `Unavailable` when Redis doesn't answer."""
@@ -26,7 +34,30 @@ class TokenState:
                 pipe.get(_revoked_at_key(claims))
                 blocked, moment = await pipe.execute()
         if blocked or _after(moment, claims):
+            self.forget(claims.user_id)
             raise Unauthorized("revoked_token")
+        self._remember(claims)
+
+    async def check_unless_known(self, claims: Claims) -> None:
+        """The same, but while Redis is away a token that held lately still does."""
+        try:
+            await self.check(claims)
+        except Unavailable:
+            held_at = self._known.get(claims.user_id, {}).get(claims.token_id, -KNOWN_FOR)
+            if time.monotonic() - held_at >= KNOWN_FOR:
+                raise
+
+    def forget(self, user_id: UUID) -> None:
+        """No token of this user is known any more: they logged out."""
+        self._known.pop(user_id, None)
+
+    def _remember(self, claims: Claims) -> None:
+        now = time.monotonic()
+        tokens = self._known.pop(claims.user_id, {})
+        lately = {token: moment for token, moment in tokens.items() if now - moment < KNOWN_FOR}
+        self._known[claims.user_id] = {**lately, claims.token_id: now}
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
 
     async def revoked(self, tokens: Sequence[Claims]) -> list[bool]:
         """Which of these tokens are revoked. Raises `Unavailable`."""

@@ -1,0 +1,169 @@
+"""Several processes of one hub on this machine: each is a node, as those of other machines are.
+
+All listen on the same port, each with a socket of its own (SO_REUSEPORT), and the kernel spreads clients
+evenly. The sockets stay with the supervisor: while a worker is replaced, its clients wait and aren't refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.errors import HubError
+
+log = logging.getLogger("hub.workers")
+
+FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0  # seconds before a fallen worker is replaced; longer if it falls again
+STEADY_AFTER = 60.0  # seconds after which a fall counts as the first
+KILL_AFTER = 5.0  # seconds past the workers' own grace
+POLL = 1.0
+
+Serve = Callable[[socket.socket, int, Callable[[], None]], None]
+"""Serves on a socket until SIGTERM, or until the descriptor becomes readable: the supervisor died. Calls the
+function when it is ready.
+"""
+
+
+def share_metrics() -> tempfile.TemporaryDirectory[str]:
+    """Have `/metrics` of any worker speak for all. To be called before prometheus_client is imported."""
+    folder = tempfile.TemporaryDirectory(prefix="hub-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder.name
+    return folder
+
+
+@dataclass
+class _Worker:
+    listener: socket.socket
+    pid: int = 0
+    ready: int = -1
+    """Readable once the worker is ready, or gone."""
+    started_at: float = 0.0
+    start_at: float = 0.0
+    pause: float = FIRST_PAUSE
+    was_ready: bool = False
+
+
+class Supervisor:
+    """Runs the workers and replaces those that fall, until SIGTERM or SIGINT."""
+
+    def __init__(self, listeners: list[socket.socket], serve: Serve, grace: float) -> None:
+        """One worker a listener. `grace` is the seconds that a worker may take to stop."""
+        self._workers = [_Worker(listener) for listener in listeners]
+        self._serve = serve
+        self._grace = grace
+        self._status = 0
+        self._stop_by: float | None = None
+        self._lifeline, self._held = os.pipe()
+
+    def run(self) -> int:
+        """Returns when all workers have ended: 0, or 1 if one couldn't start in the first place."""
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(woken, False)
+        signal.set_wakeup_fd(wake)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
+        while self._stop_by is None or any(worker.pid for worker in self._workers):
+            self._start_due()
+            waiting = [worker.ready for worker in self._workers if worker.ready >= 0]
+            readable, _, _ = select.select([woken, *waiting], [], [], POLL)
+            if woken in readable:
+                os.read(woken, 4096)
+            for worker in self._workers:
+                if worker.ready in readable:
+                    self._note_ready(worker)
+            self._reap()
+            if self._stop_by is not None and time.monotonic() > self._stop_by:
+                self._signal_all(signal.SIGKILL)
+        return self._status
+
+    def _start_due(self) -> None:
+        for worker in self._workers:
+            if worker.pid == 0 and self._stop_by is None and time.monotonic() >= worker.start_at:
+                self._start(worker)
+
+    def _start(self, worker: _Worker) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        worker.ready, told = os.pipe()
+        worker.started_at = time.monotonic()
+        worker.pid = os.fork()
+        if worker.pid == 0:
+            self._become(worker, told)
+        os.close(told)
+
+    def _become(self, worker: _Worker, told: int) -> None:
+        """In the new process: serve, and never return."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            os.close(self._held)
+            for other in self._workers:
+                if other is not worker:
+                    other.listener.close()
+            self._serve(worker.listener, self._lifeline, lambda: _tell(told))
+            status = 0
+        except HubError as error:
+            print(error, file=sys.stderr)
+        except Exception:
+            log.exception("worker_failed")
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _note_ready(self, worker: _Worker) -> None:
+        if os.read(worker.ready, 1):
+            worker.was_ready = True
+            log.info("worker_ready", extra={"pid": worker.pid})
+        os.close(worker.ready)
+        worker.ready = -1
+
+    def _reap(self) -> None:
+        for worker in self._workers:
+            if worker.pid and os.waitpid(worker.pid, os.WNOHANG)[0]:
+                self._ended(worker)
+
+    def _ended(self, worker: _Worker) -> None:
+        from prometheus_client.multiprocess import mark_process_dead  # not before `share_metrics`
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        pid, worker.pid = worker.pid, 0
+        if worker.ready >= 0:
+            self._note_ready(worker)
+        if self._stop_by is not None:
+            return
+        if not worker.was_ready:
+            log.error("worker_never_ready", extra={"pid": pid})
+            self._status = 1
+            self._stop()
+            return
+        steady = time.monotonic() - worker.started_at > STEADY_AFTER
+        worker.pause = FIRST_PAUSE if steady else min(worker.pause * 2, LAST_PAUSE)
+        worker.start_at = time.monotonic() + worker.pause
+        log.error("worker_fell", extra={"pid": pid, "next_in_seconds": worker.pause})
+
+    def _stop(self) -> None:
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + self._grace + KILL_AFTER
+            self._signal_all(signal.SIGTERM)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            if worker.pid:
+                os.kill(worker.pid, number)
+
+
+def _tell(descriptor: int) -> None:
+    os.write(descriptor, b".")
+    os.close(descriptor)
