@@ -21,8 +21,8 @@ from app.errors import HubError
 
 log = logging.getLogger("hub.workers")
 
-FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0  # seconds before a fallen worker is replaced; longer if it falls again
-STEADY_AFTER = 60.0  # seconds after which a fall counts as the first
+FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0  # seconds before a fallen worker is replaced; longer if it falls again
+STEADY_AFTER = 10.0  # seconds after which a fall counts as the first
 KILL_AFTER = 5.0  # seconds past the workers' own grace
 POLL = 1.0
 
@@ -131,10 +131,12 @@ class Supervisor:
 
     def _reap(self) -> None:
         for worker in self._workers:
-            if worker.pid and os.waitpid(worker.pid, os.WNOHANG)[0]:
-                self._ended(worker)
+            if worker.pid:
+                pid, status = os.waitpid(worker.pid, os.WNOHANG)
+                if pid:
+                    self._ended(worker, status)
 
-    def _ended(self, worker: _Worker) -> None:
+    def _ended(self, worker: _Worker, status: int) -> None:
         from prometheus_client.multiprocess import mark_process_dead  # not before `share_metrics`
 
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
@@ -148,10 +150,11 @@ class Supervisor:
             self._status = 1
             self._stop()
             return
-        steady = time.monotonic() - worker.started_at > STEADY_AFTER
+        steady = status == 0 or time.monotonic() - worker.started_at > STEADY_AFTER
         worker.pause = FIRST_PAUSE if steady else min(worker.pause * 2, LAST_PAUSE)
         worker.start_at = time.monotonic() + worker.pause
-        log.error("worker_fell", extra={"pid": pid, "next_in_seconds": worker.pause})
+        how = {"pid": pid, "status": os.waitstatus_to_exitcode(status), "next_in_seconds": worker.pause}
+        log.warning("worker_ended", extra=how)
 
     def _stop(self) -> None:
         if self._stop_by is None:

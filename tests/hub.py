@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from app.dev import tokens
 
@@ -254,6 +255,16 @@ async def quiet(socket: ClientConnection, during: float = 0.3) -> bool:
     except TimeoutError:
         return True
     return False
+
+
+async def close_code(socket: ClientConnection) -> int | None:
+    """Read on until the hub closes."""
+    try:
+        async with asyncio.timeout(WAIT):
+            while True:
+                await socket.recv()
+    except ConnectionClosed:
+        return socket.close_code
 
 
 def event(event_type: str, receivers: list[str] | None = None, **data: Any) -> dict[str, Any]:

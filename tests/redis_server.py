@@ -27,7 +27,7 @@ class RedisServer:
         self._options = {"--appendonly": "yes"} if durable else {"--save": ""}
         if cluster:
             self._options |= {"--cluster-enabled": "yes", "--cluster-node-timeout": "2000"}
-        self.port = free_port()
+        self.port = _low_port() if cluster else free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,6 +80,11 @@ class RedisServer:
         os.kill(self._process.pid, signal.SIGCONT)
 
 
+def _low_port() -> int:
+    """A cluster's servers speak among themselves on a port that is 10000 higher."""
+    return next(port for port in iter(free_port, 0) if port < 55_000)
+
+
 class RedisCluster:
     """A Redis Cluster of three servers, with all slots."""
 
@@ -103,6 +108,10 @@ class RedisCluster:
         while not all(self._whole(server) for server in self.servers):
             assert time.monotonic() < end, "the cluster isn't whole"
             time.sleep(0.05)
+
+    def owner(self, slot: int) -> RedisServer:
+        """The server that holds this slot."""
+        return self.servers[min(2, (slot * 3 + 2) // SLOTS)]
 
     def kill(self) -> None:
         for server in self.servers:

@@ -131,7 +131,8 @@ class Membership:
 
     async def _belong(self) -> None:
         """Join and stay, until something fails."""
-        node = self.node = _new_id()
+        before, node = self.node, _new_id()
+        self.node = node
         self._lost.clear()
         try:
             async with self._subscribe(self._presence.channel(node)) as subscription:
@@ -141,6 +142,7 @@ class Membership:
                 log.info("joined", extra={"node": node.hex(), "others": len(self.others)})
                 assert self._listener is not None
                 self._listener.joined()
+                self._clean_soon({before})
                 await _first(self._beat_on(node), self._listen(subscription), self._lost.wait())
                 raise LostError("Redis failed, or forgot this node")
         finally:
@@ -159,8 +161,8 @@ class Membership:
         if (appeared or vanished) and not first:
             assert self._listener is not None
             self._listener.changed(appeared, vanished)
-        if self.silent and (self._cleaning is None or self._cleaning.done()):
-            self._cleaning = asyncio.create_task(self._clean(self.silent), name="presence cleaner")
+        if self.silent:
+            self._clean_soon(self.silent)
 
     async def _beat_on(self, node: NodeId) -> None:
         while True:
@@ -178,12 +180,15 @@ class Membership:
             if message["data"]:
                 self._listener.received(message["data"])
 
-    async def _clean(self, silent: Collection[NodeId]) -> None:
-        """Remove the presence of dead nodes. Several nodes may at once."""
+    def _clean_soon(self, gone: Collection[NodeId]) -> None:
+        if self._cleaning is None or self._cleaning.done():
+            self._cleaning = asyncio.create_task(self._clean(gone), name="presence cleaner")
+
+    async def _clean(self, gone: Collection[NodeId]) -> None:
+        """Remove the presence of dead nodes, and of our id before. Several nodes may at once."""
         try:
-            for node in silent:
+            for node in gone:
                 await self._presence.forget(node)
-                log.info("node_forgotten", extra={"node": node.hex()})
         except REDIS_ERRORS as error:
             log.warning("presence_not_cleaned", extra={"why": type(error).__name__})
 
