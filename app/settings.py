@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     )
 
     ws_ping_interval: float = Field(20.0, gt=0, description="seconds; one unanswered ping ends a connection")
+    ws_answer_timeout: float = Field(
+        4.0, gt=0, description="seconds until a ping that goes with a notification must be answered"
+    )
     ws_write_buffer: int = Field(1024 * 1024, ge=4096, description="bytes a slow client may leave unread")
     ws_max_message: int = Field(16 * 1024, ge=125, description="bytes of one message from a client")
     ws_max_frames: int = Field(200, ge=1, description="frames from a client in one ping interval")

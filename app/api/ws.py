@@ -30,7 +30,7 @@ from app.errors import Unauthorized
 from app.i18n import N_
 from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
-from app.realtime.connection import Connection, Limits, logger
+from app.realtime.connection import Connection, FrameProtocol, Limits, logger
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
@@ -70,7 +70,12 @@ class Gate:
         self._sessions = sessions
         self._membership = membership
         self._logged_out = logged_out
-        self._limits = Limits(settings.ws_ping_interval, settings.ws_write_buffer, settings.ws_max_frames)
+        self._limits = Limits(
+            settings.ws_ping_interval,
+            settings.ws_answer_timeout,
+            settings.ws_write_buffer,
+            settings.ws_max_frames,
+        )
         self._open = True
         self._admitting = 0
 
@@ -133,7 +138,7 @@ class Gate:
         return None
 
     def _handshake(self, request: Request) -> tuple[ServerProtocol, Response]:
-        ws = ServerProtocol(
+        ws = FrameProtocol(
             select_subprotocol=_select_subprotocol,
             state=State.OPEN,  # Sanic has parsed the request; what follows are frames
             max_size=self._settings.ws_max_message,

@@ -20,6 +20,8 @@ from app.security.tokens import Claims
 
 # A stalled client never answers a close frame: after this many seconds its transport is aborted.
 CLOSE_TIMEOUT = 5.0
+PING = b"\x89\x00"  # a whole frame (RFC 6455, 5.5.2)
+SLOWEST = 64 * 1024  # bytes a second: a ping that stands behind as much more may be answered as much later
 
 # The sans-I/O layer tells of every closed connection and every client's mistake; both are daily bread here.
 logger = logging.getLogger("hub.websocket")
@@ -30,8 +32,18 @@ class Limits(NamedTuple):
     """What one client may do; see the settings of the same names."""
 
     ping_interval: float
+    answer_timeout: float
     write_buffer: int
     max_frames: int
+
+
+class FrameProtocol(ServerProtocol):
+    """websockets' sans-I/O layer, but that a client may close in the middle of a message (RFC 6455, 5.4)."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None  # the message that is given up; without this it would be a 1002
+        super().recv_frame(frame)
 
 
 class Connection(asyncio.Protocol):
@@ -39,19 +51,24 @@ class Connection(asyncio.Protocol):
 
     `send` never waits: what the client doesn't read stays in the transport's buffer, and past
     `Limits.write_buffer` the connection is closed with 4001, so that a slow client costs the others nothing.
+    A ping rides along with what is sent: who stopped reading is found by the answer that doesn't come, long
+    before the buffers of both kernels are full.
     `on_lost` is called once, when nothing more can be sent.
     """
 
     __slots__ = (
         "_answered",
         "_clock",
+        "_counted_from",
         "_expires",
         "_frames",
         "_limits",
         "_on_lost",
         "_on_message",
         "_parts",
+        "_probing",
         "_transport",
+        "_unanswered",
         "_utf8",
         "_ws",
         "address",
@@ -105,7 +122,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
         self._frames = 0
+        self._counted_from = 0.0
         self._answered = True
+        self._probing = False
+        self._unanswered = 0
 
     # From the hub
 
@@ -132,9 +152,19 @@ class Connection(asyncio.Protocol):
         if not self.open:
             return
         transport = cast(asyncio.Transport, self._transport)
-        transport.write(frame)
+        self._unanswered += len(frame)
+        transport.write(frame if self._probing else frame + self._probe())
         if transport.get_write_buffer_size() > self._limits.write_buffer:
             self.close(CloseCode.TOO_SLOW, "too slow: reconnect and resume")
+
+    def _probe(self) -> bytes:
+        """A ping, and the clock set to look for its answer."""
+        self._probing = True
+        self._answered = False
+        patience = self._limits.answer_timeout + self._unanswered / SLOWEST
+        moment = asyncio.get_running_loop().time() + patience
+        self._clock.schedule(self, min(moment, self._expires))
+        return PING
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake: nothing is delivered after this. Does nothing when already begun.
@@ -157,8 +187,9 @@ class Connection(asyncio.Protocol):
         """The client brought a new token, which expires at this loop time."""
         self.claims = claims
         self._expires = expires
-        now = asyncio.get_running_loop().time()
-        self._clock.schedule(self, min(now + self._limits.ping_interval, expires))
+        if not self._probing:
+            now = asyncio.get_running_loop().time()
+            self._clock.schedule(self, min(now + self._limits.ping_interval, expires))
 
     def abort(self) -> None:
         """End the connection at once, without a word."""
@@ -176,10 +207,14 @@ class Connection(asyncio.Protocol):
         if not self._answered:
             self.abort()
             return None
-        self._answered = False
-        self._frames = 0
-        self._ws.send_ping(b"")
-        self._flush()
+        if now - self._counted_from >= self._limits.ping_interval - 1:
+            self._counted_from = now
+            self._frames = 0
+        if self._probing:
+            self._probing = False
+        else:
+            self._answered = False
+            cast(asyncio.Transport, self._transport).write(PING)
         return min(now + self._limits.ping_interval, self._expires)
 
     # From the transport
@@ -192,6 +227,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         closing = self._ws.state is not OPEN
         self._ws.receive_data(data)
+        if self.open:
+            self._flush()  # a pong goes before what a message behind the ping is answered with
         for frame in self._ws.events_received():
             self._received(cast(Frame, frame))
         self._flush(mute=closing)
@@ -207,13 +244,15 @@ class Connection(asyncio.Protocol):
 
     def _received(self, frame: Frame) -> None:
         self._answered = True
+        self._unanswered = 0
         self._frames += 1
         if self._frames > self._limits.max_frames:
             self.close(CloseCode.TOO_MANY, "too many frames")
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
             if not self._utf8_holds(frame):
                 self._ws.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
-            elif self._on_message is not None and self.open:
+                self._lost()
+            elif self._on_message is not None and self._on_lost is not None:
                 self._collect(frame, self._on_message)
 
     def _collect(self, frame: Frame, on_message: Callable[[Connection, bytes], None]) -> None:

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from app.realtime.clock import Clock
-from app.realtime.connection import CLOSE_TIMEOUT, Connection, Limits
+from app.realtime.connection import CLOSE_TIMEOUT, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
 from app.security.tokens import Claims
 
-LIMITS = Limits(ping_interval=20.0, write_buffer=1000, max_frames=10)
+LIMITS = Limits(ping_interval=20.0, answer_timeout=4.0, write_buffer=1000, max_frames=10)
 MAX_MESSAGE = 1024
 LIFETIME = 3600.0
 
@@ -69,7 +68,7 @@ class Peer:
         self.transport = FakeTransport()
         self.now = asyncio.get_running_loop().time()
         self.connection = self.transport.connection = Connection(
-            ServerProtocol(state=OPEN, max_size=MAX_MESSAGE),
+            FrameProtocol(state=OPEN, max_size=MAX_MESSAGE),
             Claims(user or uuid4(), "a token", 0, 0),
             self.now + LIFETIME,
             LIMITS,
@@ -78,12 +77,17 @@ class Peer:
         )
         self.connection.connection_made(self.transport)
         self.client = client()
+        self.pings = 0
 
     def read(self) -> list[Frame]:
-        """What came since the last time; the client answers pings and closing as clients do."""
+        """What came since the last time; pings are only counted. The client answers them, and closing, as
+        clients do.
+        """
         data, self.transport.buffer = self.transport.buffer, b""
         self.client.receive_data(data)
-        return list(frames(self.client))
+        came = list(frames(self.client))
+        self.pings += sum(frame.opcode is Opcode.PING for frame in came)
+        return [frame for frame in came if frame.opcode is not Opcode.PING]
 
     def say(self) -> None:
         """Pass on what the client wants sent."""
@@ -181,9 +185,65 @@ async def test_whoever_answers_pings_stays() -> None:
     peer = Peer()
     for number in range(1, 50):
         peer.connection.tick(peer.now + 20 * number)
-        assert [frame.opcode for frame in peer.read()] == [Opcode.PING]
+        assert peer.read() == []
+        assert peer.pings == number
         peer.say()
     assert peer.connection.open
+
+
+async def test_a_ping_rides_along_and_whoever_does_not_answer_it_in_time_is_gone() -> None:
+    peer = Peer()
+    for _ in range(10):
+        peer.connection.send(text_frame(b"news"))
+    assert 4 <= peer.connection.due - peer.now <= 6
+    assert peer.connection.tick(peer.now + 4) is None
+    assert peer.transport.ended == "aborted"
+
+
+async def test_whoever_answers_the_ping_that_rides_along_stays() -> None:
+    peer = Peer()
+    for number in range(1, 500):
+        peer.connection.send(text_frame(b"news"))
+        peer.connection.send(text_frame(b"more"))
+        assert len(peer.read()) == 2
+        assert peer.pings == number
+        peer.say()
+        assert peer.connection.tick(peer.now + 4 * number) == peer.now + 4 * number + 20
+    assert peer.connection.open
+
+
+async def test_a_client_on_a_slow_line_has_time_to_answer_behind_much_else() -> None:
+    peer = Peer()
+    peer.connection.send(text_frame(b"x" * 640 * 1024))
+    assert 14 <= peer.connection.due - peer.now <= 16
+
+
+async def test_what_comes_with_the_clients_close_is_still_heard() -> None:
+    heard: list[bytes] = []
+    peer = Peer()
+    peer.connection._on_message = lambda _, text: heard.append(text)
+    peer.client.send_text(b"read")
+    peer.client.send_close(1000)
+    peer.say()
+    assert heard == [b"read"]
+    assert not peer.connection.open
+
+
+async def test_a_client_may_close_in_the_middle_of_a_message() -> None:
+    peer = Peer()
+    peer.client.send_text(b"unfinished", fin=False)
+    peer.client.send_close(1000)
+    peer.say()
+    assert peer.close_code() == 1000
+
+
+async def test_a_pong_goes_before_the_answer_to_what_came_behind_the_ping() -> None:
+    peer = Peer()
+    peer.connection._on_message = lambda connection, text: connection.send(text_frame(text))
+    peer.client.send_ping(b"first")
+    peer.client.send_text(b"second")
+    peer.say()
+    assert [frame.data for frame in peer.read()] == [b"first", b"second"]
 
 
 async def test_the_first_ping_comes_after_the_interval() -> None:
