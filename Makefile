@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint types bench texts asyncapi clean
+.PHONY: help run test lint types bench autobahn texts asyncapi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ types: $(READY) ## mypy, strict
 bench: $(READY) ## the hub against a naive baseline: docs/benchmarks (BENCH=--quick for a short one)
 	@$(BIN)/python -m tests.install_tools
 	@exec $(BIN)/python -m bench $(BENCH)
+
+autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md
+	@exec $(BIN)/python -m tests.autobahn
 
 texts: $(READY) ## bring locales/ up to the texts in the code
 	@$(BIN)/python -m app.dev.catalogues update

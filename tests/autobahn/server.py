@@ -1,0 +1,117 @@
+"""The hub's own WebSocket connection as an echo server, for Autobahn: `python -m tests.autobahn.server`.
+
+Handshake, hand-over and frames are the hub's code; new are only who may come (everybody) and what is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+from uuid import UUID
+
+import uvloop
+from sanic import Request, Sanic
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+from app.api import errors
+from app.api.ws import Gate, make_blueprint
+from app.realtime.clock import Clock
+from app.realtime.connection import Connection
+from app.realtime.protocol import text_frame
+from app.security.tokens import LATEST, Claims
+from app.server import WEBSOCKET, bind, serve
+from app.settings import Settings
+
+PATH = f"{WEBSOCKET}/notifications/users/anyone"
+
+_ANYONE = Claims(UUID(int=0), "", 0, LATEST)
+_UNUSED = cast(Any, None)
+_SETTINGS: dict[str, Any] = {
+    "database_url": "postgresql://unused",
+    "redis_url": "redis://unused",
+    "user_service_url": "http://unused",
+    "kafka_bootstrap_servers": "unused",
+    "jwt_algorithm": "HS256",
+    "jwt_secret": "unused" * 6,
+    "ws_max_message": 64 * 1024,  # the longest one of the cases that must be answered
+}
+
+
+class Echo(Connection):
+    """A connection that sends each message back as one frame.
+
+    Texts come from the code under test, as a session gets them. It checks binary messages and ignores them:
+    they are put together here.
+    """
+
+    _binary: bytes | None = None
+
+    def _received(self, frame: Frame) -> None:
+        super()._received(frame)
+        if frame.opcode is Opcode.BINARY:
+            self._binary = b""
+        elif frame.opcode is Opcode.TEXT:
+            self._binary = None
+        if self._binary is not None and frame.opcode in (Opcode.BINARY, Opcode.CONT):
+            self._binary += frame.data
+            if frame.fin:
+                self.send(Frame(Opcode.BINARY, self._binary).serialize(mask=False))
+
+
+class EchoGate(Gate):
+    """The hub's gate, open to everybody: no token, no inbox, no count of connections."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        super().__init__(
+            settings,
+            authenticator=_UNUSED,
+            manager=_UNUSED,
+            clock=clock,
+            reader=_UNUSED,
+            catch_up=_UNUSED,
+            sessions=_UNUSED,
+            membership=_UNUSED,
+            logged_out=_UNUSED,
+        )
+
+    async def _admit(self, request: Request, user_id: str) -> None:
+        ws, answer = self._handshake(request)
+        self._hand_over(request, answer, self._connection(ws, _ANYONE))
+
+    def _connection(self, ws: ServerProtocol, claims: Claims) -> Connection:
+        return Echo(ws, claims, math.inf, self._limits, self._clock, lambda _: None, _send_back)
+
+
+def _send_back(connection: Connection, text: bytes) -> None:
+    connection.send(text_frame(text))
+
+
+def create_app() -> Sanic[Any, Any]:
+    """The echo server, with the hub's default limits but for the size of a message."""
+    app: Sanic[Any, Any] = Sanic("autobahn-echo", configure_logging=False)
+    clock = Clock()
+    settings = Settings(**_SETTINGS)
+    errors.install(app)
+    app.blueprint(make_blueprint(WEBSOCKET, EchoGate(settings, clock)))
+
+    @app.before_server_start
+    async def start(*_: object) -> None:
+        clock.start()
+
+    @app.after_server_stop
+    async def stop(*_: object) -> None:
+        await clock.stop()
+
+    return app
+
+
+def main() -> None:
+    """Serve on a free port, printed when it is ready, until SIGTERM."""
+    with bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        uvloop.run(serve(create_app(), listener, on_ready=lambda: print(port, flush=True)))
+
+
+if __name__ == "__main__":
+    main()
