@@ -9,11 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import cases, machine, profile, report
+from bench import bus, cases, crowds, machine, profile, report
 from bench.clients import Clients, run_clients
 from bench.options import Options, parse
 from bench.progress import say
-from bench.results import FullSpeed, Idle, Paced, Results
+from bench.results import BusCost, FullSpeed, Idle, Paced, Results, Stopped, Storm
 from bench.site import HUB, NAIVE, Site, Target, open_site
 
 _EMBEDDED_BYTES = 4 * 4_000_000  # what the embedded broker surely keeps of a Kafka topic of four partitions
@@ -52,6 +52,9 @@ def _measure(site: Site, hub: Target, clients: Clients, options: Options, load_b
         _full_speed(site, hub, clients, options) if "full" in options.cases else [],
         _paced(site, hub, clients, options) if "paced" in options.cases else [],
         _idle(site, hub, clients, options) if "idle" in options.cases else [],
+        _bus(site, options) if "bus" in options.cases else [],
+        _storm(site, hub, clients, options) if "storm" in options.cases else [],
+        _stopped(site, hub, clients, options) if "stopped" in options.cases else [],
     )
 
 
@@ -83,6 +86,29 @@ def _idle(site: Site, hub: Target, clients: Clients, options: Options) -> list[I
         done.append(cases.idle(site, target, clients, options.connections, options.partitions))
         say(report.line(done[-1]))
     return done
+
+
+def _bus(site: Site, options: Options) -> list[BusCost]:
+    cost = bus.measure(site, options.bus_rounds)
+    say(report.line(cost))
+    return [cost]
+
+
+def _storm(site: Site, hub: Target, clients: Clients, options: Options) -> list[Storm]:
+    with cases.stage(site, hub, clients, options.storm, options.partitions) as stage:
+        done = crowds.storm(stage, options.missed)
+    say(report.line(done))
+    return [done]
+
+
+def _stopped(site: Site, hub: Target, clients: Clients, options: Options) -> list[Stopped]:
+    with (
+        cases.stage(site, hub, clients, options.readers, options.partitions) as stage,
+        run_clients() as stoppers,
+    ):
+        done = crowds.stopped(stage, stoppers, options.rate, options.seconds)
+    say(report.line(done))
+    return [done]
 
 
 if __name__ == "__main__":

@@ -57,12 +57,12 @@ def stage(
         publisher = Publisher(site.kafka, topic)
         server.connect(clients, site.secret, users, first_user)
         ready = Stage(site, server, clients, publisher, users, first_user)
-        _warm_up(ready)
+        warm_up(ready)
         yield ready
         clients.close()
 
 
-def _warm_up(stage: Stage) -> None:
+def warm_up(stage: Stage) -> None:
     load = stage.load(0, stage.users * WARM_UP_EACH)
     stage.clients.expect(load)
     stage.publisher.burst(load)
@@ -73,7 +73,7 @@ def _warm_up(stage: Stage) -> None:
 
 def full_speed(stage: Stage, events: int, rounds: int, fan_out: int = 1) -> FullSpeed:
     """Let the server loose on a backlog, `rounds` times."""
-    before = _rows(stage)
+    before = rows(stage)
     first_serial = stage.users * WARM_UP_EACH
     done = []
     for number in range(rounds):
@@ -86,7 +86,7 @@ def full_speed(stage: Stage, events: int, rounds: int, fan_out: int = 1) -> Full
         events=events,
         fan_out=fan_out,
         rounds=done,
-        rows=_rows(stage) - before,
+        rows=rows(stage) - before,
         rows_due=sum(each.notifications for each in done),
     )
 
@@ -120,38 +120,38 @@ def paced(stage: Stage, rate: float, warm_seconds: float, seconds: float) -> Pac
     First for `warm_seconds`, kept apart: Kafka's JVM compiles its code for this load, on the same cores.
     """
     first_serial = stage.users * WARM_UP_EACH
-    warming = _pace(stage, stage.load(first_serial, int(rate * warm_seconds)), rate, "warming up")
+    warming = pace(stage, stage.load(first_serial, int(rate * warm_seconds)), rate, "warming up")
     load = stage.load(first_serial + int(rate * warm_seconds), int(rate * seconds))
-    measured = _pace(stage, load, rate, "measured")
+    measured = pace(stage, load, rate, "measured")
     return Paced(
         target=stage.server.target.name,
         rate=rate,
         reached=measured.reached,
         events=load.events,
-        milliseconds=_percentiles(measured.received),
-        warming=_percentiles(warming.received),
+        milliseconds=percentiles(measured.received),
+        warming=percentiles(warming.received),
         usage=measured.usage,
         problems=warming.received.problems + measured.received.problems,
     )
 
 
-class _Pace(NamedTuple):
+class Pace(NamedTuple):
     reached: float
     usage: Usage
     received: Received
 
 
-def _pace(stage: Stage, load: Load, rate: float, what: str) -> _Pace:
+def pace(stage: Stage, load: Load, rate: float, what: str) -> Pace:
     stage.clients.expect(load)
     meter = stage.meter()
     with bar(f"{stage.server.target.name} at {rate:,.0f}/s, {what}", load.events, "events") as progress:
         reached = stage.publisher.paced(load, rate, progress)
         stage.clients.wait(load, progress)
     usage = meter.read()
-    return _Pace(reached, usage, stage.clients.result(load, latencies=True))
+    return Pace(reached, usage, stage.clients.result(load, latencies=True))
 
 
-def _percentiles(received: Received) -> dict[str, float]:
+def percentiles(received: Received) -> dict[str, float]:
     ordered = sorted(received.latencies)
     if not ordered:
         return {}
@@ -185,7 +185,7 @@ def idle(site: Site, target: Target, clients: Clients, connections: int, partiti
     )
 
 
-def _rows(stage: Stage) -> int:
+def rows(stage: Stage) -> int:
     async def count() -> int:
         connection = await asyncpg.connect(stage.site.database_url)
         try:

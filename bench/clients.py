@@ -49,6 +49,13 @@ class Received(msgspec.Struct, frozen=True):
         return words + [f"close code {code}" for code in self.close_codes]
 
 
+class Returned(msgspec.Struct, frozen=True):
+    """How long each client took to be back, and what refused them on the way, by how often."""
+
+    seconds: list[float]
+    refusals: dict[str, int]
+
+
 class Clients:
     """All WebSocket clients, in a process of their own."""
 
@@ -56,11 +63,35 @@ class Clients:
         self._process = process
         self.process = psutil.Process(process.pid)
 
-    def connect(self, port: int, path: str, secret: str, count: int, first: int = 0) -> None:
-        """Connect the users `first` … `first + count - 1`; raises RuntimeError unless all are let in."""
-        answer = self._do("connect", port=port, path=path, secret=secret, count=count, first=first)
+    def connect(
+        self,
+        port: int,
+        path: str,
+        secret: str,
+        count: int,
+        first: int = 0,
+        receive_buffer: int | None = None,
+    ) -> None:
+        """Connect the users `first` … `first + count - 1`; raises RuntimeError unless all are let in.
+
+        `receive_buffer` is the size of their kernel's, in bytes.
+        """
+        answer = self._do(
+            "connect",
+            port=port,
+            path=path,
+            secret=secret,
+            count=count,
+            first=first,
+            receive_buffer=receive_buffer,
+        )
         if answer["accepted"] != count:
             raise RuntimeError(f"{answer['accepted']} of {count} were let in, another: {answer['refusal']}")
+
+    def storm(self, port: int, path: str, secret: str, count: int, first: int, seq: int) -> Returned:
+        """All these users connect at once, and resume after this `seq`."""
+        values = {"port": port, "path": path, "secret": secret, "count": count, "first": first, "seq": seq}
+        return msgspec.convert(self._do("storm", **values), Returned)
 
     def expect(self, load: Load) -> None:
         """Forget the last round; this load comes next."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import random
+import re
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +28,7 @@ from bench.events import MARK, SERIAL_DIGITS, STAMP_DIGITS, user_id
 AT_ONCE = 64  # handshakes under way
 _HANDSHAKE_SECONDS = 30.0
 _SEQ = b'"seq":'
+_SESSION, _RESUMED = b'{"type":"', b'{"type":"resumed"'
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
 _NO_MASK = bytes(4)  # a client has to mask; zeros leave the payload as it is
 _STAMP_END = SERIAL_DIGITS + 1 + STAMP_DIGITS
@@ -61,14 +65,27 @@ class Tally:
 class Client(asyncio.Protocol):
     """One WebSocket of one user."""
 
-    __slots__ = ("_opened", "_request", "_rest", "_seq", "_tally", "_transport", "answer", "closed", "up")
+    __slots__ = (
+        "_opened",
+        "_request",
+        "_rest",
+        "_tally",
+        "_transport",
+        "answer",
+        "closed",
+        "resumed",
+        "seq",
+        "up",
+    )
 
-    def __init__(self, tally: Tally, request: bytes) -> None:
+    def __init__(self, tally: Tally, request: bytes, seq: int = 0) -> None:
+        """`seq` is that of the last notification before this connection."""
         self._tally = tally
         self._request = request
         self._rest = b""
-        self._seq = 0
+        self.seq = seq
         self._opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.resumed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
         self.up = False
         self.answer = "nothing"
@@ -122,11 +139,17 @@ class Client(asyncio.Protocol):
             if end > size:
                 break
             if data[start] == _TEXT:
-                self._notification(data, body, end, now)
+                self._text(data, body, end, now)
             else:
                 self._control(data[start], data[body:end])
             start = end
         return data[start:] if start < size else b""
+
+    def _text(self, data: bytes, body: int, end: int, now: float) -> None:
+        if not data.startswith(_SESSION, body):
+            self._notification(data, body, end, now)
+        elif not self.resumed.done() and data.startswith(_RESUMED, body):
+            self.resumed.set_result(b'"complete":true' in data[body:end])
 
     def _notification(self, data: bytes, body: int, end: int, now: float) -> None:
         tally = self._tally
@@ -136,9 +159,9 @@ class Client(asyncio.Protocol):
         found = data.rfind(_SEQ, body, end)
         if found >= 0:  # the baseline has none
             seq = int(data[found + len(_SEQ) : data.find(b"}", found, end)].split(b",", 1)[0])
-            if seq != self._seq + 1:
+            if seq != self.seq + 1:
                 tally.out_of_order += 1
-            self._seq = seq
+            self.seq = seq
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == _PING and self._transport is not None:
@@ -158,6 +181,7 @@ class Generator:
             "reset": self._reset,
             "status": self._status,
             "result": self._result,
+            "storm": self._storm,
             "close": self._close,
         }
 
@@ -181,10 +205,8 @@ class Generator:
         async def connect(user: UUID) -> bool:
             async with limit:
                 request = _request(command["path"].format(user=user), str(user), command["secret"])
-                loop = asyncio.get_running_loop()
-                _, client = await loop.create_connection(
-                    lambda: Client(self._tally, request), "127.0.0.1", command["port"]
-                )
+                client = Client(self._tally, request)
+                await _open(client, command["port"], command["receive_buffer"])
                 self._clients.append(client)
                 return await client.opened()
 
@@ -214,6 +236,42 @@ class Generator:
             "latencies": tally.latencies if command["latencies"] else [],
         }
 
+    async def _storm(self, command: Mapping[str, Any]) -> dict[str, object]:
+        """Drop everybody; later, all come back at once and resume where they were, until each has.
+
+        The answer has the seconds that each took, from the same beginning, and what refused them on the way.
+        """
+        users = [user_id(number) for number in range(command["first"], command["first"] + command["count"])]
+        path, session = command["path"] + "?after={seq}", "Sec-WebSocket-Protocol: hub.v1"
+        last = [command["seq"]] * len(users)
+        requests = [
+            _request(path.format(user=user, seq=seq), str(user), command["secret"], session)
+            for user, seq in zip(users, last, strict=True)
+        ]
+        refusals: dict[str, int] = {}
+        begin = time.monotonic()
+
+        async def come_back(request: bytes, seq: int) -> float:
+            while True:
+                client = Client(self._tally, request, seq)
+                try:
+                    await _open(client, command["port"])
+                    if await client.opened():
+                        self._clients.append(client)
+                        complete = await asyncio.wait_for(client.resumed, _HANDSHAKE_SECONDS)
+                        if not complete:
+                            raise RuntimeError("resumed incompletely")
+                        return time.monotonic() - begin
+                    why = _refusal(client.answer)
+                except (OSError, TimeoutError) as error:
+                    why = type(error).__name__
+                client.close()
+                refusals[why] = refusals.get(why, 0) + 1
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+
+        seconds = await asyncio.gather(*map(come_back, requests, last))
+        return {"seconds": seconds, "refusals": refusals}
+
     async def _close(self, _: object) -> dict[str, object]:
         for client in self._clients:
             client.close()
@@ -222,7 +280,27 @@ class Generator:
         return {}
 
 
-def _request(path: str, user: str, secret: str) -> bytes:
+async def _open(client: Client, port: int, receive_buffer: int | None = None) -> None:
+    """Connect; with a `receive_buffer` of so many bytes in the kernel."""
+    loop = asyncio.get_running_loop()
+    if receive_buffer is None:
+        await loop.create_connection(lambda: client, "127.0.0.1", port)
+        return
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.setblocking(False)
+    await loop.sock_connect(sock, ("127.0.0.1", port))
+    await loop.create_connection(lambda: client, sock=sock)
+
+
+def _refusal(answer: str) -> str:
+    """A refused handshake in a few words: the status, and of what the hub says the code."""
+    status = answer.split("\r\n", 1)[0].removeprefix("HTTP/1.1 ")
+    found = re.search('"code": ?"([a-z_]+)"', answer)
+    return f"{status} {found[1]}" if found else status
+
+
+def _request(path: str, user: str, secret: str, *more: str) -> bytes:
     key = base64.b64encode(os.urandom(16)).decode()
     token = tokens.sign(user, secret)
     lines = (
@@ -233,6 +311,7 @@ def _request(path: str, user: str, secret: str) -> bytes:
         f"Sec-WebSocket-Key: {key}",
         "Sec-WebSocket-Version: 13",
         f"Authorization: Bearer {token}",
+        *more,
     )
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 

@@ -21,9 +21,13 @@ _SIZES = {
     "seconds": (20, 3, "how long, paced"),
     "warm_seconds": (10, 1, "how long before that, at the same rate, shown apart"),
     "connections": (4_000, 200, "idle connections"),
+    "storm": (5_000, 300, "clients that come back at once"),
+    "missed": (2, 2, "notifications that each of those resumes"),
+    "readers": (1_000, 100, "connected users of whom 1% stop reading"),
+    "bus_rounds": (200, 20, "batches over the bus"),
     "partitions": (4, 4, "partitions of the Kafka topics"),
 }
-CASES = ("full", "paced", "idle")
+CASES = ("full", "paced", "idle", "bus", "storm", "stopped")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class Options:
     seconds: int
     warm_seconds: int
     connections: int
+    storm: int
+    missed: int
+    readers: int
+    bus_rounds: int
     partitions: int
     cases: tuple[str, ...]
     out: Path | None

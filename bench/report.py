@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from bench import plots
-from bench.results import FullSpeed, Idle, Paced, Results, receivers
+from bench.results import BusCost, FullSpeed, Idle, Paced, Results, Stopped, Storm, receivers
 
+GOAL_BUS_US, GOAL_GONE_SECONDS, GOAL_P99_RATIO, GOAL_MEMORY_RATIO = 1.0, 10, 1.2, 1.1
 GOAL_RATIO, GOAL_P99_MS, GOAL_BYTES, GOAL_TASKS = 15, 50, 6 * 1024, 0
 _NAMES = {"hub": "the hub", "naive": "the baseline"}
 
@@ -43,10 +44,40 @@ def _(result: Idle) -> str:
     )
 
 
+@line.register
+def _(result: BusCost) -> str:
+    return (
+        f"the bus, {result.batch} a batch: {result.published:.2f} µs CPU a notification to publish, "
+        f"{result.looked_up:.2f} to look up, {result.received:.2f} to receive"
+    )
+
+
+@line.register
+def _(result: Storm) -> str:
+    half, most, last = result.seconds
+    return (
+        f"{result.clients:,} clients came back: half in {half:.1f} s, 99% in {most:.1f} s, all in "
+        f"{last:.1f} s; refused: {_refusals(result)}; Postgres connections {result.postgres_connections} of "
+        f"{result.postgres_pool}; {_losses(result.problems)}"
+    )
+
+
+@line.register
+def _(result: Stopped) -> str:
+    closed = ", ".join(f"{seconds:.1f} s" for seconds in result.closed_after)
+    return (
+        f"{result.stopped} of {result.connections:,} readers stopped: gone after {closed}, "
+        f"p99 of the others × {result.p99_ratio:.2f}, memory × {result.memory:.2f}, "
+        f"{_losses(result.problems)}"
+    )
+
+
 def problems(results: Results) -> list[str]:
     """What the hub lost, doubled or disordered; empty is what it should be."""
-    checked: list[FullSpeed | Paced] = [*results.full_speed, *results.paced]
-    return [problem for each in checked if each.target == "hub" for problem in each.problems]
+    compared: list[FullSpeed | Paced] = [*results.full_speed, *results.paced]
+    found = [problem for each in compared if each.target == "hub" for problem in each.problems]
+    crowds: list[Storm | Stopped] = [*results.storm, *results.stopped]
+    return found + [problem for each in crowds for problem in each.problems]
 
 
 def ratio(results: Results) -> float | None:
@@ -67,7 +98,16 @@ def write(results: Results, folder: Path) -> None:
 
 def markdown(results: Results) -> str:
     """The report without its pictures."""
-    parts = [_HEAD, _verdict(results), *_throughput(results), *_latency(results), *_connections(results)]
+    parts = [
+        _HEAD,
+        _verdict(results),
+        *_throughput(results),
+        *_latency(results),
+        *_connections(results),
+        *_bus(results),
+        *_storm(results),
+        *_stopped(results),
+    ]
     return "\n".join([*parts, _conditions(results), _HOW])
 
 
@@ -85,6 +125,21 @@ def _verdict(results: Results) -> str:
         size, tasks = idle.bytes_each, idle.tasks_each
         rows.append(("memory a connection", "≤ 6 KB", f"{size / 1024:.1f} KB", size <= GOAL_BYTES))
         rows.append(("tasks a connection", "0", f"{tasks:.2f}", tasks <= GOAL_TASKS))
+    for bus in results.bus:
+        what = f"publishing over the bus, {bus.batch} a batch"
+        rows.append((what, "≤ 1 µs", f"{bus.published:.2f} µs", bus.published <= GOAL_BUS_US))
+    for storm in results.storm:
+        taken = f"{storm.postgres_connections} of {storm.postgres_pool}"
+        what = f"{storm.clients:,} come back: Postgres connections"
+        met = storm.postgres_connections < storm.postgres_pool
+        rows.append((what, "never all", taken, met))
+    for stopped in results.stopped:
+        gone = max(stopped.closed_after)
+        rows.append(("stopped readers are gone", "≤ 10 s", f"{gone:.1f} s", gone <= GOAL_GONE_SECONDS))
+        times, met = stopped.p99_ratio, stopped.p99_ratio <= GOAL_P99_RATIO
+        rows.append(("p99 of the others", "≤ 1.2 ×", f"{times:.2f} ×", met))
+        met = stopped.memory <= GOAL_MEMORY_RATIO
+        rows.append(("memory with them", "≤ 1.1 ×", f"{stopped.memory:.2f} ×", met))
     lost = problems(results)
     rows.append(("lost, doubled or out of order", "0", "; ".join(lost) or "0", not lost))
     table = [f"| {what} | {goal} | {found} | {_mark(met)} |" for what, goal, found, met in rows]
@@ -156,6 +211,62 @@ def _connections(results: Results) -> list[str]:
     return ["## Idle connections\n", *head, *rows, ""]
 
 
+def _bus(results: Results) -> list[str]:
+    if not results.bus:
+        return []
+    head = (
+        "| | each awaited | in a pipeline | **packed, as the hub does** | look-up | frame | receiving |",
+        "|---|---|---|---|---|---|---|",
+    )
+    rows = [
+        f"| CPU a notification, {each.batch} a batch | {each.each_awaited:.0f} µs | {each.pipelined:.1f} µs "
+        f"| **{each.published:.2f} µs** | {each.looked_up:.2f} µs | {each.rendered:.2f} µs "
+        f"| {each.received:.2f} µs |"
+        for each in results.bus
+    ]
+    return ["## The bus\n", *head, *rows, ""]
+
+
+def _storm(results: Results) -> list[str]:
+    if not results.storm:
+        return []
+    head = (
+        "| | missed, each | half are back | 99% | all | CPU of the server | refused on the way "
+        "| Postgres connections | lost, doubled, out of order |",
+        "|---|---|---|---|---|---|---|---|---|",
+    )
+    rows = [
+        f"| {each.clients:,} clients | {each.missed} | {' | '.join(f'{s:.1f} s' for s in each.seconds)} "
+        f"| {each.usage.cpu['server'] / each.clients * 1e6:.0f} µs a client | {_refusals(each)} "
+        f"| {each.postgres_connections} of {each.postgres_pool} | {_losses(each.problems)} |"
+        for each in results.storm
+    ]
+    return ["## All come back at once\n", *head, *rows, ""]
+
+
+def _refusals(storm: Storm) -> str:
+    return ", ".join(f"{count:,} × {why}" for why, count in sorted(storm.refusals.items())) or "none"
+
+
+def _stopped(results: Results) -> list[str]:
+    if not results.stopped:
+        return []
+    head = (
+        "| | events/s | gone after | p99 of the others without | with | memory with, over without "
+        "| lost, doubled, out of order |",
+        "|---|---|---|---|---|---|---|",
+    )
+    rows = [
+        f"| {each.stopped} of {each.connections:,} | {each.rate:,.0f} "
+        f"| {', '.join(f'{s:.1f} s' for s in each.closed_after)} "
+        f"| {', '.join(f'{ms:.1f} ms' for ms in each.p99_without)} "
+        f"| {', '.join(f'{ms:.1f} ms' for ms in each.p99_with)} | {each.memory:.2f} "
+        f"| {_losses(each.problems)} |"
+        for each in results.stopped
+    ]
+    return ["## Readers that stop\n", *head, *rows, ""]
+
+
 def _conditions(results: Results) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
@@ -209,5 +320,11 @@ _HOW = """\
   after the last; no collection is forced. Tasks are counted inside the process: the server runs in
   [bench/harness.py](../../bench/harness.py), which makes and serves the same app, and answers a signal with
   `len(asyncio.all_tasks())`. All other cases run `python run.py` itself.
+- **The bus.** CPU time of the publishing process (`process_time`) by the hub's own calls, one target node. A
+  publication needs a look-up and the frames as well, which stand beside it.
+- **All come back at once.** Everybody is dropped, misses some, and connects again at one moment, with
+  `?after=`; done is who got what was missed and `resumed`. Who is refused tries again after about a second.
+- **Readers that stop.** Further connections of 1% of the users, with a receive buffer of 4 KB, in a process
+  that gets SIGSTOP. The same load runs four times: without, with, without, with.
 - Postgres syncs every commit to disk. The hub's settings are the production defaults, at log level warning.
 """

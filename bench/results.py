@@ -91,6 +91,60 @@ class Idle(msgspec.Struct, frozen=True):
     seconds_to_connect: float
 
 
+class BusCost(msgspec.Struct, frozen=True):
+    """CPU microseconds a notification on the bus, in batches of `batch`, one target node."""
+
+    batch: int
+    each_awaited: float
+    """If each were published by itself, and awaited."""
+    pipelined: float
+    """If they were published in one pipeline."""
+    published: float
+    """As the hub does it: packed into one publication."""
+    looked_up: float
+    """Where the receiver is connected."""
+    rendered: float
+    """The frame, which a local push needs as well."""
+    received: float
+    """On the other node, up to the frames."""
+
+
+class Storm(msgspec.Struct, frozen=True):
+    """All clients come back at once and resume."""
+
+    clients: int
+    missed: int
+    """Notifications that each resumed."""
+    seconds: list[float]
+    """p50, p99 and the last client's, from the same beginning."""
+    refusals: dict[str, int]
+    postgres_connections: int
+    """Of the hub, at most, while they came."""
+    postgres_pool: int
+    usage: Usage
+    problems: list[str]
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The same load twice, and twice with clients that stopped reading."""
+
+    connections: int
+    stopped: int
+    rate: float
+    p99_without: list[float]
+    p99_with: list[float]
+    """Milliseconds, of the clients that read."""
+    closed_after: list[float]
+    """Seconds until the last of those that stopped was gone."""
+    memory: float
+    """RSS with them, at most, over RSS before."""
+    problems: list[str]
+
+    @property
+    def p99_ratio(self) -> float:
+        return median(self.p99_with) / median(self.p99_without)
+
+
 class Machine(msgspec.Struct, frozen=True):
     """Where and when."""
 
@@ -113,3 +167,6 @@ class Results(msgspec.Struct):
     full_speed: list[FullSpeed]
     paced: list[Paced]
     idle: list[Idle]
+    bus: list[BusCost]
+    storm: list[Storm]
+    stopped: list[Stopped]
