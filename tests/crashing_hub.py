@@ -1,4 +1,7 @@
-"""A hub that dies by kill -9 at a given moment: `python -m tests.crashing_hub before-push|before-offset`."""
+"""A hub that dies by kill -9 at a given moment.
+
+`python -m tests.crashing_hub before-push|before-logout|before-offset`
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ if __name__ == "__main__":
     match sys.argv[1]:
         case "before-push":
             RedisBus.publish = die  # type: ignore[method-assign]
+        case "before-logout":
+            RedisBus.disconnect = die  # type: ignore[method-assign]
         case "before-offset":
             AIOKafkaConsumer.commit = die
     server.run(settings.load())

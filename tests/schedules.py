@@ -7,7 +7,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,13 +28,13 @@ SETTLE_SECONDS = 60.0
 
 
 class Client:
-    """A client of the session protocol: it resumes after the last `seq` it saw, again and again."""
+    """A client of the session protocol: it always resumes after the last `seq` it saw, on any node."""
 
-    def __init__(self, hub: Hub, user: str) -> None:
+    def __init__(self, nodes: Sequence[Hub], user: str) -> None:
         self.user = user
         self.seen: list[str] = []
         self.wrong: list[str] = []
-        self._hub = hub
+        self._nodes = nodes
         self._last_seq = 0
         self._socket: ClientConnection | None = None
         self._running: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class Client:
 
     def _session(self) -> connect:
         return connect(
-            f"{self._hub.socket_address(self.user)}?after={self._last_seq}",
+            f"{random.choice(self._nodes).socket_address(self.user)}?after={self._last_seq}",
             subprotocols=["hub.v1", f"bearer.{token(self.user)}"],  # type: ignore[list-item]
             compression=None,
             open_timeout=5,
@@ -136,7 +136,7 @@ class Schedule:
         self._random = random.Random(seed)
         self._seed = seed
         self._users = [new_user() for _ in range(USERS)]
-        self._clients = [Client(world.hub, user) for user in self._users for _ in range(2)]
+        self._clients = [Client([world.hub], user) for user in self._users for _ in range(2)]
         self._published = dict.fromkeys(self._users, 0)
         self._done: list[str] = []
 

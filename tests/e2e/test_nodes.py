@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.hub import Hub, added, close_code, new_user, quiet, receive
+from tests.hub import Hub, added, close_code, eventually, new_user, quiet, receive
 from tests.nodes import run_nodes
+from tests.schedules import Client
 
 LOGGED_OUT = 4500
 
@@ -42,3 +45,66 @@ async def test_a_logout_ends_the_connections_on_all_nodes(nodes: list[Hub]) -> N
         logout = {"event_type": "account_logged_out", "user_id": user, "access_token_id": "x"}
         await nodes[0].publish(logout, topic=nodes[0].logout_topic)
         assert await asyncio.gather(*map(close_code, sockets)) == [LOGGED_OUT] * 3
+
+
+async def test_a_rolling_restart_under_load_loses_and_doubles_nothing(nodes: list[Hub]) -> None:
+    users = [new_user() for _ in range(10)]
+    clients = [Client(nodes, user) for user in users for _ in range(3)]
+    for client in clients:
+        client.start()
+    published = 0
+    restarting = asyncio.create_task(restart_all(nodes))
+    try:
+        while not restarting.done():
+            await nodes[0].publish(*(added(user) for user in users))
+            published += 1
+        await restarting
+
+        async def complete() -> bool:
+            return all(len(client.seen) >= published for client in clients)
+
+        await eventually(complete, f"every client has its {published}", within=40)
+        for client in clients:
+            assert not client.wrong
+            assert client.seen == [str(row["id"]) for row in await nodes[0].stored(client.user, published)]
+    finally:
+        for client in clients:
+            await client.disconnect(abruptly=True)
+
+
+async def restart_all(nodes: list[Hub]) -> None:
+    """One after the other, as orchestrators do: the next when the last is ready."""
+    for node in nodes:
+        assert await node.stop() == 0
+        await node.start()
+
+
+async def test_a_logout_that_a_dying_node_told_nobody_of_ends_the_connections_all_the_same(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The node dies when it has committed the logout; its successor finds it processed, and ends what was
+    open before it, but not what was opened since.
+    """
+    own = {**environment, "KAFKA_GROUP": f"dying-{new_user()}", "REDIS_PREFIX": f"dying-{new_user()}"}
+    dying = Hub(own, tmp_path / "dying", command=("-m", "tests.crashing_hub", "before-logout"))
+    living = Hub(own, tmp_path / "living")
+    user = new_user()
+    await dying.start()
+    logout = {"event_type": "account_logged_out", "user_id": user, "access_token_id": "x"}
+    other = {**own, "KAFKA_GROUP": f"watching-{new_user()}", "LOGOUT_EVENTS_TOPIC": f"none-{new_user()}"}
+    watching = Hub(other, tmp_path / "watching")
+    await watching.start()
+    try:
+        async with watching.socket(user) as before:
+            await dying.publish(logout, topic=dying.logout_topic)
+            assert await dying.wait() == -signal.SIGKILL
+            await asyncio.sleep(1.0)  # a sign-in in the same moment might count as before it
+            async with watching.socket(user) as since:
+                await living.start()
+                assert await close_code(before) == LOGGED_OUT
+                await watching.publish(added(user))
+                await receive(since)
+    finally:
+        for hub in (living, watching):
+            if hub.process is not None:
+                await hub.stop()
