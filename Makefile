@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint types bench autobahn texts asyncapi clean
+.PHONY: help run test lint types bench faults autobahn texts asyncapi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ types: $(READY) ## mypy, strict
 bench: $(READY) ## the hub against a naive baseline: docs/benchmarks (BENCH=--quick for a short one)
 	@$(BIN)/python -m tests.install_tools
 	@exec $(BIN)/python -m bench $(BENCH)
+
+faults: $(READY) ## the long suites: 200 random schedules of crashes (SCHEDULES=…, SEED=… repeats one)
+	@$(BIN)/python -m tests.install_tools
+	@SCHEDULES=$${SCHEDULES:-200} exec $(BIN)/python -m pytest --verbose tests/e2e/test_schedules.py
 
 autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md
 	@exec $(BIN)/python -m tests.autobahn

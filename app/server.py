@@ -77,13 +77,17 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     membership = Membership(presence, partial(subscription, redis, settings))
     manager = WebSocketManager(catch_up.start, membership.left)
     reconciler = Reconciler(manager, inboxes, catch_up, membership)
-    bus = RedisBus(manager, presence, membership, reconciler.soon, token_state.forget)
+
+    def greet_again() -> None:
+        sessions.greet_again()
+
+    bus = RedisBus(manager, presence, membership, reconciler.soon, greet_again, token_state.forget)
     pipeline = Pipeline(HANDLERS, user_service, BatchWriter(engine), store, bus, settings.default_locale)
     source = KafkaSource(settings, pipeline)
     authenticator = Authenticator(TokenVerifier(settings), token_state)
     watch = RevocationWatch(manager, token_state)
     sessions = Sessions(
-        membership, reader, catch_up, store, bus, authenticator.claims, ws.loop_time, _history
+        manager, membership, reader, catch_up, store, bus, authenticator.claims, ws.loop_time, _history
     )
     gate = ws.Gate(
         settings, authenticator, manager, clock, reader, catch_up, sessions, membership, bus.logged_out

@@ -24,7 +24,8 @@ from tests.redis_server import RedisServer
 
 STEPS = 12
 USERS = 3
-SETTLE_SECONDS = 60.0
+STORED_WITHIN = 60.0  # seconds after the last step: dead nodes hold partitions until their session ends
+SEEN_WITHIN = 8.0  # seconds after that: what was missed is there within five, but the machine is busy
 
 
 class Client:
@@ -202,7 +203,7 @@ class Schedule:
             if not client.connected:
                 client.start()
         for user, count in self._published.items():
-            inbox = await eventually(partial(self._inbox, user, count), self._says(user), SETTLE_SECONDS)
+            inbox = await eventually(partial(self._inbox, user, count), self._says(user), STORED_WITHIN)
             for client in self._clients:
                 if client.user == user:
                     await self._verify_client(client, inbox)
@@ -220,7 +221,7 @@ class Schedule:
             assert not client.wrong, f"{client.wrong}; {self._says(client.user)}"
             return len(client.seen) >= len(inbox)
 
-        await eventually(has_all, f"{self._says(client.user)}: a client saw all", SETTLE_SECONDS)
+        await eventually(has_all, f"{self._says(client.user)}: a client saw all", SEEN_WITHIN)
         assert client.seen == inbox, self._says(client.user)
 
     def _says(self, user: str) -> str:

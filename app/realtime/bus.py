@@ -60,15 +60,18 @@ class RedisBus:
         presence: Presence,
         membership: Membership,
         reconcile: Callable[[], None],
+        greet_again: Callable[[], None],
         on_logout: Callable[[UUID], None],
     ) -> None:
-        """`reconcile` brings this node's connections what they may have missed; `on_logout` hears of every
-        user who logged out, wherever that was handled.
+        """`reconcile` brings this node's connections the notifications that they may have missed,
+        `greet_again` what other devices may have done; `on_logout` hears of every user who logged out,
+        wherever that was handled.
         """
         self._manager = manager
         self._presence = presence
         self._membership = membership
         self._reconcile = reconcile
+        self._greet_again = greet_again
         self._on_logout = on_logout
         self._pending: list[Notification | Push] = []
         self._logouts: list[UUID] = []
@@ -221,6 +224,7 @@ class RedisBus:
         self._newcomers |= self._membership.others
         self._wake.set()
         self._reconcile()
+        self._greet_again()
         asyncio.get_running_loop().call_later(LEASE, self._reconcile)
 
     def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
@@ -243,6 +247,7 @@ class RedisBus:
         FRAMES.inc(self._manager.push(pushes))
         if reconcile:
             self._reconcile()
+            self._greet_again()
 
 
 def _push(notification: Notification) -> Push:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -14,7 +14,7 @@ from app.errors import Unauthorized, Unavailable
 from app.realtime.bus import Bus
 from app.realtime.catch_up import CatchUp, go_on
 from app.realtime.connection import Connection
-from app.realtime.inboxes import InboxReader
+from app.realtime.inboxes import SHARED_BY, InboxReader
 from app.realtime.membership import Membership
 from app.realtime.protocol import CloseCode, text_frame
 from app.security.tokens import Claims
@@ -37,7 +37,10 @@ class Token(Struct, tag="token"):
 
 
 class Connected(Struct, tag="connected"):
-    """The first frame: this node, how far the inbox goes, how many are unread."""
+    """The first frame: this node, how far the inbox goes, how many are unread up to there.
+
+    It comes again when the node had lost touch with the others and may have missed what other devices did.
+    """
 
     node: str
     last_seq: int
@@ -96,6 +99,7 @@ class Sessions:
 
     def __init__(
         self,
+        connections: Iterable[Connection],
         membership: Membership,
         reader: InboxReader,
         catch_up: CatchUp,
@@ -105,7 +109,10 @@ class Sessions:
         loop_time: Callable[[float], float],
         history: Callable[[UUID, int], str],
     ) -> None:
-        """`verify` checks a token in full; `history` gives the REST path of what stands before a `seq`."""
+        """`connections` are all of this node, at any time; `verify` checks a token in full; `history` gives
+        the REST path of what stands before a `seq`.
+        """
+        self._connections = connections
         self._membership = membership
         self._reader = reader
         self._catch_up = catch_up
@@ -118,9 +125,13 @@ class Sessions:
 
     def begin(self, connection: Connection, after: int | None, state: InboxState) -> None:
         """Greet a new connection; with `after`, go on where the client was."""
-        connection.send(session_frame(Connected(self._membership.node.hex(), state.last_seq, state.unread)))
+        self._greet(connection, state)
         if after is not None:
             self._resume(connection, after, state)
+
+    def greet_again(self) -> None:
+        """Other devices' changes may have been missed: everybody is told how the inbox stands."""
+        self._in_background(self._greet_all())
 
     def received(self, connection: Connection, text: bytes) -> None:
         """A client said something."""
@@ -129,9 +140,27 @@ class Sessions:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             connection.send(session_frame(Failed("bad_message", str(error))))
             return
-        task = asyncio.create_task(self._answer(connection, said), name="session answer")
+        self._in_background(self._answer(connection, said))
+
+    def _in_background(self, answer: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(answer, name="session answer")
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
+
+    def _greet(self, connection: Connection, state: InboxState) -> None:
+        greeting = Connected(self._membership.node.hex(), state.last_seq, state.unread)
+        connection.send(session_frame(greeting))
+
+    async def _greet_all(self) -> None:
+        sessions = [connection for connection in self._connections if connection.session]
+        for start in range(0, len(sessions), SHARED_BY):
+            some = sessions[start : start + SHARED_BY]
+            try:
+                states = await asyncio.gather(*(self._reader.read(each.user_id) for each in some))
+            except Unavailable:
+                return  # Postgres is away too; whoever reconnects is greeted
+            for connection, state in zip(some, states, strict=True):
+                self._greet(connection, state)
 
     async def _answer(self, connection: Connection, said: Said) -> None:
         try:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
+from tests.e2e.test_session import session
 from tests.hub import REST, Hub, added, close_code, eventually, new_user, receive, token
 from tests.nodes import know_each_other, run_nodes
 from tests.redis_server import RedisServer
@@ -169,3 +170,20 @@ async def test_a_logout_without_redis_reaches_the_other_node_when_it_is_back(
             await asyncio.sleep(RECONCILED)
             await nodes[1].publish(added(user))
             await receive(again)
+
+
+async def test_what_another_device_read_meanwhile_is_known_when_redis_is_back(
+    nodes: list[Hub], redis: RedisServer
+) -> None:
+    user = new_user()
+    await nodes[0].publish(added(user), added(user))
+    first, _ = await nodes[0].stored(user, 2)
+    async with session(nodes[1], user) as socket, nodes[0].client(user) as rest:
+        assert (await receive(socket))["unread"] == 2
+        assert (await rest.get(f"/notifications/users/{user}")).status_code == 200
+        redis.kill()
+        answer = await rest.patch(f"/notifications/{first['id']}/users/{user}/read")
+        assert answer.status_code == 200
+        redis.start()
+        again = await receive(socket)
+        assert (again["type"], again["last_seq"], again["unread"]) == ("connected", 2, 1)
