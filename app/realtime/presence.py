@@ -6,6 +6,7 @@ that nodes' clocks don't matter.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable
 from typing import NamedTuple, NewType
 from uuid import UUID
@@ -120,8 +121,10 @@ class Presence:
 
     async def publish(self, publications: Collection[tuple[NodeId, bytes]]) -> None:
         """Send each node its publication."""
-        for node, publication in publications:
-            await self._redis.publish(self.channel(node), publication)
+        # No pipeline: a cluster's client refuses PUBLISH in one.
+        await asyncio.gather(
+            *(self._redis.publish(self.channel(node), publication) for node, publication in publications)
+        )
 
     def _bucket(self, number: int) -> str:
         return f"{self._prefix}:presence:{number}"
