@@ -10,7 +10,8 @@ IPV6_PREFIX = 64  # what one customer of a provider has at least (RFC 6177)
 def limited_address(text: str) -> str | None:
     """What connections of one address are counted by; None for one that isn't limited.
 
-    IPv6 may stand in brackets. The machine itself isn't: a proxy on it, or a test. An IPv6 address counts with its neighbours of one /64.
+    The machine itself isn't: a proxy on it, or a test. An IPv6 address, which may stand in brackets, counts
+    with its neighbours of one /64.
     """
     try:
         address: IPv4Address | IPv6Address = ip_address(text.strip("[]"))
