@@ -40,3 +40,17 @@ class Unauthorized(HubError):  # noqa: N818
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class DeliveryFailed(HubError):  # noqa: N818
+    """One attempt to deliver a message failed.
+
+    `code` is a stable word (such as smtp_451, twilio_21211, timeout), the text the provider's own words.
+    `passes` says whether another attempt can help; `retry_after` is how many seconds the provider asks for.
+    """
+
+    def __init__(self, code: str, text: str, *, passes: bool, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.passes = passes
+        self.retry_after = retry_after

@@ -61,6 +61,31 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
 
+    smtp_host: str | None = Field(None, description="without it mail is simulated")
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="none sends everything in plain text"
+    )
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_timeout: float = Field(10.0, gt=0, description="seconds one answer of the server may take")
+    smtp_connections: int = Field(4, ge=1, le=100, description="kept open to the server, at most")
+    mail_from: str = Field("Notification hub <no-reply@localhost>", description="name and address")
+    brand_name: str = "Notification hub"
+    brand_color: str = Field("#0b6e99", pattern="^#[0-9a-fA-F]{6}$", description="of the header and buttons")
+    brand_logo_url: str | None = Field(None, pattern="^https://", description="shown instead of the name")
+    brand_footer: str = Field("", description="the last line of every mail, such as the sender's address")
+    unsubscribe_url: str | None = Field(
+        None, pattern="^https://", description="of mail that isn't transactional"
+    )
+    attachments_dir: str | None = Field(None, description="files in it may be attached by their path")
+    attachments_max_bytes: int = Field(5 * 1024 * 1024, ge=0, description="of one mail, all together")
+    twilio_account_sid: str | None = Field(None, description="without it SMS is simulated")
+    twilio_auth_token: SecretStr | None = None
+    twilio_messaging_service_sid: str | None = None
+    twilio_endpoint: str = "https://api.twilio.com"
+    twilio_timeout: float = Field(10.0, gt=0, description="seconds one call may take")
+
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     default_locale: str = LOCALES[0]
     shutdown_grace: float = Field(
