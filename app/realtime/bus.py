@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -19,12 +19,13 @@ from app.realtime.presence import NodeId, Presence
 from app.realtime.protocol import CloseCode, notification_frame
 from app.realtime.publication import Publication, Push, pack, unpack
 from app.redis import REDIS_ERRORS
+from app.tasks import end
 
 log = logging.getLogger("hub.bus")
 
 AT_ONCE = 500  # frames of one publication, at most
 MAX_PENDING = 50_000  # frames waiting for Redis; past that the other nodes read Postgres instead
-REMEMBERED = 10.0  # seconds a logout is repeated to nodes that join
+REMEMBERED = 900.0  # seconds a logout is repeated to nodes that join: they may have been away for long
 MAX_REMEMBERED = 100_000  # logouts kept while Redis is away
 FLUSH_WITHIN = 2.0  # seconds that the last publications of a node that stops may take
 
@@ -74,11 +75,10 @@ class RedisBus:
         self._greet_again = greet_again
         self._on_logout = on_logout
         self._pending: list[Notification | Push] = []
-        self._logouts: list[UUID] = []
+        self._logouts: dict[UUID, float] = {}
         self._remembered: dict[UUID, float] = {}
         self._newcomers: set[NodeId] = set()
         self._unpublished = False
-        self._joined_at = 0.0
         self._wake = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
 
@@ -87,9 +87,7 @@ class RedisBus:
 
     async def stop(self) -> None:
         """Send what is pending, as far as Redis takes it now."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
+        await end(self._sending)
         if self._membership.joined:
             try:
                 async with asyncio.timeout(FLUSH_WITHIN):
@@ -111,22 +109,23 @@ class RedisBus:
         self._queue((push,))
 
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
-        self._end_connections(user_id, seconds_ago)
+        moment = self._end_connections(user_id, seconds_ago)
         if self._membership.joined and not self._membership.alone:
-            self._logouts.append(user_id)
+            self._logouts[user_id] = moment
             self._wake.set()
 
     def logged_out(self, user_id: UUID, since: float) -> bool:
-        """Whether the user logged out after this moment (loop time), as far as that is remembered."""
-        return self._remembered.get(user_id, 0.0) > since
+        """Whether the user logged out at or after this moment (loop time), as far as that is remembered."""
+        return self._remembered.get(user_id, -1.0) >= since
 
-    def _end_connections(self, user_id: UUID, seconds_ago: float) -> None:
+    def _end_connections(self, user_id: UUID, seconds_ago: float) -> float:
+        """The moment of the logout (loop time)."""
         moment = _now() - seconds_ago
         self._manager.disconnect(user_id, CloseCode.LOGGED_OUT, "logged out", moment)
         self._on_logout(user_id)
-        self._remembered.pop(user_id, None)
-        self._remembered[user_id] = moment
+        self._remembered[user_id] = max(moment, self._remembered.pop(user_id, moment))
         self._forget_old()
+        return moment
 
     def _queue(self, items: Sequence[Notification | Push]) -> None:
         membership = self._membership
@@ -167,25 +166,30 @@ class RedisBus:
             try:
                 await self._send_frames(some)
             except BaseException:
-                self._give_up(len(some))
+                self._give_up(len(some) + len(self._pending))
                 raise
-        if self._unpublished and (others := self._membership.others):
-            await self._publish({node: Publication(reconcile=True) for node in others})
-        self._unpublished = False
+        if self._unpublished:
+            self._unpublished = False
+            try:
+                await self._publish({node: Publication(reconcile=True) for node in self._membership.others})
+            except BaseException:
+                self._unpublished = True
+                raise
 
     async def _send_logouts(self) -> None:
         """To every node: they are few, and none may be missed. Newcomers hear of all the last ones."""
         logouts, newcomers = self._logouts, self._newcomers
-        self._logouts, self._newcomers = [], set()
+        self._logouts, self._newcomers = {}, set()
         now = _now()
-        due = {user: now - self._remembered.get(user, now) for user in logouts}
-        recent = {user: now - moment for user, moment in self._remembered.items()} if newcomers else {}
-        publications = {
-            node: Publication(logged_out=[*due.items()]) for node in self._membership.others if due
-        }
-        if recent:
-            publications |= {node: Publication(logged_out=[*recent.items()]) for node in newcomers}
-        await self._publish(publications)
+        publications = {node: _logouts_of(logouts, now) for node in self._membership.others if logouts}
+        if self._remembered:
+            publications |= {node: _logouts_of(self._remembered, now) for node in newcomers}
+        try:
+            await self._publish(publications)
+        except BaseException:
+            self._logouts = logouts | self._logouts
+            self._newcomers |= newcomers
+            raise
 
     async def _send_frames(self, items: Sequence[Notification | Push]) -> None:
         nodes_of = await self._presence.look_up({item.receiver for item in items})
@@ -206,13 +210,13 @@ class RedisBus:
 
     def _forget_old(self) -> None:
         """Forget logouts that no node can have missed: those from before this one had to join again."""
-        now = _now()
+        limit = _now() - REMEMBERED
+        joined_at = self._membership.joined_at
+        settled = joined_at is not None and joined_at < limit
         while self._remembered:
             user = next(iter(self._remembered))
-            settled = self._membership.joined and self._joined_at < now - REMEMBERED
-            if len(self._remembered) <= MAX_REMEMBERED and not (
-                settled and self._remembered[user] < now - REMEMBERED
-            ):
+            old = settled and self._remembered[user] < limit
+            if not old and len(self._remembered) <= MAX_REMEMBERED:
                 return
             del self._remembered[user]
 
@@ -220,7 +224,6 @@ class RedisBus:
 
     def joined(self) -> None:
         """The node belongs again: fetch what was missed, now and once the others surely know of it."""
-        self._joined_at = _now()
         self._newcomers |= self._membership.others
         self._wake.set()
         self._reconcile()
@@ -241,6 +244,7 @@ class RedisBus:
         except msgspec.MsgspecError as error:
             log.error("publication_unreadable", extra={"why": str(error)})
             self._reconcile()
+            self._greet_again()
             return
         for user, seconds_ago in logged_out:
             self._end_connections(user, seconds_ago)
@@ -248,6 +252,10 @@ class RedisBus:
         if reconcile:
             self._reconcile()
             self._greet_again()
+
+
+def _logouts_of(moments: Mapping[UUID, float], now: float) -> Publication:
+    return Publication(logged_out=[(user, now - moment) for user, moment in moments.items()])
 
 
 def _push(notification: Notification) -> Push:

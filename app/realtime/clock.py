@@ -6,6 +6,8 @@ import asyncio
 from math import ceil
 from typing import Protocol
 
+from app.tasks import end
+
 
 class Timed(Protocol):
     """Something with one next moment."""
@@ -30,9 +32,7 @@ class Clock:
         self._task = asyncio.create_task(self._run(), name="connection clock")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def schedule(self, member: Timed, moment: float | None) -> None:
         """Set the member's next moment in place of the one it had; None takes it out.

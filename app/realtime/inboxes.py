@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app.errors import Unavailable
 from app.store.inboxes import InboxState, InboxStore
+from app.tasks import end
 
 log = logging.getLogger("hub.inboxes")
 
@@ -43,9 +44,7 @@ class InboxReader:
 
     async def close(self) -> None:
         """Answer no one any more."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        await end(self._reading)
         for wanted in self._wanted:
             wanted.answer.cancel()
 

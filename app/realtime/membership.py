@@ -20,6 +20,7 @@ from redis.asyncio.client import PubSub
 from app.metrics import NODES
 from app.realtime.presence import ID_BYTES, NodeId, Presence
 from app.redis import REDIS_ERRORS
+from app.tasks import end
 
 log = logging.getLogger("hub.membership")
 
@@ -66,14 +67,20 @@ class Membership:
         self._written: asyncio.Future[None] | None = None
         self._changing: asyncio.Task[None] | None = None
         self._heard_at = 0.0
+        self._before: frozenset[NodeId] = frozenset()
         self.node = _new_id()
         """This node's id: a new one each time it joins."""
-        self.joined = False
-        """Whether other nodes reach this one."""
+        self.joined_at: float | None = None
+        """Since when (loop time) other nodes reach this one; None while they don't."""
         self.others: frozenset[NodeId] = frozenset()
         """The other nodes, as of the last beat."""
         self.silent: frozenset[NodeId] = frozenset()
         """Nodes that count as dead."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether other nodes reach this one."""
+        return self.joined_at is not None
 
     @property
     def alone(self) -> bool:
@@ -81,8 +88,7 @@ class Membership:
 
         A node that joins fetches what was committed in its first `LEASE`, in which others may not know it.
         """
-        loop = asyncio.get_running_loop()
-        return self.joined and not self.others and loop.time() - self._heard_at < LEASE
+        return self.joined and not self.others and _now() - self._heard_at < LEASE
 
     def start(self, users: Collection[UUID], listener: Listener) -> None:
         """Begin to join, in the background. `users` always holds all who are connected to this node."""
@@ -93,10 +99,7 @@ class Membership:
     async def stop(self) -> None:
         """Leave: the others send nothing more."""
         joined = self.joined
-        for task in (self._running, self._changing, self._cleaning):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await end(self._running, self._changing, self._cleaning)
         if joined:
             try:
                 await self._presence.forget(self.node)
@@ -131,32 +134,34 @@ class Membership:
 
     async def _belong(self) -> None:
         """Join and stay, until something fails."""
-        before, node = self.node, _new_id()
-        self.node = node
+        self._before |= {self.node}
+        node = self.node = _new_id()
         self._lost.clear()
         try:
             async with self._subscribe(self._presence.channel(node)) as subscription:
                 await self._beat(node, first=True)
-                self.joined = True
+                self.joined_at = _now()
                 await self._change(self._users)
                 log.info("joined", extra={"node": node.hex(), "others": len(self.others)})
                 assert self._listener is not None
                 self._listener.joined()
-                self._clean_soon({before})
+                self._clean_soon(self._before)
                 await _first(self._beat_on(node), self._listen(subscription), self._lost.wait())
                 raise LostError("Redis failed, or forgot this node")
         finally:
-            self.joined = False
+            self.joined_at = None
             NODES.set(0)
 
     async def _beat(self, node: NodeId, *, first: bool = False) -> None:
-        asked_at = asyncio.get_running_loop().time()
+        asked_at = _now()
         beat = await self._presence.beat(node, SILENT_AFTER)
         if not (first or beat.known):
             raise LostError("the other nodes held this one for dead")
         self._heard_at = asked_at
-        appeared, vanished = beat.others - self.others, self.others - beat.others
-        self.others, self.silent = beat.others, beat.silent
+        others = beat.others - self._before
+        self._before &= beat.others | beat.silent  # the rest is cleaned away
+        appeared, vanished = others - self.others, self.others - others
+        self.others, self.silent = others, beat.silent
         NODES.set(1 + len(self.others))
         if (appeared or vanished) and not first:
             assert self._listener is not None
@@ -231,6 +236,8 @@ async def _first(*coroutines: Coroutine[Any, Any, object]) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -11,6 +11,7 @@ from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.store.inboxes import InboxStore
+from app.tasks import end
 
 log = logging.getLogger("hub.reconciler")
 
@@ -40,9 +41,7 @@ class Reconciler:
         self._running = asyncio.create_task(self._run(), name="reconciler")
 
     async def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await end(self._running)
 
     def soon(self) -> None:
         """Compare all connections now; again and again while Postgres doesn't answer."""

@@ -10,6 +10,7 @@ from app.errors import Unavailable
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
 from app.security.tokens import Claims
+from app.tasks import end
 
 log = logging.getLogger("hub.revocations")
 
@@ -35,9 +36,7 @@ class RevocationWatch:
         self._task = asyncio.create_task(self._run(), name="revocation watch")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from app.errors import Unauthorized, Unavailable
 from app.redis import REDIS_ERRORS, Client
-from app.security.tokens import Claims
+from app.security.tokens import Claims, ServiceClaims
 
 # Seconds that a token which Redis knew nothing against is good for REST while Redis is away. The user service
 # writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/008).
@@ -26,17 +26,18 @@ class TokenState:
         self._one_by_one = one_by_one
         self._known: dict[UUID, dict[str, float]] = {}
 
-    async def check(self, claims: Claims) -> None:
+    async def check(self, claims: Claims | ServiceClaims) -> None:
         """Raises `Unauthorized` (revoked_token), or `Unavailable` when Redis doesn't answer."""
         with _redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.exists(_blocklist_key(claims))
                 pipe.get(_revoked_at_key(claims))
                 blocked, moment = await pipe.execute()
-        if blocked or _after(moment, claims):
-            self.forget(claims.user_id)
+        revoked = blocked or _after(moment, claims)
+        if isinstance(claims, Claims):
+            self.forget(claims.user_id) if revoked else self._remember(claims)
+        if revoked:
             raise Unauthorized("revoked_token")
-        self._remember(claims)
 
     async def check_unless_known(self, claims: Claims) -> None:
         """The same, but while Redis is away a token that held lately still does."""
@@ -63,10 +64,14 @@ class TokenState:
         """Which of these tokens are revoked. Raises `Unavailable`."""
         with _redis_errors():
             found = await (self._ask_one_by_one(tokens) if self._one_by_one else self._ask_at_once(tokens))
-        return [
+        flags = [
             bool(blocked) or _after(moment, claims)
             for claims, blocked, moment in zip(tokens, *found, strict=True)
         ]
+        for claims, revoked in zip(tokens, flags, strict=True):
+            if revoked:
+                self.forget(claims.user_id)
+        return flags
 
     async def _ask_at_once(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[bytes | None]]:
         """Two commands, however many they are; as a rule no token is blocked, and one number says so."""
@@ -99,15 +104,15 @@ def _redis_errors() -> Iterator[None]:
         raise Unavailable("redis", why) from None
 
 
-def _blocklist_key(claims: Claims) -> str:
+def _blocklist_key(claims: Claims | ServiceClaims) -> str:
     return f"user-service:jwt-blocklist:{claims.token_id}"
 
 
-def _revoked_at_key(claims: Claims) -> str:
+def _revoked_at_key(claims: Claims | ServiceClaims) -> str:
     return f"user-service:global_revoke_ts:{claims.user_id}"
 
 
-def _after(moment: bytes | None, claims: Claims) -> bool:
+def _after(moment: bytes | None, claims: Claims | ServiceClaims) -> bool:
     """Whether everything of this user was revoked after the token was issued."""
     return moment is not None and not _seconds(moment) <= claims.issued_at
 

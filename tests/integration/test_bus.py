@@ -1,0 +1,366 @@
+"""The bus, on a real Redis: what one node is told of reaches all connections, or they are compared."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import msgspec
+import pytest
+import pytest_asyncio
+from prometheus_client import REGISTRY
+
+from app.realtime import bus as under_test
+from app.realtime import membership
+from app.realtime.bus import AT_ONCE
+from app.realtime.protocol import text_frame
+from app.realtime.publication import Publication, Push, pack
+from tests.in_process import LEASE, Node, Start, at, now, rows, running_nodes, until
+from tests.unit.test_connection import settled
+from tests.unit.test_manager import notification, seqs
+
+FRAME = text_frame(b'{"type":"all_read"}')
+WAIT_FOR = asyncio.wait_for
+
+
+@pytest_asyncio.fixture
+async def start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
+    async with running_nodes(redis_url, monkeypatch) as start:
+        yield start
+
+
+def unpublished() -> float:
+    return REGISTRY.get_sample_value("hub_frames_unpublished_total") or 0.0
+
+
+async def heard(node: Node) -> None:
+    """Returns when the node has received what was sent to it before."""
+    mark = uuid4()
+    await node.presence.publish([(node.id, pack(Publication(logged_out=[(mark, 0.0)])))])
+    await until(lambda: mark in node.gone, "it receives")
+
+
+# Notifications and session frames
+
+
+async def test_thousands_at_once_reach_the_connections_of_all_nodes_once_and_in_order(start: Start) -> None:
+    nodes = await start(3)
+    users = [uuid4() for _ in range(3)]
+    peers = [await node.arrive(user) for node in nodes for user in users]
+    nodes[0].bus.publish([notification(user, seq) for seq in range(1, 1001) for user in users])
+    await at(1000, *peers)
+    assert [seqs(peer) for peer in peers] == [[*range(1, 1001)]] * 9
+    assert nodes[0].presence.pushed() == dict.fromkeys(users, 2 * 1000)
+    assert len(nodes[0].presence.sent) == 2 * 3000 / AT_ONCE, "packed"
+    assert not any(node.behind or node.reconciled for node in nodes)
+
+
+async def test_batches_of_several_nodes_arrive_in_the_order_of_each(start: Start) -> None:
+    nodes = await start(2)
+    chance = random.Random(7)
+    of_node = {node: uuid4() for node in nodes}
+    peers = [await node.arrive(user) for node in nodes for user in of_node.values()]
+    for seq in range(1, 301):
+        for node, user in of_node.items():
+            node.bus.publish(rows(user, seq))
+        if chance.random() < 0.2:
+            await settled()
+    await at(300, *peers)
+    assert [seqs(peer) for peer in peers] == [[*range(1, 301)]] * 4
+    assert not any(node.behind for node in nodes)
+
+
+async def test_a_node_is_sent_only_what_its_own_users_are_told(start: Start) -> None:
+    here, there, elsewhere = await start(3)
+    user, nobody = uuid4(), uuid4()
+    own, peer, other = await here.arrive(user), await there.arrive(user), await elsewhere.arrive(uuid4())
+    here.bus.publish([notification(nobody, 1), notification(user, 1)])
+    here.bus.tell(nobody, FRAME)
+    here.bus.publish([*rows(nobody, 2, 9), notification(user, 2)])
+    await at(2, own, peer)
+    assert here.presence.pushed() == {user: 2}
+    await heard(elsewhere)
+    assert (seqs(own), seqs(peer), seqs(other)) == ([1, 2], [1, 2], [])
+
+
+async def test_who_left_a_node_is_not_sent_there_any_more(start: Start) -> None:
+    here, there = await start(2)
+    user, witness = uuid4(), uuid4()
+    leaving, stays = await there.arrive(user), await there.arrive(witness)
+    there.manager.remove(leaving.connection)
+    await there.membership.arrived(witness)  # written after what was to be
+    here.bus.publish([notification(user, 1), notification(witness, 1)])
+    await at(1, stays)
+    assert here.presence.pushed() == {witness: 1}
+
+
+async def test_a_session_frame_reaches_session_connections_only(start: Start) -> None:
+    here, there = await start(2)
+    user = uuid4()
+    clients = [(await node.arrive(user, session=True), await node.arrive(user)) for node in (here, there)]
+    here.bus.tell(user, FRAME)
+    here.bus.publish(rows(user, 1))
+    for session, plain in clients:
+        await at(1, session, plain)
+        told, _ = session.read()
+        assert bytes(told.data) == FRAME[2:]
+        assert seqs(plain) == [1]
+
+
+async def test_what_redis_takes_long_to_pass_on_is_at_once_with_the_connections_here(start: Start) -> None:
+    here, there = await start(2)
+    user = uuid4()
+    near, far = await here.arrive(user), await there.arrive(user)
+    hold = here.presence.hold("publish")
+    here.bus.publish(rows(user, 1))
+    await hold.reached.wait()
+    here.bus.publish(rows(user, 2))
+    assert seqs(near) == [1, 2]
+    assert seqs(far) == []
+    hold.released.set()
+    await at(2, far)
+    assert seqs(far) == [1, 2]
+
+
+# Alone
+
+
+async def test_a_node_that_is_alone_asks_redis_nothing_until_another_joins(start: Start) -> None:
+    (here,) = await start(1)
+    user = uuid4()
+    await here.arrive(user, session=True)
+    for seq in range(1, 10):
+        assert here.membership.alone
+        here.bus.publish(rows(user, seq))
+        here.bus.tell(user, FRAME)
+        await settled()
+    (there,) = await start(1)
+    assert (here.presence.looked_up, here.presence.sent) == (0, [])
+    peer = await there.arrive(user)
+    peer.connection.last_seq = 9
+    here.bus.publish(rows(user, 10))
+    await at(10, peer)
+
+
+async def test_that_nobody_else_is_there_is_believed_only_for_the_lease(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here,) = await start(1)
+    here.bus.publish(rows(uuid4(), 1))
+    monkeypatch.setattr(membership, "LEASE", 0.0)
+    here.bus.publish(rows(uuid4(), 1))
+    await until(lambda: here.presence.looked_up > 0, "it looks whether somebody is there")
+    assert here.presence.looked_up == 1
+
+
+async def test_who_joins_compares_now_and_once_more_after_the_lease(start: Start) -> None:
+    (node,) = await start(1)
+    began = now()
+    node.membership.lose()
+    await until(lambda: node.greeted == 1, "it joins")
+    first, *_ = node.reconciled
+    assert first >= began
+    await until(lambda: node.reconciled[-1] - first >= LEASE, "it compares after the lease")
+    assert node.greeted == 1
+
+
+# What can't be sent
+
+
+async def test_too_much_for_redis_is_dropped_and_the_others_compare_instead(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "MAX_PENDING", 100)
+    here, there = await start(2)
+    user, before = uuid4(), unpublished()
+    near, far = await here.arrive(user), await there.arrive(user)
+    node = here.id
+    hold = here.presence.hold("publish")
+    here.bus.publish(rows(user, 1))
+    await hold.reached.wait()
+    for seq in range(2, 302):
+        here.bus.publish(rows(user, seq))
+    assert (near.connection.last_seq, there.reconciled) == (301, [])
+    hold.released.set()
+    await until(lambda: there.greeted == 1, "the other is told")
+    sent = here.presence.pushed()[user]
+    assert unpublished() - before == 301 - sent
+    assert 1 <= sent <= 100
+    assert len(there.reconciled) == 1
+    assert here.id == node, "nothing is wrong with Redis"
+    far.connection.last_seq = 301  # it compared
+    far.connection.behind = False
+    here.bus.publish(rows(user, 302))
+    await at(302, far)
+
+
+async def test_what_is_dropped_while_the_others_are_told_to_compare_is_told_too(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = await start(2)
+    user = uuid4()
+    peer = await there.arrive(user)
+    await here.lost()
+    here.bus.publish(rows(user, 1))
+    hold = here.presence.hold("reconcile")
+    await here.back()
+    await hold.reached.wait()
+    monkeypatch.setattr(under_test, "MAX_PENDING", 0)
+    here.bus.publish(rows(user, 2))
+    here.bus.publish(rows(user, 3))
+    peer.connection.last_seq = 3
+    hold.released.set()
+    await until(lambda: there.greeted > 0, "the other is told")
+    for seq in (4, 5):
+        here.bus.publish(rows(user, seq))
+        await at(seq, peer)
+    assert there.greeted == 2
+
+
+async def test_what_redis_refused_is_made_good_once_it_answers(start: Start) -> None:
+    here, there = await start(2)
+    user, node = uuid4(), here.id
+    near, far = await here.arrive(user), await there.arrive(user)
+    here.presence.failing.add("publish")
+    here.bus.publish(rows(user, 1, 700))
+    await until(lambda: here.id != node, "it joins anew")
+    assert (seqs(near), there.greeted) == ([*range(1, 701)], 0)
+    here.presence.failing.clear()
+    await until(lambda: there.greeted == 1, "the other is told to compare")
+    far.connection.last_seq = 700
+    here.bus.publish(rows(user, 701))
+    await at(701, far)
+
+
+async def test_all_that_is_dropped_is_counted(start: Start) -> None:
+    here, there = await start(2)
+    before = unpublished()
+    await there.arrive(user := uuid4())
+    here.presence.failing.add("publish")
+    here.bus.publish(rows(user, 1, AT_ONCE + 1))
+    await until(lambda: unpublished() > before, "they are dropped")
+    assert unpublished() - before == AT_ONCE + 1
+
+
+async def test_what_comes_while_a_node_is_not_joined_is_made_good_when_it_is(start: Start) -> None:
+    here, there = await start(2)
+    user, before = uuid4(), unpublished()
+    near = await here.arrive(user, session=True)
+    await here.lost()
+    here.bus.publish(rows(user, 1, 5))
+    here.bus.tell(user, FRAME)
+    assert (unpublished() - before, there.greeted) == (6, 0)
+    assert len(near.read()) == 6
+    await here.back()
+    await until(lambda: there.greeted == 1, "the other is told to compare")
+
+
+# What comes in
+
+
+@pytest.mark.parametrize(
+    "publication",
+    [b"\xc1", b"{}", pack(Publication([Push(uuid4(), 1, b"x")]))[:-4], msgspec.msgpack.encode([[[1, 2]]])],
+)
+async def test_what_can_not_be_read_is_survived_and_has_the_node_compare(
+    start: Start, publication: bytes
+) -> None:
+    here, there = await start(2)
+    user, node = uuid4(), there.id
+    peer = await there.arrive(user)
+    await here.redis.publish(there.presence.channel(there.id), publication)
+    here.bus.publish(rows(user, 1))
+    await at(1, peer)
+    assert len(there.reconciled) == 1
+    assert there.id == node
+
+
+async def test_what_other_devices_did_may_stand_in_what_can_not_be_read(start: Start) -> None:
+    here, there = await start(2)
+    user = uuid4()
+    peer = await there.arrive(user)
+    await here.redis.publish(there.presence.channel(there.id), b"\xc1")
+    here.bus.publish(rows(user, 1))
+    await at(1, peer)
+    assert there.greeted == 1
+
+
+async def test_a_publication_of_a_newer_version_is_understood(start: Start) -> None:
+    here, there = await start(2)
+    user = uuid4()
+    peer = await there.arrive(user)
+    newer = [[[user.bytes, 1, FRAME]], [], False, {"more": 1}]
+    await here.redis.publish(there.presence.channel(there.id), msgspec.msgpack.encode(newer))
+    await at(1, peer)
+    assert there.reconciled == []
+
+
+@pytest.mark.parametrize("how", ["leaves", "dies"])
+async def test_when_a_node_vanishes_the_others_compare(start: Start, how: str) -> None:
+    here, there = await start(2)
+    if how == "leaves":
+        await here.stop()
+    else:
+        here.presence.failing.add("beat")
+    await until(lambda: not there.membership.others, "it has vanished")
+    assert len(there.reconciled) == 1
+
+
+# The end
+
+
+async def test_what_is_pending_at_the_end_is_sent(start: Start) -> None:
+    here, there = await start(2)
+    user = uuid4()
+    peer = await there.arrive(user)
+    here.bus.publish(rows(user, 1, 2000))
+    await here.bus.stop()
+    await at(2000, peer)
+    assert seqs(peer) == [*range(1, 2001)]
+
+
+async def test_what_is_being_sent_at_the_end_is_made_good(start: Start) -> None:
+    here, there = await start(2)
+    user = uuid4()
+    await there.arrive(user)
+    hold = here.presence.hold("publish")
+    here.bus.publish(rows(user, 1))
+    await hold.reached.wait()
+    here.presence.let_pass()
+    await here.bus.stop()
+    await heard(there)
+    assert there.greeted == 1
+
+
+async def test_the_end_is_not_put_off_for_long_by_a_redis_that_hangs(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "FLUSH_WITHIN", 0.2)
+    here, there = await start(2)
+    await there.arrive(user := uuid4())
+    here.presence.hold("publish")
+    here.bus.publish(rows(user, 1))
+    began = now()
+    await here.bus.stop()
+    assert 0.15 < now() - began < 5
+
+
+async def test_the_end_comes_whatever_is_under_way(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = await start(2)
+    await nodes[1].arrive(user := uuid4())
+    hung = []
+    for steps in range(20):
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "wait_for", WAIT_FOR)
+            nodes[0].bus.publish(rows(user, steps + 1))
+            for _ in range(steps):
+                await settled()
+            try:
+                async with asyncio.timeout(0.25):
+                    await nodes[0].bus.stop()
+            except TimeoutError:
+                hung.append(steps)
+        nodes[0].bus.start()
+    assert hung == []

@@ -1,0 +1,243 @@
+"""What a token is still good for while Redis is away: REST, if it held lately."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from app.errors import Unauthorized, Unavailable
+from app.redis import Client, connect
+from app.security import token_state as under_test
+from app.security.token_state import KNOWN_FOR, TokenState
+from app.security.tokens import Claims
+from tests.integration.test_presence import settings_on
+from tests.redis_server import RedisServer
+
+ISSUED = 1_800_000_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest_asyncio.fixture
+async def redis(server: RedisServer) -> AsyncIterator[Client]:
+    """Empty, and there until the test kills it."""
+    server.kill()
+    server.start()
+    async with connect(settings_on(server.url, redis_timeout=0.5)) as client:
+        yield client
+
+
+@pytest.fixture
+def state(redis: Client) -> TokenState:
+    return TokenState(redis)
+
+
+class Monotonic:
+    """A clock that goes when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0  # a machine that has just started
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Monotonic:
+    clock = Monotonic()
+    monkeypatch.setattr(under_test, "time", clock)
+    return clock
+
+
+def claims() -> Claims:
+    """Of a user and a token nobody else has."""
+    return Claims(uuid4(), str(uuid4()), ISSUED, ISSUED + 3600)
+
+
+async def passes(state: TokenState, claims: Claims) -> bool:
+    """Whether it does; False while nobody can tell."""
+    try:
+        await state.check_unless_known(claims)
+    except Unavailable as error:
+        assert error.dependency == "redis"  # noqa: PT017
+        return False
+    return True
+
+
+async def revoke(redis: Client, claims: Claims) -> None:
+    await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1")
+
+
+async def test_a_known_token_passes_while_redis_is_away_and_an_unknown_one_does_not(
+    state: TokenState, server: RedisServer
+) -> None:
+    known, unknown = claims(), claims()
+    await state.check_unless_known(known)
+    server.kill()
+    assert await passes(state, known)
+    assert await passes(state, known)
+    assert not await passes(state, unknown)
+    assert not await passes(state, known._replace(token_id=unknown.token_id))
+    assert not await passes(state, unknown._replace(token_id=known.token_id))
+
+
+async def test_a_sign_in_makes_a_token_known_and_needs_redis_all_the_same(
+    state: TokenState, server: RedisServer
+) -> None:
+    token = claims()
+    await state.check(token)
+    server.kill()
+    with pytest.raises(Unavailable):
+        await state.check(token)
+    assert await passes(state, token)
+
+
+async def test_an_unknown_token_is_asked_for_again_once_redis_is_back(
+    state: TokenState, server: RedisServer
+) -> None:
+    token = claims()
+    server.kill()
+    assert not await passes(state, token)
+    server.start()
+    assert await passes(state, token)
+    server.kill()
+    assert await passes(state, token)
+
+
+async def test_redis_has_the_last_word_while_it_is_there(state: TokenState, redis: Client) -> None:
+    token = claims()
+    assert await passes(state, token)
+    await revoke(redis, token)
+    with pytest.raises(Unauthorized, match="revoked_token"):
+        await state.check_unless_known(token)
+
+
+@pytest.mark.parametrize("whole_user", [False, True])
+async def test_a_token_seen_to_be_revoked_is_not_known_any_more(
+    state: TokenState, redis: Client, server: RedisServer, whole_user: bool
+) -> None:
+    token, other = claims(), claims()
+    sibling = token._replace(token_id="another")
+    for each in (token, sibling, other):
+        assert await passes(state, each)
+    if whole_user:
+        await redis.set(f"user-service:global_revoke_ts:{token.user_id}", ISSUED + 1)
+    else:
+        await revoke(redis, token)
+    with pytest.raises(Unauthorized):
+        await state.check(token)
+    server.kill()
+    assert not await passes(state, token)
+    assert not await passes(state, sibling)
+    assert await passes(state, other)
+
+
+async def test_a_token_the_watch_saw_revoked_is_not_known_any_more(
+    state: TokenState, redis: Client, server: RedisServer
+) -> None:
+    token, other = claims(), claims()
+    for each in (token, other):
+        assert await passes(state, each)
+    await revoke(redis, token)
+    assert await state.revoked([token, other]) == [True, False]
+    server.kill()
+    assert await passes(state, other)
+    assert not await passes(state, token)
+
+
+async def test_no_token_of_a_user_who_logged_out_is_known(state: TokenState, server: RedisServer) -> None:
+    phone, other = claims(), claims()
+    laptop = phone._replace(token_id="another")
+    for token in (phone, laptop, other):
+        assert await passes(state, token)
+    state.forget(phone.user_id)
+    state.forget(uuid4())
+    server.kill()
+    assert [await passes(state, token) for token in (phone, laptop, other)] == [False, False, True]
+
+
+async def test_a_token_is_known_for_so_long_since_redis_last_spoke_for_it(
+    state: TokenState, server: RedisServer, clock: Monotonic
+) -> None:
+    first, again = claims(), claims()
+    assert await passes(state, first)
+    assert await passes(state, again)
+    clock.now = 500.0
+    assert await passes(state, again)
+    server.kill()
+    clock.now = KNOWN_FOR - 1
+    assert (await passes(state, first), await passes(state, again)) == (True, True)
+    clock.now = KNOWN_FOR
+    assert (await passes(state, first), await passes(state, again)) == (False, True)
+    clock.now = 500.0 + KNOWN_FOR
+    assert (await passes(state, first), await passes(state, again)) == (False, False)
+
+
+async def test_what_passes_while_redis_is_away_is_not_known_for_longer(
+    state: TokenState, server: RedisServer, clock: Monotonic
+) -> None:
+    token = claims()
+    assert await passes(state, token)
+    server.kill()
+    for clock.now in (300.0, 600.0, KNOWN_FOR - 1):
+        assert await passes(state, token)
+    clock.now = KNOWN_FOR
+    assert not await passes(state, token)
+
+
+async def test_each_token_of_a_user_is_known_by_itself(
+    state: TokenState, server: RedisServer, clock: Monotonic
+) -> None:
+    old = claims()
+    new = old._replace(token_id="another")
+    assert await passes(state, old)
+    clock.now = KNOWN_FOR / 2
+    assert await passes(state, new)
+    server.kill()
+    assert (await passes(state, old), await passes(state, new)) == (True, True)
+    clock.now = KNOWN_FOR
+    assert (await passes(state, old), await passes(state, new)) == (False, True)
+
+
+async def test_only_so_many_users_are_known_and_those_seen_last(
+    state: TokenState, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "MAX_KNOWN", 10)
+    tokens = [claims() for _ in range(10)]
+    for token in tokens:
+        assert await passes(state, token)
+    assert await passes(state, tokens[0])  # seen again: others go before it
+    late = [claims() for _ in range(3)]
+    for token in late:
+        assert await passes(state, token)
+    server.kill()
+    assert await asyncio.gather(*(passes(state, token) for token in tokens)) == [
+        number not in (1, 2, 3) for number in range(10)
+    ]
+    assert all([await passes(state, token) for token in late])
+
+
+async def test_a_redis_that_says_nothing_is_as_one_that_is_away(
+    state: TokenState, server: RedisServer
+) -> None:
+    known, unknown = claims(), claims()
+    assert await passes(state, known)
+    server.freeze()
+    try:
+        start = time.monotonic()
+        answers = list(await asyncio.gather(passes(state, known), passes(state, unknown)))
+        took = time.monotonic() - start
+    finally:
+        server.thaw()
+    assert answers == [True, False]
+    assert took < 5
