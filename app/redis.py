@@ -60,13 +60,9 @@ async def subscription(client: Client, settings: Settings, channel: str) -> Asyn
         await client.initialize()
         server = client.get_random_primary_node()
         place |= {"host": server.host, "port": server.port}
-    pool = ConnectionPool(
-        **place,
-        max_connections=1,
-        socket_timeout=settings.redis_timeout,
-        socket_connect_timeout=settings.redis_timeout,
-        retry=Retry(NoBackoff(), 0),
-    )
+    place |= {"socket_timeout": settings.redis_timeout, "socket_connect_timeout": settings.redis_timeout}
+    place |= {"max_connections": 1, "retry": Retry(NoBackoff(), 0)}
+    pool = ConnectionPool(**place)
     async with Redis.from_pool(pool) as redis, redis.pubsub() as subscribed:
         await subscribed.subscribe(channel)
         if await subscribed.get_message(timeout=settings.redis_timeout) is None:

@@ -124,7 +124,8 @@ class Gate:
             connection.close(CloseCode.TOO_MANY, refusal)
         elif connection.session:
             self._sessions.begin(connection, after, state)
-        self._go_live(connection, state)
+        else:
+            self._go_live(connection, state)
 
     def _one_too_many(self, connection: Connection) -> str | None:
         if len(self._manager.of(connection.user_id)) >= self._settings.ws_max_per_user:

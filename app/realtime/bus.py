@@ -162,6 +162,8 @@ class RedisBus:
         """Send all that is pending. After an error the other nodes are told to reconcile, once that works."""
         await self._send_logouts()
         while self._pending:
+            if self._logouts:
+                await self._send_logouts()
             some, self._pending = self._pending[:AT_ONCE], self._pending[AT_ONCE:]
             try:
                 await self._send_frames(some)

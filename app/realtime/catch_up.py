@@ -10,6 +10,8 @@ from app.realtime.inboxes import InboxReader
 from app.realtime.protocol import CloseCode, notification_frame
 from app.store.inboxes import InboxState
 
+AT_ONCE = 32 * 1024  # bytes sent before looking whether the client reads; less than any write buffer's limit
+
 
 class CatchUp:
     """Brings connections that are behind up to date, page by page, and lets them go live again."""
@@ -28,14 +30,21 @@ class CatchUp:
         try:
             while connection.open and connection.behind:
                 state = await self._reader.read(connection.user_id, connection.last_seq)
-                go_on(connection, state)
+                await send_missed(connection, state)
+                connection.behind = max(state.last_seq, connection.wanted_seq) > connection.last_seq
         except Unavailable:
             connection.close(CloseCode.OVERLOADED, "can't read the inbox: reconnect and resume")
 
 
-def go_on(connection: Connection, state: InboxState) -> None:
-    """Send what `state` says was missed. The connection is live again if that was all."""
-    if state.missed:
-        connection.send(b"".join(notification_frame(notification) for notification in state.missed))
+async def send_missed(connection: Connection, state: InboxState) -> None:
+    """Send what `state` says was missed, as fast as the client reads. Nothing live may pass meanwhile."""
+    frames: list[bytes] = []
+    for notification in state.missed:
+        frames.append(notification_frame(notification))
+        if sum(map(len, frames)) >= AT_ONCE:
+            connection.send(b"".join(frames))
+            frames.clear()
+            await connection.drained()
+    if frames:
+        connection.send(b"".join(frames))
     connection.last_seq = max(connection.last_seq, state.until)
-    connection.behind = max(state.last_seq, connection.wanted_seq) > connection.last_seq

@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_answered",
         "_clock",
         "_counted_from",
+        "_drained",
         "_expires",
         "_frames",
         "_limits",
@@ -126,6 +127,7 @@ class Connection(asyncio.Protocol):
         self._answered = True
         self._probing = False
         self._unanswered = 0
+        self._drained: asyncio.Future[None] | None = None
 
     # From the hub
 
@@ -156,6 +158,13 @@ class Connection(asyncio.Protocol):
         transport.write(frame if self._probing else frame + self._probe())
         if transport.get_write_buffer_size() > self._limits.write_buffer:
             self.close(CloseCode.TOO_SLOW, "too slow: reconnect and resume")
+
+    async def drained(self) -> None:
+        """Returns when there is room for more: the client reads, or it is gone. For what is too much to be
+        sent at once; live notifications never wait.
+        """
+        if self._drained is not None:
+            await asyncio.shield(self._drained)
 
     def _probe(self) -> bytes:
         """A ping, and the clock set to look for its answer."""
@@ -224,6 +233,14 @@ class Connection(asyncio.Protocol):
         now = asyncio.get_running_loop().time()
         self._clock.schedule(self, min(now + self._limits.ping_interval, self._expires))
 
+    def pause_writing(self) -> None:
+        self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.set_result(None)
+
     def data_received(self, data: bytes) -> None:
         closing = self._ws.state is not OPEN
         self._ws.receive_data(data)
@@ -239,6 +256,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.resume_writing()
         self._clock.schedule(self, None)
         self._lost()
 

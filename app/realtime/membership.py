@@ -27,6 +27,7 @@ log = logging.getLogger("hub.membership")
 BEAT_EVERY = 1.0  # seconds
 SILENT_AFTER = 5.0  # seconds until a node that says nothing counts as dead
 LEASE = 2.0  # seconds that "no other node is there" may be relied on
+LEAVE_WITHIN = 1.0  # seconds; who can't leave in time is found to be silent
 JOIN_AGAIN = 0.5  # seconds between tries
 
 
@@ -102,7 +103,8 @@ class Membership:
         await end(self._running, self._changing, self._cleaning)
         if joined:
             try:
-                await self._presence.forget(self.node)
+                async with asyncio.timeout(LEAVE_WITHIN):
+                    await self._presence.forget(self.node)
             except REDIS_ERRORS as error:
                 log.info("left_without_a_word", extra={"why": type(error).__name__})
 

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from app.errors import Unauthorized, Unavailable
 from app.realtime.bus import Bus
-from app.realtime.catch_up import CatchUp, go_on
+from app.realtime.catch_up import CatchUp, send_missed
 from app.realtime.connection import Connection
 from app.realtime.inboxes import SHARED_BY, InboxReader
 from app.realtime.membership import Membership
@@ -124,10 +124,15 @@ class Sessions:
         self._answering: set[asyncio.Task[None]] = set()
 
     def begin(self, connection: Connection, after: int | None, state: InboxState) -> None:
-        """Greet a new connection; with `after`, go on where the client was."""
+        """Greet a new connection, which is marked as behind; with `after`, go on where the client was; let it
+        go live.
+        """
         self._greet(connection, state)
         if after is not None:
-            self._resume(connection, after, state)
+            self._in_background(self._resume(connection, after, state))
+        else:
+            connection.last_seq = max(connection.last_seq, state.last_seq)
+            self._let_go(connection)
 
     def greet_again(self) -> None:
         """Other devices' changes may have been missed: everybody is told how the inbox stands."""
@@ -187,8 +192,7 @@ class Sessions:
         except Unavailable:
             self._let_go(connection)
             raise
-        self._resume(connection, after, state)
-        self._let_go(connection)
+        await self._resume(connection, after, state)
 
     def _let_go(self, connection: Connection) -> None:
         """Back to live; what came meanwhile is fetched first."""
@@ -196,16 +200,18 @@ class Sessions:
         if connection.behind:
             self._catch_up.start(connection)
 
-    def _resume(self, connection: Connection, after: int, state: InboxState) -> None:
-        complete = state.until >= state.last_seq
-        if complete:
-            go_on(connection, state)
-            resumed = Resumed(after, state.last_seq, True)
-        else:
-            connection.last_seq = max(connection.last_seq, state.last_seq)
-            read_on = self._history(connection.user_id, state.last_seq + 1)
-            resumed = Resumed(after, state.last_seq, False, read_on)
-        connection.send(session_frame(resumed))
+    async def _resume(self, connection: Connection, after: int, state: InboxState) -> None:
+        try:
+            if state.until >= state.last_seq:
+                await send_missed(connection, state)
+                resumed = Resumed(after, state.last_seq, True)
+            else:
+                connection.last_seq = max(connection.last_seq, state.last_seq)
+                read_on = self._history(connection.user_id, state.last_seq + 1)
+                resumed = Resumed(after, state.last_seq, False, read_on)
+            connection.send(session_frame(resumed))
+        finally:
+            self._let_go(connection)
 
     async def _mark_read(self, connection: Connection, notification_id: UUID) -> None:
         changed = await self._store.mark_read(notification_id, connection.user_id)

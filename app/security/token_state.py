@@ -15,6 +15,7 @@ from app.security.tokens import Claims, ServiceClaims
 # writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/008).
 KNOWN_FOR = 900.0
 MAX_KNOWN = 20_000  # users
+ASK_AGAIN = 1.0  # seconds that nobody waits for a Redis that didn't answer, if there is another way
 
 
 class TokenState:
@@ -25,6 +26,7 @@ class TokenState:
         self._redis = redis
         self._one_by_one = one_by_one
         self._known: dict[UUID, dict[str, float]] = {}
+        self._ask_again_at = 0.0
 
     async def check(self, claims: Claims | ServiceClaims) -> None:
         """Raises `Unauthorized` (revoked_token), or `Unavailable` when Redis doesn't answer."""
@@ -40,12 +42,16 @@ class TokenState:
             raise Unauthorized("revoked_token")
 
     async def check_unless_known(self, claims: Claims) -> None:
-        """The same, but while Redis is away a token that held lately still does."""
+        """The same, but while Redis is away a token that held lately still does, mostly without a wait."""
+        now = time.monotonic()
+        known = now - self._known.get(claims.user_id, {}).get(claims.token_id, -KNOWN_FOR) < KNOWN_FOR
+        if known and now < self._ask_again_at:
+            return
         try:
             await self.check(claims)
         except Unavailable:
-            held_at = self._known.get(claims.user_id, {}).get(claims.token_id, -KNOWN_FOR)
-            if time.monotonic() - held_at >= KNOWN_FOR:
+            self._ask_again_at = time.monotonic() + ASK_AGAIN
+            if not known:
                 raise
 
     def forget(self, user_id: UUID) -> None:

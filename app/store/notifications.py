@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.notifications import Notification
 from app.store.engine import store_errors
+from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N
 from app.store.models import ProcessedEventRow as E
 
@@ -67,14 +69,14 @@ class NotificationStore:
             .returning(*_COLUMNS)
         )
         with store_errors():
-            async with self._engine.begin() as connection:
+            async with self._changing(receiver) as connection:
                 row = (await connection.execute(statement)).one_or_none()
                 return None if row is None else (_notification(row), await _unread(connection, receiver))
 
     async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, int]:
         """Mark all read up to and with this `seq`, or all there are; that `seq`, and how many are unread."""
         with store_errors():
-            async with self._engine.begin() as connection:
+            async with self._changing(receiver) as connection:
                 if up_to is None:
                     newest = select(func.coalesce(func.max(N.seq), 0)).where(N.receiver == receiver)
                     up_to = int(await connection.scalar(newest) or 0)
@@ -86,10 +88,17 @@ class NotificationStore:
         """How many are unread after the notification was deleted; None when there is none with that id."""
         statement = delete(N).where(N.id == notification, N.receiver == receiver)
         with store_errors():
-            async with self._engine.begin() as connection:
+            async with self._changing(receiver) as connection:
                 if (await connection.execute(statement)).rowcount == 0:
                     return None
                 return await _unread(connection, receiver)
+
+    @asynccontextmanager
+    async def _changing(self, receiver: UUID) -> AsyncIterator[AsyncConnection]:
+        """A transaction on an inbox. One after the other, or each would count without what the others do."""
+        async with self._engine.begin() as connection:
+            await connection.execute(select(I.last_seq).where(I.user_id == receiver).with_for_update())
+            yield connection
 
     async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
         """Those of the given notifications that were made at or after `since`, in rising `seq`."""

@@ -210,3 +210,35 @@ async def test_what_can_not_be_read_is_said_and_the_connection_stays(hub: Hub) -
         assert (await receive(socket))["code"] == "no_such_notification"
         await hub.publish(added(user))
         assert await seqs(socket, 1) == [1]
+
+
+async def test_a_resume_of_megabytes_is_sent_as_fast_as_the_client_reads(hub: Hub) -> None:
+    """Far more than a connection may leave unread, to a client that has a little buffer."""
+    user = new_user()
+    await hub.publish(*({**added(user), "extra": f"{number:04}" * 2500} for number in range(300)))
+    await hub.stored(user, 300)
+    async with connect(
+        hub.socket_address(user) + "?after=0",
+        subprotocols=["hub.v1", f"bearer.{token(user)}"],  # type: ignore[list-item]
+        compression=None,
+        max_queue=4,
+    ) as socket:
+        assert (await receive(socket))["type"] == "connected"
+        await hub.publish(added(user))
+        assert await seqs(socket, 300) == list(range(1, 301))
+        resumed = await receive(socket)
+        assert (resumed["type"], resumed["to"], resumed["complete"]) == ("resumed", 300, True)
+        assert await seqs(socket, 1) == [301]
+
+
+async def test_the_last_count_of_many_reads_at_once_is_exact(hub: Hub) -> None:
+    for _ in range(3):
+        user = new_user()
+        await hub.publish(*(added(user) for _ in range(20)))
+        rows = await hub.stored(user, 20)
+        async with session(hub, user) as socket, hub.client(user) as client:
+            await receive(socket)
+            reads = (client.patch(f"/notifications/{row['id']}/users/{user}/read") for row in rows)
+            await asyncio.gather(*reads)
+            counts = [(await receive(socket))["unread"] for _ in range(20)]
+            assert counts == list(range(19, -1, -1))
