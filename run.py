@@ -42,6 +42,12 @@ def _publish(arguments: argparse.Namespace) -> None:
     print("Published to", asyncio.run(samples.publish(dev["kafka"], dev["topics"], sample)))
 
 
+def _mail_test(arguments: argparse.Namespace) -> int:
+    from app.channels import smtp_check
+
+    return asyncio.run(smtp_check.run(arguments.to))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
     parser.set_defaults(command=_serve)
@@ -57,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     publish = commands.add_parser("publish", help="publish an event to the hub that `make run` started")
     publish.add_argument("event", help="a JSON file, or an event type: its sample is sent")
     publish.set_defaults(command=_publish)
+    mail = commands.add_parser("mail", help="mail test --to you@example.com: check the SMTP settings")
+    test = mail.add_subparsers(title="commands", metavar="test", required=True).add_parser(
+        "test", help="go the way of a mail step by step; says what is wrong and how to mend it"
+    )
+    test.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it")
+    test.set_defaults(command=_mail_test)
     return parser
 
 

@@ -16,16 +16,18 @@ from babel.messages.pofile import read_po, write_po
 from app.i18n import DOMAIN, LOCALES, LOCALES_DIR
 
 ROOT = LOCALES_DIR.parent
-KEYWORDS = {"N_": None, "NN_": (1, 2)}
+KEYWORDS = {"N_": None, "NN_": (1, 2), "_": None, "ngettext": (1, 2)}
+METHODS = (("**.py", "python"), ("**.jinja", "jinja2"))
 CODE = ("app", "handlers")
 SOURCE_LOCALE = "en"  # what the texts in the code are written in
 
 
 def extract(root: Path = ROOT) -> Catalog:
-    """Every text marked in the code under `root`."""
+    """Every text marked in the code and the templates under `root`."""
     template = Catalog(domain=DOMAIN)
     for room in CODE:
-        for path, line, text, comments, _ in extract_from_dir(root / room, keywords=KEYWORDS):
+        found = extract_from_dir(root / room, METHODS, {"**.jinja": {"silent": "false"}}, keywords=KEYWORDS)
+        for path, line, text, comments, _ in found:
             template.add(text, locations=[(f"{room}/{path}", line)], auto_comments=comments)
     return template
 

@@ -1,0 +1,88 @@
+"""Attachments as events give them, read and checked."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from app.channels.base import Attachment
+from app.errors import DeliveryFailed
+
+_DEFAULT_TYPE = "application/octet-stream"
+
+
+class GivenAttachment(msgspec.Struct, frozen=True, kw_only=True):
+    """An attachment in an event: its bytes (base64 in JSON) with a `name`, or the `path` of a file.
+
+    `path` is one inside the folder for attachments, relative to it or absolute.
+    """
+
+    content: bytes | None = None
+    path: str | None = None
+    name: str | None = None
+    content_type: str | None = None
+
+
+def load(given: Iterable[GivenAttachment], folder: str | None, max_bytes: int) -> tuple[Attachment, ...]:
+    """Read the attachments of one mail: at most `max_bytes` of them together, files from `folder` only.
+
+    Reads files: call it in a thread. Raises `DeliveryFailed` (code attachment), which passes only if a file
+    is there and can't be read now; its text names attachments as they were given.
+    """
+    room = max_bytes
+    loaded = []
+    for each in given:
+        attachment = _load(each, folder, room, max_bytes)
+        room -= len(attachment.content)
+        loaded.append(attachment)
+    return tuple(loaded)
+
+
+def _load(given: GivenAttachment, folder: str | None, room: int, max_bytes: int) -> Attachment:
+    if (given.content is None) == (given.path is None):
+        raise _refused("an attachment needs either its content or a path")
+    if given.path is not None:
+        name = given.name or Path(given.path).name
+        content = _read(given.path, folder, room)
+    else:
+        if not given.name:
+            raise _refused("an attachment given by its content needs a name")
+        name, content = given.name, given.content or b""
+    if len(content) > room:
+        raise _refused(f"the attachments are larger than {max_bytes} bytes together (ATTACHMENTS_MAX_BYTES)")
+    return Attachment(name, given.content_type or mimetypes.guess_type(name)[0] or _DEFAULT_TYPE, content)
+
+
+def _read(path: str, folder: str | None, room: int) -> bytes:
+    """The file's bytes, and never more than one beyond `room`."""
+    if folder is None:
+        raise _refused(f"{path!r}: files can't be attached, as ATTACHMENTS_DIR isn't set")
+    try:
+        root = Path(folder).resolve()
+        file = (root / path).resolve()
+        if not file.is_relative_to(root):
+            raise _refused(f"{path!r} is outside the folder for attachments")
+        # no waiting for a pipe's other end, no link put there since
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _refused(f"{path!r} is no file")
+            with open(descriptor, "rb", closefd=False) as opened:
+                return opened.read(room + 1)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _refused(f"{path!r} isn't in the folder for attachments") from None
+    except (ValueError, RuntimeError):  # a null byte, or links that go round in circles
+        raise _refused(f"{path!r} is no path") from None
+    except OSError as error:
+        raise _refused(f"{path!r} can't be read: {error.strerror}", passes=True) from None
+
+
+def _refused(text: str, *, passes: bool = False) -> DeliveryFailed:
+    return DeliveryFailed("attachment", text, passes=passes)

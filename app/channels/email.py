@@ -1,0 +1,109 @@
+"""Mail over SMTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from aiosmtplib import SMTPException
+
+from app.channels.base import Outgoing, Receipt
+from app.channels.failures import Guard, not_rendered
+from app.channels.message import Mailbox, build, mailbox, to_bytes
+from app.channels.rendering import Mail
+from app.channels.smtp import Server, classify
+from app.channels.smtp_pool import Envelope, Pool
+from app.errors import DeliveryFailed
+from app.settings import Settings
+
+log = logging.getLogger("hub.mail")
+
+# asked for by what a person did: nothing to unsubscribe from
+TRANSACTIONAL = ("otp_", "booking_", "payment_")
+_QUEUED_AS = re.compile(r"(?:queued as|id=)\s*<?([\w.@-]+)")
+
+
+class Renderer(Protocol):
+    """Turns a template and its data into the texts of a mail."""
+
+    def render(
+        self, template: str, locale: str, data: Mapping[str, Any], unsubscribe: str | None = None
+    ) -> Mail:
+        """`unsubscribe` is the URL to end this kind of mail with."""
+
+
+class EmailChannel:
+    """Sends mail over connections that it keeps open (`Pool`), by TLS unless set otherwise.
+
+    Raises `ConfigurationError` when the settings don't allow that safely.
+    """
+
+    name: ClassVar[str] = "email"
+
+    def __init__(self, settings: Settings, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._unsubscribe_url = settings.unsubscribe_url
+        self._guard = Guard(log)
+        self._pool: Pool | None = None
+        if settings.smtp_host is not None:
+            self._pool = Pool(Server(settings), settings.smtp_connections, self._guard)
+
+    @property
+    def simulated(self) -> bool:
+        return self._pool is None
+
+    async def send(self, outgoing: Outgoing) -> Receipt:
+        """As `Channel.send`. Every attempt has the same Message-ID, so that receivers can tell a double."""
+        assert self._pool is not None, "simulated"
+        server = self._pool.server
+
+        def clean(said: str) -> str:
+            return server.clean(said, outgoing)
+
+        async with self._pool.slots:  # before making the mail: many at once would hold up everybody else
+            envelope = await self._envelope(outgoing, server)
+            try:
+                answer = await self._pool.send(envelope)
+            except (SMTPException, OSError, DeliveryFailed) as error:
+                failure = classify(error, clean)
+                self._guard.note(failure)
+                raise failure from None
+        said = clean(str(answer))
+        queued = _QUEUED_AS.search(said)
+        return Receipt(queued[1] if queued else None, said)
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def _envelope(self, outgoing: Outgoing, server: Server) -> Envelope:
+        try:
+            to = mailbox(outgoing.address)
+        except ValueError as error:
+            raise DeliveryFailed("bad_address", str(error), passes=False) from None
+        try:
+            if outgoing.attachments:  # encoding megabytes takes a while
+                content = await asyncio.to_thread(self._content, outgoing, server, to)
+            else:
+                content = self._content(outgoing, server, to)
+        except Exception as error:  # whatever a template does
+            raise not_rendered(outgoing.template, error) from None
+        return Envelope(str(server.sender.mailbox), str(to), content, utf8=not to.ascii)
+
+    def _content(self, outgoing: Outgoing, server: Server, to: Mailbox) -> bytes:
+        unsubscribe = None
+        if self._unsubscribe_url is not None and not outgoing.template.startswith(TRANSACTIONAL):
+            unsubscribe = f"{self._unsubscribe_url}{outgoing.id}"
+        mail = self._renderer.render(outgoing.template, outgoing.locale, outgoing.data, unsubscribe)
+        message = build(
+            mail,
+            server.sender,
+            to,
+            message_id=f"{outgoing.id}@{server.sender.mailbox.domain}",
+            unsubscribe=unsubscribe,
+            attachments=outgoing.attachments,
+        )
+        return to_bytes(message, utf8=not to.ascii)

@@ -1,0 +1,90 @@
+"""How providers fail: what concerns every message alike, and their words made safe to keep and to log."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic
+
+from app.channels.base import Outgoing
+from app.deliveries import masked
+from app.errors import DeliveryFailed, HubError
+
+PAUSE = 30.0  # seconds a provider that refuses everything is left alone
+MAX_WORDS = 500  # characters kept of what a provider says
+MIN_HIDDEN = 4  # shorter values are no secrets, and stand in words by chance
+
+
+class SetupFailed(DeliveryFailed):
+    """The provider would refuse every message alike: a wrong password, a certificate that doesn't hold.
+
+    It passes, as an operator can mend it and nothing is wrong with the messages: they wait as long as it
+    makes sense, instead of all being lost to one wrong setting.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(code, text, passes=True, retry_after=PAUSE)
+
+
+class Guard:
+    """Keeps messages from a provider that has just refused everything.
+
+    Thousands of them would each try the same wrong password, until the account is locked or the hub banned.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._failed: SetupFailed | None = None
+        self._until = 0.0
+
+    def check(self) -> None:
+        """Raises what happened, for `PAUSE` seconds after it did."""
+        if self._failed is not None and monotonic() < self._until:
+            raise SetupFailed(self._failed.code, str(self._failed))
+
+    def note(self, failure: DeliveryFailed) -> None:
+        """Take note of any failure; one of the set-up is logged as an error, once in `PAUSE` seconds."""
+        if isinstance(failure, SetupFailed) and monotonic() >= self._until:
+            self._failed, self._until = failure, monotonic() + PAUSE
+            self._log.error("setup_failed", extra={"code": failure.code, "said": str(failure)})
+
+
+def not_rendered(template: str, error: Exception) -> DeliveryFailed:
+    """A template that could not be filled. Only the hub's own errors are sure to hold none of the data."""
+    why = str(error) if isinstance(error, HubError) else type(error).__name__
+    return DeliveryFailed("not_rendered", f"{template} can't be rendered ({why})", passes=False)
+
+
+def safe_words(said: str, outgoing: Outgoing | None = None, credentials: Iterable[str] = ()) -> str:
+    """What a provider said, in one line of bounded length.
+
+    Servers quote what they were sent: the values of `outgoing.data` and `credentials` are left out, and its
+    address is masked as in logs.
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in said).split())
+    hidden = set(credentials)
+    if outgoing is not None:
+        line = re.sub(re.escape(outgoing.address), masked(outgoing.address), line, flags=re.IGNORECASE)
+        hidden.update(_values(outgoing.data))
+    hidden = {value for value in hidden if len(value) >= MIN_HIDDEN}
+    if hidden:
+        longest_first = sorted(hidden, key=len, reverse=True)
+        line = re.sub("|".join(map(_pattern, longest_first)), "…", line)
+    return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 1]}…"
+
+
+def _pattern(value: str) -> str:
+    """Digits are also found in the groups that people read them in."""
+    return r"[\s-]?".join(value) if value.isdecimal() else re.escape(value)
+
+
+def _values(data: object) -> Iterator[str]:
+    if isinstance(data, Mapping):
+        data = data.values()
+    elif isinstance(data, (str, int, float)):
+        yield str(data)
+        return
+    if isinstance(data, Iterable):
+        for value in data:
+            yield from _values(value)

@@ -1,0 +1,157 @@
+"""Text and HTML that services hand in: what of it may become part of a mail.
+
+HTML is never passed on. It is read, and written anew from a short list of tags without attributes: whatever
+trick its author knows, nothing else can come out. It is read in one pass, in time proportional to its length;
+html.parser of Python 3.11 takes seconds for 16 KB of unfinished tags.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from markupsafe import Markup, escape
+
+MAX_URL = 2000  # characters
+MAX_DEPTH = 30  # tags inside each other; deeper ones are left out
+_NOT_IN_URLS = re.compile(r'[\s<>"\\]')
+
+_BLOCKS = frozenset(("p", "div", "ul", "ol", "li", "blockquote", "pre", "h2", "h3", "h4"))
+# How each tag is written. Of any other, only the text stays; tables become lines, as a stray </td> would end
+# the cell of the layout that it stands in.
+_TAGS = {
+    **{tag: tag for tag in (*_BLOCKS, "a", "b", "strong", "i", "em", "u", "s", "code")},
+    **dict.fromkeys(("tr", "td", "th", "section", "article", "header", "footer"), "div"),
+    "h1": "h2",
+}
+_STYLES = {
+    "a": "color:inherit",
+    "pre": "white-space:pre-wrap",
+    "h2": "font-size:18px",  # smaller than the mail's own heading
+    **dict.fromkeys(("h3", "h4"), "font-size:16px"),
+}
+_VOID = frozenset(("br", "hr"))
+_HIDDEN = frozenset(("script", "style", "title", "template", "textarea", "noscript", "svg", "math", "iframe"))
+_TOKEN = re.compile(
+    r"<!--.*?(?:-->|\Z)|<[!?][^<>]*+>|<(/?)([a-z][a-z0-9]*+)([^<>]*+)>", re.DOTALL | re.IGNORECASE
+)
+_HREF = re.compile(r"""(?<!\S)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""", re.IGNORECASE)
+
+
+def is_link(url: object) -> bool:
+    """Whether a mail may link to `url`: absolute, of http or https, and saying openly which host it is."""
+    if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or _NOT_IN_URLS.search(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        return False
+
+
+def paragraphs(text: str) -> list[list[str]]:
+    """The paragraphs of plain text, each as its lines."""
+    found = (part.strip().splitlines() for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n")))
+    return [lines for lines in found if lines]
+
+
+def safe_html(html: str) -> Markup:
+    """`html` reduced to what can do no harm in a mail: simple tags, and links that `is_link` allows."""
+    return Markup(_rewrite(html, _HtmlWriter()))  # noqa: S704 - every piece was escaped
+
+
+def as_text(html: str) -> str:
+    """What `html` says, as plain text with the addresses of its links."""
+    lines = (re.sub(r"[ \t]+", " ", line).strip() for line in _rewrite(html, _TextWriter()).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+class _Writer(Protocol):
+    """How the allowed parts of HTML are written. `url` is of a tag that may link to it."""
+
+    def text(self, text: str) -> str: ...
+
+    def void(self, tag: str) -> str: ...
+
+    def start(self, tag: str, url: str | None) -> str: ...
+
+    def end(self, tag: str, url: str | None) -> str: ...
+
+
+class _HtmlWriter:
+    def text(self, text: str) -> str:
+        return str(escape(text))
+
+    def void(self, tag: str) -> str:
+        return f"<{tag}>"
+
+    def start(self, tag: str, url: str | None) -> str:
+        link = f' href="{escape(url)}"' if url is not None else ""
+        style = f' style="{_STYLES[tag]}"' if tag in _STYLES else ""
+        return f"<{tag}{link}{style}>"
+
+    def end(self, tag: str, url: str | None) -> str:
+        return f"</{tag}>"
+
+
+class _TextWriter:
+    def __init__(self) -> None:
+        self._preformatted = 0
+
+    def text(self, text: str) -> str:
+        return text if self._preformatted else re.sub(r"\s+", " ", text)
+
+    def void(self, tag: str) -> str:
+        return "\n" if tag == "br" else "\n\n"
+
+    def start(self, tag: str, url: str | None) -> str:
+        self._preformatted += tag == "pre"
+        return "\n- " if tag == "li" else self._gap(tag)
+
+    def end(self, tag: str, url: str | None) -> str:
+        self._preformatted -= tag == "pre"
+        return self._gap(tag) if url is None else f" ({url})"
+
+    def _gap(self, tag: str) -> str:
+        if tag in ("li", "div"):
+            return "\n"
+        return "\n\n" if tag in _BLOCKS else ""
+
+
+def _rewrite(html: str, writer: _Writer) -> str:
+    written: list[str] = []
+    nested: list[tuple[str, str | None]] = []
+    at = 0
+    while token := _TOKEN.search(html, at):
+        written.append(writer.text(unescape(html[at : token.start()])))
+        at = token.end()
+        closing, tag = token[1], (token[2] or "").lower()
+        if tag in _HIDDEN and not closing:
+            at = _end_of(tag, html, at)
+        elif tag in _VOID:
+            written.append(writer.void(tag))
+        elif tag in _TAGS and not closing and len(nested) < MAX_DEPTH:
+            nested.append((_TAGS[tag], _url(token[3]) if tag == "a" else None))
+            written.append(writer.start(*nested[-1]))
+        elif tag in _TAGS and closing and any(name == _TAGS[tag] for name, _ in nested):
+            name = None
+            while name != _TAGS[tag]:
+                name, url = nested.pop()
+                written.append(writer.end(name, url))
+    written.append(writer.text(unescape(html[at:])))
+    written += [writer.end(*each) for each in reversed(nested)]
+    return "".join(written)
+
+
+def _end_of(tag: str, html: str, at: int) -> int:
+    """Where what `tag` hides ends: after its end tag, else with `html`."""
+    found = re.compile(rf"</{tag}\b[^>]*+>?", re.IGNORECASE).search(html, at)
+    return found.end() if found else len(html)
+
+
+def _url(attributes: str) -> str | None:
+    found = _HREF.search(attributes)
+    url = unescape(found[1] or found[2] or found[3] or "").strip() if found else None
+    return url if is_link(url) else None

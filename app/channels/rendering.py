@@ -1,0 +1,200 @@
+"""Texts of mail and SMS: a template and its data, made into what a person reads in their language.
+
+A template is one Jinja file in `templates/`; it is rendered into the layout of HTML mail, of the text part
+and of SMS, so that all three say the same. Data fills places and is never read as a template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from babel.numbers import format_decimal
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, UndefinedError, pass_context
+from jinja2.environment import TemplateModule
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from app.channels.colors import DARK, LIGHT, edge_on, ink_on
+from app.channels.markup import as_text, is_link, paragraphs, safe_html
+from app.errors import HubError
+from app.i18n import LOCALES, Message
+from app.i18n import render as translated
+from app.settings import Settings
+
+FOLDER = Path(__file__).parent / "templates"
+SUFFIX = ".jinja"
+TEMPLATES = frozenset(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"[a-z]*{SUFFIX}"))
+MAX_SUBJECT, MAX_SMS = 150, 1000  # characters
+
+# Control characters no mail needs, and halves of characters that can't be written as UTF-8.
+_UNWANTED = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class UnknownTemplate(HubError):  # noqa: N818 - named as its siblings in app.errors
+    """There is no template of this name."""
+
+
+class UnfitData(HubError):  # noqa: N818
+    """The data doesn't fill the template. The text names what is missing, and holds no value."""
+
+
+class Brand(NamedTuple):
+    """Whose mail it is. `color` is #rrggbb; with `logo_url` the logo is shown instead of the name."""
+
+    name: str
+    color: str
+    logo_url: str | None = None
+    footer: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Brand:
+        """The brand that the settings describe."""
+        return cls(settings.brand_name, settings.brand_color, settings.brand_logo_url, settings.brand_footer)
+
+
+class Mail(NamedTuple):
+    """What a mail says: its subject in one line, and twice the same content."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class MailRenderer:
+    """Makes mail of one brand."""
+
+    def __init__(self, brand: Brand) -> None:
+        self._brand = brand
+
+    def render(
+        self, template: str, locale: str, data: Mapping[str, Any], unsubscribe: str | None = None
+    ) -> Mail:
+        """The mail in `locale`; with `unsubscribe`, a URL, its footer says how to get no more of these.
+
+        Raises `UnknownTemplate`, or `UnfitData` when `data` lacks what the template shows.
+        """
+        own = {"brand": self._brand, "unsubscribe": unsubscribe}
+        text = _module(_TEXT, "txt", template, locale, data, own)
+        html = _module(_HTML, "html", template, locale, data, own | _look(self._brand))
+        return Mail(one_line(str(vars(text)["subject"])), _tidy(str(text)), str(html))
+
+
+def sms_text(template: str, locale: str, data: Mapping[str, Any]) -> str:
+    """What an SMS of this template says. Raises as `MailRenderer.render`."""
+    text = str(_module(_TEXT, "sms", template, locale, data, {}))
+    lines = filter(None, (one_line(line, MAX_SMS) for line in text.splitlines()))
+    return "\n".join(lines)[:MAX_SMS]
+
+
+def one_line(text: str, most: int = MAX_SUBJECT) -> str:
+    """The text in one line of at most `most` characters, without any that control or can't be seen."""
+    line = "".join(c for c in " ".join(text.split()) if c.isprintable() or c in _JOINERS)
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+_JOINERS = "\u200c\u200d"  # they make one emoji, or one letter, of several
+
+
+def _module(
+    environment: ImmutableSandboxedEnvironment,
+    medium: str,
+    template: str,
+    locale: str,
+    data: Mapping[str, Any],
+    own: Mapping[str, object],
+) -> TemplateModule:
+    if template not in TEMPLATES:
+        raise UnknownTemplate(f"There is no template {template!r}; there are {', '.join(sorted(TEMPLATES))}.")
+    if locale not in LOCALES:
+        raise UnfitData(f"{template}: there are no texts in {locale!r}, only in {', '.join(LOCALES)}")
+    context = {
+        **own,
+        **_texts(locale),
+        "data": _clean(data),
+        "locale": locale,
+        "layout": f"_layout.{medium}{SUFFIX}",
+        "parts": f"_parts.{medium}{SUFFIX}",
+    }
+    try:
+        return environment.get_template(template + SUFFIX).make_module(context)
+    except UndefinedError as error:  # its text holds names only
+        raise UnfitData(f"{template}: {error}") from None
+    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        raise UnfitData(
+            f"{template}: a value has another form than expected ({type(error).__name__})"
+        ) from None
+
+
+def _texts(locale: str) -> dict[str, Callable[..., str]]:
+    """What templates call to speak the reader's language."""
+
+    def gettext(text: str, **params: object) -> str:
+        return translated(locale, Message(text), params)
+
+    def ngettext(singular: str, plural: str, count: int, **params: object) -> str:
+        return translated(locale, Message(singular, plural), params, count)
+
+    return {"_": gettext, "ngettext": ngettext}
+
+
+@pass_context
+def _amount(context: Context, value: object) -> str:
+    """A number as people of the locale write amounts; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return str(value)
+    number = Decimal(str(value))
+    if not number.is_finite():
+        return str(value)
+    # no currency is known: the usual two decimals, and none for whole amounts (as in đồng)
+    whole = number == number.to_integral_value()
+    return format_decimal(number, "#,##0" if whole else "#,##0.00##", locale=context["locale"])
+
+
+def _look(brand: Brand) -> dict[str, object]:
+    return {
+        "light": LIGHT,
+        "dark": DARK,
+        "ink": ink_on(brand.color),
+        "edge_light": edge_on(LIGHT.card, brand.color),
+        "edge_dark": edge_on(DARK.card, brand.color),
+    }
+
+
+def _clean(value: Any) -> Any:
+    """The data without characters that must not reach a mail."""
+    if isinstance(value, str):
+        return _UNWANTED.sub("", value)
+    if isinstance(value, Mapping):
+        return {key: _clean(each) for key, each in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "amount": _amount,
+        "as_text": as_text,
+        "one_line": one_line,
+        "paragraphs": paragraphs,
+        "safe_html": safe_html,
+    }
+    environment.tests["link"] = is_link
+    return environment
+
+
+_HTML, _TEXT = _environment(html=True), _environment(html=False)

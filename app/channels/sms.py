@@ -1,0 +1,156 @@
+"""SMS over Twilio's Messaging Service (its REST API of 2010-04-01)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+import msgspec
+
+from app.channels.base import Outgoing, Receipt
+from app.channels.failures import Guard, SetupFailed, not_rendered, safe_words
+from app.channels.rendering import sms_text
+from app.errors import ConfigurationError, DeliveryFailed
+from app.settings import Settings
+
+log = logging.getLogger("hub.sms")
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_OF_THE_ACCOUNT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class _Answer(msgspec.Struct):
+    """What is read of Twilio's JSON: `sid` of a message, or `code` and `message` of an error."""
+
+    sid: str | None = None
+    status: str | int | None = None
+    code: int | None = None
+    message: str | None = None
+
+
+class SmsChannel:
+    """Sends SMS by Twilio. Raises `ConfigurationError` when the settings are incomplete or unsafe."""
+
+    name: ClassVar[str] = "sms"
+
+    def __init__(
+        self, settings: Settings, render: Callable[[str, str, Mapping[str, Any]], str] = sms_text
+    ) -> None:
+        self._render = render
+        self._timeout = settings.twilio_timeout
+        self._guard = Guard(log)
+        self._service = settings.twilio_messaging_service_sid or ""
+        self._client: httpx.AsyncClient | None = None
+        if settings.twilio_account_sid is None:
+            return
+        self._sid = settings.twilio_account_sid
+        self._token = settings.twilio_auth_token.get_secret_value() if settings.twilio_auth_token else ""
+        for value, name in ((self._token, "auth_token"), (self._service, "messaging_service_sid")):
+            if not value:
+                raise ConfigurationError(f"TWILIO_ACCOUNT_SID is set, but TWILIO_{name.upper()} isn't.")
+        _check_endpoint(settings.twilio_endpoint)
+        account = f"/2010-04-01/Accounts/{quote(self._sid, safe='')}"
+        self._client = httpx.AsyncClient(
+            base_url=settings.twilio_endpoint.rstrip("/") + account,
+            auth=(self._sid, self._token),
+            timeout=settings.twilio_timeout,
+        )
+
+    @property
+    def simulated(self) -> bool:
+        return self._client is None
+
+    async def send(self, outgoing: Outgoing) -> Receipt:
+        """As `Channel.send`. Twilio can't tell a double: when its answer is lost, the SMS goes out twice."""
+        assert self._client is not None, "simulated"
+        if not E164.fullmatch(outgoing.address):
+            raise DeliveryFailed("bad_number", "the phone number isn't in E.164 (+84912345678)", passes=False)
+        form = {"MessagingServiceSid": self._service, "To": outgoing.address, "Body": self._text(outgoing)}
+        self._guard.check()
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._client.post("/Messages.json", data=form)
+        except (TimeoutError, httpx.TimeoutException):
+            raise DeliveryFailed("timeout", "Twilio didn't answer in time", passes=True) from None
+        except (httpx.HTTPError, OSError) as error:
+            raise DeliveryFailed(
+                "connect", f"no connection to Twilio ({type(error).__name__})", passes=True
+            ) from None
+        answer = _read(response.content)
+        if response.is_success:
+            return Receipt(answer.sid, str(answer.status or response.status_code))
+        failure = self._failure(response, answer, outgoing)
+        self._guard.note(failure)
+        raise failure
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _text(self, outgoing: Outgoing) -> str:
+        try:
+            return self._render(outgoing.template, outgoing.locale, outgoing.data)
+        except Exception as error:  # whatever a template does
+            raise not_rendered(outgoing.template, error) from None
+
+    def _failure(self, response: httpx.Response, answer: _Answer, outgoing: Outgoing) -> DeliveryFailed:
+        status = response.status_code
+        code = f"twilio_{answer.code}" if answer.code is not None else f"twilio_http_{status}"
+        said = safe_words(answer.message or response.reason_phrase, outgoing, (self._token,)) or str(status)
+        if status in _OF_THE_ACCOUNT:
+            return SetupFailed(code, said)
+        passes = status in _PASSING or status >= 500
+        return DeliveryFailed(
+            code, said, passes=passes, retry_after=_retry_after(response) if passes else None
+        )
+
+
+def _check_endpoint(endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and parts.hostname and _is_loopback(parts.hostname):
+        return
+    raise ConfigurationError(
+        "TWILIO_ENDPOINT: the token must not go out in plain text; write it as https://host,"
+        " or http:// of this machine for a stand-in."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(content: bytes) -> _Answer:
+    """The answer; empty when it isn't Twilio's JSON (a proxy's page, say)."""
+    try:
+        return msgspec.json.decode(content, type=_Answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Answer()
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """The seconds of `Retry-After`, which may be a number or a date (RFC 9110, 10.2.3)."""
+    given = response.headers.get("Retry-After", "")
+    if given.isdecimal():
+        return float(given)
+    try:
+        moment = parsedate_to_datetime(given)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

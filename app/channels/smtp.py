@@ -1,0 +1,180 @@
+"""The mail server: how it is reached, and what it means when it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Literal, Protocol, cast
+
+from aiosmtplib import (
+    SMTP,
+    SMTPConnectError,
+    SMTPDataError,
+    SMTPException,
+    SMTPNotSupported,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
+from pydantic import SecretStr
+
+from app.channels.base import Outgoing
+from app.channels.failures import SetupFailed, safe_words
+from app.channels.message import Sender, sender
+from app.errors import ConfigurationError, DeliveryFailed
+
+_ABOUT_THE_MAIL = (SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError)
+_NOT_LOGGED_IN = 530
+
+
+class SmtpSettings(Protocol):
+    """The settings that concern the mail server, as `Settings` has them."""
+
+    smtp_host: str | None
+    smtp_port: int
+    smtp_security: Literal["starttls", "tls", "none"]
+    smtp_username: str | None
+    smtp_password: SecretStr | None
+    smtp_timeout: float
+    mail_from: str
+
+
+def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> DeliveryFailed:
+    """What an exception of a conversation means for the mail, in the server's words where it said any.
+
+    Passes: what concerns the way to the server or the moment (no connection, no answer in time, 4xx), and
+    what concerns every mail alike (`SetupFailed`). Doesn't: 5xx to this mail's sender, receiver or content.
+    `clean` makes the server's words safe to keep.
+    """
+    if isinstance(error, DeliveryFailed):
+        return error
+    if isinstance(error, SMTPNotSupported):
+        return DeliveryFailed("smtputf8_not_offered", str(error), passes=False)
+    if isinstance(error, SMTPResponseException):
+        return _answered(error, clean(f"{error.code} {error.message}"))
+    if isinstance(error, SMTPConnectError) and isinstance(error.__cause__, ssl.SSLError):
+        return classify(error.__cause__)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return SetupFailed("certificate", f"the server's certificate doesn't hold: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return SetupFailed("tls", f"no TLS with the server: {error}")
+    if isinstance(error, TimeoutError):
+        return DeliveryFailed("timeout", str(error) or "the server didn't answer in time", passes=True)
+    if isinstance(error, SMTPConnectError):
+        return DeliveryFailed("connect", str(error), passes=True)
+    if isinstance(error, OSError):
+        return DeliveryFailed("disconnected", str(error) or type(error).__name__, passes=True)
+    return DeliveryFailed("smtp", type(error).__name__, passes=True)
+
+
+def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
+    if not 400 <= error.code < 600:
+        return DeliveryFailed("bad_answer", f"the server's answer makes no sense: {said}", passes=True)
+    if error.code < 500:
+        return DeliveryFailed(f"smtp_{error.code}", said, passes=True)
+    if error.code == _NOT_LOGGED_IN or not isinstance(error, _ABOUT_THE_MAIL):
+        return SetupFailed(f"smtp_{error.code}", said)
+    return DeliveryFailed(f"smtp_{error.code}", said, passes=False)
+
+
+class Server:
+    """How the mail server is reached. Raises `ConfigurationError` when the settings don't allow it safely."""
+
+    def __init__(self, settings: SmtpSettings) -> None:
+        self.host = settings.smtp_host or ""
+        self.port = settings.smtp_port
+        self.security = settings.smtp_security
+        self.username = settings.smtp_username
+        self.timeout = settings.smtp_timeout
+        self.sender = _sender(settings.mail_from)
+        self._password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+        try:
+            self.host.encode("idna")
+        except UnicodeError:
+            raise ConfigurationError(f"SMTP_HOST: {self.host!r} is no name of a host.") from None
+        if self.username is not None and self.security == "none":
+            raise ConfigurationError(
+                "SMTP_USERNAME is set, but with SMTP_SECURITY=none its password would go out in plain text."
+                " Set SMTP_SECURITY to starttls or tls, or unset SMTP_USERNAME."
+            )
+        if self.username is not None and not self._password:
+            raise ConfigurationError("SMTP_USERNAME is set, but SMTP_PASSWORD isn't.")
+        self._tls = None if self.security == "none" else ssl.create_default_context()
+
+    def client(self) -> SMTP:
+        """A connection to be; `connect`, `secure` and `login` are its first steps, in this order.
+
+        The name it says hello with is the sender's domain: unlike this machine's it is known to resolve, and
+        asking for this machine's can take long.
+        """
+        return SMTP(
+            hostname=self.host,
+            port=self.port,
+            local_hostname=self.sender.mailbox.domain,
+            timeout=self.timeout,
+            use_tls=self.security == "tls",
+            start_tls=False,  # `secure` does it, and never goes on without
+            tls_context=self._tls,
+        )
+
+    async def secure(self, client: SMTP) -> None:
+        """Say hello, and go over to TLS unless it is there or isn't wanted. Returns only once that is so."""
+        if self.security == "starttls":
+            await client.ehlo()
+            if not client.supports_extension("starttls"):
+                raise SetupFailed(
+                    "tls_not_offered", "the server offers no STARTTLS; nothing is sent to it in plain text"
+                )
+            await client.starttls()
+        await client.ehlo()
+
+    async def login(self, client: SMTP) -> None:
+        """Log in, if a username is set: then the connection is a TLS one."""
+        if self.username is None:
+            return
+        logins = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+        # only one is tried: a password that is wrong for the first is so for all, and servers count
+        for method, log_in in logins.items():
+            if method in client.server_auth_methods:
+                await log_in(self.username, self._password)
+                return
+        offered = self.clean(", ".join(client.server_auth_methods)) or "none at all"
+        raise SetupFailed("login_not_offered", f"the server offers no login the hub knows, but {offered}")
+
+    async def open(self) -> SMTP:
+        """A connection ready for mail. Raises `DeliveryFailed`."""
+        client = self.client()
+        try:
+            await client.connect()
+            await self.secure(client)
+            await self.login(client)
+            if not client.is_connected:  # it hung up right after its last answer
+                raise SMTPServerDisconnected("Connection lost")
+        except (SMTPException, OSError, DeliveryFailed) as error:
+            abort(client)
+            raise classify(error, self.clean) from None
+        except BaseException:
+            abort(client)
+            raise
+        return client
+
+    def clean(self, said: str, outgoing: Outgoing | None = None) -> str:
+        """The server's words, without the password and what `outgoing` holds."""
+        return safe_words(said, outgoing, (self._password,))
+
+
+def _sender(text: str) -> Sender:
+    try:
+        return sender(text)
+    except ValueError as error:
+        raise ConfigurationError(f"MAIL_FROM: {error}; write it as Name <address>.") from None
+
+
+def abort(client: SMTP) -> None:
+    """Give the connection up at once, without a word to the server."""
+    transport = client.transport
+    client.close()
+    if transport is not None:
+        cast("asyncio.WriteTransport", transport).abort()  # uvloop's is one, and doesn't say so

@@ -1,0 +1,233 @@
+"""`run.py mail test`: the way of a mail, step by step, with words for what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import uuid4
+
+from aiosmtplib import SMTP, SMTPException
+from pydantic import ValidationError, create_model
+from pydantic_settings import BaseSettings
+
+from app.channels.message import Mailbox, build, mailbox, to_bytes
+from app.channels.rendering import Mail
+from app.channels.smtp import Server, SmtpSettings, abort, classify
+from app.errors import ConfigurationError, DeliveryFailed
+from app.settings import Settings
+
+RENEW_SOON = 14  # days
+_TEST = Mail(
+    "A test of the notification hub",
+    "The hub can send mail with these settings.\n",
+    "<p>The hub can send mail with these settings.</p>",
+)
+
+
+async def run(to: str) -> int:
+    """Check the settings of this environment by sending a mail to `to`; returns the exit status.
+
+    Prints each step. Raises `ConfigurationError` when there is no mail server to ask, or no address.
+    """
+    settings = load()
+    if settings.smtp_host is None:
+        raise ConfigurationError(
+            "SMTP_HOST is not set, so mail is simulated. Set it to the mail server's name."
+        )
+    try:
+        recipient = mailbox(to)
+    except ValueError as error:
+        raise ConfigurationError(f"--to: {error}.") from None
+    if not recipient.ascii:
+        raise ConfigurationError(
+            "--to: take an address that is ASCII before the @, which every server knows."
+        )
+    return 0 if await _Check(Server(settings), recipient).passes() else 1
+
+
+def load() -> SmtpSettings:
+    """The settings of the mail server and no others: whoever checks mail may not have the rest.
+
+    Raises `ConfigurationError` with a sentence for each one that is wrong.
+    """
+    fields = {
+        name: (field.annotation, field)
+        for name, field in Settings.model_fields.items()
+        if name in SmtpSettings.__annotations__
+    }
+    mail_settings = create_model("MailSettings", __base__=_Environment, **cast("dict[str, Any]", fields))
+    try:
+        return cast("SmtpSettings", mail_settings())
+    except ValidationError as error:
+        wrong = (f"{str(problem['loc'][0]).upper()}: {problem['msg']}." for problem in error.errors())
+        raise ConfigurationError("\n".join(wrong)) from None
+
+
+class _Environment(BaseSettings):
+    model_config = Settings.model_config
+
+
+class _Check:
+    """One conversation. A step returns what it found; None when the settings leave it out."""
+
+    def __init__(self, server: Server, to: Mailbox) -> None:
+        self._server = server
+        self._to = to
+        self._client = server.client()
+
+    async def passes(self) -> bool:
+        """Take the steps until one fails; whether none did."""
+        steps = {
+            "resolve": self._resolve,
+            "connect": self._connect,
+            "TLS": self._secure,
+            "login": self._login,
+            "sender": self._sender,
+            "recipient": self._recipient,
+            "send": self._send,
+        }
+        try:
+            for name, step in steps.items():
+                try:
+                    found = await step()
+                except (SMTPException, OSError, DeliveryFailed) as error:
+                    self._say_failure(name, error)
+                    return False
+                _say("✓" if found else "–", name, found or _LEFT_OUT[name])
+            return True
+        finally:
+            with suppress(SMTPException, OSError):
+                await self._client.quit()
+            abort(self._client)
+
+    async def _resolve(self) -> str:
+        server = self._server
+        async with asyncio.timeout(server.timeout):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                server.host, server.port, type=socket.SOCK_STREAM
+            )
+        return f"{server.host} is {', '.join(dict.fromkeys(str(each[4][0]) for each in found))}"
+
+    async def _connect(self) -> str:
+        greeting = await self._client.connect()
+        return f"{self._server.host}:{self._server.port} says: {self._server.clean(str(greeting))}"
+
+    async def _secure(self) -> str | None:
+        await self._server.secure(self._client)
+        return None if self._server.security == "none" else _certificate(self._client)
+
+    async def _login(self) -> str | None:
+        await self._server.login(self._client)
+        return self._server.username and f"as {self._server.username}"
+
+    async def _sender(self) -> str:
+        origin = self._server.sender.mailbox
+        await self._client.mail(str(origin))
+        return str(origin)
+
+    async def _recipient(self) -> str:
+        await self._client.rcpt(str(self._to))
+        return str(self._to)
+
+    async def _send(self) -> str:
+        origin = self._server.sender
+        message = build(_TEST, origin, self._to, message_id=f"{uuid4()}@{origin.mailbox.domain}")
+        return self._server.clean(str(await self._client.data(to_bytes(message, utf8=False))))
+
+    def _say_failure(self, step: str, error: Exception) -> None:
+        failure = classify(error, self._server.clean)
+        if step == "connect" and failure.code in ("tls", "certificate"):
+            _say("✓", step, f"{self._server.host}:{self._server.port} answers")
+            step = "TLS"
+        _say("✗", step, str(failure))
+        _say(" ", "", f"→ {_mend(step, error, failure, self._server)}")
+
+
+def _say(mark: str, step: str, text: str) -> None:
+    print(f"{mark} {step:<9} {text}", flush=True)
+
+
+def _certificate(client: SMTP) -> str:
+    """Which certificate the server showed, and how long it holds."""
+    certificate = client.get_transport_info("peercert")
+    names = ", ".join(value for _, value in certificate.get("subjectAltName", ()))
+    issuer = {key: value for part in certificate["issuer"] for key, value in part}
+    by = issuer.get("organizationName") or issuer.get("commonName") or "an unnamed issuer"
+    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
+    days = (until - datetime.now(UTC)).days
+    soon = ", renew it" if days < RENEW_SOON else ""
+    version = client.get_transport_info("cipher")[1]
+    return f"{version}, certificate for {names} by {by}, until {until:%Y-%m-%d} ({days} days{soon})"
+
+
+def _mend(step: str, error: Exception, failure: DeliveryFailed, server: Server) -> str:
+    """What to do about it."""
+    cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _CERTIFICATE.get(cause.verify_code, _CERTIFICATE_ELSE)
+    if failure.code == "timeout" and step == "connect":
+        return _SILENT
+    if failure.code == "tls" and server.security == "tls":
+        return (
+            "The port doesn't speak TLS from the first byte: set SMTP_SECURITY=starttls (usually port 587)."
+        )
+    if failure.code in _BY_CODE:
+        return _BY_CODE[failure.code]
+    if failure.code.startswith("smtp_4"):
+        return (
+            "This passes by itself, as a rule: try again in some minutes (unknown senders are often put off)."
+        )
+    return _BY_STEP[step]
+
+
+_LEFT_OUT = {"TLS": "SMTP_SECURITY=none: all goes in plain text", "login": "SMTP_USERNAME is not set"}
+_TRUST = (
+    "If a CA of your own signed it, set SSL_CERT_FILE to a file with that CA's certificate. The hub doesn't"
+    " send mail, and codes, to a server it can't be sure of."
+)
+_NAME = "Set SMTP_HOST to a name the certificate is for, or have the server show one that is for this name."
+_CERTIFICATE: Mapping[int, str] = {  # by OpenSSL's X509_V_ERR_…
+    9: "It isn't valid yet: check the clock of this machine, and of the one it was made on.",
+    10: "It has expired: renew it at the server (or check the clock of this machine).",
+    18: _TRUST,
+    19: _TRUST,
+    20: _TRUST,
+    62: _NAME,
+    64: _NAME,
+}
+_SILENT = (
+    "Check SMTP_HOST and SMTP_PORT, and that no firewall is between. A server that doesn't greet may expect"
+    " TLS from the first byte, as on port 465: then set SMTP_SECURITY=tls."
+)
+_CERTIFICATE_ELSE = "Have the server show a certificate that holds, with all in between it and its CA."
+_BY_CODE = {
+    "tls_not_offered": (
+        "Use the server's port for submission (SMTP_PORT=587), or SMTP_SECURITY=tls with port 465. If the"
+        " server does offer STARTTLS elsewhere, something between takes it out. SMTP_SECURITY=none is for"
+        " servers on this machine."
+    ),
+    "login_not_offered": (
+        "Unset SMTP_USERNAME if the server wants no login; if it does, use its port for submission (587 or"
+        " 465)."
+    ),
+    "smtp_530": "The server wants a login first: set SMTP_USERNAME and SMTP_PASSWORD.",
+}
+_BY_STEP = {
+    "resolve": "No address is known for this name: check SMTP_HOST, and that this machine can ask its DNS.",
+    "connect": (
+        "Check SMTP_HOST and SMTP_PORT, and that no firewall is between; many networks block port 25: take"
+        " 587."
+    ),
+    "TLS": "The server's log says more; the hub needs TLS 1.2 or newer.",
+    "login": "Check SMTP_USERNAME and SMTP_PASSWORD; some providers want a password made for applications.",
+    "sender": "Set MAIL_FROM to an address this account may send from.",
+    "recipient": (
+        "Check the address; a server that won't relay wants a login (SMTP_USERNAME), or to know this machine."
+    ),
+    "send": "The server says why; often the sender's domain lacks SPF or DKIM, or forbids this server.",
+}

@@ -1,0 +1,299 @@
+"""Connections to the mail server, kept open and used for many mails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from time import monotonic
+from typing import NamedTuple, cast
+
+from aiosmtplib import (
+    SMTP,
+    SMTPDataError,
+    SMTPException,
+    SMTPNotSupported,
+    SMTPReadTimeoutError,
+    SMTPRecipientRefused,
+    SMTPResponse,
+    SMTPResponseException,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
+
+from app.channels.failures import Guard
+from app.channels.smtp import Server
+
+IDLE = 30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves
+MAX_MAILS = 100  # over one connection; some servers refuse more
+SLOWEST_LINK = 64 * 1024  # bytes a second; a slower one is taken for a hang
+MAX_ANSWER = 64 * 1024  # bytes; no server says so much
+_OK, _FORWARDED, _GO_AHEAD, _CLOSING = 250, 251, 354, 421
+
+
+class Envelope(NamedTuple):
+    """A mail as `message.to_bytes` writes it, and the addresses for the server, as `message.Mailbox` does.
+
+    With `utf8` only a server with SMTPUTF8 can take it.
+    """
+
+    sender: str
+    recipient: str
+    content: bytes
+    utf8: bool
+
+
+class Pool:
+    """Up to `size` connections. Whoever sends needs a slot: `async with pool.slots`, and `send` within."""
+
+    def __init__(self, server: Server, size: int, guard: Guard) -> None:
+        self.server = server
+        self.slots = asyncio.Semaphore(size)
+        self._guard = guard
+        self._idle: list[_Line] = []  # the longest idle first
+        self._busy: set[_Line] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def send(self, envelope: Envelope) -> SMTPResponse:
+        """Hand a mail over; returns the server's 250. A connection that died while idle is made up for.
+
+        Raises `DeliveryFailed` when there is no connection, otherwise what aiosmtplib raises.
+        """
+        while self._idle:
+            line = self._idle.pop()
+            if not line.usable:
+                line.abort()
+                continue
+            try:
+                return await self._use(line, envelope)
+            except _Stale:
+                break  # the others are likely to be dead too, which may take a time-out each to see
+        self._guard.check()
+        return await self._use(_Line(await self.server.open()), envelope)
+
+    async def close(self) -> None:
+        """Say goodbye on idle connections, give up those in use: their mails fail, and may be tried again."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for line in self._busy:
+            line.abort()
+        while self._idle:
+            self._leave(self._idle.pop())
+        await asyncio.gather(*self._leaving)
+
+    async def _use(self, line: _Line, envelope: Envelope) -> SMTPResponse:
+        self._busy.add(line)
+        try:
+            return await line.send(envelope)
+        except (SMTPResponseException, SMTPNotSupported):
+            raise  # the server, or this one, has refused the mail in good order
+        except BaseException:
+            line.abort()
+            raise
+        finally:
+            self._busy.discard(line)
+            self._put_back(line)
+
+    def _put_back(self, line: _Line) -> None:
+        if not line.usable:
+            line.abort()
+        elif self._closed or line.mails >= MAX_MAILS:
+            self._leave(line)
+        else:
+            line.idle_since = monotonic()
+            self._idle.append(line)
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._timer is None and self._idle:
+            pause = max(0.0, self._idle[0].idle_since + IDLE - monotonic())
+            self._timer = asyncio.get_running_loop().call_later(pause, self._end_idle)
+
+    def _end_idle(self) -> None:
+        self._timer = None
+        while self._idle and self._idle[0].idle_since + IDLE <= monotonic():
+            self._leave(self._idle.pop(0))
+        self._watch()
+
+    def _leave(self, line: _Line) -> None:
+        task = asyncio.create_task(line.quit())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+class _Stale(Exception):  # noqa: N818 - no error: a fresh connection helps
+    """A used connection takes no more mail; the server has not heeded what it was told of this one."""
+
+
+class _Step(NamedTuple):
+    command: bytes
+    accepted: tuple[int, ...]
+    refused: Callable[[int, str], SMTPResponseException]
+
+    def refusal(self, answer: SMTPResponse) -> SMTPResponseException | None:
+        return None if answer.code in self.accepted else self.refused(*answer)
+
+
+class _Line(asyncio.Protocol):
+    """An open connection, for one mail at a time.
+
+    It takes the transport over from aiosmtplib, which waits for the answer to each command: where the server
+    knows PIPELINING (RFC 2920), a mail costs two round trips here instead of four.
+    """
+
+    def __init__(self, client: SMTP) -> None:
+        self.mails = 0
+        self.idle_since = 0.0
+        self._extensions = frozenset(client.esmtp_extensions)
+        self._timeout = client.timeout or 0.0
+        self._unread = b""
+        self._said: list[bytes] = []  # lines of an answer that goes on
+        self._answers: deque[SMTPResponse] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._transport = cast("asyncio.Transport", client.transport)
+        self._transport.set_protocol(self)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, and the server has said nothing unasked (such as that it will close)."""
+        return not (self._transport.is_closing() or self._answers or self._unread or self._said)
+
+    async def send(self, envelope: Envelope) -> SMTPResponse:
+        """Hand a mail over; returns the server's 250.
+
+        Raises `_Stale` when a fresh connection should be tried, otherwise what aiosmtplib raises. Only if it
+        is `usable` then, it can take another mail.
+        """
+        steps = self._steps(envelope)
+        together = [step.command for step in steps] if "pipelining" in self._extensions else []
+        used, self.mails = self.mails > 0, self.mails + 1
+        self._write(*([b"RSET"] if used else []), *together)
+        if used:
+            await self._reset()
+        refused: SMTPResponseException | None = None
+        for step in steps:
+            if not together:
+                self._write(step.command)
+            try:
+                answer = await self._answer(self._timeout)
+            except SMTPException:
+                if refused is None:
+                    raise
+                break
+            refused = refused or step.refusal(answer)
+            if refused and answer.code < 400:
+                self.abort()  # out of step, or it waits for a mail that nobody may get
+            if refused and not together:
+                break
+        if used and isinstance(refused, SMTPSenderRefused) and refused.code == _CLOSING:
+            raise _Stale  # some servers limit the mails of one connection
+        if refused:
+            raise refused
+        return await self._hand_over(envelope.content)
+
+    async def quit(self) -> None:
+        """Say goodbye, and close whatever the server answers."""
+        with suppress(SMTPException):
+            self._write(b"QUIT")
+            await self._answer(self._timeout)
+        self._transport.close()
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once, without a word. Who waits for an answer is told that the connection is lost."""
+        self._transport.abort()
+
+    def _steps(self, envelope: Envelope) -> tuple[_Step, ...]:
+        mail = b" ".join((b"MAIL FROM:" + _path(envelope.sender), *self._options(envelope)))
+        return (
+            _Step(mail, (_OK,), lambda code, said: SMTPSenderRefused(code, said, envelope.sender)),
+            _Step(
+                b"RCPT TO:" + _path(envelope.recipient),
+                (_OK, _FORWARDED),
+                lambda code, said: SMTPRecipientRefused(code, said, envelope.recipient),
+            ),
+            _Step(b"DATA", (_GO_AHEAD,), SMTPDataError),
+        )
+
+    def _options(self, envelope: Envelope) -> Iterator[bytes]:
+        if "size" in self._extensions:
+            yield b"SIZE=%d" % len(envelope.content)
+        if envelope.utf8:
+            if "smtputf8" not in self._extensions:
+                raise SMTPNotSupported(
+                    "the address has letters outside ASCII before the @, and the mail server can't carry"
+                    " those (it offers no SMTPUTF8)"
+                )
+            yield b"BODY=8BITMIME SMTPUTF8"
+
+    async def _reset(self) -> None:
+        """Read the answer to RSET, by which a connection shows that it is still there."""
+        try:
+            answer = await self._answer(self._timeout)
+        except SMTPException:
+            raise _Stale from None
+        if answer.code != _OK:
+            raise _Stale
+
+    async def _hand_over(self, content: bytes) -> SMTPResponse:
+        self._write(content.replace(b"\r\n.", b"\r\n..") + b".")
+        answer = await self._answer(self._timeout + len(content) / SLOWEST_LINK)
+        if answer.code != _OK:
+            raise SMTPDataError(*answer)
+        return answer
+
+    def _write(self, *lines: bytes) -> None:
+        if self._transport.is_closing():
+            raise SMTPServerDisconnected("Connection lost")
+        self._transport.write(b"".join(line + b"\r\n" for line in lines))
+
+    async def _answer(self, within: float) -> SMTPResponse:
+        """The next answer. After one that ends the conversation, or when none comes in time, it is closed."""
+        try:
+            async with asyncio.timeout(within):
+                while not self._answers:
+                    if self._transport.is_closing():
+                        raise SMTPServerDisconnected("Connection lost")
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    await self._waiter
+        except TimeoutError:
+            self.abort()
+            raise SMTPReadTimeoutError("Timed out waiting for server response") from None
+        answer = self._answers.popleft()
+        if answer.code == _CLOSING or not 200 <= answer.code < 600:
+            self.abort()
+        return answer
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._said.append(line)
+            if line[3:4] != b"-":
+                self._answers.append(_read(self._said))
+                self._said = []
+        if len(self._unread) + sum(map(len, self._said)) > MAX_ANSWER:
+            self.abort()
+        if self._answers:
+            self._wake()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _read(lines: list[bytes]) -> SMTPResponse:
+    """The lines of one answer; its code is -1 when they don't make sense."""
+    codes = {line[:3] for line in lines}
+    code = int(lines[0][:3]) if len(codes) == 1 and lines[0][:3].isdigit() else -1
+    return SMTPResponse(code, "\n".join(line[4:].decode(errors="replace").strip() for line in lines))
+
+
+def _path(address: str) -> bytes:
+    return f"<{address}>".encode()

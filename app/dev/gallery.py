@@ -1,0 +1,169 @@
+"""The gallery: every mail template in every language, with sample data. In development only.
+
+`python -m app.dev.gallery` takes the pictures of docs/mail.md anew, with headless Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from babel import Locale
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sanic import Blueprint, HTTPResponse, Request, html
+from sanic.exceptions import NotFound
+from sanic_ext import openapi
+
+from app.channels.rendering import Brand, Mail, MailRenderer, sms_text
+from app.channels.samples import SAMPLES
+from app.i18n import LOCALES
+from app.settings import Settings
+
+HERE = Path(__file__).parent
+IMAGES = HERE.parents[1] / "docs" / "images"
+UNSUBSCRIBE = {"plain": "https://example.com/unsubscribe"}
+DARK = "@media (prefers-color-scheme: dark)"
+SCHEMES = {"light": "@media not all", "dark": "@media all"}  # what DARK becomes
+WIDTHS = {"phone": 390, "desktop": 800}
+LANGUAGES = {locale: (name := str(Locale(locale).display_name))[:1].upper() + name[1:] for locale in LOCALES}
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+_OPTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "locale": ("Language", {"all": "All", **LANGUAGES}),
+    "width": ("Width", {"phone": "Phone", "desktop": "Desktop"}),
+    "scheme": ("Colours", {"light": "Light", "dark": "Dark"}),
+}
+_PAGES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+
+
+def make_blueprint(settings: Settings) -> Blueprint:
+    """The page at /gallery, and the mails that it frames below that."""
+    blueprint = Blueprint("gallery", url_prefix="/gallery")
+    renderer = MailRenderer(Brand.of(settings))
+
+    @blueprint.get("/")
+    @openapi.exclude()
+    async def page(request: Request) -> HTTPResponse:
+        chosen = {name: _chosen(request, name) for name in _OPTIONS}
+        locales = LOCALES if chosen["locale"] == "all" else (chosen["locale"],)
+        nonce = secrets.token_urlsafe(16)
+        body = _PAGES.get_template("gallery.html").render(
+            nonce=nonce,
+            chosen=chosen,
+            choices=_choices(chosen),
+            languages=LANGUAGES,
+            mails={
+                template: [
+                    (
+                        locale,
+                        sample(renderer, template, locale),
+                        sms_text(template, locale, SAMPLES[template]),
+                    )
+                    for locale in locales
+                ]
+                for template in SAMPLES
+            },
+        )
+        return html(body, headers=_headers(f"style-src 'nonce-{nonce}'", "frame-src 'self'"))
+
+    @blueprint.get("/<template:str>/<locale:str>")
+    @openapi.exclude()
+    async def mail(request: Request, template: str, locale: str) -> HTTPResponse:
+        if template not in SAMPLES or locale not in LOCALES:
+            raise NotFound(f"There is no {template} in {locale}.")
+        document = sample(renderer, template, locale).html.replace(DARK, SCHEMES[_chosen(request, "scheme")])
+        inert = ("style-src 'unsafe-inline'", "img-src https:", "sandbox")
+        return html(document, headers=_headers(*inert, ancestors="'self'"))
+
+    return blueprint
+
+
+def sample(renderer: MailRenderer, template: str, locale: str) -> Mail:
+    """The mail of a template with its sample data."""
+    return renderer.render(template, locale, SAMPLES[template], UNSUBSCRIBE.get(template))
+
+
+def _chosen(request: Request, name: str) -> str:
+    """What the query says, or the first option."""
+    options = _OPTIONS[name][1]
+    value = request.args.get(name)
+    return value if value in options else next(iter(options))
+
+
+def _choices(chosen: Mapping[str, str]) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
+    """Each choice: its name, its label, and of its options the value, the text and the address."""
+    return [
+        (
+            name,
+            label,
+            [(value, text, "?" + urlencode({**chosen, name: value})) for value, text in options.items()],
+        )
+        for name, (label, options) in _OPTIONS.items()
+    ]
+
+
+def _headers(*allowed: str, ancestors: str = "'none'") -> dict[str, str]:
+    policy = ("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'")
+    return {
+        "Content-Security-Policy": "; ".join((*policy, f"frame-ancestors {ancestors}")),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+class Picture(NamedTuple):
+    """A picture of the docs."""
+
+    template: str
+    locale: str
+    width: str
+    scheme: str
+
+    @property
+    def path(self) -> Path:
+        return IMAGES / f"mail-{self.template}-{self.width}-{self.scheme}.png"
+
+
+SHOWN = {"otp_register": "en", "booking_confirmation": "vi", "payment_failed": "ru"}
+PICTURES = [
+    Picture(template, locale, width, scheme)
+    for template, locale in SHOWN.items()
+    for width in WIDTHS
+    for scheme in SCHEMES
+]
+
+
+def take_pictures() -> None:
+    """Write every picture of `PICTURES`. The colour scheme is the browser's, as it is a reader's."""
+    from playwright.sync_api import sync_playwright  # not needed to serve the page
+
+    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if chromium is None:
+        sys.exit("There is no Chromium here. Install it, by `apt-get install chromium` for instance.")
+    renderer = MailRenderer(Brand("Notification hub", "#0b6e99", None, "Example Ltd, 1 Example Street"))
+    with sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)
+        for picture in PICTURES:
+            context = browser.new_context(
+                viewport={"width": WIDTHS[picture.width], "height": 100},
+                color_scheme="dark" if picture.scheme == "dark" else "light",
+                device_scale_factor=2 if picture.width == "phone" else 1,
+                java_script_enabled=False,
+            )
+            page = context.new_page()
+            page.set_content(sample(renderer, picture.template, picture.locale).html)
+            page.screenshot(path=picture.path, full_page=True)
+            print(f"{picture.path.name}: {picture.path.stat().st_size // 1024} KB")
+            context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    take_pictures()

@@ -1,0 +1,39 @@
+"""A mail server whose certificate holds, and a channel to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from app.channels.email import EmailChannel
+from tests.certificates import Authority
+from tests.mail import LOGIN, channel_to
+from tests.smtp_server import SmtpServer, running
+
+
+@pytest.fixture(scope="session")
+def made_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def authority(made_authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """A CA that is trusted during the test."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(made_authority.certificate))
+    return made_authority
+
+
+@pytest_asyncio.fixture
+async def server(authority: Authority) -> AsyncIterator[SmtpServer]:
+    """A mail server with STARTTLS and a login."""
+    async with running(SmtpServer(authority.server("127.0.0.1"), login=LOGIN)) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def channel(server: SmtpServer) -> AsyncIterator[EmailChannel]:
+    """A channel to it."""
+    async with channel_to(server) as channel:
+        yield channel

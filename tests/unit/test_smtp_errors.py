@@ -1,0 +1,122 @@
+"""What an exception of an SMTP conversation means, and words that are safe to keep."""
+
+from __future__ import annotations
+
+import ssl
+from uuid import uuid4
+
+import pytest
+from aiosmtplib import (
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPConnectResponseError,
+    SMTPConnectTimeoutError,
+    SMTPDataError,
+    SMTPException,
+    SMTPHeloError,
+    SMTPNotSupported,
+    SMTPReadTimeoutError,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
+
+from app.channels.base import Outgoing
+from app.channels.failures import MAX_WORDS, SetupFailed, safe_words
+from app.channels.smtp import classify
+from app.errors import DeliveryFailed
+
+CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
+CERTIFICATE.verify_message = "Hostname mismatch"
+
+
+def caused(error: SMTPException, cause: Exception) -> SMTPException:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (SMTPConnectResponseError(421, "busy"), "smtp_421", "421 busy"),
+        (SMTPSenderRefused(451, "later", "a@b.c"), "smtp_451", "451 later"),
+        (SMTPRecipientRefused(450, "greylisted", "a@b.c"), "smtp_450", "450 greylisted"),
+        (SMTPDataError(452, "full"), "smtp_452", "452 full"),
+        (SMTPAuthenticationError(454, "not now"), "smtp_454", "454 not now"),
+        (SMTPDataError(-1, "?"), "bad_answer", "the server's answer makes no sense: -1 ?"),
+        (SMTPSenderRefused(354, "go", "a@b.c"), "bad_answer", "the server's answer makes no sense: 354 go"),
+        (SMTPReadTimeoutError("no answer"), "timeout", "no answer"),
+        (SMTPConnectTimeoutError("no greeting"), "timeout", "no greeting"),
+        (TimeoutError(), "timeout", "the server didn't answer in time"),
+        (SMTPServerDisconnected("gone"), "disconnected", "gone"),
+        (ConnectionResetError(104, "reset"), "disconnected", "[Errno 104] reset"),
+        (BrokenPipeError(), "disconnected", "BrokenPipeError"),
+        (SMTPConnectError("refused"), "connect", "refused"),
+        (SMTPException("what?"), "smtp", "SMTPException"),
+    ],
+)
+def test_what_concerns_the_way_or_the_moment_passes(error: Exception, code: str, text: str) -> None:
+    failure = classify(error)
+    assert not isinstance(failure, SetupFailed)
+    assert (failure.code, str(failure), failure.passes, failure.retry_after) == (code, text, True, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SMTPSenderRefused(550, "no", "a@b.c"), "smtp_550"),
+        (SMTPRecipientRefused(551, "no", "a@b.c"), "smtp_551"),
+        (SMTPDataError(554, "no"), "smtp_554"),
+        (SMTPNotSupported("no"), "smtputf8_not_offered"),
+    ],
+)
+def test_what_is_said_of_the_mail_itself_does_not(error: Exception, code: str) -> None:
+    failure = classify(error)
+    assert (failure.code, failure.passes) == (code, False)
+    assert str(failure).endswith("no")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SMTPConnectResponseError(554, "not you"), "smtp_554"),
+        (SMTPHeloError(550, "not you"), "smtp_550"),
+        (SMTPResponseException(502, "no STARTTLS"), "smtp_502"),
+        (SMTPAuthenticationError(535, "wrong"), "smtp_535"),
+        (SMTPSenderRefused(530, "log in", "a@b.c"), "smtp_530"),
+        (CERTIFICATE, "certificate"),
+        (caused(SMTPConnectError("TLS"), CERTIFICATE), "certificate"),
+        (ssl.SSLError(1, "wrong version"), "tls"),
+    ],
+)
+def test_what_concerns_every_mail_waits_for_an_operator(error: Exception, code: str) -> None:
+    failure = classify(error)
+    assert isinstance(failure, SetupFailed)
+    assert (failure.code, failure.passes) == (code, True)
+    assert failure.retry_after
+
+
+def test_what_is_classified_stays_so() -> None:
+    failure = DeliveryFailed("bad_address", "no", passes=False)
+    assert classify(failure) is failure
+
+
+def outgoing(**data: object) -> Outgoing:
+    return Outgoing(uuid4(), "otp_register", "An.Nguyen@example.com", "vi", data)
+
+
+def test_words_are_one_line_of_bounded_length() -> None:
+    assert safe_words("no\r\nsuch\x00 \x1b[31muser\udc80") == "no such [31muser"
+    assert safe_words("x" * 1000) == "x" * (MAX_WORDS - 1) + "…"
+
+
+def test_words_hold_nothing_of_the_mail() -> None:
+    mail = outgoing(code="739148", number=55512345, nested={"links": ["https://pay.example/t0ken"]})
+    said = "<an.nguyen@EXAMPLE.com>: 739148, 739 148, 739-148, 55512345, https://pay.example/t0ken, hunter2"
+    assert safe_words(said, mail, ["hunter2"]) == "<A***@example.com>: …, …, …, …, …, …"
+
+
+def test_words_keep_what_only_looks_alike() -> None:
+    mail = outgoing(minutes=10, grade="5.1", none=None, empty="")
+    assert safe_words("550 5.1.1 no user, 10 tries", mail, ["", "a"]) == "550 5.1.1 no user, 10 tries"
