@@ -27,11 +27,11 @@ class Event(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder()
 
 
-def decode(message: bytes | None, position_id: str) -> Event:
+def decode(message: bytes | None, position_id: str, known_type: str | None = None) -> Event:
     """Decode one message.
 
     `position_id` names where the message stands in its source; it is the event's identity when the publisher
-    gave none (DESIGN, Contracts: events).
+    gave none (DESIGN, Contracts: events). `known_type` is the event's type where the message needn't say it.
 
     Raises `InvalidEvent`: too_large, bad_encoding, not_json, not_an_object, nul_character, bad_event_id,
     no_event_type.
@@ -50,7 +50,7 @@ def decode(message: bytes | None, position_id: str) -> Event:
         event_id = position_id
     elif not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_EVENT_ID_LENGTH:
         raise InvalidEvent("bad_event_id", f"event_id is a string of 1 to {MAX_EVENT_ID_LENGTH} characters")
-    event_type = body.get("event_type")
+    event_type = known_type or body.get("event_type")
     if not isinstance(event_type, str) or not event_type:
         raise InvalidEvent("no_event_type", "event_type is missing or not a string")
     return Event(event_id, event_type, body)

@@ -28,6 +28,13 @@ CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"
 WAITING = Gauge(
     "hub_events_waiting", "Events waiting aside for the user service", multiprocess_mode="livesum"
 )
+DELIVERIES = Counter("hub_deliveries", "Deliveries by what became of them", ["channel", "status"])
+ATTEMPT_SECONDS = Histogram(
+    "hub_delivery_attempt_seconds",
+    "One attempt to hand a delivery over",
+    ["channel"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 STALLED = Counter("hub_write_retries", "Batches written again because Postgres was away")
 REQUESTS = Histogram(
     "hub_http_request_seconds",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -42,6 +42,10 @@ class Message(NamedTuple):
     value: bytes | None
     origin: Any
     """The source's own record, for dead-lettering."""
+    event_type: str | None = None
+    """What the source knows the type to be, where messages don't say it themselves."""
+    happened_at: datetime | None = None
+    """When it happened, as far as the source knows."""
 
 
 class Rejected(NamedTuple):
@@ -92,8 +96,12 @@ class Pipeline:
         store: NotificationStore,
         bus: Bus,
         locale: str,
+        encrypt: Callable[[Mapping[str, Any]], bytes],
     ) -> None:
-        """`locale` is the one notifications are stored in."""
+        """`locale` is the one notifications are stored in; `encrypt` makes what must not be readable at rest
+        so.
+        """
+        self._encrypt = encrypt
         self._handlers = handlers
         self._groups = groups
         self._writer = writer
@@ -113,7 +121,7 @@ class Pipeline:
         batch = Batch([], [], [])
         for message in messages:
             try:
-                event = decode(message.value, message.position_id)
+                event = decode(message.value, message.position_id, message.event_type)
                 handler = self._handler(event)
                 parsed = handler.parse(event.body)
                 group_id = handler.group_needed(parsed)
@@ -172,7 +180,7 @@ class Pipeline:
         by_id: dict[str, Ready] = {}
         for item in ready:
             by_id.setdefault(item.event.event_id, item)
-        entries = [Entry(event_id, item.effects.notification) for event_id, item in by_id.items()]
+        entries = [self._entry(item) for item in by_id.values()]
         try:
             written = await self._commit(entries)
         except StoreRejected as error:
@@ -192,6 +200,14 @@ class Pipeline:
         EVENTS.labels(source, "stored").inc(len(written.new))
         EVENTS.labels(source, "duplicate").inc(len(ready) - len(written.new))
         return []
+
+    def _entry(self, item: Ready) -> Entry:
+        effects = item.effects
+        deliveries = [
+            (draft, None if draft.secret is None else self._encrypt(draft.secret))
+            for draft in effects.deliveries
+        ]
+        return Entry(item.event.event_id, effects.notification, deliveries, item.message.happened_at)
 
     def _publish(self, notifications: Sequence[Notification]) -> None:
         try:

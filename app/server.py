@@ -22,10 +22,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__, log
-from app.api import docs, errors, health, notifications, ws
+from app.api import deliveries, docs, errors, health, notifications, ws
 from app.api.auth import Authenticator
+from app.channels.base import Channel
+from app.channels.email import EmailChannel
+from app.channels.rendering import Brand, MailRenderer
+from app.channels.sms import SmsChannel
 from app.errors import ConfigurationError, Unavailable
 from app.metrics import REQUESTS
+from app.outbox import Outbox
 from app.pipeline import Pipeline
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
@@ -38,10 +43,13 @@ from app.realtime.reconciler import Reconciler
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
 from app.redis import REDIS_ERRORS, Client, connect, subscription
+from app.security.secrets import SecretBox
 from app.security.token_state import TokenState
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
 from app.sources.kafka import KafkaSource
+from app.sources.redaction import without_code
+from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.engine import check_schema, make_engine, store_errors
 from app.store.inboxes import InboxStore
 from app.store.migrations import head
@@ -49,7 +57,7 @@ from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter
 from app.user_service import UserService
 from app.workers import Supervisor
-from handlers.registry import HANDLERS
+from handlers.registry import handlers
 
 REST = "/api/v2/notification-service"
 WEBSOCKET = "/ws/v2/notification-service"
@@ -82,8 +90,22 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         sessions.greet_again()
 
     bus = RedisBus(manager, presence, membership, reconciler.soon, greet_again, token_state.forget)
-    pipeline = Pipeline(HANDLERS, user_service, BatchWriter(engine), store, bus, settings.default_locale)
-    source = KafkaSource(settings, pipeline)
+    box = SecretBox(settings)
+    writer = BatchWriter(engine)
+    table = handlers(settings.otp_ttl)
+    pipelines = [
+        Pipeline(table, user_service, writer, store, bus, settings.default_locale, box.encrypt)
+        for _ in range(2)
+    ]
+    # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
+    sources = {
+        "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings)),
+        "kafka_codes": KafkaSource(settings, pipelines[1], _code_topics(settings), without_code),
+    }
+    channels = _channels(settings)
+    log_of_deliveries = DeliveryStore(engine)
+    outbox = Outbox(log_of_deliveries, channels, box, settings)
+    signal_of_deliveries = DeliverySignal(settings, outbox.wake)
     authenticator = Authenticator(TokenVerifier(settings), token_state)
     watch = RevocationWatch(manager, token_state)
     sessions = Sessions(
@@ -97,8 +119,13 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     docs.configure(app, REST, __version__)
     Extend(app)
     app.blueprint(notifications.make_blueprint(REST, authenticator, store, bus, settings.default_locale))
+    app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
-    checks = {"postgres": _check_postgres(engine), "redis": _check_redis(redis), "kafka": source.check}
+    checks = {
+        "postgres": _check_postgres(engine),
+        "redis": _check_redis(redis),
+        **{name: source.check for name, source in sources.items()},
+    }
     app.blueprint(health.make_blueprint(REST, checks))
     for blueprint in more:
         app.blueprint(blueprint)
@@ -120,19 +147,24 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(reconciler.stop)
         membership.start(manager.users, bus)
         running.push_async_callback(membership.stop)
+        outbox.start()
+        signal_of_deliveries.start()
+        running.push_async_callback(signal_of_deliveries.stop)
         bus.start()
         running.push_async_callback(bus.stop)
 
     @app.after_server_start
     async def consume(*_: object) -> None:
-        source.start()
+        for source in sources.values():
+            source.start()
 
     @app.before_server_stop
     async def drain(*_: object) -> None:
         """Take no one new, finish what is in hand, send the clients to another node: all within the grace."""
         end = time.monotonic() + settings.shutdown_grace
         gate.close()
-        await source.stop(within=settings.shutdown_grace * 0.6)
+        within = settings.shutdown_grace * 0.6
+        await asyncio.gather(*(source.stop(within) for source in sources.values()), outbox.stop(within))
         await manager.drain(within=max(0.5, end - time.monotonic()))
 
     @app.after_server_stop
@@ -140,6 +172,25 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         await running.aclose()
 
     return app
+
+
+def _event_topics(settings: Settings) -> dict[str, str | None]:
+    return {settings.notification_topic: None, settings.logout_events_topic: None}
+
+
+def _code_topics(settings: Settings) -> dict[str, str | None]:
+    """What is asked for on each Kafka topic; the messages don't say it."""
+    return {
+        settings.registration_events_topic: "otp_register",
+        settings.reset_password_events_topic: "otp_reset_password",
+        settings.email_change_events_topic: "otp_change_email",
+    }
+
+
+def _channels(settings: Settings) -> dict[str, Channel]:
+    renderer = MailRenderer(Brand.of(settings))
+    channels: tuple[Channel, ...] = (EmailChannel(settings, renderer), SmsChannel(settings))
+    return {channel.name: channel for channel in channels}
 
 
 def _history(user_id: UUID, before: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -14,6 +15,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.errors import ConfigurationError
 from app.i18n import LOCALES
 
+TOPIC_SETTINGS = (
+    "notification_topic",
+    "logout_events_topic",
+    "registration_events_topic",
+    "reset_password_events_topic",
+    "email_change_events_topic",
+)
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: an HS256 key is at least as long as its hash
 
 
@@ -60,6 +68,23 @@ class Settings(BaseSettings):
     jwt_public_key: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+
+    registration_events_topic: str = "user_service.user.register_account"
+    reset_password_events_topic: str = "user_service.user.reset_password"  # noqa: S105 - a Kafka topic
+    email_change_events_topic: str = "user_service.user.change_email"
+    otp_ttl: float = Field(600.0, gt=0, description="seconds a one-time code may be sent after its event")
+    otp_cooldown: float = Field(30.0, ge=0, description="seconds between two codes to one address")
+    otp_hourly_cap: int = Field(10, ge=1, description="codes to one address in an hour; more are suppressed")
+    delivery_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Fernet keys that codes are encrypted with; the first encrypts, all decrypt"
+    )
+    delivery_concurrency: int = Field(16, ge=1, description="deliveries of one node under way at once")
+    delivery_lease: float = Field(
+        120.0, gt=0, description="seconds until one whose node died is tried again; longer than an attempt"
+    )
+    delivery_give_up: float = Field(
+        24 * 3600.0, gt=0, description="seconds after which a delivery that keeps failing has failed"
+    )
 
     smtp_host: str | None = Field(None, description="without it mail is simulated")
     smtp_port: int = Field(587, ge=1, le=65535)
@@ -134,6 +159,24 @@ class Settings(BaseSettings):
             return tuple(origin for origin in value.split(",") if origin.strip())
         return value
 
+    @field_validator("delivery_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return tuple(key.strip() for key in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("delivery_keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in keys:
+            try:
+                Fernet(key.get_secret_value())
+            except ValueError:
+                raise ValueError(
+                    "a key has 32 bytes in URL-safe base64, such as Fernet.generate_key() of the Python "
+                    "package cryptography gives"
+                ) from None
+        return keys
+
     @field_validator("allowed_origins")
     @classmethod
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -163,6 +206,11 @@ class Settings(BaseSettings):
             if not isinstance(key, RSAPublicKey):
                 raise ValueError("JWT_PUBLIC_KEY is no RSA public key in PEM (-----BEGIN PUBLIC KEY-----)")
         return self
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """The Kafka topics that events come in on, by the name of their setting."""
+        return {name.upper(): getattr(self, name) for name in TOPIC_SETTINGS}
 
     @property
     def jwt_key(self) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
+from app.deliveries import DeliveryDraft
 from app.errors import InvalidEvent
 from app.i18n import Message, render
 from app.notifications import Group, NotificationDraft
@@ -42,6 +43,7 @@ class Effects(NamedTuple):
 
     notification: NotificationDraft | None = None
     disconnect: UUID | None = None
+    deliveries: Sequence[DeliveryDraft] = ()
 
 
 M = TypeVar("M", bound=Struct)
@@ -53,7 +55,7 @@ class BaseMessageHandler(ABC, Generic[M]):
     The pipeline calls `parse`, then `group_needed`, then `handle` with that group.
     """
 
-    event_type: ClassVar[str]
+    event_type: str
     message_type: type[M]
 
     def parse(self, body: Mapping[str, Any]) -> M:

@@ -11,6 +11,7 @@ from handlers.base import BaseMessageHandler, GroupEventHandler, Text
 from handlers.food import FoodExpired, FoodExpiringSoon
 from handlers.groups import GroupHeadChefUpdated, GroupUserAdded, GroupUserLeft, GroupUserRemoved
 from handlers.meals import DailyMeal
+from handlers.otp import OtpRequested
 from handlers.plans import PlanAssigned, PlanExpired, PlanReported
 
 HANDLERS: dict[str, BaseMessageHandler[Any]] = {
@@ -27,8 +28,17 @@ HANDLERS: dict[str, BaseMessageHandler[Any]] = {
         PlanExpired(),
         DailyMeal(),
         AccountLoggedOut(),
+        OtpRequested("register"),
+        OtpRequested("reset_password"),
+        OtpRequested("change_email"),
     )
 }
+
+
+def handlers(otp_ttl: float) -> dict[str, BaseMessageHandler[Any]]:
+    """The table, with codes that may be sent so many seconds after their event."""
+    codes = [handler for handler in HANDLERS.values() if isinstance(handler, OtpRequested)]
+    return HANDLERS | {code.event_type: OtpRequested(code.action, otp_ttl) for code in codes}
 
 
 def text_in(locale: str, template_code: str, raw_data: bytes, group_name: str | None) -> Text | None:

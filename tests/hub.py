@@ -23,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.dev import tokens
+from app.settings import TOPIC_SETTINGS
 
 ROOT = Path(__file__).parent.parent
 REST = "/api/v2/notification-service"
@@ -120,8 +121,10 @@ class Hub:
         producer = AIOKafkaProducer(bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"])
         await producer.start()
         try:
-            for name in (self.topic, self.logout_topic, f"{self.topic}.dlq", f"{self.logout_topic}.dlq"):
+            for setting in TOPIC_SETTINGS:
+                name = self.environment[setting.upper()]
                 await producer.partitions_for(name)
+                await producer.partitions_for(f"{name}.dlq")
         finally:
             await producer.stop()
 
@@ -224,12 +227,12 @@ class Hub:
         finally:
             await consumer.stop()
 
-    async def dead_letters(self, seen: Sequence[Any] = ()) -> list[Any]:
+    async def dead_letters(self, seen: Sequence[Any] = (), topic: str | None = None) -> list[Any]:
         """The records of the dead-letter Kafka topic that weren't `seen`, once there is one."""
         places = {(record.partition, record.offset) for record in seen}
 
         async def new() -> list[Any] | None:
-            records = await self.records(f"{self.topic}.dlq")
+            records = await self.records(f"{topic or self.topic}.dlq")
             return [r for r in records if (r.partition, r.offset) not in places] or None
 
         return await eventually(new, "a dead letter")

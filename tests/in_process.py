@@ -28,7 +28,7 @@ from tests.integration.test_presence import settings_on
 from tests.unit.test_connection import Peer
 from tests.unit.test_manager import joined, notification
 
-BEAT_EVERY, JOIN_AGAIN, SILENT_AFTER = 0.02, 0.02, 0.7
+BEAT_EVERY, JOIN_AGAIN = 0.02, 0.02
 LEASE = 0.05  # after which a node that joined compares again
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ class Node:
 @asynccontextmanager
 async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Nodes that beat fast."""
-    for name in ("BEAT_EVERY", "JOIN_AGAIN", "SILENT_AFTER"):
+    for name in ("BEAT_EVERY", "JOIN_AGAIN"):
         monkeypatch.setattr(membership, name, globals()[name])
     monkeypatch.setattr(bus, "LEASE", LEASE)
     monkeypatch.setattr(asyncio, "wait_for", wait_for)

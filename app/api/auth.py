@@ -6,11 +6,11 @@ from uuid import UUID
 
 from sanic import Request
 
-from app.api.errors import forbidden
+from app.api.errors import forbidden, insufficient_scope
 from app.api.parameters import path_uuid
 from app.errors import Unauthorized
 from app.security.token_state import TokenState
-from app.security.tokens import Claims, TokenVerifier
+from app.security.tokens import Claims, ServiceClaims, TokenVerifier
 
 
 class Authenticator:
@@ -35,6 +35,14 @@ class Authenticator:
         if claims.user_id != path_uuid("user_id", user_id):
             raise forbidden()
         return claims.user_id
+
+    async def service(self, request: Request, scope: str) -> ServiceClaims:
+        """The calling service, whose token has to have this scope. Raises as `claims` does, or `Problem`."""
+        claims = self._verifier.verify_service(bearer_token(request))
+        await self._state.check(claims)
+        if scope not in claims.scopes:
+            raise insufficient_scope(scope)
+        return claims
 
 
 def bearer_token(request: Request) -> str | None:

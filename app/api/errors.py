@@ -48,6 +48,7 @@ _TITLES = {
     403: N_("Not allowed"),
     404: N_("Not found"),
     405: N_("Method not allowed"),
+    409: N_("Conflict"),
     413: N_("Too large"),
     426: N_("Upgrade required"),
     429: N_("Too many requests"),
@@ -85,6 +86,17 @@ def forbidden() -> Problem:
     """403: a token of somebody else."""
     return Problem(
         HTTPStatus.FORBIDDEN, "other_user", N_("The token belongs to another user than the one in the path.")
+    )
+
+
+def insufficient_scope(scope: str) -> Problem:
+    """403, with the challenge that RFC 6750 asks for."""
+    return Problem(
+        HTTPStatus.FORBIDDEN,
+        "insufficient_scope",
+        N_("The token's scope claim has to name %(scope)s."),
+        {"WWW-Authenticate": f'Bearer realm="hub", error="insufficient_scope", scope="{scope}"'},
+        scope=scope,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
 
@@ -49,6 +51,55 @@ def flag(request: Request, name: str) -> bool:
     if len(values) == 1 and values[0] in ("true", "false"):
         return bool(values[0] == "true")
     raise _bad_parameter(N_("%(name)s has to be true or false."), name=name)
+
+
+def text(request: Request, name: str, longest: int) -> str | None:
+    """A text of the query; None when it isn't given."""
+    value = _one(request, name)
+    if value is not None and (len(value) > longest or not value.isprintable()):
+        raise _bad_parameter(
+            N_("%(name)s has to be a text of at most %(longest)d characters."), name=name, longest=longest
+        )
+    return value
+
+
+def choice(request: Request, name: str, allowed: Sequence[str]) -> str | None:
+    """One of these words in the query; None when it isn't given."""
+    value = _one(request, name)
+    if value is not None and value not in allowed:
+        known = ", ".join(allowed)
+        raise _bad_parameter(N_("%(name)s has to be one of: %(known)s."), name=name, known=known)
+    return value
+
+
+def uuid(request: Request, name: str) -> UUID | None:
+    """A UUID of the query; None when it isn't given."""
+    value = _one(request, name)
+    try:
+        return None if value is None else UUID(value)
+    except ValueError:
+        raise _bad_parameter(N_("%(name)s has to be a UUID."), name=name) from None
+
+
+def moment(request: Request, name: str) -> datetime | None:
+    """A moment of the query (RFC 3339), with its offset from UTC; None when it isn't given."""
+    value = _one(request, name)
+    try:
+        found = None if value is None else datetime.fromisoformat(value.replace(" ", "+"))
+    except ValueError:
+        found = datetime.min
+    if found is not None and found.tzinfo is None:
+        raise _bad_parameter(
+            N_("%(name)s has to be a moment with its offset, such as 2026-11-21T07:00:00Z."), name=name
+        )
+    return found
+
+
+def _one(request: Request, name: str) -> str | None:
+    values = request.args.getlist(name, [])
+    if len(values) > 1:
+        raise _bad_parameter(N_("%(name)s may be given once only."), name=name)
+    return str(values[0]) if values else None
 
 
 def _bad_parameter(detail: Message, **params: object) -> Problem:

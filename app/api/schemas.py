@@ -15,6 +15,8 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 _USER = "456e7890-e89b-12d3-a456-426614174001"
 _NULLABLE_UUID = {"type": "string", "format": "uuid", "nullable": True}
 
+_NULLABLE_TIME = {"type": "string", "format": "date-time", "nullable": True}
+
 COMPONENTS: dict[str, dict[str, Any]] = {
     "Notification": {
         "type": "object",
@@ -60,6 +62,49 @@ COMPONENTS: dict[str, dict[str, Any]] = {
             "code": {"type": "string", "example": "no_such_notification"},
         },
     },
+    "Delivery": {
+        "type": "object",
+        "description": "One message to one address over one channel, and what became of it.",
+        "required": ["id", "event_id", "channel", "template", "address", "status", "attempts", "created_at"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "event_id": {"type": "string"},
+            "user_id": _NULLABLE_UUID,
+            "channel": {"type": "string", "example": "email"},
+            "template": {"type": "string", "example": "otp_register"},
+            "address": {"type": "string", "example": "user@example.com"},
+            "locale": {"type": "string", "example": "vi"},
+            "status": {
+                "type": "string",
+                "enum": ["pending", "sending", "sent", "failed", "expired", "suppressed", "simulated"],
+            },
+            "reason": {"type": "string", "nullable": True, "description": "why it stands so, in words"},
+            "attempts": {"type": "integer", "minimum": 0},
+            "next_attempt_at": _NULLABLE_TIME,
+            "error_code": {"type": "string", "nullable": True, "example": "smtp_451"},
+            "error": {"type": "string", "nullable": True, "description": "the provider's own words"},
+            "provider_id": {"type": "string", "nullable": True},
+            "created_at": {"type": "string", "format": "date-time"},
+            "expires_at": _NULLABLE_TIME,
+            "finished_at": _NULLABLE_TIME,
+            "tries": {
+                "type": "array",
+                "description": "each attempt (of a single delivery only)",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "number": {"type": "integer"},
+                        "started_at": {"type": "string", "format": "date-time"},
+                        "seconds": {"type": "number"},
+                        "outcome": {"type": "string"},
+                        "error_code": {"type": "string", "nullable": True},
+                        "error": {"type": "string", "nullable": True},
+                        "provider_id": {"type": "string", "nullable": True},
+                    },
+                },
+            },
+        },
+    },
     "Message": {
         "type": "object",
         "required": ["message"],
@@ -98,6 +143,14 @@ def ref(name: str) -> dict[str, str]:
 
 NOTIFICATION = ("The notification", _json(ref("Notification")))
 NOTIFICATIONS = ("The notifications", _json({"type": "array", "items": ref("Notification")}))
+DELIVERY = ("The delivery", _json(ref("Delivery")))
+DELIVERIES = ("The deliveries", _json({"type": "array", "items": ref("Delivery")}))
+_RESENT = {
+    "type": "object",
+    "required": ["id", "status"],
+    "properties": {"id": {"type": "string", "format": "uuid"}, "status": {"type": "string"}},
+}
+RESENT = ("It will be sent again", _json(_RESENT))
 MESSAGE = ("It is done", _json(ref("Message")))
 _COUNT = {"type": "integer", "minimum": 0}
 _UNREAD = {"type": "object", "required": ["unread"], "properties": {"unread": _COUNT}}
@@ -118,8 +171,9 @@ _PROBLEM = {"application/problem+json": {"schema": ref("Problem")}}
 _ERRORS = {
     400: "A parameter is wrong",
     401: "No token, or one that doesn't hold",
-    403: "Another user's path",
+    403: "Another user's path, or the scope is missing",
     404: "Not found, or not theirs",
+    409: "Its state doesn't allow it",
     426: "Not a WebSocket handshake",
     503: "A dependency is down",
 }
@@ -134,6 +188,16 @@ RESUME_QUERY: dict[str, dict[str, Any]] = {
         "minimum": 0,
         "description": "with `hub.v1`: the last `seq` the client has; what follows is sent first",
     },
+}
+DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
+    "user_id": {"type": "string", "format": "uuid"},
+    "event_id": {"type": "string"},
+    "status": {"type": "string", "enum": COMPONENTS["Delivery"]["properties"]["status"]["enum"]},
+    "channel": {"type": "string"},
+    "since": {"type": "string", "format": "date-time", "description": "made at this moment or later"},
+    "until": {"type": "string", "format": "date-time", "description": "made before this moment"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "at most so many (100)"},
+    "before": {"type": "string", "format": "uuid", "description": "only those older than this delivery"},
 }
 LIST_QUERY: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "at most so many"},

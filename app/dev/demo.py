@@ -33,10 +33,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     blueprint = Blueprint("demo")
     assert settings.jwt_secret is not None
     secret = settings.jwt_secret.get_secret_value()
-    topics = {
-        "NOTIFICATION_TOPIC": settings.notification_topic,
-        "LOGOUT_EVENTS_TOPIC": settings.logout_events_topic,
-    }
+    topics = settings.topics
     verifier = TokenVerifier(settings)
     redis = Redis.from_url(settings.redis_url.get_secret_value())
 

@@ -13,12 +13,13 @@ import uvloop
 from pydantic import SecretStr
 
 from app import log
-from app.dev import demo, samples, tokens
+from app.dev import demo, gallery, mails, samples, tokens
+from app.dev.mail import Mailbox, run_mail
 from app.dev.process import make_folder
 from app.dev.services import Services, run_services
 from app.errors import ConfigurationError
 from app.server import bind, create_app, serve
-from app.settings import Settings
+from app.settings import TOPIC_SETTINGS, Settings
 from app.store import migrations
 
 # librdkafka's mock broker answers a fetch only when its wait is over, and a join when the session would end.
@@ -46,20 +47,25 @@ def run() -> None:
     """Run everything until SIGTERM or Ctrl-C."""
     port = _port()
     folder = make_folder(home())
-    topics = [Settings.model_fields[name].default for name in ("notification_topic", "logout_events_topic")]
-    _say("Starting Postgres, Redis and a Kafka-protocol broker …")
-    with run_services(folder, topics) as services:
+    topics = [Settings.model_fields[name].default for name in TOPIC_SETTINGS]
+    _say("Starting Postgres, Redis, a Kafka-protocol broker and a mail catcher …")
+    with run_services(folder, topics) as services, run_mail(folder) as mailbox:
         (folder / "dev.json").unlink(missing_ok=True)  # of a run that was killed
         for note in services.notes:
             _say(f"  {note}")
-        settings = _settings(services, port, folder)
+        settings = _settings(services, mailbox, port, folder)
         migrations.upgrade(services.database_url)
         log.configure(settings.log_level)
-        app = create_app(settings, demo.make_blueprint(settings))
+        app = create_app(
+            settings,
+            demo.make_blueprint(settings),
+            mails.make_blueprint(mailbox.folder),
+            gallery.make_blueprint(settings),
+        )
         listener = bind(settings.host, port)
 
         def ready() -> None:
-            _write(folder / "dev.json", _description(settings, services))
+            _write(folder / "dev.json", _description(settings, services, mailbox))
             _say(_welcome(settings))
 
         try:
@@ -76,7 +82,7 @@ def _port() -> int:
     return int(text)
 
 
-def _settings(services: Services, port: int, folder: Path) -> Settings:
+def _settings(services: Services, mailbox: Mailbox, port: int, folder: Path) -> Settings:
     base = f"http://127.0.0.1:{port}"
     return Settings(
         _env_file=None,  # type: ignore[call-arg]  # an operator's .env is not for development
@@ -87,6 +93,11 @@ def _settings(services: Services, port: int, folder: Path) -> Settings:
         kafka_fetch_max_wait_ms=MOCK_BROKER_WAIT_MS,
         kafka_session_timeout_ms=MOCK_BROKER_SESSION_MS,
         user_service_url=os.environ.get("USER_SERVICE_URL") or base + demo.STAND_IN,
+        otp_cooldown=0,  # whoever tries it out clicks twice
+        otp_hourly_cap=1000,
+        smtp_host="127.0.0.1",
+        smtp_port=mailbox.port,
+        smtp_security="none",
         jwt_algorithm="HS256",
         jwt_secret=SecretStr(_secret(folder)),
         jwt_issuer=tokens.ISSUER,
@@ -101,7 +112,7 @@ def _secret(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def _description(settings: Settings, services: Services) -> str:
+def _description(settings: Settings, services: Services, mailbox: Mailbox) -> str:
     assert settings.jwt_secret is not None
     return json.dumps(
         {
@@ -115,10 +126,8 @@ def _description(settings: Settings, services: Services) -> str:
                 "secret": settings.jwt_secret.get_secret_value(),
                 "issuer": settings.jwt_issuer,
             },
-            "topics": {
-                "NOTIFICATION_TOPIC": settings.notification_topic,
-                "LOGOUT_EVENTS_TOPIC": settings.logout_events_topic,
-            },
+            "topics": settings.topics,
+            "mail": str(mailbox.folder),
         },
         indent=2,
     )

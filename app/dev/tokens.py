@@ -11,10 +11,19 @@ ISSUER = "hub-development"
 ONE_DAY = 24 * 3600
 
 
-def sign(user_id: str, secret: str, *, issuer: str | None = ISSUER, lifetime: int = ONE_DAY) -> str:
-    """An HS256 token of `user_id`, valid for `lifetime` seconds."""
+def sign(
+    user_id: str,
+    secret: str,
+    *,
+    issuer: str | None = ISSUER,
+    lifetime: int = ONE_DAY,
+    scope: str | None = None,
+) -> str:
+    """An HS256 token of `user_id`, valid for `lifetime` seconds; with a `scope`, a service's."""
     now = int(time.time())
     claims: dict[str, object] = {"sub": user_id, "jti": str(uuid.uuid4()), "iat": now, "exp": now + lifetime}
     if issuer:
         claims["iss"] = issuer
+    if scope:
+        claims["scope"] = scope
     return jwt.encode(claims, secret, algorithm="HS256")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -32,6 +34,7 @@ KEEP_ALIVE = 1.0  # seconds between polls of a consumer that is paused
 MAX_WAITING = 5_000  # events set aside; past that, intake waits for them
 CUT_BYTES = 64 * 1024  # what a dead letter keeps of a message that its Kafka topic refuses whole
 RETRY_AFTER = 1.0
+LEAVE_WITHIN = 2.0  # seconds; a broker that says nothing finds out by itself
 DEAD_LETTER_SUFFIX = ".dlq"
 
 
@@ -55,10 +58,20 @@ class KafkaSource:
     A record's offset is committed only when its event was stored and pushed, or dead-lettered.
     """
 
-    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        topics: Mapping[str, str | None],
+        redact: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.
+        `redact` takes out of a message what no dead letter may hold.
+        """
         self._settings = settings
         self._pipeline = pipeline
-        self._topics = (settings.notification_topic, settings.logout_events_topic)
+        self._topics = topics
+        self._redact = redact
         self._progress: Progress[TopicPartition] = Progress()
         self._aside: set[asyncio.Task[None]] = set()
         self._waiting = 0
@@ -139,7 +152,7 @@ class KafkaSource:
             await asyncio.gather(consumer.stop(), producer.stop(), return_exceptions=True)
             raise
         self._consumer, self._producer = consumer, producer
-        consumer.subscribe(self._topics, listener=_Rebalance(self))
+        consumer.subscribe([*self._topics], listener=_Rebalance(self))
 
     async def _disconnect(self) -> None:
         """Give up what is in hand, and leave the group."""
@@ -155,7 +168,9 @@ class KafkaSource:
         self._next = _nothing()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await asyncio.gather(consumer.stop(), self._producer.stop(), return_exceptions=True)
+            leaving = asyncio.gather(consumer.stop(), self._producer.stop(), return_exceptions=True)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(leaving, LEAVE_WITHIN)
         self._progress = Progress()
 
     async def _poll(self) -> None:
@@ -201,7 +216,7 @@ class KafkaSource:
         if polled.assignment != self._assignment:
             return
         batch, ends = self._next
-        messages = [_message(record) for records in polled.records.values() for record in records]
+        messages = [self._message(record) for records in polled.records.values() for record in records]
         for start in range(0, len(messages), SLICE):
             part = self._pipeline.prepare(messages[start : start + SLICE])
             batch.ready.extend(part.ready)
@@ -209,6 +224,13 @@ class KafkaSource:
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)  # the batch that is being written goes on
         ends.update((partition, records[-1].offset) for partition, records in polled.records.items())
+
+    def _message(self, record: Any) -> Message:
+        # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
+        position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
+        happened_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        known_type = self._topics.get(record.topic)
+        return Message("kafka", position, record.value, record, known_type, happened_at)
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():
@@ -305,7 +327,8 @@ class KafkaSource:
         record, error = item.message.origin, item.error
         log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
         topic = record.topic + DEAD_LETTER_SUFFIX
-        whole, cut = _letter(record, error), _cut_letter(record, error)
+        value = record.value if self._redact is None or record.value is None else self._redact(record.value)
+        whole, cut = _letter(record, value, error), _cut_letter(record, value, error)
         while True:
             for letter in (whole, cut):
                 try:
@@ -348,13 +371,7 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
 
 
-def _message(record: Any) -> Message:
-    # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
-    position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
-    return Message("kafka", position, record.value, record)
-
-
-def _letter(record: Any, error: InvalidEvent) -> dict[str, Any]:
+def _letter(record: Any, value: bytes | None, error: InvalidEvent) -> dict[str, Any]:
     """The dead letter of a record: as it was, with the reason and its place in the headers."""
     headers = [
         *record.headers,
@@ -365,14 +382,14 @@ def _letter(record: Any, error: InvalidEvent) -> dict[str, Any]:
         ("dlq.offset", str(record.offset).encode()),
         ("dlq.timestamp", str(record.timestamp).encode()),
     ]
-    if record.value is None:  # a record without key and value can't be sent
+    if value is None:  # a record without key and value can't be sent
         return {"value": b"", "key": record.key, "headers": [*headers, ("dlq.null_value", b"true")]}
-    return {"value": record.value, "key": record.key, "headers": headers}
+    return {"value": value, "key": record.key, "headers": headers}
 
 
-def _cut_letter(record: Any, error: InvalidEvent) -> dict[str, Any]:
+def _cut_letter(record: Any, value: bytes | None, error: InvalidEvent) -> dict[str, Any]:
     """For a Kafka topic that refuses the letter as too large: the value's beginning, no key, our headers."""
-    letter = _letter(record, error)
+    letter = _letter(record, value, error)
     headers = [header for header in letter["headers"] if header not in record.headers]
     sizes = f"value {len(record.value or b'')}, key {len(record.key or b'')} bytes"
     return {"value": letter["value"][:CUT_BYTES], "headers": [*headers, ("dlq.cut_from", sizes.encode())]}

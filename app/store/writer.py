@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.deliveries import SIGNAL, DeliveryDraft, delivery_id
 from app.notifications import Notification, NotificationDraft, notification_id
 from app.store.engine import store_errors
 
@@ -36,11 +37,37 @@ from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text
 """
 
 
+_DELIVERIES = """
+insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
+  event_at, expires_at, next_attempt_at)
+select id, event_id, user_id, channel, template, address, locale, data::jsonb, secret, replaces, event_at,
+  event_at + make_interval(secs => valid_for), now()
+from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::bytea[], $10::text[], $11::timestamptz[], $12::float8[])
+  as new (id, event_id, user_id, channel, template, address, locale, data, secret, replaces, event_at,
+          valid_for)
+on conflict (id) do nothing
+"""
+# Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
+_REPLACE = """
+update deliveries d set status = 'suppressed', reason = 'a newer code took its place', secret = null,
+  next_attempt_at = null, finished_at = now()
+where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
+  select 1 from deliveries newer
+  where newer.replaces = d.replaces and (newer.event_at, newer.id) > (d.event_at, d.id)
+)
+"""
+
+
 class Entry(NamedTuple):
-    """An event to record, with what its receivers are told (None: nothing)."""
+    """An event to record, with what its receivers are told (None: nothing), and what is to be delivered."""
 
     event_id: str
     draft: NotificationDraft | None
+    deliveries: Sequence[tuple[DeliveryDraft, bytes | None]] = ()
+    """Each with its secret, encrypted."""
+    happened_at: datetime | None = None
+    """When the event happened, as far as its source knows."""
 
 
 class Written(NamedTuple):
@@ -70,6 +97,9 @@ class BatchWriter:
                 new = {row[0] for row in await connection.exec_driver_sql(_NEW_EVENTS, (ids,))}
                 drafts = [(e.event_id, e.draft) for e in entries if e.draft is not None and e.event_id in new]
                 notifications = await _insert(connection, drafts) if drafts else []
+                outgoing = [entry for entry in entries if entry.deliveries and entry.event_id in new]
+                if outgoing:
+                    await _insert_deliveries(connection, outgoing)
         return Written(new, notifications)
 
 
@@ -123,3 +153,30 @@ async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> di
     users = sorted(counts)
     rows = await connection.exec_driver_sql(_RAISE_SEQ, (users, [counts[user] for user in users]))
     return {row.user_id: row.last_seq - counts[row.user_id] + 1 for row in rows}
+
+
+async def _insert_deliveries(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        (
+            delivery_id(entry.event_id, draft),
+            entry.event_id,
+            draft.user_id,
+            draft.channel,
+            draft.template,
+            draft.address,
+            draft.locale,
+            msgspec.json.encode(draft.data).decode(),
+            secret,
+            draft.replaces,
+            entry.happened_at or now,
+            draft.valid_for,
+        )
+        for entry in entries
+        for draft, secret in entry.deliveries
+    ]
+    columns = tuple(list(column) for column in zip(*rows, strict=True))
+    await connection.exec_driver_sql(_DELIVERIES, columns)
+    if replacing := sorted({row[9] for row in rows if row[9] is not None}):
+        await connection.exec_driver_sql(_REPLACE, (replacing,))
+    await connection.exec_driver_sql("select pg_notify($1, '')", (SIGNAL,))

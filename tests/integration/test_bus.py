@@ -31,6 +31,12 @@ async def start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield start
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who says nothing is soon held for dead."""
+    monkeypatch.setattr(membership, "SILENT_AFTER", 1.0)
+
+
 def unpublished() -> float:
     return REGISTRY.get_sample_value("hub_frames_unpublished_total") or 0.0
 
@@ -298,6 +304,7 @@ async def test_a_publication_of_a_newer_version_is_understood(start: Start) -> N
     assert there.reconciled == []
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("how", ["leaves", "dies"])
 async def test_when_a_node_vanishes_the_others_compare(start: Start, how: str) -> None:
     here, there = await start(2)

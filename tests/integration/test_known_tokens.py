@@ -177,6 +177,7 @@ async def test_a_token_is_known_for_so_long_since_redis_last_spoke_for_it(
     server.kill()
     clock.now = KNOWN_FOR - 1
     assert (await passes(state, first), await passes(state, again)) == (True, True)
+    assert not await passes(state, claims())
     clock.now = KNOWN_FOR
     assert (await passes(state, first), await passes(state, again)) == (False, True)
     clock.now = 500.0 + KNOWN_FOR

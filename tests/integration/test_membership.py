@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
+from app.realtime import membership
 from app.realtime.presence import NodeId
 from tests.hub import eventually
-from tests.in_process import SILENT_AFTER, Node, Start, acquainted, at, rows, running_nodes, until
+from tests.in_process import Node, Start, acquainted, at, rows, running_nodes, until
 from tests.integration.test_presence import table
 from tests.unit.test_connection import Peer
 
@@ -21,6 +22,12 @@ from tests.unit.test_connection import Peer
 async def start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     async with running_nodes(redis_url, monkeypatch) as start:
         yield start
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who says nothing is soon held for dead."""
+    monkeypatch.setattr(membership, "SILENT_AFTER", 1.0)
 
 
 def truth(nodes: Collection[Node]) -> dict[UUID, set[NodeId]]:
@@ -130,8 +137,9 @@ async def test_the_tables_tell_the_truth_in_the_end_whoever_comes_and_goes(
 
 
 async def test_after_a_lost_subscription_a_node_joins_under_a_new_id_with_all_its_users(
-    start: Start,
+    start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(membership, "SILENT_AFTER", 60.0)  # the ids before aren't left to be missed
     nodes = await start(2)
     users = [uuid4() for _ in range(50)]
     peers = [await node.arrive(user) for user in users for node in nodes]
@@ -150,8 +158,10 @@ async def test_who_comes_and_goes_while_a_node_is_away_is_told_when_it_is_back(s
     peer, leaving = await here.arrive(stays), await here.arrive(goes)
     await here.lost()
     here.manager.remove(leaving.connection)
+    hold = here.presence.hold("change")
     async with asyncio.timeout(1):
-        came = await here.arrive(comes)
+        came = await here.arrive(comes)  # nobody waits for Redis
+    hold.released.set()
     await here.back()
     await acquainted([here, there])
     await told([here, there], [stays, goes, comes])
@@ -185,6 +195,7 @@ async def test_a_node_that_the_others_held_for_dead_joins_again(start: Start) ->
     await reach(there, [peer])
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_node_that_hears_nothing_any_more_joins_again(start: Start) -> None:
     """A half-open connection: what the node sends itself doesn't come back, and no error tells."""
     here, there = await start(2)
@@ -196,10 +207,11 @@ async def test_a_node_that_hears_nothing_any_more_joins_again(start: Start) -> N
     await reach(there, [peer])
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_node_that_hears_only_itself_stays(start: Start) -> None:
     nodes = await start(2)
     before = [node.id for node in nodes]
-    await asyncio.sleep(1.2 * SILENT_AFTER)
+    await asyncio.sleep(1.2 * membership.SILENT_AFTER)
     assert [node.id for node in nodes] == before
     assert not any(node.reconciled for node in nodes)
 
@@ -239,6 +251,7 @@ async def test_a_node_that_stops_leaves_nothing_behind(start: Start) -> None:
     assert (await there.presence.beat(there.id, 60.0)).others == frozenset()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_a_dead_node_left_is_cleaned_away_and_it_is_sent_nothing(start: Start) -> None:
     here, there, dead = await start(3)
     users = [uuid4() for _ in range(50)]

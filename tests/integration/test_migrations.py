@@ -25,7 +25,7 @@ from app.store.engine import check_schema
 from app.store.models import Base
 from tests.hub import ROOT
 
-TABLES = {"notifications", "inboxes", "processed_events"}
+TABLES = {"notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"}
 
 _SHAPE = """
 select 'column', table_name::text, column_name::text,

@@ -17,10 +17,12 @@ from app.dev import catalogues, samples
 from app.errors import InvalidEvent
 from app.i18n import LOCALES, Message
 from app.notifications import Group, NotificationDraft
+from app.settings import TOPIC_SETTINGS
 from handlers.base import MAX_DATA_BYTES, MAX_RECEIVERS, BaseMessageHandler, GroupData, GroupEventHandler
 from handlers.registry import HANDLERS, text_in
+from handlers.registry import handlers as handlers_with
 
-GROUP_TYPES = sorted(HANDLERS.keys() - {"account_logged_out"})
+GROUP_TYPES = sorted(name for name, handler in HANDLERS.items() if isinstance(handler, GroupEventHandler))
 TOLD_BY_NAME = {
     "group_user_added",
     "group_user_removed",
@@ -140,7 +142,10 @@ def test_what_an_added_event_type_still_misses_is_named() -> None:
 
 @pytest.mark.parametrize("event_type", samples.event_types())
 def test_a_sample_is_of_the_type_its_file_is_named_after(event_type: str) -> None:
-    assert samples.load(event_type).message["event_type"] == event_type
+    sample = samples.load(event_type)
+    says = sample.message.get("event_type") or f"otp_{sample.message['action']}"
+    assert says == event_type
+    assert sample.setting.lower() in TOPIC_SETTINGS
 
 
 # Texts
@@ -397,3 +402,44 @@ def test_a_logout_disconnects_the_user_and_tells_nobody() -> None:
 def test_a_logout_of_nobody_is_refused(user: object) -> None:
     with pytest.raises(InvalidEvent, match="user_id"):
         HANDLERS["account_logged_out"].parse(body_of("account_logged_out") | {"user_id": user})
+
+
+@pytest.mark.parametrize("action", ["register", "reset_password", "change_email"])
+def test_a_code_is_mailed_and_stands_nowhere_in_plain(action: str) -> None:
+    handler = HANDLERS[f"otp_{action}"]
+    body = body_of(f"otp_{action}")
+    (draft,) = handler.handle(handler.parse(body), body, None, "ru").deliveries
+    assert (draft.channel, draft.template, draft.address) == ("email", f"otp_{action}", "user@example.com")
+    assert draft.locale == "ru"
+    assert draft.secret == {"code": "482913"}
+    assert "482913" not in str((draft.data, draft.replaces))
+    assert draft.valid_for == 600
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"action": "change_email"}, "wrong_action"),
+        ({"email": "no address"}, "bad_field"),
+        ({"email": "a@b\r\nBcc: c@d"}, "bad_field"),
+        ({"otp_code": "4 8 2"}, "bad_field"),
+        ({"otp_code": 482913}, "bad_field"),
+        ({"otp_code": None}, "bad_field"),
+    ],
+)
+def test_a_wrong_request_for_a_code_is_refused_without_quoting_it(
+    change: dict[str, Any], reason: str
+) -> None:
+    handler = HANDLERS["otp_register"]
+    body = body_of("otp_register") | change
+    with pytest.raises(InvalidEvent) as refused:
+        handler.handle(handler.parse(body), body, None, "en")
+    assert refused.value.reason == reason
+    assert "482913" not in str(refused.value)
+
+
+def test_how_long_a_code_holds_is_a_setting() -> None:
+    handler = handlers_with(120.0)["otp_register"]
+    body = body_of("otp_register")
+    (draft,) = handler.handle(handler.parse(body), body, None, "en").deliveries
+    assert (draft.valid_for, draft.data) == (120.0, {"minutes": 2})

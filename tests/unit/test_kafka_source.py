@@ -86,10 +86,9 @@ class Scene:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> None:
         self.consumer = Consumer()
         self.pipeline = pipeline
-        settings = Settings.model_construct(
-            notification_topic="events", logout_events_topic="logouts", batch_size=10, shutdown_grace=5.0
-        )
-        self.source = KafkaSource(settings, pipeline)  # type: ignore[arg-type]
+        settings = Settings.model_construct(batch_size=10, shutdown_grace=5.0)
+        topics = {"events": None, "logouts": None}
+        self.source = KafkaSource(settings, pipeline, topics)  # type: ignore[arg-type]
 
         async def connect(source: KafkaSource) -> None:
             source._consumer = source._producer = self.consumer

@@ -109,7 +109,7 @@ def logout(event_id: str) -> Message:
 
 
 def make(writer: Writer, bus: Bus, groups: Groups | None = None) -> Pipeline:
-    return Pipeline(HANDLERS, groups or Groups(), writer, Store(), bus, "en")  # type: ignore[arg-type]
+    return Pipeline(HANDLERS, groups or Groups(), writer, Store(), bus, "en", bytes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)

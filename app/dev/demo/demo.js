@@ -1,8 +1,9 @@
 /** The demo page: a button for each event type, and an inbox for each person. */
 import { Inbox } from "./inbox.js";
+import { Mailbox } from "./mail.js";
 import { call, clone, subjectOf } from "./page.js";
 
-const SUBJECTS = { group: "Groups", food: "Food", plan: "Plans", daily: "Meals", account: "Accounts" };
+const SUBJECTS = { group: "Groups", food: "Food", plan: "Plans", daily: "Meals", account: "Accounts", otp: "Codes by mail" };
 
 function say(message, isError = false) {
   const published = document.getElementById("published");
@@ -25,6 +26,7 @@ const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, docume
 
 /** Whom a sample event is for, in words. */
 function receiversOf(event, users) {
+  if (event.email) return `→ ${event.email}`;
   if (event.receiver_is_head_chef) return "→ the head chef";
   const ids = event.receivers ?? (event.user_id ? [event.user_id] : null);
   if (!ids) return "→ the whole group";
@@ -53,6 +55,7 @@ try {
   const inboxes = session.users.map((user) => new Inbox(user, session.group));
   document.getElementById("inboxes").append(...inboxes.map(({ root }) => root));
   showButtons(session, inboxes);
+  new Mailbox();
 } catch (failure) {
   say(failure.message, true);
 }

@@ -1,0 +1,102 @@
+"""The log of deliveries, for services: what was sent to whom, what became of it, and sending it again."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+import msgspec
+from sanic import Blueprint, HTTPResponse, Request
+
+from app.api import schemas
+from app.api.auth import Authenticator
+from app.api.errors import Problem
+from app.api.parameters import choice, moment, number, path_uuid, text, uuid
+from app.deliveries import Status
+from app.i18n import N_
+from app.store.deliveries import DeliveryStore
+
+READ, RESEND = "deliveries:read", "deliveries:resend"
+DEFAULT_PAGE, MAX_PAGE = 100, 1000
+
+_encoder = msgspec.json.Encoder()
+
+
+def make_blueprint(
+    prefix: str, authenticator: Authenticator, store: DeliveryStore, channels: list[str]
+) -> Blueprint:
+    """The calls under `prefix`, for tokens whose `scope` names them."""
+    blueprint = Blueprint("deliveries", url_prefix=f"{prefix}/deliveries")
+
+    @blueprint.get("/")
+    @schemas.described(
+        "List deliveries, newest first",
+        'For services with the scope `deliveries:read`. `Link: rel="next"` leads on to older ones.',
+        {200: schemas.DELIVERIES},
+        errors=(400, 401, 403, 503),
+        query=schemas.DELIVERIES_QUERY,
+    )
+    async def list_deliveries(request: Request) -> HTTPResponse:
+        await authenticator.service(request, READ)
+        limit = number(request, "limit", 1, MAX_PAGE) or DEFAULT_PAGE
+        wanted = {
+            "user_id": uuid(request, "user_id"),
+            "event_id": text(request, "event_id", 200),
+            "status": choice(request, "status", [status.value for status in Status]),
+            "channel": choice(request, "channel", channels),
+            "since": moment(request, "since"),
+            "until": moment(request, "until"),
+        }
+        given = {name: value for name, value in wanted.items() if value is not None}
+        found = await store.find(limit + 1, uuid(request, "before"), **given)
+        headers = {}
+        if len(found) > limit:
+            query = {name: str(value) for name, value in given.items()} | {"limit": str(limit)}
+            query["before"] = str(found[limit - 1].id)
+            headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
+        return _json(found[:limit], headers)
+
+    @blueprint.get("/<delivery_id:str>")
+    @schemas.described(
+        "A delivery with its attempts",
+        "For services with the scope `deliveries:read`.",
+        {200: schemas.DELIVERY},
+        errors=(400, 401, 403, 404, 503),
+    )
+    async def get_delivery(request: Request, delivery_id: str) -> HTTPResponse:
+        await authenticator.service(request, READ)
+        found = await store.get(path_uuid("id", delivery_id))
+        if found is None:
+            raise _not_found()
+        delivery, attempts = found
+        return _json(msgspec.structs.asdict(delivery) | {"tries": attempts})
+
+    @blueprint.post("/<delivery_id:str>/resend")
+    @schemas.described(
+        "Send a delivery again",
+        "For services with the scope `deliveries:resend`. One that carried a code can't be: it is erased.",
+        {202: schemas.RESENT},
+        errors=(400, 401, 403, 404, 409, 503),
+    )
+    async def resend(request: Request, delivery_id: str) -> HTTPResponse:
+        await authenticator.service(request, RESEND)
+        wanted = path_uuid("id", delivery_id)
+        if await store.resend(wanted):
+            return _json({"id": wanted, "status": Status.PENDING}, status=HTTPStatus.ACCEPTED)
+        if await store.get(wanted) is None:
+            raise _not_found()
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "not_resendable",
+            N_("The delivery is still under way, or it carried a code, which is erased by now."),
+        )
+
+    return blueprint
+
+
+def _json(body: object, headers: dict[str, str] | None = None, status: int = HTTPStatus.OK) -> HTTPResponse:
+    return HTTPResponse(_encoder.encode(body), status, headers or {}, "application/json")
+
+
+def _not_found() -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, "no_such_delivery", N_("There is no delivery with this id."))

@@ -1,0 +1,93 @@
+"""The values of deliveries: what a handler asks for, and what the outbox holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+SIGNAL = "deliveries"  # the channel of LISTEN/NOTIFY on which new ones are made known
+
+
+class Status(StrEnum):
+    """Where a delivery stands. The first two are under way, the others final."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPPRESSED = "suppressed"
+    SIMULATED = "simulated"
+
+
+class DeliveryDraft(msgspec.Struct, frozen=True):
+    """One message to one address that an event asks for.
+
+    `data` is what the template shows, kept in plain; `secret` is what it shows as well, kept encrypted and
+    erased once it was sent or can't be any more. `valid_for` is how many seconds after the event it may still
+    be sent. Of those with the same `replaces` only the newest is ever sent.
+    """
+
+    channel: str
+    template: str
+    address: str
+    locale: str
+    data: Mapping[str, Any] = {}
+    secret: Mapping[str, Any] | None = None
+    valid_for: float | None = None
+    replaces: str | None = None
+    user_id: UUID | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A delivery as the log shows it."""
+
+    id: UUID
+    event_id: str
+    user_id: UUID | None
+    channel: str
+    template: str
+    address: str
+    locale: str
+    status: Status
+    reason: str | None
+    attempts: int
+    next_attempt_at: datetime | None
+    error_code: str | None
+    error: str | None
+    provider_id: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    finished_at: datetime | None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try to hand a delivery over."""
+
+    number: int
+    started_at: datetime
+    seconds: float
+    outcome: str
+    error_code: str | None
+    error: str | None
+    provider_id: str | None
+
+
+def delivery_id(event_id: str, draft: DeliveryDraft) -> UUID:
+    """The id of what `draft` asks for. Derived, as a notification's is: the same event, the same delivery."""
+    what = "\0".join((event_id, draft.channel, draft.template, draft.address))
+    return UUID(bytes=hashlib.sha256(what.encode()).digest()[:16], version=5)
+
+
+def masked(address: str) -> str:
+    """An address as logs may show it: enough to recognise, too little to write to."""
+    name, at, domain = address.rpartition("@")
+    if at:
+        return f"{name[:1]}***@{domain}"
+    return f"***{address[-3:]}" if len(address) > 6 else "***"

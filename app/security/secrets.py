@@ -1,0 +1,45 @@
+"""Encrypting what may be kept for a moment only: one-time codes on their way."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from app.settings import Settings
+
+_KEY_BYTES = 32
+
+
+class SecretBox:
+    """Encrypts with the first key of DELIVERY_KEYS, decrypts with any of them (Fernet: AES-128-CBC and HMAC).
+
+    Without that setting the key is derived from what all nodes share and the database doesn't hold: the
+    secret of the tokens, or the database's own address with its password.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        keys = settings.delivery_keys
+        given = [key.get_secret_value().encode() for key in keys]
+        self._fernet = MultiFernet([Fernet(key) for key in given or [_derived(settings)]])
+
+    def encrypt(self, secret: Mapping[str, Any]) -> bytes:
+        return self._fernet.encrypt(msgspec.json.encode(secret))
+
+    def decrypt(self, token: bytes) -> dict[str, Any] | None:
+        """What was encrypted; None when no key fits."""
+        try:
+            return msgspec.json.decode(self._fernet.decrypt(token), type=dict[str, Any])
+        except InvalidToken:
+            return None
+
+
+def _derived(settings: Settings) -> bytes:
+    secret = settings.jwt_secret or settings.database_url
+    derivation = HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"notification hub: deliveries")
+    return base64.urlsafe_b64encode(derivation.derive(secret.get_secret_value().encode()))

@@ -1,0 +1,54 @@
+"""One-time codes that the user service asks the hub to send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from app.deliveries import DeliveryDraft
+from app.errors import InvalidEvent
+from app.notifications import Group
+from handlers.base import BaseMessageHandler, Effects
+
+Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=r"^[A-Za-z0-9-]+$")]
+
+
+class OtpRequest(Struct):
+    """What stands on the three Kafka topics."""
+
+    email: Address
+    otp_code: Code
+    action: str
+
+
+class OtpRequested(BaseMessageHandler[OtpRequest]):
+    """Mails a code for one action, for as long as it holds."""
+
+    message_type = OtpRequest
+
+    def __init__(self, action: str, valid_for: float = 600.0) -> None:
+        """`valid_for` is the seconds after the event that the code may still be sent (OTP_TTL)."""
+        self.action = action
+        self.event_type = f"otp_{action}"
+        self._valid_for = valid_for
+
+    def handle(
+        self, message: OtpRequest, body: Mapping[str, Any], group: Group | None, locale: str
+    ) -> Effects:
+        if message.action != self.action:
+            raise InvalidEvent("wrong_action", f"this Kafka topic is for the action {self.action} only")
+        address = message.email.lower()
+        mail = DeliveryDraft(
+            channel="email",
+            template=self.event_type,
+            address=message.email,
+            locale=locale,
+            data={"minutes": max(1, round(self._valid_for / 60))},
+            secret={"code": message.otp_code},
+            valid_for=self._valid_for,
+            replaces=f"{self.event_type}:{address}",
+        )
+        return Effects(deliveries=(mail,))

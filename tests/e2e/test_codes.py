@@ -1,0 +1,226 @@
+"""One-time codes, from Kafka to a mailbox: at once, never stale, and nowhere but in the mail."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+
+from app.dev.mail import Mailbox, run_mail
+from tests.conftest import running_hub
+from tests.hub import REST, Hub, added, eventually, new_user, token
+
+AT_ONCE = 3.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with run_mail(tmp_path_factory.mktemp("mail")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def hub(
+    environment: dict[str, str], mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Hub]:
+    own = with_mail(environment, mailbox)
+    async with running_hub(own, tmp_path_factory.mktemp("codes") / "log") as running:
+        yield running
+
+
+def with_mail(environment: dict[str, str], mailbox: Mailbox, **more: str) -> dict[str, str]:
+    return {
+        **environment,
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(mailbox.port),
+        "SMTP_SECURITY": "none",
+        "MAIL_FROM": "Family <no-reply@family.example>",
+        "DEFAULT_LOCALE": "en",
+        "OTP_COOLDOWN": "0",
+        "LOG_LEVEL": "debug",
+        **more,
+    }
+
+
+def request(address: str, code: str, action: str = "register") -> dict[str, str]:
+    return {"email": address, "otp_code": code, "action": action}
+
+
+def new_address() -> str:
+    return f"user-{secrets.token_hex(6)}@example.com"
+
+
+def new_code() -> str:
+    """Recognisable wherever it might leak."""
+    return f"CANARY{secrets.token_hex(8).upper()}"
+
+
+def mails(mailbox: Mailbox, address: str) -> list[EmailMessage]:
+    found = []
+    for path in sorted(mailbox.folder.glob("*.eml")):
+        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        if address in str(message["To"]):
+            found.append(message)
+    return found
+
+
+async def mailed(mailbox: Mailbox, address: str, count: int = 1, within: float = 20.0) -> list[EmailMessage]:
+    async def enough() -> list[EmailMessage] | None:
+        found = mails(mailbox, address)
+        return found if len(found) >= count else None
+
+    return await eventually(enough, f"{count} mails to {address}", within)
+
+
+def text_of(message: EmailMessage) -> str:
+    part = message.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content())
+
+
+@pytest.mark.parametrize(
+    ("setting", "action"),
+    [
+        ("REGISTRATION_EVENTS_TOPIC", "register"),
+        ("RESET_PASSWORD_EVENTS_TOPIC", "reset_password"),
+        ("EMAIL_CHANGE_EVENTS_TOPIC", "change_email"),
+    ],
+)
+async def test_each_kafka_topic_mails_its_code(hub: Hub, mailbox: Mailbox, setting: str, action: str) -> None:
+    address, code = new_address(), new_code()
+    await hub.publish(request(address, code, action), topic=hub.environment[setting])
+    (message,) = await mailed(mailbox, address)
+    assert code in text_of(message)
+    html = message.get_body(("html",))
+    assert html is not None
+    assert code in html.get_content()
+    assert code not in str(message["Subject"])
+    assert message["Message-ID"].endswith("@family.example>")
+
+
+async def test_an_action_that_does_not_fit_its_kafka_topic_is_dead_lettered_without_its_code(
+    hub: Hub, mailbox: Mailbox
+) -> None:
+    topic = hub.environment["REGISTRATION_EVENTS_TOPIC"]
+    code, broken = new_code(), new_code()
+    await hub.publish(
+        request(new_address(), code, "change_email"), f'{{"otp_code": "{broken}"'.encode(), topic=topic
+    )
+
+    async def both() -> list[Any] | None:
+        letters = await hub.records(f"{topic}.dlq")
+        return letters if len(letters) >= 2 else None
+
+    letters = await eventually(both, "two dead letters")
+    assert {dict(letter.headers)["dlq.reason"] for letter in letters} == {b"wrong_action", b"not_json"}
+    everything = repr([(letter.key, letter.value, letter.headers) for letter in letters])
+    assert code not in everything
+    assert broken not in everything
+    address = new_address()
+    await hub.publish(request(address, new_code()), topic=topic)
+    await mailed(mailbox, address)
+
+
+async def test_a_code_stands_nowhere_but_in_its_mail(hub: Hub, mailbox: Mailbox) -> None:
+    address, code = new_address(), new_code()
+    await hub.publish(request(address, code), topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])
+    await mailed(mailbox, address)
+
+    async def sent() -> bool:
+        rows = await hub.rows("select status from deliveries where address = $1", address)
+        return [row["status"] for row in rows] == ["sent"]
+
+    await eventually(sent, "the row says so")
+    assert code not in hub.log.read_text()
+    for table in ("deliveries", "delivery_attempts", "processed_events", "notifications"):
+        rows = await hub.rows(f"select t::text as text from {table} t")
+        assert not [row for row in rows if code in row["text"]], table
+    async with httpx.AsyncClient() as client:
+        assert code not in (await client.get(f"{hub.http}{REST}/metrics")).text
+
+
+async def test_a_code_does_not_wait_behind_a_backlog_of_notifications(hub: Hub, mailbox: Mailbox) -> None:
+    users = [new_user() for _ in range(50)]
+    await hub.publish(*(added(user) for user in users for _ in range(100)))
+    address, begun = new_address(), time.monotonic()
+    await hub.publish(request(address, new_code()), topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])
+    await mailed(mailbox, address, within=AT_ONCE)
+    assert time.monotonic() - begun < AT_ONCE
+
+
+async def test_the_log_of_deliveries_is_for_services_with_the_scope(hub: Hub, mailbox: Mailbox) -> None:
+    address = new_address()
+    await hub.publish(request(address, new_code()), topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])
+    await mailed(mailbox, address)
+    scopes = "notifications:send deliveries:read"
+    reader = {"Authorization": f"Bearer {token('booking-service', scope=scopes)}"}
+    async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+
+        async def listed() -> list[dict[str, Any]] | None:
+            answer = await client.get("/deliveries", params={"status": "sent", "limit": 5}, headers=reader)
+            assert answer.status_code == 200
+            return [each for each in answer.json() if each["address"] == address] or None
+
+        (found,) = await eventually(listed, "the delivery is listed")
+        answer = await client.get(f"/deliveries/{found['id']}", headers=reader)
+        assert [each["outcome"] for each in answer.json()["tries"]] == ["sent"]
+        path = f"/deliveries/{found['id']}/resend"
+        refused = await client.post(path, headers=reader)
+        assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+        resender = {"Authorization": f"Bearer {token('x', scope='deliveries:resend')}"}
+        conflict = await client.post(path, headers=resender)
+        assert (conflict.status_code, conflict.json()["code"]) == (409, "not_resendable")
+        for headers, status in (({}, 401), ({"Authorization": f"Bearer {token(new_user())}"}, 403)):
+            assert (await client.get("/deliveries", headers=headers)).status_code == status
+        for bad in ("status=lost", "user_id=me", "since=yesterday", "limit=0", "channel=pigeon", "before=x"):
+            answer = await client.get(f"/deliveries?{bad}", headers=reader)
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter"), bad
+        first = await client.get("/deliveries?limit=2&channel=email", headers=reader)
+        second = await client.get(hub.http + first.links["next"]["url"], headers=reader)
+        assert not {each["id"] for each in first.json()} & {each["id"] for each in second.json()}
+
+
+async def test_no_mail_is_lost_by_kills_and_at_most_one_doubled_by_each(
+    environment: dict[str, str], mailbox: Mailbox, tmp_path: Path
+) -> None:
+    """Killed again and again while codes are on their way; whatever is doubled has the same Message-ID."""
+    own = with_mail(environment, mailbox, KAFKA_GROUP=f"killed-{new_user()}", DELIVERY_LEASE="2")
+    hub = Hub(own, tmp_path / "log", command=("run.py", "--workers", "2"))
+    addresses = [new_address() for _ in range(60)]
+    kills = 4
+    await hub.start()
+    try:
+        for number, address in enumerate(addresses):
+            event = {**request(address, new_code()), "event_id": address}
+            await hub.publish(event, topic=own["REGISTRATION_EVENTS_TOPIC"])
+            if number % 15 == 14:
+                kill_one(hub)
+        for address in addresses:
+            await mailed(mailbox, address, within=40)
+        await asyncio.sleep(3.0)  # a lease: what is to come twice has come
+        all_mails = [mails(mailbox, address) for address in addresses]
+        assert sum(len(found) - 1 for found in all_mails) <= kills
+        for found in all_mails:
+            assert len({message["Message-ID"] for message in found}) == 1
+    finally:
+        await hub.stop()
+        print(hub.log.read_text()[-4000:])
+
+
+def kill_one(hub: Hub) -> None:
+
+    assert hub.process is not None
+    for worker in psutil.Process(hub.process.pid).children()[:1]:
+        worker.send_signal(signal.SIGKILL)

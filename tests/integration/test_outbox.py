@@ -1,0 +1,340 @@
+"""The outbox on a real Postgres: every delivery goes out, once, at the right time, and never a stale code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import outbox as under_test
+from app.channels.base import Channel, Outgoing, Receipt
+from app.deliveries import DeliveryDraft, Status, delivery_id
+from app.errors import DeliveryFailed
+from app.outbox import Outbox, pause_before
+from app.security.secrets import SecretBox
+from app.settings import Settings
+from app.store.deliveries import DeliverySignal, DeliveryStore
+from app.store.engine import make_engine
+from app.store.writer import BatchWriter, Entry
+from tests.hub import SECRET, eventually
+
+CODE = "482913"
+
+
+class FakeChannel(Channel):
+    """Takes everything, unless `answer` raises."""
+
+    name: ClassVar[str] = "email"
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.answer: Callable[[Outgoing], object] = lambda _: None
+        self.is_simulated = False
+
+    @property
+    def simulated(self) -> bool:
+        return self.is_simulated
+
+    async def send(self, outgoing: Outgoing) -> Receipt:
+        answer = self.answer(outgoing)
+        if asyncio.iscoroutine(answer):
+            await answer
+        self.sent.append(outgoing)
+        return Receipt("provider's id", "250 ok")
+
+    async def close(self) -> None:
+        pass
+
+
+class Scene:
+    """An outbox and what surrounds it; `node()` starts one more on the same tables."""
+
+    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
+        self.settings = settings
+        self.box = SecretBox(settings)
+        self.store = DeliveryStore(engine)
+        self.writer = BatchWriter(engine)
+        self.channel = FakeChannel()
+        self.nodes: list[tuple[Outbox, DeliverySignal]] = []
+
+    def node(self, channel: FakeChannel | None = None, **changes: Any) -> Outbox:
+        settings = self.settings.model_copy(update=changes)
+        outbox = Outbox(self.store, {"email": channel or self.channel}, self.box, settings)
+        signal = DeliverySignal(settings, outbox.wake)
+        outbox.start()
+        signal.start()
+        self.nodes.append((outbox, signal))
+        return outbox
+
+    async def stop(self) -> None:
+        for outbox, signal in self.nodes:
+            await signal.stop()
+            await outbox.stop(within=1.0)
+
+    async def ask(self, *drafts: DeliveryDraft, age: float = 0.0) -> list[UUID]:
+        """As the pipeline does; the event is `age` seconds old."""
+        event_id = str(uuid4())
+        secrets = [None if each.secret is None else self.box.encrypt(each.secret) for each in drafts]
+        deliveries = list(zip(drafts, secrets, strict=True))
+        happened_at = datetime.now(UTC) - timedelta(seconds=age)
+        await self.writer.write([Entry(event_id, None, deliveries, happened_at)])
+        return [delivery_id(event_id, each) for each in drafts]
+
+    async def ends(self, delivery: UUID, status: Status) -> str | None:
+        """Wait until it stands so; the reason."""
+
+        async def stands() -> tuple[str | None] | None:
+            found = await self.store.get(delivery)
+            assert found is not None
+            return (found[0].reason,) if found[0].status == status else None
+
+        return (await eventually(stands, f"the delivery is {status}", within=10))[0]
+
+
+@pytest_asyncio.fixture
+async def scene(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(under_test, "FIRST_PAUSE", 0.05)
+    settings = Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        database_url=database,  # type: ignore[arg-type]
+        redis_url="redis://redis",  # type: ignore[arg-type]
+        user_service_url="http://users",
+        kafka_bootstrap_servers="kafka:9092",
+        jwt_algorithm="HS256",
+        jwt_secret=SECRET,  # type: ignore[arg-type]
+        otp_cooldown=0,
+    )
+    engine = make_engine(settings)
+    made = Scene(settings, engine)
+    yield made
+    await made.stop()
+    connection = await asyncpg.connect(database)
+    await connection.execute("truncate deliveries cascade")
+    await connection.close()
+    await engine.dispose()
+
+
+def mail(address: str = "user@example.com", **changes: Any) -> DeliveryDraft:
+    values: dict[str, Any] = {"channel": "email", "template": "plain", "address": address, "locale": "en"}
+    return DeliveryDraft(**values | changes)
+
+
+def code(address: str = "user@example.com", **changes: Any) -> DeliveryDraft:
+    values: dict[str, Any] = {
+        "template": "otp_register",
+        "data": {"minutes": 10},
+        "secret": {"code": CODE},
+        "valid_for": 600.0,
+        "replaces": f"otp_register:{address}",
+    }
+    return mail(address, **values | changes)
+
+
+async def secrets_left(database: str) -> int:
+    connection = await asyncpg.connect(database)
+    try:
+        return int(await connection.fetchval("select count(*) from deliveries where secret is not null"))
+    finally:
+        await connection.close()
+
+
+async def test_a_delivery_goes_out_at_once_and_its_row_says_so(scene: Scene, database: str) -> None:
+    scene.node()
+    await asyncio.sleep(0.2)  # it waits for a signal now
+    begun = asyncio.get_running_loop().time()
+    (delivery,) = await scene.ask(code())
+    assert await scene.ends(delivery, Status.SENT) is None
+    assert asyncio.get_running_loop().time() - begun < 2, "not at the next poll"
+    (sent,) = scene.channel.sent
+    assert (sent.id, sent.template, sent.address) == (delivery, "otp_register", "user@example.com")
+    assert sent.data == {"minutes": 10, "code": CODE}
+    found = await scene.store.get(delivery)
+    assert found is not None
+    row, (attempt,) = found
+    assert (row.attempts, row.provider_id, attempt.outcome) == (1, "provider's id", "sent")
+    assert await secrets_left(database) == 0
+
+
+async def test_what_can_pass_is_tried_again_until_it_does(scene: Scene) -> None:
+    failures = [DeliveryFailed("smtp_451", "451 try later", passes=True)] * 3
+
+    def answer(_: Outgoing) -> None:
+        if failures:
+            raise failures.pop()
+
+    scene.channel.answer = answer
+    scene.node()
+    (delivery,) = await scene.ask(mail())
+    await scene.ends(delivery, Status.SENT)
+    found = await scene.store.get(delivery)
+    assert found is not None
+    assert [each.outcome for each in found[1]] == ["failed", "failed", "failed", "sent"]
+    assert {each.error for each in found[1]} == {"451 try later", None}
+    assert {each.id for each in scene.channel.sent} == {delivery}
+
+
+async def test_what_cannot_pass_fails_at_once_with_the_providers_words(scene: Scene, database: str) -> None:
+    def answer(_: Outgoing) -> None:
+        raise DeliveryFailed("smtp_550", "550 no such user", passes=False)
+
+    scene.channel.answer = answer
+    scene.node()
+    (delivery,) = await scene.ask(code())
+    await scene.ends(delivery, Status.FAILED)
+    found = await scene.store.get(delivery)
+    assert found is not None
+    assert (found[0].error_code, found[0].error, found[0].attempts) == ("smtp_550", "550 no such user", 1)
+    assert await secrets_left(database) == 0
+
+
+async def test_a_code_is_never_sent_after_its_time(scene: Scene, database: str) -> None:
+    scene.node()
+    (delivery,) = await scene.ask(code(), age=601)
+    assert await scene.ends(delivery, Status.EXPIRED) == "its time was over"
+    assert scene.channel.sent == []
+    assert await secrets_left(database) == 0
+
+
+async def test_only_the_newest_code_of_an_address_and_action_is_sent(scene: Scene, database: str) -> None:
+    old, older, other = code(), code(), code(replaces="otp_change_email:user@example.com")
+    (first,) = await scene.ask(old, age=20)
+    (second,) = await scene.ask(older, age=30)  # it comes later, but is of before
+    (third,) = await scene.ask(other, age=40)
+    (newest,) = await scene.ask(code(), age=10)
+    scene.node()
+    await scene.ends(newest, Status.SENT)
+    await scene.ends(third, Status.SENT)
+    for delivery in (first, second):
+        assert await scene.ends(delivery, Status.SUPPRESSED) == "a newer code took its place"
+    assert {each.id for each in scene.channel.sent} == {newest, third}
+    assert await secrets_left(database) == 0
+
+
+async def test_an_address_gets_so_many_codes_an_hour(scene: Scene) -> None:
+    scene.node(otp_hourly_cap=3)
+    for number in range(3):
+        (delivery,) = await scene.ask(code(), age=10 - number)
+        await scene.ends(delivery, Status.SENT)
+    (fourth,) = await scene.ask(code())
+    reason = await scene.ends(fourth, Status.SUPPRESSED)
+    assert reason == "3 codes went to this address within an hour"
+    (other,) = await scene.ask(code("other@example.com"))
+    await scene.ends(other, Status.SENT)
+
+
+async def test_a_code_waits_until_the_cooldown_is_over(scene: Scene) -> None:
+    scene.node(otp_cooldown=0.7)
+    (first,) = await scene.ask(code(), age=5)
+    await scene.ends(first, Status.SENT)
+    begun = asyncio.get_running_loop().time()
+    (second,) = await scene.ask(code())
+    await scene.ends(second, Status.SENT)
+    assert asyncio.get_running_loop().time() - begun > 0.3
+    found = await scene.store.get(second)
+    assert found is not None
+    assert found[0].attempts == 1, "waiting is no attempt"
+
+
+async def test_two_nodes_send_each_delivery_once(scene: Scene) -> None:
+    for _ in range(2):
+        scene.node()
+    asked = [delivery for _ in range(30) for delivery in await scene.ask(mail(), mail("b@example.com"))]
+    for delivery in asked:
+        await scene.ends(delivery, Status.SENT)
+    assert sorted(each.id for each in scene.channel.sent) == sorted(asked)
+
+
+async def test_what_a_dead_node_had_taken_goes_out_after_the_lease_with_the_same_id(scene: Scene) -> None:
+    stuck = asyncio.Event()
+    dead = FakeChannel()
+    dead.answer = lambda _: stuck.wait()
+    dying = scene.node(dead, delivery_lease=1.0)
+    (delivery,) = await scene.ask(mail())
+    await scene.ends(delivery, Status.SENDING)
+    await dying.stop(within=0.0)
+    scene.node()
+    await scene.ends(delivery, Status.SENT)
+    assert [each.id for each in scene.channel.sent] == [delivery]
+
+
+async def test_a_channel_that_is_not_configured_is_simulated(scene: Scene) -> None:
+    scene.channel.is_simulated = True
+    scene.node()
+    (delivery,) = await scene.ask(code())
+    assert await scene.ends(delivery, Status.SIMULATED) == "email isn't configured"
+    assert scene.channel.sent == []
+
+
+async def test_a_delivery_can_be_sent_again_but_not_one_with_a_code(scene: Scene) -> None:
+    scene.node()
+    plain, secret = await scene.ask(mail(), code())
+    await scene.ends(plain, Status.SENT)
+    await scene.ends(secret, Status.SENT)
+    assert await scene.store.resend(plain)
+    assert not await scene.store.resend(secret)
+    assert not await scene.store.resend(uuid4())
+
+    async def twice() -> bool:
+        return [each.id for each in scene.channel.sent].count(plain) == 2
+
+    await eventually(twice, "it was sent again")
+
+
+async def test_an_exception_of_a_channel_fails_that_delivery_only_and_shows_no_code(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(outgoing: Outgoing) -> None:
+        if "code" in outgoing.data:
+            raise RuntimeError(f"a bug that quotes {outgoing.data}")
+
+    scene.channel.answer = answer
+    scene.node()
+    secret, plain = await scene.ask(code(), mail())
+    await scene.ends(plain, Status.SENT)
+    assert await scene.ends(secret, Status.FAILED) == "the hub failed on it"
+    assert CODE not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("attempt", "error", "age", "pause"),
+    [
+        (1, DeliveryFailed("x", "", passes=True), 0, 2.0),
+        (2, DeliveryFailed("x", "", passes=True), 0, 4.0),
+        (50, DeliveryFailed("x", "", passes=True), 0, 900.0),
+        (1, DeliveryFailed("x", "", passes=False), 0, None),
+        (1, DeliveryFailed("x", "", passes=True, retry_after=77), 0, 77.0),
+        (1, DeliveryFailed("x", "", passes=True), 86_399, None),
+    ],
+)
+def test_whether_and_when_to_try_again(
+    attempt: int, error: DeliveryFailed, age: float, pause: float | None
+) -> None:
+    assert pause_before(attempt, error, age, 86_400, chance=1.0) == pause
+
+
+def test_the_pause_has_jitter() -> None:
+    error = DeliveryFailed("x", "", passes=True)
+    assert pause_before(3, error, 0, 86_400, chance=0.0) == 4.0
+    assert pause_before(3, error, 0, 86_400, chance=1.0) == 8.0
+
+
+def test_a_secret_opens_with_any_of_the_keys_and_with_no_other(scene: Scene) -> None:
+    from cryptography.fernet import Fernet
+
+    old, new, foreign = (Fernet.generate_key().decode() for _ in range(3))
+    settings = scene.settings.model_dump() | {"_env_file": None}
+
+    def box(*keys: str) -> SecretBox:
+        return SecretBox(Settings(**settings | {"delivery_keys": keys}))
+
+    sealed = box(old).encrypt({"code": CODE})
+    assert CODE.encode() not in sealed
+    assert box(new, old).decrypt(sealed) == {"code": CODE}
+    assert box(new, foreign).decrypt(sealed) is None
