@@ -128,7 +128,7 @@ class Outbox:
         since_last = taken.seconds_since_last_code
         if taken.replaced:
             await self._finish(taken, Status.SUPPRESSED, "a newer code took its place")
-        elif taken.expired:
+        elif taken.expires_in is not None and taken.expires_in <= 0:
             await self._finish(taken, Status.EXPIRED, "its time was over")
         elif taken.code and taken.codes_last_hour >= cap:
             await self._finish(taken, Status.SUPPRESSED, f"{cap} codes went to this address within an hour")
@@ -150,7 +150,8 @@ class Outbox:
         failure: DeliveryFailed | None = None
         receipt: Receipt | None = None
         try:
-            async with asyncio.timeout(self._settings.delivery_lease * OF_LEASE):
+            within = self._settings.delivery_lease * OF_LEASE
+            async with asyncio.timeout(min(within, within if taken.expires_in is None else taken.expires_in)):
                 receipt = await channel.send(outgoing)
         except DeliveryFailed as error:
             failure = error

@@ -190,7 +190,8 @@ class Pipeline:
             half = len(ready) // 2
             return [*await self._write(ready[:half]), *await self._write(ready[half:])]
         again = {event_id: item for event_id, item in by_id.items() if event_id not in written.new}
-        self._publish([*await self._pushed_maybe(again.values()), *written.notifications])
+        self._publish(await self._pushed_maybe(again.values()), again=True)
+        self._publish(written.notifications)
         for event_id, item in by_id.items():
             if item.effects.disconnect and event_id in written.new:
                 self._bus.disconnect(item.effects.disconnect)
@@ -209,9 +210,9 @@ class Pipeline:
         ]
         return Entry(item.event.event_id, effects.notification, deliveries, item.message.happened_at)
 
-    def _publish(self, notifications: Sequence[Notification]) -> None:
+    def _publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         try:
-            self._bus.publish(notifications)
+            self._bus.publish(notifications, again=again)
         except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 

@@ -63,6 +63,8 @@ REST = "/api/v2/notification-service"
 WEBSOCKET = "/ws/v2/notification-service"
 MAX_REQUEST_BYTES = 1024 * 1024
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT"))
+CLEAN_UP = 3.0  # seconds past the grace, for requests under way and for what is to be closed
+LOOK_AGAIN = 0.02
 BACKLOG = 4096  # connections the kernel keeps while we accept others
 
 logger = logging.getLogger("hub.server")
@@ -285,12 +287,24 @@ async def serve(
     if lifeline is not None:
         loop.remove_reader(lifeline)
     logger.info("stopping")
-    await server.before_stop()
-    server.close()
-    for connection in list(server.connections):
-        connection.close_if_idle()
-    await server.after_stop()
-    logger.info("stopped")
+    try:
+        async with asyncio.timeout(app.config.GRACEFUL_SHUTDOWN_TIMEOUT + CLEAN_UP):
+            await server.before_stop()
+            server.close()
+            await _answered(server, CLEAN_UP / 2)
+            await server.after_stop()
+        logger.info("stopped")
+    except TimeoutError:
+        logger.error("stopped_hard", extra={"why": "something it depends on doesn't answer"})
+
+
+async def _answered(server: Any, within: float) -> None:
+    """Wait for the requests that are under way."""
+    end = time.monotonic() + within
+    while server.connections and time.monotonic() < end:
+        for connection in list(server.connections):
+            connection.close_if_idle()
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 def _spare_the_collector() -> None:
@@ -331,8 +345,8 @@ def run(settings: Settings) -> int:
         _work(settings, bind(settings.host, settings.port))
         return 0
     bind(settings.host, settings.port).close()  # fails if someone else has it, be it shared
-    listeners = [bind(settings.host, settings.port, shared=True) for _ in range(settings.workers)]
-    return Supervisor(listeners, partial(_work, settings), settings.shutdown_grace).run()
+    one_more = partial(bind, settings.host, settings.port, shared=True)
+    return Supervisor(settings.workers, one_more, partial(_work, settings), settings.shutdown_grace).run()
 
 
 def _work(

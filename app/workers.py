@@ -24,7 +24,9 @@ log = logging.getLogger("hub.workers")
 FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0  # seconds before a fallen worker is replaced; longer if it falls again
 STEADY_AFTER = 10.0  # seconds after which a fall counts as the first
 KILL_AFTER = 5.0  # seconds past the workers' own grace
-POLL = 1.0
+SHORT = 1.0  # seconds that clients may wait for the next worker
+POLL = 0.5
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 Serve = Callable[[socket.socket, int, Callable[[], None]], None]
 """Serves on a socket until SIGTERM, or until the descriptor becomes readable: the supervisor died. Calls the
@@ -41,7 +43,7 @@ def share_metrics() -> tempfile.TemporaryDirectory[str]:
 
 @dataclass
 class _Worker:
-    listener: socket.socket
+    listener: socket.socket | None
     pid: int = 0
     ready: int = -1
     """Readable once the worker is ready, or gone."""
@@ -54,12 +56,16 @@ class _Worker:
 class Supervisor:
     """Runs the workers and replaces those that fall, until SIGTERM or SIGINT."""
 
-    def __init__(self, listeners: list[socket.socket], serve: Serve, grace: float) -> None:
-        """One worker a listener. `grace` is the seconds that a worker may take to stop."""
-        self._workers = [_Worker(listener) for listener in listeners]
+    def __init__(self, count: int, bind: Callable[[], socket.socket], serve: Serve, grace: float) -> None:
+        """`bind` gives one more socket of the same address. `grace` is the seconds that a worker may take to
+        stop.
+        """
+        self._bind = bind
+        self._workers = [_Worker(bind()) for _ in range(count)]
         self._serve = serve
         self._grace = grace
         self._status = 0
+        self._asked = False
         self._stop_by: float | None = None
         self._lifeline, self._held = os.pipe()
 
@@ -70,9 +76,11 @@ class Supervisor:
         os.set_blocking(woken, False)
         signal.set_wakeup_fd(wake)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
+            signal.signal(number, self._asked_to_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
         while self._stop_by is None or any(worker.pid for worker in self._workers):
+            if self._asked:
+                self._stop()
             self._start_due()
             waiting = [worker.ready for worker in self._workers if worker.ready >= 0]
             readable, _, _ = select.select([woken, *waiting], [], [], POLL)
@@ -86,6 +94,10 @@ class Supervisor:
                 self._signal_all(signal.SIGKILL)
         return self._status
 
+    def _asked_to_stop(self, *_: object) -> None:
+        """Only a note: whatever the signal interrupted, a fork or a funeral, comes to its end first."""
+        self._asked = True
+
     def _start_due(self) -> None:
         for worker in self._workers:
             if worker.pid == 0 and self._stop_by is None and time.monotonic() >= worker.start_at:
@@ -94,25 +106,31 @@ class Supervisor:
     def _start(self, worker: _Worker) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        if worker.listener is None:
+            worker.listener = self._bind()
         worker.ready, told = os.pipe()
         worker.started_at = time.monotonic()
+        # Until the child has handlers of its own it would take a signal for its parent's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         worker.pid = os.fork()
         if worker.pid == 0:
-            self._become(worker, told)
+            self._become(worker, worker.listener, told)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         os.close(told)
 
-    def _become(self, worker: _Worker, told: int) -> None:
+    def _become(self, worker: _Worker, listener: socket.socket, told: int) -> None:
         """In the new process: serve, and never return."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            for number in (*_STOPPING, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
             os.close(self._held)
             for other in self._workers:
-                if other is not worker:
+                if other is not worker and other.listener is not None:
                     other.listener.close()
-            self._serve(worker.listener, self._lifeline, lambda: _tell(told))
+            self._serve(listener, self._lifeline, lambda: _tell(told))
             status = 0
         except HubError as error:
             print(error, file=sys.stderr)
@@ -134,13 +152,13 @@ class Supervisor:
             if worker.pid:
                 pid, status = os.waitpid(worker.pid, os.WNOHANG)
                 if pid:
-                    self._ended(worker, status)
+                    worker.pid = 0
+                    self._ended(worker, pid, status)
 
-    def _ended(self, worker: _Worker, status: int) -> None:
+    def _ended(self, worker: _Worker, pid: int, status: int) -> None:
         from prometheus_client.multiprocess import mark_process_dead  # not before `share_metrics`
 
-        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-        pid, worker.pid = worker.pid, 0
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
         if worker.ready >= 0:
             self._note_ready(worker)
         if self._stop_by is not None:
@@ -153,6 +171,9 @@ class Supervisor:
         steady = status == 0 or time.monotonic() - worker.started_at > STEADY_AFTER
         worker.pause = FIRST_PAUSE if steady else min(worker.pause * 2, LAST_PAUSE)
         worker.start_at = time.monotonic() + worker.pause
+        if worker.pause > SHORT and worker.listener is not None:
+            worker.listener.close()  # nobody waits so long in its queue: the kernel chooses another worker
+            worker.listener = None
         how = {"pid": pid, "status": os.waitstatus_to_exitcode(status), "next_in_seconds": worker.pause}
         log.warning("worker_ended", extra=how)
 

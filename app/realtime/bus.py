@@ -36,9 +36,10 @@ class Bus(Protocol):
     Nothing is kept: who isn't connected reads the inbox later.
     """
 
-    def publish(self, notifications: Sequence[Notification]) -> None:
+    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         """Push the notifications to their receivers' connections. The caller serialises calls, and passes
-        notifications in rising `seq` for each receiver.
+        notifications in rising `seq` for each receiver. `again`: their events were handled before, by a node
+        that may have told nobody.
         """
 
     def tell(self, user_id: UUID, frame: bytes) -> None:
@@ -97,11 +98,11 @@ class RedisBus:
 
     # From this node
 
-    def publish(self, notifications: Sequence[Notification]) -> None:
+    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         users = self._manager.users
-        here = [Push(n.receiver, n.seq, notification_frame(n)) for n in notifications if n.receiver in users]
+        here = [_push(each, again) for each in notifications if each.receiver in users]
         FRAMES.inc(self._manager.push(here))
-        self._queue(notifications)
+        self._queue([_push(each, again) for each in notifications] if again else notifications)
 
     def tell(self, user_id: UUID, frame: bytes) -> None:
         push = Push(user_id, 0, frame)
@@ -230,7 +231,9 @@ class RedisBus:
         self._wake.set()
         self._reconcile()
         self._greet_again()
-        asyncio.get_running_loop().call_later(LEASE, self._reconcile)
+        later = asyncio.get_running_loop().call_later
+        later(LEASE, self._reconcile)
+        later(LEASE, self._greet_again)
 
     def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
         """Other nodes came or went. One that went may have committed what it told nobody of."""
@@ -260,8 +263,8 @@ def _logouts_of(moments: Mapping[UUID, float], now: float) -> Publication:
     return Publication(logged_out=[(user, now - moment) for user, moment in moments.items()])
 
 
-def _push(notification: Notification) -> Push:
-    return Push(notification.receiver, notification.seq, notification_frame(notification))
+def _push(notification: Notification, again: bool = False) -> Push:
+    return Push(notification.receiver, notification.seq, notification_frame(notification), again)
 
 
 def _now() -> float:

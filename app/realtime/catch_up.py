@@ -29,8 +29,11 @@ class CatchUp:
     async def _run(self, connection: Connection) -> None:
         try:
             while connection.open and connection.behind:
+                wanted = connection.wanted_seq
                 state = await self._reader.read(connection.user_id, connection.last_seq)
                 await send_missed(connection, state)
+                if connection.wanted_seq == wanted > state.last_seq:
+                    connection.wanted_seq = state.last_seq  # Postgres lost it, or it was never there
                 connection.behind = max(state.last_seq, connection.wanted_seq) > connection.last_seq
         except Unavailable:
             connection.close(CloseCode.OVERLOADED, "can't read the inbox: reconnect and resume")

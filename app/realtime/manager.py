@@ -85,19 +85,19 @@ class WebSocketManager:
         """
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
-        for receiver, seq, frame in pushes:
+        for receiver, seq, frame, again in pushes:
             for connection in self._by_user.get(receiver, ()):
                 if seq == 0:
                     if connection.session:
                         frames.setdefault(connection, []).append(frame)
-                elif self._takes(connection, seq):
+                elif self._takes(connection, seq, again):
                     frames.setdefault(connection, []).append(frame)
                     sent += 1
         for connection, parts in frames.items():
             connection.send(parts[0] if len(parts) == 1 else b"".join(parts))
         return sent
 
-    def _takes(self, connection: Connection, seq: int) -> bool:
+    def _takes(self, connection: Connection, seq: int, again: bool) -> bool:
         if connection.behind:
             connection.wanted_seq = max(connection.wanted_seq, seq)
             return False
@@ -111,7 +111,7 @@ class WebSocketManager:
             return False
         # An event that was handled before, by a node that may have died before telling anyone. A client that
         # resumes has it by now; a plain one that came after it is told, be it once more.
-        return not connection.session and seq <= connection.first_seq
+        return again and not connection.session and seq <= connection.first_seq
 
     def disconnect(self, user_id: UUID, code: CloseCode, reason: str, moment: float) -> int:
         """Close the connections that a user had here at this moment (loop time); how many there are."""

@@ -143,7 +143,7 @@ class Membership:
             async with self._subscribe(self._presence.channel(node)) as subscription:
                 await self._beat(node, first=True)
                 self.joined_at = _now()
-                await self._change(self._users)
+                await asyncio.shield(self._change(self._users))
                 log.info("joined", extra={"node": node.hex(), "others": len(self.others)})
                 assert self._listener is not None
                 self._listener.joined()
@@ -223,7 +223,8 @@ class Membership:
                 log.warning("presence_not_written", extra={"why": type(error).__name__})
                 self.lose()
             finally:
-                written.set_result(None)
+                if not written.done():
+                    written.set_result(None)
 
 
 def _new_id() -> NodeId:

@@ -15,6 +15,8 @@ class Push(NamedTuple):
     seq: int
     """The notification's; 0 for a frame of the session protocol."""
     frame: bytes
+    again: bool = False
+    """Whether the event came before: whoever handled it then may have died before telling anyone."""
 
 
 class Publication(msgspec.Struct, array_like=True):

@@ -11,12 +11,18 @@ def limited_address(text: str) -> str | None:
     """What connections of one address are counted by; None for one that isn't limited.
 
     The machine itself isn't: a proxy on it, or a test. An IPv6 address, which may stand in brackets, counts
-    with its neighbours of one /64.
+    with its neighbours of one /64; a port, which some proxies add, counts for nothing. What is no address
+    counts by its text.
     """
+    text = text.strip()
+    bare = text[1:].partition("]")[0] if text.startswith("[") else text
     try:
-        address: IPv4Address | IPv6Address = ip_address(text.strip("[]"))
+        address: IPv4Address | IPv6Address = ip_address(bare.partition(":")[0] if "." in bare else bare)
     except ValueError:
-        return None
+        try:
+            address = ip_address(bare)
+        except ValueError:
+            return text or None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if address.is_loopback:

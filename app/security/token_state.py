@@ -12,7 +12,7 @@ from app.redis import REDIS_ERRORS, Client
 from app.security.tokens import Claims, ServiceClaims
 
 # Seconds that a token which Redis knew nothing against is good for REST while Redis is away. The user service
-# writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/008).
+# writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/009).
 KNOWN_FOR = 900.0
 MAX_KNOWN = 20_000  # users
 ASK_AGAIN = 1.0  # seconds that nobody waits for a Redis that didn't answer, if there is another way

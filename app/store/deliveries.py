@@ -41,7 +41,7 @@ set status = 'sending', attempts = attempts + 1, next_attempt_at = now() + make_
 from due where d.id = due.id
 returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data, d.secret, d.attempts,
   d.created_at, d.replaces is not null as code,
-  coalesce(d.expires_at <= now(), false) as expired,
+  extract(epoch from d.expires_at - now())::float8 as expires_in,
   d.replaces is not null and exists (
     select 1 from deliveries newer
     where newer.replaces = d.replaces and (newer.event_at, newer.id) > (d.event_at, d.id)
@@ -90,7 +90,8 @@ class Taken(NamedTuple):
     """Seconds since it was asked for."""
     code: bool
     """Whether it carries a one-time code."""
-    expired: bool
+    expires_in: float | None
+    """Seconds; after that it may not be sent."""
     replaced: bool
     """A newer one took its place."""
     codes_last_hour: int
@@ -132,7 +133,7 @@ class DeliveryStore:
                         row.attempts,
                         (now - row.created_at).total_seconds(),
                         row.code,
-                        row.expired,
+                        row.expires_in,
                         row.replaced,
                         row.last_hour,
                         row.seconds_since_last,

@@ -97,11 +97,12 @@ async def test_a_silent_redis_is_noticed_and_delays_nobody_here(nodes: list[Hub]
     user = new_user()
     async with AsyncExitStack() as opened:
         sockets = [await opened.enter_async_context(node.socket(user)) for node in nodes]
+        before = [len(node.log.read_text()) for node in nodes]
         redis.freeze()
         try:
 
             async def noticed() -> bool:
-                texts = [node.log.read_text() for node in nodes]
+                texts = [node.log.read_text()[start:] for node, start in zip(nodes, before, strict=True)]
                 return all("not_joined" in text for text in texts)
 
             await eventually(noticed, "both nodes notice", within=NOTICED)

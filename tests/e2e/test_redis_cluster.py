@@ -13,8 +13,8 @@ from tests.redis_server import RedisCluster
 
 async def test_the_nodes_of_a_redis_cluster(environment: dict[str, str], tmp_path: Path) -> None:
     cluster = RedisCluster(tmp_path / "cluster")
-    cluster.start()
     try:
+        cluster.start()
         own = {**environment, "REDIS_URL": cluster.url, "REDIS_CLUSTER": "true"}
         async with run_nodes(2, own, tmp_path) as nodes, AsyncExitStack() as opened:
             users = [new_user() for _ in range(40)]

@@ -60,10 +60,27 @@ def test_the_machine_itself_is_not_limited(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "unknown", "203.0.113", "203.0.113.7, 10.0.0.1", "2001:db8::1::", " 203.0.113.7"]
+    "text", ["unknown", "_hidden", "203.0.113", "203.0.113.010", "203.0.113.7, 10.0.0.1", "2001:db8::1::"]
 )
-def test_what_is_no_address_is_not_limited(text: str) -> None:
-    assert limited_address(text) is None
+def test_what_is_no_address_counts_by_its_text(text: str) -> None:
+    assert limited_address(text) == text
+
+
+def test_no_address_at_all_is_not_limited() -> None:
+    assert limited_address(" ") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "counted"),
+    [
+        ("203.0.113.9:51234", "203.0.113.9"),
+        ("[2001:db8:1:2::3]:443", "2001:db8:1:2::/64"),
+        (" 203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1:80", None),
+    ],
+)
+def test_a_port_counts_for_nothing(text: str, counted: str | None) -> None:
+    assert limited_address(text) == counted
 
 
 def test_an_ipv6_client_behind_a_proxy_is_limited_as_one_without() -> None:

@@ -133,9 +133,17 @@ async def test_a_plain_client_is_told_of_what_a_dead_node_may_not_have_told() ->
     was_there, came_after = joined(manager, A), joined(manager, A, last_seq=2)
     manager.push(pushes(notification(A, 1), notification(A, 2)))
     manager.push(pushes(notification(A, 3)))
-    manager.push(pushes(notification(A, 2)))
+    manager.push(push._replace(again=True) for push in pushes(notification(A, 2)))
     assert seqs(was_there) == [1, 2, 3]
-    assert seqs(came_after) == [1, 2, 3, 2]
+    assert seqs(came_after) == [3, 2]
+
+
+async def test_what_only_comes_late_is_not_sent_after_what_is_newer() -> None:
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
+    came_after = joined(manager, A, last_seq=2)
+    manager.push(pushes(notification(A, 3)))
+    manager.push(pushes(notification(A, 2)))
+    assert seqs(came_after) == [3]
 
 
 async def test_a_slow_client_does_not_keep_the_others_from_theirs() -> None:

@@ -43,7 +43,7 @@ class Bus:
         self.gone: list[tuple[UUID, float]] = []
         self.broken = False
 
-    def publish(self, notifications: Sequence[Notification]) -> None:
+    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         if self.broken:
             raise RuntimeError("a bug in the push")
         self.pushed += [notification.seq for notification in notifications]
