@@ -34,6 +34,7 @@ from app.outbox import Outbox
 from app.pipeline import Pipeline
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
+from app.realtime.changes import Changes
 from app.realtime.clock import Clock
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
@@ -110,8 +111,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     signal_of_deliveries = DeliverySignal(settings, outbox.wake)
     authenticator = Authenticator(TokenVerifier(settings), token_state)
     watch = RevocationWatch(manager, token_state)
+    changes = Changes(store, bus)
     sessions = Sessions(
-        manager, membership, reader, catch_up, store, bus, authenticator.claims, ws.loop_time, _history
+        manager, membership, reader, catch_up, changes, authenticator.claims, ws.loop_time, _history
     )
     gate = ws.Gate(
         settings, authenticator, manager, clock, reader, catch_up, sessions, membership, bus.logged_out
@@ -120,7 +122,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     errors.install(app)
     docs.configure(app, REST, __version__)
     Extend(app)
-    app.blueprint(notifications.make_blueprint(REST, authenticator, store, bus, settings.default_locale))
+    app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, settings.default_locale))
     app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
     checks = {

@@ -14,8 +14,7 @@ from app.api.errors import Problem
 from app.api.parameters import MAX_SEQ, flag, number, path_uuid
 from app.i18n import N_, negotiate, render
 from app.notifications import Notification
-from app.realtime.bus import Bus
-from app.realtime.session import AllRead, NotificationDeleted, NotificationRead, session_frame
+from app.realtime.changes import Changes
 from app.store.notifications import NotificationStore
 from handlers.registry import text_in
 
@@ -25,7 +24,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def make_blueprint(
-    prefix: str, authenticator: Authenticator, store: NotificationStore, bus: Bus, locale: str
+    prefix: str, authenticator: Authenticator, store: NotificationStore, changes: Changes, locale: str
 ) -> Blueprint:
     """The calls under `prefix`; `locale` is the one notifications are stored in.
 
@@ -77,8 +76,7 @@ def make_blueprint(
     )
     async def mark_all_read(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        up_to, unread = await store.mark_all_read(receiver, number(request, "up_to", 0, MAX_SEQ))
-        bus.tell(receiver, session_frame(AllRead(up_to, unread)))
+        up_to, unread = await changes.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
         return _json({"up_to": up_to, "unread": unread}, {})
 
     @blueprint.patch("/<notification_id:str>/users/<user_id:str>/read")
@@ -90,11 +88,9 @@ def make_blueprint(
     )
     async def mark_read(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        changed = await store.mark_read(path_uuid("id", notification_id), receiver)
-        if changed is None:
+        found = await changes.read(path_uuid("id", notification_id), receiver)
+        if found is None:
             raise _not_found()
-        found, unread = changed
-        bus.tell(receiver, session_frame(NotificationRead(found.id, unread)))
         wanted = _locale(request)
         return _json(_in(wanted, found), _language_headers(wanted or locale))
 
@@ -107,11 +103,8 @@ def make_blueprint(
     )
     async def delete_notification(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        deleted = path_uuid("id", notification_id)
-        unread = await store.delete(deleted, receiver)
-        if unread is None:
+        if not await changes.delete(path_uuid("id", notification_id), receiver):
             raise _not_found()
-        bus.tell(receiver, session_frame(NotificationDeleted(deleted, unread)))
         spoken = _locale(request) or locale
         message = render(spoken, N_("The notification was deleted."), {})
         return _json({"message": message}, _language_headers(spoken))

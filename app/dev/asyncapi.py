@@ -11,19 +11,19 @@ import yaml
 
 from app import __version__
 from app.api.schemas import COMPONENTS
-from app.realtime import session
+from app.realtime import session_frames
 from app.realtime.protocol import CloseCode
 
 PATH = Path(__file__).parent.parent.parent / "docs" / "asyncapi.yml"
-SAID = (session.Resume, session.Read, session.Token)
+SAID = (session_frames.Resume, session_frames.Read, session_frames.Token)
 TOLD = (
-    session.Connected,
-    session.Resumed,
-    session.NotificationRead,
-    session.NotificationDeleted,
-    session.AllRead,
-    session.TokenRenewed,
-    session.Failed,
+    session_frames.Connected,
+    session_frames.Resumed,
+    session_frames.NotificationRead,
+    session_frames.NotificationDeleted,
+    session_frames.AllRead,
+    session_frames.TokenRenewed,
+    session_frames.Failed,
 )
 
 

@@ -233,7 +233,8 @@ class RedisBus:
         self._greet_again()
         later = asyncio.get_running_loop().call_later
         later(LEASE, self._reconcile)
-        later(LEASE, self._greet_again)
+        if self._membership.others:
+            later(LEASE, self._greet_again)
 
     def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
         """Other nodes came or went. One that went may have committed what it told nobody of."""

@@ -1,97 +1,35 @@
-"""The session protocol `hub.v1` (docs/protocol.md): what a client may say, and what it is told."""
+"""Answering what clients of the session protocol `hub.v1` (docs/protocol.md) say."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
 
 from app.errors import Unauthorized, Unavailable
-from app.realtime.bus import Bus
 from app.realtime.catch_up import CatchUp, send_missed
+from app.realtime.changes import Changes
 from app.realtime.connection import Connection
 from app.realtime.inboxes import SHARED_BY, InboxReader
 from app.realtime.membership import Membership
-from app.realtime.protocol import CloseCode, text_frame
+from app.realtime.protocol import CloseCode
+from app.realtime.session_frames import (
+    Connected,
+    Failed,
+    Read,
+    Resume,
+    Resumed,
+    Said,
+    Token,
+    TokenRenewed,
+    heard,
+    session_frame,
+)
 from app.security.tokens import Claims
 from app.store.inboxes import InboxState
-from app.store.notifications import NotificationStore
-
-Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-
-
-class Resume(Struct, tag="resume"):
-    after: Seq
-
-
-class Read(Struct, tag="read"):
-    id: UUID
-
-
-class Token(Struct, tag="token"):
-    jwt: str
-
-
-class Connected(Struct, tag="connected"):
-    """The first frame: this node, how far the inbox goes, how many are unread up to there.
-
-    It comes again when the node had lost touch with the others and may have missed what other devices did.
-    """
-
-    node: str
-    last_seq: int
-    unread: int
-
-
-class Resumed(Struct, tag="resumed", omit_defaults=True):
-    """The missed ones from `from` (not with it) to `to` were sent, if `complete`; else read on over REST."""
-
-    after: int = msgspec.field(name="from")
-    until: int = msgspec.field(name="to")
-    complete: bool
-    read_on: str | None = None
-
-
-class NotificationRead(Struct, tag="notification_read"):
-    id: UUID
-    unread: int
-
-
-class NotificationDeleted(Struct, tag="notification_deleted"):
-    id: UUID
-    unread: int
-
-
-class AllRead(Struct, tag="all_read"):
-    up_to: int
-    unread: int
-
-
-class TokenRenewed(Struct, tag="token_renewed"):
-    expires_at: int
-
-
-class Failed(Struct, tag="error"):
-    """What the client said can't be done; the connection stays."""
-
-    code: str
-    detail: str
-
-
-Said = Resume | Read | Token
-Told = Connected | Resumed | NotificationRead | NotificationDeleted | AllRead | TokenRenewed | Failed
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Said)
-
-
-def session_frame(told: Told) -> bytes:
-    """A frame of the session protocol."""
-    return text_frame(_encoder.encode(told))
 
 
 class Sessions:
@@ -103,8 +41,7 @@ class Sessions:
         membership: Membership,
         reader: InboxReader,
         catch_up: CatchUp,
-        store: NotificationStore,
-        bus: Bus,
+        changes: Changes,
         verify: Callable[[str | None], Awaitable[Claims]],
         loop_time: Callable[[float], float],
         history: Callable[[UUID, int], str],
@@ -116,8 +53,7 @@ class Sessions:
         self._membership = membership
         self._reader = reader
         self._catch_up = catch_up
-        self._store = store
-        self._bus = bus
+        self._changes = changes
         self._verify = verify
         self._loop_time = loop_time
         self._history = history
@@ -141,7 +77,7 @@ class Sessions:
     def received(self, connection: Connection, text: bytes) -> None:
         """A client said something."""
         try:
-            said = _decoder.decode(text)
+            said = heard(text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             connection.send(session_frame(Failed("bad_message", str(error))))
             return
@@ -214,13 +150,9 @@ class Sessions:
             self._let_go(connection)
 
     async def _mark_read(self, connection: Connection, notification_id: UUID) -> None:
-        changed = await self._store.mark_read(notification_id, connection.user_id)
-        if changed is None:
+        if await self._changes.read(notification_id, connection.user_id) is None:
             failed = Failed("no_such_notification", "there is no notification with this id in the inbox")
             connection.send(session_frame(failed))
-            return
-        _, unread = changed
-        self._bus.tell(connection.user_id, session_frame(NotificationRead(notification_id, unread)))
 
     async def _renew(self, connection: Connection, token: str) -> None:
         try:
