@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-AGAIN = 0.2  # seconds
+AGAIN = 1.0  # seconds; long enough for what a task does at its end
 
 
 async def end(*tasks: asyncio.Task[Any] | None) -> None:
@@ -15,10 +15,22 @@ async def end(*tasks: asyncio.Task[Any] | None) -> None:
     swallow a cancellation that comes in the same moment as what they wait for.
     """
     pending = {task for task in tasks if task is not None}
+    interrupted: asyncio.CancelledError | None = None
     while pending:
         for task in pending:
             task.cancel()
-        done, pending = await asyncio.wait(pending, timeout=AGAIN)
+        try:
+            done, pending = await asyncio.wait(pending, timeout=AGAIN)
+        except asyncio.CancelledError as error:  # whoever waits is ended too: not before these have
+            interrupted = error
+            continue
         for task in done:
-            if not task.cancelled():
-                task.exception()  # looked at, so that nobody is told that nobody did
+            looked_at(task)
+    if interrupted is not None:
+        raise interrupted
+
+
+def looked_at(task: asyncio.Task[Any]) -> None:
+    """Let nobody be told that nobody looked at what the task raised."""
+    if not task.cancelled():
+        task.exception()

@@ -112,7 +112,7 @@ class RedisBus:
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
         moment = self._end_connections(user_id, seconds_ago)
         if self._membership.joined and not self._membership.alone:
-            self._logouts[user_id] = moment
+            self._logouts[user_id] = max(moment, self._logouts.get(user_id, moment))
             self._wake.set()
 
     def logged_out(self, user_id: UUID, since: float) -> bool:

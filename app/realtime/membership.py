@@ -20,7 +20,7 @@ from redis.asyncio.client import PubSub
 from app.metrics import NODES
 from app.realtime.presence import ID_BYTES, NodeId, Presence
 from app.redis import REDIS_ERRORS
-from app.tasks import end
+from app.tasks import end, looked_at
 
 log = logging.getLogger("hub.membership")
 
@@ -234,6 +234,8 @@ def _new_id() -> NodeId:
 async def _first(*coroutines: Coroutine[Any, Any, object]) -> None:
     """Run all until one ends; raises what it raised."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    for task in tasks:
+        task.add_done_callback(looked_at)
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -20,7 +20,9 @@ class Push(NamedTuple):
 
 
 class Publication(msgspec.Struct, array_like=True):
-    """Fields are added at the end only: nodes of two versions run side by side during an update."""
+    """Fields are added at the end only, and those of `Push` never change: nodes of two versions run side by
+    side during an update.
+    """
 
     pushes: list[Push] = []
     """In rising `seq` for each receiver."""

@@ -13,7 +13,7 @@ import pytest_asyncio
 from app.errors import Unauthorized, Unavailable
 from app.redis import Client, connect
 from app.security import token_state as under_test
-from app.security.token_state import KNOWN_FOR, TokenState
+from app.security.token_state import ASK_AGAIN, KNOWN_FOR, TokenState
 from app.security.tokens import Claims
 from tests.integration.test_presence import settings_on
 from tests.redis_server import RedisServer
@@ -194,6 +194,23 @@ async def test_what_passes_while_redis_is_away_is_not_known_for_longer(
         assert await passes(state, token)
     clock.now = KNOWN_FOR
     assert not await passes(state, token)
+
+
+async def test_for_a_moment_nobody_who_is_known_waits_for_a_redis_that_did_not_answer(
+    state: TokenState, redis: Client, server: RedisServer, clock: Monotonic
+) -> None:
+    known = claims()
+    assert await passes(state, known)
+    server.kill()
+    assert await passes(state, known)
+    server.start()
+    await revoke(redis, known)
+    clock.now = ASK_AGAIN / 2
+    assert await passes(state, known), "it isn't asked"
+    assert await passes(state, claims()), "it is asked for who isn't known"
+    clock.now = ASK_AGAIN
+    with pytest.raises(Unauthorized):
+        await state.check_unless_known(known)
 
 
 async def test_each_token_of_a_user_is_known_by_itself(

@@ -70,6 +70,16 @@ async def test_a_logout_that_is_redelivered_late_spares_connections_asked_for_af
     assert [peer.close_code() for peer in after] == [None] * 2
 
 
+async def test_of_two_logouts_at_once_the_newer_counts_on_all_nodes(start: Start) -> None:
+    nodes = await start(2)
+    user = uuid4()
+    peers = [await node.arrive(user, asked_at=now() - 10) for node in nodes]
+    nodes[0].bus.disconnect(user)
+    nodes[0].bus.disconnect(user, seconds_ago=30)  # redelivered in the same batch
+    await until(lambda: user in nodes[1].gone, "the other hears of it")
+    assert [peer.close_code() for peer in peers] == [LOGGED_OUT] * 2
+
+
 # Who joins
 
 
