@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
 
+from app import tasks
 from app.notifications import Notification
 from app.realtime import bus, membership
 from app.realtime.bus import RedisBus
@@ -31,7 +31,6 @@ from tests.unit.test_manager import joined, notification
 BEAT_EVERY, JOIN_AGAIN = 0.02, 0.02
 LEASE = 0.05  # after which a node that joined compares again
 
-T = TypeVar("T")
 Start = Callable[[int], Awaitable[list["Node"]]]
 """Starts so many nodes more; returns when all know each other and have nothing more to do."""
 
@@ -172,7 +171,7 @@ async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Asyn
     for name in ("BEAT_EVERY", "JOIN_AGAIN"):
         monkeypatch.setattr(membership, name, globals()[name])
     monkeypatch.setattr(bus, "LEASE", LEASE)
-    monkeypatch.setattr(asyncio, "wait_for", wait_for)
+    monkeypatch.setattr(tasks, "AGAIN", 0.1)
     settings = settings_on(redis_url, redis_prefix=f"nodes-{uuid4().hex}")
     nodes: list[Node] = []
 
@@ -195,12 +194,6 @@ async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Asyn
             node.presence.let_pass()
             await node.stop()
             await node.redis.aclose()
-
-
-async def wait_for(awaitable: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
-    """As from Python 3.12 on. That of 3.11 can lose a cancellation: see tests/unit/test_tasks.py."""
-    async with asyncio.timeout(timeout):
-        return await awaitable
 
 
 class Clock:

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app import tasks
 from app.errors import Unavailable
 from app.notifications import Notification
 from app.realtime import reconciler as under_test
@@ -100,6 +101,7 @@ def constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compares just when asked."""
     for name, value in (("TICK", 0.05), ("TICKS", 10**9), ("GRACE", 0.05)):
         monkeypatch.setattr(under_test, name, value)
+    monkeypatch.setattr(tasks, "AGAIN", 0.1)
 
 
 @pytest_asyncio.fixture
@@ -295,5 +297,5 @@ async def test_after_its_end_nothing_is_compared(node: Node) -> None:
 async def test_it_ends_though_it_is_asked_in_the_same_moment(node: Node) -> None:
     await node.compared()
     node.reconciler.soon()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await node.reconciler.stop()

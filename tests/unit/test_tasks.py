@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from app import tasks as under_test
 from app.tasks import end
+
+
+@pytest.fixture(autouse=True)
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "AGAIN", 0.05)
 
 
 async def ends() -> None:
