@@ -200,6 +200,18 @@ async def test_a_logout_that_is_being_sent_at_the_end_is_sent(start: Start) -> N
     assert peer.close_code() == LOGGED_OUT
 
 
+async def test_who_has_just_joined_hears_of_logouts_from_a_node_that_ends(start: Start) -> None:
+    (here,) = await start(1)
+    user = uuid4()
+    here.bus.disconnect(user)
+    hold = here.presence.hold("publish")
+    (there,) = await start(1)
+    await hold.reached.wait()
+    here.presence.let_pass()
+    await here.bus.stop()
+    await until(lambda: there.gone == [user], "it hears of it")
+
+
 # What is remembered
 
 

@@ -15,7 +15,7 @@ from app.realtime.presence import NodeId
 from tests.hub import eventually
 from tests.in_process import Node, Start, acquainted, at, rows, running_nodes, until
 from tests.integration.test_presence import table
-from tests.unit.test_connection import Peer
+from tests.unit.test_connection import Peer, settled
 
 
 @pytest_asyncio.fixture
@@ -149,7 +149,7 @@ async def test_after_a_lost_subscription_a_node_joins_under_a_new_id_with_all_it
     await acquainted(nodes)
     await told(nodes, users)
     await reach(nodes[0], peers[:100:2])
-    assert all(node.greeted == 1 for node in nodes)
+    assert all(node.greeted for node in nodes)
 
 
 async def test_who_comes_and_goes_while_a_node_is_away_is_told_when_it_is_back(start: Start) -> None:
@@ -227,6 +227,19 @@ async def test_a_node_that_can_not_write_who_is_there_joins_again(start: Start) 
     await acquainted([here, there])
     await told([here, there], [user])
     await reach(there, [peer])
+
+
+async def test_a_node_joins_again_in_whatever_moment_it_loses_redis(start: Start) -> None:
+    (node,) = await start(1)
+    for steps in range(15):
+        hold = node.presence.hold("beat")
+        await hold.reached.wait()
+        hold.released.set()
+        for _ in range(steps):
+            await settled()
+        before = node.id
+        node.membership.lose()
+        await until(lambda before=before: node.id != before and node.membership.joined, "it joins again")  # type: ignore[misc]
 
 
 async def test_a_node_that_joins_again_does_not_take_itself_for_another(start: Start) -> None:
