@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
+from redis.exceptions import ResponseError
+
 from app.errors import Unauthorized, Unavailable
 from app.redis import REDIS_ERRORS, Client
 from app.security.tokens import Claims, ServiceClaims
@@ -49,7 +51,9 @@ class TokenState:
             return
         try:
             await self.check(claims)
-        except Unavailable:
+        except Unavailable as error:
+            if isinstance(error.__context__, ResponseError):
+                raise  # it did answer: an entry that can't be read says nothing good
             self._ask_again_at = time.monotonic() + ASK_AGAIN
             if not known:
                 raise

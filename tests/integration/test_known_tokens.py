@@ -213,6 +213,18 @@ async def test_for_a_moment_nobody_who_is_known_waits_for_a_redis_that_did_not_a
         await state.check_unless_known(known)
 
 
+async def test_an_entry_that_can_not_be_read_does_not_spare_the_others_from_being_asked_for(
+    state: TokenState, redis: Client, clock: Monotonic
+) -> None:
+    known, broken = claims(), claims()
+    assert await passes(state, known)
+    await redis.hset(f"user-service:global_revoke_ts:{broken.user_id}", "at", "1")
+    assert not await passes(state, broken)
+    await revoke(redis, known)
+    with pytest.raises(Unauthorized):
+        await state.check_unless_known(known)
+
+
 async def test_each_token_of_a_user_is_known_by_itself(
     state: TokenState, server: RedisServer, clock: Monotonic
 ) -> None:

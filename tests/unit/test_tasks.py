@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -44,6 +45,21 @@ async def test_when_it_returns_all_have_ended_however_they_did() -> None:
     assert all(task.done() for task in tasks)
 
 
+async def test_nobody_is_told_that_nobody_looked_at_what_a_task_raised() -> None:
+    told: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    try:
+        task = asyncio.create_task(fails())
+        await asyncio.sleep(0)
+        await end(task)
+        del task
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert told == []
+
+
 async def test_what_has_ended_or_never_began_is_not_waited_for() -> None:
     done = asyncio.create_task(asyncio.sleep(0))
     await done
@@ -70,3 +86,14 @@ async def test_who_is_ended_while_ending_others_leaves_none_behind() -> None:
     await end(inner)
     assert task.cancelled()
     assert not left_behind
+
+
+async def test_who_is_ended_while_ending_others_knows_of_it() -> None:
+    inner = asyncio.create_task(swallows())
+    ending = asyncio.create_task(end(inner))
+    await asyncio.sleep(0.01)
+    ending.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait({ending})
+    assert ending.cancelled()
+    assert inner.done()
