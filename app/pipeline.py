@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -30,6 +31,7 @@ log = logging.getLogger("hub.pipeline")
 # Older ones come from an offset that was set back; nobody wants last week's pushes again.
 PUSH_AGAIN_WITHIN = timedelta(hours=1)
 MAX_ROWS = 10_000
+SLICE = 50  # messages prepared before others get a turn
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0  # seconds
 GIVE_UP_AFTER = timedelta(minutes=10)
 
@@ -138,6 +140,15 @@ class Pipeline:
                 why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the trace")
                 batch.rejected.append(_rejected(message, why))
         return batch
+
+    async def prepare_into(self, batch: Batch, messages: Sequence[Message]) -> None:
+        """`prepare`, with the result added to `batch`; others get a turn meanwhile."""
+        for start in range(0, len(messages), SLICE):
+            part = self.prepare(messages[start : start + SLICE])
+            batch.ready.extend(part.ready)
+            batch.waiting.extend(part.waiting)
+            batch.rejected.extend(part.rejected)
+            await asyncio.sleep(0)
 
     async def write(self, ready: Sequence[Ready]) -> list[Rejected]:
         """Store the events' effects and publish them; returns those that Postgres can't take.
@@ -256,6 +267,14 @@ class Pipeline:
                 self._bus.disconnect(users[event_id], seconds_ago)
         except Unavailable as error:
             log.error("log_out_again_skipped", extra={"events": len(users), "why": str(error)})
+
+
+def by_group(waiting: Iterable[Waiting]) -> Iterable[list[Waiting]]:
+    """Those that wait for the same group together."""
+    groups: defaultdict[UUID, list[Waiting]] = defaultdict(list)
+    for item in waiting:
+        groups[item.group_id].append(item)
+    return groups.values()
 
 
 def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, MessageSizeTooLargeError
@@ -21,14 +19,13 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Me
 from app.errors import InvalidEvent, Unavailable
 from app.events import MAX_EVENT_BYTES
 from app.metrics import WAITING
-from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting
+from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting, by_group
 from app.settings import Settings
 from app.sources.progress import Progress
 
 log = logging.getLogger("hub.kafka")
 
 POLL_MS = 200
-SLICE = 50  # messages prepared before others get a turn
 METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
 KEEP_ALIVE = 1.0  # seconds between polls of a consumer that is paused
 MAX_WAITING = 5_000  # events set aside; past that, intake waits for them
@@ -217,12 +214,7 @@ class KafkaSource:
             return
         batch, ends = self._next
         messages = [self._message(record) for records in polled.records.values() for record in records]
-        for start in range(0, len(messages), SLICE):
-            part = self._pipeline.prepare(messages[start : start + SLICE])
-            batch.ready.extend(part.ready)
-            batch.waiting.extend(part.waiting)
-            batch.rejected.extend(part.rejected)
-            await asyncio.sleep(0)  # the batch that is being written goes on
+        await self._pipeline.prepare_into(batch, messages)  # the batch that is being written goes on
         ends.update((partition, records[-1].offset) for partition, records in polled.records.items())
 
     def _message(self, record: Any) -> Message:
@@ -262,10 +254,7 @@ class KafkaSource:
         self._commit_soon()
 
     def _set_aside(self, waiting: Iterable[Waiting]) -> None:
-        by_group: defaultdict[UUID, list[Waiting]] = defaultdict(list)
-        for item in waiting:
-            by_group[item.group_id].append(item)
-        for items in by_group.values():
+        for items in by_group(waiting):
             task = asyncio.create_task(self._finish_aside(items), name="kafka aside")
             self._aside.add(task)
             task.add_done_callback(self._aside.discard)

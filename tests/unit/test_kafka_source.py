@@ -60,15 +60,13 @@ class Pipeline:
         self.free = asyncio.Event()
         self.written: list[int] = []
 
-    def prepare(self, messages: Sequence[Message]) -> Batch:
-        batch = Batch([], [], [])
+    async def prepare_into(self, batch: Batch, messages: Sequence[Message]) -> None:
         for message in messages:
             event = Event(str(message.origin.offset), "x", {})
             if message.origin.offset in self.aside:
                 batch.waiting.append(Waiting(message, event, uuid4()))
             else:
                 batch.ready.append(Ready(message, event, Effects()))
-        return batch
 
     async def write(self, ready: Sequence[Ready]) -> list[Any]:
         await self.free.wait()

@@ -1,0 +1,101 @@
+"""What the sources without offsets share: messages that come one by one are made into batches.
+
+A batch is as large as the load makes it: while one is written the next comes together, and no message waits
+for others to come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+
+from app.errors import InvalidEvent
+from app.pipeline import Batch, Message, Pipeline, Ready, Rejected, Waiting, by_group
+from app.tasks import end
+
+log = logging.getLogger("hub.intake")
+
+Outcome = asyncio.Future[InvalidEvent | None]
+"""Done when the event is stored and pushed, now or before (None), or can never be (why). Cancelled when the
+hub stops before it knows: then the message has to come again, which is safe.
+"""
+
+
+class Intake:
+    """Passes messages through the pipeline, those of all its sources together."""
+
+    def __init__(self, pipeline: Pipeline, batch_size: int) -> None:
+        """`batch_size` is how many messages are in one transaction, at most."""
+        self._pipeline = pipeline
+        self._batch_size = batch_size
+        self._pending: list[Message] = []
+        self._arrived = asyncio.Event()
+        self._aside: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._running = asyncio.create_task(self._run(), name="intake")
+
+    async def stop(self) -> None:
+        """Give up what is in hand. Who wants its outcome waits for it before."""
+        await end(self._running, *self._aside)
+        _give_up(self._pending)
+
+    def submit(self, messages: Iterable[Message]) -> list[Outcome]:
+        """Take the messages, in their order; an outcome for each, which takes the place of its `origin`."""
+        loop = asyncio.get_running_loop()
+        taken = [message._replace(origin=loop.create_future()) for message in messages]
+        self._pending += taken
+        self._arrived.set()
+        return [message.origin for message in taken]
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            taken, self._pending = self._pending[: self._batch_size], self._pending[self._batch_size :]
+            if not self._pending:
+                self._arrived.clear()
+            await self._settle(taken, self._pass(taken))
+
+    async def _settle(self, messages: Sequence[Message], work: Coroutine[None, None, None]) -> None:
+        """Do the work, and see that each of the messages has its outcome when the work ends without."""
+        try:
+            await work
+        except Exception as error:
+            log.exception("intake_failed", extra={"events": len(messages)})
+            for message in messages:
+                if not message.origin.done():
+                    message.origin.set_exception(error)
+        except BaseException:
+            _give_up(messages)
+            raise
+
+    async def _pass(self, messages: Sequence[Message]) -> None:
+        batch = Batch([], [], [])
+        await self._pipeline.prepare_into(batch, messages)
+        for items in by_group(batch.waiting):
+            aside = asyncio.create_task(self._wait_aside(items), name="intake aside")
+            self._aside.add(aside)
+            aside.add_done_callback(self._aside.discard)
+        await self._write(batch.ready, batch.rejected)
+
+    async def _wait_aside(self, items: Sequence[Waiting]) -> None:
+        await self._settle([item.message for item in items], self._resolve(items))
+
+    async def _resolve(self, items: Sequence[Waiting]) -> None:
+        batch = await self._pipeline.resolve(items)
+        await self._write(batch.ready, batch.rejected)
+
+    async def _write(self, ready: Sequence[Ready], rejected: Sequence[Rejected]) -> None:
+        for refused in [*rejected, *await self._pipeline.write(ready)]:
+            if not refused.message.origin.done():
+                refused.message.origin.set_result(refused.error)
+        for item in ready:
+            if not item.message.origin.done():
+                item.message.origin.set_result(None)
+
+
+def _give_up(messages: Iterable[Message]) -> None:
+    for message in messages:
+        message.origin.cancel()

@@ -1,0 +1,126 @@
+"""The intake: each message gets the outcome that is its own, whatever happens to the batch it is in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from app.errors import InvalidEvent
+from app.pipeline import Batch, Message, Pipeline, Ready, Rejected, Waiting
+from app.sources.intake import Intake
+
+GROUP = uuid4()
+
+
+class FakePipeline:
+    """Rejects, sets aside or refuses to store what is called so."""
+
+    def __init__(self) -> None:
+        self.written: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.known = asyncio.Event()
+
+    async def prepare_into(self, batch: Batch, messages: Sequence[Message]) -> None:
+        for message in messages:
+            match json.loads(message.value or b""):
+                case "bad":
+                    batch.rejected.append(Rejected(message, InvalidEvent("bad", "it is bad")))
+                case "waits":
+                    batch.waiting.append(Waiting(message, cast(Any, None), GROUP))
+                case "breaks":
+                    raise RuntimeError("a bug")
+                case _:
+                    batch.ready.append(Ready(message, cast(Any, None), cast(Any, None)))
+
+    async def write(self, ready: Sequence[Ready]) -> list[Rejected]:
+        await self.gate.wait()
+        self.written.append([json.loads(item.message.value or b"") for item in ready])
+        refused = InvalidEvent("store_rejected", "no")
+        return [Rejected(item.message, refused) for item in ready if item.message.value == b'"poison"']
+
+    async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
+        await self.known.wait()
+        return Batch([Ready(item.message, cast(Any, None), cast(Any, None)) for item in waiting], [], [])
+
+
+def messages(*names: str) -> list[Message]:
+    return [Message("test", name, json.dumps(name).encode(), None) for name in names]
+
+
+@asynccontextmanager
+async def running(pipeline: FakePipeline, batch_size: int = 100) -> AsyncIterator[Intake]:
+    intake = Intake(cast(Pipeline, pipeline), batch_size)
+    intake.start()
+    yield intake
+    await intake.stop()
+
+
+async def test_each_message_gets_its_own_outcome() -> None:
+    async with running(FakePipeline()) as intake:
+        outcomes = intake.submit(messages("good", "bad", "poison", "fine"))
+        found = [await outcome for outcome in outcomes]
+    assert [None if each is None else each.reason for each in found] == [None, "bad", "store_rejected", None]
+
+
+async def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    async with running(pipeline, batch_size=3) as intake:
+        outcomes = intake.submit(messages("1"))
+        await asyncio.sleep(0.01)
+        for name in "23456":
+            outcomes += intake.submit(messages(name))
+        pipeline.gate.set()
+        await asyncio.gather(*outcomes)
+    assert pipeline.written == [["1"], ["2", "3", "4"], ["5", "6"]]
+
+
+async def test_who_waits_for_a_group_holds_up_nobody() -> None:
+    pipeline = FakePipeline()
+    async with running(pipeline) as intake:
+        waits, good = intake.submit(messages("waits", "good"))
+        assert await good is None
+        later = intake.submit(messages("later"))
+        assert await later[0] is None
+        assert not waits.done()
+        pipeline.known.set()
+        assert await waits is None
+
+
+async def test_a_bug_fails_its_batch_and_no_other() -> None:
+    async with running(FakePipeline()) as intake:
+        outcomes = intake.submit(messages("good", "breaks"))
+        for outcome in outcomes:
+            with pytest.raises(RuntimeError):
+                await outcome
+        assert await intake.submit(messages("good"))[0] is None
+
+
+async def test_stopping_gives_up_what_has_no_outcome() -> None:
+    pipeline = FakePipeline()
+    async with running(pipeline, batch_size=1) as intake:
+        waits = intake.submit(messages("waits"))[0]
+        pipeline.gate.clear()
+        written, pending = intake.submit(messages("1", "2"))
+        await asyncio.sleep(0.01)
+    assert waits.cancelled()
+    assert written.cancelled()
+    assert pending.cancelled()
+
+
+async def test_who_no_longer_waits_for_an_outcome_disturbs_no_other() -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    async with running(pipeline) as intake:
+        gone, stays = intake.submit(messages("1", "2"))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        pipeline.gate.set()
+        assert await stays is None
