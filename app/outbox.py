@@ -47,15 +47,25 @@ def pause_before(
 
 
 class Outbox:
-    """Works while it is started. `wake` says that something may be due."""
+    """Works while it is started, on deliveries with one-time codes or on all others. `wake` says that
+    something may be due.
+    """
 
     def __init__(
-        self, store: DeliveryStore, channels: Mapping[str, Channel], box: SecretBox, settings: Settings
+        self,
+        store: DeliveryStore,
+        channels: Mapping[str, Channel],
+        box: SecretBox,
+        settings: Settings,
+        *,
+        codes: bool,
     ) -> None:
+        """`channels` are its own: what others wait for there holds up no code."""
         self._store = store
         self._channels = channels
         self._box = box
         self._settings = settings
+        self._codes = codes
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._attempts: set[asyncio.Task[None]] = set()
@@ -94,7 +104,8 @@ class Outbox:
         room = self._settings.delivery_concurrency - len(self._attempts)
         if room <= 0:
             return False
-        taken = await self._store.take(self._channels, room, self._settings.delivery_lease)
+        lease = self._settings.delivery_lease
+        taken = await self._store.take(self._channels, room, lease, codes=self._codes)
         for each in taken:
             attempt = asyncio.create_task(self._deliver(each), name="delivery")
             self._attempts.add(attempt)
@@ -110,7 +121,7 @@ class Outbox:
             return
         pause = POLL
         if len(self._attempts) < self._settings.delivery_concurrency:
-            due = await self._store.next_due(self._channels)
+            due = await self._store.next_due(self._channels, codes=self._codes)
             pause = POLL if due is None else min(POLL, due + 0.01)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)

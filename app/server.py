@@ -105,10 +105,19 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings)),
         "kafka_codes": KafkaSource(settings, pipelines[1], _code_topics(settings), without_code),
     }
-    channels = _channels(settings)
     log_of_deliveries = DeliveryStore(engine)
-    outbox = Outbox(log_of_deliveries, channels, box, settings)
-    signal_of_deliveries = DeliverySignal(settings, outbox.wake)
+    # Nor does one wait for the mail server's answers to other mail.
+    channels = _channels(settings)
+    outboxes = [
+        Outbox(log_of_deliveries, channels, box, settings, codes=False),
+        Outbox(log_of_deliveries, _channels(settings), box, settings, codes=True),
+    ]
+
+    def wake_outboxes() -> None:
+        for outbox in outboxes:
+            outbox.wake()
+
+    signal_of_deliveries = DeliverySignal(settings, wake_outboxes)
     authenticator = Authenticator(TokenVerifier(settings), token_state)
     watch = RevocationWatch(manager, token_state)
     changes = Changes(store, bus)
@@ -151,7 +160,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(reconciler.stop)
         membership.start(manager.users, bus)
         running.push_async_callback(membership.stop)
-        outbox.start()
+        for outbox in outboxes:
+            outbox.start()
         signal_of_deliveries.start()
         running.push_async_callback(signal_of_deliveries.stop)
         bus.start()
@@ -168,7 +178,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         end = time.monotonic() + settings.shutdown_grace
         gate.close()
         within = settings.shutdown_grace * 0.6
-        await asyncio.gather(*(source.stop(within) for source in sources.values()), outbox.stop(within))
+        await asyncio.gather(
+            *(source.stop(within) for source in sources.values()),
+            *(outbox.stop(within) for outbox in outboxes),
+        )
         await manager.drain(within=max(0.5, end - time.monotonic()))
 
     @app.after_server_stop

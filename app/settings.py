@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     delivery_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Fernet keys that codes are encrypted with; the first encrypts, all decrypt"
     )
-    delivery_concurrency: int = Field(16, ge=1, description="deliveries of one node under way at once")
+    delivery_concurrency: int = Field(
+        16, ge=1, description="deliveries of one node under way at once; and as many again with codes"
+    )
     delivery_lease: float = Field(
         120.0, gt=0, description="seconds until one whose node died is tried again; longer than an attempt"
     )
@@ -93,8 +95,12 @@ class Settings(BaseSettings):
     )
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
-    smtp_timeout: float = Field(10.0, gt=0, description="seconds one answer of the server may take")
-    smtp_connections: int = Field(4, ge=1, le=100, description="kept open to the server, at most")
+    smtp_timeout: float = Field(
+        10.0, gt=0, description="seconds one answer of the server may take; six times that after the mail"
+    )
+    smtp_connections: int = Field(
+        4, ge=1, le=100, description="kept open to the server, at most; and as many again for codes"
+    )
     mail_from: str = Field("Notification hub <no-reply@localhost>", description="name and address")
     brand_name: str = "Notification hub"
     brand_color: str = Field("#0b6e99", pattern="^#[0-9a-fA-F]{6}$", description="of the header and buttons")

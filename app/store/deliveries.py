@@ -27,12 +27,12 @@ log = logging.getLogger("hub.outbox")
 LISTEN_AGAIN = 2.0  # seconds
 
 # `skip locked`: several nodes take at once and none waits. What is taken is due again after the lease, for
-# the case that its node dies. One-time codes come first: nobody waits for other mail with a page open.
+# the case that its node dies.
 _TAKE = """
 with due as (
   select id from deliveries
-  where next_attempt_at <= now() and channel = any($1::text[])
-  order by (secret is null), next_attempt_at
+  where next_attempt_at <= now() and (replaces is not null) = $4 and channel = any($1::text[])
+  order by next_attempt_at
   limit $2
   for update skip locked
 )
@@ -115,12 +115,14 @@ class DeliveryStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def take(self, channels: Collection[str], most: int, lease: float) -> list[Taken]:
-        """Up to `most` deliveries that are due, now this node's for `lease` seconds."""
+    async def take(self, channels: Collection[str], most: int, lease: float, *, codes: bool) -> list[Taken]:
+        """Up to `most` deliveries that are due, now this node's for `lease` seconds: only those with
+        one-time `codes`, or all but those.
+        """
         now = datetime.now(UTC)
         with store_errors():
             async with self._engine.begin() as connection:
-                rows = await connection.exec_driver_sql(_TAKE, (list(channels), most, lease))
+                rows = await connection.exec_driver_sql(_TAKE, (list(channels), most, lease, codes))
                 return [
                     Taken(
                         row.id,
@@ -165,10 +167,10 @@ class DeliveryStore:
                     values = _attempt(delivery, number, Status.PENDING, tried)
                     await connection.exec_driver_sql(_NOTE, values)
 
-    async def next_due(self, channels: Collection[str]) -> float | None:
-        """In how many seconds the next one is due; None when none is under way."""
+    async def next_due(self, channels: Collection[str], *, codes: bool) -> float | None:
+        """In how many seconds the next of those that `take` would give is due; None when there is none."""
         query = select(func.extract("epoch", func.min(D.next_attempt_at) - func.now())).where(
-            D.next_attempt_at.is_not(None), D.channel.in_(list(channels))
+            D.next_attempt_at.is_not(None), D.replaces.is_not(None) == codes, D.channel.in_(list(channels))
         )
         with store_errors():
             async with self._engine.connect() as connection:

@@ -85,7 +85,13 @@ class DeliveryRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
-        Index("deliveries_due", "next_attempt_at", postgresql_where=text("next_attempt_at is not null")),
+        # codes, and all others, as the two outboxes of a node look for them
+        Index(
+            "deliveries_due",
+            text("(replaces is not null)"),
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at is not null"),
+        ),
         Index("deliveries_newest", "created_at", "id"),
         Index("deliveries_user", "user_id", "created_at"),
         Index("deliveries_event", "event_id"),

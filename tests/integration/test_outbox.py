@@ -62,21 +62,31 @@ class Scene:
         self.store = DeliveryStore(engine)
         self.writer = BatchWriter(engine)
         self.channel = FakeChannel()
-        self.nodes: list[tuple[Outbox, DeliverySignal]] = []
+        self.running: list[Outbox | DeliverySignal] = []
 
-    def node(self, channel: FakeChannel | None = None, **changes: Any) -> Outbox:
+    def node(
+        self, channel: FakeChannel | None = None, codes: FakeChannel | None = None, **changes: Any
+    ) -> None:
+        """Start one; `channel` takes what it sends, or all but its `codes`."""
         settings = self.settings.model_copy(update=changes)
-        outbox = Outbox(self.store, {"email": channel or self.channel}, self.box, settings)
-        signal = DeliverySignal(settings, outbox.wake)
-        outbox.start()
-        signal.start()
-        self.nodes.append((outbox, signal))
-        return outbox
+        taker = channel or self.channel
+        mails, others = (
+            Outbox(self.store, {"email": each}, self.box, settings, codes=lane)
+            for lane, each in ((False, taker), (True, codes or taker))
+        )
 
-    async def stop(self) -> None:
-        for outbox, signal in self.nodes:
-            await signal.stop()
-            await outbox.stop(within=1.0)
+        def wake() -> None:
+            mails.wake()
+            others.wake()
+
+        self.running += [DeliverySignal(settings, wake), mails, others]
+        for each in self.running[-3:]:
+            each.start()
+
+    async def stop(self, within: float = 1.0) -> None:
+        for each in self.running:
+            await (each.stop() if isinstance(each, DeliverySignal) else each.stop(within))
+        self.running.clear()
 
     async def ask(self, *drafts: DeliveryDraft, age: float = 0.0) -> list[UUID]:
         """As the pipeline does; the event is `age` seconds old."""
@@ -242,6 +252,18 @@ async def test_a_code_waits_until_the_cooldown_is_over(scene: Scene) -> None:
     assert found[0].attempts == 1, "waiting is no attempt"
 
 
+async def test_no_code_waits_for_a_mail_server_that_is_slow_with_other_mail(scene: Scene) -> None:
+    slow, codes = FakeChannel(), FakeChannel()
+    slow.answer = lambda _: asyncio.sleep(60)
+    scene.node(slow, codes, delivery_concurrency=2)
+    held = await scene.ask(*(mail(f"user-{number}@example.com") for number in range(5)))
+    await scene.ends(held[0], Status.SENDING)
+    (delivery,) = await scene.ask(code())
+    await scene.ends(delivery, Status.SENT)
+    assert [each.id for each in codes.sent] == [delivery]
+    assert slow.sent == []
+
+
 async def test_two_nodes_send_each_delivery_once(scene: Scene) -> None:
     for _ in range(2):
         scene.node()
@@ -255,10 +277,10 @@ async def test_what_a_dead_node_had_taken_goes_out_after_the_lease_with_the_same
     stuck = asyncio.Event()
     dead = FakeChannel()
     dead.answer = lambda _: stuck.wait()
-    dying = scene.node(dead, delivery_lease=1.0)
+    scene.node(dead, delivery_lease=1.0)
     (delivery,) = await scene.ask(mail())
     await scene.ends(delivery, Status.SENDING)
-    await dying.stop(within=0.0)
+    await scene.stop(within=0.0)
     scene.node()
     await scene.ends(delivery, Status.SENT)
     assert [each.id for each in scene.channel.sent] == [delivery]
