@@ -28,6 +28,9 @@ from app.channels.smtp import Server
 IDLE = 30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves
 MAX_MAILS = 100  # over one connection; some servers refuse more
 SLOWEST_LINK = 64 * 1024  # bytes a second; a slower one is taken for a hang
+PATIENCE = (
+    6  # times the usual time-out for the answer to a mail: it is looked through, and given up goes out twice
+)
 MAX_ANSWER = 64 * 1024  # bytes; no server says so much
 _OK, _FORWARDED, _GO_AHEAD, _CLOSING = 250, 251, 354, 421
 
@@ -241,7 +244,7 @@ class _Line(asyncio.Protocol):
 
     async def _hand_over(self, content: bytes) -> SMTPResponse:
         self._write(content.replace(b"\r\n.", b"\r\n..") + b".")
-        answer = await self._answer(self._timeout + len(content) / SLOWEST_LINK)
+        answer = await self._answer(PATIENCE * self._timeout + len(content) / SLOWEST_LINK)
         if answer.code != _OK:
             raise SMTPDataError(*answer)
         return answer
