@@ -28,6 +28,7 @@ Step = Literal[
     "quit",
 ]
 DROP, HANG = "drop", "hang"
+Action = str | asyncio.Event
 _WAIT = 10.0  # seconds a test waits for a step
 
 
@@ -45,7 +46,7 @@ class Received(NamedTuple):
 
 
 class _Rule:
-    def __init__(self, action: str, times: int | None, about: str) -> None:
+    def __init__(self, action: Action, times: int | None, about: str) -> None:
         self.action = action
         self.left = times
         self.about = about.encode()
@@ -86,8 +87,9 @@ class SmtpServer:
         self._news = asyncio.Condition()
         self._server: asyncio.Server | None = None
 
-    def answer(self, step: Step, action: str, *, times: int | None = None, about: str = "") -> None:
-        """At `step` answer `action`, such as "550 5.1.1 no such user", or `DROP` or `HANG`.
+    def answer(self, step: Step, action: Action, *, times: int | None = None, about: str = "") -> None:
+        """At `step` answer `action`, such as "550 5.1.1 no such user", or `DROP` or `HANG`; or the usual, but
+        only once an event is set.
 
         Only `times` times, if given; only where the client's line holds `about`.
         """
@@ -97,10 +99,14 @@ class SmtpServer:
         """Do as a good server does again. Who hangs stays so."""
         self._rules.clear()
 
+    def times(self, step: Step) -> int:
+        """How often clients have got to `step`."""
+        return self._reached.get(step, 0)
+
     async def reached(self, step: Step, times: int = 1) -> None:
         """Returns when clients have got to `step` so many times."""
         async with asyncio.timeout(_WAIT), self._news:
-            await self._news.wait_for(lambda: self._reached.get(step, 0) >= times)
+            await self._news.wait_for(lambda: self.times(step) >= times)
 
     async def received(self, count: int) -> None:
         """Returns when there are so many messages."""
@@ -141,7 +147,7 @@ class SmtpServer:
         self.open.discard(link)
         await self.tell()
 
-    def rule(self, step: Step, line: bytes) -> str | None:
+    def rule(self, step: Step, line: bytes) -> Action | None:
         """What to do instead of the usual."""
         for rule in self._rules.get(step, ()):
             if rule.left != 0 and rule.about in line:
@@ -238,9 +244,12 @@ class _Conversation:
         await self._server.note(step)
         return await self._act(action)
 
-    async def _act(self, action: str | None) -> bool:
+    async def _act(self, action: Action | None) -> bool:
+        if isinstance(action, asyncio.Event):
+            await action.wait()
+            return False
         if action == HANG:
-            await asyncio.wait_for(self._until_cut(), _WAIT)
+            await self._until_cut()
         if action in (DROP, HANG):
             raise _Over
         if action is not None:
@@ -326,7 +335,7 @@ class _Conversation:
         message = Received(self._sender, self._recipient, bytes(content), self._secure)
         self._sender = self._recipient = None
         action = self._server.rule("end", bytes(content))
-        if action is None or action in (DROP, HANG):
+        if not isinstance(action, str) or action in (DROP, HANG):
             self._server.messages.append(message)
         await self._server.note("end")
         if not await self._act(action):
