@@ -9,11 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import bus, cases, crowds, machine, profile, report
+from bench import bus, cases, crowds, machine, mail, profile, report
 from bench.clients import Clients, run_clients
 from bench.options import Options, parse
 from bench.progress import say
-from bench.results import BusCost, FullSpeed, Idle, Paced, Results, Stopped, Storm
+from bench.results import BusCost, FullSpeed, Idle, MailRate, Paced, Results, Stopped, Storm
 from bench.site import HUB, NAIVE, Site, Target, open_site
 
 _EMBEDDED_BYTES = 4 * 4_000_000  # what the embedded broker surely keeps of a Kafka topic of four partitions
@@ -55,6 +55,7 @@ def _measure(site: Site, hub: Target, clients: Clients, options: Options, load_b
         _bus(site, options) if "bus" in options.cases else [],
         _storm(site, hub, clients, options) if "storm" in options.cases else [],
         _stopped(site, hub, clients, options) if "stopped" in options.cases else [],
+        _mail(options) if "mail" in options.cases else [],
     )
 
 
@@ -109,6 +110,13 @@ def _stopped(site: Site, hub: Target, clients: Clients, options: Options) -> lis
         done = crowds.stopped(stage, stoppers, options.rate, options.seconds)
     say(report.line(done))
     return [done]
+
+
+def _mail(options: Options) -> list[MailRate]:
+    done = mail.measure(options.mails)
+    for each in done:
+        say(report.line(each))
+    return done
 
 
 if __name__ == "__main__":

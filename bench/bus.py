@@ -9,17 +9,16 @@ from uuid import uuid4
 
 import msgspec
 import uvloop
-from pydantic import SecretStr
 
 from app.notifications import Notification
 from app.realtime.presence import NodeId, Presence
 from app.realtime.protocol import notification_frame
 from app.realtime.publication import Publication, Push, pack, unpack
 from app.redis import connect, subscription
-from app.settings import Settings
 from bench.events import user_id
 from bench.results import BusCost
 from bench.site import Site
+from tests.settings import settings_on
 
 BATCH = 500
 _THERE = NodeId(b"bench--2")
@@ -31,15 +30,7 @@ def measure(site: Site, rounds: int) -> BusCost:
 
 
 async def _measure(site: Site, rounds: int) -> BusCost:
-    settings = Settings(
-        _env_file=None,  # type: ignore[call-arg]
-        database_url=SecretStr(site.database_url),
-        redis_url=SecretStr(site.redis_url),
-        kafka_bootstrap_servers=site.kafka,
-        user_service_url="http://127.0.0.1:9",
-        jwt_algorithm="HS256",
-        jwt_secret=SecretStr(site.secret),
-    )
+    settings = settings_on(site.redis_url)
     redis = connect(settings)
     presence = Presence(redis, "bench")
     batch = [_notification(number) for number in range(BATCH)]

@@ -25,9 +25,10 @@ _SIZES = {
     "missed": (2, 2, "notifications that each of those resumes"),
     "readers": (1_000, 100, "connected users of whom 1% stop reading"),
     "bus_rounds": (200, 20, "batches over the bus"),
+    "mails": (1_000, 50, "mails over kept connections; a fifth of that over one connection each"),
     "partitions": (4, 4, "partitions of the Kafka topics"),
 }
-CASES = ("full", "paced", "idle", "bus", "storm", "stopped")
+CASES = ("full", "paced", "idle", "bus", "storm", "stopped", "mail")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Options:
     missed: int
     readers: int
     bus_rounds: int
+    mails: int
     partitions: int
     cases: tuple[str, ...]
     out: Path | None

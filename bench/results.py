@@ -145,6 +145,24 @@ class Stopped(msgspec.Struct, frozen=True):
         return median(self.p99_with) / median(self.p99_without)
 
 
+class MailRate(msgspec.Struct, frozen=True):
+    """Mails a second to a server `round_trip` milliseconds away, over `connections` at once."""
+
+    round_trip: float
+    connections: int
+    pooled: float
+    """Over connections that are kept, as the hub does it."""
+    shared_context: float
+    """Over one connection a mail, by aiosmtplib, with one TLS context for all."""
+    one_each: float
+    """By one call of `aiosmtplib.send` a mail, as its documentation shows it."""
+
+    @property
+    def ratio(self) -> float:
+        """Against the better of the others."""
+        return self.pooled / max(self.shared_context, self.one_each)
+
+
 class Machine(msgspec.Struct, frozen=True):
     """Where and when."""
 
@@ -170,3 +188,4 @@ class Results(msgspec.Struct):
     bus: list[BusCost]
     storm: list[Storm]
     stopped: list[Stopped]
+    mail: list[MailRate]

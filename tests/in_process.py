@@ -24,7 +24,7 @@ from app.realtime.publication import Publication, unpack
 from app.redis import connect, subscription
 from app.settings import Settings
 from tests.hub import eventually
-from tests.integration.test_presence import settings_on
+from tests.settings import settings_on
 from tests.unit.test_connection import Peer
 from tests.unit.test_manager import joined, notification
 

@@ -16,7 +16,7 @@ from app.channels.email import EmailChannel
 from app.channels.rendering import Mail
 from app.errors import DeliveryFailed
 from app.settings import Settings
-from tests.integration.test_presence import settings_on
+from tests.settings import settings_on
 from tests.smtp_server import SmtpServer
 
 PATIENCE = 5.0  # seconds; longer than anything takes that works

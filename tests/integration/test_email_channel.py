@@ -21,8 +21,8 @@ from app.channels.smtp_pool import PATIENCE
 from app.errors import ConfigurationError, DeliveryFailed
 from app.i18n import LOCALES
 from tests.certificates import DAYS, Authority
-from tests.integration.test_presence import settings_on
 from tests.mail import CODE, HURRY, LOGIN, Texts, channel_to, failure, mail, nothing_but_hello, settings_to
+from tests.settings import settings_on
 from tests.smtp_server import DROP, HANG, SmtpServer, Step, running
 
 # --- what arrives -------------------------------------------------------------------------------------------

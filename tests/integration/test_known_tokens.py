@@ -15,8 +15,8 @@ from app.redis import Client, connect
 from app.security import token_state as under_test
 from app.security.token_state import ASK_AGAIN, KNOWN_FOR, TokenState
 from app.security.tokens import Claims
-from tests.integration.test_presence import settings_on
 from tests.redis_server import RedisServer
+from tests.settings import settings_on
 
 ISSUED = 1_800_000_000
 

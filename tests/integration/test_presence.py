@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Collection
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,24 +17,11 @@ from redis.asyncio import Redis
 from app.dev.redis import server_program
 from app.realtime.presence import AT_ONCE, BUCKETS, ID_BYTES, Beat, NodeId, Presence
 from app.redis import connect
-from app.settings import Settings
+from tests.settings import settings_on
 
 SILENT_AFTER = 60.0  # nobody is silent in a test that doesn't mean it
 BRIEF = 0.2
 A, B, C = (NodeId(bytes([number]) * ID_BYTES) for number in (1, 2, 3))
-
-
-def settings_on(redis_url: str, **changes: Any) -> Settings:
-    values = {
-        "_env_file": None,
-        "database_url": "postgresql://postgres/hub",
-        "redis_url": redis_url,
-        "user_service_url": "http://users",
-        "kafka_bootstrap_servers": "kafka:9092",
-        "jwt_algorithm": "HS256",
-        "jwt_secret": "a secret for tests, long enough to be accepted",
-    }
-    return Settings(**{**values, **changes})
 
 
 @pytest_asyncio.fixture(scope="module")
