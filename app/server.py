@@ -22,7 +22,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__, log
-from app.api import deliveries, docs, errors, health, notifications, ws
+from app.api import deliveries, docs, errors, health, notifications, preferences, ws
 from app.api.auth import Authenticator
 from app.channels.base import Channel
 from app.channels.email import EmailChannel
@@ -32,6 +32,7 @@ from app.errors import ConfigurationError, Unavailable
 from app.metrics import REQUESTS
 from app.outbox import Outbox
 from app.pipeline import Pipeline
+from app.preferences.evaluator import Evaluator
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
 from app.realtime.changes import Changes
@@ -55,6 +56,7 @@ from app.store.engine import check_schema, make_engine, store_errors
 from app.store.inboxes import InboxStore
 from app.store.migrations import head
 from app.store.notifications import NotificationStore
+from app.store.preferences import PreferenceStore
 from app.store.writer import BatchWriter
 from app.user_service import UserService
 from app.workers import Supervisor
@@ -93,6 +95,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         sessions.greet_again()
 
     bus = RedisBus(manager, presence, membership, reconciler.soon, greet_again, token_state.forget)
+    people = PreferenceStore(engine)
+    evaluator = Evaluator(settings.preferences_off)
     box = SecretBox(settings)
     writer = BatchWriter(engine)
     table = handlers(settings.otp_ttl)
@@ -133,6 +137,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     Extend(app)
     app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, settings.default_locale))
     app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
+    app.blueprint(preferences.make_blueprint(REST, authenticator, people, evaluator))
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
     checks = {
         "postgres": _check_postgres(engine),
@@ -226,7 +231,7 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "PROXIES_COUNT": settings.proxies_count or None,
         "GRACEFUL_SHUTDOWN_TIMEOUT": settings.shutdown_grace,
         "CORS_ORIGINS": list(settings.allowed_origins),
-        "CORS_METHODS": ["GET", "PATCH", "DELETE"],
+        "CORS_METHODS": ["GET", "POST", "PUT", "PATCH", "DELETE"],
         "CORS_ALLOW_HEADERS": ["authorization", "accept-language", "content-type"],
         "CORS_EXPOSE_HEADERS": ["link", "content-language", "retry-after"],
         "CORS_ALWAYS_SEND": False,

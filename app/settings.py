@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import ConfigurationError
 from app.i18n import LOCALES
+from app.preferences.evaluator import CATEGORIES, CHANNELS, CHOICES
 
 TOPIC_SETTINGS = (
     "notification_topic",
@@ -117,6 +118,10 @@ class Settings(BaseSettings):
     twilio_endpoint: str = "https://api.twilio.com"
     twilio_timeout: float = Field(10.0, gt=0, description="seconds one call may take")
 
+    preferences_off: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("inventory.email", "inventory.sms"),
+        description="what is off unless a person switches it on, such as food.email; the rest is on",
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     default_locale: str = LOCALES[0]
     shutdown_grace: float = Field(
@@ -158,17 +163,23 @@ class Settings(BaseSettings):
             raise ValueError(f"{url!r} is no address; write it as http://user-service:8000")
         return url
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "delivery_keys", "preferences_off", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(origin for origin in value.split(",") if origin.strip())
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("delivery_keys", mode="before")
+    @field_validator("preferences_off")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
-        return tuple(key.strip() for key in value.split(",")) if isinstance(value, str) else value
+    def _check_choices(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+        for choice in choices:
+            if choice not in CHOICES:
+                raise ValueError(
+                    f"{choice!r} is no choice; write category.channel, with one of {', '.join(CATEGORIES)}, "
+                    f"and one of {', '.join(CHANNELS)}"
+                )
+        return choices
 
     @field_validator("delivery_keys")
     @classmethod

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sanic import Sanic
 from sanic_ext.extensions.openapi.builders import SpecificationBuilder
 from swagger_ui_bundle import swagger_ui_path
 
+from app.api import preferences
 from app.api.schemas import COMPONENTS
 
+TYPES = (*preferences.TYPES,)
 PAGE = Path(__file__).parent / "swagger.html"
 
 
@@ -32,6 +35,25 @@ def configure(app: Sanic[Any, Any], prefix: str, version: str) -> None:
         }
     )
     specification = SpecificationBuilder()
-    for name, schema in COMPONENTS.items():
+    _, of_types = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
+    for name, schema in {**COMPONENTS, **_for_openapi_3_0(of_types)}.items():
         specification.add_component("schemas", name, schema)
     specification.add_security_scheme("token", "http", scheme="bearer", bearer_format="JWT")
+
+
+def _for_openapi_3_0(schema: Any) -> Any:
+    """A JSON schema of msgspec's in the older dialect that OpenAPI 3.0 is written in."""
+    if isinstance(schema, list):
+        return [_for_openapi_3_0(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _for_openapi_3_0(value) for name, value in schema.items() if name != "examples"}
+    if "examples" in schema:
+        kept["example"] = schema["examples"][0]
+    choices = kept.get("anyOf", [])
+    if {"type": "null"} in choices:
+        others = [each for each in choices if each != {"type": "null"}]
+        del kept["anyOf"]
+        kept |= others[0] if len(others) == 1 and "$ref" not in others[0] else {"anyOf": others}
+        kept["nullable"] = True
+    return kept

@@ -141,6 +141,11 @@ def ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def answer(words: str, name: str) -> tuple[str, dict[str, Any]]:
+    """An answer whose body is one of `COMPONENTS`."""
+    return words, _json(ref(name))
+
+
 NOTIFICATION = ("The notification", _json(ref("Notification")))
 NOTIFICATIONS = ("The notifications", _json({"type": "array", "items": ref("Notification")}))
 DELIVERY = ("The delivery", _json(ref("Delivery")))
@@ -218,8 +223,11 @@ def described(
     *,
     errors: Sequence[int] = (),
     query: Mapping[str, Mapping[str, Any]] | None = None,
+    body: str | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Describe a REST call; one that can answer 401 is marked as needing a token."""
+    """Describe a REST call; one that can answer 401 is marked as needing a token. `body` is the name of the
+    type of its JSON body.
+    """
 
     def describe(handler: Handler) -> Handler:
         openapi.summary(summary)(handler)
@@ -231,6 +239,8 @@ def described(
         for name, schema in (query or {}).items():
             parameter = Schema(**schema)  # type: ignore[no-untyped-call]
             openapi.parameter(name, parameter, "query")(handler)
+        if body is not None:
+            openapi.body(_json(ref(body)), required=True)(handler)
         for name in (name for name in inspect.signature(handler).parameters if name.endswith("_id")):
             openapi.parameter(name, UUID, "path", required=True)(handler)
         if 401 in errors:

@@ -25,7 +25,10 @@ from app.store.engine import check_schema
 from app.store.models import Base
 from tests.hub import ROOT
 
-TABLES = {"notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"}
+TABLES = {
+    *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),
+    *("preferences",),
+}
 
 _SHAPE = """
 select 'column', table_name::text, column_name::text,

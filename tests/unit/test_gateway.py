@@ -30,6 +30,10 @@ CALLS = [
     ("GET", f"{REST}/notifications/users/{USER}?limit=20&before=7", {}, "hub-notifications"),
     ("PATCH", f"{REST}/notifications/7/users/{USER}/read", {}, "hub-notifications"),
     ("DELETE", f"{REST}/notifications/7/users/{USER}", {}, "hub-notifications"),
+    ("GET", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
+    ("POST", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
+    ("PUT", f"{REST}/preferences/users/{USER}/food.email", {}, "hub-preferences"),
+    ("DELETE", f"{REST}/preferences/users/{USER}/profile", {}, "hub-preferences"),
     ("GET", f"{REST}/health", {}, "hub-open"),
     ("GET", f"{REST}/ready", {}, "hub-open"),
     ("GET", f"{REST}/docs", {}, "hub-open"),
@@ -79,7 +83,7 @@ def test_no_route_leads_upstream_to_metrics() -> None:
 
 def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not_expired() -> None:
     checked = {route["name"] for _, route, plugins in routes(KONG) if "jwt" in plugins}
-    assert checked == {"hub-notifications", "hub-websocket"}
+    assert checked == {"hub-notifications", "hub-preferences", "hub-websocket"}
     for _, _, plugins in routes(KONG):
         if "jwt" in plugins:
             assert plugins["jwt"]["claims_to_verify"] == ["exp"]
@@ -88,7 +92,7 @@ def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not
 
 def test_a_token_in_the_address_is_taken_on_the_websocket_only() -> None:
     taken = {route["name"]: p["jwt"]["uri_param_names"] for _, route, p in routes(KONG) if "jwt" in p}
-    assert taken == {"hub-notifications": [], "hub-websocket": ["jwt"]}
+    assert taken == {"hub-notifications": [], "hub-preferences": [], "hub-websocket": ["jwt"]}
 
 
 def test_a_browsers_upgrade_is_left_to_the_hub() -> None:

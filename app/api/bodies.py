@@ -1,0 +1,29 @@
+"""Reading the JSON body of a request into its type; whatever is wrong is a 400 that names the field."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from sanic import Request
+
+from app.api.errors import Problem
+from app.i18n import N_
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+def json_body(request: Request, body_type: type[Body]) -> Body:
+    """The body as this type. Raises `Problem`; its words hold none of the values."""
+    try:
+        return msgspec.json.decode(request.body, type=body_type)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_body(str(error)) from None
+
+
+def bad_body(why: str) -> Problem:
+    """400: what is wrong with the body, in English."""
+    return Problem(
+        HTTPStatus.BAD_REQUEST, "bad_body", N_("The body doesn't fit the description: %(why)s"), why=why
+    )

@@ -1,0 +1,248 @@
+"""What a person wants to be told, how and when: their own to read and to set."""
+
+from __future__ import annotations
+
+from datetime import time
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+from sanic import Blueprint, HTTPResponse, Request
+
+from app.api import schemas
+from app.api.auth import Authenticator
+from app.api.bodies import bad_body, json_body
+from app.api.errors import Problem
+from app.channels.message import mailbox
+from app.channels.sms import E164
+from app.i18n import LOCALES, N_
+from app.preferences.evaluator import ALWAYS_ON, CATEGORIES, CHANNELS, CHOICES, Evaluator, choice_id
+from app.store.preferences import PreferenceStore, Profile
+
+
+_CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]
+Category = Annotated[str, Meta(extra_json_schema={"enum": _CHOSEN})]
+Channel = Annotated[str, Meta(extra_json_schema={"enum": list(CHANNELS)})]
+Locale = Annotated[str, Meta(extra_json_schema={"enum": list(LOCALES)})]
+Clock = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["22:00"])]
+
+
+class Choice(msgspec.Struct, forbid_unknown_fields=True):
+    """Whether messages of a category come over a channel."""
+
+    enabled: bool
+
+
+class NewChoice(Choice):
+    category: Category
+    channel: Channel
+
+
+class ProfileBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a person says of themselves; what is left out is unset. Quiet hours are in `time_zone`."""
+
+    locale: Locale | None = None
+    time_zone: Annotated[str, Meta(max_length=64, examples=["Asia/Ho_Chi_Minh"])] | None = None
+    quiet_from: Clock | None = None
+    quiet_until: Clock | None = None
+    email: Annotated[str, Meta(max_length=320, examples=["user@example.com"])] | None = None
+    phone: Annotated[str, Meta(max_length=16, examples=["+84912345678"])] | None = None
+
+
+class Preference(msgspec.Struct):
+    """One choice as it stands: `by` says whether the person made it, or nobody could."""
+
+    id: str
+    category: str
+    channel: str
+    enabled: bool
+    by: str
+
+
+class Preferences(msgspec.Struct):
+    profile: ProfileBody
+    preferences: list[Preference]
+
+
+TYPES = (Choice, NewChoice, ProfileBody, Preference, Preferences)
+"""For the OpenAPI description."""
+
+
+def make_blueprint(
+    prefix: str, authenticator: Authenticator, store: PreferenceStore, evaluator: Evaluator
+) -> Blueprint:
+    """The calls under `prefix`, each for the user that the path names."""
+    blueprint = Blueprint("preferences", url_prefix=f"{prefix}/preferences")
+
+    def shown(choice: str, choices: dict[str, bool]) -> Preference:
+        category, _, channel = choice.partition(".")
+        if category == ALWAYS_ON:
+            return Preference(choice, category, channel, True, "always")
+        if choice in choices:
+            return Preference(choice, category, channel, choices[choice], "person")
+        return Preference(choice, category, channel, evaluator.on_by_default(category, channel), "default")
+
+    async def preference(user_id: UUID, choice: str) -> Preference:
+        return shown(choice, (await store.get(user_id))[1])
+
+    @blueprint.get("/users/<user_id:str>")
+    @schemas.described(
+        "What a user wants to be told, how and when",
+        "The profile, and every category by every channel: as the user chose it, or as it is by default.",
+        {200: schemas.answer("All of it", "Preferences")},
+        errors=(400, 401, 403, 503),
+    )
+    async def get_preferences(request: Request, user_id: str) -> HTTPResponse:
+        owner = await authenticator.owner(request, user_id)
+        profile, choices = await store.get(owner)
+        return _json(Preferences(_shown(profile), [shown(choice, choices) for choice in CHOICES]))
+
+    @blueprint.post("/users/<user_id:str>")
+    @schemas.described(
+        "Make a choice",
+        "Whether messages of a category come over a channel. Where a choice was made before: 409.",
+        {201: schemas.answer("The choice", "Preference")},
+        errors=(400, 401, 403, 409, 503),
+        body="NewChoice",
+    )
+    async def add_preference(request: Request, user_id: str) -> HTTPResponse:
+        owner = await authenticator.owner(request, user_id)
+        new = json_body(request, NewChoice)
+        choice = _known(choice_id(new.category, new.channel))
+        if not await store.add_choice(owner, choice, new.enabled):
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                "preference_exists",
+                N_("This choice was made before. Change it by PUT to %(path)s."),
+                path=f"{request.path}/{choice}",
+            )
+        headers = {"Location": f"{request.path}/{choice}"}
+        return _json(await preference(owner, choice), HTTPStatus.CREATED, headers)
+
+    @blueprint.put("/users/<user_id:str>/profile")
+    @schemas.described(
+        "Set the profile",
+        "Language, time zone, quiet hours (mail and SMS wait until they end, unless urgent), addresses.",
+        {200: schemas.answer("The profile", "ProfileBody")},
+        errors=(400, 401, 403, 503),
+        body="ProfileBody",
+    )
+    async def set_profile(request: Request, user_id: str) -> HTTPResponse:
+        owner = await authenticator.owner(request, user_id)
+        profile = _checked(json_body(request, ProfileBody))
+        await store.set_profile(owner, profile)
+        return _json(_shown(profile))
+
+    @blueprint.delete("/users/<user_id:str>/profile")
+    @schemas.described(
+        "Empty the profile",
+        "Choices stay as they are.",
+        {200: schemas.answer("The empty profile", "ProfileBody")},
+        errors=(400, 401, 403, 503),
+    )
+    async def drop_profile(request: Request, user_id: str) -> HTTPResponse:
+        owner = await authenticator.owner(request, user_id)
+        await store.set_profile(owner, Profile())
+        return _json(ProfileBody())
+
+    @blueprint.put("/users/<user_id:str>/<preference_id:str>")
+    @schemas.described(
+        "Change a choice",
+        "`preference_id` is category.channel, such as food.email.",
+        {200: schemas.answer("The choice", "Preference")},
+        errors=(400, 401, 403, 404, 409, 503),
+        body="Choice",
+    )
+    async def set_preference(request: Request, user_id: str, preference_id: str) -> HTTPResponse:
+        owner = await authenticator.owner(request, user_id)
+        choice = _found(preference_id)
+        await store.set_choice(owner, choice, json_body(request, Choice).enabled)
+        return _json(await preference(owner, choice))
+
+    @blueprint.delete("/users/<user_id:str>/<preference_id:str>")
+    @schemas.described(
+        "Take a choice back",
+        "What is the default holds again.",
+        {200: schemas.answer("What holds now", "Preference")},
+        errors=(400, 401, 403, 404, 409, 503),
+    )
+    async def drop_preference(request: Request, user_id: str, preference_id: str) -> HTTPResponse:
+        owner = await authenticator.owner(request, user_id)
+        choice = _found(preference_id)
+        if not await store.drop_choice(owner, choice):
+            raise _no_such_preference()
+        return _json(await preference(owner, choice))
+
+    return blueprint
+
+
+def _known(choice: str) -> str:
+    if choice not in CHOICES:
+        known = f"category is one of {', '.join(CATEGORIES)}, channel one of {', '.join(CHANNELS)}"
+        raise bad_body(known)
+    if choice.startswith(f"{ALWAYS_ON}."):
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "always_on",
+            N_("Messages about the account's safety can't be switched off or on."),
+        )
+    return choice
+
+
+def _found(choice: str) -> str:
+    if choice not in CHOICES:
+        raise _no_such_preference()
+    return _known(choice)
+
+
+def _no_such_preference() -> Problem:
+    return Problem(
+        HTTPStatus.NOT_FOUND,
+        "no_such_preference",
+        N_("There is no such choice. A choice is called category.channel, such as food.email."),
+    )
+
+
+def _checked(body: ProfileBody) -> Profile:
+    """The profile. Raises `Problem` naming the first field that can't be right."""
+    if body.locale is not None and body.locale not in LOCALES:
+        raise bad_body(f"locale is one of {', '.join(LOCALES)}")
+    if body.time_zone is not None and not _is_zone(body.time_zone):
+        raise bad_body("time_zone is none of the IANA time zones, such as Asia/Ho_Chi_Minh")
+    quiet = (body.quiet_from, body.quiet_until)
+    if quiet != (None, None):
+        if None in quiet or body.time_zone is None:
+            raise bad_body("quiet hours need all of quiet_from, quiet_until and time_zone")
+        if body.quiet_from == body.quiet_until:
+            raise bad_body("quiet_from and quiet_until are the same: leave both out for no quiet hours")
+    if body.email is not None:
+        try:
+            mailbox(body.email)
+        except ValueError as error:
+            raise bad_body(f"email: {error}") from None
+    if body.phone is not None and not E164.fullmatch(body.phone):
+        raise bad_body("phone isn't in E.164, such as +84912345678")
+    begins, ends = (None if clock is None else time.fromisoformat(clock) for clock in quiet)
+    return Profile(body.locale, body.time_zone, begins, ends, body.email, body.phone)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _shown(profile: Profile) -> ProfileBody:
+    begins, ends = (
+        None if clock is None else f"{clock:%H:%M}" for clock in (profile.quiet_from, profile.quiet_until)
+    )
+    return ProfileBody(profile.locale, profile.time_zone, begins, ends, profile.email, profile.phone)
+
+
+def _json(body: object, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> HTTPResponse:
+    return HTTPResponse(msgspec.json.encode(body), status, headers or {}, "application/json")

@@ -1,0 +1,85 @@
+"""Whether, how and when a person is told: one evaluator for what happens and for what would. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from app.preferences.quiet_hours import QuietHours
+
+CATEGORIES = (
+    *("groups", "food", "plans", "meals", "bookings", "payments", "inventory", "messages", "security"),
+)
+INAPP, EMAIL, SMS = CHANNELS = ("inapp", "email", "sms")
+ALWAYS_ON = "security"
+
+
+class Verdict(StrEnum):
+    SEND = "send"
+    WAIT = "wait"
+    SUPPRESS = "suppress"
+
+
+class Decision(NamedTuple):
+    """What is to happen on one channel, why, and, when it waits, until when (UTC)."""
+
+    verdict: Verdict
+    reason: str
+    until: datetime | None = None
+
+
+class Person(NamedTuple):
+    """What is known of someone who has said something. `choices` is by `choice_id`."""
+
+    locale: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    quiet_hours: QuietHours | None = None
+    choices: Mapping[str, bool] = MappingProxyType({})
+
+    def address(self, channel: str) -> str | None:
+        """Where messages over the channel go."""
+        return {EMAIL: self.email, SMS: self.phone}.get(channel)
+
+
+NOBODY_KNOWN = Person()
+
+
+def choice_id(category: str, channel: str) -> str:
+    """The id of a choice, such as payments.email."""
+    return f"{category}.{channel}"
+
+
+CHOICES = tuple(choice_id(category, channel) for category in CATEGORIES for channel in CHANNELS)
+
+
+class Evaluator:
+    """Knows the operator's defaults: all is on but what is named in `off` (ids of choices)."""
+
+    def __init__(self, off: Collection[str]) -> None:
+        self._off = frozenset(off)
+
+    def on_by_default(self, category: str, channel: str) -> bool:
+        """What holds for who has made no choice."""
+        return category == ALWAYS_ON or choice_id(category, channel) not in self._off
+
+    def decide(
+        self, person: Person, category: str, channel: str, now: datetime, *, urgent: bool = False
+    ) -> Decision:
+        """For one message. What is `urgent` doesn't wait; nor does what is in-app, as it wakes nobody."""
+        if category == ALWAYS_ON:
+            return Decision(Verdict.SEND, "security messages can't be switched off")
+        choice = person.choices.get(choice_id(category, channel))
+        if choice is None and not self.on_by_default(category, channel):
+            return Decision(Verdict.SUPPRESS, f"{category} by {channel} is off by default")
+        if choice is False:
+            return Decision(Verdict.SUPPRESS, f"the person switched {category} by {channel} off")
+        if channel != INAPP and not urgent and person.quiet_hours is not None:
+            until = person.quiet_hours.until(now)
+            if until is not None:
+                return Decision(Verdict.WAIT, f"quiet hours until {until:%Y-%m-%d %H:%M} UTC", until)
+        by = "by default" if choice is None else "by the person's choice"
+        return Decision(Verdict.SEND, f"{category} by {channel} is on {by}")

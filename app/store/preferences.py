@@ -1,0 +1,105 @@
+"""Preferences in Postgres: one row holds all that a person has said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from datetime import time
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.preferences.evaluator import Person
+from app.preferences.quiet_hours import QuietHours
+from app.store.engine import store_errors
+from app.store.models import PreferenceRow as P
+
+# One index probe a user; most have said nothing, and cost no row.
+_PEOPLE = """
+select p.user_id, p.locale, p.time_zone, p.quiet_from, p.quiet_until, p.email, p.phone, p.choices::text
+from unnest($1::uuid[]) as wanted (user_id) join preferences p using (user_id)
+"""
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What a person says of themselves. Quiet hours need a time zone (an IANA name)."""
+
+    locale: str | None = None
+    time_zone: str | None = None
+    quiet_from: time | None = None
+    quiet_until: time | None = None
+    email: str | None = None
+    phone: str | None = None
+
+    def person(self, choices: Mapping[str, bool]) -> Person:
+        """As the evaluator wants it. A zone that this machine doesn't know (any more) has no quiet hours."""
+        quiet = None
+        if self.time_zone and self.quiet_from is not None and self.quiet_until is not None:
+            with suppress(ZoneInfoNotFoundError):
+                quiet = QuietHours(self.quiet_from, self.quiet_until, ZoneInfo(self.time_zone))
+        return Person(self.locale, self.email, self.phone, quiet, choices)
+
+
+class PreferenceStore:
+    """Every call raises `Unavailable` when Postgres doesn't answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
+        """Those of the users who have said anything."""
+        if not users:
+            return {}
+        with store_errors():
+            async with self._engine.connect() as connection:
+                rows = await connection.exec_driver_sql(_PEOPLE, (list(users),))
+                return {row[0]: Profile(*row[1:-1]).person(msgspec.json.decode(row[-1])) for row in rows}
+
+    async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:
+        """All that the user has said; empty when nothing."""
+        query = select(*_PROFILE, P.choices).where(P.user_id == user_id)
+        with store_errors():
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(query)).one_or_none()
+                return (Profile(), {}) if row is None else (Profile(*row[:-1]), row[-1])
+
+    async def set_profile(self, user_id: UUID, profile: Profile) -> None:
+        await self._upsert(user_id, msgspec.structs.asdict(profile))
+
+    async def add_choice(self, user_id: UUID, choice: str, on: bool) -> bool:
+        """Make a choice where none was made; whether that was so."""
+        missing = ~P.choices.has_key(choice)
+        return await self._upsert(user_id, {"choices": {choice: on}}, missing)
+
+    async def set_choice(self, user_id: UUID, choice: str, on: bool) -> None:
+        await self._upsert(user_id, {"choices": {choice: on}})
+
+    async def drop_choice(self, user_id: UUID, choice: str) -> bool:
+        """Let the operator's default hold again; whether a choice had been made."""
+        statement = (
+            update(P)
+            .where(P.user_id == user_id, P.choices.has_key(choice))
+            .values(choices=P.choices.op("-")(choice), updated_at=func.now())
+        )
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return (await connection.execute(statement)).rowcount > 0
+
+    async def _upsert(self, user_id: UUID, values: dict[str, Any], only_if: Any = None) -> bool:
+        """Set these columns, adding to `choices`; whether `only_if` held for the row that was there."""
+        new = insert(P).values(user_id=user_id, **values)
+        changed = dict(values) | {"updated_at": func.now()}
+        if "choices" in values:
+            changed["choices"] = P.choices.op("||")(new.excluded.choices)
+        statement = new.on_conflict_do_update(index_elements=[P.user_id], set_=changed, where=only_if)
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return (await connection.execute(statement)).rowcount > 0
+
+
+_PROFILE = [getattr(P, name) for name in Profile.__struct_fields__]

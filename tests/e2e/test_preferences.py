@@ -1,0 +1,129 @@
+"""A person's preferences over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.hub import REST, Hub, new_user
+
+PROFILE = {
+    "locale": "ru",
+    "time_zone": "Europe/Berlin",
+    "quiet_from": "22:00",
+    "quiet_until": "07:00",
+    "email": "anna@example.com",
+    "phone": "+84912345678",
+}
+
+
+def by_id(answer: httpx.Response) -> dict[str, dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    return {each["id"]: each for each in answer.json()["preferences"]}
+
+
+async def test_a_choice_is_made_changed_and_taken_back(hub: Hub) -> None:
+    user = new_user()
+    path = f"/preferences/users/{user}"
+    async with hub.client(user) as client:
+        before = by_id(await client.get(path))
+        assert before["food.email"] == {
+            "id": "food.email",
+            "category": "food",
+            "channel": "email",
+            "enabled": True,
+            "by": "default",
+        }
+        assert (before["inventory.email"]["enabled"], before["inventory.email"]["by"]) == (False, "default")
+        assert (before["security.email"]["enabled"], before["security.email"]["by"]) == (True, "always")
+        new = {"category": "food", "channel": "email", "enabled": False}
+        made = await client.post(path, json=new)
+        assert (made.status_code, made.headers["location"]) == (201, f"{REST}{path}/food.email")
+        assert (made.json()["enabled"], made.json()["by"]) == (False, "person")
+        again = await client.post(path, json=new | {"enabled": True})
+        assert (again.status_code, again.json()["code"]) == (409, "preference_exists")
+        assert by_id(await client.get(path))["food.email"]["enabled"] is False, "409 changed nothing"
+        changed = await client.put(f"{path}/food.email", json={"enabled": True})
+        assert (changed.status_code, changed.json()["enabled"], changed.json()["by"]) == (200, True, "person")
+        other = await client.put(f"{path}/plans.sms", json={"enabled": False})
+        assert other.status_code == 200
+        back = await client.delete(f"{path}/food.email")
+        assert (back.status_code, back.json()["enabled"], back.json()["by"]) == (200, True, "default")
+        gone = await client.delete(f"{path}/food.email")
+        assert (gone.status_code, gone.json()["code"]) == (404, "no_such_preference")
+        assert by_id(await client.get(path))["plans.sms"]["enabled"] is False
+
+
+async def test_the_profile_is_kept_and_emptied(hub: Hub) -> None:
+    user = new_user()
+    path = f"/preferences/users/{user}"
+    async with hub.client(user) as client:
+        assert (await client.put(f"{path}/food.email", json={"enabled": False})).status_code == 200
+        assert (await client.put(f"{path}/profile", json=PROFILE)).json() == PROFILE
+        assert (await client.get(path)).json()["profile"] == PROFILE
+        assert by_id(await client.get(path))["food.email"]["enabled"] is False, "choices stay"
+        only = {"locale": "en"}
+        assert (await client.put(f"{path}/profile", json=only)).json()["email"] is None
+        await client.delete(f"{path}/profile")
+        assert (await client.get(path)).json()["profile"] == dict.fromkeys(PROFILE)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"locale": "de"}, "locale"),
+        ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"time_zone": "../../etc/passwd"}, "time_zone"),
+        ({"time_zone": None}, "time_zone"),
+        ({"quiet_from": "25:00"}, "quiet_from"),
+        ({"quiet_from": None}, "quiet_from"),
+        ({"quiet_from": "07:00"}, "quiet_until"),
+        ({"email": "nobody"}, "email"),
+        ({"email": "a@b.example\r\nBcc: c@d.example"}, "email"),
+        ({"phone": "0912345678"}, "phone"),
+        ({"telephone": "+84912345678"}, "telephone"),
+    ],
+)
+async def test_what_can_not_be_right_in_a_profile_is_named(
+    hub: Hub, change: dict[str, Any], word: str
+) -> None:
+    user = new_user()
+    async with hub.client(user) as client:
+        answer = await client.put(f"/preferences/users/{user}/profile", json=PROFILE | change)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+        assert word in answer.json()["detail"]
+        assert (await client.get(f"/preferences/users/{user}")).json()["profile"] == dict.fromkeys(PROFILE)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "bad_body"),
+        (b"{", 400, "bad_body"),
+        (b"\xff", 400, "bad_body"),
+        (b"[" * 100_000, 400, "bad_body"),
+        (b'{"category":"food","channel":"email"}', 400, "bad_body"),
+        (b'{"category":"food","channel":"pigeon","enabled":true}', 400, "bad_body"),
+        (b'{"category":"security","channel":"email","enabled":false}', 409, "always_on"),
+    ],
+)
+async def test_a_choice_that_can_not_be_is_refused(hub: Hub, body: bytes, status: int, code: str) -> None:
+    user = new_user()
+    async with hub.client(user) as client:
+        answer = await client.post(f"/preferences/users/{user}", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_preferences_are_their_owners_only(hub: Hub) -> None:
+    user = new_user()
+    path = f"/preferences/users/{user}"
+    async with hub.client(new_user()) as stranger:
+        for method, end in (("GET", ""), ("POST", ""), ("PUT", "/food.email"), ("DELETE", "/profile")):
+            answer = await stranger.request(method, path + end, json={"enabled": False})
+            assert (answer.status_code, answer.json()["code"]) == (403, "other_user")
+    async with httpx.AsyncClient(base_url=hub.http + REST) as nobody:
+        assert (await nobody.get(path)).status_code == 401
+    async with hub.client(user) as owner:
+        assert (await owner.put(f"{path}/food.pigeon", json={"enabled": True})).status_code == 404
