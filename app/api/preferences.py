@@ -22,7 +22,6 @@ from app.i18n import LOCALES, N_
 from app.preferences.evaluator import ALWAYS_ON, CATEGORIES, CHANNELS, CHOICES, Evaluator, choice_id
 from app.store.preferences import PreferenceStore, Profile
 
-
 _CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]
 Category = Annotated[str, Meta(extra_json_schema={"enum": _CHOSEN})]
 Channel = Annotated[str, Meta(extra_json_schema={"enum": list(CHANNELS)})]
