@@ -20,6 +20,7 @@ class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
     """Ends every connection of the user."""
 
     event_type = "account_logged_out"
+    category = "accounts"
     message_type = LoggedOut
 
     def handle(

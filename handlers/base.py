@@ -5,22 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from app.deliveries import DeliveryDraft
 from app.errors import InvalidEvent
 from app.i18n import Message, render
 from app.notifications import Group, NotificationDraft
+from handlers.fields import Name, Receivers, each_once
 
-MAX_RECEIVERS = 10_000
 MAX_DATA_BYTES = 16 * 1024
-
-Name = Annotated[str, Meta(max_length=500)]
-Names = Annotated[list[Name], Meta(max_length=100)]
 
 
 class Audience(Enum):
@@ -46,7 +43,9 @@ class Effects(NamedTuple):
     deliveries: Sequence[DeliveryDraft] = ()
 
 
+S = TypeVar("S", bound=Struct)
 M = TypeVar("M", bound=Struct)
+D = TypeVar("D", bound=Struct)
 
 
 class BaseMessageHandler(ABC, Generic[M]):
@@ -57,13 +56,14 @@ class BaseMessageHandler(ABC, Generic[M]):
 
     event_type: str
     message_type: type[M]
+    category: ClassVar[str]
+    """What people choose by, whether and how they are told."""
+    urgent: ClassVar[bool] = False
+    """Whether it is delivered even in a person's quiet hours."""
 
     def parse(self, body: Mapping[str, Any]) -> M:
         """Check the message. Raises `InvalidEvent` (reason `bad_field`) naming the field."""
-        try:
-            return msgspec.convert(body, self.message_type)
-        except msgspec.ValidationError as error:
-            raise InvalidEvent("bad_field", f"{self.event_type}: {error}") from None
+        return self.checked(body, self.message_type)
 
     def group_needed(self, message: M) -> UUID | None:
         """The group to ask the user service for before `handle`, or None."""
@@ -73,82 +73,68 @@ class BaseMessageHandler(ABC, Generic[M]):
     def handle(self, message: M, body: Mapping[str, Any], group: Group | None, locale: str) -> Effects:
         """What follows from the message. Raises `InvalidEvent` when nothing can."""
 
+    def checked(self, body: Mapping[str, Any], form: type[S]) -> S:
+        """The fields of `body` that `form` has. Raises as `parse`."""
+        try:
+            return msgspec.convert(body, form)
+        except msgspec.ValidationError as error:
+            raise InvalidEvent("bad_field", f"{self.event_type}: {error}") from None
 
-class GroupData(Struct):
-    """What `data` of every group event may carry."""
-
-    group_name: Name | None = None
-
-
-D = TypeVar("D", bound=GroupData)
-
-
-class GroupMessage(Struct, Generic[D]):
-    """The envelope of an event about a group."""
-
-    group_id: UUID
-    data: D
-    receivers: Annotated[list[UUID], Meta(max_length=MAX_RECEIVERS)] | None = None
-    receiver_is_head_chef: bool = False
+    def no_receivers(self) -> InvalidEvent:
+        """Why an event that has to name its receivers, and doesn't, is refused."""
+        return InvalidEvent("no_receivers", f"{self.event_type}: receivers are missing")
 
 
-_ENVELOPE = {"event_id", "event_type", *GroupMessage.__struct_fields__}
+class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
+    """An event that people are told of in their inboxes.
 
-
-class GroupEventHandler(BaseMessageHandler[GroupMessage[D]], Generic[D]):
-    """An event about a group, told to its receivers, to the group or to its head chef.
-
-    A subclass sets `data_type`, `title` and `content`, and what else differs.
+    A subclass sets `data_type`, `title` and `content`; `params` and `count` where its texts need more.
     """
 
     data_type: type[D]
-    audience: ClassVar[Audience] = Audience.RECEIVERS
     title: ClassVar[Message]
     content: ClassVar[Message]
-
-    def __init__(self) -> None:
-        self.message_type = GroupMessage[self.data_type]  # type: ignore[name-defined]
 
     @property
     def template_code(self) -> str:
         return self.event_type.upper()
 
-    def group_needed(self, message: GroupMessage[D]) -> UUID | None:
-        if not message.receivers and self._audience(message) is Audience.RECEIVERS:
-            raise InvalidEvent("no_receivers", f"{self.event_type}: receivers are missing")
-        return message.group_id if not message.receivers or not message.data.group_name else None
-
-    def handle(
-        self, message: GroupMessage[D], body: Mapping[str, Any], group: Group | None, locale: str
-    ) -> Effects:
-        group_name = message.data.group_name or (group.name if group else "")
-        raw_data = _raw_data(body)
-        text = self._text(message.data, group_name, locale)
-        return Effects(
-            NotificationDraft(
-                group_id=message.group_id,
-                group_name=group_name,
-                receivers=self._receivers(message, group),
-                template_code=self.template_code,
-                raw_data=raw_data,
-                title=text.title,
-                content=text.content,
-            )
-        )
-
     def text(self, raw_data: bytes, group_name: str, locale: str) -> Text:
-        """Title and content in `locale`, made again from what is stored."""
+        """Title and content in `locale`, made again from what is stored.
+
+        Raises `msgspec.ValidationError` where that has a form which is no longer handled.
+        """
         data = msgspec.json.decode(raw_data, type=dict[str, Any])
         data.pop("group_name", None)  # it is stored beside, and may be of any form here
         return self._text(msgspec.convert(data, self.data_type), group_name, locale)
 
     def params(self, data: D, locale: str) -> dict[str, object]:
-        """The values that title and content name."""
+        """The values that title and content name, but for `group_name`."""
         return msgspec.structs.asdict(data)
 
     def count(self, data: D) -> int | None:
         """The number that chooses the plural form, where the texts have one."""
         return None
+
+    def _draft(
+        self,
+        data: D,
+        receivers: Sequence[UUID],
+        raw_data: str,
+        locale: str,
+        group_id: UUID | None = None,
+        group_name: str | None = None,
+    ) -> NotificationDraft:
+        text = self._text(data, group_name or "", locale)
+        return NotificationDraft(
+            group_id=group_id,
+            group_name=group_name,
+            receivers=receivers,
+            template_code=self.template_code,
+            raw_data=raw_data,
+            title=text.title,
+            content=text.content,
+        )
 
     def _text(self, data: D, group_name: str, locale: str) -> Text:
         params = self.params(data, locale)
@@ -156,14 +142,59 @@ class GroupEventHandler(BaseMessageHandler[GroupMessage[D]], Generic[D]):
         count = self.count(data)
         return Text(render(locale, self.title, params, count), render(locale, self.content, params, count))
 
-    def _audience(self, message: GroupMessage[D]) -> Audience:
+
+class GroupData(Struct):
+    """What `data` of every group event may carry."""
+
+    group_name: Name | None = None
+
+
+G = TypeVar("G", bound=GroupData)
+
+
+class GroupMessage(Struct, Generic[G]):
+    """The envelope of an event about a group."""
+
+    group_id: UUID
+    data: G
+    receivers: Receivers | None = None
+    receiver_is_head_chef: bool = False
+
+
+_ENVELOPE = {"event_id", "event_type", *GroupMessage.__struct_fields__}
+
+
+class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
+    """An event about a group, told to its receivers, to the group or to its head chef.
+
+    A subclass also sets `audience` where that isn't the receivers alone.
+    """
+
+    audience: ClassVar[Audience] = Audience.RECEIVERS
+
+    def __init__(self) -> None:
+        self.message_type = GroupMessage[self.data_type]  # type: ignore[name-defined]
+
+    def group_needed(self, message: GroupMessage[G]) -> UUID | None:
+        if not message.receivers and self._audience(message) is Audience.RECEIVERS:
+            raise self.no_receivers()
+        return message.group_id if not message.receivers or not message.data.group_name else None
+
+    def handle(
+        self, message: GroupMessage[G], body: Mapping[str, Any], group: Group | None, locale: str
+    ) -> Effects:
+        group_name = message.data.group_name or (group.name if group else "")
+        receivers = self._receivers(message, group)
+        raw_data = kept(_data(body))
+        draft = self._draft(message.data, receivers, raw_data, locale, message.group_id, group_name)
+        return Effects(draft)
+
+    def _audience(self, message: GroupMessage[G]) -> Audience:
         return Audience.HEAD_CHEF if message.receiver_is_head_chef else self.audience
 
-    def _receivers(self, message: GroupMessage[D], group: Group | None) -> Sequence[UUID]:
+    def _receivers(self, message: GroupMessage[G], group: Group | None) -> Sequence[UUID]:
         if message.receivers:
-            return (
-                message.receivers if len(message.receivers) == 1 else list(dict.fromkeys(message.receivers))
-            )
+            return each_once(message.receivers)
         if group is None:
             raise AssertionError(f"{self.event_type} was handled without the group it needs")
         told = group.head_chefs if self._audience(message) is Audience.HEAD_CHEF else group.members
@@ -177,12 +208,17 @@ class GroupEventHandler(BaseMessageHandler[GroupMessage[D]], Generic[D]):
 _NOBODY = {Audience.GROUP: "no members", Audience.HEAD_CHEF: "no head chef"}
 
 
-def _raw_data(body: Mapping[str, Any]) -> str:
-    """`data` with the envelope's unknown fields, as JSON."""
+def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`data` with the envelope's unknown fields."""
     data: Mapping[str, Any] = body["data"]
-    if not body.keys() <= _ENVELOPE:
-        data = {key: value for key, value in body.items() if key not in _ENVELOPE} | dict(data)
-    encoded = msgspec.json.encode(data)
+    if body.keys() <= _ENVELOPE:
+        return data
+    return {key: value for key, value in body.items() if key not in _ENVELOPE} | dict(data)
+
+
+def kept(fields: Mapping[str, Any]) -> str:
+    """The fields as they are stored. Raises `InvalidEvent` (data_too_large)."""
+    encoded = msgspec.json.encode(fields)
     if len(encoded) > MAX_DATA_BYTES:
         raise InvalidEvent(
             "data_too_large", f"data has {len(encoded)} bytes, at most {MAX_DATA_BYTES} are kept"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from app.i18n import N_, localised_date
-from handlers.base import Audience, GroupData, GroupEventHandler, Name
+from handlers.base import Audience, GroupData, GroupEventHandler
+from handlers.fields import Name
 
 
 class StoredFood(GroupData, kw_only=True):
@@ -22,6 +23,7 @@ class ExpiringFood(StoredFood, kw_only=True):
 
 class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
     event_type = "food_expiring_soon"
+    category = "food"
     data_type = ExpiringFood
     audience = Audience.GROUP
     title = N_("%(unit_name)s expires soon")
@@ -34,6 +36,7 @@ class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
 
 class FoodExpired(GroupEventHandler[StoredFood]):
     event_type = "food_expired"
+    category = "food"
     data_type = StoredFood
     audience = Audience.GROUP
     title = N_("%(unit_name)s has expired")

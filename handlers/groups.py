@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.i18n import N_
-from handlers.base import Audience, GroupData, GroupEventHandler, Name
+from handlers.base import Audience, GroupData, GroupEventHandler
+from handlers.fields import Name
 
 
 class ByRequester(GroupData, kw_only=True):
@@ -12,6 +13,7 @@ class ByRequester(GroupData, kw_only=True):
 
 class GroupUserAdded(GroupEventHandler[ByRequester]):
     event_type = "group_user_added"
+    category = "groups"
     data_type = ByRequester
     title = N_("Welcome to the group %(group_name)s!")
     content = N_(
@@ -21,6 +23,7 @@ class GroupUserAdded(GroupEventHandler[ByRequester]):
 
 class GroupUserRemoved(GroupEventHandler[ByRequester]):
     event_type = "group_user_removed"
+    category = "groups"
     data_type = ByRequester
     title = N_("You are no longer in the group %(group_name)s")
     content = N_("%(requester_username)s removed you from the group %(group_name)s.")
@@ -28,6 +31,7 @@ class GroupUserRemoved(GroupEventHandler[ByRequester]):
 
 class GroupUserLeft(GroupEventHandler[GroupData]):
     event_type = "group_user_left"
+    category = "groups"
     data_type = GroupData
     title = N_("A member left the group %(group_name)s")
     content = N_("A member has just left the group %(group_name)s.")
@@ -39,6 +43,7 @@ class NewHeadChef(ByRequester, kw_only=True):
 
 class GroupHeadChefUpdated(GroupEventHandler[NewHeadChef]):
     event_type = "group_head_chef_updated"
+    category = "groups"
     data_type = NewHeadChef
     audience = Audience.GROUP
     title = N_("The group %(group_name)s has a new head chef")

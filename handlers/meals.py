@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.i18n import N_, NN_, render
-from handlers.base import Audience, GroupData, GroupEventHandler, Names
+from handlers.base import Audience, GroupData, GroupEventHandler
+from handlers.fields import Names
 
 NOT_PLANNED = N_("not planned yet")
 
@@ -16,6 +17,7 @@ class Meals(GroupData, kw_only=True):
 
 class DailyMeal(GroupEventHandler[Meals]):
     event_type = "daily_meal"
+    category = "meals"
     data_type = Meals
     audience = Audience.HEAD_CHEF
     title = N_("Today's menu of the group %(group_name)s")

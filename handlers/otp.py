@@ -11,8 +11,8 @@ from app.deliveries import DeliveryDraft
 from app.errors import InvalidEvent
 from app.notifications import Group
 from handlers.base import BaseMessageHandler, Effects
+from handlers.fields import Address
 
-Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
 Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=r"^[A-Za-z0-9-]+$")]
 
 
@@ -27,6 +27,8 @@ class OtpRequest(Struct):
 class OtpRequested(BaseMessageHandler[OtpRequest]):
     """Mails a code for one action, for as long as it holds."""
 
+    category = "security"
+    urgent = True
     message_type = OtpRequest
 
     def __init__(self, action: str, valid_for: float = 600.0) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.i18n import N_
-from handlers.base import GroupData, GroupEventHandler, Name
+from handlers.base import GroupData, GroupEventHandler
+from handlers.fields import Name
 
 
 class Plan(GroupData, kw_only=True):
@@ -24,6 +25,7 @@ class ReportedPlan(Plan, kw_only=True):
 
 class PlanAssigned(GroupEventHandler[AssignedPlan]):
     event_type = "plan_assigned"
+    category = "plans"
     data_type = AssignedPlan
     title = N_("Plan #%(plan_id)s was assigned")
     content = N_(
@@ -34,6 +36,7 @@ class PlanAssigned(GroupEventHandler[AssignedPlan]):
 
 class PlanReported(GroupEventHandler[ReportedPlan]):
     event_type = "plan_reported"
+    category = "plans"
     data_type = ReportedPlan
     title = N_("Plan #%(plan_id)s was reported")
     content = N_("%(assignee_username)s reported on plan #%(plan_id)s of the group %(group_name)s.")
@@ -41,6 +44,7 @@ class PlanReported(GroupEventHandler[ReportedPlan]):
 
 class PlanExpired(GroupEventHandler[PlanWithDeadline]):
     event_type = "plan_expired"
+    category = "plans"
     data_type = PlanWithDeadline
     title = N_("Plan #%(plan_id)s is overdue")
     content = N_("Plan #%(plan_id)s of the group %(group_name)s passed its deadline: %(deadline)s.")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from handlers.accounts import AccountLoggedOut
-from handlers.base import BaseMessageHandler, GroupEventHandler, Text
+from handlers.base import BaseMessageHandler, NotificationHandler, Text
 from handlers.food import FoodExpired, FoodExpiringSoon
 from handlers.groups import GroupHeadChefUpdated, GroupUserAdded, GroupUserLeft, GroupUserRemoved
 from handlers.meals import DailyMeal
@@ -47,7 +47,7 @@ def text_in(locale: str, template_code: str, raw_data: bytes, group_name: str | 
     None when its event type, or the form of its data, is one that is no longer handled.
     """
     handler = HANDLERS.get(template_code.lower())
-    if not isinstance(handler, GroupEventHandler):
+    if not isinstance(handler, NotificationHandler):
         return None
     try:
         return handler.text(raw_data, group_name or "", locale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +19,14 @@ from app.errors import InvalidEvent
 from app.i18n import LOCALES, Message
 from app.notifications import Group, NotificationDraft
 from app.settings import TOPIC_SETTINGS
-from handlers.base import MAX_DATA_BYTES, MAX_RECEIVERS, BaseMessageHandler, GroupData, GroupEventHandler
+from handlers.base import (
+    MAX_DATA_BYTES,
+    BaseMessageHandler,
+    GroupData,
+    GroupEventHandler,
+    NotificationHandler,
+)
+from handlers.fields import MAX_RECEIVERS
 from handlers.registry import HANDLERS, text_in
 from handlers.registry import handlers as handlers_with
 
@@ -31,6 +39,15 @@ TOLD_BY_NAME = {
     "plan_reported",
     "plan_expired",
 }
+CATEGORIES = {
+    "group": "groups",
+    "food": "food",
+    "plan": "plans",
+    "daily": "meals",
+    "account": "accounts",
+    "otp": "security",
+}
+URGENT = {"otp_register", "otp_reset_password", "otp_change_email"}
 TOLD_BY_GROUP = {"group_head_chef_updated", "food_expiring_soon", "food_expired"}
 WRONG_FIELDS: list[tuple[str, str, object]] = [
     *((event_type, "requester_username", 5) for event_type in ("group_user_added", "group_user_removed")),
@@ -94,7 +111,7 @@ def gaps(
     named += [f"handlers/: no class for the sample {name}.json" for name in sampled if name not in registry]
     named += [f"app/dev/events: no sample {name}.json" for name in registry if name not in sampled]
     for handler in registry.values():
-        if isinstance(handler, GroupEventHandler):
+        if isinstance(handler, NotificationHandler):
             for locale, catalogue in texts.items():
                 for text in (handler.title, handler.content):
                     found = catalogue.get(text.singular)
@@ -146,6 +163,13 @@ def test_a_sample_is_of_the_type_its_file_is_named_after(event_type: str) -> Non
     says = sample.message.get("event_type") or f"otp_{sample.message['action']}"
     assert says == event_type
     assert sample.setting.lower() in TOPIC_SETTINGS
+
+
+@pytest.mark.parametrize("event_type", sorted(HANDLERS))
+def test_each_type_has_the_category_that_people_choose_by(event_type: str) -> None:
+    first_word = re.split("[._]", event_type)[0]
+    assert HANDLERS[event_type].category == CATEGORIES[first_word]
+    assert HANDLERS[event_type].urgent is (event_type in URGENT)
 
 
 # Texts

@@ -1,0 +1,22 @@
+"""The fields that messages of several event types have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta
+
+MAX_RECEIVERS = 10_000
+
+Name = Annotated[str, Meta(max_length=500)]
+Names = Annotated[list[Name], Meta(max_length=100)]
+Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+"""Of mail."""
+Receivers = Annotated[list[UUID], Meta(max_length=MAX_RECEIVERS)]
+
+
+def each_once(receivers: Sequence[UUID]) -> Sequence[UUID]:
+    """The receivers in their order, each where it came first."""
+    return receivers if len(receivers) == 1 else list(dict.fromkeys(receivers))
