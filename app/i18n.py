@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from functools import cache, lru_cache
 from gettext import GNUTranslations
 from pathlib import Path
@@ -18,6 +19,7 @@ from babel.core import negotiate_locale
 from babel.dates import format_date
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 
 LOCALES = ("vi", "en", "ru")
 LOCALES_DIR = Path(__file__).parent.parent / "locales"
@@ -70,6 +72,15 @@ def render(locale: str, message: Message, params: Mapping[str, object], count: i
 def localised_date(locale: str, day: date) -> str:
     """A day as people of `locale` write it, unambiguous about day and month."""
     return format_date(day, format="medium", locale=locale)
+
+
+def localised_number(locale: str, number: float | Decimal) -> str:
+    """A finite number as people of `locale` write amounts: no currency is known, so with the usual two
+    decimals, and with none where it is whole (as in đồng).
+    """
+    exact = Decimal(str(number))
+    whole = exact == exact.to_integral_value()
+    return format_decimal(exact, "#,##0" if whole else "#,##0.00##", locale=locale)
 
 
 def negotiate(accept_language: str | None, default: str) -> str:

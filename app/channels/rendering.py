@@ -12,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from babel.numbers import format_decimal
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, UndefinedError, pass_context
 from jinja2.environment import TemplateModule
 from jinja2.runtime import Context
@@ -21,9 +20,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from app.channels.colors import DARK, LIGHT, edge_on, ink_on
 from app.channels.markup import as_text, is_link, paragraphs, safe_html
 from app.errors import HubError
-from app.i18n import LOCALES, Message
+from app.i18n import LOCALES, Message, localised_number
 from app.i18n import render as translated
 from app.settings import Settings
+from app.words import PAYMENT_FAILURES, PAYMENT_METHODS, in_words
 
 FOLDER = Path(__file__).parent / "templates"
 SUFFIX = ".jinja"
@@ -147,11 +147,17 @@ def _amount(context: Context, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return str(value)
     number = Decimal(str(value))
-    if not number.is_finite():
-        return str(value)
-    # no currency is known: the usual two decimals, and none for whole amounts (as in đồng)
-    whole = number == number.to_integral_value()
-    return format_decimal(number, "#,##0" if whole else "#,##0.00##", locale=context["locale"])
+    return localised_number(context["locale"], number) if number.is_finite() else str(value)
+
+
+@pass_context
+def _payment_method(context: Context, code: str) -> str:
+    return in_words(context["locale"], PAYMENT_METHODS, code)
+
+
+@pass_context
+def _payment_failure(context: Context, code: str) -> str:
+    return in_words(context["locale"], PAYMENT_FAILURES, code)
 
 
 def _look(brand: Brand) -> dict[str, object]:
@@ -191,6 +197,8 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
         "as_text": as_text,
         "one_line": one_line,
         "paragraphs": paragraphs,
+        "payment_failure": _payment_failure,
+        "payment_method": _payment_method,
         "safe_html": safe_html,
     }
     environment.tests["link"] = is_link
