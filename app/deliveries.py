@@ -27,7 +27,8 @@ class Status(StrEnum):
 
 
 class DeliveryDraft(msgspec.Struct, frozen=True):
-    """One message to one address that an event asks for.
+    """One message to one address that an event asks for. Without `address` it goes to the address of the
+    profile of `user_id`.
 
     `data` is what the template shows, kept in plain; `secret` is what it shows as well, kept encrypted and
     erased once it was sent or can't be any more. `valid_for` is how many seconds after the event it may still
@@ -36,7 +37,7 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
 
     channel: str
     template: str
-    address: str
+    address: str | None
     locale: str
     data: Mapping[str, Any] = {}
     secret: Mapping[str, Any] | None = None
@@ -80,7 +81,11 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def delivery_id(event_id: str, draft: DeliveryDraft) -> UUID:
-    """The id of what `draft` asks for. Derived, as a notification's is: the same event, the same delivery."""
+    """The id of what `draft` asks for, once its address is known.
+
+    Derived, as a notification's is: the same event, the same delivery.
+    """
+    assert draft.address is not None, "a profile has to be asked first"
     what = "\0".join((event_id, draft.channel, draft.template, draft.address))
     return UUID(bytes=hashlib.sha256(what.encode()).digest()[:16], version=5)
 

@@ -218,6 +218,7 @@ class Pipeline:
         deliveries = [
             (draft, None if draft.secret is None else self._encrypt(draft.secret))
             for draft in effects.deliveries
+            if draft.address is not None  # the hub has no profiles to take it from
         ]
         return Entry(item.event.event_id, effects.notification, deliveries, item.message.happened_at)
 

@@ -14,6 +14,8 @@ Name = Annotated[str, Meta(max_length=500)]
 Names = Annotated[list[Name], Meta(max_length=100)]
 Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
 """Of mail."""
+Amount = Annotated[float, Meta(ge=0, le=1e12)]
+"""Of money or goods; publishers may write it without a fraction."""
 Receivers = Annotated[list[UUID], Meta(max_length=MAX_RECEIVERS)]
 
 

@@ -8,10 +8,13 @@ import msgspec
 
 from handlers.accounts import AccountLoggedOut
 from handlers.base import BaseMessageHandler, NotificationHandler, Text
+from handlers.bookings import BookingCancelled, BookingConfirmed
 from handlers.food import FoodExpired, FoodExpiringSoon
 from handlers.groups import GroupHeadChefUpdated, GroupUserAdded, GroupUserLeft, GroupUserRemoved
+from handlers.inventory import LowStock
 from handlers.meals import DailyMeal
 from handlers.otp import OtpRequested
+from handlers.payments import PaymentFailed, PaymentRefund, PaymentSuccess
 from handlers.plans import PlanAssigned, PlanExpired, PlanReported
 
 HANDLERS: dict[str, BaseMessageHandler[Any]] = {
@@ -27,6 +30,12 @@ HANDLERS: dict[str, BaseMessageHandler[Any]] = {
         PlanReported(),
         PlanExpired(),
         DailyMeal(),
+        BookingConfirmed(),
+        BookingCancelled(),
+        PaymentSuccess(),
+        PaymentFailed(),
+        PaymentRefund(),
+        LowStock(),
         AccountLoggedOut(),
         OtpRequested("register"),
         OtpRequested("reset_password"),

@@ -33,6 +33,7 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
         "retry_url": "https://example.com/pay/BOOK-123",
     },
     "payment_refund": _PAYMENT,
+    "low_stock": {"product_name": "Espresso beans 1 kg", "current_stock": 3, "threshold": 10},
     "plain": {
         "title": "Your kitchen this week",
         "message": "Three plans are done.\nTwo are still open.\n\nSee you in the kitchen!",

@@ -20,6 +20,7 @@ from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
 from sanic_ext import openapi
 
+from app.channels.email import TRANSACTIONAL
 from app.channels.rendering import Brand, Mail, MailRenderer, sms_text
 from app.channels.samples import SAMPLES
 from app.i18n import LOCALES
@@ -27,7 +28,7 @@ from app.settings import Settings
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parents[1] / "docs" / "images"
-UNSUBSCRIBE = {"plain": "https://example.com/unsubscribe"}
+UNSUBSCRIBE = "https://example.com/unsubscribe"
 DARK = "@media (prefers-color-scheme: dark)"
 SCHEMES = {"light": "@media not all", "dark": "@media all"}  # what DARK becomes
 WIDTHS = {"phone": 390, "desktop": 800}
@@ -86,7 +87,8 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
 def sample(renderer: MailRenderer, template: str, locale: str) -> Mail:
     """The mail of a template with its sample data."""
-    return renderer.render(template, locale, SAMPLES[template], UNSUBSCRIBE.get(template))
+    unsubscribe = None if template.startswith(TRANSACTIONAL) else UNSUBSCRIBE
+    return renderer.render(template, locale, SAMPLES[template], unsubscribe)
 
 
 def _chosen(request: Request, name: str) -> str:

@@ -45,9 +45,12 @@ CATEGORIES = {
     "plan": "plans",
     "daily": "meals",
     "account": "accounts",
+    "booking": "bookings",
+    "payment": "payments",
+    "low": "inventory",
     "otp": "security",
 }
-URGENT = {"otp_register", "otp_reset_password", "otp_change_email"}
+URGENT = {"otp_register", "otp_reset_password", "otp_change_email", "payment.failed"}
 TOLD_BY_GROUP = {"group_head_chef_updated", "food_expiring_soon", "food_expired"}
 WRONG_FIELDS: list[tuple[str, str, object]] = [
     *((event_type, "requester_username", 5) for event_type in ("group_user_added", "group_user_removed")),

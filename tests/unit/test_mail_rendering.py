@@ -163,7 +163,7 @@ def test_what_the_event_says_is_shown(template: str, locale: str) -> None:
 
 @pytest.mark.parametrize("template", sorted(TEMPLATES - {"plain"}))
 def test_nothing_but_data_is_the_same_in_two_languages(template: str) -> None:
-    data = {*_texts(SAMPLES[template]), "A1, A2", "25.50", "25,50", BRAND.name, BRAND.footer}
+    data = {*_texts(SAMPLES[template]), "A1, A2", "25.50", "25,50", "3", "10", BRAND.name, BRAND.footer}
     said = [
         {piece.text for piece in Page(render(template, locale, UNSUBSCRIBE).html).pieces} - data
         for locale in LOCALES

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from app import pipeline as under_test
+from app.deliveries import DeliveryDraft
+from app.dev import samples
 from app.errors import InvalidEvent, StoreRejected, Unavailable
 from app.notifications import Group, Notification, notification_id
 from app.pipeline import MAX_ROWS, Message, Pipeline
@@ -60,6 +62,7 @@ class Writer:
         self.poison = set(poison)
         self.known = set(known)
         self.batches: list[list[str]] = []
+        self.deliveries: list[DeliveryDraft] = []
         self.seq = 100
 
     async def write(self, entries: Sequence[Entry]) -> Written:
@@ -70,6 +73,7 @@ class Writer:
             self.known |= set(ids)
             raise self.errors.pop(0)
         self.batches.append(ids)
+        self.deliveries += [draft for entry in entries for draft, _ in entry.deliveries]
         new = set(ids) - self.known
         return Written(new, [self._next(entry) for entry in entries if entry.draft and entry.event_id in new])
 
@@ -166,6 +170,19 @@ async def test_a_logout_that_comes_again_ends_only_what_was_open_when_it_first_c
         pipeline = make(writer, bus)
         await pipeline.write(pipeline.prepare([logout("a")]).ready)
         assert bus.gone == [(USER, ago)]
+
+
+async def test_what_has_no_address_is_told_but_not_delivered() -> None:
+    writer, bus = Writer(), Bus()
+    pipeline = make(writer, bus)
+    stock = {"product_name": "Tea", "current_stock": 1, "threshold": 2}
+    messages = [
+        message("a", event_type="low_stock", **stock),
+        message("b", **samples.load("booking.confirmed").message),
+    ]
+    await pipeline.write(pipeline.prepare(messages).ready)
+    assert bus.pushed == [101]
+    assert [draft.address for draft in writer.deliveries] == ["user@example.com"]
 
 
 async def test_a_push_that_fails_does_not_stop_the_source() -> None:

@@ -1,0 +1,105 @@
+"""What handlers of flat events share: those whose fields stand side by side, without `data` and group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.deliveries import DeliveryDraft
+from app.i18n import negotiate
+from app.notifications import Group, NotificationDraft
+from handlers.base import Effects, NotificationHandler, kept
+from handlers.fields import Address, Name, Receivers, each_once
+
+
+class Envelope(Struct):
+    """What a flat event says of those who are told. `locale` is their mail's, where the hub has it."""
+
+    locale: Name | None = None
+
+
+E = TypeVar("E", bound=Envelope)
+D = TypeVar("D", bound=Struct)
+
+
+class FlatMessage(Struct, Generic[E, D]):
+    """A flat event in two: for whom it is, and what it says."""
+
+    envelope: E
+    data: D
+
+
+class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D]):
+    """A flat event, told by mail and in inboxes.
+
+    A subclass also sets `template`, the mail's, which shows the fields of `data_type`.
+    """
+
+    envelope_type: type[E]
+    template: ClassVar[str]
+
+    def parse(self, body: Mapping[str, Any]) -> FlatMessage[E, D]:
+        return FlatMessage(self.checked(body, self.envelope_type), self.checked(body, self.data_type))
+
+    def _told(
+        self, data: D, body: Mapping[str, Any], receivers: Iterable[UUID], locale: str
+    ) -> NotificationDraft:
+        envelope = {"event_id", "event_type", *self.envelope_type.__struct_fields__}
+        raw_data = kept({key: value for key, value in body.items() if key not in envelope})
+        return self._draft(data, list(receivers), raw_data, locale)
+
+    def _mails(
+        self, message: FlatMessage[E, D], to: Iterable[tuple[UUID | None, str | None]], locale: str
+    ) -> list[DeliveryDraft]:
+        """A mail to each, by user and address."""
+        spoken = negotiate(message.envelope.locale, locale)
+        data = msgspec.structs.asdict(message.data)
+        return [
+            DeliveryDraft("email", self.template, address, spoken, data, user_id=user_id)
+            for user_id, address in to
+        ]
+
+
+class Person(Envelope, kw_only=True):
+    """One person, by mail address; `user_id` where the publisher knows them as a user."""
+
+    user_email: Address
+    user_id: UUID | None = None
+
+
+class PersonalEventHandler(FlatEventHandler[Person, D], Generic[D]):
+    """A flat event told to one person: by mail, and in the inbox too when it names the user."""
+
+    envelope_type = Person
+
+    def handle(
+        self, message: FlatMessage[Person, D], body: Mapping[str, Any], group: Group | None, locale: str
+    ) -> Effects:
+        person = message.envelope
+        told = self._told(message.data, body, [person.user_id], locale) if person.user_id else None
+        return Effects(told, deliveries=self._mails(message, [(person.user_id, person.user_email)], locale))
+
+
+class Crowd(Envelope, kw_only=True):
+    receivers: Receivers | None = None
+
+
+class CrowdEventHandler(FlatEventHandler[Crowd, D], Generic[D]):
+    """A flat event told to the users it names: in their inboxes, and by mail to the address of each one's
+    profile.
+    """
+
+    envelope_type = Crowd
+
+    def handle(
+        self, message: FlatMessage[Crowd, D], body: Mapping[str, Any], group: Group | None, locale: str
+    ) -> Effects:
+        if not message.envelope.receivers:
+            raise self.no_receivers()
+        receivers = each_once(message.envelope.receivers)
+        mails = self._mails(message, ((receiver, None) for receiver in receivers), locale)
+        return Effects(self._told(message.data, body, receivers, locale), deliveries=mails)
