@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import email
-import email.policy
 import secrets
 import signal
 import time
 from collections.abc import AsyncIterator
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +15,12 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from app.dev.mail import Mailbox, run_mail
+from app.dev.mail import Mailbox
 from tests.conftest import running_hub
 from tests.hub import REST, Hub, added, eventually, new_user, token
+from tests.mailbox import mailed, mails, new_address, text_of, with_mail
 
 AT_ONCE = 3.0  # seconds
-
-
-@pytest.fixture(scope="module")
-def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with run_mail(tmp_path_factory.mktemp("mail")) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -40,54 +32,13 @@ async def hub(
         yield running
 
 
-def with_mail(environment: dict[str, str], mailbox: Mailbox, **more: str) -> dict[str, str]:
-    return {
-        **environment,
-        "SMTP_HOST": "127.0.0.1",
-        "SMTP_PORT": str(mailbox.port),
-        "SMTP_SECURITY": "none",
-        "MAIL_FROM": "Family <no-reply@family.example>",
-        "DEFAULT_LOCALE": "en",
-        "OTP_COOLDOWN": "0",
-        "LOG_LEVEL": "debug",
-        **more,
-    }
-
-
 def request(address: str, code: str, action: str = "register") -> dict[str, str]:
     return {"email": address, "otp_code": code, "action": action}
-
-
-def new_address() -> str:
-    return f"user-{secrets.token_hex(6)}@example.com"
 
 
 def new_code() -> str:
     """Recognisable wherever it might leak."""
     return f"CANARY{secrets.token_hex(8).upper()}"
-
-
-def mails(mailbox: Mailbox, address: str) -> list[EmailMessage]:
-    found = []
-    for path in sorted(mailbox.folder.glob("*.eml")):
-        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-        if address in str(message["To"]):
-            found.append(message)
-    return found
-
-
-async def mailed(mailbox: Mailbox, address: str, count: int = 1, within: float = 20.0) -> list[EmailMessage]:
-    async def enough() -> list[EmailMessage] | None:
-        found = mails(mailbox, address)
-        return found if len(found) >= count else None
-
-    return await eventually(enough, f"{count} mails to {address}", within)
-
-
-def text_of(message: EmailMessage) -> str:
-    part = message.get_body(("plain",))
-    assert part is not None
-    return str(part.get_content())
 
 
 @pytest.mark.parametrize(

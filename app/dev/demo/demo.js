@@ -3,7 +3,17 @@ import { Inbox } from "./inbox.js";
 import { Mailbox } from "./mail.js";
 import { call, clone, subjectOf } from "./page.js";
 
-const SUBJECTS = { group: "Groups", food: "Food", plan: "Plans", daily: "Meals", account: "Accounts", otp: "Codes by mail" };
+const SUBJECTS = {
+  group: "Groups",
+  food: "Food",
+  plan: "Plans",
+  daily: "Meals",
+  low: "Stock",
+  account: "Accounts",
+  otp: "Codes by mail",
+  booking: "Bookings by mail",
+  payment: "Payments by mail",
+};
 
 function say(message, isError = false) {
   const published = document.getElementById("published");
@@ -21,12 +31,13 @@ async function publish(eventType, inboxes, clickedAt) {
   }
 }
 
-/** A name that may break after each underscore. */
-const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, document.createElement("wbr")]);
+/** A name that may break after each underscore and full stop. */
+const breakable = (name) => name.split(/(?<=[._])/).flatMap((part) => [part, document.createElement("wbr")]);
 
 /** Whom a sample event is for, in words. */
 function receiversOf(event, users) {
-  if (event.email) return `→ ${event.email}`;
+  const address = event.email ?? event.user_email;
+  if (address) return `→ ${address}`;
   if (event.receiver_is_head_chef) return "→ the head chef";
   const ids = event.receivers ?? (event.user_id ? [event.user_id] : null);
   if (!ids) return "→ the whole group";

@@ -26,5 +26,5 @@ export function clone(template, texts = {}) {
   return [root, slots];
 }
 
-/** `group` of `group_user_added`: what an event is about, and the colour it has. */
-export const subjectOf = (eventType) => eventType.split("_")[0];
+/** `group` of `group_user_added`, `booking` of `booking.confirmed`: what an event is about, and the colour it has. */
+export const subjectOf = (eventType) => eventType.split(/[._]/)[0];

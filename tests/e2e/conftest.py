@@ -1,0 +1,16 @@
+"""What several end-to-end tests run on, besides all that every test can have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.dev.mail import Mailbox, run_mail
+
+
+@pytest.fixture(scope="module")
+def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
+    """A mail server that keeps what it is sent."""
+    with run_mail(tmp_path_factory.mktemp("mail")) as running:
+        yield running
