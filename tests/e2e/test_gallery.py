@@ -67,6 +67,15 @@ async def test_a_mail_is_served_inert_in_light_and_dark(app: Sanic[Any, Any], te
     assert "sandbox" in dark.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize(
+    ("template", "offered"), [("low_stock", True), ("plain", True), ("payment_failed", False)]
+)
+async def test_a_mail_offers_to_unsubscribe_where_the_hub_would(
+    app: Sanic[Any, Any], template: str, offered: bool
+) -> None:
+    assert (gallery.UNSUBSCRIBE in (await get(app, f"/gallery/{template}/en")).text) is offered
+
+
 @pytest.mark.parametrize("path", ["/gallery/nothing/vi", "/gallery/plain/fr"])
 async def test_what_there_is_not_is_not_found(app: Sanic[Any, Any], path: str) -> None:
     assert (await get(app, path)).status_code == 404
