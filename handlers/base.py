@@ -57,7 +57,7 @@ class BaseMessageHandler(ABC, Generic[M]):
     event_type: str
     message_type: type[M]
     category: ClassVar[str]
-    """What people choose by, whether and how they are told."""
+    """By which people choose whether, and how, they are told."""
     urgent: ClassVar[bool] = False
     """Whether it is delivered even in a person's quiet hours."""
 
@@ -79,10 +79,6 @@ class BaseMessageHandler(ABC, Generic[M]):
             return msgspec.convert(body, form)
         except msgspec.ValidationError as error:
             raise InvalidEvent("bad_field", f"{self.event_type}: {error}") from None
-
-    def no_receivers(self) -> InvalidEvent:
-        """Why an event that has to name its receivers, and doesn't, is refused."""
-        return InvalidEvent("no_receivers", f"{self.event_type}: receivers are missing")
 
 
 class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
@@ -115,6 +111,10 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
     def count(self, data: D) -> int | None:
         """The number that chooses the plural form, where the texts have one."""
         return None
+
+    def no_receivers(self) -> InvalidEvent:
+        """Why an event that has to name its receivers, and doesn't, is refused."""
+        return InvalidEvent("no_receivers", f"{self.event_type}: receivers are missing")
 
     def _draft(
         self,
