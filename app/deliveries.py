@@ -26,13 +26,26 @@ class Status(StrEnum):
     SIMULATED = "simulated"
 
 
+class GivenAttachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An attachment in an event: its bytes (base64 in JSON) with a `name`, or the `path` of a file.
+
+    `path` is one inside the folder for attachments, relative to it or absolute.
+    """
+
+    content: bytes | None = None
+    path: str | None = None
+    name: str | None = None
+    content_type: str | None = None
+
+
 class DeliveryDraft(msgspec.Struct, frozen=True):
     """One message to one address that an event asks for. Without `address` it goes to the address of the
     profile of `user_id`.
 
     `data` is what the template shows, kept in plain; `secret` is what it shows as well, kept encrypted and
     erased once it was sent or can't be any more. `valid_for` is how many seconds after the event it may still
-    be sent. Of those with the same `replaces` only the newest is ever sent.
+    be sent. Of those with the same `replaces` only the newest is ever sent. One that is `offered` leaves no
+    trace when the user doesn't want it: nobody asked for this one in particular.
     """
 
     channel: str
@@ -44,6 +57,8 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     valid_for: float | None = None
     replaces: str | None = None
     user_id: UUID | None = None
+    offered: bool = False
+    attachments: tuple[GivenAttachment, ...] = ()
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -54,7 +69,7 @@ class Delivery(msgspec.Struct, frozen=True):
     user_id: UUID | None
     channel: str
     template: str
-    address: str
+    address: str | None
     locale: str
     status: Status
     reason: str | None
@@ -81,12 +96,9 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def delivery_id(event_id: str, draft: DeliveryDraft) -> UUID:
-    """The id of what `draft` asks for, once its address is known.
-
-    Derived, as a notification's is: the same event, the same delivery.
-    """
-    assert draft.address is not None, "a profile has to be asked first"
-    what = "\0".join((event_id, draft.channel, draft.template, draft.address))
+    """The id of what `draft` asks for. Derived, as a notification's is: the same event, the same delivery."""
+    to = str(draft.user_id) if draft.address is None else draft.address
+    what = "\0".join((event_id, draft.channel, draft.template, to))
     return UUID(bytes=hashlib.sha256(what.encode()).digest()[:16], version=5)
 
 

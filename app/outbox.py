@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from app.channels.attachments import load
 from app.channels.base import Channel, Outgoing, Receipt
 from app.deliveries import Status, masked
 from app.errors import DeliveryFailed, Unavailable
@@ -156,14 +157,13 @@ class Outbox:
         if secret is None:
             await self._finish(taken, Status.FAILED, "no key of DELIVERY_KEYS opens its secret")
             return
-        outgoing = Outgoing(taken.id, taken.template, taken.address, taken.locale, taken.data | secret)
         started_at, begun = datetime.now(UTC), time.perf_counter()
         failure: DeliveryFailed | None = None
         receipt: Receipt | None = None
         try:
             within = self._settings.delivery_lease * OF_LEASE
             async with asyncio.timeout(min(within, within if taken.expires_in is None else taken.expires_in)):
-                receipt = await channel.send(outgoing)
+                receipt = await channel.send(await self._outgoing(taken, secret))
         except DeliveryFailed as error:
             failure = error
         except TimeoutError:
@@ -176,6 +176,14 @@ class Outbox:
             await self._finish(taken, Status.SENT, None, tried)
         elif failure is not None:
             await self._failed(taken, failure, Tried(started_at, seconds, failure.code, str(failure)))
+
+    async def _outgoing(self, taken: Taken, secret: dict[str, Any]) -> Outgoing:
+        folder, most = self._settings.attachments_dir, self._settings.attachments_max_bytes
+        attachments = (
+            await asyncio.to_thread(load, taken.attachments, folder, most) if taken.attachments else ()
+        )
+        data = taken.data | secret
+        return Outgoing(taken.id, taken.template, taken.address, taken.locale, data, attachments)
 
     async def _failed(self, taken: Taken, failure: DeliveryFailed, tried: Tried) -> None:
         log.warning("attempt_failed", extra={**_shown(taken), "code": failure.code})

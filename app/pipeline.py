@@ -12,6 +12,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -20,9 +21,11 @@ from app.errors import InvalidEvent, StoreRejected, Unavailable
 from app.events import Event, decode
 from app.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.notifications import Group, Notification, notification_id
+from app.planning import Plan, Planner, Wish
+from app.preferences.evaluator import Verdict
 from app.realtime.bus import Bus
 from app.store.notifications import NotificationStore
-from app.store.writer import BatchWriter, Entry, Written
+from app.store.writer import BatchWriter, DeliveryEntry, Entry, Written
 from handlers.base import BaseMessageHandler, Effects
 
 log = logging.getLogger("hub.pipeline")
@@ -62,7 +65,11 @@ class Ready(NamedTuple):
 
     message: Message
     event: Event
-    effects: Effects
+    wish: Wish
+
+    @property
+    def effects(self) -> Effects:
+        return self.wish.effects
 
 
 class Waiting(NamedTuple):
@@ -94,6 +101,7 @@ class Pipeline:
         self,
         handlers: Mapping[str, BaseMessageHandler[Any]],
         groups: Groups,
+        planner: Planner,
         writer: BatchWriter,
         store: NotificationStore,
         bus: Bus,
@@ -106,6 +114,7 @@ class Pipeline:
         self._encrypt = encrypt
         self._handlers = handlers
         self._groups = groups
+        self._planner = planner
         self._writer = writer
         self._store = store
         self._bus = bus
@@ -131,8 +140,8 @@ class Pipeline:
                 if group_id and group is None:
                     batch.waiting.append(Waiting(message, event, group_id))
                 else:
-                    effects = handler.handle(parsed, event.body, group, self._locale)
-                    batch.ready.append(Ready(message, event, effects))
+                    wish = self._wish(handler, parsed, event.body, group)
+                    batch.ready.append(Ready(message, event, wish))
             except InvalidEvent as error:
                 batch.rejected.append(_rejected(message, error))
             except Exception:
@@ -180,6 +189,18 @@ class Pipeline:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             delay = min(delay * 2, LAST_RETRY)
 
+    async def plan(self, ready: Sequence[Ready]) -> list[Plan]:
+        """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
+        return await self._planner.plan([item.wish for item in ready])
+
+    def _wish(
+        self, handler: BaseMessageHandler[Any], parsed: Any, body: Mapping[str, Any], group: Group | None
+    ) -> Wish:
+        effects = handler.handle(parsed, body, group, self._locale)
+        category = handler.category if effects.category is None else effects.category
+        urgent = handler.urgent if effects.urgent is None else effects.urgent
+        return Wish(effects, category, urgent, partial(handler.handle, parsed, body, group))
+
     def _handler(self, event: Event) -> BaseMessageHandler[Any]:
         handler = self._handlers.get(event.event_type)
         if handler is None:
@@ -191,9 +212,8 @@ class Pipeline:
         by_id: dict[str, Ready] = {}
         for item in ready:
             by_id.setdefault(item.event.event_id, item)
-        entries = [self._entry(item) for item in by_id.values()]
         try:
-            written = await self._commit(entries)
+            written = await self._commit([*by_id.values()])
         except StoreRejected as error:
             if len(by_id) == 1:
                 why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
@@ -213,14 +233,18 @@ class Pipeline:
         EVENTS.labels(source, "duplicate").inc(len(ready) - len(written.new))
         return []
 
-    def _entry(self, item: Ready) -> Entry:
-        effects = item.effects
+    def _entry(self, item: Ready, plan: Plan) -> Entry:
         deliveries = [
-            (draft, None if draft.secret is None else self._encrypt(draft.secret))
-            for draft in effects.deliveries
-            if draft.address is not None  # the hub has no profiles to take it from
+            DeliveryEntry(
+                draft,
+                None if draft.secret is None else self._encrypt(draft.secret),
+                decision.until,
+                None if decision.verdict is Verdict.SEND else decision.reason,
+                decision.verdict is Verdict.SUPPRESS,
+            )
+            for draft, decision in plan.deliveries
         ]
-        return Entry(item.event.event_id, effects.notification, deliveries, item.message.happened_at)
+        return Entry(item.event.event_id, plan.notifications, deliveries, item.message.happened_at)
 
     def _publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         try:
@@ -228,15 +252,16 @@ class Pipeline:
         except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
-    async def _commit(self, entries: Sequence[Entry]) -> Written:
+    async def _commit(self, ready: Sequence[Ready]) -> Written:
         delay = FIRST_RETRY
         while True:
             try:
                 with BATCH_SECONDS.time():
-                    return await self._writer.write(entries)
+                    plans = await self.plan(ready)
+                    return await self._writer.write(list(map(self._entry, ready, plans)))
             except Unavailable as error:
                 STALLED.inc()
-                log.error("store_unavailable", extra={"events": len(entries), "why": str(error)})
+                log.error("store_unavailable", extra={"events": len(ready), "why": str(error)})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_RETRY)
 
@@ -282,7 +307,8 @@ def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
     """`ready` in order, cut so that no transaction has many more than `MAX_ROWS` rows."""
     start = rows = 0
     for position, item in enumerate(ready):
-        rows += len(item.effects.notification.receivers) if item.effects.notification else 1
+        told = item.effects.notification
+        rows += max(1, len(told.receivers if told else ()) + len(item.effects.deliveries))
         if rows >= MAX_ROWS:
             yield ready[start : position + 1]
             start, rows = position + 1, 0

@@ -32,6 +32,7 @@ from app.errors import ConfigurationError, Unavailable
 from app.metrics import REQUESTS
 from app.outbox import Outbox
 from app.pipeline import Pipeline
+from app.planning import Planner
 from app.preferences.evaluator import Evaluator
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
@@ -100,9 +101,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     box = SecretBox(settings)
     writer = BatchWriter(engine)
     table = handlers(settings.otp_ttl)
+    locale = settings.default_locale
+    planner = Planner(people, evaluator, locale)
     pipelines = [
-        Pipeline(table, user_service, writer, store, bus, settings.default_locale, box.encrypt)
-        for _ in range(2)
+        Pipeline(table, user_service, planner, writer, store, bus, locale, box.encrypt) for _ in range(2)
     ]
     # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
     sources = {
@@ -135,7 +137,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     errors.install(app)
     docs.configure(app, REST, __version__)
     Extend(app)
-    app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, settings.default_locale))
+    app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, locale))
     app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
     app.blueprint(preferences.make_blueprint(REST, authenticator, people, evaluator))
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))

@@ -36,11 +36,13 @@ class Text(NamedTuple):
 
 
 class Effects(NamedTuple):
-    """What an event asks of the hub."""
+    """What an event asks of the hub. `category` and `urgent` are the handler's unless the event says more."""
 
     notification: NotificationDraft | None = None
     disconnect: UUID | None = None
     deliveries: Sequence[DeliveryDraft] = ()
+    category: str | None = None
+    urgent: bool | None = None
 
 
 S = TypeVar("S", bound=Struct)

@@ -59,7 +59,9 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
         spoken = negotiate(message.envelope.locale, locale)
         data = msgspec.structs.asdict(message.data)
         return [
-            DeliveryDraft("email", self.template, address, spoken, data, user_id=user_id)
+            DeliveryDraft(
+                "email", self.template, address, spoken, data, user_id=user_id, offered=address is None
+            )
             for user_id, address in to
         ]
 

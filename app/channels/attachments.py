@@ -8,24 +8,11 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from app.channels.base import Attachment
+from app.deliveries import GivenAttachment
 from app.errors import DeliveryFailed
 
 _DEFAULT_TYPE = "application/octet-stream"
-
-
-class GivenAttachment(msgspec.Struct, frozen=True, kw_only=True):
-    """An attachment in an event: its bytes (base64 in JSON) with a `name`, or the `path` of a file.
-
-    `path` is one inside the folder for attachments, relative to it or absolute.
-    """
-
-    content: bytes | None = None
-    path: str | None = None
-    name: str | None = None
-    content_type: str | None = None
 
 
 def load(given: Iterable[GivenAttachment], folder: str | None, max_bytes: int) -> tuple[Attachment, ...]:

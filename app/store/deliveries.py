@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,7 +15,7 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.deliveries import SIGNAL, Attempt, Delivery, Status
+from app.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
 from app.settings import Settings
 from app.store.engine import store_errors
 from app.store.models import AttemptRow as A
@@ -40,7 +40,7 @@ update deliveries d
 set status = 'sending', attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $3)
 from due where d.id = due.id
 returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data, d.secret, d.attempts,
-  d.created_at, d.replaces is not null as code,
+  d.created_at, d.attachments::text as attachments, d.replaces is not null as code,
   extract(epoch from d.expires_at - now())::float8 as expires_in,
   d.replaces is not null and exists (
     select 1 from deliveries newer
@@ -97,6 +97,7 @@ class Taken(NamedTuple):
     codes_last_hour: int
     """Sent to the same address."""
     seconds_since_last_code: float | None
+    attachments: Sequence[GivenAttachment]
 
 
 class Tried(NamedTuple):
@@ -139,6 +140,7 @@ class DeliveryStore:
                         row.replaced,
                         row.last_hour,
                         row.seconds_since_last,
+                        _attachments(row.attachments),
                     )
                     for row in rows
                 ]
@@ -231,6 +233,10 @@ class DeliveryStore:
 
 
 _COLUMNS = [getattr(D, name) for name in Delivery.__struct_fields__]
+
+
+def _attachments(text: str | None) -> list[GivenAttachment]:
+    return msgspec.json.decode(text, type=list[GivenAttachment]) if text else []
 
 
 def _attempt(delivery: UUID, number: int, outcome: Status, tried: Tried) -> tuple[object, ...]:

@@ -78,9 +78,10 @@ class DeliveryRow(Base):
     user_id: Mapped[UUID | None]
     channel: Mapped[str] = mapped_column(Text)
     template: Mapped[str] = mapped_column(Text)
-    address: Mapped[str] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(Text)
     locale: Mapped[str] = mapped_column(Text)
     data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    attachments: Mapped[list[Any] | None] = mapped_column(JSONB)
     secret: Mapped[bytes | None]
     replaces: Mapped[str | None] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text, server_default="pending")

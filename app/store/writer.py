@@ -39,13 +39,17 @@ from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text
 
 _DELIVERIES = """
 insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
-  event_at, expires_at, next_attempt_at)
+  event_at, expires_at, attachments, reason, status, next_attempt_at, finished_at)
 select id, event_id, user_id, channel, template, address, locale, data::jsonb, secret, replaces, event_at,
-  event_at + make_interval(secs => valid_for), now()
+  event_at + make_interval(secs => valid_for), attachments::jsonb, reason,
+  case when suppressed then 'suppressed' else 'pending' end,
+  case when suppressed then null else coalesce(due_at, now()) end,
+  case when suppressed then now() end
 from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::bytea[], $10::text[], $11::timestamptz[], $12::float8[])
+            $9::bytea[], $10::text[], $11::timestamptz[], $12::float8[], $13::text[], $14::text[],
+            $15::bool[], $16::timestamptz[])
   as new (id, event_id, user_id, channel, template, address, locale, data, secret, replaces, event_at,
-          valid_for)
+          valid_for, attachments, reason, suppressed, due_at)
 on conflict (id) do nothing
 """
 # Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
@@ -59,13 +63,25 @@ where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
 """
 
 
+class DeliveryEntry(NamedTuple):
+    """A delivery to record: with its secret encrypted, and from when on it is due, or why it isn't at all."""
+
+    draft: DeliveryDraft
+    secret: bytes | None = None
+    due_at: datetime | None = None
+    """None: at once."""
+    reason: str | None = None
+    suppressed: bool = False
+
+
 class Entry(NamedTuple):
-    """An event to record, with what its receivers are told (None: nothing), and what is to be delivered."""
+    """An event to record, with what its receivers are told, and what is to be delivered. No receiver is in
+    two of the `drafts`.
+    """
 
     event_id: str
-    draft: NotificationDraft | None
-    deliveries: Sequence[tuple[DeliveryDraft, bytes | None]] = ()
-    """Each with its secret, encrypted."""
+    drafts: Sequence[NotificationDraft] = ()
+    deliveries: Sequence[DeliveryEntry] = ()
     happened_at: datetime | None = None
     """When the event happened, as far as its source knows."""
 
@@ -95,7 +111,7 @@ class BatchWriter:
             async with self._engine.begin() as connection:
                 ids = sorted(entry.event_id for entry in entries)
                 new = {row[0] for row in await connection.exec_driver_sql(_NEW_EVENTS, (ids,))}
-                drafts = [(e.event_id, e.draft) for e in entries if e.draft is not None and e.event_id in new]
+                drafts = [(e.event_id, draft) for e in entries if e.event_id in new for draft in e.drafts]
                 notifications = await _insert(connection, drafts) if drafts else []
                 outgoing = [entry for entry in entries if entry.deliveries and entry.event_id in new]
                 if outgoing:
@@ -171,9 +187,13 @@ async def _insert_deliveries(connection: AsyncConnection, entries: Sequence[Entr
             draft.replaces,
             entry.happened_at or now,
             draft.valid_for,
+            msgspec.json.encode(draft.attachments).decode() if draft.attachments else None,
+            reason,
+            suppressed,
+            due_at,
         )
         for entry in entries
-        for draft, secret in entry.deliveries
+        for draft, secret, due_at, reason, suppressed in entry.deliveries
     ]
     columns = tuple(list(column) for column in zip(*rows, strict=True))
     await connection.exec_driver_sql(_DELIVERIES, columns)

@@ -22,7 +22,7 @@ from app.security.secrets import SecretBox
 from app.settings import Settings
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.engine import make_engine
-from app.store.writer import BatchWriter, Entry
+from app.store.writer import BatchWriter, DeliveryEntry, Entry
 from tests.hub import SECRET, eventually
 
 CODE = "482913"
@@ -92,9 +92,9 @@ class Scene:
         """As the pipeline does; the event is `age` seconds old."""
         event_id = str(uuid4())
         secrets = [None if each.secret is None else self.box.encrypt(each.secret) for each in drafts]
-        deliveries = list(zip(drafts, secrets, strict=True))
+        deliveries = [DeliveryEntry(*each) for each in zip(drafts, secrets, strict=True)]
         happened_at = datetime.now(UTC) - timedelta(seconds=age)
-        await self.writer.write([Entry(event_id, None, deliveries, happened_at)])
+        await self.writer.write([Entry(event_id, (), deliveries, happened_at)])
         return [delivery_id(event_id, each) for each in drafts]
 
     async def ends(self, delivery: UUID, status: Status) -> str | None:

@@ -82,7 +82,7 @@ def draft(receivers: Sequence[UUID], **changes: Any) -> NotificationDraft:
 
 
 def entry(*receivers: UUID, event_id: str | None = None, **changes: Any) -> Entry:
-    return Entry(event_id or str(uuid4()), draft(receivers, **changes))
+    return Entry(event_id or str(uuid4()), [draft(receivers, **changes)])
 
 
 async def stored_seqs(operator: asyncpg.Connection, user: UUID) -> list[int]:
@@ -128,7 +128,7 @@ async def test_the_same_batch_twice_gives_no_second_row(
     writer: BatchWriter, operator: asyncpg.Connection
 ) -> None:
     a, b = uuid4(), uuid4()
-    batch = [entry(a, b), entry(a), Entry(str(uuid4()), None)]
+    batch = [entry(a, b), entry(a), Entry(str(uuid4()))]
     assert (await writer.write(batch)).new == {event.event_id for event in batch}
     assert await writer.write(batch) == Written(set(), [])
     assert await stored_seqs(operator, a) == [1, 2]
@@ -148,7 +148,7 @@ async def test_of_a_batch_that_came_in_part_before_only_the_rest_is_written(
 
 
 async def test_an_event_that_tells_nobody_is_recorded(writer: BatchWriter) -> None:
-    event = Entry(str(uuid4()), None)
+    event = Entry(str(uuid4()))
     assert await writer.write([event]) == Written({event.event_id}, [])
     assert await writer.write([event]) == Written(set(), [])
 
@@ -162,7 +162,7 @@ async def test_ten_thousand_receivers_fit_in_one_event(
 ) -> None:
     event = entry(*(uuid4() for _ in range(10_000)))
     assert {n.seq for n in (await writer.write([event])).notifications} == {1}
-    ids = [notification_id(event.event_id, user) for user in event.draft.receivers] if event.draft else []
+    ids = [notification_id(event.event_id, user) for each in event.drafts for user in each.receivers]
     assert await operator.fetchval("select count(*) from notifications where id = any($1)", ids) == 10_000
 
 
@@ -190,7 +190,7 @@ async def test_writers_at_once_neither_deadlock_nor_leave_a_gap(
         await work(nodes[0], events)
     for node in nodes:
         await node.dispose()
-    told = Counter(user for event in events if event.draft for user in event.draft.receivers)
+    told = Counter(user for event in events for each in event.drafts for user in each.receivers)
     for user in users:
         everything = list(range(1, told[user] + 1))
         assert await stored_seqs(operator, user) == sorted(got[user]) == everything

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.channels.attachments import GivenAttachment, load
+from app.channels.attachments import load
 from app.channels.base import Attachment
+from app.deliveries import GivenAttachment
 from app.errors import DeliveryFailed
 
 MOST = 1000  # bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import pytest
@@ -14,7 +14,6 @@ from app.events import Event
 from app.pipeline import Batch, Message, Ready, Waiting
 from app.settings import Settings
 from app.sources.kafka import KafkaSource
-from handlers.base import Effects
 
 P = TopicPartition("events", 0)
 
@@ -66,7 +65,7 @@ class Pipeline:
             if message.origin.offset in self.aside:
                 batch.waiting.append(Waiting(message, event, uuid4()))
             else:
-                batch.ready.append(Ready(message, event, Effects()))
+                batch.ready.append(Ready(message, event, cast(Any, None)))
 
     async def write(self, ready: Sequence[Ready]) -> list[Any]:
         await self.free.wait()

@@ -17,6 +17,8 @@ from app.dev import samples
 from app.errors import InvalidEvent, StoreRejected, Unavailable
 from app.notifications import Group, Notification, notification_id
 from app.pipeline import MAX_ROWS, Message, Pipeline
+from app.planning import Planner
+from app.preferences.evaluator import Evaluator, Person
 from app.store.writer import Entry, Written
 from handlers.registry import HANDLERS
 
@@ -37,6 +39,13 @@ class Groups:
         if self.errors:
             raise self.errors.pop(0)
         return Group("Nhà mình", (USER,), ())
+
+
+class People:
+    """Nobody has said anything."""
+
+    async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
+        return {}
 
 
 class Bus:
@@ -73,9 +82,11 @@ class Writer:
             self.known |= set(ids)
             raise self.errors.pop(0)
         self.batches.append(ids)
-        self.deliveries += [draft for entry in entries for draft, _ in entry.deliveries]
+        self.deliveries += [each.draft for entry in entries for each in entry.deliveries]
         new = set(ids) - self.known
-        return Written(new, [self._next(entry) for entry in entries if entry.draft and entry.event_id in new])
+        return Written(
+            new, [self._next(entry) for entry in entries if entry.drafts and entry.event_id in new]
+        )
 
     def _next(self, entry: Entry) -> Notification:
         self.seq += 1
@@ -113,7 +124,8 @@ def logout(event_id: str) -> Message:
 
 
 def make(writer: Writer, bus: Bus, groups: Groups | None = None) -> Pipeline:
-    return Pipeline(HANDLERS, groups or Groups(), writer, Store(), bus, "en", bytes)  # type: ignore[arg-type]
+    planner = Planner(People(), Evaluator(()), "en")
+    return Pipeline(HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", bytes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,125 @@
+"""What an event comes to for each person: which notifications and deliveries, and why not.
+
+One plan for what happens and for the dry run of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import msgspec
+
+from app.deliveries import DeliveryDraft
+from app.notifications import NotificationDraft
+from app.preferences.evaluator import INAPP, NOBODY_KNOWN, Decision, Evaluator, Person, Verdict
+from handlers.base import Effects
+
+
+class Wish(NamedTuple):
+    """What a handler makes of an event: `effects`, and the same in another locale."""
+
+    effects: Effects
+    category: str
+    urgent: bool
+    in_locale: Callable[[str], Effects]
+
+
+class PlannedDelivery(NamedTuple):
+    """A delivery with its address, as far as one is known, and what is to happen to it."""
+
+    draft: DeliveryDraft
+    decision: Decision
+
+
+class Plan(NamedTuple):
+    """What is to be written: `notifications` by locale, each receiver in one of them at most."""
+
+    notifications: Sequence[NotificationDraft]
+    deliveries: Sequence[PlannedDelivery]
+    not_told: Sequence[tuple[UUID, Decision]]
+    """Receivers who get no notification, and why."""
+
+
+class People(Protocol):
+    """Where preferences are asked for: see `app.store.preferences.PreferenceStore`."""
+
+    async def people(self, users: Collection[UUID]) -> Mapping[UUID, Person]: ...
+
+
+class Planner:
+    """Plans by what each person prefers."""
+
+    def __init__(self, people: People, evaluator: Evaluator, locale: str) -> None:
+        """`locale` is the one that the wishes' `effects` are in."""
+        self._people = people
+        self._evaluator = evaluator
+        self._locale = locale
+
+    async def plan(self, wishes: Sequence[Wish]) -> list[Plan]:
+        """A plan for each. Raises `Unavailable` when Postgres doesn't answer."""
+        users: set[UUID] = set()
+        for wish in wishes:
+            if wish.effects.notification is not None:
+                users.update(wish.effects.notification.receivers)
+            users.update(each.user_id for each in wish.effects.deliveries if each.user_id is not None)
+        known = await self._people.people(users)
+        now = datetime.now(UTC)
+        return [self._plan(wish, known, now) for wish in wishes]
+
+    def _plan(self, wish: Wish, known: Mapping[UUID, Person], now: datetime) -> Plan:
+        draft = wish.effects.notification
+        notifications: Sequence[NotificationDraft] = ()
+        not_told: list[tuple[UUID, Decision]] = []
+        if draft is not None:
+            usual = known.keys().isdisjoint(draft.receivers)
+            if usual and self._evaluator.on_by_default(wish.category, INAPP):
+                notifications = (draft,)
+            else:
+                notifications, not_told = self._told(wish, draft, known, now)
+        if not wish.effects.deliveries:
+            return Plan(notifications, (), not_told)
+        planned = (
+            self._delivery(wish, number, each, known.get(each.user_id or _NO_ONE, NOBODY_KNOWN), now)
+            for number, each in enumerate(wish.effects.deliveries)
+        )
+        return Plan(notifications, [each for each in planned if each is not None], not_told)
+
+    def _told(
+        self, wish: Wish, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
+    ) -> tuple[list[NotificationDraft], list[tuple[UUID, Decision]]]:
+        """The draft in each receiver's locale, for those who want it."""
+        by_locale: defaultdict[str, list[UUID]] = defaultdict(list)
+        not_told = []
+        for receiver in draft.receivers:
+            person = known.get(receiver, NOBODY_KNOWN)
+            decision = self._evaluator.decide(person, wish.category, INAPP, now, urgent=wish.urgent)
+            if decision.verdict is Verdict.SUPPRESS:
+                not_told.append((receiver, decision))
+            else:
+                by_locale[person.locale or self._locale].append(receiver)
+        told = []
+        for locale, receivers in by_locale.items():
+            spoken = draft if locale == self._locale else wish.in_locale(locale).notification
+            assert spoken is not None, "a locale changes texts only"
+            told.append(msgspec.structs.replace(spoken, receivers=receivers))
+        return told, not_told
+
+    def _delivery(
+        self, wish: Wish, number: int, draft: DeliveryDraft, person: Person, now: datetime
+    ) -> PlannedDelivery | None:
+        decision = self._evaluator.decide(person, wish.category, draft.channel, now, urgent=wish.urgent)
+        address = draft.address or person.address(draft.channel)
+        if address is None and decision.verdict is not Verdict.SUPPRESS:
+            decision = Decision(Verdict.SUPPRESS, f"the user's profile has no address for {draft.channel}")
+        if decision.verdict is Verdict.SUPPRESS and draft.offered:
+            return None
+        if person.locale is not None and person.locale != self._locale:
+            draft = wish.in_locale(person.locale).deliveries[number]
+        return PlannedDelivery(msgspec.structs.replace(draft, address=address), decision)
+
+
+_NO_ONE = UUID(int=0)
