@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+import msgspec
+
 from app.errors import InvalidEvent, StoreRejected, Unavailable
 from app.events import Event, decode
 from app.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
@@ -25,7 +27,7 @@ from app.planning import Plan, Planner, Wish
 from app.preferences.evaluator import Verdict
 from app.realtime.bus import Bus
 from app.store.notifications import NotificationStore
-from app.store.writer import BatchWriter, DeliveryEntry, Entry, Written
+from app.store.writer import BatchWriter, DeliveryEntry, Entry, Later, Written
 from handlers.base import BaseMessageHandler, Effects
 
 log = logging.getLogger("hub.pipeline")
@@ -234,6 +236,9 @@ class Pipeline:
         return []
 
     def _entry(self, item: Ready, plan: Plan) -> Entry:
+        if (send_at := item.effects.send_at) and send_at > datetime.now(UTC):
+            body = {**item.event.body, "event_id": item.event.event_id}
+            return Entry(item.event.event_id, later=Later(send_at, msgspec.json.encode(body)))
         deliveries = [
             DeliveryEntry(
                 draft,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -36,13 +37,17 @@ class Text(NamedTuple):
 
 
 class Effects(NamedTuple):
-    """What an event asks of the hub. `category` and `urgent` are the handler's unless the event says more."""
+    """What an event asks of the hub. `category` and `urgent` are the handler's unless the event says more.
+
+    With `send_at`, if that is to come, all of it happens then.
+    """
 
     notification: NotificationDraft | None = None
     disconnect: UUID | None = None
     deliveries: Sequence[DeliveryDraft] = ()
     category: str | None = None
     urgent: bool | None = None
+    send_at: datetime | None = None
 
 
 S = TypeVar("S", bound=Struct)

@@ -13,9 +13,15 @@ from handlers.food import FoodExpired, FoodExpiringSoon
 from handlers.groups import GroupHeadChefUpdated, GroupUserAdded, GroupUserLeft, GroupUserRemoved
 from handlers.inventory import LowStock
 from handlers.meals import DailyMeal
+from handlers.messages import MessageRequested
 from handlers.otp import OtpRequested
 from handlers.payments import PaymentFailed, PaymentRefund, PaymentSuccess
 from handlers.plans import PlanAssigned, PlanExpired, PlanReported
+
+
+def _handler_of(event_type: str) -> BaseMessageHandler[Any] | None:
+    return HANDLERS.get(event_type)
+
 
 HANDLERS: dict[str, BaseMessageHandler[Any]] = {
     handler.event_type: handler
@@ -36,6 +42,7 @@ HANDLERS: dict[str, BaseMessageHandler[Any]] = {
         PaymentFailed(),
         PaymentRefund(),
         LowStock(),
+        MessageRequested(_handler_of),
         AccountLoggedOut(),
         OtpRequested("register"),
         OtpRequested("reset_password"),

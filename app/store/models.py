@@ -67,6 +67,9 @@ class ProcessedEventRow(Base):
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)
     processed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
+    # rows come in the order of time: next to nothing to keep up, and the oldest are found at once
+    __table_args__ = (Index("processed_events_age", "processed_at", postgresql_using="brin"),)
+
 
 class DeliveryRow(Base):
     """One message to one address over one channel: the outbox, and the log of what became of it."""
@@ -143,3 +146,37 @@ class PreferenceRow(Base):
     phone: Mapped[str | None] = mapped_column(Text)
     choices: Mapped[dict[str, bool]] = mapped_column(JSONB, server_default=text("'{}'"))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class ScheduledEventRow(Base):
+    """An event that is to happen later. `body` is the event itself."""
+
+    __tablename__ = "scheduled_events"
+
+    event_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    body: Mapped[bytes]
+    send_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    status: Mapped[str] = mapped_column(Text, server_default="scheduled")
+    reason: Mapped[str | None] = mapped_column(Text)
+    taken_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (
+        Index("scheduled_events_due", "send_at", postgresql_where=text("status = 'scheduled'")),
+    )
+
+
+class IdempotencyKeyRow(Base):
+    """A request that a service gave a key, and the answer it got (none yet: it is being handled)."""
+
+    __tablename__ = "idempotency_keys"
+
+    service: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    fingerprint: Mapped[bytes]
+    handled_until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    status: Mapped[int | None]
+    answer: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (Index("idempotency_keys_age", "created_at"),)

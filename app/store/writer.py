@@ -22,6 +22,11 @@ _NEW_EVENTS = """
 insert into processed_events (event_id) select unnest($1::text[])
 on conflict do nothing returning event_id
 """
+_LATER = """
+insert into scheduled_events (event_id, send_at, body)
+select * from unnest($1::text[], $2::timestamptz[], $3::bytea[])
+on conflict do nothing returning event_id
+"""
 _RAISE_SEQ = """
 insert into inboxes as inbox (user_id, last_seq) select * from unnest($1::uuid[], $2::bigint[])
 on conflict (user_id) do update set last_seq = inbox.last_seq + excluded.last_seq
@@ -74,6 +79,13 @@ class DeliveryEntry(NamedTuple):
     suppressed: bool = False
 
 
+class Later(NamedTuple):
+    """When an event is to happen that comes too early, and the event itself."""
+
+    send_at: datetime
+    body: bytes
+
+
 class Entry(NamedTuple):
     """An event to record, with what its receivers are told, and what is to be delivered. No receiver is in
     two of the `drafts`.
@@ -84,6 +96,8 @@ class Entry(NamedTuple):
     deliveries: Sequence[DeliveryEntry] = ()
     happened_at: datetime | None = None
     """When the event happened, as far as its source knows."""
+    later: Later | None = None
+    """Then nothing is recorded but this."""
 
 
 class Written(NamedTuple):
@@ -109,8 +123,11 @@ class BatchWriter:
         """
         with store_errors():
             async with self._engine.begin() as connection:
-                ids = sorted(entry.event_id for entry in entries)
+                ids = sorted(entry.event_id for entry in entries if entry.later is None)
                 new = {row[0] for row in await connection.exec_driver_sql(_NEW_EVENTS, (ids,))}
+                if later := [(entry.event_id, *entry.later) for entry in entries if entry.later]:
+                    columns = tuple(list(column) for column in zip(*sorted(later), strict=True))
+                    new |= {row[0] for row in await connection.exec_driver_sql(_LATER, columns)}
                 drafts = [(e.event_id, draft) for e in entries if e.event_id in new for draft in e.drafts]
                 notifications = await _insert(connection, drafts) if drafts else []
                 outgoing = [entry for entry in entries if entry.deliveries and entry.event_id in new]

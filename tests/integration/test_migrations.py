@@ -27,7 +27,7 @@ from tests.hub import ROOT
 
 TABLES = {
     *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),
-    *("preferences",),
+    *("preferences", "scheduled_events", "idempotency_keys"),
 }
 
 _SHAPE = """

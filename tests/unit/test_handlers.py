@@ -40,6 +40,7 @@ TOLD_BY_NAME = {
     "plan_expired",
 }
 CATEGORIES = {
+    "message": "messages",
     "group": "groups",
     "food": "food",
     "plan": "plans",

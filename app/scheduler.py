@@ -1,0 +1,60 @@
+"""Hands events for later to the pipeline when their time has come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from app.errors import InvalidEvent, Unavailable
+from app.pipeline import Message
+from app.sources.intake import Intake
+from app.store.scheduled import Due, ScheduledStore, State
+from app.tasks import end
+
+log = logging.getLogger("hub.scheduler")
+
+LOOK_EVERY = 1.0  # seconds; so late may an event be
+AT_ONCE = 1000
+LEASE = 60.0  # seconds until others may try what a node has taken; twice is harmless, by the event's id
+
+
+class Scheduler:
+    """Works while it is started; several nodes share the work."""
+
+    def __init__(self, store: ScheduledStore, intake: Intake) -> None:
+        self._store = store
+        self._intake = intake
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._running = asyncio.create_task(self._run(), name="scheduler")
+
+    async def stop(self) -> None:
+        """What isn't through is taken by another node after the lease."""
+        await end(self._running)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                due: Sequence[Due] = await self._store.take(AT_ONCE, LEASE)
+                await self._hand_over(due)
+            except Unavailable as error:
+                log.warning("schedule_unreachable", extra={"why": str(error)})
+                due = ()
+            except Exception:
+                log.exception("scheduler_failed")
+                due = ()
+            if len(due) < AT_ONCE:
+                await asyncio.sleep(LOOK_EVERY)
+
+    async def _hand_over(self, due: Sequence[Due]) -> None:
+        messages = [Message("schedule", each.event_id, each.body, None, None, each.send_at) for each in due]
+        outcomes = await asyncio.gather(*self._intake.submit(messages), return_exceptions=True)
+        for each, outcome in zip(due, outcomes, strict=True):
+            if outcome is None:
+                await self._store.finish(each.event_id, State.SENT)
+            elif isinstance(outcome, InvalidEvent):
+                await self._store.finish(each.event_id, State.FAILED, str(outcome))
+            else:  # a bug, as the intake's log has it: it is tried again after the lease
+                log.error("schedule_delayed", extra={"event": each.event_id})

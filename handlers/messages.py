@@ -1,0 +1,152 @@
+"""What a service writes itself, or asks a template for: one message to one person over one channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from app.channels.message import mailbox
+from app.channels.rendering import TEMPLATES, UnfitData, sms_text
+from app.channels.sms import E164
+from app.deliveries import DeliveryDraft, GivenAttachment
+from app.errors import InvalidEvent
+from app.i18n import LOCALES, N_, negotiate, render
+from app.notifications import Group, NotificationDraft
+from app.preferences.evaluator import ALWAYS_ON, CATEGORIES
+from handlers.base import BaseMessageHandler, Effects, NotificationHandler, Text, kept
+
+PLAIN = "plain"
+TITLE = N_("You have a new message")
+
+Category = Annotated[str, Meta(extra_json_schema={"enum": [c for c in CATEGORIES if c != ALWAYS_ON]})]
+
+
+class MessageRequest(Struct, kw_only=True):
+    """What POST /notifications takes, and any source where `event_type` is left out.
+
+    `to` is an address, a phone number (E.164) or, in-app, a user id; without it the message goes to the
+    address of the profile of `user_id`. It says `message` (and `title`, `html` for mail), or it names a
+    template by `template_code`, which `data` fills: a mail template, or in-app an event type.
+    """
+
+    type: Literal["inapp", "email", "sms"]
+    to: Annotated[str, Meta(min_length=1, max_length=320)] | None = None
+    user_id: UUID | None = None
+    title: Annotated[str, Meta(max_length=200)] | None = None
+    message: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
+    html: Annotated[str, Meta(min_length=1, max_length=200_000)] | None = None
+    template_code: Annotated[str, Meta(max_length=100)] | None = None
+    data: dict[str, Any] = {}
+    locale: Annotated[str, Meta(max_length=35)] | None = None
+    category: Annotated[str, Meta(max_length=50)] = "messages"
+    urgent: bool = False
+    attachments: Annotated[tuple[GivenAttachment, ...], Meta(max_length=20)] = ()
+    send_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+    def __post_init__(self) -> None:
+        """msgspec shows the words of a ValueError to whoever sent it."""
+        if self.to is None and self.user_id is None:
+            raise ValueError("one of to and user_id is needed")
+        if self.template_code is None and self.message is None and self.html is None:
+            raise ValueError("message is missing (or html, or template_code with data)")
+        if self.html is not None and self.type != "email":
+            raise ValueError("html is for mail only")
+        if self.attachments and self.type != "email":
+            raise ValueError("attachments are for mail only")
+        if self.category not in CATEGORIES or self.category == ALWAYS_ON:
+            known = ", ".join(each for each in CATEGORIES if each != ALWAYS_ON)
+            raise ValueError(f"category is one of {known}")
+        if self.locale is not None and not negotiate(self.locale, ""):
+            raise ValueError(f"locale is one of {', '.join(LOCALES)}")
+
+
+class MessageRequested(BaseMessageHandler[MessageRequest]):
+    """Tells it in-app, by mail or by SMS."""
+
+    event_type = "message"
+    category = "messages"
+    message_type = MessageRequest
+
+    def __init__(self, handler_of: Callable[[str], BaseMessageHandler[Any] | None]) -> None:
+        """`handler_of` knows the handler of an event type."""
+        self._handler_of = handler_of
+
+    def handle(
+        self, message: MessageRequest, body: Mapping[str, Any], group: Group | None, locale: str
+    ) -> Effects:
+        spoken = negotiate(message.locale, locale)
+        if message.type == "inapp":
+            effects = Effects(self._notification(message, spoken))
+        else:
+            effects = Effects(deliveries=[self._delivery(message, spoken)])
+        return effects._replace(category=message.category, urgent=message.urgent, send_at=message.send_at)
+
+    def _notification(self, message: MessageRequest, locale: str) -> NotificationDraft:
+        receiver = message.user_id
+        if receiver is None:
+            try:
+                receiver = UUID(message.to or "")
+            except ValueError:
+                raise self._refused("to has to be the id of a user, a UUID, in-app") from None
+        raw_data = kept(message.data)
+        if message.template_code is None:
+            text = Text(message.title or render(locale, TITLE, {}), message.message or "")
+        else:
+            text = self._text(message, raw_data.encode(), locale)
+        code = (message.template_code or self.event_type).upper()
+        return NotificationDraft(None, None, [receiver], code, raw_data, text.title, text.content)
+
+    def _text(self, message: MessageRequest, raw_data: bytes, locale: str) -> Text:
+        handler = self._handler_of((message.template_code or "").lower())
+        if not isinstance(handler, NotificationHandler):
+            raise self._refused("template_code is no event type that has texts")
+        try:
+            return handler.text(raw_data, str(message.data.get("group_name", "")), locale)
+        except msgspec.ValidationError as error:
+            raise self._refused(f"data doesn't fill the template: {error}") from None
+
+    def _delivery(self, message: MessageRequest, locale: str) -> DeliveryDraft:
+        if message.to is not None:
+            self._check_address(message.type, message.to)
+        template, data = self._content(message)
+        if template not in TEMPLATES:
+            raise self._refused(f"template_code is none of {', '.join(sorted(TEMPLATES))}")
+        try:
+            sms_text(template, locale, data)  # what fills the one fills the other
+        except UnfitData as error:
+            raise self._refused(f"data doesn't fill the template: {error}") from None
+        return DeliveryDraft(
+            message.type,
+            template,
+            message.to,
+            locale,
+            data,
+            user_id=message.user_id,
+            attachments=message.attachments,
+        )
+
+    def _content(self, message: MessageRequest) -> tuple[str, dict[str, Any]]:
+        """The template and what fills it."""
+        if message.template_code is not None:
+            return message.template_code.lower(), message.data
+        if message.type == "email" and message.title is None:
+            raise self._refused("title, the mail's subject, is missing")
+        texts = {"title": message.title or "", "message": message.message, "html": message.html}
+        return PLAIN, {name: text for name, text in texts.items() if text is not None}
+
+    def _check_address(self, channel: str, address: str) -> None:
+        if channel == "sms" and not E164.fullmatch(address):
+            raise self._refused("to has to be a phone number in E.164, such as +84912345678")
+        if channel == "email":
+            try:
+                mailbox(address)
+            except ValueError as error:
+                raise self._refused(f"to: {error}") from None
+
+    def _refused(self, why: str) -> InvalidEvent:
+        return InvalidEvent("bad_field", f"{self.event_type}: {why}")
