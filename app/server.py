@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -22,12 +22,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__, log
-from app.api import deliveries, docs, errors, health, notifications, preferences, ws
+from app.api import deliveries, docs, errors, health, notifications, preferences, sending, ws
 from app.api.auth import Authenticator
+from app.api.idempotency import Idempotency
 from app.channels.base import Channel
 from app.channels.email import EmailChannel
 from app.channels.rendering import Brand, MailRenderer
 from app.channels.sms import SmsChannel
+from app.dry_run import DryRun
 from app.errors import ConfigurationError, Unavailable
 from app.metrics import REQUESTS
 from app.outbox import Outbox
@@ -46,18 +48,23 @@ from app.realtime.reconciler import Reconciler
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
 from app.redis import REDIS_ERRORS, Client, connect, subscription
+from app.scheduler import Scheduler
 from app.security.secrets import SecretBox
 from app.security.token_state import TokenState
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
+from app.sources.http import HttpSource
+from app.sources.intake import Intake
 from app.sources.kafka import KafkaSource
 from app.sources.redaction import without_code
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.engine import check_schema, make_engine, store_errors
+from app.store.idempotency import IdempotencyStore
 from app.store.inboxes import InboxStore
 from app.store.migrations import head
 from app.store.notifications import NotificationStore
 from app.store.preferences import PreferenceStore
+from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
 from app.user_service import UserService
 from app.workers import Supervisor
@@ -106,6 +113,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     pipelines = [
         Pipeline(table, user_service, planner, writer, store, bus, locale, box.encrypt) for _ in range(2)
     ]
+    intake = Intake(pipelines[0], settings.batch_size)
+    scheduled = ScheduledStore(engine)
+    scheduler = Scheduler(scheduled, intake)
     # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
     sources = {
         "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings)),
@@ -140,6 +150,18 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, locale))
     app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
     app.blueprint(preferences.make_blueprint(REST, authenticator, people, evaluator))
+    app.blueprint(
+        sending.make_blueprint(
+            REST,
+            authenticator,
+            HttpSource(intake, settings.http_wait),
+            Idempotency(IdempotencyStore(engine)),
+            scheduled,
+            log_of_deliveries,
+            store,
+            DryRun(pipelines[0], store, _simulated(channels), settings.http_wait),
+        )
+    )
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
     checks = {
         "postgres": _check_postgres(engine),
@@ -173,6 +195,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(signal_of_deliveries.stop)
         bus.start()
         running.push_async_callback(bus.stop)
+        intake.start()
+        running.push_async_callback(intake.stop)
+        scheduler.start()
+        running.push_async_callback(scheduler.stop)
 
     @app.after_server_start
     async def consume(*_: object) -> None:
@@ -217,6 +243,10 @@ def _channels(settings: Settings) -> dict[str, Channel]:
     return {channel.name: channel for channel in channels}
 
 
+def _simulated(channels: Mapping[str, Channel]) -> list[str]:
+    return [name for name, channel in channels.items() if channel.simulated]
+
+
 def _history(user_id: UUID, before: int) -> str:
     return f"{REST}/notifications/users/{user_id}?before={before}"
 
@@ -234,8 +264,8 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "GRACEFUL_SHUTDOWN_TIMEOUT": settings.shutdown_grace,
         "CORS_ORIGINS": list(settings.allowed_origins),
         "CORS_METHODS": ["GET", "POST", "PUT", "PATCH", "DELETE"],
-        "CORS_ALLOW_HEADERS": ["authorization", "accept-language", "content-type"],
-        "CORS_EXPOSE_HEADERS": ["link", "content-language", "retry-after"],
+        "CORS_ALLOW_HEADERS": ["authorization", "accept-language", "content-type", "idempotency-key"],
+        "CORS_EXPOSE_HEADERS": ["link", "location", "content-language", "retry-after"],
         "CORS_ALWAYS_SEND": False,
         "CORS_MAX_AGE": 600,
     }

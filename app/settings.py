@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     logout_events_topic: str = "user_service.user.logout_account"
     batch_size: int = Field(1000, ge=1, le=10_000, description="events in one transaction, at most")
 
+    http_wait: float = Field(
+        10.0, gt=0, description="seconds a request that sends waits for Postgres, or for a group to be known"
+    )
+
     jwt_algorithm: Literal["RS256", "HS256"]
     jwt_secret: SecretStr | None = None
     jwt_public_key: str | None = None

@@ -10,10 +10,10 @@ from sanic import Sanic
 from sanic_ext.extensions.openapi.builders import SpecificationBuilder
 from swagger_ui_bundle import swagger_ui_path
 
-from app.api import preferences
+from app.api import preferences, sending
 from app.api.schemas import COMPONENTS
 
-TYPES = (*preferences.TYPES,)
+TYPES = (*preferences.TYPES, *sending.TYPES)
 PAGE = Path(__file__).parent / "swagger.html"
 
 

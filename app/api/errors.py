@@ -50,6 +50,7 @@ _TITLES = {
     405: N_("Method not allowed"),
     409: N_("Conflict"),
     413: N_("Too large"),
+    422: N_("Can't be done"),
     426: N_("Upgrade required"),
     429: N_("Too many requests"),
     500: N_("Internal error"),

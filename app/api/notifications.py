@@ -30,9 +30,10 @@ def make_blueprint(
 
     What a call changes is told to the user's connections, with the exact number of unread.
     """
-    blueprint = Blueprint("notifications", url_prefix=f"{prefix}/notifications")
+    blueprint = Blueprint("notifications", url_prefix=prefix)
 
-    @blueprint.get("/users/<user_id:str>")
+    @blueprint.get("/notifications/users/<user_id:str>")
+    @blueprint.get("/users/<user_id:str>/notifications", name="list_of_user")
     @schemas.described(
         "List a user's notifications, newest first",
         'Without `limit` all of them up to 1000; where there are more, `Link: rel="next"` leads on.',
@@ -55,7 +56,7 @@ def make_blueprint(
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return _json([_in(wanted, item) for item in shown], headers)
 
-    @blueprint.get("/users/<user_id:str>/unread-count")
+    @blueprint.get("/notifications/users/<user_id:str>/unread-count")
     @schemas.described(
         "Count a user's unread notifications",
         "The number on the bell.",
@@ -66,7 +67,7 @@ def make_blueprint(
         receiver = await authenticator.owner(request, user_id)
         return _json({"unread": await store.unread(receiver)}, {})
 
-    @blueprint.patch("/users/<user_id:str>/read")
+    @blueprint.patch("/notifications/users/<user_id:str>/read")
     @schemas.described(
         "Mark all of a user's notifications read",
         "With `up_to` only those up to and with that `seq`: what came after the client looked stays unread.",
@@ -79,7 +80,7 @@ def make_blueprint(
         up_to, unread = await changes.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
         return _json({"up_to": up_to, "unread": unread}, {})
 
-    @blueprint.patch("/<notification_id:str>/users/<user_id:str>/read")
+    @blueprint.patch("/notifications/<notification_id:str>/users/<user_id:str>/read")
     @schemas.described(
         "Mark a notification read",
         "Answers with the updated notification; doing it twice is harmless.",
@@ -94,7 +95,7 @@ def make_blueprint(
         wanted = _locale(request)
         return _json(_in(wanted, found), _language_headers(wanted or locale))
 
-    @blueprint.delete("/<notification_id:str>/users/<user_id:str>")
+    @blueprint.delete("/notifications/<notification_id:str>/users/<user_id:str>")
     @schemas.described(
         "Delete a notification",
         "It is gone from the inbox for good.",

@@ -105,6 +105,18 @@ COMPONENTS: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "Bulk": {
+        "type": "object",
+        "required": ["notifications"],
+        "properties": {
+            "notifications": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 10_000,
+                "items": {"$ref": "#/components/schemas/MessageRequest"},
+            }
+        },
+    },
     "Message": {
         "type": "object",
         "required": ["message"],
@@ -179,6 +191,8 @@ _ERRORS = {
     403: "Another user's path, or the scope is missing",
     404: "Not found, or not theirs",
     409: "Its state doesn't allow it",
+    413: "The body is too large",
+    422: "The Idempotency-Key belongs to another request",
     426: "Not a WebSocket handshake",
     503: "A dependency is down",
 }
@@ -216,6 +230,10 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
 }
 
 
+_TEXT_IDS = {"event_id": str, "preference_id": str}
+"""Of the ids in paths those that are no UUIDs."""
+
+
 def described(
     summary: str,
     description: str,
@@ -224,9 +242,10 @@ def described(
     errors: Sequence[int] = (),
     query: Mapping[str, Mapping[str, Any]] | None = None,
     body: str | None = None,
+    idempotent: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Describe a REST call; one that can answer 401 is marked as needing a token. `body` is the name of the
-    type of its JSON body.
+    type of its JSON body; `idempotent` says that it takes an Idempotency-Key.
     """
 
     def describe(handler: Handler) -> Handler:
@@ -242,7 +261,10 @@ def described(
         if body is not None:
             openapi.body(_json(ref(body)), required=True)(handler)
         for name in (name for name in inspect.signature(handler).parameters if name.endswith("_id")):
-            openapi.parameter(name, UUID, "path", required=True)(handler)
+            openapi.parameter(name, _TEXT_IDS.get(name, UUID), "path", required=True)(handler)
+        if idempotent:
+            words = "a text of your choice, such as a UUID; the same request with it again changes nothing"
+            openapi.parameter("Idempotency-Key", str, "header", description=words)(handler)
         if 401 in errors:
             openapi.secured("token")(handler)
             openapi.parameter(

@@ -1,0 +1,94 @@
+"""Requests that may be sent again: Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+import msgspec
+from sanic import HTTPResponse, Request
+
+from app.api.errors import Problem
+from app.i18n import N_
+from app.store.idempotency import IdempotencyStore
+
+HEADER = "Idempotency-Key"
+MAX_LENGTH = 255
+SECONDS = 60.0  # a request may take; after that a node that handles it is taken for dead
+
+
+class _Answer(msgspec.Struct):
+    """An answer as it is kept."""
+
+    headers: dict[str, str]
+    body: msgspec.Raw
+
+
+class Idempotency:
+    """Handles a request once, and answers it again as often as it comes."""
+
+    def __init__(self, store: IdempotencyStore) -> None:
+        self._store = store
+
+    async def once(
+        self, request: Request, service: str, handle: Callable[[str], Awaitable[HTTPResponse]]
+    ) -> HTTPResponse:
+        """The answer of `handle`, which is called with an id: with a key always the same for that key.
+
+        Without the header there is nothing to remember. An answer that isn't a success is not kept, and the
+        request may be sent again. Raises `Problem`: 400 for a bad key, 409 while the request is being
+        handled, 422 when the key belongs to another request.
+        """
+        key = _key(request)
+        if key is None:
+            return await handle(str(uuid4()))
+        fingerprint = _fingerprint(request)
+        known = await self._store.claim(service, key, fingerprint, SECONDS)
+        if known is not None:
+            if not known.same:
+                raise Problem(
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    "idempotency_key_reused",
+                    N_("The Idempotency-Key belongs to another request. Give each request a key of its own."),
+                )
+            if known.status is None or known.answer is None:
+                raise Problem(
+                    HTTPStatus.CONFLICT,
+                    "request_in_progress",
+                    N_("The request with this Idempotency-Key is being handled. Try again in a moment."),
+                    {"Retry-After": "1"},
+                )
+            kept = msgspec.json.decode(known.answer, type=_Answer)
+            return HTTPResponse(bytes(kept.body), known.status, kept.headers, "application/json")
+        try:
+            answer = await handle(str(uuid5(NAMESPACE_URL, f"{service}\n{key}")))
+        except BaseException:
+            await self._store.forget(service, key)
+            raise
+        kept = _Answer(dict(answer.headers), msgspec.Raw(answer.body or b"null"))
+        await self._store.answered(service, key, answer.status, msgspec.json.encode(kept))
+        return answer
+
+
+def _key(request: Request) -> str | None:
+    """The header's value: a string as RFC 9651, 3.3.3, writes it, or bare, as many send it."""
+    values = request.headers.getall(HEADER, [])
+    if not values:
+        return None
+    key: str = values[0].strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if len(values) > 1 or not 0 < len(key) <= MAX_LENGTH or not key.isascii() or not key.isprintable():
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "bad_idempotency_key",
+            N_("Idempotency-Key has to be one text of 1 to 255 characters, such as a UUID."),
+        )
+    return key
+
+
+def _fingerprint(request: Request) -> bytes:
+    what = b"\n".join((request.method.encode(), request.path.encode(), request.body))
+    return hashlib.sha256(what).digest()

@@ -1,0 +1,274 @@
+"""Sending over HTTP, for services: one notification or many, now or later; and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
+from uuid import UUID, uuid4
+
+import msgspec
+from msgspec import Meta
+from sanic import Blueprint, HTTPResponse, Request
+
+from app.api import schemas
+from app.api.auth import Authenticator
+from app.api.bodies import json_body
+from app.api.errors import Problem
+from app.api.idempotency import Idempotency
+from app.deliveries import Status
+from app.dry_run import DryRun, DryRunResult
+from app.errors import InvalidEvent
+from app.i18n import N_
+from app.sources.http import Accepted, HttpSource
+from app.store.deliveries import DeliveryStore
+from app.store.notifications import NotificationStore
+from app.store.scheduled import ScheduledStore, State
+from handlers.messages import MessageRequest
+
+SEND = "notifications:send"
+MAX_BULK, MAX_DELIVERIES = 10_000, 1000
+ACCEPTED = "accepted"
+
+
+class Bulk(msgspec.Struct):
+    """Many at once: each as POST /notifications takes it."""
+
+    notifications: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BULK)]
+
+
+class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
+    """A mail that a service has written: `text`, `html` or both."""
+
+    email: Annotated[str, Meta(min_length=3, max_length=320, examples=["user@example.com"])]
+    subject: Annotated[str, Meta(min_length=1, max_length=200)]
+    text: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
+    html: Annotated[str, Meta(min_length=1, max_length=200_000)] | None = None
+
+
+class Sent(msgspec.Struct, omit_defaults=True):
+    """The event's id and where to follow it; or, of many, why this one was refused."""
+
+    id: str
+    status: str
+    follow: str = ""
+    code: str = ""
+    detail: str = ""
+
+
+class BulkSent(msgspec.Struct):
+    """What became of each, in their order."""
+
+    accepted: int
+    rejected: int
+    results: list[Sent]
+
+
+class FollowedDelivery(msgspec.Struct):
+    """A delivery that the event asked for."""
+
+    id: UUID
+    channel: str
+    status: Status
+    reason: str | None
+
+
+class Followed(msgspec.Struct):
+    """How an event stands: scheduled, cancelled, failed, or processed, with its deliveries."""
+
+    id: str
+    status: str
+    deliveries: list[FollowedDelivery]
+    send_at: str | None = None
+    reason: str | None = None
+
+
+TYPES = (MessageRequest, NotifyEmail, Sent, BulkSent, Followed, DryRunResult)
+"""For the OpenAPI description."""
+
+_PER_CHANNEL = ("inapp", "email", "sms")
+
+
+def make_blueprint(
+    prefix: str,
+    authenticator: Authenticator,
+    source: HttpSource,
+    idempotency: Idempotency,
+    scheduled: ScheduledStore,
+    deliveries: DeliveryStore,
+    notifications: NotificationStore,
+    dry_run: DryRun,
+) -> Blueprint:
+    """The calls under `prefix`, for tokens with the scope `notifications:send`."""
+    blueprint = Blueprint("sending", url_prefix=prefix)
+
+    def follow(event_id: str) -> str:
+        return f"{prefix}/notifications/{quote(event_id, safe='')}"
+
+    def shown(each: Accepted) -> Sent:
+        if each.refused is None:
+            return Sent(each.event_id, ACCEPTED, follow(each.event_id))
+        return Sent(each.event_id, "rejected", code=each.refused.reason, detail=str(each.refused))
+
+    async def send(request: Request, event: bytes) -> HTTPResponse:
+        service = await authenticator.service(request, SEND)
+
+        async def handle(request_id: str) -> HTTPResponse:
+            (accepted,) = await source.accept([event], request_id)
+            if accepted.refused is not None:
+                raise _refused(accepted.refused)
+            sent = shown(accepted)
+            return _json(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
+
+        return await idempotency.once(request, service.user_id, handle)
+
+    @blueprint.post("/notifications")
+    @schemas.described(
+        "Send a notification",
+        "A message to one person, or any event in the form it has on Kafka (with `event_type`). The answer "
+        "comes when it is stored. With `send_at` it is sent then, and can be cancelled until then. "
+        "With an Idempotency-Key the request may be sent again.",
+        {202: schemas.answer("It is stored, and will be sent", "Sent")},
+        errors=(400, 401, 403, 409, 413, 422, 503),
+        body="MessageRequest",
+        idempotent=True,
+    )
+    async def send_one(request: Request) -> HTTPResponse:
+        return await send(request, request.body)
+
+    @blueprint.post("/notify/email")
+    @schemas.described(
+        "Send a mail",
+        "What a service has written itself, as text, HTML or both. HTML is cleaned of what mail can't have.",
+        {202: schemas.answer("It is stored, and will be sent", "Sent")},
+        errors=(400, 401, 403, 409, 413, 422, 503),
+        body="NotifyEmail",
+        idempotent=True,
+    )
+    async def send_mail(request: Request) -> HTTPResponse:
+        await authenticator.service(request, SEND)
+        mail = json_body(request, NotifyEmail)
+        event = {"type": "email", "to": mail.email, "title": mail.subject}
+        texts = {"message": mail.text, "html": mail.html}
+        event |= {name: text for name, text in texts.items() if text is not None}
+        return await send(request, msgspec.json.encode(event))
+
+    @blueprint.post("/notifications/bulk")
+    @schemas.described(
+        "Send many notifications",
+        "Each is taken or refused by itself. All that are taken are stored when the answer comes.",
+        {202: schemas.answer("What became of each", "BulkSent")},
+        errors=(400, 401, 403, 409, 413, 422, 503),
+        body="Bulk",
+        idempotent=True,
+    )
+    async def send_many(request: Request) -> HTTPResponse:
+        service = await authenticator.service(request, SEND)
+        events = [bytes(each) for each in json_body(request, Bulk).notifications]
+
+        async def handle(request_id: str) -> HTTPResponse:
+            results = [shown(each) for each in await source.accept(events, request_id)]
+            accepted = sum(each.status == ACCEPTED for each in results)
+            return _json(BulkSent(accepted, len(results) - accepted, results), HTTPStatus.ACCEPTED)
+
+        return await idempotency.once(request, service.user_id, handle)
+
+    @blueprint.post("/notifications/test")
+    @schemas.described(
+        "Send yourself one of each",
+        "In-app, by mail and by SMS, to the user the token belongs to and the addresses of their profile.",
+        {202: schemas.answer("What became of each", "BulkSent")},
+        errors=(400, 401, 403, 503),
+    )
+    async def send_test(request: Request) -> HTTPResponse:
+        service = await authenticator.service(request, SEND)
+        try:
+            user_id = str(UUID(service.user_id))
+        except ValueError:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                "no_user",
+                N_("The token's subject is no user (a UUID), so there is nobody to send the test to."),
+            ) from None
+        test = {"user_id": user_id, "title": "Test", "message": "This is a test of the notification hub."}
+        events = [msgspec.json.encode({"type": channel, **test}) for channel in _PER_CHANNEL]
+        results = [shown(each) for each in await source.accept(events, str(uuid4()))]
+        return _json(BulkSent(len(results), 0, results), HTTPStatus.ACCEPTED)
+
+    @blueprint.post("/notifications/dry-run")
+    @schemas.described(
+        "What would happen",
+        "For each receiver and channel: whether it would be sent, wait or be suppressed, and why. Takes what "
+        "POST /notifications takes; nothing is stored or sent.",
+        {200: schemas.answer("What would happen", "DryRunResult")},
+        errors=(400, 401, 403, 413, 503),
+        body="MessageRequest",
+    )
+    async def try_out(request: Request) -> HTTPResponse:
+        await authenticator.service(request, SEND)
+        try:
+            return _json(await dry_run.of(request.body, str(uuid4())))
+        except InvalidEvent as error:
+            raise _refused(error) from None
+
+    @blueprint.get("/notifications/<event_id:str>")
+    @schemas.described(
+        "Follow a notification",
+        "By the id that sending it answered: whether it is scheduled, was processed, and its deliveries.",
+        {200: schemas.answer("How it stands", "Followed")},
+        errors=(400, 401, 403, 404, 503),
+    )
+    async def get_sent(request: Request, event_id: str) -> HTTPResponse:
+        await authenticator.service(request, SEND)
+        event_id = unquote(event_id)
+        later = await scheduled.get(event_id)
+        if later is None and not await notifications.processed([event_id]):
+            raise _not_found()
+        found = await deliveries.find(MAX_DELIVERIES, event_id=event_id)
+        listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
+        if later is None:
+            return _json(Followed(event_id, "processed", listed))
+        status = "processed" if later.status is State.SENT else later.status.value
+        return _json(Followed(event_id, status, listed, later.send_at.isoformat(), later.reason))
+
+    @blueprint.delete("/notifications/<event_id:str>")
+    @schemas.described(
+        "Cancel a scheduled notification",
+        "As long as its time hasn't come.",
+        {200: schemas.answer("It won't be sent", "Followed")},
+        errors=(400, 401, 403, 404, 409, 503),
+    )
+    async def cancel(request: Request, event_id: str) -> HTTPResponse:
+        await authenticator.service(request, SEND)
+        event_id = unquote(event_id)
+        cancelled = await scheduled.cancel(event_id)
+        later = await scheduled.get(event_id)
+        if cancelled and later is not None:
+            return _json(Followed(event_id, later.status.value, [], later.send_at.isoformat()))
+        if later is None and not await notifications.processed([event_id]):
+            raise _not_found()
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "not_cancellable",
+            N_("It isn't scheduled any more: it was sent, is being sent, failed, or was cancelled before."),
+        )
+
+    return blueprint
+
+
+def _refused(error: InvalidEvent) -> Problem:
+    return Problem(HTTPStatus.BAD_REQUEST, error.reason, N_("The event was refused: %(why)s"), why=str(error))
+
+
+def _not_found() -> Problem:
+    return Problem(
+        HTTPStatus.NOT_FOUND, "no_such_event", N_("No event with this id has been sent or scheduled.")
+    )
+
+
+def _json(
+    body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> HTTPResponse:
+    answer: dict[str, Any] = dict(headers or {})
+    return HTTPResponse(msgspec.json.encode(body), status, answer, "application/json")

@@ -1,0 +1,89 @@
+"""What an event would come to, without any of it happening."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.deliveries import masked
+from app.errors import Unavailable
+from app.pipeline import Message, Pipeline
+from app.planning import Plan
+from app.preferences.evaluator import INAPP, Decision, Verdict
+from app.store.notifications import NotificationStore
+
+SIMULATE = "simulate"
+
+
+class Outcome(msgspec.Struct):
+    """What would happen on one channel for one receiver, and why. Addresses are masked."""
+
+    channel: str
+    verdict: str
+    """send, wait (until `until`), suppress, or simulate (the channel isn't configured)."""
+    reason: str
+    user_id: UUID | None = None
+    address: str | None = None
+    until: datetime | None = None
+
+
+class DryRunResult(msgspec.Struct):
+    """`already_processed`: an event with this id came before, so nothing would happen any more.
+
+    With `send_at` the outcomes are those of now, not of then.
+    """
+
+    event_id: str
+    already_processed: bool
+    send_at: datetime | None
+    outcomes: list[Outcome]
+
+
+class DryRun:
+    """Asks the same pipeline that events go through."""
+
+    def __init__(
+        self, pipeline: Pipeline, store: NotificationStore, simulated: Collection[str], within: float
+    ) -> None:
+        """`simulated` are the channels that aren't configured; `within` the seconds that a group may take."""
+        self._pipeline = pipeline
+        self._store = store
+        self._simulated = simulated
+        self._within = within
+
+    async def of(self, event: bytes, event_id: str) -> DryRunResult:
+        """Its outcomes. `event_id` is its id where it has none. Raises `InvalidEvent` or `Unavailable`."""
+        batch = self._pipeline.prepare([Message("dry_run", event_id, event, None)])
+        if batch.waiting:
+            try:
+                async with asyncio.timeout(self._within):
+                    batch = await self._pipeline.resolve(batch.waiting)
+            except TimeoutError:
+                raise Unavailable("user service", "the group isn't known in time") from None
+        for refused in batch.rejected:
+            raise refused.error
+        (ready,) = batch.ready
+        (plan,) = await self._pipeline.plan(batch.ready)
+        known = await self._store.processed([ready.event.event_id])
+        outcomes = list(self._outcomes(plan))
+        return DryRunResult(ready.event.event_id, bool(known), ready.effects.send_at, outcomes)
+
+    def _outcomes(self, plan: Plan) -> Iterator[Outcome]:
+        for draft in plan.notifications:
+            for receiver in draft.receivers:
+                yield Outcome(INAPP, Verdict.SEND.value, "it is on", receiver)
+        for receiver, decision in plan.not_told:
+            yield Outcome(INAPP, decision.verdict.value, decision.reason, receiver)
+        for delivery, decision in plan.deliveries:
+            verdict, reason, until = self._simulation(delivery.channel, decision)
+            address = masked(delivery.address) if delivery.address else None
+            yield Outcome(delivery.channel, verdict, reason, delivery.user_id, address, until)
+
+    def _simulation(self, channel: str, decision: Decision) -> tuple[str, str, datetime | None]:
+        if channel in self._simulated and decision.verdict is not Verdict.SUPPRESS:
+            return SIMULATE, f"{channel} isn't configured", decision.until
+        return decision.verdict.value, decision.reason, decision.until
