@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 AGAIN = 1.0  # seconds; long enough for what a task does at its end
@@ -28,6 +29,19 @@ async def end(*tasks: asyncio.Task[Any] | None) -> None:
             looked_at(task)
     if interrupted is not None:
         raise interrupted
+
+
+async def first(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Run all until one ends; raises what it raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    for task in tasks:
+        task.add_done_callback(looked_at)
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await end(*tasks)
 
 
 def looked_at(task: asyncio.Task[Any]) -> None:

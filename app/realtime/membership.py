@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from redis.asyncio.client import PubSub
@@ -20,7 +20,7 @@ from redis.asyncio.client import PubSub
 from app.metrics import NODES
 from app.realtime.presence import ID_BYTES, NodeId, Presence
 from app.redis import REDIS_ERRORS
-from app.tasks import end, looked_at
+from app.tasks import end, first
 
 log = logging.getLogger("hub.membership")
 
@@ -148,7 +148,7 @@ class Membership:
                 assert self._listener is not None
                 self._listener.joined()
                 self._clean_soon(self._before)
-                await _first(self._beat_on(node), self._listen(subscription), self._lost.wait())
+                await first(self._beat_on(node), self._listen(subscription), self._lost.wait())
                 raise LostError("Redis failed, or forgot this node")
         finally:
             self.joined_at = None
@@ -229,19 +229,6 @@ class Membership:
 
 def _new_id() -> NodeId:
     return NodeId(os.urandom(ID_BYTES))
-
-
-async def _first(*coroutines: Coroutine[Any, Any, object]) -> None:
-    """Run all until one ends; raises what it raised."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    for task in tasks:
-        task.add_done_callback(looked_at)
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await end(*tasks)
 
 
 def _now() -> float:
