@@ -18,4 +18,6 @@ def without_code(message: bytes) -> bytes:
     if not isinstance(body, dict):
         return b""
     kept = ("email", "action", "event_id")
-    return msgspec.json.encode({key: body[key] if key in kept else REMOVED for key in body})
+    return msgspec.json.encode(
+        {key: value if key in kept and isinstance(value, str) else REMOVED for key, value in body.items()}
+    )

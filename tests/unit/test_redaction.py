@@ -1,0 +1,28 @@
+"""No code outlives its use in what is kept for people to look at."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.sources.redaction import REMOVED, without_code
+
+
+def test_who_asked_for_what_is_kept_and_the_rest_removed() -> None:
+    message = {"email": "a@b.example", "action": "register", "otp_code": "482913", "more": {"code": "482913"}}
+    assert json.loads(without_code(json.dumps(message).encode())) == {
+        "email": "a@b.example",
+        "action": "register",
+        "otp_code": REMOVED,
+        "more": REMOVED,
+    }
+
+
+def test_only_texts_are_kept() -> None:
+    assert b"482913" not in without_code(b'{"email": {"otp_code": "482913"}, "action": ["482913"]}')
+
+
+@pytest.mark.parametrize("message", [b"482913", b'["482913"]', b'{"otp_code": "482913"', b"\xff482913"])
+def test_what_is_no_object_is_left_out_whole(message: bytes) -> None:
+    assert without_code(message) == b""
