@@ -62,6 +62,15 @@ class Settings(BaseSettings):
     kafka_session_timeout_ms: int = Field(10_000, ge=1000, description="a node silent so long has left")
     notification_topic: str = "service_notifications"
     logout_events_topic: str = "user_service.user.logout_account"
+    redis_events_url: SecretStr | None = Field(
+        None, description="the Redis that services publish events on; without it none are read from Redis"
+    )
+    low_stock_channel: str = Field("inventory:low-stock", min_length=1, description="of Pub/Sub")
+    low_stock_stream: str = Field("inventory:low-stock:stream", min_length=1)
+    redis_group: str = Field("notification_service_group", min_length=1)
+    redis_claim_after: float = Field(
+        30.0, ge=0.1, description="seconds a node is silent until others take its stream entries over"
+    )
     batch_size: int = Field(1000, ge=1, le=10_000, description="events in one transaction, at most")
 
     http_wait: float = Field(
@@ -152,10 +161,10 @@ class Settings(BaseSettings):
             raise ValueError("write it as postgresql://user:password@host:5432/hub")
         return url
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "redis_events_url")
     @classmethod
-    def _check_redis(cls, url: SecretStr) -> SecretStr:
-        if urlsplit(url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+    def _check_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and urlsplit(url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("write it as redis://:password@host:6379/0, or rediss:// for TLS")
         return url
 

@@ -191,6 +191,7 @@ def test_without_settings_the_hub_does_not_start_and_says_what_to_set(tmp_path: 
         },
         {"DATABASE_URL": "garbage"},
         {"REDIS_URL": "garbage"},
+        {"REDIS_EVENTS_URL": "garbage"},
         {"USER_SERVICE_URL": "users:8000"},
         {"ALLOWED_ORIGINS": "https://[bad"},
     ],
