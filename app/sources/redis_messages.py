@@ -1,0 +1,105 @@
+"""What comes in over Redis, as bytes and values. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import msgspec
+
+from app.errors import InvalidEvent
+from app.sources.redaction import without_code
+
+_TEXTS = (b"event_id", b"event_type")  # stay texts, be they digits only
+_UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Received:
+    """One message as Redis gave it. `place` is the channel or the stream it came from."""
+
+    place: str
+    value: bytes
+    entry_id: bytes | None = None
+    """Of the stream entry; None for what came over the channel."""
+
+    @property
+    def sent_at_ms(self) -> int | None:
+        """When Redis took it (milliseconds), where it says so: a stream entry's id begins with that."""
+        return None if self.entry_id is None else int(self.entry_id.partition(b"-")[0])
+
+    @property
+    def happened_at(self) -> datetime:
+        """When Redis took it; now where it says none, or nonsense (publishers may choose ids)."""
+        with suppress(ValueError, OverflowError, OSError):
+            if self.sent_at_ms is not None:
+                return datetime.fromtimestamp(self.sent_at_ms / 1000, UTC)
+        return datetime.now(UTC)
+
+
+class Reading(NamedTuple):
+    """`canonical`: the same for messages that say the same. `has_id`: the publisher named the event."""
+
+    canonical: bytes
+    has_id: bool
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.canonical).hexdigest()
+
+
+def value_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """The message that a stream entry holds.
+
+    The value of a single field, whatever its name, is the message itself. Several fields are the members of
+    the object that is the message: values that are JSON numbers, booleans, arrays or objects are taken as
+    such, all others, and `event_id` and `event_type` always, as texts. Bytes that are no UTF-8 stay as they
+    are, so that decoding the event refuses them.
+    """
+    if len(fields) == 1:
+        return next(iter(fields.values()))
+    body = {_text(name): _text(value) if name in _TEXTS else _member(value) for name, value in fields.items()}
+    return json.dumps(body, ensure_ascii=False).encode(errors="surrogateescape")
+
+
+def read(value: bytes) -> Reading:
+    """What a message says, apart from how it is written: white space and the order of keys don't matter.
+    One that is no JSON object says its bytes.
+    """
+    try:
+        body = msgspec.json.decode(value)
+        if isinstance(body, dict):
+            canonical = msgspec.json.encode(body, order="deterministic")
+            return Reading(canonical, body.get("event_id") is not None)
+    except _UNREADABLE:
+        pass
+    return Reading(value, False)
+
+
+def letter(received: Received, error: InvalidEvent) -> dict[str, bytes | str]:
+    """The fields of its dead letter: the message unchanged, but for a one-time code; why and from where."""
+    holds_code = b"otp_code" in read(received.value).canonical
+    fields: dict[str, bytes | str] = {
+        "value": without_code(received.value) if holds_code else received.value,
+        "dlq.reason": error.reason,
+        "dlq.error": str(error),
+        "dlq.source": received.place,
+    }
+    return fields if received.entry_id is None else {**fields, "dlq.id": received.entry_id}
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")
+
+
+def _member(value: bytes) -> Any:
+    try:
+        found = msgspec.json.decode(value)
+    except _UNREADABLE:
+        return _text(value)
+    return _text(value) if found is None or isinstance(found, str) else found

@@ -1,0 +1,71 @@
+"""What several nodes may meet, in either of two ways, and only one shall count: asked of the Redis itself.
+
+Each script is one step for all who ask (docs/decisions/014-one-alert-two-ways.md). Not for a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from redis.asyncio import Redis
+
+WINDOW_MS = 60_000  # two messages that say the same within it are one event
+KEPT_MS = 24 * 3600 * 1000
+MAX_SIGHTINGS = 24 * 60  # of one message; there can't be more in a day
+MAX_LETTERS = 100_000
+
+# The earliest *known*, not the earliest in time: what comes later is appended, so a time that was answered
+# once is answered for ever.
+_SIGHT = f"""
+local at = ARGV[1]
+if at == '' then
+  local now = redis.call('TIME')
+  at = now[1] .. string.format('%03d', math.floor(now[2] / 1000))
+end
+for _, known in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if math.abs(known - at) <= {WINDOW_MS} then return known end
+end
+redis.call('RPUSH', KEYS[1], at)
+redis.call('LTRIM', KEYS[1], -{MAX_SIGHTINGS}, -1)
+redis.call('PEXPIRE', KEYS[1], {KEPT_MS})
+return at
+"""
+
+_ADD_LETTER = f"""
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', {MAX_LETTERS}, '*', unpack(ARGV))
+  redis.call('SET', KEYS[1], '', 'PX', {WINDOW_MS})
+end
+"""
+
+
+class Once:
+    """Knows which messages are the same event. Raises what redis-py raises; asking again is harmless."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        """`prefix` begins its keys."""
+        self._redis = redis
+        self._prefix = prefix
+        self._sight = redis.register_script(_SIGHT)
+        self._add_letter = redis.register_script(_ADD_LETTER)
+
+    async def sighted(self, messages: Sequence[tuple[str, int | None]]) -> list[str]:
+        """For each message, by its digest and time (ms; None: now), when its event was first sighted."""
+        async with self._redis.pipeline(transaction=False) as asked:
+            for digest, at in messages:
+                key = f"{self._prefix}:heard:{digest}"
+                await self._sight(keys=[key], args=["" if at is None else at], client=asked)
+            return [time.decode() for time in await asked.execute()]
+
+    async def add_letters(
+        self, stream: str, letters: Sequence[tuple[str, Mapping[str, bytes | str]]]
+    ) -> None:
+        """Append the dead letters to the stream, each with the identity of its event: all nodes that reject
+        the event write one together. When this returns Redis has them.
+        """
+        async with self._redis.pipeline(transaction=False) as asked:
+            for identity, fields in letters:
+                key = f"{self._prefix}:letter:{identity}"
+                parts = [part for field in fields.items() for part in field]
+                await self._add_letter(keys=[key, stream], args=parts, client=asked)
+            await asked.execute()
