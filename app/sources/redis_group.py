@@ -1,0 +1,100 @@
+"""A stream's consumer group, as one of its consumers sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from app.sources.redis_messages import Received, value_of
+
+MAX_HELD = 10_000  # entries looked up at once; more than a node takes in hand
+
+# In one step: a consumer that comes back to life in between would lose what it just read.
+_FORGET = """
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local is = {}
+  for i = 1, #consumer, 2 do is[consumer[i]] = consumer[i + 1] end
+  if is.pending == 0 and is.idle >= tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], is.name)
+  end
+end
+"""
+
+
+class Claimed(NamedTuple):
+    """Entries taken over. `after`: where to go on, None at the end. `vanished`: some were no longer there."""
+
+    entries: list[Received]
+    after: bytes | None
+    vanished: bool
+
+
+class ConsumerGroup:
+    """Entries are a consumer's from when it reads or claims them until someone acknowledges or claims them.
+
+    All methods raise what redis-py raises, and may be called again after that.
+    """
+
+    def __init__(self, redis: Redis, stream: str, group: str, consumer: str) -> None:
+        self._redis = redis
+        self._stream = stream
+        self._group = group
+        self._consumer = consumer
+        self._forget = redis.register_script(_FORGET)
+
+    async def make(self) -> None:
+        """See to it that stream and group are there. A new group begins with the stream's first entry."""
+        try:
+            await self._redis.xgroup_create(self._stream, self._group, "0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def read(self, count: int, wait_ms: int) -> list[Received]:
+        """The next entries that nobody has; none when none came in time."""
+        found: Any = await self._redis.xreadgroup(
+            self._group, self._consumer, {self._stream: ">"}, count=count, block=wait_ms
+        )
+        return [self._received(*entry) for _, entries in found for entry in entries]
+
+    async def acknowledge(self, ids: Collection[bytes]) -> None:
+        """They are done, for the whole group."""
+        if ids:
+            await self._redis.xack(self._stream, self._group, *ids)
+
+    async def keep(self, ids: Collection[bytes]) -> None:
+        """They are still in hand: nobody claims them for now."""
+        if ids:
+            await self._redis.xclaim(self._stream, self._group, self._consumer, 0, [*ids], justid=True)
+
+    async def claim(self, idle_ms: int, count: int, after: bytes) -> Claimed:
+        """Take over what its consumers, this one too, have neither done nor kept for so long."""
+        cursor, entries, *_ = await self._redis.xautoclaim(
+            self._stream, self._group, self._consumer, idle_ms, after, count
+        )
+        found = [self._received(*entry) for entry in entries if entry[0] is not None]
+        return Claimed(found, None if cursor == b"0-0" else cursor, len(found) < len(entries))
+
+    async def held(self) -> list[bytes]:
+        """The ids of this consumer's entries."""
+        pending: Any = await self._redis.xpending_range(
+            self._stream, self._group, "-", "+", MAX_HELD, consumername=self._consumer
+        )
+        return [entry["message_id"] for entry in pending]
+
+    async def fetch(self, ids: Iterable[bytes]) -> list[Received]:
+        """The entries with these ids, without those that were trimmed from the stream."""
+        async with self._redis.pipeline(transaction=False) as asked:
+            for entry_id in ids:
+                asked.xrange(self._stream, entry_id, entry_id)
+            return [self._received(*entry) for found in await asked.execute() for entry in found]
+
+    async def forget_silent(self, idle_ms: int) -> None:
+        """Remove consumers that have no entry and asked for none for so long: each start brings a new one."""
+        await self._forget(keys=[self._stream], args=[self._group, idle_ms])
+
+    def _received(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Received:
+        return Received(self._stream, value_of(fields), entry_id)

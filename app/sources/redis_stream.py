@@ -1,0 +1,262 @@
+"""The Redis source: events from a stream and from a Pub/Sub channel. The same alert on both is one event.
+
+Every node is a consumer of the stream's group and a subscriber of the channel. Pub/Sub keeps nothing: what
+is sent while no node hears it is only in the stream, if the publisher put it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from app.errors import Unavailable
+from app.pipeline import SLICE, Message
+from app.redis import REDIS_ERRORS, connect, subscription
+from app.settings import Settings
+from app.sources.intake import Intake, Outcome
+from app.sources.redis_group import ConsumerGroup
+from app.sources.redis_messages import Received, letter, read
+from app.sources.redis_once import Once
+from app.tasks import end, first
+
+log = logging.getLogger("hub.redis_source")
+
+DEAD_LETTER_SUFFIX = ".dlq"
+MAX_IN_HAND = 5_000  # messages without an outcome; past that, reading waits for them
+LONGEST_READ = 1.0  # seconds an answer may be held back for entries to come
+RETRY_AFTER = 1.0  # seconds
+
+
+class _Settled(NamedTuple):
+    received: Received
+    position_id: str
+    outcome: Outcome
+
+
+class RedisSource:
+    """Reads events from Redis as a member of the stream's consumer group.
+
+    A stream entry is acknowledged only when its event was stored and pushed, or dead-lettered. Until then it
+    is kept from being claimed, however long it waits aside; when the node dies others claim it.
+    """
+
+    def __init__(self, settings: Settings, intake: Intake) -> None:
+        """`settings.redis_events_url` is set."""
+        self._settings = settings.model_copy(
+            update={"redis_url": settings.redis_events_url, "redis_cluster": False}
+        )
+        redis = connect(self._settings)
+        assert isinstance(redis, Redis)
+        self._redis = redis
+        self._intake = intake
+        self._group = ConsumerGroup(redis, settings.low_stock_stream, settings.redis_group, uuid4().hex)
+        self._once = Once(redis, settings.redis_prefix)
+        self._silent_ms = int(settings.redis_claim_after * 1000)
+        self._in_hand: set[Received] = set()
+        self._settled: list[_Settled] = []
+        self._any_settled = asyncio.Event()
+        self._changed = asyncio.Condition()  # less is in hand, or we are stopping
+        self._stopping = False
+        self._serving = False
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin: connect (again and again while no Redis answers), join the group, subscribe, read."""
+        self._running = asyncio.create_task(self._run(), name="redis source")
+
+    async def stop(self, within: float) -> None:
+        """Read no more; wait `within` seconds for what is in hand, and acknowledge it."""
+        self._stopping = True
+        await self._tell_changed()
+        if self._running is not None:
+            await asyncio.wait({self._running}, timeout=within)
+            await end(self._running)
+        await self._redis.aclose()
+
+    async def check(self) -> None:
+        """Raises `Unavailable` unless Redis answers and this node reads from it."""
+        if not self._serving:
+            raise Unavailable("redis_events", "no events are read; the hub's log says why")
+        try:
+            await self._redis.ping()
+        except REDIS_ERRORS as error:
+            raise Unavailable("redis_events", type(error).__name__) from None
+
+    async def _run(self) -> None:
+        """Serve until told to stop. After any failure begin anew: the group is made where it is missing, and
+        what was read but never arrived is fetched. What is in hand stays there.
+        """
+        while not self._stopping:
+            try:
+                await self._serve()
+            except REDIS_ERRORS as error:
+                log.error("redis_events_unavailable", extra={"why": str(error) or type(error).__name__})
+            except Exception:
+                log.exception("source_failed")
+            finally:
+                self._serving = False
+            if not self._stopping:
+                await asyncio.sleep(RETRY_AFTER)
+
+    async def _serve(self) -> None:
+        await self._group.make()
+        await self._take_what_we_hold()
+        async with subscription(self._redis, self._settings, self._settings.low_stock_channel) as subscribed:
+            self._serving = True
+            await first(self._take_all(subscribed), self._finish_all(), self._look_after_entries())
+
+    async def _take_all(self, subscribed: PubSub) -> None:
+        await first(self._read_stream(), self._listen(subscribed))
+        await self._until(lambda: not self._in_hand)
+
+    async def _read_stream(self) -> None:
+        """Returns when the node is to stop; never with entries that were read and not taken in hand."""
+        wait_ms = int(min(LONGEST_READ, self._settings.redis_timeout / 2) * 1000)
+        while not self._stopping:
+            await self._until(lambda: self._room > 0 or self._stopping)
+            count = min(self._settings.batch_size, max(1, self._room))
+            await self._take(await self._group.read(count, wait_ms))
+
+    async def _listen(self, subscribed: PubSub) -> None:
+        """Take what is published. A connection that is silent must answer a ping."""
+        asked = False
+        while True:
+            await self._until(lambda: self._room > 0)
+            messages = await self._heard(subscribed)
+            if not messages and asked:
+                raise TimeoutError("the subscription is silent")
+            asked = not messages
+            if asked:
+                await subscribed.ping()
+            channel = self._settings.low_stock_channel
+            await self._take([Received(channel, m["data"]) for m in messages if m["type"] == "message"])
+
+    async def _heard(self, subscribed: PubSub) -> list[dict[str, Any]]:
+        """What came, or comes soon."""
+        messages: list[dict[str, Any]] = []
+        wait = self._settings.redis_timeout
+        while len(messages) < self._settings.batch_size:
+            message = await subscribed.get_message(timeout=wait)
+            if message is None:
+                break
+            messages.append(message)
+            wait = 0.0
+        return messages
+
+    async def _look_after_entries(self) -> None:
+        """Keep what is in hand, take over what others left behind."""
+        while True:
+            await self._group.keep(_ids(self._in_hand))
+            await self._claim()
+            await self._group.forget_silent(self._silent_ms)
+            await asyncio.sleep(self._settings.redis_claim_after / 3)
+
+    async def _claim(self) -> None:
+        after: bytes | None = b"0-0"
+        vanished = False
+        while after is not None and self._room > 0:
+            count = min(self._settings.batch_size, self._room)
+            claimed = await self._group.claim(self._silent_ms, count, after)
+            await self._take_again(claimed.entries)
+            after, vanished = claimed.after, vanished or claimed.vanished
+        if vanished:
+            await self._take_what_we_hold()
+
+    async def _take_what_we_hold(self) -> None:
+        """Take in hand what is ours without our knowing, such as what was read when the connection broke."""
+        known = {item.entry_id for item in self._in_hand}
+        ids = [entry_id for entry_id in await self._group.held() if entry_id not in known]
+        entries = await self._group.fetch(ids)
+        await self._group.acknowledge([*set(ids).difference(_ids(entries))])  # they were trimmed
+        await self._take_again(entries)
+
+    async def _take_again(self, entries: Sequence[Received]) -> None:
+        known = {item.entry_id for item in self._in_hand}
+        await self._take([entry for entry in entries if entry.entry_id not in known])
+
+    async def _take(self, received: Sequence[Received]) -> None:
+        """Pass the messages to the intake; `_finish_all` does the rest."""
+        if not received:
+            return
+        self._in_hand.update(received)
+        try:
+            messages = await self._messages(received)
+        except BaseException:
+            self._in_hand.difference_update(received)
+            raise
+        for item, message, outcome in zip(received, messages, self._intake.submit(messages), strict=True):
+            outcome.add_done_callback(partial(self._settle, item, message.position_id))
+
+    async def _messages(self, received: Sequence[Received]) -> list[Message]:
+        """Without an `event_id` the identity is what the message says and when that was first sighted."""
+        readings = []
+        for start in range(0, len(received), SLICE):
+            readings += [read(item.value) for item in received[start : start + SLICE]]
+            await asyncio.sleep(0)
+        both = list(zip(received, readings, strict=True))
+        unnamed = [(reading.digest, item.sent_at_ms) for item, reading in both if not reading.has_id]
+        times = iter(await self._once.sighted(unnamed))
+        return [
+            Message(
+                "redis",
+                f"redis:{reading.digest}" if reading.has_id else f"redis:{reading.digest}:{next(times)}",
+                item.value,
+                None,
+                happened_at=item.happened_at,
+            )
+            for item, reading in both
+        ]
+
+    def _settle(self, received: Received, position_id: str, outcome: Outcome) -> None:
+        self._settled.append(_Settled(received, position_id, outcome))
+        self._any_settled.set()
+
+    async def _finish_all(self) -> None:
+        while True:
+            while not self._settled:
+                self._any_settled.clear()
+                await self._any_settled.wait()
+            settled = self._settled.copy()
+            await self._finish(settled)
+            del self._settled[: len(settled)]
+            self._in_hand.difference_update(item.received for item in settled)
+            await self._tell_changed()
+
+    async def _finish(self, settled: Sequence[_Settled]) -> None:
+        """Acknowledge what was stored; dead-letter what never can be, and acknowledge it after that.
+
+        What failed by a fault of ours (the intake logged it) is claimed again when it has been idle.
+        """
+        known = [item for item in settled if not (item.outcome.cancelled() or item.outcome.exception())]
+        stored = [item.received for item in known if item.outcome.result() is None]
+        await self._group.acknowledge(_ids(stored))
+        rejected = [(item, error) for item in known if (error := item.outcome.result()) is not None]
+        letters = []
+        for item, error in rejected:
+            log.warning("event_rejected", extra={"position": item.position_id, "reason": error.reason})
+            letters.append((item.position_id, letter(item.received, error)))
+        await self._once.add_letters(self._settings.low_stock_stream + DEAD_LETTER_SUFFIX, letters)
+        await self._group.acknowledge(_ids(item.received for item, _ in rejected))
+
+    @property
+    def _room(self) -> int:
+        return MAX_IN_HAND - len(self._in_hand)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        async with self._changed:
+            await self._changed.wait_for(holds)
+
+    async def _tell_changed(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _ids(entries: Iterable[Received]) -> list[bytes]:
+    return [entry.entry_id for entry in entries if entry.entry_id is not None]
