@@ -59,6 +59,7 @@ class RedisSource:
         self._group = ConsumerGroup(redis, settings.low_stock_stream, settings.redis_group, uuid4().hex)
         self._once = Once(redis, settings.redis_prefix)
         self._silent_ms = int(settings.redis_claim_after * 1000)
+        self._look_after_every = settings.redis_claim_after / 3
         self._in_hand: set[Received] = set()
         self._settled: list[_Settled] = []
         self._any_settled = asyncio.Event()
@@ -118,11 +119,12 @@ class RedisSource:
 
     async def _read_stream(self) -> None:
         """Returns when the node is to stop; never with entries that were read and not taken in hand."""
-        wait_ms = int(min(LONGEST_READ, self._settings.redis_timeout / 2) * 1000)
+        # Redis must answer before that counts as its silence, or we as silent to the others.
+        longest = min(LONGEST_READ, self._settings.redis_timeout / 2, self._look_after_every)
         while not self._stopping:
             await self._until(lambda: self._room > 0 or self._stopping)
             count = min(self._settings.batch_size, max(1, self._room))
-            await self._take(await self._group.read(count, wait_ms))
+            await self._take(await self._group.read(count, wait_ms=int(longest * 1000)))
 
     async def _listen(self, subscribed: PubSub) -> None:
         """Take what is published. A connection that is silent must answer a ping."""
@@ -156,7 +158,7 @@ class RedisSource:
             await self._group.keep(_ids(self._in_hand))
             await self._claim()
             await self._group.forget_silent(self._silent_ms)
-            await asyncio.sleep(self._settings.redis_claim_after / 3)
+            await asyncio.sleep(self._look_after_every)
 
     async def _claim(self) -> None:
         after: bytes | None = b"0-0"
