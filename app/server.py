@@ -53,9 +53,11 @@ from app.security.secrets import SecretBox
 from app.security.token_state import TokenState
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
+from app.sources import Source
 from app.sources.http import HttpSource
 from app.sources.intake import Intake
 from app.sources.kafka import KafkaSource
+from app.sources.rabbitmq import RabbitSource
 from app.sources.redaction import without_code
 from app.sources.redis_stream import RedisSource
 from app.store.deliveries import DeliverySignal, DeliveryStore
@@ -118,12 +120,14 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     scheduled = ScheduledStore(engine)
     scheduler = Scheduler(scheduled, intake)
     # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
-    sources: dict[str, KafkaSource | RedisSource] = {
+    sources: dict[str, Source] = {
         "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings)),
         "kafka_codes": KafkaSource(settings, pipelines[1], _code_topics(settings), without_code),
     }
     if settings.redis_events_url is not None:
         sources["redis_events"] = RedisSource(settings, intake)
+    if settings.rabbitmq_url is not None:
+        sources["rabbitmq"] = RabbitSource(settings, intake)
     log_of_deliveries = DeliveryStore(engine)
     # Nor does one wait for the mail server's answers to other mail.
     channels = _channels(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -73,6 +74,10 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(1000, ge=1, le=10_000, description="events in one transaction, at most")
 
+    rabbitmq_url: SecretStr | None = Field(None, description="without it nothing is read from RabbitMQ")
+    booking_events_queue: str = Field("notification.booking_events", min_length=1, max_length=200)
+    payment_events_queue: str = Field("notification.payment_events", min_length=1, max_length=200)
+    notifications_queue: str = Field("notifications", min_length=1, max_length=200)
     http_wait: float = Field(
         10.0, gt=0, description="seconds a request that sends waits for Postgres, or for a group to be known"
     )
@@ -168,6 +173,16 @@ class Settings(BaseSettings):
             raise ValueError("write it as redis://:password@host:6379/0, or rediss:// for TLS")
         return url
 
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _check_rabbitmq(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_address(url.get_secret_value(), ("amqp", "amqps")):
+            raise ValueError(
+                "write it as amqp://user:password@host:5672/, or amqps:// for TLS; in user and password "
+                "write special characters as %xx"
+            )
+        return url
+
     @field_validator("user_service_url")
     @classmethod
     def _check_user_service(cls, url: str) -> str:
@@ -248,6 +263,14 @@ class Settings(BaseSettings):
         if self.jwt_algorithm == "HS256" and self.jwt_secret is not None:
             return self.jwt_secret.get_secret_value()
         return (self.jwt_public_key or "").replace("\\n", "\n")
+
+
+def _is_address(url: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the error's own text would show a piece of the password
+        return False
 
 
 def _origin(text: str) -> str:

@@ -186,7 +186,7 @@ def test_the_example_environment_has_every_setting_and_no_secret() -> None:
 
 def test_no_secret_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in ("JWT_SECRET", "POSTGRES_PASSWORD", "REDIS_PASSWORD"):
+    for name in ("JWT_SECRET", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"):
         uses = re.findall(r"\$\{" + name + r"([^}]*)\}", text)
         assert uses
         assert all(use.startswith(":?") and len(use) > 10 for use in uses), name

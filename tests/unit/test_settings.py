@@ -193,6 +193,10 @@ def test_without_settings_the_hub_does_not_start_and_says_what_to_set(tmp_path: 
         {"REDIS_URL": "garbage"},
         {"REDIS_EVENTS_URL": "garbage"},
         {"USER_SERVICE_URL": "users:8000"},
+        {"RABBITMQ_URL": "http://rabbitmq"},
+        {"RABBITMQ_URL": "amqp://"},
+        {"RABBITMQ_URL": "amqp://hub:hunter2/x@rabbitmq"},
+        {"RABBITMQ_URL": "amqp://hub:[hunter2@rabbitmq"},
         {"ALLOWED_ORIGINS": "https://[bad"},
     ],
     ids=str,
@@ -201,6 +205,16 @@ def test_a_value_that_can_not_work_is_refused_at_start(
     wrong: dict[str, str], environment: pytest.MonkeyPatch
 ) -> None:
     assert refusal(environment, **wrong)
+
+
+@pytest.mark.parametrize("url", ["amqp://hub:hunter2@rabbitmq:5672/", "amqps://rabbitmq/%2Fhub"])
+def test_rabbitmq_is_off_until_it_has_an_address(environment: pytest.MonkeyPatch, url: str) -> None:
+    assert load().rabbitmq_url is None
+    environment.setenv("RABBITMQ_URL", url)
+    settings = load()
+    assert settings.rabbitmq_url is not None
+    assert settings.rabbitmq_url.get_secret_value() == url
+    assert "hunter2" not in f"{settings!r} {settings.model_dump_json()}"
 
 
 def test_an_origin_is_kept_as_browsers_write_it(environment: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,164 @@
+"""The RabbitMQ source: a connection, a consumer for each queue, and both anew after any failure.
+
+No `connect_robust`: what was unacknowledged on a lost connection comes again by itself, so beginning anew is
+all there is to do, and the delivery tags of two connections are never mixed up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+
+from app.errors import Unavailable
+from app.settings import Settings
+from app.sources.intake import Intake
+from app.sources.rabbitmq_queue import DEAD_LETTER_EXCHANGE, RETRY_AFTER, QueueConsumer
+from app.tasks import end
+
+log = logging.getLogger("hub.rabbitmq")
+# It tells of every try that fails; the source says it once in a while.
+logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
+
+DEAD_LETTER_SUFFIX = ".dlq"
+HEARTBEAT = 5  # seconds; a broker that is silent for 18 (aiormq waits for three, and one more each) is away
+CONNECT_WITHIN = 10.0
+SAY_AGAIN = 30.0
+FINISH_WITHIN = 2.0  # seconds; what waits aside longer than that at the end comes again
+LEAVE_WITHIN = 2.0
+
+
+class RabbitSource:
+    """Consumes the hub's queues; nodes share them as competing consumers."""
+
+    def __init__(self, settings: Settings, intake: Intake) -> None:
+        """`settings.rabbitmq_url` must be set."""
+        assert settings.rabbitmq_url is not None
+        self._url = settings.rabbitmq_url
+        self._queues = _queues(settings)
+        self._prefetch = 2 * settings.batch_size  # the next batch is here while one is written
+        self._intake = intake
+        self._consuming = False
+        self._stopping = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._said = -SAY_AGAIN
+
+    def start(self) -> None:
+        """Begin: connect (again and again while no broker answers), declare the queues, consume."""
+        self._running = asyncio.create_task(self._run(), name="rabbitmq source")
+
+    async def stop(self, within: float) -> None:
+        """Take no more; acknowledge what is done, in at most `within` seconds."""
+        self._stopping.set()
+        if self._running is not None:
+            await asyncio.wait({self._running}, timeout=within)
+            await end(self._running)
+
+    async def check(self) -> None:
+        """Raises `Unavailable` unless this node consumes. Heartbeats notice a broker that falls silent."""
+        if not self._consuming:
+            parts = urlsplit(self._url.get_secret_value())
+            raise Unavailable("rabbitmq", f"no broker serves at {parts.hostname}:{parts.port or 'its port'}")
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            # A task of its own: when a connection ends the library cancels whoever waits for an answer.
+            session = asyncio.create_task(self._session(), name="rabbitmq session")
+            try:
+                await asyncio.wait({session})
+            finally:
+                await end(session)
+            failure = ConnectionError("the connection ended") if session.cancelled() else session.exception()
+            if failure is not None:
+                self._complain(failure)
+            if not self._stopping.is_set():
+                await asyncio.sleep(RETRY_AFTER)
+
+    def _complain(self, failure: BaseException) -> None:
+        if not isinstance(failure, (AMQPError, OSError)):
+            log.error("source_failed", exc_info=failure)
+        elif time.monotonic() - self._said >= SAY_AGAIN:
+            self._said = time.monotonic()
+            log.error("rabbitmq_unavailable", extra={"why": str(failure) or type(failure).__name__})
+
+    async def _session(self) -> None:
+        """One connection, from its beginning until it fails (raises why) or the hub stops."""
+        connection = await aio_pika.connect(
+            self._url.get_secret_value(), timeout=CONNECT_WITHIN, heartbeat=HEARTBEAT
+        )
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        consumers: list[QueueConsumer] = []
+
+        def fail(why: BaseException) -> None:
+            if not ended.done():
+                ended.set_exception(why)
+
+        try:
+            for queue in self._queues:
+                await _declare(connection, queue)
+            for queue, event_type in self._queues.items():
+                channel = await connection.channel(on_return_raises=True)
+                channel.close_callbacks.add(lambda _, why: fail(why or ConnectionError("the channel ended")))
+                underlay = await channel.get_underlay_channel()
+                consumer = QueueConsumer(queue, event_type, self._intake, underlay, fail)
+                consumers.append(consumer)
+                await consumer.start(self._prefetch)
+            self._consuming, self._said = True, -SAY_AGAIN
+            log.info("rabbitmq_consuming", extra={"queues": [*self._queues]})
+            await self._until(ended)
+            await asyncio.gather(*(consumer.finish(FINISH_WITHIN) for consumer in consumers))
+        finally:
+            self._consuming = False
+            fail(ConnectionError("closed"))
+            ended.exception()
+            for consumer in consumers:
+                await consumer.close()
+            with suppress(AMQPError, OSError):
+                await asyncio.wait_for(connection.close(), LEAVE_WITHIN)
+
+    async def _until(self, ended: asyncio.Future[None]) -> None:
+        """Wait until the hub stops; raises why the connection ended, if it does before."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        either: set[asyncio.Future[Any]] = {stopping, ended}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(stopping)
+        if ended.done():
+            ended.result()
+
+
+def _queues(settings: Settings) -> Mapping[str, str | None]:
+    """The queues, each with the event type of its messages where they don't say it."""
+    return {
+        settings.booking_events_queue: None,
+        settings.payment_events_queue: None,
+        settings.notifications_queue: None,
+    }
+
+
+async def _declare(connection: AbstractConnection, queue: str) -> None:
+    """See that the queue is there, and its dead letters have where to go. What is there already, with
+    whatever arguments, is used as it is.
+    """
+    letters = queue + DEAD_LETTER_SUFFIX
+    with suppress(ChannelPreconditionFailed):
+        async with connection.channel() as channel:
+            await channel.declare_queue(queue, durable=True)
+    with suppress(ChannelPreconditionFailed):
+        async with connection.channel() as channel:
+            await channel.declare_queue(letters, durable=True)
+    with suppress(ChannelPreconditionFailed):
+        async with connection.channel() as channel:
+            await channel.declare_exchange(DEAD_LETTER_EXCHANGE, durable=True)
+    async with connection.channel() as channel:
+        there = await channel.get_queue(letters)
+        await there.bind(DEAD_LETTER_EXCHANGE, routing_key=queue)

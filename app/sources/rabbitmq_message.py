@@ -1,0 +1,65 @@
+"""What a message from RabbitMQ is known by, and the dead letter it becomes. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import copy
+
+from aiormq import spec
+from pamqp.header import ContentHeader
+
+from app.errors import InvalidEvent
+from app.sources.redaction import without_code
+
+PERSISTENT = 2  # the delivery mode of what outlives a restart of the broker
+
+
+def identity(body: bytes, properties: spec.Basic.Properties) -> str:
+    """The same for each delivery of a message: its `message_id`, else a hash of the body and its `timestamp`.
+
+    RabbitMQ has no positions to know a message by (docs/decisions/013).
+    """
+    if properties.message_id:
+        return properties.message_id
+    return hashlib.sha256(f"{properties.timestamp or ''}\n".encode() + body).hexdigest()
+
+
+def letter(
+    queue: str, body: bytes, properties: spec.Basic.Properties, error: InvalidEvent, room: int
+) -> tuple[bytes, spec.Basic.Properties]:
+    """Body and properties of the dead letter: as they were, with the reason in the headers.
+
+    Sent to the queue again it is known as the same message. `room` is how many bytes the broker takes
+    properties in; headers that don't fit, or can't be written at all, are left out, which `dlq.headers` says.
+    """
+    secret = b"otp_code" in body
+    ours = _why(queue, properties, error)
+    kept = copy(properties)
+    kept.headers = {**(properties.headers or {}), **ours}
+    if not secret:  # a hash would tell the six digits
+        kept.message_id = identity(body, properties)
+    kept.delivery_mode = PERSISTENT
+    kept.expiration = None  # a letter waits until someone looks
+    kept.user_id = None  # the broker takes none but the sender's own
+    if not _fits(kept, room):
+        kept.headers = {**ours, "dlq.headers": "left out: too large, or of a type that can't be written"}
+    return without_code(body) if secret else body, kept
+
+
+def _why(queue: str, properties: spec.Basic.Properties, error: InvalidEvent) -> dict[str, str]:
+    headers = {
+        "dlq.reason": error.reason,
+        "dlq.error": str(error),
+        "dlq.queue": queue,
+        "dlq.message_id": properties.message_id,
+        "dlq.expiration": properties.expiration,
+        "dlq.user_id": properties.user_id,
+    }
+    return {name: value for name, value in headers.items() if value is not None}
+
+
+def _fits(properties: spec.Basic.Properties, room: int) -> bool:
+    try:
+        return len(ContentHeader(properties=properties).marshal()) <= room
+    except (TypeError, ValueError, OverflowError):  # AMQP has types that are read and can't be written
+        return False

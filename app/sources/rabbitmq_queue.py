@@ -1,0 +1,162 @@
+"""One queue of RabbitMQ: its messages go into the intake, and are acknowledged when they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+
+from aio_pika.exceptions import DeliveryError
+from aiormq.abc import AbstractChannel, DeliveredMessage
+
+from app.errors import InvalidEvent
+from app.pipeline import Message
+from app.sources import amqp  # noqa: F401 - it makes all messages readable
+from app.sources.intake import Intake, Outcome
+from app.sources.rabbitmq_message import identity, letter
+from app.sources.tags import Tags
+from app.tasks import end
+
+log = logging.getLogger("hub.rabbitmq")
+
+DEAD_LETTER_EXCHANGE = "notification.dlx"
+RETRY_AFTER = 1.0  # seconds
+FRAME_OVERHEAD = 8  # bytes
+
+
+class QueueConsumer:
+    """Consumes one queue over one channel.
+
+    A message is acknowledged only when its event was stored and pushed, or its dead letter is the broker's.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        event_type: str | None,
+        intake: Intake,
+        channel: AbstractChannel,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        """`event_type` is that of all its messages, where they don't say it themselves. `channel` has
+        publisher confirms. `fail` is told why this can't go on; then the connection has to be made anew.
+        """
+        self._queue = queue
+        self._event_type = event_type
+        self._intake = intake
+        self._channel = channel
+        self._fail = fail
+        self._tags = Tags()
+        self._settled = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._one_flush = asyncio.Lock()
+        self._consumer_tag: str | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, prefetch: int) -> None:
+        """Consume; the broker sends `prefetch` messages ahead of their acknowledgements, at most."""
+        self._spawn(self._acknowledge(), "rabbitmq acks")
+        await self._channel.basic_qos(prefetch_count=prefetch)
+        self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
+        started = await self._channel.basic_consume(self._queue, self._take)
+        self._consumer_tag = started.consumer_tag
+
+    async def finish(self, within: float) -> None:
+        """Take no more; settle and acknowledge what can be settled `within` seconds. The rest comes again."""
+        if self._consumer_tag is not None:
+            await self._channel.basic_cancel(self._consumer_tag)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), within)
+        await self._flush()
+
+    async def close(self) -> None:
+        """Give up what is in hand."""
+        await end(*self._tasks)
+
+    async def _take(self, delivered: DeliveredMessage) -> None:
+        tag = delivered.delivery_tag
+        assert tag is not None
+        self._tags.arrived(tag)
+        self._idle.clear()
+        [outcome] = self._intake.submit([self._message(delivered)])
+        outcome.add_done_callback(partial(self._known, delivered, tag))
+
+    def _message(self, delivered: DeliveredMessage) -> Message:
+        properties = delivered.header.properties
+        position = f"rabbitmq:{self._queue}:{identity(delivered.body, properties)}"
+        return Message("rabbitmq", position, delivered.body, None, self._event_type, properties.timestamp)
+
+    def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
+        """What became of the message is known, unless the hub stops before."""
+        if outcome.cancelled():
+            return
+        if (failure := outcome.exception()) is not None:
+            self._fail(failure)
+        elif (refused := outcome.result()) is not None:
+            self._spawn(self._dead_letter(delivered, tag, refused), "rabbitmq dead letter")
+        else:
+            self._settle(tag)
+
+    def _settle(self, tag: int) -> None:
+        self._tags.settled(tag)
+        self._settled.set()
+        if not self._tags:
+            self._idle.set()
+
+    async def _acknowledge(self) -> None:
+        while True:
+            await self._settled.wait()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        async with self._one_flush:
+            self._settled.clear()
+            acks = self._tags.take()
+            for number, ack in enumerate(acks, 1):
+                # They are written in order: the last one's way out is the way out of all.
+                await self._channel.basic_ack(ack.tag, ack.multiple, wait=number == len(acks))
+
+    async def _dead_letter(self, delivered: DeliveredMessage, tag: int, error: InvalidEvent) -> None:
+        """Put the message into the dead-letter exchange; it is settled when the broker has it."""
+        properties = delivered.header.properties
+        log.warning(
+            "event_rejected",
+            extra={"queue": self._queue, "message_id": properties.message_id, "reason": error.reason},
+        )
+        body, kept = letter(self._queue, delivered.body, properties, error, self._room())
+        while True:
+            try:
+                await self._channel.basic_publish(
+                    body,
+                    exchange=DEAD_LETTER_EXCHANGE,
+                    routing_key=self._queue,
+                    properties=kept,
+                    mandatory=True,
+                )
+                break
+            except DeliveryError as problem:  # no queue is bound, or it is full
+                log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
+            await asyncio.sleep(RETRY_AFTER)
+        self._settle(tag)
+
+    def _room(self) -> int:
+        """Bytes the broker takes properties in: one frame, but for what every frame has around it."""
+        return self._channel.connection.connection_tune.frame_max - FRAME_OVERHEAD
+
+    def _cancelled(self, _: object) -> None:
+        self._fail(ConnectionError(f"the broker ended the consumer of {self._queue}: is the queue deleted?"))
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # by the library too, when the connection ends
+            self._fail(ConnectionError("the connection ended"))
+        elif (failure := task.exception()) is not None:
+            self._fail(failure)

@@ -1,0 +1,79 @@
+"""What a message is known by, and its dead letter: nothing the broker would refuse, no code."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiormq import spec
+from pamqp.header import ContentHeader
+
+from app.errors import InvalidEvent
+from app.sources.rabbitmq_message import identity, letter
+
+ERROR = InvalidEvent("bad_field", "it is bad")
+ROOM = 131_064
+AT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def properties(**given: Any) -> spec.Basic.Properties:
+    return spec.Basic.Properties(**given)
+
+
+def headers(of: spec.Basic.Properties) -> dict[str, Any]:
+    return dict(of.headers or {})
+
+
+def test_a_message_id_is_the_identity_whatever_the_body() -> None:
+    assert (
+        identity(b"a", properties(message_id="one")) == identity(b"b", properties(message_id="one")) == "one"
+    )
+
+
+def test_without_it_body_and_timestamp_are() -> None:
+    known = [
+        identity(body, properties(timestamp=at))
+        for body, at in [(b"a", None), (b"b", None), (b"a", AT), (b"a", AT.replace(day=22))]
+    ]
+    assert len(set(known)) == 4
+    assert identity(b"a", properties(timestamp=AT)) == known[2]
+
+
+@pytest.mark.parametrize("given", [{}, {"message_id": "one"}, {"timestamp": AT}], ids=str)
+def test_a_letter_that_is_sent_again_is_known_as_the_same_message(given: dict[str, Any]) -> None:
+    original = properties(**given)
+    body, kept = letter("q", b"x", original, ERROR, ROOM)
+    assert identity(body, kept) == identity(b"x", original)
+
+
+def test_what_the_broker_would_refuse_or_act_upon_moves_into_headers() -> None:
+    original = properties(user_id="someone", expiration="1000", priority=3, headers={"trace": "abc"})
+    _, kept = letter("q", b"x", original, ERROR, ROOM)
+    assert (kept.user_id, kept.expiration, kept.priority, kept.delivery_mode) == (None, None, 3, 2)
+    assert headers(kept) == {
+        "trace": "abc",
+        "dlq.reason": "bad_field",
+        "dlq.error": "it is bad",
+        "dlq.queue": "q",
+        "dlq.user_id": "someone",
+        "dlq.expiration": "1000",
+    }
+    assert headers(original) == {"trace": "abc"}
+
+
+@pytest.mark.parametrize("value", ["x" * 131_000, object()], ids=["too large", "can't be written"])
+def test_headers_that_can_not_be_sent_on_are_left_out(value: object) -> None:
+    _, kept = letter("q", b"x", properties(headers={"big": value}), ERROR, ROOM)
+    assert "big" not in headers(kept)
+    assert headers(kept)["dlq.headers"].startswith("left out")
+    assert headers(kept)["dlq.reason"] == "bad_field"
+    assert len(ContentHeader(properties=kept).marshal()) <= ROOM
+
+
+def test_a_code_is_in_no_letter_and_no_hash_of_it_either() -> None:
+    message = b'{"email": "a@example.com", "otp_code": "482913", "action": "register"}'
+    body, kept = letter("q", message, properties(), ERROR, ROOM)
+    assert b"482913" not in body
+    assert b"a@example.com" in body
+    assert kept.message_id is None
