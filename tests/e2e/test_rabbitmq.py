@@ -1,0 +1,233 @@
+"""RabbitMQ as a source: nothing lost, nothing doubled, and what can't be processed holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from struct import pack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.conftest import running_hub
+from tests.hub import Hub, added, event, eventually, new_user, receive
+from tests.rabbitmq_server import RabbitMQServer
+from tests.user_service import FakeUserService
+
+QUEUES = ("notification.booking_events", "notification.payment_events", "notifications")
+QUEUE = QUEUES[0]
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(home: Path) -> Iterator[RabbitMQServer]:
+    server = RabbitMQServer(home / "rabbitmq")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def environment(environment: dict[str, str], rabbitmq: RabbitMQServer) -> dict[str, str]:
+    return {**environment, "RABBITMQ_URL": rabbitmq.url}
+
+
+@pytest_asyncio.fixture
+async def user(hub: Hub) -> str:
+    return new_user()
+
+
+async def counted(hub: Hub, user: str) -> Counter[str]:
+    """How many rows the user has of each requester."""
+    rows = await hub.rows("select raw_data from notifications where receiver = $1", uuid.UUID(user))
+    return Counter(json.loads(row["raw_data"])["requester_username"] for row in rows)
+
+
+async def emptied(rabbitmq: RabbitMQServer, hub: Hub, queue: str = QUEUE) -> None:
+    """Wait until the broker holds no message of the queue, acknowledged or not: those a hub has come back
+    when it ends.
+    """
+    await hub.stop()
+
+    async def empty() -> bool:
+        return await rabbitmq.depth(queue) == 0
+
+    await eventually(empty, f"{queue} is empty")
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+async def test_an_event_of_each_queue_is_stored_pushed_and_acknowledged(
+    hub: Hub, rabbitmq: RabbitMQServer, user: str, queue: str
+) -> None:
+    async with hub.socket(user) as socket:
+        await rabbitmq.publish(queue, added(user))
+        frame = await receive(socket)
+    assert frame["event_type"] == "group_user_added"
+    assert [row["seq"] for row in await hub.stored(user, 1)] == [1]
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "not JSON": (b"{", {}, "not_json"),
+    "empty": (b"", {}, "not_json"),
+    "unknown event_type": ({"event_type": "group_exploded", "data": {}}, {}, "unknown_event_type"),
+    "missing field": (event("group_user_added", [new_user()]), {}, "bad_field"),
+    "2 MB": ({**added(new_user()), "padding": "x" * 2_000_000}, {}, "too_large"),
+    "a type that isn't UTF-8": (
+        b"[3]",
+        {"message_id": "id.", "swap": (b"id.", b"\xff\xfei")},
+        "not_an_object",
+    ),
+    "a timestamp in microseconds": (
+        b"[4]",
+        {"timestamp": at(77), "swap": (pack(">Q", 77), pack(">Q", 1_795_000_000_000_000))},
+        "not_an_object",
+    ),
+    "another's name": (b"[1]", {"user_id": "guest"}, "not_an_object"),
+    "headers that fill a frame": (b"[2]", {"headers": {"big": "x" * 130_900}}, "not_an_object"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_poison_is_dead_lettered_with_its_reason_and_the_queue_goes_on(
+    hub: Hub, rabbitmq: RabbitMQServer, user: str, name: str
+) -> None:
+    message, properties, reason = BAD[name]
+    async with hub.socket(user) as socket:
+        await rabbitmq.publish(QUEUE, message, **properties)
+        await rabbitmq.publish(QUEUE, added(user))
+        assert (await receive(socket))["data"]["receiver"] == user
+    [letter] = await rabbitmq.letters(QUEUE)
+    assert letter.headers["dlq.reason"] == reason
+    assert letter.headers["dlq.queue"] == QUEUE
+    assert letter.headers["dlq.error"]
+    assert letter.body == (message if isinstance(message, bytes) else json.dumps(message).encode())
+    assert letter.delivery_mode == 2
+
+
+async def test_a_dead_letter_keeps_what_the_publisher_said(hub: Hub, rabbitmq: RabbitMQServer) -> None:
+    said: dict[str, Any] = {
+        "headers": {"trace": "abc", "depth": 3},
+        "message_id": "booking-17",
+        "content_type": "application/json",
+        "correlation_id": "c1",
+        "timestamp": at(1_795_000_000),
+    }
+    await rabbitmq.publish(QUEUE, b"no", **said, expiration="60000")
+    [letter] = await rabbitmq.letters(QUEUE)
+    assert letter.headers["trace"] == "abc"
+    assert letter.headers["depth"] == 3
+    assert letter.headers["dlq.message_id"] == letter.message_id == "booking-17"
+    assert (letter.content_type, letter.correlation_id) == ("application/json", "c1")
+    assert letter.timestamp == said["timestamp"]
+    assert letter.expiration is None
+    assert letter.headers["dlq.expiration"] == "60000"
+
+
+async def test_no_code_gets_into_a_dead_letter_or_the_log(hub: Hub, rabbitmq: RabbitMQServer) -> None:
+    asked = {"event_type": "otp_register", "email": "no address", "otp_code": "482913", "action": "register"}
+    await rabbitmq.publish(QUEUE, asked, b'{"otp_code": "482913"')
+    letters = await rabbitmq.letters(QUEUE, 2)
+    assert not [letter for letter in letters if "482913" in f"{letter.body!r} {letter.headers}"]
+    assert "482913" not in hub.log.read_text()
+
+
+async def test_a_group_nobody_answers_for_waits_aside_and_holds_up_nobody(
+    hub: Hub, rabbitmq: RabbitMQServer, user: str, user_service: FakeUserService
+) -> None:
+    group_id = str(uuid.uuid4())
+    user_service.add_group(group_id, "Late", [user])
+    user_service.awake.clear()
+    try:
+        waits = {**event("food_expired", unit_name="Trứng", storage_name="Kho"), "group_id": group_id}
+        await rabbitmq.publish(QUEUE, waits)
+        others = [added(user, f"name {number}") for number in range(3000)]  # more than are sent ahead
+        await rabbitmq.publish(QUEUE, *others)
+        assert len(await hub.stored(user, 3000)) == 3000
+        assert not await hub.rows("select 1 from notifications where template_code = 'FOOD_EXPIRED'")
+    finally:
+        user_service.calm()
+    [*_, last] = await hub.stored(user, 3001)
+    assert last["template_code"] == "FOOD_EXPIRED"
+
+
+async def test_the_same_message_again_is_no_second_notification(
+    hub: Hub, rabbitmq: RabbitMQServer, user: str
+) -> None:
+    await rabbitmq.publish(QUEUE, added(user, "a"), added(user, "a"))
+    await rabbitmq.publish(QUEUE, added(user, "b"), added(user, "c"), message_id="one")
+    await rabbitmq.publish(QUEUE, added(user, "a"), timestamp=at(1_795_000_000))
+    await rabbitmq.publish(QUEUE, added(user, "end"))
+    await hub.stored(user, 4)
+    assert await counted(hub, user) == {"a": 2, "b": 1, "end": 1}
+
+
+async def test_a_queue_that_has_other_arguments_is_used_as_it_is(
+    environment: dict[str, str], rabbitmq: RabbitMQServer, tmp_path: Path
+) -> None:
+    user = new_user()
+    async with rabbitmq.channel() as channel:
+        await channel.declare_queue("another", durable=True, arguments={"x-max-length": 1000})
+    async with running_hub({**environment, "NOTIFICATIONS_QUEUE": "another"}, tmp_path / "log") as hub:
+        await rabbitmq.publish("another", b"{", added(user))
+        await hub.stored(user, 1)
+        [letter] = await rabbitmq.letters("another")
+        assert letter.headers["dlq.reason"] == "not_json"
+
+
+async def test_a_broker_restarted_in_mid_flow_loses_and_doubles_nothing(
+    own_hub: Hub, rabbitmq: RabbitMQServer
+) -> None:
+    user = new_user()
+    names = [f"name {number}" for number in range(2000)]
+    await own_hub.stop()
+    await rabbitmq.publish(QUEUE, *(added(user, name) for name in names))
+    await own_hub.start()
+    await own_hub.stored(user, 1)
+    await asyncio.to_thread(rabbitmq.stop)
+    async with own_hub.client(user) as client:
+        answer = await client.get("/ready")
+        assert answer.status_code == 503
+        assert answer.json()["dependencies"]["rabbitmq"]["status"] == "down"
+        assert answer.json()["dependencies"]["kafka"]["status"] == "up"
+        other = new_user()
+        await own_hub.publish(added(other))
+        await own_hub.stored(other, 1)
+    await asyncio.to_thread(rabbitmq.start)
+    await rabbitmq.publish(QUEUE, added(user, "after"))
+    await own_hub.stored(user, 2001)
+    assert await counted(own_hub, user) == dict.fromkeys([*names, "after"], 1)
+    assert "guest:guest" not in own_hub.log.read_text()
+
+
+async def test_a_hub_killed_again_and_again_loses_and_doubles_nothing(
+    own_hub: Hub, rabbitmq: RabbitMQServer
+) -> None:
+    """Also between commit and acknowledgement: a frozen broker gets none, so all comes again."""
+    user = new_user()
+    names = [f"name {number}" for number in range(3000)]
+    for part in range(3):
+        await rabbitmq.publish(
+            QUEUE, *(added(user, name) for name in names[part * 1000 : part * 1000 + 1000])
+        )
+        await own_hub.stored(user, part * 1000 + 1)
+        rabbitmq.freeze()
+        try:
+            await asyncio.sleep(0.2)
+            await own_hub.kill()
+        finally:
+            rabbitmq.thaw()
+        await own_hub.start()
+    await own_hub.stored(user, 3000)
+    assert await counted(own_hub, user) == dict.fromkeys(names, 1)
+    await emptied(rabbitmq, own_hub)
