@@ -1,6 +1,6 @@
 """A hub that dies by kill -9 at a given moment.
 
-`python -m tests.crashing_hub before-push|before-logout|before-offset`
+`python -m tests.crashing_hub before-push|before-logout|before-offset|before-ack`
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import Any
 
+import aiormq
 from aiokafka import AIOKafkaConsumer
 
 from app import server, settings
@@ -28,4 +29,6 @@ if __name__ == "__main__":
             RedisBus.disconnect = die  # type: ignore[method-assign]
         case "before-offset":
             AIOKafkaConsumer.commit = die
+        case "before-ack":
+            aiormq.Channel.basic_ack = die  # type: ignore[method-assign]
     server.run(settings.load())

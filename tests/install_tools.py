@@ -1,4 +1,4 @@
-"""What the tests want beyond Python: Java, Maven and a browser. `make test` runs it before pytest.
+"""What the tests want beyond Python: Java, Maven, a browser and RabbitMQ. `make test` runs it before pytest.
 
     python -m tests.install_tools
 
@@ -10,12 +10,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.kafka.java import JAVA_NEEDED, find_java
 
 JAVA_KNOWN = range(JAVA_NEEDED, 31)
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in /usr/sbin changes its user
+POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it whether a package may start its service
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -26,10 +30,17 @@ class Tool:
     name: str
     packages: Sequence[str]
     without: str
+    services: Sequence[str] = ()
+    """What the packages would start at each boot, and nobody asked for."""
 
     def is_here(self) -> bool:
         """Whether the tests will find it."""
-        return {"Java": _has_java, "Maven": _has_maven, "Chromium": _has_browser}[self.name]()
+        return {
+            "Java": _has_java,
+            "Maven": _has_maven,
+            "Chromium": _has_browser,
+            "RabbitMQ": has_rabbitmq,
+        }[self.name]()
 
 
 TOOLS = (
@@ -44,6 +55,12 @@ TOOLS = (
         "no Maven: the tests use Docker's Apache Kafka if Docker runs, else the embedded broker",
     ),
     Tool("Chromium", ["chromium", "chromium-browser"], "no Chromium: the browser tests are skipped"),
+    Tool(
+        "RabbitMQ",
+        ["rabbitmq-server"],
+        "no rabbitmq-server: the tests of the RabbitMQ source are skipped",
+        services=["rabbitmq-server.service", "epmd.service", "epmd.socket"],
+    ),
 )
 
 
@@ -70,12 +87,29 @@ def _install(tool: Tool) -> None:
         print(f"{tool.without} (apt-get knows none of {', '.join(tool.packages[:2])} …)", flush=True)
         return
     print(f"Installing {tool.name} ({package}) by apt-get …", flush=True)
-    failure = _apt_get("install", "--yes", "--no-install-recommends", package)
+    with _services_stay_off():
+        failure = _apt_get("install", "--yes", "--no-install-recommends", package)
+    if tool.services and shutil.which("systemctl"):
+        subprocess.run(["systemctl", "disable", *tool.services], capture_output=True, check=False)
     if failure or not tool.is_here():
         print(
             f"{tool.without} (apt-get could not install {package}: {failure or 'no reason given'})",
             flush=True,
         )
+
+
+@contextmanager
+def _services_stay_off() -> Iterator[None]:
+    """No package starts its service meanwhile; where the machine has a policy of its own, that one rules."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
 
 
 def _is_known(package: str) -> bool:
@@ -103,6 +137,11 @@ def _has_maven() -> bool:
 
 def _has_browser() -> bool:
     return any(shutil.which(browser) for browser in BROWSERS)
+
+
+def has_rabbitmq() -> bool:
+    """Whether this machine can run a broker of the tests' own."""
+    return RABBITMQ.exists() and shutil.which("epmd") is not None
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
-"""A RabbitMQ broker of a test's own, to be stopped, killed and frozen, and a publisher that talks to it."""
+"""A RabbitMQ broker of a test's own, to be stopped and started again, and a publisher that talks to it."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -25,16 +23,11 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from tests.hub import eventually, free_port
+from tests.install_tools import RABBITMQ, has_rabbitmq
 
-SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # /usr/sbin has one that insists on being root
 STARTS_WITHIN = 60.0  # seconds; an Erlang VM takes several
 PIECE = 100_000  # bytes of a body in one frame
 MISSING = "no RabbitMQ: install rabbitmq-server"
-
-
-def has_rabbitmq() -> bool:
-    """Whether this machine can run a broker for the tests."""
-    return SCRIPT.exists() and shutil.which("epmd") is not None
 
 
 class RabbitMQServer:
@@ -58,7 +51,7 @@ class RabbitMQServer:
         if not has_rabbitmq():
             pytest.skip(MISSING)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._process = self._run([str(SCRIPT)])
+        self._process = self._run([str(RABBITMQ)])
         end = time.monotonic() + STARTS_WITHIN
         while not self._answers():
             assert self._process.poll() is None, (self._folder / "log").read_text()
@@ -117,15 +110,6 @@ class RabbitMQServer:
                 process.kill()
                 process.wait()
         self._process = self._names = None
-
-    def freeze(self) -> None:
-        """It keeps its connections and says nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[AbstractChannel]:
