@@ -29,7 +29,7 @@ log = logging.getLogger("hub.rabbitmq")
 logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
 DEAD_LETTER_SUFFIX = ".dlq"
-HEARTBEAT = 5  # seconds; a broker that is silent for 18 (aiormq waits for three, and one more each) is away
+HEARTBEAT = 5  # seconds; aiormq waits for three and looks every two: a silent broker is noticed after some 20
 CONNECT_WITHIN = 10.0
 SAY_AGAIN = 30.0
 FINISH_WITHIN = 2.0  # seconds; what waits aside longer than that at the end comes again
