@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -230,9 +230,7 @@ class Pipeline:
                 self._bus.disconnect(item.effects.disconnect)
         await self._log_out_again(again)
         NOTIFICATIONS.inc(len(written.notifications))
-        source = ready[0].message.source
-        EVENTS.labels(source, "stored").inc(len(written.new))
-        EVENTS.labels(source, "duplicate").inc(len(ready) - len(written.new))
+        _count(ready, by_id, written.new)
         return []
 
     def _entry(self, item: Ready, plan: Plan) -> Entry:
@@ -319,6 +317,13 @@ def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
             start, rows = position + 1, 0
     if start < len(ready):
         yield ready[start:]
+
+
+def _count(ready: Sequence[Ready], by_id: Mapping[str, Ready], new: Collection[str]) -> None:
+    stored = Counter(by_id[event_id].message.source for event_id in new)
+    for source, events in Counter(item.message.source for item in ready).items():
+        EVENTS.labels(source, "stored").inc(stored[source])
+        EVENTS.labels(source, "duplicate").inc(events - stored[source])
 
 
 def _rejected(message: Message, error: InvalidEvent) -> Rejected:

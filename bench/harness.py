@@ -39,13 +39,13 @@ def _install(app: Sanic[Any, Any], window: Path) -> None:
 
 
 def _serve_hub(window: Path) -> None:
-    from app import log, server, settings
+    from app import log, server, serving, settings
 
     loaded = settings.load()
     log.configure(loaded.log_level)
     app = server.create_app(loaded)
     _install(app, window)
-    uvloop.run(server.serve(app, server.bind(loaded.host, loaded.port)))
+    uvloop.run(serving.serve(app, serving.bind(loaded.host, loaded.port)))
 
 
 def _serve_naive(window: Path) -> None:

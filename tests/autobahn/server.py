@@ -20,7 +20,8 @@ from app.realtime.clock import Clock
 from app.realtime.connection import Connection
 from app.realtime.protocol import text_frame
 from app.security.tokens import LATEST, Claims
-from app.server import WEBSOCKET, bind, serve
+from app.server import WEBSOCKET
+from app.serving import bind, serve
 from app.settings import Settings
 
 PATH = f"{WEBSOCKET}/notifications/users/anyone"

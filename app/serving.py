@@ -1,0 +1,108 @@
+"""Serving a Sanic app on a socket of ours: from the address taken to the last request answered."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sanic import Sanic
+
+from app.errors import ConfigurationError
+
+CLEAN_UP = 3.0  # seconds past the grace, for requests under way and for what is to be closed
+LOOK_AGAIN = 0.02
+BACKLOG = 4096  # connections the kernel keeps while we accept others
+
+log = logging.getLogger("hub.server")
+
+
+async def serve(
+    app: Sanic[Any, Any],
+    listener: socket.socket,
+    on_ready: Callable[[], None] | None = None,
+    lifeline: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until the descriptor `lifeline` is readable; then drain and return.
+
+    Sanic's own `run` stops the loop under the listeners' feet; here it only serves HTTP.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stopping.set)
+    server: Any = await app.create_server(
+        sock=listener,
+        backlog=BACKLOG,
+        return_asyncio_server=True,
+        asyncio_server_kwargs={"start_serving": False},
+    )
+    _spare_the_collector()
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    host, port = listener.getsockname()[:2]
+    log.info("ready", extra={"address": f"http://{host}:{port}"})
+    if on_ready is not None:
+        on_ready()
+    await stopping.wait()
+    if lifeline is not None:
+        loop.remove_reader(lifeline)
+    log.info("stopping")
+    try:
+        async with asyncio.timeout(app.config.GRACEFUL_SHUTDOWN_TIMEOUT + CLEAN_UP):
+            await server.before_stop()
+            server.close()
+            await _answered(server, CLEAN_UP / 2)
+            await server.after_stop()
+        log.info("stopped")
+    except TimeoutError:
+        log.error("stopped_hard", extra={"why": "something it depends on doesn't answer"})
+
+
+async def _answered(server: Any, within: float) -> None:
+    """Wait for the requests that are under way."""
+    end = time.monotonic() + within
+    while server.connections and time.monotonic() < end:
+        for connection in list(server.connections):
+            connection.close_if_idle()
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+def _spare_the_collector() -> None:
+    """What was made at start lives for ever, and a batch makes thousands of values without cycles: looking
+    through all that again and again cost a fifth of the CPU under load (docs/decisions/007).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Take the address, but accept no one yet; `shared` with other sockets of this user.
+
+    Raises `ConfigurationError` when it can't be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        return listener
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ConfigurationError(
+            f"Can't listen on {host}, port {port}: {why}. Set HOST or PORT to another."
+        ) from None
