@@ -369,10 +369,13 @@ async def test_a_redis_that_was_emptied_is_read_again_from_its_first_entry(
 
 async def test_a_lost_subscription_is_made_again(nodes: list[Hub], server: RedisServer) -> None:
     with server.client() as client:
+        before = {each["id"] for each in client.client_list(_type="pubsub")}
         client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
     async def subscribed() -> bool:
-        return bool(dict(await asked(server, lambda c: c.pubsub_numsub(CHANNEL)))[CHANNEL.encode()] == 2)
+        now = await asked(server, lambda client: client.client_list(_type="pubsub"))
+        ids = {each["id"] for each in now if each["sub"] == "1"}
+        return len(ids) == len(before) and not ids & before
 
     await eventually(subscribed, "both nodes subscribe again")
     user = new_user()
