@@ -44,8 +44,10 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
 
     `data` is what the template shows, kept in plain; `secret` is what it shows as well, kept encrypted and
     erased once it was sent or can't be any more. `valid_for` is how many seconds after the event it may still
-    be sent. Of those with the same `replaces` only the newest is ever sent. One that is `offered` leaves no
-    trace when the user doesn't want it: nobody asked for this one in particular.
+    be sent. What has `replaces` carries a code: of those with the same one only the newest is ever sent, and
+    those with the same `limit_key` (an address, in one spelling) share a cooldown and an hourly cap.
+
+    One that is `offered` leaves no trace when the user doesn't want it: nobody asked for this one.
     """
 
     channel: str
@@ -56,6 +58,7 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     secret: Mapping[str, Any] | None = None
     valid_for: float | None = None
     replaces: str | None = None
+    limit_key: str | None = None
     user_id: UUID | None = None
     offered: bool = False
     attachments: tuple[GivenAttachment, ...] = ()
@@ -106,5 +109,5 @@ def masked(address: str) -> str:
     """An address as logs may show it: enough to recognise, too little to write to."""
     name, at, domain = address.rpartition("@")
     if at:
-        return f"{name[:1]}***@{domain}"
+        return f"{name[:1] if len(name) > 2 else ''}***@{domain}"
     return f"***{address[-3:]}" if len(address) > 6 else "***"

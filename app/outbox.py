@@ -1,4 +1,4 @@
-"""The outbox's worker: takes deliveries that are due and hands them to their channels.
+"""The outbox's workers: each takes the deliveries of one channel that are due, and hands them over.
 
 Several nodes work on one outbox. A node that dies leaves what it had taken to the others, after the lease.
 """
@@ -9,13 +9,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from app.channels.attachments import load
-from app.channels.base import Channel, Outgoing, Receipt
+from app.channels.base import Channel, NotWanted, Outgoing
 from app.deliveries import Status, masked
 from app.errors import DeliveryFailed, Unavailable
 from app.metrics import ATTEMPT_SECONDS, DELIVERIES
@@ -29,7 +30,10 @@ log = logging.getLogger("hub.outbox")
 FIRST_PAUSE, LAST_PAUSE = 2.0, 900.0  # seconds between attempts
 POLL = 5.0  # seconds, in case that the signal of a new delivery is lost
 POSTGRES_AWAY = 1.0
+RELEASE_WITHIN = 1.0  # seconds, at the end; what isn't released is due after the lease
 OF_LEASE = 0.8  # share of the lease that an attempt may take, so that no other node tries meanwhile
+EXPIRED = "its time was over"
+_UNWANTED = {Status.SUPPRESSED: "a newer code took its place", Status.EXPIRED: EXPIRED}
 
 
 def pause_before(
@@ -48,48 +52,53 @@ def pause_before(
 
 
 class Outbox:
-    """Works while it is started, on deliveries with one-time codes or on all others. `wake` says that
-    something may be due.
+    """Works while it is started, on one channel's deliveries: on those with one-time codes, or on all others.
+
+    It takes only what it can hand over at once, so nothing that it took waits for anything else. `wake` says
+    that something may be due.
     """
 
     def __init__(
-        self,
-        store: DeliveryStore,
-        channels: Mapping[str, Channel],
-        box: SecretBox,
-        settings: Settings,
-        *,
-        codes: bool,
+        self, store: DeliveryStore, channel: Channel, box: SecretBox, settings: Settings, *, codes: bool
     ) -> None:
-        """`channels` are its own: what others wait for there holds up no code."""
+        """`channel` is its own."""
         self._store = store
-        self._channels = channels
+        self._channel = channel
         self._box = box
         self._settings = settings
         self._codes = codes
         self._wake = asyncio.Event()
+        self._stopping = False
         self._running: asyncio.Task[None] | None = None
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._attempts: dict[asyncio.Task[None], Taken] = {}
 
     def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="outbox")
+        self._running = asyncio.create_task(self._run(), name=f"outbox {self._channel.name}")
 
     def wake(self) -> None:
         self._wake.set()
 
     async def stop(self, within: float) -> None:
-        """Take no more; finish what is under way, `within` seconds. What isn't finished is tried again."""
-        await end(self._running)
+        """Take no more; finish what is under way, `within` seconds. What isn't finished is due at once."""
+        self._stopping = True
+        self.wake()
+        begun = time.monotonic()
+        if self._running is not None:
+            await asyncio.wait({self._running}, timeout=within)
+            await end(self._running)
         if self._attempts:
-            await asyncio.wait(self._attempts, timeout=within)
-        for attempt in self._attempts:
-            attempt.cancel()
-        await asyncio.gather(*self._attempts, return_exceptions=True)
-        for channel in self._channels.values():
-            await channel.close()
+            await asyncio.wait(self._attempts, timeout=max(0.0, begun + within - time.monotonic()))
+        left = list(self._attempts.values())
+        await end(*self._attempts)
+        try:
+            async with asyncio.timeout(RELEASE_WITHIN):
+                await self._store.release([(taken.id, taken.attempts) for taken in left])
+        except (Unavailable, TimeoutError) as error:
+            log.warning("not_released", extra={"deliveries": len(left), "why": str(error)})
+        await self._channel.close()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._wake.clear()
             try:
                 await self._wait_for_more(await self._take())
@@ -100,90 +109,101 @@ class Outbox:
                 log.exception("outbox_failed")
                 await asyncio.sleep(POSTGRES_AWAY)
 
+    @property
+    def _room(self) -> int:
+        return self._channel.at_once - len(self._attempts)
+
     async def _take(self) -> bool:
         """Begin as many as there is room for; whether there may be more at once."""
-        room = self._settings.delivery_concurrency - len(self._attempts)
+        room = self._room
         if room <= 0:
             return False
-        lease = self._settings.delivery_lease
-        taken = await self._store.take(self._channels, room, lease, codes=self._codes)
+        asked_at = time.monotonic()
+        taken = await self._store.take(
+            self._channel.name, room, self._settings.delivery_lease, self._held(), codes=self._codes
+        )
         for each in taken:
-            attempt = asyncio.create_task(self._deliver(each), name="delivery")
-            self._attempts.add(attempt)
+            attempt = asyncio.create_task(self._deliver(each, asked_at), name="delivery")
+            self._attempts[attempt] = each
             attempt.add_done_callback(self._ended)
         return len(taken) == room
 
+    def _held(self) -> Iterable[UUID]:
+        """While Postgres is away for longer than the lease, what we can't note looks like a dead node's."""
+        return [taken.id for taken in self._attempts.values()]
+
     def _ended(self, attempt: asyncio.Task[None]) -> None:
-        self._attempts.discard(attempt)
+        del self._attempts[attempt]
         self._wake.set()
 
     async def _wait_for_more(self, more: bool) -> None:
-        if more and len(self._attempts) < self._settings.delivery_concurrency:
+        if (more and self._room > 0) or self._stopping:
             return
         pause = POLL
-        if len(self._attempts) < self._settings.delivery_concurrency:
-            due = await self._store.next_due(self._channels, codes=self._codes)
+        if self._room > 0:
+            due = await self._store.next_due(self._channel.name, codes=self._codes)
             pause = POLL if due is None else min(POLL, due + 0.01)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
 
-    async def _deliver(self, taken: Taken) -> None:
-        try:
-            await self._decide(taken)
-        except Exception as error:  # its text may hold what is secret
-            log.error("delivery_failed", extra={"delivery": taken.id, "why": type(error).__name__})
-            await self._finish(taken, Status.FAILED, "the hub failed on it")
-
-    async def _decide(self, taken: Taken) -> None:
-        channel = self._channels[taken.channel]
+    async def _deliver(self, taken: Taken, asked_at: float) -> None:
+        deadline = asked_at + self._settings.delivery_lease * OF_LEASE
+        if taken.expires_in is not None:
+            deadline = min(deadline, asked_at + taken.expires_in)
         cap, cooldown = self._settings.otp_hourly_cap, self._settings.otp_cooldown
         since_last = taken.seconds_since_last_code
         if taken.replaced:
-            await self._finish(taken, Status.SUPPRESSED, "a newer code took its place")
-        elif taken.expires_in is not None and taken.expires_in <= 0:
-            await self._finish(taken, Status.EXPIRED, "its time was over")
+            await self._finish(taken, Status.SUPPRESSED, _UNWANTED[Status.SUPPRESSED])
+        elif taken.expires_in is not None and asked_at + taken.expires_in <= time.monotonic():
+            await self._finish(taken, Status.EXPIRED, EXPIRED)
         elif taken.code and taken.codes_last_hour >= cap:
             await self._finish(taken, Status.SUPPRESSED, f"{cap} codes went to this address within an hour")
         elif taken.code and since_last is not None and since_last < cooldown:
             await self._again(taken, "another code was sent just before", cooldown - since_last)
-        elif channel.simulated:
+        elif self._channel.simulated:
             log.info("delivery_simulated", extra=_shown(taken))
             await self._finish(taken, Status.SIMULATED, f"{taken.channel} isn't configured")
         else:
-            await self._attempt(channel, taken)
+            await self._attempt(taken, deadline)
 
-    async def _attempt(self, channel: Channel, taken: Taken) -> None:
-        secret: dict[str, Any] | None = self._box.decrypt(taken.secret) if taken.secret else {}
-        if secret is None:
-            await self._finish(taken, Status.FAILED, "no key of DELIVERY_KEYS opens its secret")
-            return
-        started_at, begun = datetime.now(UTC), time.perf_counter()
-        failure: DeliveryFailed | None = None
-        receipt: Receipt | None = None
+    async def _attempt(self, taken: Taken, deadline: float) -> None:
+        started_at, begun = datetime.now(UTC), time.monotonic()
         try:
-            within = self._settings.delivery_lease * OF_LEASE
-            async with asyncio.timeout(min(within, within if taken.expires_in is None else taken.expires_in)):
-                receipt = await channel.send(await self._outgoing(taken, secret))
-        except DeliveryFailed as error:
-            failure = error
-        except TimeoutError:
-            failure = DeliveryFailed("timeout", "the attempt took too long", passes=True)
-        seconds = time.perf_counter() - begun
-        ATTEMPT_SECONDS.labels(taken.channel).observe(seconds)
-        if receipt is not None:
-            log.info("delivered", extra=_shown(taken))
-            tried = Tried(started_at, seconds, provider_id=receipt.provider_id)
-            await self._finish(taken, Status.SENT, None, tried)
-        elif failure is not None:
+            async with asyncio.timeout(deadline - begun):
+                receipt = await self._channel.send(await self._outgoing(taken), lambda: self._confirm(taken))
+        except NotWanted as unwanted:
+            await self._finish(taken, unwanted.status, _UNWANTED[unwanted.status])
+            return
+        except Exception as error:
+            failure = _failure(error)
+            seconds = time.monotonic() - begun
             await self._failed(taken, failure, Tried(started_at, seconds, failure.code, str(failure)))
+        else:
+            log.info("delivered", extra=_shown(taken))
+            tried = Tried(started_at, time.monotonic() - begun, provider_id=receipt.provider_id)
+            await self._finish(taken, Status.SENT, None, tried)
+        ATTEMPT_SECONDS.labels(taken.channel).observe(time.monotonic() - begun)
 
-    async def _outgoing(self, taken: Taken, secret: dict[str, Any]) -> Outgoing:
+    async def _confirm(self, taken: Taken) -> None:
+        """Raises `NotWanted` when the code has been replaced, or its time is over, since it was taken."""
+        if taken.code:
+            unwanted = await self._store.unwanted(taken.id)
+            if unwanted is not None:
+                raise NotWanted(unwanted)
+
+    async def _outgoing(self, taken: Taken) -> Outgoing:
+        """Raises `DeliveryFailed`."""
+        secret: dict[str, Any] | None = self._box.decrypt(taken.secret) if taken.secret else {}
+        if secret is None:  # another node may have the key already, or still
+            raise DeliveryFailed("no_key", "no key of DELIVERY_KEYS opens its secret", passes=True)
         folder, most = self._settings.attachments_dir, self._settings.attachments_max_bytes
         attachments = (
             await asyncio.to_thread(load, taken.attachments, folder, most) if taken.attachments else ()
         )
         data = taken.data | secret
-        return Outgoing(taken.id, taken.template, taken.address, taken.locale, data, attachments)
+        return Outgoing(
+            taken.id, taken.template, taken.address, taken.locale, data, attachments, bool(secret)
+        )
 
     async def _failed(self, taken: Taken, failure: DeliveryFailed, tried: Tried) -> None:
         log.warning("attempt_failed", extra={**_shown(taken), "code": failure.code})
@@ -219,6 +239,21 @@ class Outbox:
             await self._store.again(taken.id, reason, pause, tried, taken.attempts)
         except Unavailable as error:  # then it is due after the lease
             log.error("delivery_not_noted", extra={"delivery": taken.id, "why": str(error)})
+
+
+def _failure(error: Exception) -> DeliveryFailed:
+    """What a failed attempt comes to. Of an exception nobody meant only the type is shown: its text may hold
+    what is secret.
+    """
+    match error:
+        case DeliveryFailed():
+            return error
+        case TimeoutError():
+            return DeliveryFailed("timeout", "the attempt took too long", passes=True)
+        case Unavailable():
+            return DeliveryFailed("unavailable", f"{error.dependency} didn't answer", passes=True)
+    log.error("attempt_broke", extra={"why": type(error).__name__})
+    return DeliveryFailed("internal", f"the hub failed on it ({type(error).__name__})", passes=True)
 
 
 def _shown(taken: Taken) -> dict[str, object]:

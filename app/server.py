@@ -125,8 +125,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     # Nor does one wait for the mail server's answers to other mail.
     channels = _channels(settings)
     outboxes = [
-        Outbox(log_of_deliveries, channels, box, settings, codes=False),
-        Outbox(log_of_deliveries, _channels(settings), box, settings, codes=True),
+        Outbox(log_of_deliveries, channel, box, settings, codes=codes)
+        for codes, each in ((False, channels), (True, _channels(settings)))
+        for channel in each.values()
     ]
 
     def wake_outboxes() -> None:

@@ -97,9 +97,6 @@ class Settings(BaseSettings):
     delivery_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Fernet keys that codes are encrypted with; the first encrypts, all decrypt"
     )
-    delivery_concurrency: int = Field(
-        16, ge=1, description="deliveries of one node under way at once; and as many again with codes"
-    )
     delivery_lease: float = Field(
         120.0, gt=0, description="seconds until one whose node died is tried again; longer than an attempt"
     )
@@ -134,6 +131,7 @@ class Settings(BaseSettings):
     twilio_auth_token: SecretStr | None = None
     twilio_messaging_service_sid: str | None = None
     twilio_endpoint: str = "https://api.twilio.com"
+    twilio_concurrency: int = Field(16, ge=1, description="calls under way at once, at most")
     twilio_timeout: float = Field(10.0, gt=0, description="seconds one call may take")
 
     preferences_off: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from app.channels.message import mailbox
 from app.deliveries import DeliveryDraft
 from app.errors import InvalidEvent
 from app.notifications import Group
@@ -42,15 +43,20 @@ class OtpRequested(BaseMessageHandler[OtpRequest]):
     ) -> Effects:
         if message.action != self.action:
             raise InvalidEvent("wrong_action", f"this Kafka topic is for the action {self.action} only")
-        address = message.email.lower()
+        try:
+            address = str(mailbox(message.email))
+        except ValueError as error:
+            raise InvalidEvent("bad_field", f"{self.event_type}: email: {error}") from None
+        one_spelling = address.lower()
         mail = DeliveryDraft(
             channel="email",
             template=self.event_type,
-            address=message.email,
+            address=address,
             locale=locale,
             data={"minutes": max(1, round(self._valid_for / 60))},
             secret={"code": message.otp_code},
             valid_for=self._valid_for,
-            replaces=f"{self.event_type}:{address}",
+            replaces=f"{self.event_type}:{one_spelling}",
+            limit_key=one_spelling,
         )
         return Effects(deliveries=(mail,))

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 
 from aiosmtplib import SMTPException
 
-from app.channels.base import Outgoing, Receipt
-from app.channels.failures import Guard, not_rendered
+from app.channels.base import Confirm, Outgoing, Receipt, wanted
+from app.channels.failures import Guard, not_rendered, without_values
 from app.channels.message import Mailbox, build, mailbox, to_bytes
 from app.channels.rendering import Mail
 from app.channels.smtp import Server, classify
@@ -47,6 +47,7 @@ class EmailChannel:
         self._renderer = renderer
         self._unsubscribe_url = settings.unsubscribe_url
         self._guard = Guard(log)
+        self._at_once = settings.smtp_connections
         self._pool: Pool | None = None
         if settings.smtp_host is not None:
             self._pool = Pool(Server(settings), settings.smtp_connections, self._guard)
@@ -55,7 +56,11 @@ class EmailChannel:
     def simulated(self) -> bool:
         return self._pool is None
 
-    async def send(self, outgoing: Outgoing) -> Receipt:
+    @property
+    def at_once(self) -> int:
+        return self._at_once
+
+    async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
         """As `Channel.send`. Every attempt has the same Message-ID, so that receivers can tell a double."""
         assert self._pool is not None, "simulated"
         server = self._pool.server
@@ -66,14 +71,13 @@ class EmailChannel:
         async with self._pool.slots:  # before making the mail: many at once would hold up everybody else
             envelope = await self._envelope(outgoing, server)
             try:
-                answer = await self._pool.send(envelope)
+                answer = await self._pool.send(envelope, confirm)
             except (SMTPException, OSError, DeliveryFailed) as error:
                 failure = classify(error, clean)
                 self._guard.note(failure)
                 raise failure from None
-        said = clean(str(answer))
-        queued = _QUEUED_AS.search(said)
-        return Receipt(queued[1] if queued else None, said)
+        queued = _QUEUED_AS.search(without_values(str(answer), outgoing))
+        return Receipt(queued[1] if queued else None)
 
     async def close(self) -> None:
         if self._pool is not None:

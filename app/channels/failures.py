@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,24 +60,50 @@ def not_rendered(template: str, error: Exception) -> DeliveryFailed:
 def safe_words(said: str, outgoing: Outgoing | None = None, credentials: Iterable[str] = ()) -> str:
     """What a provider said, in one line of bounded length.
 
-    Servers quote what they were sent: the values of `outgoing.data` and `credentials` are left out, and its
-    address is masked as in logs.
+    Servers quote what they were sent, in whatever spelling. Of an answer to what is confidential only the
+    status is kept (RFC 5321 and 3463); of others all but what `without_values` leaves out.
+    """
+    if outgoing is not None and outgoing.confidential:
+        status = _STATUS.match(said)
+        return f"{status[0] if status else ''} (the words are left out, as they may quote the code)".strip()
+    line = without_values(said, outgoing, credentials)
+    return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 1]}…"
+
+
+_STATUS = re.compile(r"[2-5][0-9][0-9](?:[ -][245]\.[0-9]{1,3}\.[0-9]{1,3})?(?![0-9])")
+
+
+def without_values(said: str, outgoing: Outgoing | None = None, credentials: Iterable[str] = ()) -> str:
+    """The words in one line, without `credentials` (nor their base64, as they are sent) and the values of
+    `outgoing.data`; its address is masked as in logs.
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in said).split())
-    hidden = set(credentials)
+    hidden = {value for given in credentials for value in (given, *_encoded(given))}
     if outgoing is not None:
         line = re.sub(re.escape(outgoing.address), masked(outgoing.address), line, flags=re.IGNORECASE)
         hidden.update(_values(outgoing.data))
     hidden = {value for value in hidden if len(value) >= MIN_HIDDEN}
     if hidden:
         longest_first = sorted(hidden, key=len, reverse=True)
-        line = re.sub("|".join(map(_pattern, longest_first)), "…", line)
-    return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 1]}…"
+        line = re.sub("|".join(map(_pattern, longest_first)), "…", line, flags=re.IGNORECASE)
+    return line
 
 
 def _pattern(value: str) -> str:
-    """Digits are also found in the groups that people read them in."""
-    return r"[\s-]?".join(value) if value.isdecimal() else re.escape(value)
+    """Codes are also found in the groups that people read them in."""
+    return r"[\W_]?".join(value) if value.isalnum() and len(value) <= _CODE else re.escape(value)
+
+
+_CODE = 64
+
+
+def _encoded(credential: str) -> Iterator[str]:
+    """As it stands in base64, whatever comes before it: AUTH PLAIN sends it after the username."""
+    secret = credential.encode()
+    for before in range(3):
+        whole = base64.b64encode(b"\0" * before + secret).decode()
+        # the first and last groups depend on the neighbours
+        yield whole[4 if before else 0 : len(whole) - 4]
 
 
 def _values(data: object) -> Iterator[str]:

@@ -50,7 +50,7 @@ def mailbox(address: str) -> Mailbox:
     if local.startswith(".") or local.endswith(".") or ".." in local:
         raise ValueError("the address has a dot out of place before the @")
     try:
-        found = Mailbox(local, idna.encode(domain, uts46=True, std3_rules=True).decode())
+        found = Mailbox(local, idna.encode(domain, uts46=True, std3_rules=True).decode().rstrip("."))
     except UnicodeError:
         raise ValueError("what follows the @ of the address is no domain") from None
     if len(local.encode()) > MAX_LOCAL or len(str(found).encode()) > MAX_ADDRESS:

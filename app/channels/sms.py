@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from app.channels.base import Outgoing, Receipt
+from app.channels.base import Confirm, Outgoing, Receipt, wanted
 from app.channels.failures import Guard, SetupFailed, not_rendered, safe_words
 from app.channels.rendering import sms_text
 from app.errors import ConfigurationError, DeliveryFailed
@@ -25,6 +25,7 @@ from app.settings import Settings
 log = logging.getLogger("hub.sms")
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+LONGEST_WAIT = 3600.0  # seconds; who asks for more is asked again all the same
 _OF_THE_ACCOUNT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -33,7 +34,6 @@ class _Answer(msgspec.Struct):
     """What is read of Twilio's JSON: `sid` of a message, or `code` and `message` of an error."""
 
     sid: str | None = None
-    status: str | int | None = None
     code: int | None = None
     message: str | None = None
 
@@ -48,6 +48,7 @@ class SmsChannel:
     ) -> None:
         self._render = render
         self._timeout = settings.twilio_timeout
+        self._at_once = settings.twilio_concurrency
         self._guard = Guard(log)
         self._service = settings.twilio_messaging_service_sid or ""
         self._client: httpx.AsyncClient | None = None
@@ -70,13 +71,18 @@ class SmsChannel:
     def simulated(self) -> bool:
         return self._client is None
 
-    async def send(self, outgoing: Outgoing) -> Receipt:
+    @property
+    def at_once(self) -> int:
+        return self._at_once
+
+    async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
         """As `Channel.send`. Twilio can't tell a double: when its answer is lost, the SMS goes out twice."""
         assert self._client is not None, "simulated"
         if not E164.fullmatch(outgoing.address):
             raise DeliveryFailed("bad_number", "the phone number isn't in E.164 (+84912345678)", passes=False)
         form = {"MessagingServiceSid": self._service, "To": outgoing.address, "Body": self._text(outgoing)}
         self._guard.check()
+        await confirm()
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._client.post("/Messages.json", data=form)
@@ -88,7 +94,7 @@ class SmsChannel:
             ) from None
         answer = _read(response.content)
         if response.is_success:
-            return Receipt(answer.sid, str(answer.status or response.status_code))
+            return Receipt(answer.sid)
         failure = self._failure(response, answer, outgoing)
         self._guard.note(failure)
         raise failure
@@ -146,11 +152,11 @@ def _retry_after(response: httpx.Response) -> float | None:
     """The seconds of `Retry-After`, which may be a number or a date (RFC 9110, 10.2.3)."""
     given = response.headers.get("Retry-After", "")
     if given.isdecimal():
-        return float(given)
+        return min(float(given), LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(given)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_WAIT)
+    except (ValueError, OverflowError):  # no date, or none that a clock shows
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -26,7 +26,7 @@ from app.channels.message import Sender, sender
 from app.errors import ConfigurationError, DeliveryFailed
 
 _ABOUT_THE_MAIL = (SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError)
-_NOT_LOGGED_IN = 530
+_NOT_LOGGED_IN, _TOO_LARGE = 530, 552
 
 
 class SmtpSettings(Protocol):
@@ -45,7 +45,8 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
     """What an exception of a conversation means for the mail, in the server's words where it said any.
 
     Passes: what concerns the way to the server or the moment (no connection, no answer in time, 4xx), and
-    what concerns every mail alike (`SetupFailed`). Doesn't: 5xx to this mail's sender, receiver or content.
+    what concerns every mail alike (`SetupFailed`), such as our own address refused. Doesn't: 5xx to this
+    mail's receiver, size or content.
     `clean` makes the server's words safe to keep.
     """
     if isinstance(error, DeliveryFailed):
@@ -74,7 +75,8 @@ def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
         return DeliveryFailed("bad_answer", f"the server's answer makes no sense: {said}", passes=True)
     if error.code < 500:
         return DeliveryFailed(f"smtp_{error.code}", said, passes=True)
-    if error.code == _NOT_LOGGED_IN or not isinstance(error, _ABOUT_THE_MAIL):
+    refused_us = isinstance(error, SMTPSenderRefused) and error.code != _TOO_LARGE
+    if refused_us or error.code == _NOT_LOGGED_IN or not isinstance(error, _ABOUT_THE_MAIL):
         return SetupFailed(f"smtp_{error.code}", said)
     return DeliveryFailed(f"smtp_{error.code}", said, passes=False)
 

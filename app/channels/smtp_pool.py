@@ -22,9 +22,12 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
+from app.channels.base import Confirm, NotWanted, wanted
 from app.channels.failures import Guard
 from app.channels.smtp import Server
+from app.errors import Unavailable
 
+GOODBYE = 1.0  # seconds for it, at the end; then the connections end without
 IDLE = 30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves
 MAX_MAILS = 100  # over one connection; some servers refuse more
 SLOWEST_LINK = 64 * 1024  # bytes a second; a slower one is taken for a hang
@@ -60,10 +63,11 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def send(self, envelope: Envelope) -> SMTPResponse:
+    async def send(self, envelope: Envelope, confirm: Confirm = wanted) -> SMTPResponse:
         """Hand a mail over; returns the server's 250. A connection that died while idle is made up for.
 
-        Raises `DeliveryFailed` when there is no connection, otherwise what aiosmtplib raises.
+        `confirm` is awaited when there is a connection. Raises what it raises, `DeliveryFailed` when there is
+        no connection, otherwise what aiosmtplib raises.
         """
         while self._idle:
             line = self._idle.pop()
@@ -71,11 +75,11 @@ class Pool:
                 line.abort()
                 continue
             try:
-                return await self._use(line, envelope)
+                return await self._use(line, envelope, confirm)
             except _Stale:
                 break  # the others are likely to be dead too, which may take a time-out each to see
         self._guard.check()
-        return await self._use(_Line(await self.server.open()), envelope)
+        return await self._use(_Line(await self.server.open()), envelope, confirm)
 
     async def close(self) -> None:
         """Say goodbye on idle connections, give up those in use: their mails fail, and may be tried again."""
@@ -86,14 +90,16 @@ class Pool:
             line.abort()
         while self._idle:
             self._leave(self._idle.pop())
-        await asyncio.gather(*self._leaving)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=GOODBYE)
 
-    async def _use(self, line: _Line, envelope: Envelope) -> SMTPResponse:
+    async def _use(self, line: _Line, envelope: Envelope, confirm: Confirm) -> SMTPResponse:
         self._busy.add(line)
         try:
+            await confirm()
             return await line.send(envelope)
-        except (SMTPResponseException, SMTPNotSupported):
-            raise  # the server, or this one, has refused the mail in good order
+        except (SMTPResponseException, SMTPNotSupported, NotWanted, Unavailable):
+            raise  # refused in good order, by the server or by us
         except BaseException:
             line.abort()
             raise

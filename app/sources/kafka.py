@@ -220,9 +220,8 @@ class KafkaSource:
     def _message(self, record: Any) -> Message:
         # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
         position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
-        happened_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
         known_type = self._topics.get(record.topic)
-        return Message("kafka", position, record.value, record, known_type, happened_at)
+        return Message("kafka", position, record.value, record, known_type, _happened_at(record))
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():
@@ -382,6 +381,14 @@ def _cut_letter(record: Any, value: bytes | None, error: InvalidEvent) -> dict[s
     headers = [header for header in letter["headers"] if header not in record.headers]
     sizes = f"value {len(record.value or b'')}, key {len(record.key or b'')} bytes"
     return {"value": letter["value"][:CUT_BYTES], "headers": [*headers, ("dlq.cut_from", sizes.encode())]}
+
+
+def _happened_at(record: Any) -> datetime | None:
+    """When the record was made, if its timestamp is a time at all: publishers set it, to anything."""
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _place(message: Message) -> tuple[TopicPartition, int]:

@@ -4,74 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from sqlalchemy import func, select, tuple_, update
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
 from app.settings import Settings
-from app.store.engine import store_errors
+from app.store import delivery_statements as sql
+from app.store.engine import connect_arguments, store_errors
 from app.store.models import AttemptRow as A
 from app.store.models import DeliveryRow as D
 from app.tasks import end
 
 log = logging.getLogger("hub.outbox")
 
-LISTEN_AGAIN = 2.0  # seconds
-
-# `skip locked`: several nodes take at once and none waits. What is taken is due again after the lease, for
-# the case that its node dies.
-_TAKE = """
-with due as (
-  select id from deliveries
-  where next_attempt_at <= now() and (replaces is not null) = $4 and channel = any($1::text[])
-  order by next_attempt_at
-  limit $2
-  for update skip locked
-)
-update deliveries d
-set status = 'sending', attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $3)
-from due where d.id = due.id
-returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data, d.secret, d.attempts,
-  d.created_at, d.attachments::text as attachments, d.replaces is not null as code,
-  extract(epoch from d.expires_at - now())::float8 as expires_in,
-  d.replaces is not null and exists (
-    select 1 from deliveries newer
-    where newer.replaces = d.replaces and (newer.event_at, newer.id) > (d.event_at, d.id)
-  ) as replaced,
-  case when d.replaces is null then 0 else (
-    select count(*) from deliveries other where other.address = d.address and other.replaces is not null
-      and other.status = 'sent' and other.finished_at > now() - interval '1 hour'
-  ) end as last_hour,
-  case when d.replaces is null then null else (
-    select extract(epoch from now() - max(other.finished_at))::float8 from deliveries other
-    where other.address = d.address and other.replaces is not null and other.status = 'sent'
-      and other.finished_at > now() - interval '1 hour'
-  ) end as seconds_since_last
-"""
-_FINISH = """
-update deliveries set status = $2, reason = $3, error_code = $4, error = $5,
-  provider_id = coalesce($6, provider_id), next_attempt_at = null, secret = null, finished_at = now()
-where id = $1
-"""
-_AGAIN = """
-update deliveries set status = 'pending', reason = $2, error_code = $3, error = $4, attempts = attempts - $6,
-  next_attempt_at = now() + make_interval(secs => $5)
-where id = $1 and finished_at is null
-"""
-_NOTE = """
-insert into delivery_attempts
-  (delivery_id, number, started_at, seconds, outcome, error_code, error, provider_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
-on conflict (delivery_id, number) do nothing
-"""
+LISTEN_AGAIN, LISTEN_CHECK = 2.0, 15.0  # seconds
 
 
 class Taken(NamedTuple):
@@ -109,6 +63,11 @@ class Tried(NamedTuple):
     error: str | None = None
     provider_id: str | None = None
 
+    def storable(self) -> Tried:
+        """The same without NUL, which Postgres can't take."""
+        texts = (self.error_code, self.error, self.provider_id)
+        return Tried(self.started_at, self.seconds, *(text and text.replace("\0", "") for text in texts))
+
 
 class DeliveryStore:
     """Every call raises `Unavailable` when Postgres doesn't answer."""
@@ -116,67 +75,72 @@ class DeliveryStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def take(self, channels: Collection[str], most: int, lease: float, *, codes: bool) -> list[Taken]:
+    async def take(
+        self, channel: str, most: int, lease: float, held: Iterable[UUID] = (), *, codes: bool
+    ) -> list[Taken]:
         """Up to `most` deliveries that are due, now this node's for `lease` seconds: only those with
-        one-time `codes`, or all but those.
+        one-time `codes`, or all but those, and none that it has `held` since before.
         """
-        now = datetime.now(UTC)
         with store_errors():
             async with self._engine.begin() as connection:
-                rows = await connection.exec_driver_sql(_TAKE, (list(channels), most, lease, codes))
-                return [
-                    Taken(
-                        row.id,
-                        row.channel,
-                        row.template,
-                        row.address,
-                        row.locale,
-                        msgspec.json.decode(row.data),
-                        row.secret,
-                        row.attempts,
-                        (now - row.created_at).total_seconds(),
-                        row.code,
-                        row.expires_in,
-                        row.replaced,
-                        row.last_hour,
-                        row.seconds_since_last,
-                        _attachments(row.attachments),
-                    )
-                    for row in rows
-                ]
+                if codes:
+                    await connection.exec_driver_sql(sql.ONE_AT_A_TIME)
+                rows = await connection.exec_driver_sql(
+                    sql.TAKE_CODES if codes else sql.TAKE, (channel, most, lease, list(held))
+                )
+                return [_taken(row, codes=codes) for row in rows]
+
+    async def unwanted(self, delivery: UUID) -> Status | None:
+        """What is to become of a delivery with a code that isn't to be sent any more; None: it is."""
+        with store_errors():
+            async with self._engine.connect() as connection:
+                found = (await connection.exec_driver_sql(sql.UNWANTED, (delivery,))).scalar_one()
+                return None if found is None else Status(found)
 
     async def finish(
         self, delivery: UUID, status: Status, reason: str | None, tried: Tried | None, number: int
     ) -> None:
-        """It is done with; its secret is erased. `tried` is the attempt that led to it, if there was one."""
+        """It is done with, if the attempt `number` is the last; its secret is erased. `tried` is what came of
+        that, if it was made.
+        """
+        tried = tried and tried.storable()
         error = (tried.error_code, tried.error, tried.provider_id) if tried else (None, None, None)
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(_FINISH, (delivery, status.value, reason, *error))
+                await connection.exec_driver_sql(sql.FINISH, (delivery, status.value, reason, *error, number))
                 if tried is not None:
-                    await connection.exec_driver_sql(_NOTE, _attempt(delivery, number, status, tried))
+                    await connection.exec_driver_sql(sql.NOTE, _attempt(delivery, number, status, tried))
 
     async def again(
         self, delivery: UUID, reason: str | None, seconds: float, tried: Tried | None, number: int
     ) -> None:
         """It is due again after so many seconds. Without `tried` the attempt isn't counted."""
+        tried = tried and tried.storable()
         error = (tried.error_code, tried.error) if tried else (None, None)
         with store_errors():
             async with self._engine.begin() as connection:
                 uncounted = 0 if tried else 1
-                await connection.exec_driver_sql(_AGAIN, (delivery, reason, *error, seconds, uncounted))
+                values = (delivery, reason, *error, seconds, uncounted, number)
+                await connection.exec_driver_sql(sql.AGAIN, values)
                 if tried is not None:
-                    values = _attempt(delivery, number, Status.PENDING, tried)
-                    await connection.exec_driver_sql(_NOTE, values)
+                    note = _attempt(delivery, number, Status.PENDING, tried)
+                    await connection.exec_driver_sql(sql.NOTE, note)
 
-    async def next_due(self, channels: Collection[str], *, codes: bool) -> float | None:
+    async def release(self, held: Sequence[tuple[UUID, int]]) -> None:
+        """What this node had taken is due at once; by id and number of the attempt, which isn't counted."""
+        if held:
+            with store_errors():
+                async with self._engine.begin() as connection:
+                    await connection.exec_driver_sql(sql.RELEASE, tuple(map(list, zip(*held, strict=True))))
+
+    async def next_due(self, channel: str, *, codes: bool) -> float | None:
         """In how many seconds the next of those that `take` would give is due; None when there is none."""
-        query = select(func.extract("epoch", func.min(D.next_attempt_at) - func.now())).where(
-            D.next_attempt_at.is_not(None), D.replaces.is_not(None) == codes, D.channel.in_(list(channels))
-        )
         with store_errors():
             async with self._engine.connect() as connection:
-                seconds = await connection.scalar(query)
+                asked = await connection.exec_driver_sql(
+                    sql.NEXT_CODE if codes else sql.NEXT_OTHER, (channel,)
+                )
+                seconds = asked.scalar()
                 return None if seconds is None else max(0.0, float(seconds))
 
     async def find(
@@ -222,7 +186,13 @@ class DeliveryStore:
         again = (
             update(D)
             .where(D.id == delivery, D.finished_at.is_not(None), D.replaces.is_(None))
-            .values(status=Status.PENDING.value, reason=None, next_attempt_at=func.now(), finished_at=None)
+            .values(
+                status=Status.PENDING.value,
+                reason=None,
+                next_attempt_at=func.now(),
+                asked_at=func.now(),
+                finished_at=None,
+            )
         )
         with store_errors():
             async with self._engine.begin() as connection:
@@ -233,6 +203,26 @@ class DeliveryStore:
 
 
 _COLUMNS = [getattr(D, name) for name in Delivery.__struct_fields__]
+
+
+def _taken(row: Any, *, codes: bool) -> Taken:
+    return Taken(
+        row.id,
+        row.channel,
+        row.template,
+        row.address,
+        row.locale,
+        msgspec.json.decode(row.data),
+        row.secret,
+        row.attempts,
+        row.age,
+        row.code,
+        row.expires_in,
+        row.replaced if codes else False,
+        row.last_hour if codes else 0,
+        row.seconds_since_last if codes else None,
+        _attachments(row.attachments),
+    )
 
 
 def _attachments(text: str | None) -> list[GivenAttachment]:
@@ -257,8 +247,7 @@ class DeliverySignal:
     """Hears of new deliveries at once (LISTEN). While it is deaf, whoever waits has to poll."""
 
     def __init__(self, settings: Settings, heard: Callable[[], None]) -> None:
-        url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
-        self._url = url.render_as_string(hide_password=False)
+        self._arguments = connect_arguments(settings)
         self._timeout = settings.database_timeout
         self._heard = heard
         self._listening: asyncio.Task[None] | None = None
@@ -278,12 +267,15 @@ class DeliverySignal:
             await asyncio.sleep(LISTEN_AGAIN)
 
     async def _listen_once(self) -> None:
-        connection = await asyncpg.connect(self._url, timeout=self._timeout, command_timeout=self._timeout)
+        connection = await asyncpg.connect(**self._arguments)
         closed = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: closed.set())
             await connection.add_listener(SIGNAL, lambda *_: self._heard())
             self._heard()
-            await closed.wait()
+            while not closed.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(closed.wait(), LISTEN_CHECK)
+                await connection.execute("")  # a connection that died in silence answers nothing
         finally:
             connection.terminate()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import asyncpg
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -19,19 +23,34 @@ _ABOUT_VALUES = ("22", "23", "54")
 
 def make_engine(settings: Settings) -> AsyncEngine:
     """The pool of this node. Every statement is bounded by `database_timeout`."""
-    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
     return create_async_engine(
-        url,
+        _url(settings),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_timeout,
         pool_pre_ping=True,
-        connect_args={
-            "timeout": settings.database_timeout,
-            "command_timeout": settings.database_timeout,
-            "server_settings": {"application_name": "notification-hub"},
-        },
+        connect_args=_how(settings),
     )
+
+
+def connect_arguments(settings: Settings) -> dict[str, Any]:
+    """What `asyncpg.connect` takes for a connection like the pool's own."""
+    dialect: Any = PGDialect_asyncpg  # it has no types
+    _, arguments = dialect().create_connect_args(_url(settings))
+    of_asyncpg = inspect.signature(asyncpg.connect).parameters
+    return {name: value for name, value in arguments.items() if name in of_asyncpg} | _how(settings)
+
+
+def _url(settings: Settings) -> URL:
+    return make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
+
+
+def _how(settings: Settings) -> dict[str, Any]:
+    return {
+        "timeout": settings.database_timeout,
+        "command_timeout": settings.database_timeout,
+        "server_settings": {"application_name": "notification-hub"},
+    }
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
+    Identity,
     Index,
     Text,
     Time,
@@ -71,6 +72,11 @@ class ProcessedEventRow(Base):
     __table_args__ = (Index("processed_events_age", "processed_at", postgresql_using="brin"),)
 
 
+_DUE_OTHERS = text("next_attempt_at is not null and replaces is null")
+_DUE_CODES = text("next_attempt_at is not null and replaces is not null")
+_AMISS = text("status in ('failed', 'expired', 'suppressed')")
+
+
 class DeliveryRow(Base):
     """One message to one address over one channel: the outbox, and the log of what became of it."""
 
@@ -87,6 +93,8 @@ class DeliveryRow(Base):
     attachments: Mapped[list[Any] | None] = mapped_column(JSONB)
     secret: Mapped[bytes | None]
     replaces: Mapped[str | None] = mapped_column(Text)
+    limit_key: Mapped[str | None] = mapped_column(Text)
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
     status: Mapped[str] = mapped_column(Text, server_default="pending")
     reason: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(server_default="0")
@@ -96,22 +104,20 @@ class DeliveryRow(Base):
     provider_id: Mapped[str | None] = mapped_column(Text)
     event_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    asked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
-        # codes, and all others, as the two outboxes of a node look for them
-        Index(
-            "deliveries_due",
-            text("(replaces is not null)"),
-            "next_attempt_at",
-            postgresql_where=text("next_attempt_at is not null"),
-        ),
+        Index("deliveries_due", "channel", "next_attempt_at", postgresql_where=_DUE_OTHERS),
+        Index("deliveries_codes_due", "channel", "next_attempt_at", postgresql_where=_DUE_CODES),
         Index("deliveries_newest", "created_at", "id"),
         Index("deliveries_user", "user_id", "created_at"),
         Index("deliveries_event", "event_id"),
         Index("deliveries_replaces", "replaces", "event_at", postgresql_where=text("replaces is not null")),
-        Index("deliveries_address", "address", "finished_at", postgresql_where=text("replaces is not null")),
+        Index("deliveries_limit", "limit_key", "finished_at", postgresql_where=text("limit_key is not null")),
+        Index("deliveries_amiss", "status", "created_at", "id", postgresql_where=_AMISS),
+        Index("deliveries_secret", "expires_at", postgresql_where=text("secret is not null")),
     )
 
 

@@ -44,17 +44,18 @@ from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text
 
 _DELIVERIES = """
 insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
-  event_at, expires_at, attachments, reason, status, next_attempt_at, finished_at)
-select id, event_id, user_id, channel, template, address, locale, data::jsonb, secret, replaces, event_at,
+  limit_key, event_at, expires_at, attachments, reason, status, next_attempt_at, finished_at)
+select id, event_id, user_id, channel, template, address, locale, data::jsonb, secret, replaces,
+  coalesce(limit_key, case when replaces is not null then address end), event_at,
   event_at + make_interval(secs => valid_for), attachments::jsonb, reason,
   case when suppressed then 'suppressed' else 'pending' end,
   case when suppressed then null else coalesce(due_at, now()) end,
   case when suppressed then now() end
 from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::bytea[], $10::text[], $11::timestamptz[], $12::float8[], $13::text[], $14::text[],
-            $15::bool[], $16::timestamptz[])
+            $15::bool[], $16::timestamptz[], $17::text[])
   as new (id, event_id, user_id, channel, template, address, locale, data, secret, replaces, event_at,
-          valid_for, attachments, reason, suppressed, due_at)
+          valid_for, attachments, reason, suppressed, due_at, limit_key)
 on conflict (id) do nothing
 """
 # Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
@@ -63,7 +64,7 @@ update deliveries d set status = 'suppressed', reason = 'a newer code took its p
   next_attempt_at = null, finished_at = now()
 where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
   select 1 from deliveries newer
-  where newer.replaces = d.replaces and (newer.event_at, newer.id) > (d.event_at, d.id)
+  where newer.replaces = d.replaces and (newer.event_at, newer.number) > (d.event_at, d.number)
 )
 """
 
@@ -202,12 +203,13 @@ async def _insert_deliveries(connection: AsyncConnection, entries: Sequence[Entr
             msgspec.json.encode(draft.data).decode(),
             secret,
             draft.replaces,
-            entry.happened_at or now,
+            min(entry.happened_at or now, now),  # publishers' clocks may be ahead
             draft.valid_for,
             msgspec.json.encode(draft.attachments).decode() if draft.attachments else None,
             reason,
             suppressed,
             due_at,
+            draft.limit_key,
         )
         for entry in entries
         for draft, secret, due_at, reason, suppressed in entry.deliveries

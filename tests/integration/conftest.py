@@ -1,15 +1,20 @@
-"""A mail server whose certificate holds, and a channel to it."""
+"""A mail server whose certificate holds, and a channel to it; an outbox on Postgres."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
+from app import outbox
 from app.channels.email import EmailChannel
+from app.store.engine import make_engine
 from tests.certificates import Authority
 from tests.mail import LOGIN, channel_to
+from tests.outbox import Scene
+from tests.settings import settings_on
 from tests.smtp_server import SmtpServer, running
 
 
@@ -37,3 +42,18 @@ async def channel(server: SmtpServer) -> AsyncIterator[EmailChannel]:
     """A channel to it."""
     async with channel_to(server) as channel:
         yield channel
+
+
+@pytest_asyncio.fixture
+async def scene(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """An outbox that nobody works on yet."""
+    monkeypatch.setattr(outbox, "FIRST_PAUSE", 0.05)
+    settings = settings_on("redis://redis", database_url=database, otp_cooldown=0)
+    engine = make_engine(settings)
+    made = Scene(settings, engine)
+    yield made
+    await made.stop()
+    connection = await asyncpg.connect(database)
+    await connection.execute("truncate deliveries cascade")
+    await connection.close()
+    await engine.dispose()

@@ -36,7 +36,6 @@ async def test_a_mail_arrives_as_people_and_programs_expect_it(
     outgoing = mail(attachments=(pdf, odd))
     receipt = await channel.send(outgoing)
     assert receipt.provider_id == "Q1"
-    assert receipt.answer == "250 2.0.0 Ok: queued as Q1"
     (received,) = server.messages
     assert received.sender == "no-reply@hub.example"
     assert received.recipient == "an@example.com"
@@ -197,13 +196,13 @@ ABOUT_THE_MAIL = CONVERSATION[4:]
 async def test_what_the_server_refuses_passes_or_not_by_its_code(
     server: SmtpServer, channel: EmailChannel, step: Step, answer: str, extensions: tuple[str, ...]
 ) -> None:
-    """A 5xx before the mail concerns every mail, until an operator mends it: it passes."""
+    """A 5xx before the receiver concerns every mail, until an operator mends it: it passes."""
     server.extensions = extensions
     server.answer(step, answer)
     failed = await failure(channel)
     code = int(answer[:3])
     assert failed.code == f"smtp_{code}"
-    assert failed.passes is (code < 500 or step not in ABOUT_THE_MAIL)
+    assert failed.passes is (code < 500 or step not in ABOUT_THE_MAIL or step == "mail")
     assert str(failed) == answer.replace("451-4.7.1 try\n451", "451 4.7.1 try")
     assert not server.messages
     if code < 500:
@@ -381,9 +380,9 @@ async def test_the_code_is_in_nothing_that_is_written(
         assert spaced not in str(failed)
         assert len(str(failed)) <= failures.MAX_WORDS
     server.calm()
-    server.answer("end", f"250 2.0.0 Ok: your code is {CODE}")
+    server.answer("end", f"250 2.0.0 Ok: queued as {CODE}")
     receipt = await channel.send(mail())
-    assert CODE not in receipt.answer
+    assert CODE not in str(receipt.provider_id)
     assert CODE not in caplog.text
     assert LOGIN[1] not in caplog.text
 

@@ -82,7 +82,7 @@ async def test_an_sms_is_taken_over(twilio: FakeTwilio, channel: SmsChannel) -> 
     assert twilio.sent == [
         {"To": NUMBER, "MessagingServiceSid": SERVICE, "Body": f"Mã của bạn là {CODE} & + ="}
     ]
-    assert receipt == (f"SM{1:032x}", "accepted")
+    assert receipt.provider_id == f"SM{1:032x}"
 
 
 async def test_two_at_once_do_not_mix(twilio: FakeTwilio, channel: SmsChannel) -> None:
@@ -185,7 +185,7 @@ async def test_what_can_not_be_read_of_a_success_is_no_failure(
 ) -> None:
     """Twilio has it: trying again would send it twice."""
     twilio.fail(201)
-    assert await channel.send(sms()) == (None, "201")
+    assert (await channel.send(sms())).provider_id is None
 
 
 @pytest.mark.parametrize(

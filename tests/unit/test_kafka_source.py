@@ -109,6 +109,18 @@ async def test_an_offset_is_committed_after_the_write_and_not_before(monkeypatch
     await scene.source.stop(within=1)
 
 
+@pytest.mark.parametrize("timestamp", [-1, 10**15, -(10**18), 2**63 - 1])
+async def test_a_record_whose_timestamp_is_no_time_is_a_record_like_others(
+    monkeypatch: pytest.MonkeyPatch, timestamp: int
+) -> None:
+    scene = Scene(monkeypatch, Pipeline())
+    scene.pipeline.free.set()
+    monkeypatch.setattr(Record, "timestamp", timestamp)
+    scene.consumer.give(0, 1, 2)
+    await scene.until(lambda: scene.consumer.committed == [3])
+    await scene.source.stop(within=1)
+
+
 async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch, Pipeline())
     scene.consumer.give(0)

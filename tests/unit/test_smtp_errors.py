@@ -65,7 +65,7 @@ def test_what_concerns_the_way_or_the_moment_passes(error: Exception, code: str,
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (SMTPSenderRefused(550, "no", "a@b.c"), "smtp_550"),
+        (SMTPSenderRefused(552, "no", "a@b.c"), "smtp_552"),
         (SMTPRecipientRefused(551, "no", "a@b.c"), "smtp_551"),
         (SMTPDataError(554, "no"), "smtp_554"),
         (SMTPNotSupported("no"), "smtputf8_not_offered"),

@@ -1,0 +1,97 @@
+"""The statements of the outbox: how deliveries are taken, and what is noted of them."""
+
+from __future__ import annotations
+
+# What is taken is due again after the lease, for the case that its node dies. The array makes Postgres find
+# the rows by their key, whatever it thinks of the size of the tables.
+_TAKEN = """
+update deliveries d
+set status = 'sending', attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $3)
+where d.id = any(array(select id from due))
+returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data, d.secret, d.attempts,
+  d.attachments::text as attachments, d.replaces is not null as code,
+  extract(epoch from now() - d.asked_at)::float8 as age,
+  extract(epoch from d.expires_at - now())::float8 as expires_in
+"""
+# `skip locked`: several nodes take at once and none waits.
+TAKE = f"""
+with due as (
+  select id from deliveries
+  where next_attempt_at <= now() and replaces is null and channel = $1 and id <> all($4::uuid[])
+  order by next_attempt_at
+  limit $2
+  for update skip locked
+)
+{_TAKEN}
+"""  # noqa: S608
+# Of the codes to one address only one is under way at any time, so that the cooldown and the cap hold: each
+# counts those before it. Nodes take codes one after the other.
+ONE_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('notification hub: codes'))"
+_BUSY = """
+exists (
+  select 1 from deliveries busy
+  where busy.limit_key = d.limit_key and busy.status = 'sending' and busy.next_attempt_at > now()
+)
+"""
+_REPLACED = """
+exists (
+  select 1 from deliveries newer
+  where newer.replaces = {this}.replaces and (newer.event_at, newer.number) > ({this}.event_at, {this}.number)
+)
+"""
+TAKE_CODES = f"""
+with due as (
+  select id from deliveries d
+  where next_attempt_at <= now() and replaces is not null and channel = $1 and id <> all($4::uuid[])
+    and not {_BUSY} and not exists (
+      select 1 from deliveries earlier
+      where earlier.limit_key = d.limit_key and earlier.next_attempt_at <= now()
+        and (earlier.event_at, earlier.number) < (d.event_at, d.number)
+    )
+  order by next_attempt_at
+  limit $2
+  for update skip locked
+), taken as ({_TAKEN}, d.replaces, d.limit_key, d.event_at, d.number)
+select taken.*, {_REPLACED.format(this="taken")} as replaced, (
+    select count(*) from deliveries other where other.limit_key = taken.limit_key
+      and other.status = 'sent' and other.finished_at > now() - interval '1 hour'
+  ) as last_hour, (
+    select extract(epoch from now() - max(other.finished_at))::float8 from deliveries other
+    where other.limit_key = taken.limit_key and other.status = 'sent'
+      and other.finished_at > now() - interval '1 hour'
+  ) as seconds_since_last
+from taken
+"""  # noqa: S608
+UNWANTED = f"""
+select case when {_REPLACED.format(this="d")} then 'suppressed' when d.expires_at <= now() then 'expired' end
+from deliveries d where d.id = $1
+"""  # noqa: S608
+_NEXT_DUE = "select extract(epoch from min(next_attempt_at) - now())::float8 from deliveries d"
+NEXT_OTHER = f"{_NEXT_DUE} where next_attempt_at is not null and replaces is null and channel = $1"
+NEXT_CODE = f"""
+{_NEXT_DUE}
+where next_attempt_at is not null and replaces is not null and channel = $1 and not {_BUSY}
+"""
+# Only by who has it still: after the lease another node may have taken it, and be as far.
+FINISH = """
+update deliveries set status = $2, reason = $3, error_code = $4, error = $5,
+  provider_id = coalesce($6, provider_id), next_attempt_at = null, secret = null, finished_at = now()
+where id = $1 and attempts = $7 and finished_at is null
+"""
+# Not later than it expires: then its secret is erased.
+AGAIN = """
+update deliveries set status = 'pending', reason = $2, error_code = $3, error = $4, attempts = attempts - $6,
+  next_attempt_at = least(now() + make_interval(secs => $5), expires_at)
+where id = $1 and attempts = $7 and finished_at is null
+"""
+RELEASE = """
+update deliveries d set status = 'pending', attempts = d.attempts - 1, next_attempt_at = now()
+from unnest($1::uuid[], $2::int[]) as held (id, attempts)
+where d.id = held.id and d.attempts = held.attempts and d.status = 'sending'
+"""
+NOTE = """
+insert into delivery_attempts
+  (delivery_id, number, started_at, seconds, outcome, error_code, error, provider_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (delivery_id, number) do nothing
+"""

@@ -1,0 +1,120 @@
+"""An outbox on a real Postgres, with a channel that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.channels.base import Channel, Confirm, Outgoing, Receipt, wanted
+from app.deliveries import DeliveryDraft, Status, delivery_id
+from app.outbox import Outbox
+from app.security.secrets import SecretBox
+from app.settings import Settings
+from app.store.deliveries import DeliverySignal, DeliveryStore
+from app.store.writer import BatchWriter, DeliveryEntry, Entry
+from tests.hub import eventually
+
+CODE = "482913"
+
+
+class FakeChannel(Channel):
+    """Takes everything, unless `answer` raises."""
+
+    name: ClassVar[str] = "email"
+    at_once = 16
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.answer: Callable[[Outgoing], object] = lambda _: None
+        self.is_simulated = False
+
+    @property
+    def simulated(self) -> bool:
+        return self.is_simulated
+
+    async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
+        answer = self.answer(outgoing)
+        if asyncio.iscoroutine(answer):
+            await answer
+        await confirm()
+        self.sent.append(outgoing)
+        return Receipt("provider's id")
+
+    async def close(self) -> None:
+        pass
+
+
+class Scene:
+    """An outbox and what surrounds it; `node()` starts one more on the same tables."""
+
+    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
+        self.settings = settings
+        self.box = SecretBox(settings)
+        self.store = DeliveryStore(engine)
+        self.writer = BatchWriter(engine)
+        self.channel = FakeChannel()
+        self.running: list[Outbox | DeliverySignal] = []
+
+    def node(
+        self, channel: FakeChannel | None = None, codes: FakeChannel | None = None, **changes: Any
+    ) -> None:
+        """Start one; `channel` takes what it sends, or all but its `codes`."""
+        settings = self.settings.model_copy(update=changes)
+        taker = channel or self.channel
+        mails, others = (
+            Outbox(self.store, each, self.box, settings, codes=lane)
+            for lane, each in ((False, taker), (True, codes or taker))
+        )
+
+        def wake() -> None:
+            mails.wake()
+            others.wake()
+
+        self.running += [DeliverySignal(settings, wake), mails, others]
+        for each in self.running[-3:]:
+            each.start()
+
+    async def stop(self, within: float = 1.0) -> None:
+        for each in self.running:
+            await (each.stop() if isinstance(each, DeliverySignal) else each.stop(within))
+        self.running.clear()
+
+    async def ask(self, *drafts: DeliveryDraft, age: float = 0.0) -> list[UUID]:
+        """As the pipeline does; the event is `age` seconds old."""
+        event_id = str(uuid4())
+        secrets = [None if each.secret is None else self.box.encrypt(each.secret) for each in drafts]
+        deliveries = [DeliveryEntry(*each) for each in zip(drafts, secrets, strict=True)]
+        happened_at = datetime.now(UTC) - timedelta(seconds=age)
+        await self.writer.write([Entry(event_id, (), deliveries, happened_at)])
+        return [delivery_id(event_id, each) for each in drafts]
+
+    async def ends(self, delivery: UUID, status: Status) -> str | None:
+        """Wait until it stands so; the reason."""
+
+        async def stands() -> tuple[str | None] | None:
+            found = await self.store.get(delivery)
+            assert found is not None
+            return (found[0].reason,) if found[0].status == status else None
+
+        return (await eventually(stands, f"the delivery is {status}", within=10))[0]
+
+
+def mail(address: str = "user@example.com", **changes: Any) -> DeliveryDraft:
+    values: dict[str, Any] = {"channel": "email", "template": "plain", "address": address, "locale": "en"}
+    return DeliveryDraft(**values | changes)
+
+
+def code(address: str = "user@example.com", **changes: Any) -> DeliveryDraft:
+    values: dict[str, Any] = {
+        "template": "otp_register",
+        "data": {"minutes": 10},
+        "secret": {"code": CODE},
+        "valid_for": 600.0,
+        "replaces": f"otp_register:{address}",
+    }
+    return mail(address, **values | changes)
