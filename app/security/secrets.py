@@ -10,7 +10,9 @@ import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy.engine import make_url
 
+from app.errors import ConfigurationError
 from app.settings import Settings
 
 _KEY_BYTES = 32
@@ -20,13 +22,22 @@ class SecretBox:
     """Encrypts with the first key of DELIVERY_KEYS, decrypts with any of them (Fernet: AES-128-CBC and HMAC).
 
     Without that setting the key is derived from what all nodes share and the database doesn't hold: the
-    secret of the tokens, or the database's own address with its password.
+    secret of the tokens, or the database's own address with its password. With it that key still decrypts, so
+    that codes on their way outlast the change. Raises `ConfigurationError` when there is no secret at all.
     """
 
     def __init__(self, settings: Settings) -> None:
-        keys = settings.delivery_keys
-        given = [key.get_secret_value().encode() for key in keys]
-        self._fernet = MultiFernet([Fernet(key) for key in given or [_derived(settings)]])
+        keys = [key.get_secret_value().encode() for key in settings.delivery_keys]
+        derived = _derived(settings)
+        if derived is not None:
+            keys.append(derived)
+        if not keys:
+            raise ConfigurationError(
+                "DELIVERY_KEYS is not set, and there is no other secret to derive a key for one-time codes "
+                "from (JWT_SECRET, a password in DATABASE_URL). Set it to what Fernet.generate_key() of the "
+                "Python package cryptography gives."
+            )
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
 
     def encrypt(self, secret: Mapping[str, Any]) -> bytes:
         return self._fernet.encrypt(msgspec.json.encode(secret))
@@ -39,7 +50,11 @@ class SecretBox:
             return None
 
 
-def _derived(settings: Settings) -> bytes:
-    secret = settings.jwt_secret or settings.database_url
+def _derived(settings: Settings) -> bytes | None:
+    secret = settings.jwt_secret
+    if secret is None and make_url(settings.database_url.get_secret_value()).password:
+        secret = settings.database_url
+    if secret is None:
+        return None
     derivation = HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"notification hub: deliveries")
     return base64.urlsafe_b64encode(derivation.derive(secret.get_secret_value().encode()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 REMOVED = "[removed]"
@@ -17,7 +19,13 @@ def without_code(message: bytes) -> bytes:
         return b""
     if not isinstance(body, dict):
         return b""
-    kept = ("email", "action", "event_id")
-    return msgspec.json.encode(
-        {key: value if key in kept and isinstance(value, str) else REMOVED for key, value in body.items()}
-    )
+    return msgspec.json.encode({key: _kept(key, value) for key, value in body.items()})
+
+
+# What these fields hold when they hold what they should; a code may stand in the wrong one.
+_KEPT = {"email": r"[^@\s]+@[^@\s]+", "action": r"[a-z_]+", "event_type": r"[a-z_.]+", "event_id": r".*\D.*"}
+
+
+def _kept(key: str, value: object) -> str:
+    form = _KEPT.get(key)
+    return value if form and isinstance(value, str) and re.fullmatch(form, value) else REMOVED

@@ -166,7 +166,7 @@ class DeliveryStore:
                     query = query.where(getattr(D, name) == value)
         with store_errors():
             async with self._engine.connect() as connection:
-                return [Delivery(**row._asdict()) for row in await connection.execute(query)]
+                return [_delivery(row) for row in await connection.execute(query)]
 
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
         """A delivery with its attempts, in order; None when there is none with that id."""
@@ -179,7 +179,7 @@ class DeliveryStore:
                 if row is None:
                     return None
                 rows = await connection.execute(attempts.order_by(A.number))
-                return Delivery(**row._asdict()), [Attempt(**each._asdict()) for each in rows]
+                return _delivery(row), [Attempt(**each._asdict()) for each in rows]
 
     async def resend(self, delivery: UUID) -> bool:
         """Make a delivery that is done with due again; whether it could be. One that carried a code can't."""
@@ -203,6 +203,11 @@ class DeliveryStore:
 
 
 _COLUMNS = [getattr(D, name) for name in Delivery.__struct_fields__]
+
+
+def _delivery(row: Any) -> Delivery:
+    values = row._asdict()
+    return Delivery(**{**values, "status": Status(values["status"])})
 
 
 def _taken(row: Any, *, codes: bool) -> Taken:

@@ -7,10 +7,12 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from app.channels.base import Outgoing
 from app.deliveries import Status
-from app.errors import DeliveryFailed
+from app.errors import ConfigurationError, DeliveryFailed
 from app.outbox import pause_before
 from app.security.secrets import SecretBox
 from app.settings import Settings
@@ -227,8 +229,6 @@ def test_the_pause_has_jitter() -> None:
 
 
 def test_a_secret_opens_with_any_of_the_keys_and_with_no_other(scene: Scene) -> None:
-    from cryptography.fernet import Fernet
-
     old, new, foreign = (Fernet.generate_key().decode() for _ in range(3))
     settings = scene.settings.model_dump() | {"_env_file": None}
 
@@ -239,3 +239,19 @@ def test_a_secret_opens_with_any_of_the_keys_and_with_no_other(scene: Scene) -> 
     assert CODE.encode() not in sealed
     assert box(new, old).decrypt(sealed) == {"code": CODE}
     assert box(new, foreign).decrypt(sealed) is None
+
+
+def test_a_secret_from_before_the_keys_were_set_still_opens(scene: Scene) -> None:
+    sealed = SecretBox(scene.settings).encrypt({"code": CODE})
+    key = SecretStr(Fernet.generate_key().decode())
+    later = SecretBox(scene.settings.model_copy(update={"delivery_keys": (key,)}))
+    assert later.decrypt(sealed) == {"code": CODE}
+    assert SecretBox(scene.settings).decrypt(later.encrypt({"code": CODE})) is None
+
+
+def test_without_any_secret_to_derive_a_key_from_the_hub_does_not_start(scene: Scene) -> None:
+    nothing = {"jwt_secret": None, "database_url": SecretStr("postgresql://hub@host/hub")}
+    with pytest.raises(ConfigurationError, match="DELIVERY_KEYS"):
+        SecretBox(scene.settings.model_copy(update=nothing))
+    password = {"jwt_secret": None, "database_url": SecretStr("postgresql://hub:secret@host/hub")}
+    SecretBox(scene.settings.model_copy(update=password))

@@ -14,6 +14,7 @@ import pytest
 from babel.messages.catalog import Catalog
 
 import handlers
+from app.deliveries import DeliveryDraft
 from app.dev import catalogues, samples
 from app.errors import InvalidEvent
 from app.i18n import LOCALES, Message
@@ -442,6 +443,28 @@ def test_a_code_is_mailed_and_stands_nowhere_in_plain(action: str) -> None:
     assert draft.secret == {"code": "482913"}
     assert "482913" not in str((draft.data, draft.replaces))
     assert draft.valid_for == 600
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "User@example.com",
+        "user@EXAMPLE.com",
+        "user@example.com.",
+        "user@example.com\u200b",
+        "user@ⓔxample.com",
+    ],
+)
+def test_an_address_in_another_spelling_shares_its_limits(spelled: str) -> None:
+    def asked(address: str) -> DeliveryDraft:
+        body = body_of("otp_register") | {"email": address}
+        handler = HANDLERS["otp_register"]
+        (draft,) = handler.handle(handler.parse(body), body, None, "en").deliveries
+        return draft
+
+    usual, other = asked("user@example.com"), asked(spelled)
+    assert (other.replaces, other.limit_key) == (usual.replaces, usual.limit_key)
+    assert (other.address or "").lower() == "user@example.com"
 
 
 @pytest.mark.parametrize(

@@ -26,3 +26,8 @@ def test_only_texts_are_kept() -> None:
 @pytest.mark.parametrize("message", [b"482913", b'["482913"]', b'{"otp_code": "482913"', b"\xff482913"])
 def test_what_is_no_object_is_left_out_whole(message: bytes) -> None:
     assert without_code(message) == b""
+
+
+@pytest.mark.parametrize("field", ["email", "action", "event_type", "event_id"])
+def test_a_code_in_the_wrong_field_is_removed_too(field: str) -> None:
+    assert b"482913" not in without_code(json.dumps({field: "482913"}).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from aiosmtplib import (
 from app.channels.base import Outgoing
 from app.channels.failures import MAX_WORDS, SetupFailed, safe_words
 from app.channels.smtp import classify
+from app.deliveries import masked
 from app.errors import DeliveryFailed
 
 CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
@@ -120,3 +122,56 @@ def test_words_hold_nothing_of_the_mail() -> None:
 def test_words_keep_what_only_looks_alike() -> None:
     mail = outgoing(minutes=10, grade="5.1", none=None, empty="")
     assert safe_words("550 5.1.1 no user, 10 tries", mail, ["", "a"]) == "550 5.1.1 no user, 10 tries"
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "CanaryAbc123",
+        "CANARYABC123",
+        "canary abc 123",
+        "Canary-Abc-123",
+        "Canary.Abc.123",
+        "Canary\u2013Abc123",
+    ],
+)
+def test_a_value_is_found_in_any_spelling(quoted: str) -> None:
+    mail = Outgoing(uuid4(), "plain", "an@example.com", "en", {"title": "CanaryAbc123"})
+    assert safe_words(f"550 spam: {quoted}!", mail) == "550 spam: …!"
+
+
+@pytest.mark.parametrize("username", ["", "a", "ab", "abc", "hub@example.com"])
+def test_a_password_is_found_as_it_is_sent(username: str) -> None:
+    password = "correct horse battery staple"
+    blob = base64.b64encode(f"\0{username}\0{password}".encode()).decode()
+    said = safe_words(f"535 what is {blob}?", None, [password])
+    assert base64.b64encode(password.encode()).decode()[4:-4] not in said
+    assert not any(blob[start : start + 12] in said for start in range(len(blob) - 20, len(blob) - 12))
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("550 5.7.1 spam: 482.913", "550 5.7.1"),
+        ("451-4.7.1 NDgyOTEz", "451-4.7.1"),
+        ("482913", ""),
+        ("554 482913", "554"),
+    ],
+)
+def test_of_what_is_said_of_a_code_only_the_status_is_kept(said: str, kept: str) -> None:
+    mail = Outgoing(uuid4(), "otp", "an@example.com", "en", {"code": "482913"}, confidential=True)
+    words = "(the words are left out, as they may quote the code)"
+    assert safe_words(said, mail) == f"{kept} {words}".strip()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("anna@example.com", "a***@example.com"),
+        ("a@b.example", "***@b.example"),
+        ("+84912345678", "***678"),
+        ("123", "***"),
+    ],
+)
+def test_an_address_is_masked(address: str, shown: str) -> None:
+    assert masked(address) == shown
