@@ -59,7 +59,7 @@ class Pool:
         self._guard = guard
         self._idle: list[_Line] = []  # the longest idle first
         self._busy: set[_Line] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], _Line] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -92,6 +92,9 @@ class Pool:
             self._leave(self._idle.pop())
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=GOODBYE)
+        for line in self._leaving.values():
+            line.abort()
+        await asyncio.gather(*self._leaving)
 
     async def _use(self, line: _Line, envelope: Envelope, confirm: Confirm) -> SMTPResponse:
         self._busy.add(line)
@@ -130,8 +133,8 @@ class Pool:
 
     def _leave(self, line: _Line) -> None:
         task = asyncio.create_task(line.quit())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._leaving[task] = line
+        task.add_done_callback(self._leaving.pop)
 
 
 class _Stale(Exception):  # noqa: N818 - no error: a fresh connection helps
