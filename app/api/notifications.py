@@ -26,7 +26,7 @@ _encoder = msgspec.json.Encoder()
 def make_blueprint(
     prefix: str, authenticator: Authenticator, store: NotificationStore, changes: Changes, locale: str
 ) -> Blueprint:
-    """The calls under `prefix`; `locale` is the one notifications are stored in.
+    """The calls under `prefix`; `locale` is the one of messages to who asks for none.
 
     What a call changes is told to the user's connections, with the exact number of unread.
     """
@@ -49,7 +49,7 @@ def make_blueprint(
         page = await store.page(receiver, (limit or MAX_PAGE) + 1, before, unread)
         shown, more = page[: limit or MAX_PAGE], page[limit or MAX_PAGE :]
         wanted = _locale(request)
-        headers = _language_headers(wanted or locale)
+        headers = _language_headers(wanted)
         if more:
             query: dict[str, object] = {"before": shown[-1].seq, **({"limit": limit} if limit else {})}
             query |= {"unread": "true"} if unread else {}
@@ -93,7 +93,7 @@ def make_blueprint(
         if found is None:
             raise _not_found()
         wanted = _locale(request)
-        return _json(_in(wanted, found), _language_headers(wanted or locale))
+        return _json(_in(wanted, found), _language_headers(wanted))
 
     @blueprint.delete("/notifications/<notification_id:str>/users/<user_id:str>")
     @schemas.described(
@@ -127,8 +127,10 @@ def _locale(request: Request) -> str | None:
     return negotiate(request.headers.get("accept-language"), "") or None
 
 
-def _language_headers(locale: str) -> dict[str, str]:
-    return {"Content-Language": locale, "Vary": "Accept-Language"}
+def _language_headers(locale: str | None) -> dict[str, str]:
+    """Without a wish each notification is in the language it was stored in, its receiver's at that time."""
+    vary = {"Vary": "Accept-Language"}
+    return vary if locale is None else {"Content-Language": locale, **vary}
 
 
 def _json(body: object, headers: dict[str, str]) -> HTTPResponse:
