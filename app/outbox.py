@@ -152,9 +152,7 @@ class Outbox:
             deadline = min(deadline, asked_at + taken.expires_in)
         cap, cooldown = self._settings.otp_hourly_cap, self._settings.otp_cooldown
         since_last = taken.seconds_since_last_code
-        if taken.replaced:
-            await self._finish(taken, Status.SUPPRESSED, _UNWANTED[Status.SUPPRESSED])
-        elif taken.expires_in is not None and asked_at + taken.expires_in <= time.monotonic():
+        if taken.expires_in is not None and asked_at + taken.expires_in <= time.monotonic():
             await self._finish(taken, Status.EXPIRED, EXPIRED)
         elif taken.code and taken.codes_last_hour >= cap:
             await self._finish(taken, Status.SUPPRESSED, f"{cap} codes went to this address within an hour")

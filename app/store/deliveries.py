@@ -46,8 +46,6 @@ class Taken(NamedTuple):
     """Whether it carries a one-time code."""
     expires_in: float | None
     """Seconds; after that it may not be sent."""
-    replaced: bool
-    """A newer one took its place."""
     codes_last_hour: int
     """Sent to the same address."""
     seconds_since_last_code: float | None
@@ -223,7 +221,6 @@ def _taken(row: Any, *, codes: bool) -> Taken:
         row.age,
         row.code,
         row.expires_in,
-        row.replaced if codes else False,
         row.last_hour if codes else 0,
         row.seconds_since_last if codes else None,
         _attachments(row.attachments),

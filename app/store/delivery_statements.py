@@ -33,12 +33,6 @@ exists (
   where busy.limit_key = d.limit_key and busy.status = 'sending' and busy.next_attempt_at > now()
 )
 """
-_REPLACED = """
-exists (
-  select 1 from deliveries newer
-  where newer.replaces = {this}.replaces and (newer.event_at, newer.number) > ({this}.event_at, {this}.number)
-)
-"""
 TAKE_CODES = f"""
 with due as (
   select id from deliveries d
@@ -51,8 +45,8 @@ with due as (
   order by next_attempt_at
   limit $2
   for update skip locked
-), taken as ({_TAKEN}, d.replaces, d.limit_key, d.event_at, d.number)
-select taken.*, {_REPLACED.format(this="taken")} as replaced, (
+), taken as ({_TAKEN}, d.limit_key)
+select taken.*, (
     select count(*) from deliveries other where other.limit_key = taken.limit_key
       and other.status = 'sent' and other.finished_at > now() - interval '1 hour'
   ) as last_hour, (
@@ -62,10 +56,16 @@ select taken.*, {_REPLACED.format(this="taken")} as replaced, (
   ) as seconds_since_last
 from taken
 """  # noqa: S608
-UNWANTED = f"""
-select case when {_REPLACED.format(this="d")} then 'suppressed' when d.expires_at <= now() then 'expired' end
+UNWANTED = """
+select case
+  when exists (
+    select 1 from deliveries newer
+    where newer.replaces = d.replaces and (newer.event_at, newer.number) > (d.event_at, d.number)
+  ) then 'suppressed'
+  when d.expires_at <= now() then 'expired'
+end
 from deliveries d where d.id = $1
-"""  # noqa: S608
+"""
 _NEXT_DUE = "select extract(epoch from min(next_attempt_at) - now())::float8 from deliveries d"
 NEXT_OTHER = f"{_NEXT_DUE} where next_attempt_at is not null and replaces is null and channel = $1"
 NEXT_CODE = f"""

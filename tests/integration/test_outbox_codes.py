@@ -63,6 +63,16 @@ async def test_a_code_that_is_replaced_while_its_connection_is_made_is_not_sent(
     assert [each.id for each in scene.channel.sent] == [newer]
 
 
+async def test_a_code_that_waits_is_erased_when_a_newer_one_comes(scene: Scene, database: str) -> None:
+    (newer,) = await scene.ask(code(), age=5)
+    (older,) = await scene.ask(code(), age=10)  # the partitions keep no order among them
+    (newest,) = await scene.ask(code())
+    async with asked(database) as connection:
+        rows = await connection.fetch("select id from deliveries where secret is not null")
+    assert [row["id"] for row in rows] == [newest]
+    assert [(await stands(scene, each))[0] for each in (older, newer)] == ["suppressed"] * 2
+
+
 async def test_of_two_codes_of_one_moment_the_later_counts(scene: Scene) -> None:
     for _ in range(8):
         scene.channel.sent.clear()
@@ -210,6 +220,41 @@ async def test_what_is_taken_is_nobody_elses(scene: Scene) -> None:
     assert len({each.id for part in taken for each in part}) == 10
 
 
+async def test_no_two_nodes_try_at_once(scene: Scene) -> None:
+    under_way, most = 0, 0
+
+    async def hang() -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            under_way -= 1
+
+    scene.channel.answer = lambda _: hang()
+    for _ in range(2):
+        scene.node(delivery_lease=0.5)
+    (delivery,) = await scene.ask(mail())
+
+    async def tried_again() -> bool:
+        found = await scene.store.get(delivery)
+        return found is not None and len(found[1]) >= 3
+
+    await eventually(tried_again, "it is tried three times")
+    assert most == 1
+
+
+async def test_a_row_that_somebody_holds_holds_up_no_other(scene: Scene, database: str) -> None:
+    held, free = await scene.ask(mail(), mail("b@example.com"))
+    async with asked(database) as connection, connection.transaction():
+        await connection.execute("select 1 from deliveries where id = $1 for update", held)
+        scene.node()
+        await scene.ends(free, Status.SENT)
+        assert [each.id for each in scene.channel.sent] == [free]
+    await scene.ends(held, Status.SENT)
+
+
 async def test_a_node_that_stops_leaves_what_it_had_to_others_at_once(scene: Scene) -> None:
     scene.channel.answer = lambda _: asyncio.sleep(60)
     scene.node()
@@ -254,9 +299,7 @@ async def test_one_that_was_asked_for_long_ago_is_tried_as_long_again_when_resen
     (delivery,) = await scene.ask(mail())
     await scene.ends(delivery, Status.FAILED)
     async with asked(database) as connection:
-        await connection.execute(
-            "update deliveries set created_at = created_at - interval '3 days', asked_at = created_at"
-        )
+        await connection.execute("update deliveries set asked_at = asked_at - interval '3 days'")
     scene.channel.answer = greylisted
     assert await scene.store.resend(delivery)
     assert not await scene.store.resend(delivery), "it is under way"
