@@ -116,6 +116,23 @@ async def test_nodes_at_once_keep_the_hourly_cap(scene: Scene) -> None:
     assert len(scene.channel.sent) == 3
 
 
+async def test_a_node_that_takes_codes_sees_what_another_is_just_taking(scene: Scene, database: str) -> None:
+    (earlier,) = await scene.ask(action("register"), age=5)
+    (later,) = await scene.ask(action("change_email"))
+    due_at = "update deliveries set next_attempt_at = now() + make_interval(secs => $2) where id = $1"
+    async with asked(database) as connection:
+        await connection.execute(due_at, earlier, 60.0)
+        async with connection.transaction():
+            await connection.execute(sql.ONE_AT_A_TIME)
+            taken = await connection.fetch(sql.TAKE_CODES, "email", 1, 60.0, [])
+            assert [row["id"] for row in taken] == [later]
+            async with asked(database) as other:
+                await other.execute(due_at, earlier, -1.0)
+            taking = asyncio.create_task(scene.store.take("email", 1, 60.0, codes=True))
+            await asyncio.sleep(0.2)
+    assert await taking == [], "the other code to this address is under way"
+
+
 async def test_the_cap_counts_a_whole_hour(scene: Scene, database: str) -> None:
     scene.node(otp_hourly_cap=1)
     (first,) = await scene.ask(action("register"))
