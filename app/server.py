@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from app.channels.base import Channel
 from app.channels.email import EmailChannel
 from app.channels.rendering import Brand, MailRenderer
 from app.channels.sms import SmsChannel
+from app.cleaner import Cleaner
 from app.dry_run import DryRun
 from app.errors import Unavailable
 from app.metrics import REQUESTS
@@ -58,6 +60,7 @@ from app.sources.kafka import KafkaSource
 from app.sources.rabbitmq import RabbitSource
 from app.sources.redaction import without_code
 from app.sources.redis_stream import RedisSource
+from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.engine import check_schema, make_engine, store_errors
 from app.store.idempotency import IdempotencyStore
@@ -112,6 +115,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     intake = Intake(pipelines[0], settings.batch_size)
     scheduled = ScheduledStore(engine)
     scheduler = Scheduler(scheduled, intake)
+    cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept))
     # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
     sources: dict[str, Source] = {
         "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings)),
@@ -200,6 +204,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(intake.stop)
         scheduler.start()
         running.push_async_callback(scheduler.stop)
+        cleaner.start()
+        running.push_async_callback(cleaner.stop)
 
     @app.after_server_start
     async def consume(*_: object) -> None:

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         30.0, ge=0.1, description="seconds a node is silent until others take its stream entries over"
     )
     batch_size: int = Field(1000, ge=1, le=10_000, description="events in one transaction, at most")
+    event_ids_kept: int = Field(
+        30, ge=1, description="days an event is known: sent again in that time it changes nothing"
+    )
 
     rabbitmq_url: SecretStr | None = Field(None, description="without it nothing is read from RabbitMQ")
     booking_events_queue: str = Field("notification.booking_events", min_length=1, max_length=200)

@@ -68,8 +68,7 @@ class ProcessedEventRow(Base):
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)
     processed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
-    # rows come in the order of time: next to nothing to keep up, and the oldest are found at once
-    __table_args__ = (Index("processed_events_age", "processed_at", postgresql_using="brin"),)
+    __table_args__ = (Index("processed_events_age", "processed_at"),)
 
 
 _DUE_OTHERS = text("next_attempt_at is not null and replaces is null")
@@ -169,6 +168,7 @@ class ScheduledEventRow(Base):
 
     __table_args__ = (
         Index("scheduled_events_due", "send_at", postgresql_where=text("status = 'scheduled'")),
+        Index("scheduled_events_done", "send_at", postgresql_where=text("status <> 'scheduled'")),
     )
 
 

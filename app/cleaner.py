@@ -1,0 +1,59 @@
+"""Forgets what nobody needs any more: ids of events, requests with an Idempotency-Key, events for later."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from app.errors import Unavailable
+from app.store.cleaning import CleaningStore, Kind
+from app.tasks import end
+
+log = logging.getLogger("hub.cleaner")
+
+LOOK_EVERY = 60.0  # seconds
+AT_ONCE = 5000  # rows; more in one transaction would hold up others
+PAUSE = 0.1  # seconds between two transactions, which others have Postgres to themselves
+REQUESTS_KEPT = timedelta(hours=24)
+
+
+class Cleaner:
+    """Works while it is started; of several nodes one at a time."""
+
+    def __init__(self, store: CleaningStore, event_ids_kept: timedelta) -> None:
+        self._store = store
+        self._kept = {
+            Kind.EVENT_IDS: event_ids_kept,
+            Kind.SCHEDULED: event_ids_kept,
+            Kind.REQUESTS: REQUESTS_KEPT,
+        }
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._running = asyncio.create_task(self._run(), name="cleaner")
+
+    async def stop(self) -> None:
+        """What is left is removed after the next start, or by another node."""
+        await end(self._running)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                for kind, kept in self._kept.items():
+                    await self._clean(kind, kept)
+            except Unavailable as error:
+                log.warning("cleaning_delayed", extra={"why": str(error)})
+            except Exception:
+                log.exception("cleaner_failed")
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _clean(self, kind: Kind, kept: timedelta) -> None:
+        """Remove all that is older, unless another node does."""
+        rows, removed = 0, AT_ONCE
+        while removed == AT_ONCE:
+            removed = await self._store.remove(kind, kept, AT_ONCE) or 0
+            rows += removed
+            await asyncio.sleep(PAUSE)
+        if rows:
+            log.info("cleaned", extra={"what": kind.name.lower(), "rows": rows})

@@ -1,0 +1,50 @@
+"""Removing what nobody asks for any more, a little at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import Enum
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.engine import store_errors
+
+TURN = 7209481362550183
+"""The advisory lock that is held until the commit; whoever finds it held leaves the work to its holder."""
+
+# A plan that was made while a table was empty reads all of it, and lives on while the table grows.
+_BEGIN = f"select pg_try_advisory_xact_lock({TURN}), set_config('enable_seqscan', 'off', true)"
+_REMOVE = """
+delete from {table} where ctid = any(array(
+  select ctid from {table} where {age} < now() - $1::interval and {condition} order by {age} limit $2
+))
+"""
+
+
+class Kind(Enum):
+    """What is removed: by its table, the column that says how old a row is, and which rows may go at all."""
+
+    EVENT_IDS = ("processed_events", "processed_at", "true")
+    SCHEDULED = ("scheduled_events", "send_at", "status <> 'scheduled'")
+    REQUESTS = ("idempotency_keys", "created_at", "true")
+
+    @property
+    def statement(self) -> str:
+        """Removes the oldest rows, found by the index on their age."""
+        table, age, condition = self.value
+        return _REMOVE.format(table=table, age=age, condition=condition)
+
+
+class CleaningStore:
+    """Every call raises `Unavailable` when Postgres doesn't answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def remove(self, kind: Kind, older_than: timedelta, most: int) -> int | None:
+        """Remove up to `most` rows in one transaction; how many there were. None: another node is at it."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                if not (await connection.exec_driver_sql(_BEGIN)).scalar_one():
+                    return None
+                return (await connection.exec_driver_sql(kind.statement, (older_than, most))).rowcount

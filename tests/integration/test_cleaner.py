@@ -1,0 +1,149 @@
+"""The cleaner on a real Postgres: what is old goes, what isn't stays, and one node at a time works at it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import cleaner as module
+from app.cleaner import Cleaner
+from app.store.cleaning import TURN, CleaningStore, Kind
+from tests.hub import eventually
+from tests.integration.test_store import engine_on
+
+KEPT = timedelta(days=30)
+TABLES = tuple(kind.value[0] for kind in Kind)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    pool = engine_on(database)
+    yield pool
+    await pool.dispose()
+
+
+@pytest.fixture
+def store(engine: AsyncEngine) -> CleaningStore:
+    return CleaningStore(engine)
+
+
+@pytest_asyncio.fixture
+async def operator(database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection beside the hub's, on empty tables."""
+    connection = await asyncpg.connect(database)
+    await connection.execute(f"truncate {', '.join(TABLES)}")
+    yield connection
+    await connection.close()
+
+
+async def make_event_ids(operator: asyncpg.Connection, count: int, age: timedelta) -> None:
+    statement = """
+    insert into processed_events select gen_random_uuid(), now() - $2::interval from generate_series(1, $1)
+    """
+    await operator.execute(statement, count, age)
+
+
+async def rows(operator: asyncpg.Connection, table: str, column: str) -> list[str]:
+    return [row[0] for row in await operator.fetch(f"select {column} from {table} order by 1")]
+
+
+async def statistic(operator: asyncpg.Connection, table: str, name: str) -> int:
+    found: int = await operator.fetchval(f"select {name} from pg_stat_user_tables where relname = $1", table)
+    return found
+
+
+async def test_what_is_old_is_removed_and_nothing_else(
+    store: CleaningStore, operator: asyncpg.Connection
+) -> None:
+    await operator.execute("""
+        insert into processed_events values
+          ('new', now()), ('29 days', now() - interval '29 days'), ('31 days', now() - interval '31 days');
+        insert into scheduled_events (event_id, body, send_at, status, created_at)
+        select status || days, '', now() - make_interval(days => days), status, now() - interval '90 days'
+        from unnest(array['scheduled', 'sent', 'failed', 'cancelled']) status, unnest(array[29, 31]) days;
+        insert into idempotency_keys (service, key, fingerprint, handled_until, created_at)
+        select 'a service', hours || ' hours', '', now(), now() - make_interval(hours => hours)
+        from unnest(array[23, 25]) hours;
+    """)
+    cleaner = Cleaner(store, KEPT)
+    cleaner.start()
+
+    async def keys_are_removed() -> bool:  # they come last
+        return await rows(operator, "idempotency_keys", "key") == ["23 hours"]
+
+    await eventually(keys_are_removed, "a request of yesterday is forgotten")
+    await cleaner.stop()
+    assert await rows(operator, "processed_events", "event_id") == ["29 days", "new"]
+    left = ["cancelled29", "failed29", "scheduled29", "scheduled31", "sent29"]
+    assert await rows(operator, "scheduled_events", "event_id") == left
+
+
+async def test_much_is_removed_in_many_transactions_each_small(
+    engine: AsyncEngine, operator: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 100)
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    await make_event_ids(operator, 1050, timedelta(days=31))
+    await make_event_ids(operator, 1, timedelta(days=1))
+    removed: list[int | None] = []
+
+    class Watched(CleaningStore):
+        async def remove(self, kind: Kind, older_than: timedelta, most: int) -> int | None:
+            removed.append(await super().remove(kind, older_than, most))
+            return removed[-1]
+
+    cleaner = Cleaner(Watched(engine), KEPT)
+    cleaner.start()
+
+    async def one_is_left() -> bool:
+        return len(await rows(operator, "processed_events", "event_id")) == 1
+
+    await eventually(one_is_left, "all that is old is removed")
+    await cleaner.stop()
+    assert removed[:11] == [100] * 10 + [50]
+
+
+async def test_while_another_node_is_at_it_nothing_is_done(
+    store: CleaningStore, operator: asyncpg.Connection
+) -> None:
+    await make_event_ids(operator, 5, timedelta(days=31))
+    await operator.execute(f"select pg_advisory_lock({TURN})")
+    assert await store.remove(Kind.EVENT_IDS, KEPT, 10) is None
+    await operator.execute(f"select pg_advisory_unlock({TURN})")
+    assert await store.remove(Kind.EVENT_IDS, KEPT, 2) == 2
+    assert await store.remove(Kind.EVENT_IDS, KEPT, 10) == 3
+    assert await store.remove(Kind.EVENT_IDS, KEPT, 10) == 0
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty(
+    database: str, operator: asyncpg.Connection, kind: Kind
+) -> None:
+    table = kind.value[0]
+    removed_before = await statistic(operator, table, "n_tup_del")
+    read_before = await statistic(operator, table, "seq_tup_read")
+    engine = engine_on(database)
+    store = CleaningStore(engine)
+    for _ in range(10):  # from the sixth on one plan serves all
+        assert await store.remove(kind, KEPT, 5000) == 0
+    columns, values = {
+        Kind.EVENT_IDS: ("event_id", "number"),
+        Kind.SCHEDULED: ("event_id, body, send_at, status", "number, '', now(), 'sent'"),
+        Kind.REQUESTS: ("service, key, fingerprint, handled_until", "'', number, '', now()"),
+    }[kind]
+    many = "generate_series(1, 20000) number"
+    await operator.execute(f"insert into {table} ({columns}) select {values} from {many}")
+    assert await store.remove(kind, timedelta(0), 5000) == 5000
+    assert await store.remove(kind, KEPT, 5000) == 0
+    await engine.dispose()  # a connection tells what it did when it ends, at the latest
+
+    async def told() -> bool:
+        return await statistic(operator, table, "n_tup_del") == removed_before + 5000
+
+    await eventually(told, "Postgres counted what was removed")
+    assert await statistic(operator, table, "seq_tup_read") == read_before
