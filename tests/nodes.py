@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx
+
 from tests.conftest import running_hub
-from tests.hub import Hub, eventually
+from tests.hub import REST, Hub, eventually
+
+_EVENTS = re.compile(r'^hub_events_total\{outcome="(\w+)",source="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
 @asynccontextmanager
@@ -21,6 +27,17 @@ async def run_nodes(count: int, environment: dict[str, str], folder: Path) -> As
         for node in nodes:
             await know_each_other(node, count)
         yield nodes
+
+
+async def event_outcomes(nodes: Sequence[Hub]) -> Counter[tuple[str, str]]:
+    """How many events of a source have come to an end on all nodes together, by source and outcome."""
+    found = Counter[tuple[str, str]]()
+    async with httpx.AsyncClient() as client:
+        for node in nodes:
+            text = (await client.get(f"{node.http}{REST}/metrics")).text
+            for outcome, source, count in _EVENTS.findall(text):
+                found[source, outcome] += int(float(count))
+    return found
 
 
 async def know_each_other(node: Hub, count: int) -> None:

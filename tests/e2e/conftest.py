@@ -7,6 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from app.dev.mail import Mailbox, run_mail
+from tests.rabbitmq_server import RabbitMQServer
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
+    """A broker of this module's own."""
+    server = RabbitMQServer(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="module")

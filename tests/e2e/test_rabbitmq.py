@@ -7,7 +7,7 @@ import json
 import signal
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from struct import pack
@@ -25,16 +25,6 @@ QUEUES = ("notification.booking_events", "notification.payment_events", "notific
 QUEUE = QUEUES[0]
 QUEUE_SETTINGS = ("BOOKING_EVENTS_QUEUE", "PAYMENT_EVENTS_QUEUE", "NOTIFICATIONS_QUEUE")
 DUPLICATES = 'hub_events_total{outcome="duplicate",source="rabbitmq"}'
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(home: Path) -> Iterator[RabbitMQServer]:
-    server = RabbitMQServer(home / "rabbitmq")
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -16,7 +15,7 @@ import pytest_asyncio
 import redis as redis_py
 
 from tests.hub import REST, Hub, added, event, eventually, new_user
-from tests.nodes import run_nodes
+from tests.nodes import event_outcomes, run_nodes
 from tests.redis_server import RedisServer
 from tests.user_service import FakeUserService
 
@@ -90,15 +89,10 @@ async def all_acknowledged(server: RedisServer) -> None:
     await eventually(none_left, "every entry is acknowledged")
 
 
-async def outcomes(nodes: list[Hub]) -> float:
+async def outcomes(nodes: list[Hub]) -> int:
     """How many messages have come to their end over Redis, on all nodes."""
-    total = 0.0
-    async with httpx.AsyncClient() as client:
-        for node in nodes:
-            text = (await client.get(f"{node.http}{REST}/metrics")).text
-            counts = re.findall(r'^hub_events_total\{.*source="redis".*\} (\S+)$', text, re.MULTILINE)
-            total += sum(map(float, counts))
-    return total
+    found = await event_outcomes(nodes)
+    return sum(count for (source, _), count in found.items() if source == "redis")
 
 
 async def letters(server: RedisServer) -> list[dict[bytes, bytes]]:
