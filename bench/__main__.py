@@ -9,11 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import bus, cases, crowds, machine, mail, profile, report
+from bench import bus, cases, crowds, machine, mail, profile, report, ways
 from bench.clients import Clients, run_clients
 from bench.options import Options, parse
 from bench.progress import say
-from bench.results import BusCost, FullSpeed, Idle, MailRate, Paced, Results, Stopped, Storm
+from bench.results import BusCost, FullSpeed, Idle, MailRate, Paced, Results, Stopped, Storm, WayIn
 from bench.site import HUB, NAIVE, Site, Target, open_site
 
 _EMBEDDED_BYTES = 4 * 4_000_000  # what the embedded broker surely keeps of a Kafka topic of four partitions
@@ -56,6 +56,7 @@ def _measure(site: Site, hub: Target, clients: Clients, options: Options, load_b
         _storm(site, hub, clients, options) if "storm" in options.cases else [],
         _stopped(site, hub, clients, options) if "stopped" in options.cases else [],
         _mail(options) if "mail" in options.cases else [],
+        _ways(site, hub, clients, options) if "ways" in options.cases else [],
     )
 
 
@@ -116,6 +117,14 @@ def _mail(options: Options) -> list[MailRate]:
     done = mail.measure(options.mails)
     for each in done:
         say(report.line(each))
+    return done
+
+
+def _ways(site: Site, hub: Target, clients: Clients, options: Options) -> list[WayIn]:
+    done = []
+    for each in ways.measure(site, hub, clients, options):
+        say(report.line(each))
+        done.append(each)
     return done
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import asyncpg
 
+from bench import cpu
 from bench.clients import Clients, Received
-from bench.cpu import Meter, Usage
+from bench.cpu import Meter, Seconds, Usage
 from bench.events import Load, Publisher, make_topic
 from bench.progress import bar
 from bench.results import FullSpeed, Idle, Paced, Round
@@ -40,8 +41,9 @@ class Stage:
     def load(self, first_serial: int, events: int, fan_out: int = 1) -> Load:
         return Load(first_serial, events, self.users, self.first_user, fan_out)
 
-    def meter(self) -> Meter:
-        return Meter(self.site.processes(self.server, self.clients))
+    def meter(self, **more: Seconds) -> Meter:
+        """Of all processes, and of `more`, which take the place of those with the same name."""
+        return Meter({**self.site.processes(self.server, self.clients), **more})
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def full_speed(stage: Stage, events: int, rounds: int, fan_out: int = 1) -> Full
     for number in range(rounds):
         load = stage.load(first_serial + number * events, events, fan_out)
         what = f"{stage.server.target.name}, {fan_out} a event, round {number + 1} of {rounds}"
-        done.append(_round(stage, load, what))
+        done.append(backlog(stage, stage.publisher.burst, load, what))
     return FullSpeed(
         target=stage.server.target.name,
         users=stage.users,
@@ -91,16 +93,21 @@ def full_speed(stage: Stage, events: int, rounds: int, fan_out: int = 1) -> Full
     )
 
 
-def _round(stage: Stage, load: Load, what: str) -> Round:
-    """The backlog is made while the server is stopped, so that the making costs it nothing."""
+def backlog(
+    stage: Stage, publish: Callable[[Load], None], load: Load, what: str, feeder: str | None = None
+) -> Round:
+    """The backlog is made while the server is stopped, so that the making costs it nothing. `feeder` is the
+    program whose CPU time is the broker's, if that isn't Kafka.
+    """
     stage.clients.expect(load)
     stage.server.process.suspend()
     try:
-        stage.publisher.burst(load)
+        publish(load)
     finally:
         released = time.monotonic()
         stage.server.process.resume()
-    meter = stage.meter()
+    broker = cpu.named(feeder) if feeder else None
+    meter = stage.meter(broker=cpu.of(broker)) if broker else stage.meter()
     with bar(what, load.notifications, "notifications") as progress:
         stage.clients.wait(load, progress)
     usage = meter.read()

@@ -78,6 +78,11 @@ def find(*words: str) -> psutil.Process | None:
     return None
 
 
+def named(name: str) -> psutil.Process | None:
+    """The descendant of this process with this name."""
+    return next((each for each in psutil.Process().children(recursive=True) if each.name() == name), None)
+
+
 def _machine_busy() -> float:
     times = psutil.cpu_times()
     return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)

@@ -16,6 +16,8 @@ _SIZES = {
     "rounds": (3, 1, "rounds at full speed; the median counts"),
     "fan_out": (20, 20, "receivers an event in the second case"),
     "fan_events": (4_000, 200, "events a round in the second case"),
+    "way_events": (20_000, 1_000, "events a round over each way in"),
+    "single_events": (6_000, 300, "events a round over HTTP, one a request"),
     "naive_events": (6_000, 300, "events a round for the baseline"),
     "rate": (1_000, 200, "events a second, paced"),
     "seconds": (20, 3, "how long, paced"),
@@ -28,7 +30,7 @@ _SIZES = {
     "mails": (1_000, 50, "mails over kept connections; a fifth of that over one connection each"),
     "partitions": (4, 4, "partitions of the Kafka topics"),
 }
-CASES = ("full", "paced", "idle", "bus", "storm", "stopped", "mail")
+CASES = ("full", "paced", "idle", "bus", "storm", "stopped", "mail", "ways")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Options:
     rounds: int
     fan_out: int
     fan_events: int
+    way_events: int
+    single_events: int
     naive_events: int
     rate: int
     seconds: int
@@ -62,6 +66,7 @@ class Options:
         return replace(
             self,
             events=min(self.events, most // self.rounds),
+            way_events=min(self.way_events, most // self.rounds),
             naive_events=min(self.naive_events, most // self.rounds),
         )
 

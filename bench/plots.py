@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from bench.results import FullSpeed, Paced, Results, receivers
+from bench.results import FullSpeed, Paced, Results, Rounds, WayIn, receivers
 
 _COLOURS = {"hub": "#0b6e99", "naive": "#c4703a"}
 _NAMES = {"hub": "hub", "naive": "baseline"}
@@ -24,15 +25,25 @@ def draw(results: Results, folder: Path) -> list[tuple[Path, str]]:
         drawn.append((_save(_throughput(results.full_speed), folder / "throughput.svg"), "Throughput"))
     if any(each.milliseconds for each in results.paced):
         drawn.append((_save(_latency(results.paced), folder / "latency.svg"), "Latency at a steady rate"))
+    if results.ways:
+        drawn.append((_save(_ways(results.ways), folder / "ways.svg"), "Ways in"))
     return drawn
 
 
 def _throughput(results: list[FullSpeed]) -> Figure:
-    """A bar for each case, a dot for each round."""
+    labels = [f"{_NAMES[each.target]}\n{receivers(each.fan_out)}" for each in results]
+    return _speeds(results, labels, [_COLOURS[each.target] for each in results])
+
+
+def _ways(results: list[WayIn]) -> Figure:
+    return _speeds(results, [each.way for each in results], [_COLOURS["hub"]] * len(results))
+
+
+def _speeds(results: Sequence[Rounds], labels: list[str], colours: list[str]) -> Figure:
+    """A bar for each, a dot for each round."""
     figure, axes = _figure(height=1.0 + 0.6 * len(results))
-    labels = [f"{_NAMES[r.target]}\n{receivers(r.fan_out)}" for r in results]
     positions = range(len(results))
-    axes.barh(positions, [r.rate for r in results], 0.6, color=[_COLOURS[r.target] for r in results])
+    axes.barh(positions, [each.rate for each in results], 0.6, color=colours)
     for position, result in zip(positions, results, strict=True):
         rates = [each.rate for each in result.rounds]
         axes.plot(rates, [position] * len(rates), "o", color="#222222", markersize=3)

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 
 from bench import cases
 from bench.clients import Clients
 from bench.options import Options
+from bench.results import Rounds
 from bench.site import Site, Target
+from bench.ways import open_ways
 
 _LINES = 25
 
 
 def show(site: Site, hub: Target, clients: Clients, options: Options) -> None:
-    """Print the costs by function and by line, in per cent of the CPU time of the hub."""
-    profiled = Target(
-        hub.name, hub.arguments, hub.ready, hub.socket, hub.table, {**hub.environment, "BENCH_PROFILE": "1"}
-    )
+    """Print the costs by function and by line, in per cent of the CPU time of the hub; with `--cases ways`
+    those of each way in.
+    """
+    profiled = replace(hub, environment={**hub.environment, "BENCH_PROFILE": "1"})
+    if options.cases == ("ways",):
+        with open_ways(site, profiled, clients, options, window=True) as ways:
+            for way in ways:
+                _show(way.name, way.stage, partial(way.measure, options.rounds))
+        return
     with cases.stage(site, profiled, clients, options.users, options.partitions, window=True) as stage:
-        stage.server.look()
-        result = cases.full_speed(stage, options.events, options.rounds)
-        stacks = stage.server.look()["samples"]
-    print(f"{result.rate:,.0f}/s while sampled, {result.cpu('server'):.1f} µs CPU a notification")
+        _show("full speed", stage, partial(cases.full_speed, stage, options.events, options.rounds))
+
+
+def _show(what: str, stage: cases.Stage, measure: Callable[[], Rounds]) -> None:
+    stage.server.look()
+    result = measure()
+    stacks = stage.server.look()["samples"]
+    print(f"\n{what}: {result.rate:,.0f}/s while sampled, {result.cpu('server'):.1f} µs CPU a notification")
     _table("with all that they call", stacks, _functions)
     _table("themselves, with the C code they call", stacks, lambda stack: [_function(stack[0])])
     _table("lines", stacks, lambda stack: [stack[0]])

@@ -8,10 +8,25 @@ from pathlib import Path
 import msgspec
 
 from bench import plots
-from bench.results import BusCost, FullSpeed, Idle, MailRate, Paced, Results, Stopped, Storm, receivers
+from bench.report_texts import HEAD, HOW
+from bench.results import (
+    HTTP_BULK,
+    BusCost,
+    FullSpeed,
+    Idle,
+    MailRate,
+    Paced,
+    Results,
+    Rounds,
+    Stopped,
+    Storm,
+    WayIn,
+    receivers,
+)
 
 GOAL_BUS_US, GOAL_GONE_SECONDS, GOAL_P99_RATIO, GOAL_MEMORY_RATIO = 1.0, 10, 1.2, 1.1
 GOAL_MAIL_RATIO = 5
+GOAL_BULK_RATE = 5000
 GOAL_RATIO, GOAL_P99_MS, GOAL_BYTES, GOAL_TASKS = 15, 50, 6 * 1024, 0
 _NAMES = {"hub": "the hub", "naive": "the baseline"}
 
@@ -24,11 +39,7 @@ def line(result: object) -> str:
 
 @line.register
 def _(result: FullSpeed) -> str:
-    rates = ", ".join(f"{each.rate:,.0f}" for each in result.rounds)
-    return (
-        f"{_NAMES[result.target]}, {receivers(result.fan_out)}: {result.rate:,.0f}/s (rounds: {rates}), "
-        f"{result.cpu('server'):.0f} µs CPU a notification, {_losses(result.problems)}"
-    )
+    return f"{_NAMES[result.target]}, {receivers(result.fan_out)}: {_speed(result)}"
 
 
 @line.register
@@ -81,12 +92,25 @@ def _(result: MailRate) -> str:
     )
 
 
+@line.register
+def _(result: WayIn) -> str:
+    return f"{result.way}: {_speed(result)}"
+
+
+def _speed(result: Rounds) -> str:
+    rates = ", ".join(f"{each.rate:,.0f}" for each in result.rounds)
+    return (
+        f"{result.rate:,.0f}/s (rounds: {rates}), {result.cpu('server'):.0f} µs CPU a notification, "
+        f"{_losses(result.problems)}"
+    )
+
+
 def problems(results: Results) -> list[str]:
     """What the hub lost, doubled or disordered; empty is what it should be."""
     compared: list[FullSpeed | Paced] = [*results.full_speed, *results.paced]
     found = [problem for each in compared if each.target == "hub" for problem in each.problems]
-    crowds: list[Storm | Stopped] = [*results.storm, *results.stopped]
-    return found + [problem for each in crowds for problem in each.problems]
+    alone: list[Storm | Stopped | WayIn] = [*results.storm, *results.stopped, *results.ways]
+    return found + [problem for each in alone for problem in each.problems]
 
 
 def ratio(results: Results) -> float | None:
@@ -108,7 +132,7 @@ def write(results: Results, folder: Path) -> None:
 def markdown(results: Results) -> str:
     """The report without its pictures."""
     parts = [
-        _HEAD,
+        HEAD,
         _verdict(results),
         *_throughput(results),
         *_latency(results),
@@ -117,8 +141,9 @@ def markdown(results: Results) -> str:
         *_storm(results),
         *_stopped(results),
         *_mail(results),
+        *_ways(results),
     ]
-    return "\n".join([*parts, _conditions(results), _HOW])
+    return "\n".join([*parts, _conditions(results), HOW])
 
 
 def _verdict(results: Results) -> str:
@@ -153,6 +178,9 @@ def _verdict(results: Results) -> str:
     for mail in (each for each in results.mail if each.round_trip):
         what = f"mails over kept connections, {mail.round_trip:g} ms away"
         rows.append((what, f"≥ {GOAL_MAIL_RATIO} ×", f"{mail.ratio:.1f} ×", mail.ratio >= GOAL_MAIL_RATIO))
+    for way in (each for each in results.ways if each.way == HTTP_BULK):
+        met = way.rate >= GOAL_BULK_RATE
+        rows.append((way.way, f"≥ {GOAL_BULK_RATE:,}/s", f"{way.rate:,.0f}/s", met))
     lost = problems(results)
     rows.append(("lost, doubled or out of order", "0", "; ".join(lost) or "0", not lost))
     table = [f"| {what} | {goal} | {found} | {_mark(met)} |" for what, goal, found, met in rows]
@@ -173,9 +201,13 @@ def _throughput(results: Results) -> list[str]:
 
 
 def _throughput_row(result: FullSpeed) -> str:
+    return _speed_row(f"{_NAMES[result.target]}, {receivers(result.fan_out)}", result)
+
+
+def _speed_row(name: str, result: Rounds) -> str:
     rates = ", ".join(f"{each.rate:,.0f}" for each in result.rounds)
     cells = (
-        f"{_NAMES[result.target]}, {receivers(result.fan_out)}",
+        name,
         f"**{result.rate:,.0f}** ({rates})",
         *(f"{result.cpu(name):.0f} µs" for name in ("server", "postgres", "broker")),
         f"{result.share('generator'):.0%}",
@@ -296,6 +328,17 @@ def _mail(results: Results) -> list[str]:
     return ["## Mail\n", *head, *rows, ""]
 
 
+def _ways(results: Results) -> list[str]:
+    if not results.ways:
+        return []
+    head = (
+        "| | notifications/s (rounds) | CPU of the server | of Postgres | of what feeds it "
+        "| generator, of a core | other programs, of a core | lost, doubled, out of order |",
+        "|---|---|---|---|---|---|---|---|",
+    )
+    return ["## Ways in\n", *head, *(_speed_row(each.way, each) for each in results.ways), ""]
+
+
 def _times(ours: float, theirs: float) -> str:
     return f"{theirs:,.0f} (kept: {ours / theirs:.1f} ×)"
 
@@ -321,46 +364,3 @@ def _losses(found: list[str]) -> str:
 
 def _mark(met: bool) -> str:
     return "✓" if met else "✗ **missed**"
-
-
-_HEAD = """\
-# Benchmark: the hub against a naive baseline
-
-Kafka to socket, both in the same run on the same services; written by `make bench`. The baseline
-([bench/naive.py](../../bench/naive.py)) is what people write first: `async for message in consumer`, one ORM
-insert and commit an event, `await ws.send(json)` on Sanic's own WebSocket.
-"""
-
-_HOW = """\
-## How it is measured
-
-- **Full speed.** The events (without `event_id`) are put into Kafka while the server is stopped (SIGSTOP),
-  so making them costs it nothing; then it is let go. Throughput is notifications over the time from the first
-  frame at a socket to the last, the median of the rounds. All is warm: every user has had some before.
-- **Loss.** Each event carries a serial number in an unknown field of `data`. The generator counts the copies
-  of each, and on each of the hub's connections `seq` has to go up by exactly one. After that the rows in the
-  table are counted.
-- **Paced.** Events are published at a steady rate, whatever becomes of them. Each carries the monotonic clock
-  at its making; latency is from there to the moment its frame is read. The baseline may not hold the rate:
-  its latency is then the length of its queue. The seconds marked as warming up are the same load just before,
-  shown but not counted: a fresh Kafka's JVM compiles its code meanwhile, on the same cores (seen by thread on
-  two cores: C1 and C2 took half a core for some 12 s).
-- **CPU** is user and system time of the process (Postgres: with all backends) over the round, by psutil, a
-  notification. "Other programs" is what the rest of the machine used meanwhile: the noise.
-- **The generator** is a process of its own, with a minimal frame parser on uvloop; its share of a core shows
-  that it is not what limits.
-- **Idle connections.** Growth of the server's RSS over the growth in connections, from 100 connected to 3 s
-  after the last; no collection is forced. Tasks are counted inside the process: the server runs in
-  [bench/harness.py](../../bench/harness.py), which makes and serves the same app, and answers a signal with
-  `len(asyncio.all_tasks())`. All other cases run `python run.py` itself.
-- **The bus.** CPU time of the publishing process (`process_time`) by the hub's own calls, one target node. A
-  publication needs a look-up and the frames as well, which stand beside it.
-- **All come back at once.** Everybody is dropped, misses some, and connects again at one moment, with
-  `?after=`; done is who got what was missed and `resumed`. Who is refused tries again after about a second.
-- **Readers that stop.** Further connections of 1% of the users, with a receive buffer of 4 KB, in a process
-  that gets SIGSTOP. The same load runs four times: without, with, without, with.
-- **Mail.** The hub's email channel and the others make the same mail from its template, hand it to the same
-  server with STARTTLS and a login, over four connections at once; a proxy makes the way to it longer. The
-  goal is for 20 ms, against the better of the others.
-- Postgres syncs every commit to disk. The hub's settings are the production defaults, at log level warning.
-"""

@@ -8,6 +8,8 @@ import msgspec
 
 from bench.cpu import Usage
 
+HTTP_BULK = "HTTP, 500 a request"
+
 
 def receivers(fan_out: int) -> str:
     """How many are told of an event, in words."""
@@ -34,13 +36,11 @@ class Round(msgspec.Struct, frozen=True):
         return self.usage.cpu.get(name, 0.0) / self.notifications * 1e6
 
 
-class FullSpeed(msgspec.Struct, frozen=True):
-    """A target at full speed."""
+class Rounds(msgspec.Struct, frozen=True):
+    """Some backlogs, one after the other."""
 
-    target: str
-    users: int
     events: int
-    fan_out: int
+    """Of one round."""
     rounds: list[Round]
     rows: int
     rows_due: int
@@ -60,6 +60,20 @@ class FullSpeed(msgspec.Struct, frozen=True):
     def problems(self) -> list[str]:
         rows = [] if self.rows == self.rows_due else [f"{self.rows} rows of {self.rows_due}"]
         return [problem for each in self.rounds for problem in each.problems] + rows
+
+
+class FullSpeed(Rounds, frozen=True, kw_only=True):
+    """A target at full speed."""
+
+    target: str
+    users: int
+    fan_out: int
+
+
+class WayIn(Rounds, frozen=True, kw_only=True):
+    """The hub at full speed over one way in; over HTTP, from the first request to the last frame."""
+
+    way: str
 
 
 class Paced(msgspec.Struct, frozen=True):
@@ -189,3 +203,4 @@ class Results(msgspec.Struct):
     storm: list[Storm]
     stopped: list[Stopped]
     mail: list[MailRate]
+    ways: list[WayIn]
