@@ -84,4 +84,5 @@ def _read(event: bytes) -> _Head:
 
 
 def _id(request_id: str, number: int, count: int) -> str:
-    return request_id if count == 1 else f"{request_id}:{number}"
+    """Of characters that stand in an address as they are."""
+    return request_id if count == 1 else f"{request_id}.{number}"
