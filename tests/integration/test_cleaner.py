@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -12,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import cleaner as module
 from app.cleaner import Cleaner
+from app.errors import StoreRejected
 from app.store.cleaning import TURN, CleaningStore, Kind
+from app.store.writer import BatchWriter
 from tests.hub import eventually
-from tests.integration.test_store import engine_on
+from tests.integration.test_store import engine_on, entry
 
 KEPT = timedelta(days=30)
 TABLES = tuple(kind.value[0] for kind in Kind)
@@ -106,6 +109,17 @@ async def test_much_is_removed_in_many_transactions_each_small(
     await eventually(one_is_left, "all that is old is removed")
     await cleaner.stop()
     assert removed[:11] == [100] * 10 + [50]
+
+
+async def test_an_event_that_comes_again_after_its_id_was_forgotten_is_no_second_notification(
+    engine: AsyncEngine, store: CleaningStore, operator: asyncpg.Connection
+) -> None:
+    writer, event = BatchWriter(engine), entry(uuid4())
+    await writer.write([event])
+    assert await store.remove(Kind.EVENT_IDS, timedelta(0), 10) == 1
+    with pytest.raises(StoreRejected):
+        await writer.write([event])
+    assert await rows(operator, "processed_events", "event_id") == []
 
 
 async def test_while_another_node_is_at_it_nothing_is_done(
