@@ -1,4 +1,6 @@
-"""Forgets what nobody needs any more: ids of events, requests with an Idempotency-Key, events for later."""
+"""Forgets what nobody needs any more: ids of events, requests with an Idempotency-Key, events for later, and
+codes of deliveries that no worker takes.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,9 @@ log = logging.getLogger("hub.cleaner")
 LOOK_EVERY = 60.0  # seconds
 AT_ONCE = 5000  # rows; more in one transaction would hold up others
 PAUSE = 0.1  # seconds between two transactions, which others have Postgres to themselves
+EXPIRED_FOR = timedelta(
+    minutes=5
+)  # workers erase a secret at once; one that is left has a channel nobody knows
 REQUESTS_KEPT = timedelta(hours=24)
 
 
@@ -42,6 +47,8 @@ class Cleaner:
             try:
                 for kind, kept in self._kept.items():
                     await self._clean(kind, kept)
+                if erased := await self._store.erase_secrets(EXPIRED_FOR):
+                    log.error("codes_expired_untaken", extra={"rows": erased})
             except Unavailable as error:
                 log.warning("cleaning_delayed", extra={"why": str(error)})
             except Exception:

@@ -15,6 +15,7 @@ from app.deliveries import DeliveryDraft, Status, delivery_id
 from app.outbox import Outbox
 from app.security.secrets import SecretBox
 from app.settings import Settings
+from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry
 from tests.hub import eventually
@@ -56,6 +57,7 @@ class Scene:
         self.settings = settings
         self.box = SecretBox(settings)
         self.store = DeliveryStore(engine)
+        self.cleaning = CleaningStore(engine)
         self.writer = BatchWriter(engine)
         self.channel = FakeChannel()
         self.running: list[Outbox | DeliverySignal] = []

@@ -35,6 +35,13 @@ class Kind(Enum):
         return _REMOVE.format(table=table, age=age, condition=condition)
 
 
+_ERASE = """
+update deliveries set status = 'expired', reason = 'its time was over', secret = null, next_attempt_at = null,
+  finished_at = now()
+where secret is not null and expires_at < now() - $1::interval
+"""
+
+
 class CleaningStore:
     """Every call raises `Unavailable` when Postgres doesn't answer."""
 
@@ -48,3 +55,9 @@ class CleaningStore:
                 if not (await connection.exec_driver_sql(_BEGIN)).scalar_one():
                     return None
                 return (await connection.exec_driver_sql(kind.statement, (older_than, most))).rowcount
+
+    async def erase_secrets(self, expired_for: timedelta) -> int:
+        """Erase what no worker has: secrets that expired so long ago; how many there were."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return (await connection.exec_driver_sql(_ERASE, (expired_for,))).rowcount

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -368,3 +369,17 @@ async def test_taking_reads_no_more_of_a_large_table_than_it_takes(scene: Scene,
                 plan = "\n".join(row[0] for row in await connection.fetch(f"explain {statement}", *values))
                 assert "Seq Scan on deliveries" not in plan, plan
                 assert "Sort" not in plan, plan
+
+
+async def test_a_code_for_a_channel_that_nobody_serves_is_erased_all_the_same(
+    scene: Scene, database: str
+) -> None:
+    (forgotten,) = await scene.ask(code(channel="pigeon"))
+    (other,) = await scene.ask(code("b@example.com"))
+    async with asked(database) as connection:
+        past = "update deliveries set expires_at = now() - interval '10 minutes' where id = $1"
+        await connection.execute(past, forgotten)
+        assert await scene.cleaning.erase_secrets(timedelta(minutes=5)) == 1
+        left = await connection.fetch("select id from deliveries where secret is not null")
+    assert [row["id"] for row in left] == [other]
+    assert (await stands(scene, forgotten))[0] == "expired"
