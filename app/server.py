@@ -151,7 +151,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
 
     errors.install(app)
     docs.configure(app, REST, __version__)
-    Extend(app)
+    Extend(app, config={"oas": False})
     app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, locale))
     app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
     app.blueprint(preferences.make_blueprint(REST, authenticator, people, evaluator))

@@ -43,7 +43,7 @@ class MessageRequest(Struct, kw_only=True):
     template_code: Annotated[str, Meta(max_length=100)] | None = None
     data: dict[str, Any] = {}
     locale: Annotated[str, Meta(max_length=35)] | None = None
-    category: Annotated[str, Meta(max_length=50)] = "messages"
+    category: Category = "messages"
     urgent: bool = False
     attachments: Annotated[tuple[GivenAttachment, ...], Meta(max_length=20)] = ()
     send_at: Annotated[datetime, Meta(tz=True)] | None = None

@@ -5,17 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
-from uuid import UUID
 
-from sanic_ext import openapi
-from sanic_ext.extensions.openapi.types import Schema
+from app.events import MAX_EVENT_ID_LENGTH
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _USER = "456e7890-e89b-12d3-a456-426614174001"
 _NULLABLE_UUID = {"type": "string", "format": "uuid", "nullable": True}
-
 _NULLABLE_TIME = {"type": "string", "format": "date-time", "nullable": True}
+_EVENT_ID = {
+    "type": "string",
+    "nullable": True,
+    "minLength": 1,
+    "maxLength": MAX_EVENT_ID_LENGTH,
+    "description": "makes a repeated send harmless; the hub chooses one where it is missing",
+}
 
 COMPONENTS: dict[str, dict[str, Any]] = {
     "Notification": {
@@ -54,11 +58,18 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "description": "An error (RFC 9457). `code` is stable and for programs, `detail` is for people.",
         "required": ["type", "title", "status", "detail", "instance", "code"],
         "properties": {
-            "type": {"type": "string", "format": "uri"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "instance": {"type": "string"},
+            "type": {
+                "type": "string",
+                "format": "uri",
+                "example": "urn:notification-hub:problem:no_such_notification",
+            },
+            "title": {"type": "string", "example": "Not found"},
+            "status": {"type": "integer", "example": 404},
+            "detail": {
+                "type": "string",
+                "example": "There is no notification with this id in the inbox.",
+            },
+            "instance": {"type": "string", "description": "the path that was asked for"},
             "code": {"type": "string", "example": "no_such_notification"},
         },
     },
@@ -72,7 +83,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
             "user_id": _NULLABLE_UUID,
             "channel": {"type": "string", "example": "email"},
             "template": {"type": "string", "example": "otp_register"},
-            "address": {"type": "string", "example": "user@example.com"},
+            "address": {"type": "string", "nullable": True, "example": "user@example.com"},
             "locale": {"type": "string", "example": "vi"},
             "status": {
                 "type": "string",
@@ -113,9 +124,32 @@ COMPONENTS: dict[str, dict[str, Any]] = {
                 "type": "array",
                 "minItems": 1,
                 "maxItems": 10_000,
-                "items": {"$ref": "#/components/schemas/MessageRequest"},
+                "items": {"$ref": "#/components/schemas/MessageOrEvent"},
             }
         },
+    },
+    "MessageOrEvent": {
+        "description": "A message to one person, or any event: what has an `event_type` is taken for one.",
+        "anyOf": [
+            {
+                "allOf": [
+                    {"$ref": "#/components/schemas/MessageRequest"},
+                    {"type": "object", "properties": {"event_id": _EVENT_ID}},
+                ]
+            },
+            {"$ref": "#/components/schemas/Event"},
+        ],
+    },
+    "Event": {
+        "type": "object",
+        "description": "Something that happened, in the form it has on Kafka. What else it needs depends "
+        "on its type: see the README. `account_logged_out` isn't taken here.",
+        "required": ["event_type"],
+        "properties": {
+            "event_id": _EVENT_ID,
+            "event_type": {"type": "string", "minLength": 1, "example": "group_user_added"},
+        },
+        "additionalProperties": True,
     },
     "Message": {
         "type": "object",
@@ -186,7 +220,7 @@ METRICS = ("Prometheus' text format", {"text/plain": {"schema": {"type": "string
 
 _PROBLEM = {"application/problem+json": {"schema": ref("Problem")}}
 _ERRORS = {
-    400: "A parameter is wrong",
+    400: "A parameter or the body is wrong",
     401: "No token, or one that doesn't hold",
     403: "Another user's path, or the scope is missing",
     404: "Not found, or not theirs",
@@ -230,8 +264,56 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
 }
 
 
-_TEXT_IDS = {"event_id": str, "preference_id": str}
+_UUID = {"type": "string", "format": "uuid"}
+_TEXT_IDS: dict[str, dict[str, Any]] = {
+    "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_LENGTH},
+    "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
+}
 """Of the ids in paths those that are no UUIDs."""
+_KEY = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "description": "a text of your choice, such as a UUID; the same request with it again changes nothing",
+}
+_LANGUAGE = {"type": "string", "description": "the language of texts: vi, en or ru", "example": "en"}
+
+_MESSAGE = {"type": "inapp", "user_id": _USER, "title": "Your kitchen", "message": "Three plans are done."}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "MessageOrEvent": {
+        "inapp": {"summary": "A message in the inbox", "value": _MESSAGE},
+        "mail": {
+            "summary": "A mail, tomorrow",
+            "value": {
+                "type": "email",
+                "to": "user@example.com",
+                "title": "Your kitchen",
+                "message": "Three plans are done.",
+                "send_at": "2030-01-01T07:00:00Z",
+            },
+        },
+        "template": {
+            "summary": "An SMS from a template",
+            "value": {
+                "type": "sms",
+                "to": "+84912345678",
+                "template_code": "payment_failed",
+                "data": {"booking_id": "BOOK-123", "amount": 25.5},
+            },
+        },
+        "event": {
+            "summary": "An event",
+            "value": {
+                "event_type": "group_user_added",
+                "group_id": "123e4567-e89b-12d3-a456-426614174000",
+                "receivers": [_USER],
+                "data": {"group_name": "Family Group", "requester_username": "john_doe"},
+            },
+        },
+    },
+    "Bulk": {"two": {"summary": "Two messages", "value": {"notifications": [_MESSAGE, _MESSAGE]}}},
+}
+"""Bodies to start from, by the name of their type."""
 
 
 def described(
@@ -244,32 +326,42 @@ def described(
     body: str | None = None,
     idempotent: bool = False,
 ) -> Callable[[Handler], Handler]:
-    """Describe a REST call; one that can answer 401 is marked as needing a token. `body` is the name of the
-    type of its JSON body; `idempotent` says that it takes an Idempotency-Key.
+    """Describe a REST call, for app/api/docs.py; one that can answer 401 is marked as needing a token.
+
+    `body` is the name of the type of its JSON body; `idempotent` says that it takes an Idempotency-Key.
     """
+    problems = {*errors, *([413] if body else [])}
+    responses = {
+        status: {"description": words, "content": content} for status, (words, content) in answers.items()
+    }
+    responses |= {
+        status: {"description": _ERRORS[status], "content": _PROBLEM} for status in sorted(problems)
+    }
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "description": description,
+        "responses": {str(status): response for status, response in responses.items()},
+    }
+    parameters = [_parameter(name, "query", schema) for name, schema in (query or {}).items()]
+    if idempotent:
+        parameters.append(_parameter("Idempotency-Key", "header", _KEY))
+    if 401 in errors:
+        operation["security"] = [{"token": []}]
+        parameters.append(_parameter("Accept-Language", "header", _LANGUAGE))
+    if body is not None:
+        content = {"schema": ref(body)} | ({"examples": EXAMPLES[body]} if body in EXAMPLES else {})
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
 
     def describe(handler: Handler) -> Handler:
-        openapi.summary(summary)(handler)
-        openapi.description(description)(handler)
-        for status, (words, content) in answers.items():
-            openapi.response(status, content, words)(handler)
-        for status in errors:
-            openapi.response(status, _PROBLEM, _ERRORS[status])(handler)
-        for name, schema in (query or {}).items():
-            parameter = Schema(**schema)  # type: ignore[no-untyped-call]
-            openapi.parameter(name, parameter, "query")(handler)
-        if body is not None:
-            openapi.body(_json(ref(body)), required=True)(handler)
-        for name in (name for name in inspect.signature(handler).parameters if name.endswith("_id")):
-            openapi.parameter(name, _TEXT_IDS.get(name, UUID), "path", required=True)(handler)
-        if idempotent:
-            words = "a text of your choice, such as a UUID; the same request with it again changes nothing"
-            openapi.parameter("Idempotency-Key", str, "header", description=words)(handler)
-        if 401 in errors:
-            openapi.secured("token")(handler)
-            openapi.parameter(
-                "Accept-Language", str, "header", description="the language of texts: vi, en or ru"
-            )(handler)
+        ids = [name for name in inspect.signature(handler).parameters if name.endswith("_id")]
+        in_path = [_parameter(name, "path", _TEXT_IDS.get(name, _UUID)) for name in ids]
+        handler.operation = operation | {"parameters": in_path + parameters}  # type: ignore[attr-defined]
         return handler
 
     return describe
+
+
+def _parameter(name: str, place: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(schema)
+    words = {"description": kept.pop("description")} if "description" in kept else {}
+    return {"name": name, "in": place, "required": place == "path", **words, "schema": kept}

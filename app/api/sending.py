@@ -130,8 +130,8 @@ def make_blueprint(
         "comes when it is stored. With `send_at` it is sent then, and can be cancelled until then. "
         "With an Idempotency-Key the request may be sent again.",
         {202: schemas.answer("It is stored, and will be sent", "Sent")},
-        errors=(400, 401, 403, 409, 413, 422, 503),
-        body="MessageRequest",
+        errors=(400, 401, 403, 409, 422, 503),
+        body="MessageOrEvent",
         idempotent=True,
     )
     async def send_one(request: Request) -> HTTPResponse:
@@ -142,7 +142,7 @@ def make_blueprint(
         "Send a mail",
         "What a service has written itself, as text, HTML or both. HTML is cleaned of what mail can't have.",
         {202: schemas.answer("It is stored, and will be sent", "Sent")},
-        errors=(400, 401, 403, 409, 413, 422, 503),
+        errors=(400, 401, 403, 409, 422, 503),
         body="NotifyEmail",
         idempotent=True,
     )
@@ -159,7 +159,7 @@ def make_blueprint(
         "Send many notifications",
         "Each is taken or refused by itself. All that are taken are stored when the answer comes.",
         {202: schemas.answer("What became of each", "BulkSent")},
-        errors=(400, 401, 403, 409, 413, 422, 503),
+        errors=(400, 401, 403, 409, 422, 503),
         body="Bulk",
         idempotent=True,
     )
@@ -202,8 +202,8 @@ def make_blueprint(
         "For each receiver and channel: whether it would be sent, wait or be suppressed, and why. Takes what "
         "POST /notifications takes; nothing is stored or sent.",
         {200: schemas.answer("What would happen", "DryRunResult")},
-        errors=(400, 401, 403, 413, 503),
-        body="MessageRequest",
+        errors=(400, 401, 403, 503),
+        body="MessageOrEvent",
     )
     async def try_out(request: Request) -> HTTPResponse:
         await authenticator.service(request, SEND)

@@ -8,7 +8,6 @@ from pathlib import Path
 from redis.asyncio import Redis
 from sanic import Blueprint, HTTPResponse, Request, json
 from sanic.response import file
-from sanic_ext import openapi
 
 from app.dev import samples, tokens
 from app.security.origins import origin_allowed
@@ -42,14 +41,12 @@ def make_blueprint(settings: Settings) -> Blueprint:
         await redis.aclose()
 
     @blueprint.get("/")
-    @openapi.exclude()
     async def page(_: Request) -> HTTPResponse:
         return await file(PAGES / "index.html", headers=_page_headers(settings))
 
     blueprint.static("/dev/assets", PAGES)
 
     @blueprint.get("/dev/session")
-    @openapi.exclude()
     async def session(_: Request) -> HTTPResponse:
         users = [{**user, "token": tokens.sign(user["id"], secret)} for user in USERS]
         events = {name: samples.load(name).message for name in samples.event_types()}
@@ -57,7 +54,6 @@ def make_blueprint(settings: Settings) -> Blueprint:
         return json(body, headers={"Cache-Control": "no-store"})  # it holds tokens
 
     @blueprint.post("/dev/events/<event_type:str>")
-    @openapi.exclude()
     async def publish(request: Request, event_type: str) -> HTTPResponse:
         if not origin_allowed(request.headers.get("origin"), settings.allowed_origins):
             return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
@@ -67,7 +63,6 @@ def make_blueprint(settings: Settings) -> Blueprint:
         return json({"published": place}, HTTPStatus.ACCEPTED)
 
     @blueprint.post("/dev/logout")
-    @openapi.exclude()
     async def log_out(request: Request) -> HTTPResponse:
         """What the user service does on a logout: revoke the token, then tell the hub."""
         claims = verifier.verify(request.token)
@@ -78,7 +73,6 @@ def make_blueprint(settings: Settings) -> Blueprint:
         return json({"published": place}, HTTPStatus.ACCEPTED)
 
     @blueprint.get(STAND_IN + "/api/v1/user-service/groups/internal/<group_id:str>/members")
-    @openapi.exclude()
     async def members(_: Request, group_id: str) -> HTTPResponse:
         if group_id != GROUP:
             return json({"error": "no such group"}, HTTPStatus.NOT_FOUND)

@@ -18,7 +18,6 @@ from babel import Locale
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
-from sanic_ext import openapi
 
 from app.channels.email import TRANSACTIONAL
 from app.channels.rendering import Brand, Mail, MailRenderer, sms_text
@@ -49,7 +48,6 @@ def make_blueprint(settings: Settings) -> Blueprint:
     renderer = MailRenderer(Brand.of(settings))
 
     @blueprint.get("/")
-    @openapi.exclude()
     async def page(request: Request) -> HTTPResponse:
         chosen = {name: _chosen(request, name) for name in _OPTIONS}
         locales = LOCALES if chosen["locale"] == "all" else (chosen["locale"],)
@@ -74,7 +72,6 @@ def make_blueprint(settings: Settings) -> Blueprint:
         return html(body, headers=_headers(f"style-src 'nonce-{nonce}'", "frame-src 'self'"))
 
     @blueprint.get("/<template:str>/<locale:str>")
-    @openapi.exclude()
     async def mail(request: Request, template: str, locale: str) -> HTTPResponse:
         if template not in SAMPLES or locale not in LOCALES:
             raise NotFound(f"There is no {template} in {locale}.")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sanic import Blueprint, HTTPResponse, Request, json
-from sanic_ext import openapi
 
 NEWEST = 20
 # A mail may look as it likes, but does nothing, loads nothing but pictures, and is no part of the page.
@@ -25,12 +24,10 @@ def make_blueprint(folder: Path) -> Blueprint:
     blueprint = Blueprint("mails", url_prefix="/dev/mails")
 
     @blueprint.get("/")
-    @openapi.exclude()
     async def newest(_: Request) -> HTTPResponse:
         return json(await asyncio.to_thread(_newest, folder), headers={"Cache-Control": "no-store"})
 
     @blueprint.get("/<name:str>")
-    @openapi.exclude()
     async def one(_: Request, name: str) -> HTTPResponse:
         path = folder / f"{name}.eml"
         if path.parent != folder or not await asyncio.to_thread(path.exists):
