@@ -82,7 +82,7 @@ METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT")
 
 def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     """The hub as a Sanic app; its listeners start and stop all the rest. `more` is served beside it."""
-    app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False)
+    app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=errors.Asked)
     app.config.update(_http_limits(settings))
     engine = make_engine(settings)
     redis = connect(settings)

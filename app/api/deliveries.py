@@ -11,7 +11,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.errors import Problem
-from app.api.parameters import choice, moment, number, path_uuid, text, uuid
+from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
 from app.deliveries import Status
 from app.i18n import N_
 from app.store.deliveries import DeliveryStore
@@ -48,7 +48,10 @@ def make_blueprint(
             "until": moment(request, "until"),
         }
         given = {name: value for name, value in wanted.items() if value is not None}
-        found = await store.find(limit + 1, uuid(request, "before"), **given)
+        before = uuid(request, "before")
+        found = await store.find(limit + 1, before, **given)
+        if not found and before is not None and await store.get(before) is None:
+            raise bad_parameter(N_("before has to be the id of a delivery; there is none with this one."))
         headers = {}
         if len(found) > limit:
             query = {name: str(value) for name, value in given.items()} | {"limit": str(limit)}

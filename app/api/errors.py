@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from sanic import HTTPResponse, Request, Sanic
+from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, SanicException
 
 from app.errors import Unauthorized, Unavailable
@@ -18,8 +19,24 @@ from app.i18n import N_, Message, negotiate, render
 log = logging.getLogger("hub.api")
 
 RETRY_AFTER = 2  # seconds
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+UNREAD = "NONE"  # the method Sanic gives a request whose head it couldn't read
 # Errors are read by developers first: without Accept-Language they are English, whatever the inbox speaks.
 ERROR_LOCALE = "en"
+
+
+class Asked(Request):
+    """A request, also where its address can't be read.
+
+    To answer an error Sanic makes a request with that same address, which fails again: the client would get
+    no answer, and the log the address, with the token that `?jwt=` may hold.
+    """
+
+    def __init__(
+        self, url_bytes: bytes, headers: Header, version: str, method: str, *args: Any, **kwargs: Any
+    ) -> None:
+        address = b"*" if method == UNREAD else url_bytes
+        super().__init__(address, headers, version, method, *args, **kwargs)
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -53,6 +70,7 @@ _TITLES = {
     422: N_("Can't be done"),
     426: N_("Upgrade required"),
     429: N_("Too many requests"),
+    431: N_("Too large"),
     500: N_("Internal error"),
     503: N_("Not available now"),
 }
@@ -151,9 +169,15 @@ def _problem(request: Request, error: Exception) -> Problem:
                 method=request.method,
                 allowed=allowed,
             )
-        case SanicException() if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        case SanicException() if error.status_code == TOO_LARGE and request.method == UNREAD:
             return Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_large",
+                N_("The request's address and headers are longer together than what is accepted."),
+            )
+        case SanicException() if error.status_code == TOO_LARGE:
+            return Problem(
+                TOO_LARGE,
                 "too_large",
                 N_("The request is larger than what is accepted."),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from uuid import UUID
 
@@ -20,7 +20,7 @@ def path_uuid(name: str, value: str) -> UUID:
     try:
         return UUID(value)
     except ValueError:
-        raise _bad_parameter(
+        raise bad_parameter(
             N_("%(name)s in the path has to be a UUID, such as 456e7890-e89b-12d3-a456-426614174001."),
             name=name,
         ) from None
@@ -28,14 +28,14 @@ def path_uuid(name: str, value: str) -> UUID:
 
 def number(request: Request, name: str, least: int, most: int) -> int | None:
     """A whole number of the query; None when it isn't given."""
-    values = request.args.getlist(name, [])
+    values = _values(request, name)
     if not values:
         return None
     if len(values) == 1 and values[0].isascii() and values[0].isdigit() and len(values[0]) < 20:
         found = int(values[0])
         if least <= found <= most:
             return found
-    raise _bad_parameter(
+    raise bad_parameter(
         N_("%(name)s has to be one whole number from %(least)d to %(most)d."),
         name=name,
         least=least,
@@ -45,20 +45,20 @@ def number(request: Request, name: str, least: int, most: int) -> int | None:
 
 def flag(request: Request, name: str) -> bool:
     """A yes or no of the query; no when it isn't given."""
-    values = request.args.getlist(name, [])
+    values = _values(request, name)
     if not values:
         return False
     if len(values) == 1 and values[0] in ("true", "false"):
         return bool(values[0] == "true")
-    raise _bad_parameter(N_("%(name)s has to be true or false."), name=name)
+    raise bad_parameter(N_("%(name)s has to be true or false."), name=name)
 
 
 def text(request: Request, name: str, longest: int) -> str | None:
     """A text of the query; None when it isn't given."""
     value = _one(request, name)
-    if value is not None and (len(value) > longest or not value.isprintable()):
-        raise _bad_parameter(
-            N_("%(name)s has to be a text of at most %(longest)d characters."), name=name, longest=longest
+    if value is not None and (not 0 < len(value) <= longest or not value.isprintable()):
+        raise bad_parameter(
+            N_("%(name)s has to be a text of 1 to %(longest)d characters."), name=name, longest=longest
         )
     return value
 
@@ -68,7 +68,7 @@ def choice(request: Request, name: str, allowed: Sequence[str]) -> str | None:
     value = _one(request, name)
     if value is not None and value not in allowed:
         known = ", ".join(allowed)
-        raise _bad_parameter(N_("%(name)s has to be one of: %(known)s."), name=name, known=known)
+        raise bad_parameter(N_("%(name)s has to be one of: %(known)s."), name=name, known=known)
     return value
 
 
@@ -78,29 +78,37 @@ def uuid(request: Request, name: str) -> UUID | None:
     try:
         return None if value is None else UUID(value)
     except ValueError:
-        raise _bad_parameter(N_("%(name)s has to be a UUID."), name=name) from None
+        raise bad_parameter(N_("%(name)s has to be a UUID."), name=name) from None
 
 
 def moment(request: Request, name: str) -> datetime | None:
-    """A moment of the query (RFC 3339), with its offset from UTC; None when it isn't given."""
+    """A moment of the query (RFC 3339, with its offset), in UTC; None when it isn't given."""
     value = _one(request, name)
+    if value is None:
+        return None
     try:
-        found = None if value is None else datetime.fromisoformat(value.replace(" ", "+"))
-    except ValueError:
-        found = datetime.min
-    if found is not None and found.tzinfo is None:
-        raise _bad_parameter(
-            N_("%(name)s has to be a moment with its offset, such as 2026-11-21T07:00:00Z."), name=name
-        )
-    return found
+        found = datetime.fromisoformat(value.replace(" ", "+"))
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):  # overflow: in UTC it lies before year 1 or after 9999
+        pass
+    raise bad_parameter(
+        N_("%(name)s has to be a moment with its offset, such as 2026-11-21T07:00:00Z."), name=name
+    )
 
 
 def _one(request: Request, name: str) -> str | None:
-    values = request.args.getlist(name, [])
+    values = _values(request, name)
     if len(values) > 1:
-        raise _bad_parameter(N_("%(name)s may be given once only."), name=name)
+        raise bad_parameter(N_("%(name)s may be given once only."), name=name)
     return str(values[0]) if values else None
 
 
-def _bad_parameter(detail: Message, **params: object) -> Problem:
+def _values(request: Request, name: str) -> list[str]:
+    """What the query gives under this name; an empty text is given too."""
+    return list(request.get_args(keep_blank_values=True).getlist(name, []))
+
+
+def bad_parameter(detail: Message, **params: object) -> Problem:
+    """400: what is wrong with a parameter, and how it should be."""
     return Problem(HTTPStatus.BAD_REQUEST, "bad_parameter", detail, {}, **params)

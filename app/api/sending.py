@@ -221,7 +221,7 @@ def make_blueprint(
     )
     async def get_sent(request: Request, event_id: str) -> HTTPResponse:
         await authenticator.service(request, SEND)
-        event_id = unquote(event_id)
+        event_id = _event_id(event_id)
         later = await scheduled.get(event_id)
         if later is None and not await notifications.processed([event_id]):
             raise _not_found()
@@ -241,7 +241,7 @@ def make_blueprint(
     )
     async def cancel(request: Request, event_id: str) -> HTTPResponse:
         await authenticator.service(request, SEND)
-        event_id = unquote(event_id)
+        event_id = _event_id(event_id)
         cancelled = await scheduled.cancel(event_id)
         later = await scheduled.get(event_id)
         if cancelled and later is not None:
@@ -255,6 +255,14 @@ def make_blueprint(
         )
 
     return blueprint
+
+
+def _event_id(quoted: str) -> str:
+    """The id that a path names. Raises `Problem` for one with NUL: no event has it, Postgres refuses it."""
+    event_id = unquote(quoted)
+    if "\0" in event_id:
+        raise _not_found()
+    return event_id
 
 
 def _refused(error: InvalidEvent) -> Problem:

@@ -1,0 +1,116 @@
+"""Requests that can't be right: each is told what is wrong, as a problem, however broken it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.hub import REST, WEBSOCKET, Hub, new_user, token
+
+HEADERS = b"Host: hub\r\nConnection: close\r\n"
+BROKEN: dict[str, tuple[bytes, int, str]] = {
+    "no HTTP at all": (b"HELLO\r\n\r\n", 400, "bad_request"),
+    "a header without a colon": (b"GET /x HTTP/1.1\r\nHost hub\r\n\r\n", 400, "bad_request"),
+    "NUL in the path": (b"GET /\x00 HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
+    "no path": (b"GET nowhere HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
+    "bytes beyond ASCII in the path": (b"GET /\xff HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
+    "a length that is none": (b"POST /x HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "bad_request"),
+    "a method nobody knows": (f"BREW {REST}/health HTTP/1.1\r\n\r\n".encode(), 405, "method_not_allowed"),
+    "long headers": (b"GET /x HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431, "headers_too_large"),
+    "a long address": (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431, "headers_too_large"),
+    "a long body": (
+        f"POST {REST}/notifications HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n".encode(),
+        413,
+        "too_large",
+    ),
+    "a file of no name": (f"GET {REST}/docs/assets/ HTTP/1.1\r\n\r\n".encode(), 404, "no_such_path"),
+    "NUL in a file's name": (f"GET {REST}/docs/assets/%00 HTTP/1.1\r\n\r\n".encode(), 404, "no_such_path"),
+}
+
+
+async def ask(hub: Hub, request: bytes) -> tuple[bytes, bytes]:
+    """The head and the body of the answer to these very bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+            return head, await reader.readexactly(int(length.split()[1]))
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_broken_request_is_answered_with_a_problem(hub: Hub, name: str) -> None:
+    request, status, code = BROKEN[name]
+    head, body = await ask(hub, request)
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), head
+    assert b"content-type: application/problem+json" in head.lower().splitlines()
+    assert json.loads(body)["code"] == code
+
+
+async def test_the_token_of_an_address_that_can_not_be_read_is_not_logged(hub: Hub) -> None:
+    secret = token(new_user())
+    request = f"GET {WEBSOCKET}/\0?jwt={secret} HTTP/1.1\r\nHost: hub\r\n\r\n".encode()
+    head, body = await ask(hub, request)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert secret.encode() not in body
+    assert secret not in hub.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"since": "0001-01-01T00:00:00+14:00"},
+        {"until": "9999-12-31T23:59:59-14:00"},
+        {"since": "2026-11-21T07:00:00"},
+        {"since": ""},
+        {"status": ""},
+        {"channel": ""},
+        {"event_id": ""},
+        {"event_id": "x" * 201},
+        {"user_id": ""},
+        {"limit": ""},
+        {"limit": ["1", "2"]},
+        {"before": ""},
+        {"before": new_user()},
+    ],
+)
+async def test_a_wrong_parameter_is_named(hub: Hub, query: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {token('support', scope='deliveries:read')}"}
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as service:
+        answer = await service.get("/deliveries", params=query)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter"), answer.text
+    assert next(iter(query)) in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("query", [{"limit": ""}, {"before": ""}, {"unread": ""}])
+async def test_an_empty_parameter_of_the_inbox_is_named(hub: Hub, query: dict[str, str]) -> None:
+    user = new_user()
+    async with hub.client(user) as owner:
+        answer = await owner.get(f"/notifications/users/{user}", params=query)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter"), answer.text
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-11-21T07:00:00+07:00"]
+)
+async def test_every_moment_that_there_is_in_utc_is_taken(hub: Hub, moment: str) -> None:
+    headers = {"Authorization": f"Bearer {token('support', scope='deliveries:read')}"}
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as service:
+        for name in ("since", "until"):
+            answer = await service.get("/deliveries", params={name: moment})
+            assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_no_event_has_an_id_with_nul(hub: Hub, method: str) -> None:
+    headers = {"Authorization": f"Bearer {token('kitchen-service', scope='notifications:send')}"}
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as service:
+        answer = await service.request(method, "/notifications/%00")
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_event")
