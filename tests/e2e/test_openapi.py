@@ -1,0 +1,174 @@
+"""Schemathesis against a running hub: whatever is asked, there is no 5xx, and the answer is as documented."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from itertools import chain
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+import pytest_asyncio
+import schemathesis
+from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV30SpecValidator
+from schemathesis import Config, HookContext
+from schemathesis.engine import from_schema
+from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
+from schemathesis.engine.recorder import ScenarioRecorder
+
+from tests.hub import REST, WEBSOCKET, Hub, new_user, token
+
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
+"""How many requests are made up for a call, besides those at the bounds of its parameters."""
+SEED = int(os.environ.get("SEED", "1"))
+SCOPES = "notifications:send deliveries:read deliveries:resend"
+# The requests are made while the first test waits for its fixtures.
+pytestmark = pytest.mark.timeout(120 + 30 * EXAMPLES)
+
+SOCKET = f"GET {WEBSOCKET}/notifications/users/{{user_id}}"
+
+
+class Run(NamedTuple):
+    """What Schemathesis saw."""
+
+    statuses: defaultdict[str, set[int | None]]
+    """By call, what it was answered with; None where there was no answer."""
+    failures: list[str]
+    """Each answer that isn't as documented, with the request that brings it."""
+    errors: list[str]
+    """What kept Schemathesis from asking."""
+
+    def note(self, scenario: ScenarioRecorder) -> None:
+        for each in scenario.interactions.values():
+            self.statuses[scenario.label].add(each.response.status_code if each.response else None)
+        for check in chain.from_iterable(scenario.checks.values()):
+            if check.failure_info is not None:
+                failure = check.failure_info.failure
+                self.failures.append(f"{failure.title}: {failure.message}\n{check.failure_info.code_sample}")
+
+
+@pytest.fixture(scope="module")
+def user() -> str:
+    return new_user()
+
+
+@pytest.fixture(scope="module")
+def authorization(user: str) -> dict[str, str]:
+    """A token that is the user's own and a service's: it opens every call."""
+    return {"Authorization": f"Bearer {token(user, scope=SCOPES)}"}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def document(hub: Hub) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+        found: dict[str, Any] = (await client.get("/docs/openapi.json")).raise_for_status().json()
+    return found
+
+
+@pytest_asyncio.fixture(scope="module")
+async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str, list[str]]:
+    """By name of a parameter, values behind which there is something."""
+    message = {"user_id": user, "to": user, "title": "Hello", "message": "How are you?"}
+    mail = message | {"type": "email", "to": "user@example.com"}
+    events: list[dict[str, Any]] = [
+        *({**message, "type": "inapp", "event_id": f"inapp-{number}"} for number in range(5)),
+        *({**mail, "event_id": f"mail-{number}"} for number in range(3)),
+        *({**mail, "event_id": f"later-{n}", "send_at": "2100-01-01T00:00:00Z"} for n in range(5)),
+    ]
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=authorization) as client:
+        sent = await client.post("/notifications/bulk", json={"notifications": events})
+        assert sent.json()["accepted"] == len(events), sent.text
+        notifications = (await client.get(f"/notifications/users/{user}")).json()
+        deliveries = (await client.get("/deliveries")).json()
+    return {
+        "user_id": [user] * 5,
+        "notification_id": [each["id"] for each in notifications],
+        "delivery_id": [each["id"] for each in deliveries],
+        "event_id": [event["event_id"] for event in events],
+        "preference_id": ["food.email", "plans.sms", "security.email"],
+    }
+
+
+@pytest.fixture(scope="module")
+def run(
+    hub: Hub, document: dict[str, Any], known: dict[str, list[str]], authorization: dict[str, str]
+) -> Run:
+    """What came of the examples, of what lies at the bounds of each parameter, and of what is made up."""
+    config = Config.from_dict(
+        {
+            "seed": SEED,
+            "base-url": hub.http,
+            "headers": authorization,
+            "continue-on-failure": True,
+            "generation": {"max-examples": EXAMPLES, "database": "none"},
+            "phases": {"stateful": {"enabled": False}},
+            "checks": {"positive_data_acceptance": {"enabled": False}},
+        }
+    )
+    schema = schemathesis.openapi.from_dict(document, config=config)
+
+    @schema.hook
+    def flatmap_path_parameters(
+        _: HookContext, made_up: dict[str, Any] | None
+    ) -> st.SearchStrategy[dict[str, Any] | None]:
+        """In paths stands mostly what is known."""
+        if made_up is None:
+            return st.none()
+        choices = {name: st.sampled_from([*known.get(name, []), value]) for name, value in made_up.items()}
+        return st.fixed_dictionaries(choices)
+
+    found = Run(defaultdict(set), [], [])
+    for event in from_schema(schema).execute():
+        match event:
+            case ScenarioFinished():
+                found.note(event.recorder)
+            case NonFatalError():
+                found.errors.append(f"{event.label}: {event.value!r}")
+            case FatalError():
+                found.errors.append(repr(event.exception))
+    return found
+
+
+def test_every_answer_is_as_documented(run: Run) -> None:
+    assert run.errors == [], "\n\n".join(run.errors)
+    assert run.failures == [], "\n\n".join(run.failures)
+
+
+def test_every_call_was_seen_at_work(run: Run, document: dict[str, Any]) -> None:
+    """Else the test above may have seen nothing but refusals."""
+    wanted = {
+        f"{method.upper()} {path}": {int(status) for status in operation["responses"] if status[0] in "12"}
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    unreached = {call: run.statuses[call] for call in wanted if not run.statuses[call] & wanted[call]}
+    assert unreached.keys() == {SOCKET}, unreached
+    assert 426 in run.statuses[SOCKET], "as far as HTTP comes there"
+
+
+async def test_the_examples_to_start_from_are_taken(
+    hub: Hub, document: dict[str, Any], authorization: dict[str, str]
+) -> None:
+    sending = [f"{REST}/notifications", f"{REST}/notifications/bulk"]
+    bodies = {path: document["paths"][path]["post"]["requestBody"]["content"] for path in sending}
+    async with httpx.AsyncClient(base_url=hub.http, headers=authorization) as client:
+        for path, content in bodies.items():
+            for name, example in content["application/json"]["examples"].items():
+                answer = await client.post(path, json=example["value"])
+                assert answer.status_code == 202, (name, answer.text)
+                assert answer.json().get("rejected", 0) == 0, (name, answer.text)
+
+
+def test_every_call_is_described_in_its_group(document: dict[str, Any]) -> None:
+    groups = {tag["name"] for tag in document["tags"]}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert groups.issuperset(operation["tags"]), (method, path)
+            assert operation["summary"], (method, path)
+            assert ("requestBody" in operation) == ("413" in operation["responses"]), (method, path)
+
+
+def test_the_document_is_openapi_3_0(document: dict[str, Any]) -> None:
+    assert [error.message for error in OpenAPIV30SpecValidator(document).iter_errors()] == []
