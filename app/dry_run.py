@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from app.deliveries import masked
 from app.errors import Unavailable
@@ -28,7 +30,7 @@ class Outcome(msgspec.Struct):
     reason: str
     user_id: UUID | None = None
     address: str | None = None
-    until: datetime | None = None
+    until: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class DryRunResult(msgspec.Struct):
@@ -39,7 +41,7 @@ class DryRunResult(msgspec.Struct):
 
     event_id: str
     already_processed: bool
-    send_at: datetime | None
+    send_at: Annotated[datetime, Meta(tz=True)] | None
     outcomes: list[Outcome]
 
 

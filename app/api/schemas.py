@@ -297,8 +297,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "value": {
                 "type": "sms",
                 "to": "+84912345678",
-                "template_code": "payment_failed",
-                "data": {"booking_id": "BOOK-123", "amount": 25.5},
+                "template_code": "low_stock",
+                "data": {"product_name": "Espresso beans", "current_stock": 3, "threshold": 10},
             },
         },
         "event": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
@@ -80,7 +81,7 @@ class Followed(msgspec.Struct):
     id: str
     status: str
     deliveries: list[FollowedDelivery]
-    send_at: str | None = None
+    send_at: Annotated[datetime, Meta(tz=True)] | None = None
     reason: str | None = None
 
 
@@ -230,7 +231,7 @@ def make_blueprint(
         if later is None:
             return _json(Followed(event_id, "processed", listed))
         status = "processed" if later.status is State.SENT else later.status.value
-        return _json(Followed(event_id, status, listed, later.send_at.isoformat(), later.reason))
+        return _json(Followed(event_id, status, listed, later.send_at, later.reason))
 
     @blueprint.delete("/notifications/<event_id:str>")
     @schemas.described(
@@ -245,7 +246,7 @@ def make_blueprint(
         cancelled = await scheduled.cancel(event_id)
         later = await scheduled.get(event_id)
         if cancelled and later is not None:
-            return _json(Followed(event_id, later.status.value, [], later.send_at.isoformat()))
+            return _json(Followed(event_id, later.status.value, [], later.send_at))
         if later is None and not await notifications.processed([event_id]):
             raise _not_found()
         raise Problem(
