@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
 
+import msgspec
+from msgspec import Meta
 from redis.asyncio import Redis
 from sanic import Blueprint, HTTPResponse, Request, json
 from sanic.response import file
 
+from app.api.bodies import json_body
 from app.dev import samples, tokens
+from app.dev.samples import Sample
+from app.dev.ways import Ways, service_token
 from app.security.origins import origin_allowed
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
 
 PAGES = Path(__file__).parent / "demo"
 STAND_IN = "/dev/user-service"
+NOTIFICATIONS = "/api/v2/notification-service/notifications"
 
 GROUP = "123e4567-e89b-12d3-a456-426614174000"
 GROUP_NAME = "Family Group"
@@ -27,18 +35,25 @@ USERS = (
 )
 
 
+class Publishing(msgspec.Struct, forbid_unknown_fields=True):
+    """The ids of the ways that an event is to be sent by, all at once."""
+
+    ways: Annotated[list[str], Meta(min_length=1)]
+
+
 def make_blueprint(settings: Settings) -> Blueprint:
     """The page at /, what it calls under /dev, and the stand-in user service."""
     blueprint = Blueprint("demo")
     assert settings.jwt_secret is not None
     secret = settings.jwt_secret.get_secret_value()
-    topics = settings.topics
+    ways = Ways(settings, service_token(secret), f"http://127.0.0.1:{settings.port}{NOTIFICATIONS}")
     verifier = TokenVerifier(settings)
     redis = Redis.from_url(settings.redis_url.get_secret_value())
 
     @blueprint.after_server_stop
     async def close(*_: object) -> None:
         await redis.aclose()
+        await ways.close()
 
     @blueprint.get("/")
     async def page(_: Request) -> HTTPResponse:
@@ -49,8 +64,13 @@ def make_blueprint(settings: Settings) -> Blueprint:
     @blueprint.get("/dev/session")
     async def session(_: Request) -> HTTPResponse:
         users = [{**user, "token": tokens.sign(user["id"], secret)} for user in USERS]
-        events = {name: samples.load(name).message for name in samples.event_types()}
-        body = {"users": users, "group": {"id": GROUP, "name": GROUP_NAME}, "events": events}
+        body = {
+            "users": users,
+            "group": {"id": GROUP, "name": GROUP_NAME},
+            "events": {name: _event(name).message for name in samples.event_types()},
+            "ways": [way._asdict() for way in ways.all],
+            "service_token": service_token(secret),
+        }
         return json(body, headers={"Cache-Control": "no-store"})  # it holds tokens
 
     @blueprint.post("/dev/events/<event_type:str>")
@@ -59,8 +79,14 @@ def make_blueprint(settings: Settings) -> Blueprint:
             return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
         if event_type not in samples.event_types():
             return _problem(HTTPStatus.NOT_FOUND, f"There is no sample of {event_type}.")
-        place = await samples.publish(settings.kafka_bootstrap_servers, topics, samples.load(event_type))
-        return json({"published": place}, HTTPStatus.ACCEPTED)
+        chosen = list(dict.fromkeys(json_body(request, Publishing).ways))
+        if unknown := set(chosen).difference(way.id for way in ways.all):
+            return _problem(HTTPStatus.BAD_REQUEST, f"There is no way called {', '.join(sorted(unknown))}.")
+        sample = _event(event_type)
+        sample.message["event_id"] = event_id = str(uuid4())
+        sent = await ways.send(sample, chosen)
+        body = {"event_id": event_id, "sent": [each._asdict() for each in sent]}
+        return json(body, HTTPStatus.ACCEPTED)
 
     @blueprint.post("/dev/logout")
     async def log_out(request: Request) -> HTTPResponse:
@@ -69,7 +95,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
         await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY)
         sample = samples.load("account_logged_out")
         sample.message.update(user_id=str(claims.user_id), access_token_id=claims.token_id)
-        place = await samples.publish(settings.kafka_bootstrap_servers, topics, sample)
+        place = await samples.publish(settings.kafka_bootstrap_servers, settings.topics, sample)
         return json({"published": place}, HTTPStatus.ACCEPTED)
 
     @blueprint.get(STAND_IN + "/api/v1/user-service/groups/internal/<group_id:str>/members")
@@ -80,6 +106,12 @@ def make_blueprint(settings: Settings) -> Blueprint:
         return json({"data": {"group_name": GROUP_NAME, "members": listed}})
 
     return blueprint
+
+
+def _event(name: str) -> Sample:
+    """The sample of an event type, with its type in it: a Kafka topic may say it, other ways don't."""
+    sample = samples.load(name)
+    return sample._replace(message={"event_type": name, **sample.message})
 
 
 def _page_headers(settings: Settings) -> dict[str, str]:

@@ -20,7 +20,7 @@ from app.dev.services import Services, run_services
 from app.errors import ConfigurationError
 from app.server import create_app
 from app.serving import bind, serve
-from app.settings import TOPIC_SETTINGS, Settings
+from app.settings import TOPIC_SETTINGS, Settings, load
 from app.store import migrations
 
 # librdkafka's mock broker answers a fetch only when its wait is over, and a join when the session would end.
@@ -85,11 +85,12 @@ def _port() -> int:
 
 def _settings(services: Services, mailbox: Mailbox, port: int, folder: Path) -> Settings:
     base = f"http://127.0.0.1:{port}"
-    return Settings(
-        _env_file=None,  # type: ignore[call-arg]  # an operator's .env is not for development
+    return load(
+        _env_file=(),  # an operator's .env is not for development
         port=port,
         database_url=SecretStr(services.database_url),
         redis_url=SecretStr(services.redis_url),
+        redis_events_url=SecretStr(os.environ.get("REDIS_EVENTS_URL") or services.redis_url),
         kafka_bootstrap_servers=services.kafka_bootstrap,
         kafka_fetch_max_wait_ms=MOCK_BROKER_WAIT_MS,
         kafka_session_timeout_ms=MOCK_BROKER_SESSION_MS,
@@ -115,6 +116,7 @@ def _secret(folder: Path) -> str:
 
 def _description(settings: Settings, services: Services, mailbox: Mailbox) -> str:
     assert settings.jwt_secret is not None
+    assert settings.redis_events_url is not None
     return json.dumps(
         {
             "http": f"http://127.0.0.1:{settings.port}",
@@ -122,6 +124,8 @@ def _description(settings: Settings, services: Services, mailbox: Mailbox) -> st
             "kafka": services.kafka_bootstrap,
             "database": services.database_url,
             "redis": services.redis_url,
+            "redis_events": settings.redis_events_url.get_secret_value(),
+            "rabbitmq": settings.rabbitmq_url.get_secret_value() if settings.rabbitmq_url else None,
             "jwt": {
                 "algorithm": settings.jwt_algorithm,
                 "secret": settings.jwt_secret.get_secret_value(),

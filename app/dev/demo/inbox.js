@@ -1,10 +1,10 @@
 /** One person's inbox: live over a connection, its history and its changes over REST. */
 import { Connection } from "./connection.js";
-import { Failure, call, clone, subjectOf } from "./page.js";
+import { Failure, REST, call, clone, subjectOf } from "./page.js";
+import { Preferences } from "./preferences.js";
 
-const REST = "/api/v2/notification-service/notifications";
 const SOCKET = "/ws/v2/notification-service/notifications";
-const STORED_LOCALE = "vi";
+const STORED_LOCALE = "vi"; // what is stored for who has chosen no language
 const FRAMES_KEPT = 20;
 const LONGEST_WAY = 10_000; // ms; a frame that comes later doesn't answer the click
 const ROLES = { member: "member", head_chef: "head chef" };
@@ -32,6 +32,8 @@ export class Inbox {
   items = new Map(); // the list items that show them, by notification
   latencies = new Map(); // ms from click to frame, by id
   clicks = []; // those whose frame hasn't come yet
+  storedLocale = STORED_LOCALE;
+  onChange = () => {}; // called whenever other notifications may be here than before
 
   constructor(user, group) {
     this.user = user;
@@ -45,11 +47,27 @@ export class Inbox {
     this.slots.language.value = FIRST_LOCALES[user.role] ?? STORED_LOCALE;
     this.slots.language.onchange = () => this.connection.ended || this.load();
     this.slots.session.onclick = () => (this.connection.ended ? this.signIn() : this.logOut());
+    this.preferences = new Preferences(user, {
+      call: (method, path, json) => call(method, path, { token: this.token, json }),
+      attempt: (work, say) => this.attempt(work, say),
+      onProfile: ({ locale }) => (this.storedLocale = locale ?? STORED_LOCALE),
+    });
+    this.slots.frames.closest("details").before(this.preferences.root);
     this.connect();
   }
 
   get locale() {
     return this.slots.language.value;
+  }
+
+  /** How many notifications of this type are in it beyond `seq`. */
+  count(eventType, seq) {
+    const code = eventType.toUpperCase();
+    return [...this.notifications.values()].filter((one) => one.template_code === code && one.seq > seq).length;
+  }
+
+  get lastSeq() {
+    return Math.max(0, ...[...this.notifications.values()].map(({ seq }) => seq));
   }
 
   connect() {
@@ -90,6 +108,8 @@ export class Inbox {
     this.slots.session.textContent = name === "ended" ? "Sign in" : "Log out";
     this.slots.session.setAttribute("aria-label", `${this.slots.session.textContent} ${this.user.name}`);
     this.countDown(wait);
+    this.preferences.root.hidden = name === "ended";
+    if (name === "live") this.preferences.load();
     if (name === "ended") {
       this.currentLoad = null;
       this.notifications.clear();
@@ -133,7 +153,7 @@ export class Inbox {
     this.show();
     this.items.get(notification).classList.add("fresh");
     this.slots.announcement.textContent = `${this.user.name} was told: ${notification.title}`;
-    if (this.locale !== STORED_LOCALE) this.localise(notification);
+    if (this.locale !== this.storedLocale) this.localise(notification);
   }
 
   /** Frames come in the stored locale; show the same notification as REST has it in the chosen one. */
@@ -183,11 +203,11 @@ export class Inbox {
   }
 
   rest(method, path) {
-    return call(method, `${REST}/${path}`, { token: this.token, locale: this.locale });
+    return call(method, `${REST}/notifications/${path}`, { token: this.token, locale: this.locale });
   }
 
   /** Do what may fail, and say so; a token that holds no longer ends the connection too. */
-  async attempt(work) {
+  async attempt(work, say = (message) => this.sayError(message)) {
     let message = "";
     try {
       await work();
@@ -196,6 +216,10 @@ export class Inbox {
       if (failure.status === 401) this.connection.end(401, failure.detail);
       else message = failure.message;
     }
+    say(message);
+  }
+
+  sayError(message) {
     this.slots.error.textContent = message;
     this.slots.error.hidden = !message;
   }
@@ -213,6 +237,7 @@ export class Inbox {
       (items[Math.min(focused, items.length - 1)]?.querySelector(".danger") ?? this.slots.scroll).focus();
     }
     this.summarise(newestFirst.filter(({ is_read }) => !is_read).length);
+    this.onChange();
   }
 
   summarise(unread) {

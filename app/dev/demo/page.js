@@ -1,4 +1,6 @@
-/** What both the buttons and the inboxes need: calls to the hub, and copies of the page's templates. */
+/** What all parts of the page need: calls to the hub, and copies of the page's templates. */
+export const REST = "/api/v2/notification-service";
+
 export class Failure extends Error {
   constructor(title, status, detail) {
     super(status ? `${title} (${status}): ${detail}` : title);
@@ -6,15 +8,20 @@ export class Failure extends Error {
   }
 }
 
-/** Call the hub. Throws `Failure` with the words of its problem+json. */
-export async function call(method, path, { token, locale } = {}) {
-  const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(locale && { "Accept-Language": locale }) };
-  const response = await fetch(path, { method, headers, cache: "no-store" }).catch(() => {
+/** Call the hub; `json` is the body. Throws `Failure` with the words of its problem+json. */
+export async function call(method, path, { token, locale, json } = {}) {
+  const headers = {
+    ...(token && { Authorization: `Bearer ${token}` }),
+    ...(locale && { "Accept-Language": locale }),
+    ...(json && { "Content-Type": "application/json" }),
+  };
+  const body = json && JSON.stringify(json);
+  const response = await fetch(path, { method, headers, body, cache: "no-store" }).catch(() => {
     throw new Failure("The hub can't be reached. Does `make run` still run?");
   });
-  const body = await response.json().catch(() => ({}));
-  if (response.ok) return { body, more: response.headers.has("Link") };
-  throw new Failure(body.title ?? response.statusText, response.status, body.detail ?? "no detail");
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return { body: answer, more: response.headers.has("Link") };
+  throw new Failure(answer.title ?? response.statusText, response.status, answer.detail ?? "no detail");
 }
 
 /** A copy of a template, and its parts by data-slot; `texts` go into the parts as text, never as HTML. */
@@ -28,3 +35,10 @@ export function clone(template, texts = {}) {
 
 /** `group` of `group_user_added`, `booking` of `booking.confirmed`: what an event is about, and the colour it has. */
 export const subjectOf = (eventType) => eventType.split(/[._]/)[0];
+
+/** Say what became of a click, below the buttons. */
+export function say(message, isError = false) {
+  const published = document.getElementById("published");
+  published.textContent = message;
+  published.classList.toggle("error", isError);
+}

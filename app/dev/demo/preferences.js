@@ -1,0 +1,91 @@
+/** What one person wants to be told, how and when: every category by every channel, and a profile. */
+import { REST, clone } from "./page.js";
+
+const CHANNELS = { inapp: "in-app", email: "mail", sms: "SMS" };
+
+export class Preferences {
+  /**
+   * `call` and `attempt` are the inbox's: a call with the person's token, and trying what may fail.
+   * `onProfile` is told the profile as the hub has it.
+   */
+  constructor(user, { call, attempt, onProfile }) {
+    Object.assign(this, { call, attempt, onProfile });
+    this.path = `${REST}/preferences/users/${user.id}`;
+    [this.root, this.slots] = clone("preferences", { caption: `What ${user.name} is told, by which channel` });
+    this.slots.profile.setAttribute("aria-label", `Profile of ${user.name}`);
+    this.slots.profile.onsubmit = (submitted) => {
+      submitted.preventDefault();
+      this.save();
+    };
+  }
+
+  load() {
+    return this.tryTo("", async () => {
+      const { body } = await this.call("GET", this.path);
+      this.showChoices(body.preferences);
+      this.showProfile(body.profile);
+    });
+  }
+
+  /** Do it, then say `done`, or what went wrong. */
+  tryTo(done, work) {
+    return this.attempt(work, (failure) => {
+      this.slots.said.textContent = failure || done;
+      this.slots.said.classList.toggle("error", Boolean(failure));
+    });
+  }
+
+  showChoices(choices) {
+    const rows = new Map();
+    for (const choice of choices) {
+      if (!rows.has(choice.category)) rows.set(choice.category, clone("category", { category: choice.category })[0]);
+      rows.get(choice.category).append(this.cell(choice));
+    }
+    this.slots.rows.replaceChildren(...rows.values());
+  }
+
+  cell(choice) {
+    if (choice.by === "always") return clone("always-on")[0];
+    const [cell, { select }] = clone("choice");
+    select.setAttribute("aria-label", `${choice.category} by ${CHANNELS[choice.channel]}`);
+    select.onchange = () => this.choose(choice, select);
+    showChoice(select, choice);
+    return cell;
+  }
+
+  choose({ id, category, channel }, select) {
+    const chosen = select.value;
+    const path = `${this.path}/${id}`;
+    return this.tryTo(`${category} by ${CHANNELS[channel]}: saved.`, async () => {
+      const { body } = await (chosen === "default"
+        ? this.call("DELETE", path)
+        : this.call("PUT", path, { enabled: chosen === "on" }));
+      showChoice(select, body);
+    });
+  }
+
+  get fields() {
+    return [...this.slots.profile.elements].filter(({ name }) => name);
+  }
+
+  showProfile(profile) {
+    for (const field of this.fields) field.value = profile[field.name] ?? "";
+    this.onProfile(profile);
+  }
+
+  save() {
+    return this.tryTo("Profile: saved.", async () => {
+      const profile = Object.fromEntries(this.fields.map(({ name, value }) => [name, value.trim() || null]));
+      const { body } = await this.call("PUT", `${this.path}/profile`, profile);
+      this.showProfile(body);
+    });
+  }
+}
+
+/** What holds is in the colour; the default says what it is while it is what holds. */
+function showChoice(select, { enabled, by }) {
+  const state = enabled ? "on" : "off";
+  select.value = by === "default" ? "default" : state;
+  select.dataset.state = state;
+  select.options[0].textContent = by === "default" ? `Default: ${state}` : "Default";
+}

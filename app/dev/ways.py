@@ -1,0 +1,143 @@
+"""The ways that events come in by: each sample, sent as a service would send it. In development only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import aio_pika
+import httpx
+import msgspec
+from aio_pika.exceptions import AMQPError
+from aiokafka.errors import KafkaError
+from redis.asyncio import Redis
+
+from app.dev import samples, tokens
+from app.dev.samples import Sample
+from app.errors import HubError
+from app.redis import REDIS_ERRORS
+from app.settings import Settings
+
+SECONDS = 10.0  # that one way may take
+STREAM_LENGTH = 10_000  # about; the hub never deletes entries
+UNREACHABLE = (KafkaError, AMQPError, httpx.HTTPError, *REDIS_ERRORS)
+GET_RABBITMQ = "RabbitMQ isn't set. Start the hub with RABBITMQ_URL=amqp://user:password@host:5672/ make run"
+
+Send = Callable[[Sample], Awaitable[str]]
+
+
+class Way(NamedTuple):
+    """One way, as the page shows it; `missing` says how to get it where it isn't there."""
+
+    id: str
+    name: str
+    missing: str = ""
+
+
+class Sent(NamedTuple):
+    """What became of an event on one way: the place it went to, or why it didn't."""
+
+    way: str
+    place: str = ""
+    error: str = ""
+
+
+class Ways:
+    """Publishes by any of the ways that this hub listens on."""
+
+    def __init__(self, settings: Settings, service_token: str, notifications: str) -> None:
+        """`notifications` is the address that POST takes events at; `settings.redis_events_url` is set."""
+        assert settings.redis_events_url is not None
+        self._settings = settings
+        self._redis = Redis.from_url(settings.redis_events_url.get_secret_value(), decode_responses=True)
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {service_token}"},
+            timeout=SECONDS,
+            trust_env=False,  # a proxy knows no way back to this machine
+        )
+        self._notifications = notifications
+        self._rabbitmq_url = settings.rabbitmq_url
+        self._senders: Mapping[str, Send] = {
+            "kafka": self._by_kafka,
+            "rabbitmq": self._by_rabbitmq,
+            "redis_stream": self._by_stream,
+            "redis_pubsub": self._by_pubsub,
+            "http": self._by_http,
+        }
+
+    @property
+    def all(self) -> list[Way]:
+        """Every way, in the order to show them in."""
+        return [
+            Way("kafka", "Kafka"),
+            Way("rabbitmq", "RabbitMQ", "" if self._rabbitmq_url else GET_RABBITMQ),
+            Way("redis_stream", "Redis stream"),
+            Way("redis_pubsub", "Redis Pub/Sub"),
+            Way("http", "HTTP"),
+        ]
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._http.aclose()
+
+    async def send(self, sample: Sample, ways: Sequence[str]) -> list[Sent]:
+        """Send it by all these ways (ids) at once; what became of it on each."""
+        return await asyncio.gather(*(self._send(sample, way) for way in ways))
+
+    async def _send(self, sample: Sample, way: str) -> Sent:
+        try:
+            async with asyncio.timeout(SECONDS):
+                return Sent(way, await self._senders[way](sample))
+        except HubError as error:
+            return Sent(way, error=str(error))
+        except UNREACHABLE as error:
+            return Sent(way, error=f"It doesn't answer ({type(error).__name__}). Does it run?")
+
+    async def _by_kafka(self, sample: Sample) -> str:
+        return await samples.publish(self._settings.kafka_bootstrap_servers, self._settings.topics, sample)
+
+    async def _by_rabbitmq(self, sample: Sample) -> str:
+        if self._rabbitmq_url is None:
+            raise HubError(GET_RABBITMQ)
+        queue = self._queue(sample.message)
+        message = aio_pika.Message(_body(sample), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        connection = await aio_pika.connect(self._rabbitmq_url.get_secret_value(), timeout=SECONDS)
+        async with connection, connection.channel(on_return_raises=True) as channel:
+            await channel.default_exchange.publish(message, queue)
+        return f"queue {queue}"
+
+    def _queue(self, message: Mapping[str, Any]) -> str:
+        queues = {
+            "booking": self._settings.booking_events_queue,
+            "payment": self._settings.payment_events_queue,
+        }
+        subject = message["event_type"].partition(".")[0]
+        return queues.get(subject, self._settings.notifications_queue)
+
+    async def _by_stream(self, sample: Sample) -> str:
+        stream = self._settings.low_stock_stream
+        entry = await self._redis.xadd(stream, {"event": _body(sample)}, maxlen=STREAM_LENGTH)
+        return f"{stream}, entry {entry!s}"
+
+    async def _by_pubsub(self, sample: Sample) -> str:
+        channel = self._settings.low_stock_channel
+        heard: int = await self._redis.publish(channel, _body(sample))
+        if not heard:
+            raise HubError("The hub doesn't listen on the channel just now; its log says why.")
+        return f"channel {channel}"
+
+    async def _by_http(self, sample: Sample) -> str:
+        answer = await self._http.post(self._notifications, content=_body(sample))
+        if answer.is_error:
+            raise HubError(answer.json()["detail"])
+        return f"POST {answer.request.url.path}, {answer.status_code}"
+
+
+def service_token(secret: str) -> str:
+    """A token of a service that may send."""
+    return tokens.sign("demo-page", secret, scope="notifications:send")
+
+
+def _body(sample: Sample) -> bytes:
+    return msgspec.json.encode(sample.message)
