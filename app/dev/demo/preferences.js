@@ -20,18 +20,18 @@ export class Preferences {
   }
 
   load() {
-    return this.tryTo("", async () => {
+    return this.tryTo(this.slots["choices-said"], "", async () => {
       const { body } = await this.call("GET", this.path);
       this.showChoices(body.preferences);
       this.showProfile(body.profile);
     });
   }
 
-  /** Do it, then say `done`, or what went wrong. */
-  tryTo(done, work) {
+  /** Do it, then say there that it is `done`, or what went wrong. */
+  tryTo(said, done, work) {
     return this.attempt(work, (failure) => {
-      this.slots.said.textContent = failure || done;
-      this.slots.said.classList.toggle("error", Boolean(failure));
+      said.textContent = failure || done;
+      said.classList.toggle("error", Boolean(failure));
     });
   }
 
@@ -47,21 +47,22 @@ export class Preferences {
   cell(choice) {
     if (choice.by === "always") return clone("always-on")[0];
     const [cell, { select }] = clone("choice");
-    select.setAttribute("aria-label", `${choice.category} by ${CHANNELS[choice.channel]}`);
+    select.setAttribute("aria-label", nameOf(choice));
     select.onchange = () => this.choose(choice, select);
     showChoice(select, choice);
     return cell;
   }
 
-  choose({ id, category, channel }, select) {
+  async choose(choice, select) {
+    const path = `${this.path}/${choice.id}`;
     const chosen = select.value;
-    const path = `${this.path}/${id}`;
-    return this.tryTo(`${category} by ${CHANNELS[channel]}: saved.`, async () => {
+    await this.tryTo(this.slots["choices-said"], `${nameOf(choice)}: saved.`, async () => {
       const { body } = await (chosen === "default"
         ? this.call("DELETE", path)
         : this.call("PUT", path, { enabled: chosen === "on" }));
-      showChoice(select, body);
+      Object.assign(choice, body);
     });
+    showChoice(select, choice); // as it was, if that failed
   }
 
   get fields() {
@@ -74,13 +75,15 @@ export class Preferences {
   }
 
   save() {
-    return this.tryTo("Profile: saved.", async () => {
+    return this.tryTo(this.slots["profile-said"], "Profile: saved.", async () => {
       const profile = Object.fromEntries(this.fields.map(({ name, value }) => [name, value.trim() || null]));
       const { body } = await this.call("PUT", `${this.path}/profile`, profile);
       this.showProfile(body);
     });
   }
 }
+
+const nameOf = ({ category, channel }) => `${category} by ${CHANNELS[channel]}`;
 
 /** What holds is in the colour; the default says what it is while it is what holds. */
 function showChoice(select, { enabled, by }) {

@@ -1,0 +1,108 @@
+"""One `run.py dev` for all tests of what it starts, and a real browser on its page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.e2e.demo.hub import DevHub
+from tests.e2e.demo.people import INBOXES, opened
+from tests.hub import ROOT, eventually, free_port
+from tests.install_tools import BROWSERS, has_rabbitmq
+from tests.rabbitmq_server import RabbitMQServer
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+expect.set_options(timeout=10_000)
+
+
+@pytest.fixture(scope="package")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """The address of a RabbitMQ, where there can be one."""
+    if not has_rabbitmq():
+        yield None
+        return
+    server = RabbitMQServer(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.kill()
+
+
+@pytest_asyncio.fixture(scope="package")
+async def hub(tmp_path_factory: pytest.TempPathFactory, rabbitmq_url: str | None) -> AsyncIterator[DevHub]:
+    home = tmp_path_factory.mktemp("demo")
+    home.chmod(0o755)  # Postgres, which won't run as root, has to reach it
+    port = free_port()
+    environment = {**os.environ, "HUB_HOME": str(home), "PORT": str(port)}
+    environment.pop("USER_SERVICE_URL", None)  # the demo's people are known to the stand-in only
+    environment.pop("REDIS_EVENTS_URL", None)
+    environment["RABBITMQ_URL"] = rabbitmq_url or ""
+    log = home / "log"
+    with log.open("w") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "run.py", "dev"), cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+
+    async def runs() -> bool:
+        assert process.returncode is None, log.read_text()
+        return "The hub runs." in log.read_text()
+
+    try:
+        await eventually(runs, "the hub runs", START_SECONDS)
+        yield DevHub(json.loads((home / "dev.json").read_text()), f"http://localhost:{port}", home)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        print(log.read_text()[-4000:])
+
+
+@pytest_asyncio.fixture(scope="package")
+async def browser() -> AsyncIterator[Browser]:
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if chromium is None:
+        pytest.skip("no Chromium: the browser tests are skipped")
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=chromium, args=sandbox)
+        yield started
+        await started.close()
+
+
+@pytest_asyncio.fixture
+async def blank(hub: DevHub, browser: Browser) -> AsyncIterator[Page]:
+    """A page that isn't opened yet, with both inboxes empty. Fails on anything in its console."""
+    for user in INBOXES:
+        await hub.empty(user)
+    context = await browser.new_context(
+        base_url=hub.address,
+        viewport={"width": 1280, "height": 900},
+        locale="en-GB",
+        timezone_id="Asia/Ho_Chi_Minh",
+    )
+    complaints: list[str] = []
+    page = await context.new_page()
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    await context.close()
+    assert complaints == []
+
+
+@pytest_asyncio.fixture
+async def page(blank: Page) -> Page:
+    """The page, with both people live."""
+    await opened(blank)
+    return blank

@@ -1,0 +1,93 @@
+"""The demo page sends the same event by each way, or by all at once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from app.dev import demo
+from app.dev.ways import GET_RABBITMQ
+from tests.e2e.demo.hub import DevHub
+from tests.e2e.demo.people import choose_way, inbox, notifications, opened, state
+from tests.hub import REST, eventually
+
+
+@pytest.mark.parametrize(
+    ("way", "place"),
+    [
+        ("Kafka", r"service_notifications, partition \d+, offset \d+"),
+        ("RabbitMQ", "queue notifications"),
+        ("Redis stream", r"inventory:low-stock:stream, entry \d+-\d+"),
+        ("Redis Pub/Sub", "channel inventory:low-stock"),
+        ("HTTP", f"POST {REST}/notifications, 202"),
+    ],
+)
+async def test_an_event_comes_in_by_each_way(
+    page: Page, rabbitmq_url: str | None, way: str, place: str
+) -> None:
+    if way == "RabbitMQ" and rabbitmq_url is None:
+        pytest.skip("no RabbitMQ: install rabbitmq-server")
+    await choose_way(page, way)
+    for count in (1, 2):  # each click is an event of its own
+        await page.get_by_role("button", name="group_user_added").click()
+        await expect(notifications(inbox(page, demo.JOHN))).to_have_count(count)
+    await expect(page.locator("#published")).to_have_text(re.compile(f"^group_user_added → {way}: {place}$"))
+
+
+async def test_the_same_event_by_all_ways_is_one_notification(
+    hub: DevHub, page: Page, rabbitmq_url: str | None
+) -> None:
+    sources = {"kafka": 1, "redis": 2, "http": 1, **({"rabbitmq": 1} if rabbitmq_url else {})}
+    ways = sum(sources.values())
+    before = await hub.events()
+    await choose_way(page, f"All {ways} at once")
+    await page.get_by_role("button", name="group_user_added").click()
+    said = f"group_user_added, sent by {ways} ways: one notification for John."
+    await expect(page.locator("#published")).to_have_text(said)
+    await expect(page.locator("#places li")).to_have_count(ways)
+    new: Counter[str] = Counter()
+
+    async def all_came() -> bool:
+        new.clear()
+        new.update(await hub.events())
+        new.subtract(before)
+        return sum(new.values()) >= ways
+
+    await eventually(all_came, "the event came by all ways")
+    assert {source: new[f"{source} stored"] + new[f"{source} duplicate"] for source in sources} == sources
+    assert sum(count for name, count in new.items() if name.endswith("stored")) == 1
+    await expect(page.locator("#published")).to_have_text(said)
+    await expect(notifications(inbox(page, demo.JOHN))).to_have_count(1)
+    assert len(await hub.list(demo.JOHN)) == 1
+
+
+async def test_a_code_by_all_ways_is_one_mail(page: Page) -> None:
+    await choose_way(page, "All")
+    await page.get_by_role("button", name="otp_register").click()
+    await expect(page.locator("#published")).to_have_text(re.compile(r"sent by \d ways: one mail\.$"))
+
+
+async def test_what_a_way_refuses_is_said(page: Page) -> None:
+    await choose_way(page, "HTTP")
+    await page.get_by_role("button", name="account_logged_out").click()
+    await expect(page.locator("#published")).to_contain_text("account_logged_out isn't taken over HTTP")
+    await expect(state(inbox(page, demo.JOHN))).to_have_text("Live")
+
+
+async def test_a_way_that_is_not_there_says_how_to_get_it(blank: Page) -> None:
+    async def without_rabbitmq(route: Route) -> None:
+        answer = await route.fetch()
+        session = await answer.json()
+        next(way for way in session["ways"] if way["id"] == "rabbitmq")["missing"] = GET_RABBITMQ
+        await route.fulfill(response=answer, json=session)
+
+    await blank.route("**/dev/session", without_rabbitmq)
+    await opened(blank)
+    rabbitmq = blank.get_by_role("radio", name="RabbitMQ")
+    await expect(rabbitmq).to_be_disabled()
+    await expect(rabbitmq).to_have_accessible_description(GET_RABBITMQ)
+    await expect(blank.get_by_text(GET_RABBITMQ)).to_be_visible()
+    await expect(blank.get_by_role("radio", name="All 4 at once")).to_be_enabled()
