@@ -31,7 +31,7 @@ def _token(arguments: argparse.Namespace) -> None:
     from app.dev import run, tokens
 
     jwt = run.read()["jwt"]
-    print(tokens.sign(str(arguments.user_id), jwt["secret"], issuer=jwt["issuer"]))
+    print(tokens.sign(str(arguments.user_id), jwt["secret"], issuer=jwt["issuer"], scope=arguments.scope))
 
 
 def _publish(arguments: argparse.Namespace) -> None:
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("dev", help="serve with everything embedded: `make run`").set_defaults(command=_dev)
     token = commands.add_parser("token", help="print a token of a user, for the hub that `make run` started")
     token.add_argument("user_id", type=UUID)
+    token.add_argument("--scope", help="makes it a service's, such as notifications:send")
     token.set_defaults(command=_token)
     publish = commands.add_parser("publish", help="publish an event to the hub that `make run` started")
     publish.add_argument("event", help="a JSON file, or an event type: its sample is sent")
