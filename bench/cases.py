@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -94,10 +94,11 @@ def full_speed(stage: Stage, events: int, rounds: int, fan_out: int = 1) -> Full
 
 
 def backlog(
-    stage: Stage, publish: Callable[[Load], None], load: Load, what: str, feeder: str | None = None
+    stage: Stage, publish: Callable[[Load], None], load: Load, what: str, feeder: Sequence[str] = ()
 ) -> Round:
-    """The backlog is made while the server is stopped, so that the making costs it nothing. `feeder` is the
-    program whose CPU time is the broker's, if that isn't Kafka.
+    """The backlog is made while the server is stopped, so that the making costs it nothing.
+
+    `feeder` names the programs whose CPU time is the broker's, if that isn't Kafka.
     """
     stage.clients.expect(load)
     stage.server.process.suspend()
@@ -106,8 +107,7 @@ def backlog(
     finally:
         released = time.monotonic()
         stage.server.process.resume()
-    broker = cpu.named(feeder) if feeder else None
-    meter = stage.meter(broker=cpu.of(broker)) if broker else stage.meter()
+    meter = stage.meter(broker=cpu.named(*feeder)) if feeder else stage.meter()
     with bar(what, load.notifications, "notifications") as progress:
         stage.clients.wait(load, progress)
     usage = meter.read()

@@ -78,9 +78,10 @@ def find(*words: str) -> psutil.Process | None:
     return None
 
 
-def named(name: str) -> psutil.Process | None:
-    """The descendant of this process with this name."""
-    return next((each for each in psutil.Process().children(recursive=True) if each.name() == name), None)
+def named(*names: str) -> Seconds:
+    """The CPU seconds of the descendants of this process that have one of these names."""
+    found = [of(each) for each in psutil.Process().children(recursive=True) if each.name() in names]
+    return lambda: sum(seconds() for seconds in found)
 
 
 def _machine_busy() -> float:

@@ -34,6 +34,7 @@ BULK, BULK_AT_ONCE = 500, 4  # notifications a request, requests at once
 SINGLE_AT_ONCE = 64
 _QUEUE = "notifications"
 _STREAM = "inventory:low-stock:stream"
+_RABBITMQ, _REDIS = ("beam.smp",), ("redis-server", "valkey-server")  # the programs
 _SERIALS = 10_000_000  # of each way
 _SEND = "/api/v2/notification-service/notifications"
 
@@ -87,8 +88,8 @@ def open_ways(
         ways: dict[str, tuple[int, Run]] = {"Kafka": (many, partial(backlog, on, on.publisher.burst))}
         if rabbitmq is not None:
             to_rabbitmq = partial(_to_rabbitmq, rabbitmq)
-            ways["RabbitMQ"] = (many, partial(backlog, on, to_rabbitmq, feeder="beam.smp"))
-        ways["Redis stream"] = (many, partial(backlog, on, partial(_to_stream, site), feeder="redis-server"))
+            ways["RabbitMQ"] = (many, partial(backlog, on, to_rabbitmq, feeder=_RABBITMQ))
+        ways["Redis stream"] = (many, partial(backlog, on, partial(_to_stream, site), feeder=_REDIS))
         ways[HTTP_BULK] = (many, partial(sender.run, on, BULK, BULK_AT_ONCE))
         ways["HTTP, one a request"] = (few, partial(sender.run, on, 1, SINGLE_AT_ONCE))
         yield [
