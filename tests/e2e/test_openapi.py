@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections import defaultdict
 from itertools import chain
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from tests.hub import REST, WEBSOCKET, Hub, new_user, token
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
 """How many requests are made up for a call, besides those at the bounds of its parameters."""
 SEED = int(os.environ.get("SEED", "1"))
+TEXTS = ("event_id", "preference_id")
+"""Of the parameters in paths those that are no UUIDs."""
 SCOPES = "notifications:send deliveries:read deliveries:resend"
 # The requests are made while the first test waits for its fixtures.
 pytestmark = pytest.mark.timeout(120 + 30 * EXAMPLES)
@@ -91,6 +94,16 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
     }
 
 
+def right(name: str, value: Any) -> bool:
+    """Whether a value in a path is of the form that its description asks for."""
+    if name in TEXTS:
+        return isinstance(value, str) and 0 < len(value) <= 200
+    try:
+        return bool(uuid.UUID(value))
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
 @pytest.fixture(scope="module")
 def run(
     hub: Hub, document: dict[str, Any], known: dict[str, list[str]], authorization: dict[str, str]
@@ -113,11 +126,14 @@ def run(
     def flatmap_path_parameters(
         _: HookContext, made_up: dict[str, Any] | None
     ) -> st.SearchStrategy[dict[str, Any] | None]:
-        """In paths stands mostly what is known."""
+        """In paths stands mostly what is known, but what is wrong on purpose stays wrong."""
         if made_up is None:
             return st.none()
-        choices = {name: st.sampled_from([*known.get(name, []), value]) for name, value in made_up.items()}
-        return st.fixed_dictionaries(choices)
+        values = {
+            name: st.sampled_from([*known.get(name, []), value]) if right(name, value) else st.just(value)
+            for name, value in made_up.items()
+        }
+        return st.fixed_dictionaries(values)
 
     found = Run(defaultdict(set), [], [])
     for event in from_schema(schema).execute():
