@@ -12,6 +12,7 @@ from app.dev import demo, samples
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import (
     INBOXES,
+    choose_way,
     click_event,
     frames,
     inbox,
@@ -186,6 +187,11 @@ async def test_every_button_reaches_the_inboxes_it_names(page: Page) -> None:
             await expect(notifications(inbox(page, user)).get_by_text("Mark read")).to_have_count(
                 expected[user]
             )
+        await choose_way(page, "All")
+        await page.get_by_role("button", name="group_user_left").click()
+        await expect(page.locator("#published")).to_contain_text("one notification for John")
+        await page.locator("#mail iframe").scroll_into_view_if_needed()  # else it isn't painted
+        await expect(page.frame_locator("#mail iframe").get_by_text("TXN-456", exact=True)).to_be_visible()
         await page.mouse.move(0, 0)
         await page.evaluate("document.activeElement.blur()")
         SCREENSHOT.parent.mkdir(parents=True, exist_ok=True)
