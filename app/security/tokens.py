@@ -14,6 +14,7 @@ from app.settings import Settings
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 MAX_TOKEN_LENGTH = 8192
+MAX_NAME_LENGTH = 255  # of a service
 LATEST = 2**40  # some 35,000 years from now: later is no date, and overflows clocks
 LEEWAY = 5  # seconds of clock difference between the issuer and us
 
@@ -61,6 +62,9 @@ class TokenVerifier:
     def verify_service(self, token: str | None) -> ServiceClaims:
         """The claims of a service's token, whose subject may be any text. Raises as `verify` does."""
         claims = self._decode(token)
+        name = claims["sub"]
+        if not name or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+            raise Unauthorized("invalid_token")
         scope = claims.get("scope", "")
         scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
         return ServiceClaims(claims["sub"], claims["jti"], int(claims["iat"]), int(claims["exp"]), scopes)

@@ -23,7 +23,9 @@ hub stops before it knows: then the message has to come again, which is safe.
 
 
 class Intake:
-    """Passes messages through the pipeline, those of all its sources together."""
+    """Passes messages through the pipeline, those of all its sources together. While one batch is written the
+    next is prepared, so that Postgres and we work at the same time.
+    """
 
     def __init__(self, pipeline: Pipeline, batch_size: int) -> None:
         """`batch_size` is how many messages are in one transaction, at most."""
@@ -31,16 +33,21 @@ class Intake:
         self._batch_size = batch_size
         self._pending: list[Message] = []
         self._arrived = asyncio.Event()
+        self._ready: list[Ready] = []
+        self._prepared, self._room = asyncio.Event(), asyncio.Event()
         self._aside: set[asyncio.Task[None]] = set()
-        self._running: asyncio.Task[None] | None = None
+        self._running: tuple[asyncio.Task[None], ...] = ()
 
     def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="intake")
+        self._running = (
+            asyncio.create_task(self._prepare_all(), name="intake"),
+            asyncio.create_task(self._write_all(), name="intake writer"),
+        )
 
     async def stop(self) -> None:
         """Give up what is in hand. Who wants its outcome waits for it before."""
-        await end(self._running, *self._aside)
-        _give_up(self._pending)
+        await end(*self._running, *self._aside)
+        _give_up([*self._pending, *(item.message for item in self._ready)])
 
     def submit(self, messages: Iterable[Message]) -> list[Outcome]:
         """Take the messages, in their order; an outcome for each, which takes the place of its `origin`."""
@@ -50,13 +57,39 @@ class Intake:
         self._arrived.set()
         return [message.origin for message in taken]
 
-    async def _run(self) -> None:
+    async def _prepare_all(self) -> None:
         while True:
             await self._arrived.wait()
-            taken, self._pending = self._pending[: self._batch_size], self._pending[self._batch_size :]
+            await self._until_there_is_room()
+            room = self._batch_size - len(self._ready)
+            taken, self._pending = self._pending[:room], self._pending[room:]
             if not self._pending:
                 self._arrived.clear()
-            await self._settle(taken, self._pass(taken))
+            await self._settle(taken, self._prepare(taken))
+
+    async def _until_there_is_room(self) -> None:
+        while len(self._ready) >= self._batch_size:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _prepare(self, messages: Sequence[Message]) -> None:
+        batch = Batch([], [], [])
+        await self._pipeline.prepare_into(batch, messages)
+        for items in by_group(batch.waiting):
+            aside = asyncio.create_task(self._wait_aside(items), name="intake aside")
+            self._aside.add(aside)
+            aside.add_done_callback(self._aside.discard)
+        _refuse(batch.rejected)
+        self._ready += batch.ready
+        self._prepared.set()
+
+    async def _write_all(self) -> None:
+        while True:
+            await self._prepared.wait()
+            self._prepared.clear()
+            ready, self._ready = self._ready, []
+            self._room.set()
+            await self._settle([item.message for item in ready], self._write(ready))
 
     async def _settle(self, messages: Sequence[Message], work: Coroutine[None, None, None]) -> None:
         """Do the work, and see that each of the messages has its outcome when the work ends without."""
@@ -71,29 +104,25 @@ class Intake:
             _give_up(messages)
             raise
 
-    async def _pass(self, messages: Sequence[Message]) -> None:
-        batch = Batch([], [], [])
-        await self._pipeline.prepare_into(batch, messages)
-        for items in by_group(batch.waiting):
-            aside = asyncio.create_task(self._wait_aside(items), name="intake aside")
-            self._aside.add(aside)
-            aside.add_done_callback(self._aside.discard)
-        await self._write(batch.ready, batch.rejected)
-
     async def _wait_aside(self, items: Sequence[Waiting]) -> None:
         await self._settle([item.message for item in items], self._resolve(items))
 
     async def _resolve(self, items: Sequence[Waiting]) -> None:
         batch = await self._pipeline.resolve(items)
-        await self._write(batch.ready, batch.rejected)
+        _refuse(batch.rejected)
+        await self._write(batch.ready)
 
-    async def _write(self, ready: Sequence[Ready], rejected: Sequence[Rejected]) -> None:
-        for refused in [*rejected, *await self._pipeline.write(ready)]:
-            if not refused.message.origin.done():
-                refused.message.origin.set_result(refused.error)
+    async def _write(self, ready: Sequence[Ready]) -> None:
+        _refuse(await self._pipeline.write(ready))
         for item in ready:
             if not item.message.origin.done():
                 item.message.origin.set_result(None)
+
+
+def _refuse(rejected: Iterable[Rejected]) -> None:
+    for refused in rejected:
+        if not refused.message.origin.done():
+            refused.message.origin.set_result(refused.error)
 
 
 def _give_up(messages: Iterable[Message]) -> None:

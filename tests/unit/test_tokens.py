@@ -246,3 +246,10 @@ def test_a_header_nested_too_deeply_is_refused() -> None:
 def test_garbage_is_refused_and_never_fails_otherwise(token: str) -> None:
     with pytest.raises(Unauthorized):
         HS256.verify(token)
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "a\nb", "x" * 256])
+def test_a_service_whose_name_can_not_be_written_down_is_refused(name: str) -> None:
+    with pytest.raises(Unauthorized):
+        HS256.verify_service(signed(claims(sub=name)))
+    assert HS256.verify_service(signed(claims(sub="kitchen-service"))).user_id == "kitchen-service"
