@@ -28,16 +28,16 @@ def _dev(_: argparse.Namespace) -> None:
 
 
 def _token(arguments: argparse.Namespace) -> None:
-    from app.dev import run, tokens
+    from app.dev import home, tokens
 
-    jwt = run.read()["jwt"]
+    jwt = home.read()["jwt"]
     print(tokens.sign(str(arguments.user_id), jwt["secret"], issuer=jwt["issuer"], scope=arguments.scope))
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from app.dev import run, samples
+    from app.dev import home, samples
 
-    dev = run.read()
+    dev = home.read()
     sample = samples.load(arguments.event)
     print("Published to", asyncio.run(samples.publish(dev["kafka"], dev["topics"], sample)))
 

@@ -7,13 +7,13 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from pydantic import SecretStr
 
 from app import log
 from app.dev import demo, gallery, mails, samples, tokens
+from app.dev.home import DEV_JSON, home
 from app.dev.mail import Mailbox, run_mail
 from app.dev.process import make_folder
 from app.dev.services import Services, run_services
@@ -28,22 +28,6 @@ MOCK_BROKER_WAIT_MS = 10
 MOCK_BROKER_SESSION_MS = 3000
 
 
-def home() -> Path:
-    """Where development keeps its data: HUB_HOME."""
-    return Path(os.environ.get("HUB_HOME") or ".hub").absolute()
-
-
-def read() -> dict[str, Any]:
-    """What the running `make run` says of itself. Raises `ConfigurationError` when none has run here."""
-    try:
-        found: dict[str, Any] = json.loads((home() / "dev.json").read_text())
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"There is no dev.json in {home()}. Start the hub with `make run`, or set HUB_HOME to its folder."
-        ) from None
-    return found
-
-
 def run() -> None:
     """Run everything until SIGTERM or Ctrl-C."""
     port = _port()
@@ -51,7 +35,7 @@ def run() -> None:
     topics = [Settings.model_fields[name].default for name in TOPIC_SETTINGS]
     _say("Starting Postgres, Redis, a Kafka-protocol broker and a mail catcher …")
     with run_services(folder, topics) as services, run_mail(folder) as mailbox:
-        (folder / "dev.json").unlink(missing_ok=True)  # of a run that was killed
+        (folder / DEV_JSON).unlink(missing_ok=True)  # of a run that was killed
         for note in services.notes:
             _say(f"  {note}")
         settings = _settings(services, mailbox, port, folder)
@@ -66,13 +50,13 @@ def run() -> None:
         listener = bind(settings.host, port)
 
         def ready() -> None:
-            _write(folder / "dev.json", _description(settings, services, mailbox))
+            _write(folder / DEV_JSON, _description(settings, services, mailbox))
             _say(_welcome(settings))
 
         try:
             uvloop.run(serve(app, listener, ready))
         finally:
-            (folder / "dev.json").unlink(missing_ok=True)
+            (folder / DEV_JSON).unlink(missing_ok=True)
     _say("Stopped. The data stays in " + str(folder))
 
 
