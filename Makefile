@@ -20,9 +20,10 @@ $(READY): requirements.txt requirements-dev.txt
 run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HOME=.hub)
 	@exec $(BIN)/python run.py dev
 
+# Each of the two has services of its own; a file's tests stay together. Much of the time is waiting.
 test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some)
 	@$(BIN)/python -m tests.install_tools
-	@exec $(BIN)/python -m pytest $(TESTS)
+	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses 2 --dist loadfile)
 
 lint: $(READY) ## ruff, and the catalogues' check
 	@$(BIN)/ruff check .
