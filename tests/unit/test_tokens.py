@@ -46,6 +46,7 @@ def verifier(**changes: Any) -> TokenVerifier:
     return TokenVerifier(Settings(**{**values, **changes}))
 
 
+FAR_AHEAD = 2**33  # seconds: the year 2242
 HS256 = verifier()
 RS256 = verifier(jwt_algorithm="RS256", jwt_secret=None)
 
@@ -142,13 +143,13 @@ def test_a_missing_claim_is_refused(name: str) -> None:
         {"iat": "now"},
         {"iat": None},
         {"iat": [1]},
-        {"iat": int(time.time()) + 3600},
+        {"iat": FAR_AHEAD},
         {"exp": "later"},
         {"exp": None},
         {"exp": {}},
         {"exp": float("inf")},
         {"exp": float("nan")},
-        {"nbf": int(time.time()) + 3600},
+        {"nbf": FAR_AHEAD},
         {"nbf": "later"},
         {"iss": "somebody else"},
         {"iss": ["users"]},
