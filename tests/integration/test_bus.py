@@ -276,7 +276,12 @@ async def test_what_comes_while_a_node_is_not_joined_is_made_good_when_it_is(sta
 
 @pytest.mark.parametrize(
     "publication",
-    [b"\xc1", b"{}", pack(Publication([Push(UUID(int=1), 1, b"x")]))[:-4], msgspec.msgpack.encode([[[1, 2]]])],
+    [
+        b"\xc1",
+        b"{}",
+        pack(Publication([Push(UUID(int=1), 1, b"x")]))[:-4],
+        msgspec.msgpack.encode([[[1, 2]]]),
+    ],
 )
 async def test_what_can_not_be_read_is_survived_and_has_the_node_compare(
     start: Start, publication: bytes
