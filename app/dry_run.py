@@ -80,7 +80,7 @@ class DryRun:
                 yield Outcome(INAPP, Verdict.SEND.value, "it is on", receiver)
         for receiver, decision in plan.not_told:
             yield Outcome(INAPP, decision.verdict.value, decision.reason, receiver)
-        for delivery, decision in plan.deliveries:
+        for delivery, decision in (*plan.deliveries, *plan.declined):
             verdict, reason, until = self._simulation(delivery.channel, decision)
             address = masked(delivery.address) if delivery.address else None
             yield Outcome(delivery.channel, verdict, reason, delivery.user_id, address, until)

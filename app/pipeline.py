@@ -53,6 +53,8 @@ class Message(NamedTuple):
     """What the source knows the type to be, where messages don't say it themselves."""
     happened_at: datetime | None = None
     """When it happened, as far as the source knows."""
+    sender: str | None = None
+    """Which service sent it, where the source knows."""
 
 
 class Rejected(NamedTuple):
@@ -136,6 +138,10 @@ class Pipeline:
             try:
                 event = decode(message.value, message.position_id, message.event_type)
                 handler = self._handler(event)
+                if handler.only_from is not None and message.source != handler.only_from:
+                    raise InvalidEvent(
+                        "wrong_way", f"{event.event_type} is taken from {handler.only_from} only"
+                    )
                 parsed = handler.parse(event.body)
                 group_id = handler.group_needed(parsed)
                 group = (groups.get(group_id) or self._groups.remembered(group_id)) if group_id else None
@@ -211,15 +217,17 @@ class Pipeline:
         return handler
 
     async def _write(self, ready: Sequence[Ready]) -> list[Rejected]:
+        if not ready:
+            return []
         by_id: dict[str, Ready] = {}
         for item in ready:
             by_id.setdefault(item.event.event_id, item)
         try:
             written = await self._commit([*by_id.values()])
         except StoreRejected as error:
-            if len(by_id) == 1:
+            if len(by_id) == 1:  # the others with its id may be better
                 why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
-                return [_rejected(item.message, why) for item in ready]
+                return [_rejected(ready[0].message, why), *await self._write(ready[1:])]
             half = len(ready) // 2
             return [*await self._write(ready[:half]), *await self._write(ready[half:])]
         again = {event_id: item for event_id, item in by_id.items() if event_id not in written.new}
@@ -235,14 +243,13 @@ class Pipeline:
 
     def _entry(self, item: Ready, plan: Plan) -> Entry:
         if (send_at := item.effects.send_at) and send_at > datetime.now(UTC):
-            body = {**item.event.body, "event_id": item.event.event_id}
-            return Entry(item.event.event_id, later=Later(send_at, msgspec.json.encode(body)))
+            return Entry(item.event.event_id, later=_later(item, send_at))
         deliveries = [
             DeliveryEntry(
                 draft,
                 None if draft.secret is None else self._encrypt(draft.secret),
                 decision.until,
-                None if decision.verdict is Verdict.SEND else decision.reason,
+                decision.reason,
                 decision.verdict is Verdict.SUPPRESS,
             )
             for draft, decision in plan.deliveries
@@ -317,6 +324,13 @@ def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
             start, rows = position + 1, 0
     if start < len(ready):
         yield ready[start:]
+
+
+def _later(item: Ready, send_at: datetime) -> Later:
+    """The event as it comes in again at that time: then it isn't for later any more, whatever clocks say."""
+    body = {name: value for name, value in item.event.body.items() if name != "send_at"}
+    body["event_id"] = item.event.event_id
+    return Later(send_at, msgspec.json.encode(body), item.message.sender)
 
 
 def _count(ready: Sequence[Ready], by_id: Mapping[str, Ready], new: Collection[str]) -> None:

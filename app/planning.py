@@ -15,7 +15,15 @@ import msgspec
 
 from app.deliveries import DeliveryDraft
 from app.notifications import NotificationDraft
-from app.preferences.evaluator import INAPP, NOBODY_KNOWN, Decision, Evaluator, Person, Verdict
+from app.preferences.evaluator import (
+    INAPP,
+    NOBODY_KNOWN,
+    Decision,
+    Evaluator,
+    Person,
+    Verdict,
+    choice_id,
+)
 from handlers.base import Effects
 
 
@@ -40,6 +48,8 @@ class Plan(NamedTuple):
 
     notifications: Sequence[NotificationDraft]
     deliveries: Sequence[PlannedDelivery]
+    declined: Sequence[PlannedDelivery]
+    """Offers that nobody took: they leave no trace."""
     not_told: Sequence[tuple[UUID, Decision]]
     """Receivers who get no notification, and why."""
 
@@ -81,12 +91,16 @@ class Planner:
             else:
                 notifications, not_told = self._told(wish, draft, known, now)
         if not wish.effects.deliveries:
-            return Plan(notifications, (), not_told)
-        planned = (
-            self._delivery(wish, number, each, known.get(each.user_id or _NO_ONE, NOBODY_KNOWN), now)
-            for number, each in enumerate(wish.effects.deliveries)
-        )
-        return Plan(notifications, [each for each in planned if each is not None], not_told)
+            return Plan(notifications, (), (), not_told)
+        deliveries: list[PlannedDelivery] = []
+        declined: list[PlannedDelivery] = []
+        for number, each in enumerate(wish.effects.deliveries):
+            person = known.get(each.user_id or _NO_ONE, NOBODY_KNOWN)
+            planned = self._delivery(wish, number, each, person, now)
+            taken = planned.decision.verdict is not Verdict.SUPPRESS or not each.offered
+            asked_for = person.choices.get(choice_id(wish.category, each.channel), False)
+            (deliveries if taken or asked_for else declined).append(planned)
+        return Plan(notifications, deliveries, declined, not_told)
 
     def _told(
         self, wish: Wish, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
@@ -110,13 +124,11 @@ class Planner:
 
     def _delivery(
         self, wish: Wish, number: int, draft: DeliveryDraft, person: Person, now: datetime
-    ) -> PlannedDelivery | None:
+    ) -> PlannedDelivery:
         decision = self._evaluator.decide(person, wish.category, draft.channel, now, urgent=wish.urgent)
         address = draft.address or person.address(draft.channel)
         if address is None and decision.verdict is not Verdict.SUPPRESS:
             decision = Decision(Verdict.SUPPRESS, f"the user's profile has no address for {draft.channel}")
-        if decision.verdict is Verdict.SUPPRESS and draft.offered:
-            return None
         if person.locale is not None and person.locale != self._locale:
             draft = wish.in_locale(person.locale).deliveries[number]
         return PlannedDelivery(msgspec.structs.replace(draft, address=address), decision)

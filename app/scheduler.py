@@ -51,10 +51,13 @@ class Scheduler:
     async def _hand_over(self, due: Sequence[Due]) -> None:
         messages = [Message("schedule", each.event_id, each.body, None, None, each.send_at) for each in due]
         outcomes = await asyncio.gather(*self._intake.submit(messages), return_exceptions=True)
+        sent = []
         for each, outcome in zip(due, outcomes, strict=True):
             if outcome is None:
-                await self._store.finish(each.event_id, State.SENT)
+                sent.append(each.event_id)
             elif isinstance(outcome, InvalidEvent):
-                await self._store.finish(each.event_id, State.FAILED, str(outcome))
+                await self._store.finish([each.event_id], State.FAILED, str(outcome))
             else:  # a bug, as the intake's log has it: it is tried again after the lease
                 log.error("schedule_delayed", extra={"event": each.event_id})
+        if sent:
+            await self._store.finish(sent, State.SENT)

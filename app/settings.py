@@ -82,7 +82,10 @@ class Settings(BaseSettings):
     payment_events_queue: str = Field("notification.payment_events", min_length=1, max_length=200)
     notifications_queue: str = Field("notifications", min_length=1, max_length=200)
     http_wait: float = Field(
-        10.0, gt=0, description="seconds a request that sends waits for Postgres, or for a group to be known"
+        10.0,
+        gt=0,
+        le=25,
+        description="seconds a request that sends waits for Postgres, or for a group to be known",
     )
 
     jwt_algorithm: Literal["RS256", "HS256"]

@@ -21,6 +21,7 @@ class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
 
     event_type = "account_logged_out"
     category = "accounts"
+    only_from = "kafka"
     message_type = LoggedOut
 
     def handle(

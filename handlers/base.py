@@ -67,6 +67,8 @@ class BaseMessageHandler(ABC, Generic[M]):
     """By which people choose whether, and how, they are told."""
     urgent: ClassVar[bool] = False
     """Whether it is delivered even in a person's quiet hours."""
+    only_from: ClassVar[str | None] = None
+    """The one source it is taken from, where others might be open to those who may not send it."""
 
     def parse(self, body: Mapping[str, Any]) -> M:
         """Check the message. Raises `InvalidEvent` (reason `bad_field`) naming the field."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -21,6 +21,9 @@ from app.preferences.evaluator import ALWAYS_ON, CATEGORIES
 from handlers.base import BaseMessageHandler, Effects, NotificationHandler, Text, kept
 
 PLAIN = "plain"
+OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_"))
+"""The mail templates that a message may name: codes are for whoever makes them, on ways of their own."""
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 TITLE = N_("You have a new message")
 
 Category = Annotated[str, Meta(extra_json_schema={"enum": [c for c in CATEGORIES if c != ALWAYS_ON]})]
@@ -58,11 +61,26 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError("html is for mail only")
         if self.attachments and self.type != "email":
             raise ValueError("attachments are for mail only")
+        if self.type == "inapp" and self.to is not None and self.user_id not in (None, _uuid(self.to)):
+            raise ValueError("to and user_id are two different people; one of them is enough")
+        if any((each.content is None) == (each.path is None) for each in self.attachments):
+            raise ValueError("an attachment needs either its content or a path")
+        if any(each.content is not None and not each.name for each in self.attachments):
+            raise ValueError("an attachment given by its content needs a name")
+        if self.send_at is not None and not EARLIEST < self.send_at < LATEST:
+            raise ValueError("send_at is no moment of these centuries")
         if self.category not in CATEGORIES or self.category == ALWAYS_ON:
             known = ", ".join(each for each in CATEGORIES if each != ALWAYS_ON)
             raise ValueError(f"category is one of {known}")
         if self.locale is not None and not negotiate(self.locale, ""):
             raise ValueError(f"locale is one of {', '.join(LOCALES)}")
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 class MessageRequested(BaseMessageHandler[MessageRequest]):
@@ -87,19 +105,18 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         return effects._replace(category=message.category, urgent=message.urgent, send_at=message.send_at)
 
     def _notification(self, message: MessageRequest, locale: str) -> NotificationDraft:
-        receiver = message.user_id
+        receiver = message.user_id or _uuid(message.to or "")
         if receiver is None:
-            try:
-                receiver = UUID(message.to or "")
-            except ValueError:
-                raise self._refused("to has to be the id of a user, a UUID, in-app") from None
+            raise self._refused("to has to be the id of a user, a UUID, in-app")
         raw_data = kept(message.data)
         if message.template_code is None:
             text = Text(message.title or render(locale, TITLE, {}), message.message or "")
         else:
             text = self._text(message, raw_data.encode(), locale)
         code = (message.template_code or self.event_type).upper()
-        return NotificationDraft(None, None, [receiver], code, raw_data, text.title, text.content)
+        group_name = message.data.get("group_name")  # texts in other languages need it
+        shown = group_name if isinstance(group_name, str) else None
+        return NotificationDraft(None, shown, [receiver], code, raw_data, text.title, text.content)
 
     def _text(self, message: MessageRequest, raw_data: bytes, locale: str) -> Text:
         handler = self._handler_of((message.template_code or "").lower())
@@ -114,8 +131,8 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         if message.to is not None:
             self._check_address(message.type, message.to)
         template, data = self._content(message)
-        if template not in TEMPLATES:
-            raise self._refused(f"template_code is none of {', '.join(sorted(TEMPLATES))}")
+        if template not in OPEN:
+            raise self._refused(f"template_code is none of {', '.join(OPEN)}")
         try:
             sms_text(template, locale, data)  # what fills the one fills the other
         except UnfitData as error:

@@ -29,6 +29,7 @@ class OtpRequested(BaseMessageHandler[OtpRequest]):
     """Mails a code for one action, for as long as it holds."""
 
     category = "security"
+    only_from = "kafka"
     urgent = True
     message_type = OtpRequest
 

@@ -100,6 +100,7 @@ def environment(
         "EMAIL_CHANGE_EVENTS_TOPIC": f"change-{mark}",
         "USER_SERVICE_URL": user_service.address,
         "USER_SERVICE_CACHE": "0",
+        "HTTP_WAIT": "4",
         "JWT_ALGORITHM": "HS256",
         "JWT_SECRET": SECRET,
         "JWT_ISSUER": ISSUER,

@@ -106,7 +106,7 @@ class Scene:
         return (await eventually(stands, f"the delivery is {status}", within=10))[0]
 
 
-def mail(address: str = "user@example.com", **changes: Any) -> DeliveryDraft:
+def mail(address: str | None = "user@example.com", **changes: Any) -> DeliveryDraft:
     values: dict[str, Any] = {"channel": "email", "template": "plain", "address": address, "locale": "en"}
     return DeliveryDraft(**values | changes)
 

@@ -91,7 +91,7 @@ def make_blueprint(
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_resendable",
-            N_("The delivery is still under way, or it carried a code, which is erased by now."),
+            N_("The delivery is still under way, was suppressed, or carried a code, which is erased by now."),
         )
 
     return blueprint

@@ -35,11 +35,12 @@ class Idempotency:
     async def once(
         self, request: Request, service: str, handle: Callable[[str], Awaitable[HTTPResponse]]
     ) -> HTTPResponse:
-        """The answer of `handle`, which is called with an id: with a key always the same for that key.
+        """The answer of `handle`, which is called with an id: for the same request with the same key always
+        the same.
 
-        Without the header there is nothing to remember. An answer that isn't a success is not kept, and the
-        request may be sent again. Raises `Problem`: 400 for a bad key, 409 while the request is being
-        handled, 422 when the key belongs to another request.
+        Without the header there is nothing to remember. A refusal frees the key. What isn't final (an answer
+        with Retry-After, or 5xx) is not kept: the same request may be sent again. Raises `Problem`: 400 for a
+        bad key, 409 while the request is being handled, 422 when the key belongs to another request.
         """
         key = _key(request)
         if key is None:
@@ -63,10 +64,17 @@ class Idempotency:
             kept = msgspec.json.decode(known.answer, type=_Answer)
             return HTTPResponse(bytes(kept.body), known.status, kept.headers, "application/json")
         try:
-            answer = await handle(str(uuid5(NAMESPACE_URL, f"{service}\n{key}")))
-        except BaseException:
-            await self._store.forget(service, key)
+            answer = await handle(str(uuid5(NAMESPACE_URL, f"{service}\n{key}\n{fingerprint.hex()}")))
+        except Problem as problem:
+            refused = problem.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            await (self._store.forget if refused else self._store.release)(service, key)
             raise
+        except BaseException:
+            await self._store.release(service, key)
+            raise
+        if "Retry-After" in answer.headers:
+            await self._store.release(service, key)
+            return answer
         kept = _Answer(dict(answer.headers), msgspec.Raw(answer.body or b"null"))
         await self._store.answered(service, key, answer.status, msgspec.json.encode(kept))
         return answer

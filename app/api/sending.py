@@ -16,7 +16,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import json_body
-from app.api.errors import Problem
+from app.api.errors import RETRY_AFTER, Problem
 from app.api.idempotency import Idempotency
 from app.deliveries import Status
 from app.dry_run import DryRun, DryRunResult
@@ -25,12 +25,13 @@ from app.i18n import N_
 from app.sources.http import Accepted, HttpSource
 from app.store.deliveries import DeliveryStore
 from app.store.notifications import NotificationStore
-from app.store.scheduled import ScheduledStore, State
+from app.store.scheduled import Scheduled, ScheduledStore, State
 from handlers.messages import MessageRequest
 
 SEND = "notifications:send"
 MAX_BULK, MAX_DELIVERIES = 10_000, 1000
-ACCEPTED = "accepted"
+ACCEPTED, UNKNOWN = "accepted", "unknown"
+SEND_AGAIN = "It may be stored later. Send it again with this id as its event_id: then it is told once."
 
 
 class Bulk(msgspec.Struct):
@@ -63,6 +64,8 @@ class BulkSent(msgspec.Struct):
 
     accepted: int
     rejected: int
+    unknown: int
+    """Not stored in time: they may be later, and may be sent again under their ids."""
     results: list[Sent]
 
 
@@ -108,21 +111,38 @@ def make_blueprint(
         return f"{prefix}/notifications/{quote(event_id, safe='')}"
 
     def shown(each: Accepted) -> Sent:
+        if not each.known:
+            return Sent(each.event_id, UNKNOWN, follow(each.event_id), "not_known_in_time", SEND_AGAIN)
         if each.refused is None:
             return Sent(each.event_id, ACCEPTED, follow(each.event_id))
         return Sent(each.event_id, "rejected", code=each.refused.reason, detail=str(each.refused))
 
-    async def send(request: Request, event: bytes) -> HTTPResponse:
-        service = await authenticator.service(request, SEND)
-
+    async def send(request: Request, service: str, event: bytes) -> HTTPResponse:
         async def handle(request_id: str) -> HTTPResponse:
-            (accepted,) = await source.accept([event], request_id)
+            (accepted,) = await source.accept([event], request_id, service)
+            if not accepted.known:
+                raise _not_known(accepted.event_id)
             if accepted.refused is not None:
                 raise _refused(accepted.refused)
             sent = shown(accepted)
             return _json(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
 
-        return await idempotency.once(request, service.user_id, handle)
+        return await idempotency.once(request, service, handle)
+
+    async def send_all(events: list[bytes], request_id: str, service: str) -> HTTPResponse:
+        results = [shown(each) for each in await source.accept(events, request_id, service)]
+        accepted, unknown = (sum(each.status == it for each in results) for it in (ACCEPTED, UNKNOWN))
+        headers = {"Retry-After": str(RETRY_AFTER)} if unknown else {}
+        rejected = len(results) - accepted - unknown
+        return _json(BulkSent(accepted, rejected, unknown, results), HTTPStatus.ACCEPTED, headers)
+
+    async def look_up(event_id: str, service: str) -> Scheduled | None:
+        """How it stands, if it was for later. Raises `Problem` when there is none, or it is another's."""
+        later = await scheduled.get(event_id)
+        foreign = later is not None and not later.is_of(service)
+        if foreign or (later is None and not await notifications.processed([event_id])):
+            raise _not_found()
+        return later
 
     @blueprint.post("/notifications")
     @schemas.described(
@@ -136,7 +156,8 @@ def make_blueprint(
         idempotent=True,
     )
     async def send_one(request: Request) -> HTTPResponse:
-        return await send(request, request.body)
+        service = await authenticator.service(request, SEND)
+        return await send(request, service.user_id, request.body)
 
     @blueprint.post("/notify/email")
     @schemas.described(
@@ -148,12 +169,12 @@ def make_blueprint(
         idempotent=True,
     )
     async def send_mail(request: Request) -> HTTPResponse:
-        await authenticator.service(request, SEND)
+        service = await authenticator.service(request, SEND)
         mail = json_body(request, NotifyEmail)
         event = {"type": "email", "to": mail.email, "title": mail.subject}
         texts = {"message": mail.text, "html": mail.html}
         event |= {name: text for name, text in texts.items() if text is not None}
-        return await send(request, msgspec.json.encode(event))
+        return await send(request, service.user_id, msgspec.json.encode(event))
 
     @blueprint.post("/notifications/bulk")
     @schemas.described(
@@ -169,9 +190,7 @@ def make_blueprint(
         events = [bytes(each) for each in json_body(request, Bulk).notifications]
 
         async def handle(request_id: str) -> HTTPResponse:
-            results = [shown(each) for each in await source.accept(events, request_id)]
-            accepted = sum(each.status == ACCEPTED for each in results)
-            return _json(BulkSent(accepted, len(results) - accepted, results), HTTPStatus.ACCEPTED)
+            return await send_all(events, request_id, service.user_id)
 
         return await idempotency.once(request, service.user_id, handle)
 
@@ -194,8 +213,7 @@ def make_blueprint(
             ) from None
         test = {"user_id": user_id, "title": "Test", "message": "This is a test of the notification hub."}
         events = [msgspec.json.encode({"type": channel, **test}) for channel in _PER_CHANNEL]
-        results = [shown(each) for each in await source.accept(events, str(uuid4()))]
-        return _json(BulkSent(len(results), 0, results), HTTPStatus.ACCEPTED)
+        return await send_all(events, str(uuid4()), service.user_id)
 
     @blueprint.post("/notifications/dry-run")
     @schemas.described(
@@ -221,11 +239,9 @@ def make_blueprint(
         errors=(400, 401, 403, 404, 503),
     )
     async def get_sent(request: Request, event_id: str) -> HTTPResponse:
-        await authenticator.service(request, SEND)
+        service = await authenticator.service(request, SEND)
         event_id = _event_id(event_id)
-        later = await scheduled.get(event_id)
-        if later is None and not await notifications.processed([event_id]):
-            raise _not_found()
+        later = await look_up(event_id, service.user_id)
         found = await deliveries.find(MAX_DELIVERIES, event_id=event_id)
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
         if later is None:
@@ -241,14 +257,12 @@ def make_blueprint(
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def cancel(request: Request, event_id: str) -> HTTPResponse:
-        await authenticator.service(request, SEND)
+        service = await authenticator.service(request, SEND)
         event_id = _event_id(event_id)
-        cancelled = await scheduled.cancel(event_id)
-        later = await scheduled.get(event_id)
+        cancelled = await scheduled.cancel(event_id, service.user_id)
+        later = await look_up(event_id, service.user_id)
         if cancelled and later is not None:
             return _json(Followed(event_id, later.status.value, [], later.send_at))
-        if later is None and not await notifications.processed([event_id]):
-            raise _not_found()
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_cancellable",
@@ -268,6 +282,19 @@ def _event_id(quoted: str) -> str:
 
 def _refused(error: InvalidEvent) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, error.reason, N_("The event was refused: %(why)s"), why=str(error))
+
+
+def _not_known(event_id: str) -> Problem:
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "not_known_in_time",
+        N_(
+            "The event wasn't stored in time, and may be later. Send it again with the event_id "
+            "%(event_id)s, or with the same Idempotency-Key: then it is told once."
+        ),
+        {"Retry-After": str(RETRY_AFTER)},
+        event_id=event_id,
+    )
 
 
 def _not_found() -> Problem:

@@ -10,23 +10,26 @@ import msgspec
 
 from app.errors import InvalidEvent, Unavailable
 from app.pipeline import Message
-from app.sources.intake import Intake
-from handlers.accounts import AccountLoggedOut
+from app.sources.intake import Intake, Outcome
 
-SENT_BY_OTHERS = (AccountLoggedOut.event_type,)
-"""Whoever may send notifications may not log people out."""
+MAX_BACKLOG = 20_000
+"""Events that wait to be stored; past that requests are refused at once, before Postgres is back."""
+RESERVED_IDS = frozenset(("test", "bulk", "dry-run", ".", ".."))
+"""What an event can't be called that is followed under its id: these are words of the same path."""
 
 
 class Accepted(NamedTuple):
-    """What became of one event: stored under its id, or refused."""
+    """What became of one event: stored under its id, refused, or not known in time, when it may be stored
+    later.
+    """
 
     event_id: str
-    refused: InvalidEvent | None
+    refused: InvalidEvent | None = None
+    known: bool = True
 
 
 class _Head(msgspec.Struct):
     event_id: str | None = None
-    event_type: str | None = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -40,49 +43,47 @@ class HttpSource:
         self._intake = intake
         self._within = within
 
-    async def accept(self, events: Sequence[bytes], request_id: str) -> list[Accepted]:
-        """Store the events, JSON each; what became of them, in their order.
+    async def accept(self, events: Sequence[bytes], request_id: str, sender: str) -> list[Accepted]:
+        """Store the events, JSON each, of the service `sender`; what became of them, in their order.
 
         An event without an `event_id` gets one of `request_id`, so the same request again changes nothing.
-        Raises `Unavailable` when some aren't stored in time: they may be later, and the request may be
-        sent again.
+        Raises `Unavailable`, and takes none of them, while too many wait already.
         """
-        heads = [_read(event) for event in events]
+        if self._intake.backlog + len(events) > max(MAX_BACKLOG, len(events)):
+            raise Unavailable("postgres", "too many events wait to be stored")
         ids = [
-            head.event_id if head.event_id is not None else _id(request_id, number, len(events))
-            for number, head in enumerate(heads)
+            given if given is not None else _id(request_id, number, len(events))
+            for number, given in enumerate(map(_event_id, events))
         ]
-        allowed = [
-            Message("http", event_id, event, None)
-            for event, head, event_id in zip(events, heads, ids, strict=True)
-            if head.event_type not in SENT_BY_OTHERS
-        ]
-        outcomes = iter(self._intake.submit(allowed))
-        accepted = []
-        try:
-            async with asyncio.timeout(self._within):
-                for head, event_id in zip(heads, ids, strict=True):
-                    refused = _not_by_http(head) or await next(outcomes)
-                    accepted.append(Accepted(event_id, refused))
-        except TimeoutError:
-            raise Unavailable("hub", "the events weren't stored in time") from None
-        return accepted
+        submitted = [event_id not in RESERVED_IDS for event_id in ids]
+        outcomes = iter(
+            self._intake.submit(
+                Message("http", event_id, event, None, sender=sender)
+                for event, event_id, taken in zip(events, ids, submitted, strict=True)
+                if taken
+            )
+        )
+        waited_for = [next(outcomes) if taken else None for taken in submitted]
+        if any(submitted):
+            await asyncio.wait([each for each in waited_for if each is not None], timeout=self._within)
+        return [_accepted(*each) for each in zip(ids, waited_for, strict=True)]
 
 
-def _not_by_http(head: _Head) -> InvalidEvent | None:
-    if head.event_type not in SENT_BY_OTHERS:
-        return None
-    return InvalidEvent("not_by_http", f"{head.event_type} isn't taken over HTTP")
+def _accepted(event_id: str, outcome: Outcome | None) -> Accepted:
+    if outcome is None:
+        return Accepted(event_id, InvalidEvent("bad_event_id", f"an event can't be called {event_id}"))
+    if not outcome.done() or outcome.cancelled() or outcome.exception() is not None:
+        return Accepted(event_id, known=False)
+    return Accepted(event_id, outcome.result())
 
 
-def _read(event: bytes) -> _Head:
-    """What the event says of itself, as far as it can be read; the pipeline says what is wrong with it."""
+def _event_id(event: bytes) -> str | None:
+    """What the event is called, as far as it can be read; the pipeline says what is wrong with it."""
     try:
-        return _head.decode(event)
+        return _head.decode(event).event_id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _Head()
+        return None
 
 
 def _id(request_id: str, number: int, count: int) -> str:
-    """Of characters that stand in an address as they are."""
     return request_id if count == 1 else f"{request_id}.{number}"

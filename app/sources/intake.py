@@ -49,6 +49,11 @@ class Intake:
         await end(*self._running, *self._aside)
         _give_up([*self._pending, *(item.message for item in self._ready)])
 
+    @property
+    def backlog(self) -> int:
+        """How many messages wait for their transaction."""
+        return len(self._pending) + len(self._ready)
+
     def submit(self, messages: Iterable[Message]) -> list[Outcome]:
         """Take the messages, in their order; an outcome for each, which takes the place of its `origin`."""
         loop = asyncio.get_running_loop()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,15 +103,15 @@ class RabbitSource:
         try:
             for queue in self._queues:
                 await _declare(connection, queue)
-            for queue, event_type in self._queues.items():
+            for queue in self._queues:
                 channel = await connection.channel(on_return_raises=True)
                 channel.close_callbacks.add(lambda _, why: fail(why or ConnectionError("the channel ended")))
                 underlay = await channel.get_underlay_channel()
-                consumer = QueueConsumer(queue, event_type, self._intake, underlay, fail)
+                consumer = QueueConsumer(queue, self._intake, underlay, fail)
                 consumers.append(consumer)
                 await consumer.start(self._prefetch)
             self._consuming, self._said = True, -SAY_AGAIN
-            log.info("rabbitmq_consuming", extra={"queues": [*self._queues]})
+            log.info("rabbitmq_consuming", extra={"queues": self._queues})
             await self._until(ended)
             await asyncio.gather(*(consumer.finish(FINISH_WITHIN) for consumer in consumers))
         finally:
@@ -136,13 +135,9 @@ class RabbitSource:
             ended.result()
 
 
-def _queues(settings: Settings) -> Mapping[str, str | None]:
-    """The queues, each with the event type of its messages where they don't say it."""
-    return {
-        settings.booking_events_queue: None,
-        settings.payment_events_queue: None,
-        settings.notifications_queue: None,
-    }
+def _queues(settings: Settings) -> list[str]:
+    named = (settings.booking_events_queue, settings.payment_events_queue, settings.notifications_queue)
+    return list(dict.fromkeys(named))
 
 
 async def _declare(connection: AbstractConnection, queue: str) -> None:

@@ -35,16 +35,14 @@ class QueueConsumer:
     def __init__(
         self,
         queue: str,
-        event_type: str | None,
         intake: Intake,
         channel: AbstractChannel,
         fail: Callable[[BaseException], None],
     ) -> None:
-        """`event_type` is that of all its messages, where they don't say it themselves. `channel` has
-        publisher confirms. `fail` is told why this can't go on; then the connection has to be made anew.
+        """`channel` has publisher confirms. `fail` is told why this can't go on, and the connection has to be
+        made anew.
         """
         self._queue = queue
-        self._event_type = event_type
         self._intake = intake
         self._channel = channel
         self._fail = fail
@@ -87,7 +85,7 @@ class QueueConsumer:
     def _message(self, delivered: DeliveredMessage) -> Message:
         properties = delivered.header.properties
         position = f"rabbitmq:{self._queue}:{identity(delivered.body, properties)}"
-        return Message("rabbitmq", position, delivered.body, None, self._event_type, properties.timestamp)
+        return Message("rabbitmq", position, delivered.body, None, None, properties.timestamp)
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
         """What became of the message is known, unless the hub stops before."""

@@ -180,10 +180,17 @@ class DeliveryStore:
                 return _delivery(row), [Attempt(**each._asdict()) for each in rows]
 
     async def resend(self, delivery: UUID) -> bool:
-        """Make a delivery that is done with due again; whether it could be. One that carried a code can't."""
+        """Make a delivery that is done with due again; whether it could be. Not one that carried a code, or
+        was suppressed.
+        """
         again = (
             update(D)
-            .where(D.id == delivery, D.finished_at.is_not(None), D.replaces.is_(None))
+            .where(
+                D.id == delivery,
+                D.finished_at.is_not(None),
+                D.replaces.is_(None),
+                D.status != Status.SUPPRESSED.value,
+            )
             .values(
                 status=Status.PENDING.value,
                 reason=None,

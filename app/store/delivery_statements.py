@@ -74,13 +74,14 @@ where next_attempt_at is not null and replaces is not null and channel = $1 and 
 """
 # Only by who has it still: after the lease another node may have taken it, and be as far.
 FINISH = """
-update deliveries set status = $2, reason = $3, error_code = $4, error = $5,
+update deliveries set status = $2, reason = coalesce($3, reason), error_code = $4, error = $5,
   provider_id = coalesce($6, provider_id), next_attempt_at = null, secret = null, finished_at = now()
 where id = $1 and attempts = $7 and finished_at is null
 """
 # Not later than it expires: then its secret is erased.
 AGAIN = """
-update deliveries set status = 'pending', reason = $2, error_code = $3, error = $4, attempts = attempts - $6,
+update deliveries set status = 'pending', reason = coalesce($2, reason), error_code = $3, error = $4,
+  attempts = attempts - $6,
   next_attempt_at = least(now() + make_interval(secs => $5), expires_at)
 where id = $1 and attempts = $7 and finished_at is null
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.engine import store_errors
@@ -15,7 +15,7 @@ _CLAIM = """
 insert into idempotency_keys as known (service, key, fingerprint, handled_until)
 values ($1, $2, $3, now() + make_interval(secs => $4))
 on conflict (service, key) do update set handled_until = excluded.handled_until
-  where known.fingerprint = excluded.fingerprint and known.status is null and known.handled_until < now()
+  where known.fingerprint = excluded.fingerprint and known.status is null and known.handled_until <= now()
 returning 1
 """
 _LOOK = "select fingerprint, status, answer from idempotency_keys where service = $1 and key = $2"
@@ -53,8 +53,15 @@ class IdempotencyStore:
             async with self._engine.begin() as connection:
                 await connection.execute(update(K).where(K.service == service, K.key == key).values(values))
 
+    async def release(self, service: str, key: str) -> None:
+        """What came of the request isn't known; the same one, and no other, may be sent again."""
+        statement = update(K).where(K.service == service, K.key == key, K.status.is_(None))
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(statement.values(handled_until=func.now()))
+
     async def forget(self, service: str, key: str) -> None:
-        """The request came to nothing; it may be sent again."""
+        """The request was refused; the key is free again."""
         with store_errors():
             async with self._engine.begin() as connection:
                 await connection.execute(delete(K).where(K.service == service, K.key == key))

@@ -160,6 +160,7 @@ class ScheduledEventRow(Base):
 
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)
     body: Mapped[bytes]
+    sender: Mapped[str | None] = mapped_column(Text)
     send_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     status: Mapped[str] = mapped_column(Text, server_default="scheduled")
     reason: Mapped[str | None] = mapped_column(Text)

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.engine import store_errors
@@ -26,10 +26,8 @@ update scheduled_events s set taken_until = now() + make_interval(secs => $2)
 from due where s.event_id = due.event_id
 returning s.event_id, s.body, s.send_at
 """
-_CANCEL = """
-update scheduled_events set status = 'cancelled', reason = null
-where event_id = $1 and status = 'scheduled' and (taken_until is null or taken_until < now())
-"""
+# Who cancels takes the event's id: from then on it was processed, wherever it is on its way.
+_TAKE_ID = "insert into processed_events (event_id) values ($1) on conflict do nothing returning 1"
 
 
 class State(StrEnum):
@@ -53,6 +51,15 @@ class Scheduled(NamedTuple):
     status: State
     send_at: datetime
     reason: str | None
+    sender: str | None
+
+    def is_of(self, service: str) -> bool:
+        """Whether this service may see and cancel it: what came over a broker is anybody's."""
+        return self.sender in (None, service)
+
+
+def _may(service: str) -> ColumnElement[bool]:
+    return or_(S.sender.is_(None), S.sender == service)
 
 
 class ScheduledStore:
@@ -68,23 +75,31 @@ class ScheduledStore:
                 rows = await connection.exec_driver_sql(_TAKE, (most, lease))
                 return [Due(row.event_id, row.body, row.send_at) for row in rows]
 
-    async def finish(self, event_id: str, status: State, reason: str | None = None) -> None:
-        """It was handled, or never can be. The event itself isn't kept."""
+    async def finish(self, events: Sequence[str], status: State, reason: str | None = None) -> None:
+        """They were handled, or never can be. The events themselves aren't kept."""
         values = {"status": status.value, "reason": reason, "body": b"", "taken_until": None}
+        ours = (S.event_id == any_(literal(list(events), ARRAY(Text))), S.status == State.SCHEDULED.value)
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.execute(update(S).where(S.event_id == event_id).values(values))
+                await connection.execute(update(S).where(*ours).values(values))
 
-    async def cancel(self, event_id: str) -> bool:
-        """Let it never happen; whether that could be."""
+    async def cancel(self, event_id: str, sender: str) -> bool:
+        """Let what this service scheduled never happen; whether that could be."""
+        values = {"status": State.CANCELLED.value, "body": b""}
+        ours = (S.event_id == event_id, S.status == State.SCHEDULED.value, _may(sender))
         with store_errors():
-            async with self._engine.begin() as connection:
-                return (await connection.exec_driver_sql(_CANCEL, (event_id,))).rowcount > 0
+            async with self._engine.connect() as connection, connection.begin() as transaction:
+                changed = await connection.execute(update(S).where(*ours).values(values))
+                taken = await connection.exec_driver_sql(_TAKE_ID, (event_id,))
+                if changed.rowcount == 0 or taken.first() is None:
+                    await transaction.rollback()
+                    return False
+                return True
 
     async def get(self, event_id: str) -> Scheduled | None:
         """How it stands; None when nothing with this id was ever for later."""
-        query = select(S.status, S.send_at, S.reason).where(S.event_id == event_id)
+        query = select(S.status, S.send_at, S.reason, S.sender).where(S.event_id == event_id)
         with store_errors():
             async with self._engine.connect() as connection:
                 row = (await connection.execute(query)).one_or_none()
-                return None if row is None else Scheduled(State(row.status), row.send_at, row.reason)
+                return row and Scheduled(State(row.status), row.send_at, row.reason, row.sender)

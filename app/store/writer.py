@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -23,8 +24,8 @@ insert into processed_events (event_id) select unnest($1::text[])
 on conflict do nothing returning event_id
 """
 _LATER = """
-insert into scheduled_events (event_id, send_at, body)
-select * from unnest($1::text[], $2::timestamptz[], $3::bytea[])
+insert into scheduled_events (event_id, send_at, body, sender)
+select * from unnest($1::text[], $2::timestamptz[], $3::bytea[], $4::text[])
 on conflict do nothing returning event_id
 """
 _RAISE_SEQ = """
@@ -44,10 +45,10 @@ from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text
 
 _DELIVERIES = """
 insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
-  limit_key, event_at, expires_at, attachments, reason, status, next_attempt_at, finished_at)
+  limit_key, event_at, expires_at, attachments, reason, asked_at, status, next_attempt_at, finished_at)
 select id, event_id, user_id, channel, template, address, locale, data::jsonb, secret, replaces,
   coalesce(limit_key, case when replaces is not null then address end), event_at,
-  event_at + make_interval(secs => valid_for), attachments::jsonb, reason,
+  event_at + make_interval(secs => valid_for), attachments::jsonb, reason, coalesce(due_at, now()),
   case when suppressed then 'suppressed' else 'pending' end,
   case when suppressed then null else coalesce(due_at, now()) end,
   case when suppressed then now() end
@@ -85,6 +86,7 @@ class Later(NamedTuple):
 
     send_at: datetime
     body: bytes
+    sender: str | None = None
 
 
 class Entry(NamedTuple):
@@ -127,7 +129,9 @@ class BatchWriter:
                 ids = sorted(entry.event_id for entry in entries if entry.later is None)
                 new = {row[0] for row in await connection.exec_driver_sql(_NEW_EVENTS, (ids,))}
                 if later := [(entry.event_id, *entry.later) for entry in entries if entry.later]:
-                    columns = tuple(list(column) for column in zip(*sorted(later), strict=True))
+                    columns = tuple(
+                        list(column) for column in zip(*sorted(later, key=itemgetter(0)), strict=True)
+                    )
                     new |= {row[0] for row in await connection.exec_driver_sql(_LATER, columns)}
                 drafts = [(e.event_id, draft) for e in entries if e.event_id in new for draft in e.drafts]
                 notifications = await _insert(connection, drafts) if drafts else []

@@ -7,12 +7,17 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
-from tests.hub import REST, Hub, added, eventually, new_user, quiet, receive, token
+from tests.hub import REST, Hub, added, event, eventually, new_user, quiet, receive, token
 from tests.mailbox import new_address
+from tests.user_service import FakeUserService
+
+USER = b"456e7890-e89b-12d3-a456-426614174001"
+MAIL = b'{"type": "email", "to": "a@b.example", "title": "T", "message": "M"'
 
 
 @pytest_asyncio.fixture
@@ -84,7 +89,19 @@ async def test_any_event_is_taken_in_the_form_it_has_on_kafka(hub: Hub, service:
         (b'{"type": "email", "to": "a@b.example", "template_code": "payment_failed"}', "bad_field"),
         (b'{"type": "inapp", "to": "x", "message": "y", "category": "security"}', "bad_field"),
         (b'{"event_type": "unheard_of"}', "unknown_event_type"),
-        (b'{"event_type": "account_logged_out", "user_id": "x"}', "not_by_http"),
+        (b'{"event_type": "account_logged_out", "user_id": "x"}', "wrong_way"),
+        (b'{"event_type": "account_logged_out", "x": ' + b"[" * 981 + b"]" * 981 + b"}", "wrong_way"),
+        (b'{"event_type": "otp_register", "email": "a@b.example", "otp_code": "482913"}', "wrong_way"),
+        (b'{"type": "email", "to": "a@b.example", "template_code": "otp_register"}', "bad_field"),
+        (
+            b'{"type": "inapp", "message": "x", "event_id": "bulk", "user_id": "' + USER + b'"}',
+            "bad_event_id",
+        ),
+        (b'{"type": "inapp", "message": "x", "user_id": "' + USER + b'", "to": "someone"}', "bad_field"),
+        (MAIL + b', "send_at": "9999-12-31T23:59:59-14:00"}', "bad_field"),
+        (MAIL + b', "send_at": "2027-01-01T00:00:00"}', "bad_field"),
+        (MAIL + b', "attachments": [{"name": "a.txt"}]}', "bad_field"),
+        (MAIL + b', "attachments": [{"content": "YQ=="}]}', "bad_field"),
     ],
 )
 async def test_what_can_not_be_sent_is_refused_with_the_reason(
@@ -217,6 +234,80 @@ async def test_what_is_for_later_can_be_cancelled_until_then(hub: Hub, service: 
     unknown = await service.delete(f"/notifications/{new_user()}")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_event")
     assert (await service.get(f"/notifications/{new_user()}")).status_code == 404
+
+
+async def test_what_was_cancelled_stays_so_when_it_comes_again(hub: Hub, service: httpx.AsyncClient) -> None:
+    user = new_user()
+    event = inapp(user, send_at=in_seconds(1.5), event_id=f"cancelled-{user}")
+    assert (await service.post("/notifications", json=event)).status_code == 202
+    assert (await service.delete(f"/notifications/cancelled-{user}")).status_code == 200
+    await asyncio.sleep(1.6)
+    assert (await service.post("/notifications", json=event)).status_code == 202
+    await hub.publish(event)
+    await asyncio.sleep(1.5)
+    assert await hub.rows("select 1 from notifications where receiver = $1", user) == []
+    assert (await service.get(f"/notifications/cancelled-{user}")).json()["status"] == "cancelled"
+
+
+async def test_what_a_service_scheduled_is_its_own(hub: Hub, service: httpx.AsyncClient) -> None:
+    user = new_user()
+    sent = (await service.post("/notifications", json=inapp(user, send_at=in_seconds(60)))).json()["id"]
+    headers = {"Authorization": f"Bearer {token('other-service', scope='notifications:send')}"}
+    for method in ("GET", "DELETE"):
+        answer = await service.request(method, f"/notifications/{sent}", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_event")
+    assert (await service.delete(f"/notifications/{sent}")).status_code == 200
+
+
+async def test_a_key_that_was_forgotten_gives_another_request_an_id_of_its_own(
+    hub: Hub, service: httpx.AsyncClient
+) -> None:
+    user, key = new_user(), {"Idempotency-Key": new_user()}
+    for title in ("One", "Two"):
+        answer = await service.post("/notifications", json=inapp(user, title=title), headers=key)
+        assert answer.status_code == 202
+        await hub.rows("delete from idempotency_keys where key = $1", key["Idempotency-Key"])
+    assert len(await hub.stored(user, 2)) == 2
+
+
+async def test_one_that_waits_does_not_hold_up_the_others_of_a_bulk(
+    hub: Hub, service: httpx.AsyncClient, user_service: FakeUserService
+) -> None:
+    user, key = new_user(), {"Idempotency-Key": new_user()}
+    waiting = event("food_expired", unit_name="Fridge", storage_name="Top") | {"group_id": new_user()}
+    many = {"notifications": [inapp(user), waiting, inapp(user)]}
+    user_service.awake.clear()
+    try:
+        for _ in range(2):
+            answer = await service.post("/notifications/bulk", json=many, headers=key)
+            assert (answer.status_code, answer.headers["retry-after"]) == (202, "2")
+            body = answer.json()
+            assert (body["accepted"], body["rejected"], body["unknown"]) == (2, 0, 1)
+            assert [each["status"] for each in body["results"]] == ["accepted", "unknown", "accepted"]
+        alone = await service.post("/notifications", json=waiting)
+        assert (alone.status_code, alone.json()["code"]) == (503, "not_known_in_time")
+    finally:
+        user_service.calm()
+    assert len(await hub.stored(user, 2)) == 2, "sent again it is the same"
+
+
+async def test_while_nothing_can_be_stored_no_more_is_taken_than_can_wait(
+    hub: Hub, service: httpx.AsyncClient
+) -> None:
+    user = new_user()
+    bulk = {"notifications": [{"type": "inapp", "user_id": user, "message": "x"}] * 8000}
+    lock = await asyncpg.connect(hub.database)
+    try:
+        await lock.execute("begin; lock table processed_events in exclusive mode")
+        answers = await asyncio.gather(
+            *(service.post("/notifications/bulk", json=bulk, timeout=30) for _ in range(5))
+        )
+    finally:
+        await lock.close()
+    assert sorted(answer.status_code for answer in answers) == [202, 202, 503, 503, 503]
+    unknown = [answer.json()["unknown"] for answer in answers if answer.status_code == 202]
+    assert unknown == [8000, 8000]
+    assert len(await hub.stored(user, 16_000)) == 16_000
 
 
 async def test_a_test_comes_on_each_channel_to_whom_the_token_belongs(hub: Hub) -> None:

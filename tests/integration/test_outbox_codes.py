@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.deliveries import Status
+from app.deliveries import Status, delivery_id
 from app.errors import DeliveryFailed, Unavailable
 from app.outbox import Outbox
 from app.security.secrets import SecretBox
 from app.store import delivery_statements as sql
 from app.store.deliveries import DeliverySignal, DeliveryStore, Taken
+from app.store.writer import DeliveryEntry, Entry
 from tests.hub import eventually
 from tests.outbox import FakeChannel, Scene, code, mail
 
@@ -383,3 +384,30 @@ async def test_a_code_for_a_channel_that_nobody_serves_is_erased_all_the_same(
         left = await connection.fetch("select id from deliveries where secret is not null")
     assert [row["id"] for row in left] == [other]
     assert (await stands(scene, forgotten))[0] == "expired"
+
+
+async def test_the_time_until_it_is_due_is_none_that_it_was_tried_in_vain(
+    scene: Scene, database: str
+) -> None:
+    def greylisted(_: object) -> None:
+        raise DeliveryFailed("smtp_450", "come back later", passes=True)
+
+    scene.channel.answer = greylisted
+    due_at = datetime.now(UTC) + timedelta(seconds=1.2)
+    entry = DeliveryEntry(mail(), None, due_at, "quiet hours")
+    await scene.writer.write([Entry("of the night", (), [entry])])
+    scene.node(delivery_give_up=1.0)
+    (delivery,) = [delivery_id("of the night", mail())]
+
+    async def tried_again() -> bool:
+        found = await scene.store.get(delivery)
+        return found is not None and len(found[1]) >= 2
+
+    await eventually(tried_again, "it is tried more than once")
+
+
+async def test_what_was_suppressed_can_not_be_sent_again(scene: Scene) -> None:
+    nowhere = mail(user_id=uuid4(), address=None)
+    entry = DeliveryEntry(nowhere, None, None, "the user's profile has no address for email", True)
+    await scene.writer.write([Entry("nowhere", (), [entry])])
+    assert not await scene.store.resend(delivery_id("nowhere", nowhere))

@@ -116,7 +116,7 @@ def message(event_id: str, **changes: Any) -> Message:
         "data": {"group_name": "Nhà mình"},
         **changes,
     }
-    return Message("test", event_id, json.dumps(body).encode(), None)
+    return Message("kafka", event_id, json.dumps(body).encode(), None)
 
 
 def logout(event_id: str) -> Message:

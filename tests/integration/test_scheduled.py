@@ -1,0 +1,78 @@
+"""Events for later on a real Postgres: they happen once, whatever clocks and nodes do, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest_asyncio
+
+from app.store.engine import make_engine
+from app.store.scheduled import ScheduledStore, State
+from app.store.writer import BatchWriter, Entry, Later
+from tests.settings import settings_on
+
+PAST = timedelta(seconds=-1)
+
+
+class Scene:
+    def __init__(self, store: ScheduledStore, writer: BatchWriter) -> None:
+        self.store = store
+        self.writer = writer
+
+    async def schedule(self, after: timedelta = PAST, sender: str | None = "kitchen") -> str:
+        event_id = str(uuid4())
+        later = Later(datetime.now(UTC) + after, b"{}", sender)
+        assert (await self.writer.write([Entry(event_id, later=later)])).new == {event_id}
+        return event_id
+
+
+@pytest_asyncio.fixture
+async def scheduled(database: str) -> AsyncIterator[Scene]:
+    engine = make_engine(settings_on("redis://redis", database_url=database))
+    yield Scene(ScheduledStore(engine), BatchWriter(engine))
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql("truncate scheduled_events")
+    await engine.dispose()
+
+
+async def test_what_is_due_is_taken_by_one_and_after_the_lease_by_another(scheduled: Scene) -> None:
+    due = await scheduled.schedule()
+    await scheduled.schedule(timedelta(hours=1))
+    taken = await asyncio.gather(*(scheduled.store.take(10, 0.3) for _ in range(3)))
+    assert [each.event_id for part in taken for each in part] == [due]
+    assert await scheduled.store.take(10, 60.0) == []
+    await asyncio.sleep(0.4)
+    assert [each.event_id for each in await scheduled.store.take(10, 60.0)] == [due]
+    await scheduled.store.finish([due], State.SENT)
+    assert await scheduled.store.take(10, 0.0) == []
+
+
+async def test_what_is_cancelled_while_it_is_on_its_way_does_not_happen(scheduled: Scene) -> None:
+    event_id = await scheduled.schedule()
+    assert [each.event_id for each in await scheduled.store.take(10, 60.0)] == [event_id]
+    assert await scheduled.store.cancel(event_id, "kitchen")
+    assert (await scheduled.writer.write([Entry(event_id)])).new == set(), "it counts as processed"
+    await scheduled.store.finish([event_id], State.SENT)
+    found = await scheduled.store.get(event_id)
+    assert found is not None
+    assert found.status is State.CANCELLED
+
+
+async def test_what_has_happened_can_not_be_cancelled(scheduled: Scene) -> None:
+    event_id = await scheduled.schedule()
+    assert (await scheduled.writer.write([Entry(event_id)])).new == {event_id}
+    assert not await scheduled.store.cancel(event_id, "kitchen"), "though it isn't noted yet"
+    found = await scheduled.store.get(event_id)
+    assert found is not None
+    assert found.status is State.SCHEDULED
+    assert not await scheduled.store.cancel(str(uuid4()), "kitchen")
+
+
+async def test_only_its_sender_cancels_an_event(scheduled: Scene) -> None:
+    event_id, anybodys = await scheduled.schedule(), await scheduled.schedule(sender=None)
+    assert not await scheduled.store.cancel(event_id, "other")
+    assert await scheduled.store.cancel(anybodys, "other")
+    assert await scheduled.store.cancel(event_id, "kitchen")
