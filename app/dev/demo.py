@@ -20,6 +20,7 @@ from app.dev.ways import Ways, service_token
 from app.security.origins import origin_allowed
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
+from handlers.registry import HANDLERS
 
 PAGES = Path(__file__).parent / "demo"
 STAND_IN = "/dev/user-service"
@@ -69,6 +70,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
             "group": {"id": GROUP, "name": GROUP_NAME},
             "events": {name: _event(name).message for name in samples.event_types()},
             "ways": [way._asdict() for way in ways.all],
+            "only_by": {name: each.only_from for name, each in HANDLERS.items() if each.only_from},
             "service_token": service_token(secret),
         }
         return json(body, headers={"Cache-Control": "no-store"})  # it holds tokens

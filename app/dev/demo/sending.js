@@ -87,10 +87,16 @@ export class Sending {
     this.places.replaceChildren();
     try {
       if (way === DRY_RUN) say(await this.outcomes.show(eventType, this.session.events[eventType]));
-      else await this.send(eventType, way === ALL ? this.there : [way], clickedAt);
+      else await this.send(eventType, way === ALL ? this.allWaysOf(eventType) : [way], clickedAt);
     } catch (failure) {
       say(failure.message, true);
     }
+  }
+
+  /** Codes and logouts are taken from Kafka only: other ways may be open to who may not send those. */
+  allWaysOf(eventType) {
+    const only = this.session.only_by[eventType];
+    return only ? [only] : this.there;
   }
 
   async send(eventType, ways, clickedAt) {

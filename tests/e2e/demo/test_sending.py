@@ -64,16 +64,18 @@ async def test_the_same_event_by_all_ways_is_one_notification(
     assert len(await hub.list(demo.JOHN)) == 1
 
 
-async def test_a_code_by_all_ways_is_one_mail(page: Page) -> None:
+async def test_a_booking_by_all_ways_is_one_mail_and_a_code_goes_by_kafka_alone(page: Page) -> None:
     await choose_way(page, "All")
-    await page.get_by_role("button", name="otp_register").click()
+    await page.get_by_role("button", name="booking.confirmed").click()
     await expect(page.locator("#published")).to_have_text(re.compile(r"sent by \d ways: one mail\.$"))
+    await page.get_by_role("button", name="otp_register").click()
+    await expect(page.locator("#published")).to_contain_text("otp_register → Kafka: ")
 
 
 async def test_what_a_way_refuses_is_said(page: Page) -> None:
     await choose_way(page, "HTTP")
     await page.get_by_role("button", name="account_logged_out").click()
-    await expect(page.locator("#published")).to_contain_text("account_logged_out isn't taken over HTTP")
+    await expect(page.locator("#published")).to_contain_text("account_logged_out is taken from kafka only")
     await expect(state(inbox(page, demo.JOHN))).to_have_text("Live")
 
 
