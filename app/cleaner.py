@@ -1,5 +1,5 @@
-"""Forgets what nobody needs any more: ids of events, requests with an Idempotency-Key, events for later, and
-codes of deliveries that no worker takes.
+"""Forgets what nobody needs any more: ids of events, requests with an Idempotency-Key, events for later,
+codes of deliveries that no worker takes, and notifications and deliveries that were kept for long enough.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ REQUESTS_KEPT = timedelta(hours=24)
 class Cleaner:
     """Works while it is started; of several nodes one at a time."""
 
-    def __init__(self, store: CleaningStore, event_ids_kept: timedelta) -> None:
+    def __init__(self, store: CleaningStore, event_ids_kept: timedelta, retention: timedelta | None) -> None:
+        """`retention`: how long notifications and deliveries are kept; None: for ever. Inboxes go on counting
+        where they were.
+        """
         self._store = store
         self._kept = {
             Kind.EVENT_IDS: event_ids_kept,
             Kind.SCHEDULED: event_ids_kept,
             Kind.REQUESTS: REQUESTS_KEPT,
         }
+        if retention is not None:
+            self._kept |= {Kind.NOTIFICATIONS: retention, Kind.DELIVERIES: retention}
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -115,7 +115,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     intake = Intake(pipelines[0], settings.batch_size)
     scheduled = ScheduledStore(engine)
     scheduler = Scheduler(scheduled, intake)
-    cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept))
+    cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept), settings.retention)
     # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
     sources: dict[str, Source] = {
         "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -75,6 +76,9 @@ class Settings(BaseSettings):
     batch_size: int = Field(1000, ge=1, le=10_000, description="events in one transaction, at most")
     event_ids_kept: int = Field(
         30, ge=1, description="days an event is known: sent again in that time it changes nothing"
+    )
+    retention_days: int = Field(
+        0, ge=0, le=36500, description="days notifications and deliveries are kept; 0: for ever"
     )
 
     rabbitmq_url: SecretStr | None = Field(None, description="without it nothing is read from RabbitMQ")
@@ -260,6 +264,11 @@ class Settings(BaseSettings):
     def topics(self) -> dict[str, str]:
         """The Kafka topics that events come in on, by the name of their setting."""
         return {name.upper(): getattr(self, name) for name in TOPIC_SETTINGS}
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long notifications and deliveries are kept; None: for ever."""
+        return timedelta(days=self.retention_days) if self.retention_days else None
 
     @property
     def jwt_key(self) -> str:

@@ -14,9 +14,11 @@ TURN = 7209481362550183
 
 # A plan that was made while a table was empty reads all of it, and lives on while the table grows.
 _BEGIN = f"select pg_try_advisory_xact_lock({TURN}), set_config('enable_seqscan', 'off', true)"
+# `skip locked`: a row that someone is changing goes another time; the cleaner never waits, nor deadlocks.
 _REMOVE = """
 delete from {table} where ctid = any(array(
   select ctid from {table} where {age} < now() - $1::interval and {condition} order by {age} limit $2
+  for update skip locked
 ))
 """
 
@@ -27,6 +29,9 @@ class Kind(Enum):
     EVENT_IDS = ("processed_events", "processed_at", "true")
     SCHEDULED = ("scheduled_events", "send_at", "status <> 'scheduled'")
     REQUESTS = ("idempotency_keys", "created_at", "true")
+    NOTIFICATIONS = ("notifications", "created_at", "true")
+    DELIVERIES = ("deliveries", "created_at", "next_attempt_at is null")
+    """With their attempts. One that is to be tried again, however old, stays."""
 
     @property
     def statement(self) -> str:

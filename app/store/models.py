@@ -48,6 +48,7 @@ class NotificationRow(Base):
         # read backwards it also serves the list: an inbox, newest first
         UniqueConstraint("receiver", "seq", name="notifications_receiver_seq"),
         Index("notifications_unread", "receiver", "seq", postgresql_where=text("not is_read")),
+        Index("notifications_age", "created_at"),
     )
 
 

@@ -15,6 +15,8 @@ from app import cleaner as module
 from app.cleaner import Cleaner
 from app.errors import StoreRejected
 from app.store.cleaning import TURN, CleaningStore, Kind
+from app.store.inboxes import InboxStore
+from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter
 from tests.hub import eventually
 from tests.integration.test_store import engine_on, entry
@@ -39,7 +41,7 @@ def store(engine: AsyncEngine) -> CleaningStore:
 async def operator(database: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection beside the hub's, on empty tables."""
     connection = await asyncpg.connect(database)
-    await connection.execute(f"truncate {', '.join(TABLES)}")
+    await connection.execute(f"truncate {', '.join(TABLES)}, inboxes cascade")
     yield connection
     await connection.close()
 
@@ -73,7 +75,7 @@ async def test_what_is_old_is_removed_and_nothing_else(
         select 'a service', hours || ' hours', '', now(), now() - make_interval(hours => hours)
         from unnest(array[23, 25]) hours;
     """)
-    cleaner = Cleaner(store, KEPT)
+    cleaner = Cleaner(store, KEPT, None)
     cleaner.start()
 
     async def keys_are_removed() -> bool:  # they come last
@@ -100,7 +102,7 @@ async def test_much_is_removed_in_many_transactions_each_small(
             removed.append(await super().remove(kind, older_than, most))
             return removed[-1]
 
-    cleaner = Cleaner(Watched(engine), KEPT)
+    cleaner = Cleaner(Watched(engine), KEPT, None)
     cleaner.start()
 
     async def one_is_left() -> bool:
@@ -109,6 +111,59 @@ async def test_much_is_removed_in_many_transactions_each_small(
     await eventually(one_is_left, "all that is old is removed")
     await cleaner.stop()
     assert removed[:11] == [100] * 10 + [50]
+
+
+async def test_what_is_past_its_retention_goes_and_the_inbox_goes_on_counting(
+    engine: AsyncEngine, store: CleaningStore, operator: asyncpg.Connection
+) -> None:
+    user, writer = uuid4(), BatchWriter(engine)
+    await writer.write([entry(user) for _ in range(5)])
+    await operator.execute("update notifications set created_at = now() - interval '91 days' where seq <= 3")
+    await operator.execute("update notifications set is_read = true where seq in (1, 4)")
+    cleaner = Cleaner(store, KEPT, timedelta(days=90))
+    cleaner.start()
+
+    async def two_are_left() -> bool:
+        return await rows(operator, "notifications", "seq::text") == ["4", "5"]
+
+    await eventually(two_are_left, "what is older than 90 days is removed")
+    await cleaner.stop()
+    assert await NotificationStore(engine).unread(user) == 1
+    [state] = await InboxStore(engine).states([(user, 1)], 500)
+    assert (state.last_seq, state.unread, state.until) == (5, 1, 5)
+    assert [missed.seq for missed in state.missed] == [4, 5]
+    await operator.execute("delete from notifications")
+    written = await writer.write([entry(user)])
+    assert [notification.seq for notification in written.notifications] == [6]
+
+
+async def test_deliveries_go_with_their_attempts_but_never_one_that_is_to_be_tried_again(
+    store: CleaningStore, operator: asyncpg.Connection
+) -> None:
+    await operator.execute("""
+        insert into deliveries (id, event_id, channel, template, locale, data, event_at, created_at,
+          next_attempt_at)
+        select gen_random_uuid(), what || days, 'email', '', '', '{}', now(),
+          now() - make_interval(days => days), case what when 'waits' then now() end
+        from unnest(array['done', 'waits']) what, unnest(array[89, 91]) days;
+        insert into delivery_attempts select id, 1, now(), 0.1, 'failed' from deliveries;
+    """)
+    assert await store.remove(Kind.DELIVERIES, timedelta(days=90), 10) == 1
+    assert await rows(operator, "deliveries", "event_id") == ["done89", "waits89", "waits91"]
+    assert await operator.fetchval("select count(*) from delivery_attempts") == 3
+
+
+async def test_a_row_that_someone_is_changing_is_waited_for_by_nobody(
+    engine: AsyncEngine, store: CleaningStore, operator: asyncpg.Connection
+) -> None:
+    """A user marks all as read while those rows go: if both waited, it could be for each other."""
+    await BatchWriter(engine).write([entry(uuid4()) for _ in range(3)])
+    async with operator.transaction():
+        await operator.execute(
+            "update notifications set is_read = true where id = (select id from notifications limit 1)"
+        )
+        assert await store.remove(Kind.NOTIFICATIONS, timedelta(0), 10) == 2
+    assert await store.remove(Kind.NOTIFICATIONS, timedelta(0), 10) == 1
 
 
 async def test_an_event_that_comes_again_after_its_id_was_forgotten_is_no_second_notification(
@@ -149,6 +204,14 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
         Kind.EVENT_IDS: ("event_id", "number"),
         Kind.SCHEDULED: ("event_id, body, send_at, status", "number, '', now(), 'sent'"),
         Kind.REQUESTS: ("service, key, fingerprint, handled_until", "'', number, '', now()"),
+        Kind.NOTIFICATIONS: (
+            "id, receiver, created_at, template_code, raw_data, title, content, seq",
+            "gen_random_uuid(), gen_random_uuid(), now(), '', '{}', '', '', 1",
+        ),
+        Kind.DELIVERIES: (
+            "id, event_id, channel, template, locale, data, event_at",
+            "gen_random_uuid(), number, 'email', '', '', '{}', now()",
+        ),
     }[kind]
     many = "generate_series(1, 20000) number"
     await operator.execute(f"insert into {table} ({columns}) select {values} from {many}")
