@@ -138,7 +138,8 @@ class Sessions:
 
     async def _resume(self, connection: Connection, after: int, state: InboxState) -> None:
         try:
-            if state.until >= state.last_seq:
+            # One that is ahead knows an inbox that was erased: it has missed all there is.
+            if after <= state.last_seq <= state.until:
                 await send_missed(connection, state)
                 resumed = Resumed(after, state.last_seq, True)
             else:

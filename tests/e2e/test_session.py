@@ -121,6 +121,34 @@ async def test_a_resume_from_too_far_back_says_where_to_read_on(hub: Hub) -> Non
         assert await seqs(socket, 1) == [502]
 
 
+async def test_a_client_of_an_inbox_that_was_erased_is_told_to_begin_anew(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(added(user))
+    await hub.stored(user, 1)
+    async with session(hub, user, "?after=50") as socket, hub.client(user) as client:
+        assert (await receive(socket))["last_seq"] == 1
+        resumed = await receive(socket)
+        assert (resumed["from"], resumed["to"], resumed["complete"]) == (50, 1, False)
+        listed = (await client.get(hub.http + resumed["read_on"])).json()
+        assert [item["seq"] for item in listed] == [1]
+        await hub.publish(added(user))
+        assert await seqs(socket, 1) == [2]
+
+
+async def test_a_client_that_resumes_from_before_what_retention_removed_gets_the_rest(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(*(added(user) for _ in range(5)))
+    await hub.stored(user, 5)
+    await hub.rows("delete from notifications where receiver = $1 and seq <= 3", user)
+    async with session(hub, user, "?after=1") as socket:
+        connected = await receive(socket)
+        assert (connected["last_seq"], connected["unread"]) == (5, 2)
+        assert await seqs(socket, 2) == [4, 5]
+        assert await receive(socket) == {"type": "resumed", "from": 1, "to": 5, "complete": True}
+        await hub.publish(added(user))
+        assert await seqs(socket, 1) == [6]
+
+
 async def test_reconnecting_all_the_time_while_events_come_misses_and_doubles_nothing(hub: Hub) -> None:
     user = new_user()
     total = 400  # fewer than a resume may bring
