@@ -48,6 +48,21 @@ def _mail_test(arguments: argparse.Namespace) -> int:
     return asyncio.run(smtp_check.run(arguments.to))
 
 
+def _erase(arguments: argparse.Namespace) -> int:
+    from app import settings
+    from app.erasing import command
+
+    return asyncio.run(
+        command.run(
+            settings.load(),
+            arguments.user_id,
+            arguments.address,
+            dry_run=arguments.dry_run,
+            sure=arguments.yes,
+        )
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
     parser.set_defaults(command=_serve)
@@ -70,6 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it")
     test.set_defaults(command=_mail_test)
+    erase = commands.add_parser("erase", help="remove all that is known of a person, and say what that was")
+    erase.add_argument("user_id", type=UUID)
+    erase.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        help="a mail address or phone number of theirs that their profile doesn't name; any number of times",
+    )
+    erase.add_argument("--dry-run", action="store_true", help="only say what there is")
+    erase.add_argument("--yes", action="store_true", help="don't ask")
+    erase.set_defaults(command=_erase)
     return parser
 
 

@@ -58,6 +58,11 @@ if before and now - before <= silent_after then known = 1 end
 return {known, redis.call('ZRANGEBYSCORE', key, '(' .. (now - silent_after), '+inf'),
         redis.call('ZRANGEBYSCORE', key, '-inf', now - silent_after)}
 """
+_ALIVE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - tonumber(ARGV[1])), '+inf')
+"""
 
 
 class Beat(NamedTuple):
@@ -112,6 +117,10 @@ class Presence:
         """Say that the node is alive; `silent_after` is the seconds after which others count as dead."""
         known, alive, silent = await self._redis.eval(_BEAT, 1, self._nodes, node, round(silent_after * 1000))
         return Beat(bool(known), frozenset(alive) - {node}, frozenset(silent))
+
+    async def alive(self, silent_after: float) -> frozenset[NodeId]:
+        """The nodes that have said so in the last `silent_after` seconds: for who isn't one itself."""
+        return frozenset(await self._redis.eval(_ALIVE, 1, self._nodes, round(silent_after * 1000)))
 
     async def forget(self, node: NodeId) -> None:
         """Remove all that is known of a node that left or died."""

@@ -35,7 +35,7 @@ class TokenState:
         with _redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.exists(_blocklist_key(claims))
-                pipe.get(_revoked_at_key(claims))
+                pipe.get(revoked_at_key(claims.user_id))
                 blocked, moment = await pipe.execute()
         revoked = blocked or _after(moment, claims)
         if isinstance(claims, Claims):
@@ -87,7 +87,7 @@ class TokenState:
         """Two commands, however many they are; as a rule no token is blocked, and one number says so."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.exists(*map(_blocklist_key, tokens))
-            pipe.mget(list(map(_revoked_at_key, tokens)))
+            pipe.mget([revoked_at_key(claims.user_id) for claims in tokens])
             any_blocked, moments = await pipe.execute()
         if not any_blocked:
             return [0] * len(tokens), moments
@@ -100,7 +100,7 @@ class TokenState:
         async with self._redis.pipeline(transaction=False) as pipe:
             for claims in tokens:
                 pipe.exists(_blocklist_key(claims))
-                pipe.get(_revoked_at_key(claims))
+                pipe.get(revoked_at_key(claims.user_id))
             answers = await pipe.execute()
         return answers[::2], answers[1::2]
 
@@ -118,8 +118,9 @@ def _blocklist_key(claims: Claims | ServiceClaims) -> str:
     return f"user-service:jwt-blocklist:{claims.token_id}"
 
 
-def _revoked_at_key(claims: Claims | ServiceClaims) -> str:
-    return f"user-service:global_revoke_ts:{claims.user_id}"
+def revoked_at_key(user_id: UUID | str) -> str:
+    """The user service's key that says since when no older token of the user holds."""
+    return f"user-service:global_revoke_ts:{user_id}"
 
 
 def _after(moment: bytes | None, claims: Claims | ServiceClaims) -> bool:

@@ -42,7 +42,7 @@ class RabbitSource:
         """`settings.rabbitmq_url` must be set."""
         assert settings.rabbitmq_url is not None
         self._url = settings.rabbitmq_url
-        self._queues = _queues(settings)
+        self._queues = queues(settings)
         self._prefetch = 2 * settings.batch_size  # the next batch is here while one is written
         self._intake = intake
         self._consuming = False
@@ -135,7 +135,8 @@ class RabbitSource:
             ended.result()
 
 
-def _queues(settings: Settings) -> list[str]:
+def queues(settings: Settings) -> list[str]:
+    """The queues that events come in on."""
     named = (settings.booking_events_queue, settings.payment_events_queue, settings.notifications_queue)
     return list(dict.fromkeys(named))
 

@@ -40,6 +40,18 @@ class _Settled(NamedTuple):
     outcome: Outcome
 
 
+def events_settings(settings: Settings) -> Settings:
+    """The settings with the Redis of events, which is set, in the place of the hub's own."""
+    return settings.model_copy(update={"redis_url": settings.redis_events_url, "redis_cluster": False})
+
+
+def events_redis(settings: Settings) -> Redis:
+    """A client of the Redis of events."""
+    redis = connect(events_settings(settings))
+    assert isinstance(redis, Redis)
+    return redis
+
+
 class RedisSource:
     """Reads events from Redis as a member of the stream's consumer group.
 
@@ -49,12 +61,8 @@ class RedisSource:
 
     def __init__(self, settings: Settings, intake: Intake) -> None:
         """`settings.redis_events_url` is set."""
-        self._settings = settings.model_copy(
-            update={"redis_url": settings.redis_events_url, "redis_cluster": False}
-        )
-        redis = connect(self._settings)
-        assert isinstance(redis, Redis)
-        self._redis = redis
+        self._settings = events_settings(settings)
+        self._redis = redis = events_redis(settings)
         self._intake = intake
         self._group = ConsumerGroup(redis, settings.low_stock_stream, settings.redis_group, uuid4().hex)
         self._once = Once(redis, settings.redis_prefix)

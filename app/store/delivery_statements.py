@@ -90,9 +90,11 @@ update deliveries d set status = 'pending', attempts = d.attempts - 1, next_atte
 from unnest($1::uuid[], $2::int[]) as held (id, attempts)
 where d.id = held.id and d.attempts = held.attempts and d.status = 'sending'
 """
+# Of a delivery that was erased meanwhile nothing is noted.
 NOTE = """
 insert into delivery_attempts
   (delivery_id, number, started_at, seconds, outcome, error_code, error, provider_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+select id, $2::int, $3::timestamptz, $4::float8, $5::text, $6::text, $7::text, $8::text
+from deliveries where id = $1 for key share
 on conflict (delivery_id, number) do nothing
 """

@@ -1,0 +1,1 @@
+"""`run.py erase`: all that the hub knows of one person is found and removed (docs/erase.md)."""

@@ -1,0 +1,126 @@
+"""What `run.py erase` does, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from uuid import UUID
+
+from app.erasing.connections import Connections
+from app.erasing.letters import KafkaLetters, RabbitLetters, RedisLetters
+from app.erasing.subject import Found, Place, Subject
+from app.errors import ConfigurationError, HubError, Unavailable
+from app.settings import Settings
+from app.store.engine import check_schema, make_engine
+from app.store.erasing import ErasingStore
+from app.store.migrations import head
+
+SCAN_WITHIN = 600.0  # seconds one statement may take: some read a table whole
+ROUNDS = 3  # what was under way when the first began is found by the next
+SETTLE = 1.0  # seconds between them
+ELSEWHERE = """
+Not looked into, as it isn't the hub's to remove: the Kafka topics and queues that events come by, backups,
+logs, mail and SMS that were sent, and what the user service knows."""
+CAME_BACK = """
+Something came back: they are still connected, or events for them are under way. Revoke their tokens in the
+user service, and run the command again."""
+
+
+class EraseError(HubError):
+    """Something that has to be looked into doesn't answer; the text says what was done until then."""
+
+
+async def run(
+    settings: Settings, user_id: UUID, addresses: Sequence[str], *, dry_run: bool, sure: bool
+) -> int:
+    """Erase the person, or with `dry_run` only say what would be. The exit status: 0 when nothing of them is
+    left that is the hub's to remove, 1 when something is, or nobody agreed. `sure`: nobody is asked.
+
+    Raises `ConfigurationError`, `Unavailable` and `EraseError`.
+    """
+    if not (dry_run or sure or sys.stdin.isatty()):
+        raise ConfigurationError(
+            "Nobody can be asked whether to go on: add --yes, or --dry-run to look only."
+        )
+    engine = make_engine(settings.model_copy(update={"database_timeout": SCAN_WITHIN}))
+    async with AsyncExitStack() as opened:
+        store = ErasingStore(engine)
+        opened.push_async_callback(store.close)
+        await check_schema(engine, head())
+        subject = Subject(user_id, [*addresses, *await store.addresses(Subject(user_id))])
+        connections = Connections(settings)
+        places = [connections, *_letters(settings), store]
+        for place in places[:-1]:
+            opened.push_async_callback(place.close)
+        with _saying("Nothing was removed: run the command again when it answers."):
+            found = await _look(places, subject)  # all of them answer, before anything is removed
+        print("Erasing", ", ".join([str(user_id), *subject.addresses]))
+        _show("There is" if dry_run else "Found", found)
+        if dry_run:
+            print(ELSEWHERE)
+            return 0
+        if not (sure or await asyncio.to_thread(_agreed)):
+            print("Nothing was removed.")
+            return 1
+        return await _erase([*places, connections], places, subject)
+
+
+def _agreed() -> bool:
+    return input("\nRemove what doesn't stay, for good? yes or no: ").strip() == "yes"
+
+
+def _letters(settings: Settings) -> list[Place]:
+    letters: list[Place] = [KafkaLetters(settings)]
+    if settings.rabbitmq_url is not None:
+        letters.append(RabbitLetters(settings))
+    if settings.redis_events_url is not None:
+        letters.append(RedisLetters(settings))
+    return letters
+
+
+async def _look(places: Iterable[Place], subject: Subject) -> list[Found]:
+    return [found for place in places for found in await place.look(subject)]
+
+
+async def _erase(order: Sequence[Place], places: Sequence[Place], subject: Subject) -> int:
+    """Erase in this order, until a look finds nothing. Connections are closed before and after the rows go:
+    nothing is done in between, and nobody who came back meanwhile goes on counting in the old inbox.
+    """
+    removed: Counter[str] = Counter()
+    with _saying("Not all was removed: run the command again when it answers."):
+        for again in range(ROUNDS):
+            if again:
+                await asyncio.sleep(SETTLE)
+            for place in order:
+                removed.update({found.where: found.number for found in await place.erase(subject)})
+            left = [found for found in await _look(places, subject) if found.number]
+            if all(found.stays for found in left):
+                break
+    _show("Removed", [Found(where, number) for where, number in removed.items()])
+    _show("Left", left)
+    print(ELSEWHERE)
+    if all(found.stays for found in left):
+        return 0
+    print(CAME_BACK)
+    return 1
+
+
+@contextmanager
+def _saying(what_then: str) -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        raise EraseError(f"{error}. {what_then}") from None
+
+
+def _show(title: str, found: Sequence[Found]) -> None:
+    print(f"\n{title}:")
+    width = max((len(each.where) for each in found), default=0)
+    for each in found:
+        stays = f"   stays: {each.stays}" if each.stays and each.number else ""
+        print(f"  {each.where:{width}} {each.number:>7}{stays}")
+    if not found:
+        print("  nothing")

@@ -1,0 +1,65 @@
+"""A person's open connections, and what Redis knows of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from app.erasing.subject import Found, Subject
+from app.errors import Unavailable
+from app.realtime.membership import SILENT_AFTER
+from app.realtime.presence import NodeId, Presence
+from app.realtime.publication import Publication, pack
+from app.redis import REDIS_ERRORS, connect
+from app.security.token_state import revoked_at_key
+from app.settings import Settings
+
+CLOSED_WITHIN = 5.0  # seconds a node may take to close a connection and say so
+LOOK_EVERY = 0.05
+
+
+class Connections:
+    """Where the nodes say who is connected to them (see `app.erasing.subject.Place`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._redis = connect(settings)
+        self._presence = Presence(self._redis, settings.redis_prefix)
+
+    async def look(self, subject: Subject) -> Sequence[Found]:
+        with _redis_errors():
+            nodes = len(await self._nodes(subject))
+            key = revoked_at_key(subject.user_id)
+            revoked = await self._redis.exists(key)
+        why = "the user service's: old tokens would hold again"
+        return [Found("nodes they are connected to", nodes), Found(f"Redis key {key}", int(revoked), why)]
+
+    async def erase(self, subject: Subject) -> Sequence[Found]:
+        """End the connections as a logout does, on every node, and forget those of nodes that died."""
+        with _redis_errors():
+            before = await self._nodes(subject)
+            alive = await self._presence.alive(SILENT_AFTER)
+            publication = pack(Publication(logged_out=[(subject.user_id, 0.0)]))
+            await self._presence.publish([(node, publication) for node in alive])
+            for _ in range(round(CLOSED_WITHIN / LOOK_EVERY)):
+                if not alive & await self._nodes(subject):
+                    break
+                await asyncio.sleep(LOOK_EVERY)
+            for node in before - alive:
+                await self._presence.change(node, (), (subject.user_id,))
+            after = await self._nodes(subject)
+        return [Found("nodes they are connected to", len(before - after))]
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _nodes(self, subject: Subject) -> frozenset[NodeId]:
+        return frozenset((await self._presence.look_up([subject.user_id])).get(subject.user_id, ()))
+
+
+@contextmanager
+def _redis_errors() -> Iterator[None]:
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise Unavailable("redis", type(error).__name__) from None

@@ -1,0 +1,240 @@
+"""`run.py erase` on a running hub: nothing of the person is left, and another one is as before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import redis as redis_py
+from websockets.asyncio.client import connect
+
+from app.dev import samples
+from tests.hub import REST, ROOT, Hub, added, close_code, eventually, new_user, receive, token
+from tests.rabbitmq_server import RabbitMQServer
+from tests.redis_server import RedisServer
+
+STREAM = "inventory:low-stock:stream"
+QUEUE = "notifications"
+
+
+@pytest.fixture(scope="module")
+def redis_events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def environment(
+    environment: dict[str, str], rabbitmq: RabbitMQServer, redis_events: RedisServer
+) -> dict[str, str]:
+    return {**environment, "RABBITMQ_URL": rabbitmq.url, "REDIS_EVENTS_URL": redis_events.url}
+
+
+@dataclass
+class Someone:
+    user: str
+    email: str
+    phone: str
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return (self.user, self.user.replace("-", ""), self.email, self.phone)
+
+
+def someone(number: int) -> Someone:
+    return Someone(new_user(), f"Mai.{uuid.uuid4().hex}@Example.com", f"+8491234567{number}")
+
+
+async def run_erase(hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "run.py", "erase", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **hub.environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def leave_traces(hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer, who: Someone) -> None:
+    """Each kind of row, letter and key that a person can leave."""
+    profile = {"email": who.email, "phone": who.phone, "locale": "en"}
+    async with hub.client(who.user) as client:
+        answer = await client.put(f"/preferences/users/{who.user}/profile", json=profile)
+        assert answer.status_code < 300, answer.text
+    booked = samples.load("booking.confirmed").message
+    await hub.publish(
+        {**added(who.user), "event_id": f"welcome-{who.user}"},
+        {**booked, "event_id": f"booked:{who.email}", "user_id": who.user, "user_email": who.email},
+        {**booked, "event_id": None, "user_id": None, "user_email": who.email.lower()},
+        {**added(who.user.upper()), "event_type": "group_exploded"},
+    )
+    code = {"email": who.email, "otp_code": "482913", "action": "register"}
+    await hub.publish(code, topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])
+    headers = {"Authorization": f"Bearer {token('kitchen', scope='notifications:send')}"}
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as service:
+        later = {"type": "inapp", "user_id": who.user, "message": "Hi", "send_at": "2099-01-01T00:00:00Z"}
+        key = {"Idempotency-Key": f"to {who.user}"}
+        assert (await service.post("/notifications", json=later, headers=key)).status_code == 202
+        now = {"event_id": f"to:{who.phone}", "type": "sms", "to": who.phone, "message": "Hi"}
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        assert (await service.post("/notifications", json=now, headers=key)).status_code == 202
+    bad = {"event_type": "group_exploded", "user_email": who.email, "receivers": [who.user]}
+    await rabbitmq.publish(QUEUE, bad)
+    with redis_events.client() as client:
+        client.xadd(STREAM, {"data": json.dumps(bad)})
+
+    async def all_there() -> bool:
+        done = "select count(*) from deliveries where finished_at is not null and lower(address) = any($1)"
+        [deliveries] = await hub.rows(done, [who.email.lower(), who.phone])
+        letters = len(await letters_naming(who, hub, rabbitmq, redis_events))
+        return deliveries["count"] == 4 and letters == 3
+
+    await hub.stored(who.user, 2)
+    await eventually(all_there, "all has come to its end")
+    await hub.rows("""
+        insert into delivery_attempts (delivery_id, number, started_at, seconds, outcome, error)
+        select id, 1, now(), 0.1, 'failed', 'no such mailbox: ' || address from deliveries
+        on conflict do nothing
+    """)
+
+
+def names(text: object, who: Someone) -> bool:
+    return any(mark.lower() in str(text).lower() for mark in who.marks)
+
+
+async def rows_naming(who: Someone, hub: Hub) -> dict[str, list[str]]:
+    """By table, each row in which they stand anywhere, as text."""
+    tables = await hub.rows("select tablename from pg_tables where schemaname = 'public'")
+    found = {}
+    for (table,) in tables:
+        rows = [str(tuple(row)) for row in await hub.rows(f"select * from {table}")]
+        found[table] = sorted(row for row in rows if names(row, who))
+    return found
+
+
+async def letters_naming(
+    who: Someone, hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer
+) -> list[object]:
+    """Letters of all three ways. Those of RabbitMQ stay where they are."""
+    letters: list[object] = [record.value for record in await hub.records(f"{hub.topic}.dlq")]
+    async with rabbitmq.channel() as channel:
+        queue = await channel.get_queue(f"{QUEUE}.dlq")
+        while (letter := await queue.get(fail=False)) is not None:
+            letters.append(letter.body)
+    with redis_events.client() as client:
+        entries: Any = client.xrange(f"{STREAM}.dlq")
+        letters += [fields for _, fields in entries]
+    return [letter for letter in letters if names(letter, who)]
+
+
+def presence(hub: Hub) -> set[bytes]:
+    """Who is connected, as Redis knows it."""
+    with redis_py.Redis.from_url(hub.environment["REDIS_URL"]) as client:
+        buckets: Any = client.keys(f"{hub.environment['REDIS_PREFIX']}:presence:*")
+        return {user for bucket in buckets for user in client.hkeys(bucket)}
+
+
+async def test_nothing_of_the_person_is_left_and_another_is_untouched(
+    hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer
+) -> None:
+    gone, other = someone(1), someone(2)
+    for who in (gone, other):
+        await leave_traces(hub, rabbitmq, redis_events, who)
+    before = await rows_naming(other, hub)
+    empty = {table for table, rows in (await rows_naming(gone, hub)).items() if not rows}
+    assert empty == {"alembic_version"}, "each table has to hold something of the person"
+    async with hub.socket(gone.user) as socket, hub.socket(other.user) as others:
+        dry = await run_erase(hub, gone.user, "--dry-run")
+        assert dry.returncode == 0, dry.stderr
+        assert sum(map(len, (await rows_naming(gone, hub)).values())) > 0
+        erased = await run_erase(hub, gone.user, "--yes")
+        assert erased.returncode == 0, erased.stdout + erased.stderr
+        assert await close_code(socket) == 4500
+        assert uuid.UUID(gone.user).bytes not in presence(hub)
+        assert uuid.UUID(other.user).bytes in presence(hub)
+        await hub.publish(added(other.user))
+        assert (await receive(others))["data"]["seq"] == 3
+    assert not any((await rows_naming(gone, hub)).values())
+    after = await rows_naming(other, hub)
+    assert [
+        table for table in before if not set(before[table]) - set(after[table]) <= {*before["inboxes"]}
+    ] == []
+    [of_kafka] = await letters_naming(gone, hub, rabbitmq, redis_events)
+    assert b"group_exploded" in of_kafka  # type: ignore[operator]
+    assert len(await letters_naming(other, hub, rabbitmq, redis_events)) == 3
+    removed, _, left = erased.stdout.partition("Removed:")[2].partition("Left:")
+    assert dict(line.rsplit(maxsplit=1) for line in removed.splitlines() if line) == {
+        "  nodes they are connected to": "1",
+        "  RabbitMQ queue notification.booking_events.dlq": "0",
+        "  RabbitMQ queue notification.payment_events.dlq": "0",
+        "  RabbitMQ queue notifications.dlq": "1",
+        f"  Redis stream {STREAM}.dlq": "1",
+        "  scheduled_events": "1",
+        "  idempotency_keys": "2",
+        "  processed_events": "3",
+        "  delivery_attempts": "4",
+        "  deliveries": "4",
+        "  inboxes": "1",
+        "  notifications": "2",
+        "  preferences": "1",
+    }
+    assert f"Kafka topic {hub.topic}.dlq" in left
+    assert f"Redis stream {STREAM} " in left
+
+
+async def test_again_nothing_is_found_and_a_new_notification_is_the_first(
+    hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer
+) -> None:
+    who = someone(3)
+    await leave_traces(hub, rabbitmq, redis_events, who)
+    assert (await run_erase(hub, who.user, "--yes")).returncode == 0
+    again = await run_erase(hub, who.user, "--yes", "--address", who.email)
+    assert again.returncode == 0
+    removed = again.stdout.partition("Removed:")[2].partition("Left:")[0]
+    assert {line.split()[-1] for line in removed.splitlines() if line} == {"0"}
+    protocols: Any = ["hub.v1", f"bearer.{token(who.user)}"]
+    async with connect(hub.socket_address(who.user) + "?after=2", subprotocols=protocols) as socket:
+        assert (await receive(socket))["last_seq"] == 0
+        assert (await receive(socket))["complete"] is False
+        await hub.publish(added(who.user))
+        assert (await receive(socket))["data"]["seq"] == 1
+    assert [row["seq"] for row in await hub.stored(who.user, 1)] == [1]
+
+
+async def test_without_a_terminal_nothing_is_removed_unless_told_to(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(added(user))
+    await hub.stored(user, 1)
+    refused = await run_erase(hub, user)
+    assert refused.returncode == 1
+    assert "add --yes" in refused.stderr
+    assert len(await hub.stored(user, 1)) == 1
+    assert (await run_erase(hub, "not-a-uuid")).returncode == 2
+
+
+async def test_when_something_does_not_answer_nothing_is_removed(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(added(user))
+    await hub.stored(user, 1)
+    away = Hub({**hub.environment, "RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:1/"}, hub.log)
+    failed = await run_erase(away, user, "--yes")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("rabbitmq: ")
+    assert "Nothing was removed: run the command again" in failed.stderr
+    assert "guest" not in failed.stderr
+    assert len(await hub.stored(user, 1)) == 1
