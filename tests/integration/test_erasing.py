@@ -1,0 +1,195 @@
+"""Erasing on a real Postgres and Redis: whose a row is, and what happens to those who write meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.deliveries import DeliveryDraft, Status
+from app.erasing import connections as module
+from app.erasing.connections import Connections
+from app.erasing.subject import Found, Subject
+from app.realtime.presence import NodeId, Presence
+from app.redis import connect
+from app.store.deliveries import DeliveryStore, Tried
+from app.store.erasing import ErasingStore
+from app.store.writer import BatchWriter, DeliveryEntry, Entry
+from app.tasks import end
+from tests.integration.test_store import engine_on, entry, stored_seqs
+from tests.settings import settings_on
+
+USER = UUID("456e7890-e89b-12d3-a456-426614174001")
+SUBJECT = Subject(USER, [" Mai@Example.com ", "+84912345678", ""])
+
+
+@pytest_asyncio.fixture
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    pool = engine_on(database)
+    yield pool
+    await pool.dispose()
+
+
+@pytest.fixture
+def store(engine: AsyncEngine) -> ErasingStore:
+    return ErasingStore(engine)
+
+
+@pytest_asyncio.fixture
+async def operator(database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+NAMED = {
+    "456e7890-e89b-12d3-a456-426614174001": True,
+    "456E7890E89B12D3A456426614174001": True,
+    "welcome-456e7890-e89b-12d3-a456-426614174001-2": True,
+    '{"to":"MAI@example.com"}': True,
+    "write to mai@example.com.": True,
+    "booked:mai@example.com": True,
+    "call +84912345678!": True,
+    "0456e7890-e89b-12d3-a456-426614174001": False,
+    "456e7890-e89b-12d3-a456-4266141740012": False,
+    "anna-mai@example.com": False,
+    "mai@example.com.vn": False,
+    "mai@example.community": False,
+    "mai@exampleXcom": False,
+    "+849123456789": False,
+    "84912345678": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("text", NAMED)
+async def test_postgres_and_python_agree_on_who_is_named(operator: asyncpg.Connection, text: str) -> None:
+    assert SUBJECT.addresses == ["+84912345678", "mai@example.com"]
+    assert SUBJECT.named_in(b"nobody", text.encode()) is NAMED[text]
+    assert await operator.fetchval("select $1::text ~* $2", text, SUBJECT.pattern) is NAMED[text]
+
+
+def mail(user: UUID | None, address: str, **data: str) -> Entry:
+    draft = DeliveryDraft("email", "plain", address, "en", data, user_id=user)
+    return Entry(str(uuid4()), deliveries=[DeliveryEntry(draft)])
+
+
+def number(found: list[Found], where: str) -> int:
+    return next(each.number for each in found if each.where == where)
+
+
+async def test_what_names_them_and_is_of_others_stays_and_is_counted(
+    engine: AsyncEngine, store: ErasingStore, operator: asyncpg.Connection
+) -> None:
+    user, other = uuid4(), uuid4()
+    shared = f"{user.hex}@example.com"
+    await operator.execute(
+        "insert into preferences (user_id, email) values ($1, $3), ($2, $3)", user, other, shared
+    )
+    await BatchWriter(engine).write(
+        [
+            mail(user, "second@example.com"),
+            mail(None, shared.upper()),
+            mail(other, shared),
+            mail(None, "bank@example.com", message=f"{shared} has paid"),
+            entry(user),
+            entry(other, title=f"{user} says hello"),
+        ]
+    )
+    addresses = await store.addresses(Subject(user))
+    assert sorted(addresses) == sorted([shared, "second@example.com"])
+    subject = Subject(user, addresses)
+    await store.erase(subject)
+    left = [found for found in await store.look(subject) if found.number]
+    assert left == [
+        Found("notifications of others", 1, "it is those people's data"),
+        Found("deliveries of others", 2, "it is those people's data"),
+        Found("preferences of others", 1, "it is those people's data"),
+    ]
+    assert await stored_seqs(operator, other) == [1]
+
+
+async def test_while_events_go_on_coming_the_inbox_that_begins_anew_counts_without_a_gap(
+    engine: AsyncEngine, store: ErasingStore, operator: asyncpg.Connection
+) -> None:
+    user, others, writer = uuid4(), [uuid4() for _ in range(20)], BatchWriter(engine)
+
+    async def write() -> None:
+        while True:
+            await writer.write([entry(user, *others), entry(user)])
+
+    writers = [asyncio.create_task(write()) for _ in range(3)]
+    for _ in range(10):
+        await asyncio.sleep(0.05)
+        await store.erase(Subject(user))
+    await asyncio.sleep(0.05)
+    assert not any(task.done() for task in writers), "a writer failed"
+    await end(*writers)
+    seqs = await stored_seqs(operator, user)
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) > 0
+    assert await operator.fetchval("select last_seq from inboxes where user_id = $1", user) == len(seqs)
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_of_a_delivery_erased_during_its_attempt_nothing_is_noted(
+    engine: AsyncEngine, store: ErasingStore, operator: asyncpg.Connection, done: bool
+) -> None:
+    user, deliveries = uuid4(), DeliveryStore(engine)
+    await operator.execute("truncate deliveries cascade")
+    await BatchWriter(engine).write([mail(user, f"{user.hex}@example.com")])
+    [each] = await deliveries.take("email", 100, 60.0, [], codes=False)
+    await store.erase(Subject(user))
+    tried = Tried(datetime.now(UTC), 0.1, "smtp_451", f"{user.hex}@example.com is busy")
+    if done:
+        await deliveries.finish(each.id, Status.SENT, None, tried, each.attempts)
+    else:
+        await deliveries.again(each.id, None, 1.0, tried, each.attempts)
+    assert await store.addresses(Subject(user)) == []
+    assert not [found for found in await store.look(Subject(user)) if found.number]
+    assert await operator.fetchval("select count(*) from delivery_attempts") == 0
+
+
+async def test_presence_that_a_dead_node_left_is_removed_and_a_living_one_s_stays(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLOSED_WITHIN", 0.1)
+    settings = settings_on(redis_url, redis_prefix=f"erasing-{uuid4().hex}")
+    redis = connect(settings)
+    presence = Presence(redis, settings.redis_prefix)
+    user, other, dead, alive = uuid4(), uuid4(), NodeId(b"dead...."), NodeId(b"alive...")
+    await presence.change(dead, [user, other])
+    await presence.change(alive, [user])
+    await presence.beat(alive, 60.0)
+    connections = Connections(settings)
+    try:
+        [erased] = await connections.erase(Subject(user))
+        assert erased.number == 1
+        assert await presence.look_up([user, other]) == {user: [alive], other: [dead]}
+        assert number([*await connections.look(Subject(user))], "nodes they are connected to") == 1
+    finally:
+        await connections.close()
+        await redis.aclose()
+
+
+async def test_what_the_user_service_keeps_is_named_and_stays(redis_url: str) -> None:
+    user = uuid4()
+    key = f"user-service:global_revoke_ts:{user}"
+    redis = connect(settings_on(redis_url))
+    await redis.set(key, "1795000000")
+    connections = Connections(settings_on(redis_url))
+    try:
+        await connections.erase(Subject(user))
+        [found] = [each for each in await connections.look(Subject(user)) if each.stays]
+        assert (found.where, found.number) == (f"Redis key {key}", 1)
+        assert await redis.get(key) == b"1795000000"
+    finally:
+        await redis.delete(key)
+        await connections.close()
+        await redis.aclose()
