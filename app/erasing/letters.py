@@ -158,7 +158,10 @@ async def _look_into(
     while any([await consumer.position(partition) < end for partition, end in ends.items()]):
         for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
             times += [record.timestamp for record in records if subject.named_in(*_parts(record))]
-    return Found(f"Kafka topic {topic}", len(times), await _kept_until(admin, topic, max(times, default=0)))
+    stays = "Kafka removes no single record"
+    if times:
+        stays += await _kept_until(admin, topic, max(times))
+    return Found(f"Kafka topic {topic}", len(times), stays)
 
 
 def _parts(record: Any) -> Sequence[bytes]:
@@ -169,11 +172,11 @@ async def _kept_until(admin: Any, topic: str, newest: int) -> str:
     """When the newest of the records (ms) is gone, as far as the broker says."""
     milliseconds = await _retention(admin, topic)
     if milliseconds is None:
-        return "Kafka removes no single record; this broker doesn't say how long it keeps them"
+        return "; this broker doesn't say how long it keeps them"
     if milliseconds < 0:
-        return "Kafka removes no single record, and keeps these for ever: set the topic's retention.ms"
+        return ", and keeps these for ever: set the topic's retention.ms"
     gone = datetime.fromtimestamp((newest + milliseconds) / 1000, UTC)
-    return f"Kafka removes no single record; these are past retention.ms at {gone:%Y-%m-%d %H:%M} UTC"
+    return f"; these are past retention.ms at {gone:%Y-%m-%d %H:%M} UTC"
 
 
 async def _retention(admin: Any, topic: str) -> int | None:
