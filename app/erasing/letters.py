@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -134,11 +135,9 @@ class KafkaLetters:
                 consumer = AIOKafkaConsumer(bootstrap_servers=self._servers)
                 opened.push_async_callback(consumer.stop)
                 await asyncio.wait_for(consumer.start(), ANSWER_WITHIN)
-                return [
-                    await _look_into(admin, consumer, topic["topic"], topic["partitions"], subject)
-                    for topic in await admin.describe_topics()
-                    if topic["topic"] in self._topics
-                ]
+                there = [topic for topic in await admin.describe_topics() if topic["topic"] in self._topics]
+                times = await _times_of_letters(consumer, there, subject)
+                return [await _found(admin, topic["topic"], times[topic["topic"]]) for topic in there]
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
         return ()
@@ -147,17 +146,27 @@ class KafkaLetters:
         """There is a connection only during a call."""
 
 
-async def _look_into(
-    admin: Any, consumer: Any, topic: str, partitions: Sequence[Mapping[str, Any]], subject: Subject
-) -> Found:
-    assigned = [TopicPartition(topic, each["partition"]) for each in partitions]
-    consumer.assign(assigned)
-    await consumer.seek_to_beginning(*assigned)
-    ends = await consumer.end_offsets(assigned)
-    times = []
+async def _times_of_letters(
+    consumer: Any, topics: Sequence[Mapping[str, Any]], subject: Subject
+) -> Mapping[str, list[int]]:
+    """When each letter that names them came (ms), by Kafka topic. All are read at once: the broker answers
+    slowly where there is nothing to read.
+    """
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    partitions = [TopicPartition(t["topic"], each["partition"]) for t in topics for each in t["partitions"]]
+    if not partitions:
+        return times
+    consumer.assign(partitions)
+    await consumer.seek_to_beginning(*partitions)
+    ends = await consumer.end_offsets(partitions)
     while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-        for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
-            times += [record.timestamp for record in records if subject.named_in(*_parts(record))]
+        for partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+            named = [record.timestamp for record in records if subject.named_in(*_parts(record))]
+            times[partition.topic] += named
+    return times
+
+
+async def _found(admin: Any, topic: str, times: Sequence[int]) -> Found:
     stays = "Kafka removes no single record"
     if times:
         stays += await _kept_until(admin, topic, max(times))
