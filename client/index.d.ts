@@ -1,0 +1,78 @@
+/** What one person was told. Never changed in place: one that is read is another object. */
+export interface Notification {
+  readonly id: string;
+  readonly group_id: string | null;
+  readonly group_name: string | null;
+  readonly receiver: string;
+  /** UTC, ends in Z. */
+  readonly created_at: string;
+  readonly template_code: string;
+  /** The event's own data. */
+  readonly raw_data: Readonly<Record<string, unknown>>;
+  readonly is_read: boolean;
+  readonly title: string;
+  readonly content: string;
+  /** Counts 1, 2, 3 … in the inbox; what was deleted is missing. */
+  readonly seq: number;
+}
+
+/** How it stands with the connection that all tabs share. */
+export type State =
+  | { readonly name: "idle" | "connecting" | "live" }
+  /** Lost; it is tried again in `retryIn` ms. `offline`: the browser has no network at all. */
+  | { readonly name: "waiting" | "offline"; readonly code: number; readonly reason: string; readonly retryIn: number }
+  /** Ended for good: a close code of 4500 to 4999, an HTTP status (401, 403), or 1000 after `close`. */
+  | { readonly name: "closed"; readonly code: number; readonly reason: string };
+
+export interface Events {
+  /** A new notification: each once, in rising `seq`, in every tab. */
+  notification: Notification;
+  /** The list, the number of unread, or both are others now. */
+  change: Inbox;
+  state: State;
+  /** What went wrong and is being mended; a call that fails rejects instead. */
+  error: Error;
+}
+
+export interface Options {
+  /** The hub's address, such as `https://app.example.com`. Its own origin's, unless a proxy adds CORS headers. */
+  url: string | URL;
+  userId: string;
+  /** A token that holds now. Asked at the start, before a token expires, and when the hub refuses one. */
+  getToken: () => string | Promise<string>;
+  /** The language of what is loaded: `vi`, `en`, `ru`. Without it each comes as it was stored. */
+  locale?: string;
+  /** For Node before 22, which has none of its own. */
+  WebSocket?: typeof WebSocket;
+}
+
+export interface Inbox {
+  readonly state: State;
+  /** Whether there are older notifications than those listed. */
+  readonly hasMore: boolean;
+  /** Start, or start again after `closed`. Does nothing when it runs. */
+  connect(): void;
+  /** Listen; the answer stops it. */
+  on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
+  /** The notifications loaded so far, newest first. The same array until something changes. */
+  list(): readonly Notification[];
+  /** Load older ones into the list. Rejects with `InboxError`. */
+  loadMore(): Promise<void>;
+  unreadCount(): number;
+  /** Rejects with `InboxError`: 404 when it is gone, which the list knows then. */
+  markRead(id: string): Promise<void>;
+  /** What came after this page last heard stays unread. */
+  markAllRead(): Promise<void>;
+  /** Delete for good. One that is gone already is none to complain about. */
+  remove(id: string): Promise<void>;
+  /** Leave. Other tabs go on; `connect` comes back. */
+  close(): void;
+}
+
+/** What the hub answered (`status`, and the `code` of its problem), or that no answer came (`status` 0). */
+export class InboxError extends Error {
+  readonly status: number;
+  readonly code: string;
+}
+
+export function createInbox(options: Options): Inbox;

@@ -1,0 +1,171 @@
+import { InboxError } from "./errors.js";
+import { Rest } from "./rest.js";
+import { Session } from "./session.js";
+import { Store } from "./store.js";
+import { Tabs } from "./tabs.js";
+import { Tokens } from "./tokens.js";
+import { thisWorld } from "./world.js";
+
+/**
+ * @typedef {import("../index.d.ts").Events} Events
+ * @typedef {import("../index.d.ts").Notification} Notification
+ * @typedef {import("../index.d.ts").State} State
+ */
+
+/**
+ * The inbox of one user; index.d.ts says what it does.
+ *
+ * @param {import("../index.d.ts").Options} options
+ * @param {import("./world.js").World} [world]
+ * @returns {import("../index.d.ts").Inbox}
+ */
+export function createInbox({ url, userId, getToken, locale, WebSocket }, world = thisWorld(WebSocket)) {
+  const { origin } = new URL(url);
+  return new Inbox(world, new Rest(world, new Tokens(world, getToken), origin, userId, locale));
+}
+
+class Inbox {
+  #store = new Store();
+  /** @type {Map<string, Set<(event: any) => void>>} */
+  #listeners = new Map();
+  /** @type {{start: () => void, stop: () => void} | undefined} */
+  #link;
+  /** @type {State} */
+  #state = { name: "idle" };
+
+  /**
+   * @param {import("./world.js").World} world
+   * @param {Rest} rest
+   */
+  constructor(world, rest) {
+    this.world = world;
+    this.rest = rest;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get hasMore() {
+    return this.#store.from > 0;
+  }
+
+  connect() {
+    if (this.#link) return;
+    const { rest, world } = this;
+    const store = this.#store;
+    /** @type {import("./session.js").Listener} */
+    const listener = {
+      state: (state) => this.#stateIs(state),
+      frame: (frame) => this.#update(() => store.apply(frame)),
+      snapshot: (snapshot) => this.#update(() => store.merge(snapshot)),
+      recount: (unread) => this.#update(() => store.recount(unread)),
+      error: (error) => this.#emit("error", error),
+    };
+    /** @param {import("./session.js").Listener} told */
+    const session = (told) => new Session(world, rest, store, told);
+    const name = `notification-hub ${rest.origin} ${rest.user}`;
+    this.#link = world.locks ? new Tabs(world, world.locks, name, rest, store, listener, session) : session(listener);
+    this.#link.start();
+  }
+
+  close() {
+    if (this.#link) this.#stateIs({ name: "closed", code: 1000, reason: "closed by this page" });
+  }
+
+  /**
+   * @template {keyof Events} Name
+   * @param {Name} name
+   * @param {(event: Events[Name]) => void} listener
+   */
+  on(name, listener) {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  list() {
+    return this.#store.list;
+  }
+
+  unreadCount() {
+    return this.#store.unread;
+  }
+
+  async loadMore() {
+    const before = this.#store.from;
+    if (!before) return;
+    const page = await this.rest.page(undefined, before);
+    this.#update(() => this.#store.extend(page, before));
+  }
+
+  /** @param {string} id */
+  async markRead(id) {
+    try {
+      await this.rest.markRead(id);
+    } catch (error) {
+      this.#goneIfMissing(error, id);
+      throw error;
+    }
+    this.#update(() => this.#store.apply({ type: "notification_read", id }));
+  }
+
+  async markAllRead() {
+    const { up_to, unread } = await this.rest.markAllRead(this.#store.lastSeq);
+    this.#update(() => this.#store.apply({ up_to, unread }));
+  }
+
+  /** @param {string} id */
+  async remove(id) {
+    try {
+      await this.rest.remove(id);
+    } catch (error) {
+      if (!this.#goneIfMissing(error, id)) throw error;
+    }
+    this.#update(() => this.#store.apply({ type: "notification_deleted", id }));
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {string} id
+   */
+  #goneIfMissing(error, id) {
+    const gone = error instanceof InboxError && error.status === 404;
+    if (gone) this.#update(() => this.#store.apply({ type: "notification_deleted", id }));
+    return gone;
+  }
+
+  /** @param {State} state */
+  #stateIs(state) {
+    this.#state = state;
+    if (state.name === "closed") {
+      const link = this.#link;
+      this.#link = undefined;
+      link?.stop();
+    }
+    this.#emit("state", state);
+  }
+
+  /** @param {() => readonly Notification[] | void} change */
+  #update(change) {
+    const { version } = this.#store;
+    const fresh = change() ?? [];
+    for (const notification of fresh) this.#emit("notification", notification);
+    if (version !== this.#store.version) this.#emit("change", this);
+  }
+
+  /**
+   * @template {keyof Events} Name
+   * @param {Name} name
+   * @param {Events[Name]} event
+   */
+  #emit(name, event) {
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+      try {
+        listener(event);
+      } catch (error) {
+        this.world.report(error); // without harm to the other listeners
+      }
+    }
+  }
+}

@@ -1,0 +1,2 @@
+export { createInbox } from "./inbox.js";
+export { InboxError } from "./errors.js";

@@ -1,0 +1,105 @@
+import { InboxError } from "./errors.js";
+
+const PATH = "/api/v2/notification-service/notifications";
+const PATIENCE = 15_000; // ms for an answer
+const PAGE = 50;
+const MOST = 1000; // that the hub gives at once
+
+/**
+ * @typedef {import("../index.d.ts").Notification} Notification
+ *
+ * @typedef {object} Page a newest-first part of the inbox
+ * @property {readonly Notification[]} items
+ * @property {number} from every notification from this `seq` on is in it, up to the newest; 0: nothing is older
+ */
+
+/** The inbox over REST. Every call rejects with `InboxError`, after a new token was tried where one was refused. */
+export class Rest {
+  /**
+   * @param {import("./world.js").World} world
+   * @param {import("./tokens.js").Tokens} tokens
+   * @param {string} origin
+   * @param {string} userId
+   * @param {string | undefined} locale
+   */
+  constructor(world, tokens, origin, userId, locale) {
+    this.world = world;
+    this.tokens = tokens;
+    this.origin = origin;
+    this.user = encodeURIComponent(userId);
+    this.locale = locale;
+  }
+
+  /**
+   * The newest `limit`, or those before a `seq`.
+   *
+   * @param {number} limit
+   * @param {number} [before]
+   * @returns {Promise<Page>}
+   */
+  async page(limit = PAGE, before) {
+    const many = Math.min(MOST, Math.max(PAGE, limit));
+    const answer = await this.#call("GET", `/users/${this.user}?limit=${many}${before ? `&before=${before}` : ""}`);
+    const items = await answer.json();
+    return { items, from: answer.headers.has("Link") ? items.at(-1).seq : 0 };
+  }
+
+  /** @returns {Promise<number>} */
+  async unread() {
+    return (await (await this.#call("GET", `/users/${this.user}/unread-count`)).json()).unread;
+  }
+
+  /** @param {string} id */
+  async markRead(id) {
+    await this.#call("PATCH", `/${encodeURIComponent(id)}/users/${this.user}/read`);
+  }
+
+  /**
+   * @param {number} upTo
+   * @returns {Promise<{up_to: number, unread: number}>}
+   */
+  async markAllRead(upTo) {
+    return (await this.#call("PATCH", `/users/${this.user}/read?up_to=${upTo}`)).json();
+  }
+
+  /** @param {string} id */
+  async remove(id) {
+    await this.#call("DELETE", `/${encodeURIComponent(id)}/users/${this.user}`);
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   */
+  async #call(method, path) {
+    const token = await this.tokens.get();
+    const answer = await this.#send(method, path, token);
+    if (answer.status !== 401) return accepted(answer);
+    this.tokens.refuse(token);
+    return accepted(await this.#send(method, path, await this.tokens.get()));
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {string} token
+   */
+  async #send(method, path, token) {
+    /** @type {Record<string, string>} */
+    const headers = { Authorization: `Bearer ${token}` };
+    if (this.locale) headers["Accept-Language"] = this.locale;
+    try {
+      const signal = AbortSignal.timeout(PATIENCE);
+      return await this.world.fetch(this.origin + PATH + path, { method, headers, signal, cache: "no-store" });
+    } catch {
+      throw new InboxError(`${this.origin} can't be reached`);
+    }
+  }
+}
+
+/** @param {Response} answer */
+async function accepted(answer) {
+  if (answer.ok) return answer;
+  const { detail, code } = await answer.json().catch(() => ({}));
+  throw new InboxError(detail ?? `the hub answered ${answer.status}`, answer.status, code ?? "refused");
+}

@@ -1,0 +1,196 @@
+/** A stand-in for the hub with one inbox: docs/protocol.md, without a network. */
+const MOST_RESUMED = 500;
+const OPEN = 1;
+const CLOSED = 3;
+
+const base64 = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+export class Hub {
+  rows = []; // rising seq
+  lastSeq = 0;
+  sockets = new Set();
+  requests = []; // of REST: "GET /users/…"
+  opened = []; // addresses of sockets
+  revoked = new Set(); // tokens
+  up = true;
+  restUp = true;
+  refusal = null; // what REST answers, such as [403, "other_user"]
+
+  /** `random` gives delays; without it everything comes in order, after a millisecond. */
+  constructor(clock, random = () => 0) {
+    this.clock = clock;
+    this.random = random;
+  }
+
+  get live() {
+    return [...this.sockets].filter((socket) => socket.greeted && !socket.frozen);
+  }
+
+  get unread() {
+    return this.rows.filter((row) => !row.is_read).length;
+  }
+
+  /** A token that holds so many ms. */
+  token(lifetime = 3_600_000) {
+    const iat = Math.floor(this.clock.now / 1000);
+    const claims = { iat, exp: iat + lifetime / 1000, jti: `${this.clock.now}-${Math.random()}` };
+    return `${base64({ alg: "none" })}.${base64(claims)}.signature`;
+  }
+
+  holds(token) {
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+    return !this.revoked.has(token) && exp * 1000 > this.clock.now;
+  }
+
+  publish(count = 1) {
+    for (let n = 0; n < count; n++) {
+      const seq = ++this.lastSeq;
+      const row = { id: `id-${seq}`, seq, title: `title ${seq}`, is_read: false, template_code: "X" };
+      this.rows.push(row);
+      this.tell({ event_type: "x", data: { ...row } });
+    }
+  }
+
+  read(id) {
+    const row = this.rows.find((each) => each.id === id);
+    if (!row) return false;
+    row.is_read = true;
+    this.tell({ type: "notification_read", id, unread: this.unread });
+    return true;
+  }
+
+  readAll(upTo = this.lastSeq) {
+    for (const row of this.rows) if (row.seq <= upTo) row.is_read = true;
+    this.tell({ type: "all_read", up_to: upTo, unread: this.unread });
+    return { up_to: upTo, unread: this.unread };
+  }
+
+  delete(id) {
+    const before = this.rows.length;
+    this.rows = this.rows.filter((row) => row.id !== id);
+    if (this.rows.length < before) this.tell({ type: "notification_deleted", id, unread: this.unread });
+    return this.rows.length < before;
+  }
+
+  tell(frame) {
+    for (const socket of this.sockets) if (socket.greeted) socket.tell(frame);
+  }
+
+  /** End all connections. */
+  close(code, reason = "") {
+    for (const socket of [...this.sockets]) socket.finish(code, reason);
+  }
+
+  /** All connections die without a word. */
+  freeze() {
+    for (const socket of this.sockets) socket.frozen = true;
+  }
+
+  delay() {
+    return 1 + this.random() * 40;
+  }
+
+  fetch = (owner) => async (address, { method, headers }) => {
+    const { pathname, searchParams } = new URL(address);
+    const path = pathname.replace("/api/v2/notification-service/notifications", "");
+    this.requests.push(`${method} ${path}`);
+    await this.#wait(owner);
+    if (!this.restUp) throw new TypeError("fetch failed");
+    const answer = this.#answer(method, path, searchParams, headers.Authorization.replace("Bearer ", ""));
+    await this.#wait(owner);
+    return answer;
+  };
+
+  #wait(owner) {
+    return new Promise((resolve) => this.clock.setTimeout(() => owner.alive && resolve(), this.delay()));
+  }
+
+  #answer(method, path, query, token) {
+    if (!this.holds(token)) return problem(401, "expired_token");
+    if (this.refusal) return problem(...this.refusal);
+    const [, id] = /^\/(id-\d+)\//.exec(path) ?? [];
+    if (id) return (method === "DELETE" ? this.delete(id) : this.read(id)) ? json({}) : problem(404, "no_such_notification");
+    if (path.endsWith("/unread-count")) return json({ unread: this.unread });
+    if (method === "PATCH") return json(this.readAll(Number(query.get("up_to"))));
+    const [limit, before] = [Number(query.get("limit")), Number(query.get("before") ?? Infinity)];
+    const found = this.rows.filter((row) => row.seq < before).reverse();
+    return json(found.slice(0, limit).map((row) => ({ ...row })), found.length > limit ? { Link: '</older>; rel="next"' } : {});
+  }
+
+  /** The class of this hub's sockets, for a tab. */
+  socketsOf(owner) {
+    const hub = this;
+    return class {
+      readyState = 0;
+      greeted = false;
+      frozen = false;
+      #free = { notifications: 0, changes: 0 }; // when the next of each may come: they overtake each other
+
+      constructor(address, [protocol, bearer]) {
+        if (protocol !== "hub.v1") throw new Error("no hub.v1");
+        hub.opened.push(address);
+        this.owner = owner;
+        this.token = bearer.replace("bearer.", "");
+        this.after = new URL(address).searchParams.get("after");
+        hub.clock.setTimeout(() => this.#open(), hub.delay());
+      }
+
+      #open() {
+        if (this.readyState === CLOSED || !owner.alive) return;
+        if (!hub.up || !hub.holds(this.token) || hub.refusal) return this.finish(1006, "");
+        hub.sockets.add(this);
+        this.readyState = OPEN;
+        this.greeted = true;
+        this.tell({ type: "connected", node: "n", last_seq: hub.lastSeq, unread: hub.unread });
+        if (this.after !== null) this.#resume(Number(this.after));
+      }
+
+      #resume(after) {
+        const complete = hub.lastSeq - after <= MOST_RESUMED;
+        const missed = complete ? hub.rows.filter((row) => row.seq > after) : [];
+        for (const row of missed) this.tell({ event_type: "x", data: { ...row } });
+        const until = Math.max(hub.clock.now, this.#free.notifications);
+        const resumed = { type: "resumed", from: after, to: hub.lastSeq, complete };
+        this.#deliver(resumed, until);
+      }
+
+      tell(frame) {
+        const queue = frame.type?.match(/^(notification_|all_)/) ? "changes" : "notifications";
+        const due = Math.max(hub.clock.now + hub.delay(), this.#free[queue]);
+        this.#free[queue] = due;
+        this.#deliver(frame, due);
+      }
+
+      #deliver(frame, due) {
+        hub.clock.setTimeout(() => {
+          if (this.readyState === OPEN && !this.frozen && owner.alive) this.onmessage?.({ data: JSON.stringify(frame) });
+        }, due - hub.clock.now);
+      }
+
+      send(text) {
+        const message = JSON.parse(text);
+        if (this.frozen) return;
+        if (message.type === "resume") this.#resume(message.after);
+        if (message.type === "token") {
+          const holds = hub.holds(message.jwt);
+          if (holds) this.token = message.jwt;
+          this.tell(holds ? { type: "token_renewed", expires_at: 0 } : { type: "error", code: "invalid_token", detail: "no" });
+        }
+      }
+
+      close() {
+        hub.sockets.delete(this);
+        this.readyState = CLOSED;
+      }
+
+      finish(code, reason) {
+        const frozen = this.frozen;
+        this.close();
+        if (owner.alive && !frozen) this.onclose?.({ code, reason });
+      }
+    };
+  }
+}
+
+const json = (body, headers = {}) => new Response(JSON.stringify(body), { headers });
+const problem = (status, code) => new Response(JSON.stringify({ code, detail: `problem ${code}` }), { status });

@@ -1,0 +1,132 @@
+/**
+ * Random schedules of all that can happen: what was loaded, and all that came after, is what a fresh page loads.
+ *
+ * SEED=… repeats one, SCHEDULES=… runs more.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Browser } from "./browser.js";
+import { Clock } from "./clock.js";
+import { Hub } from "./hub.js";
+
+const STEPS = 40;
+const SCHEDULES = Number(process.env.SCHEDULES ?? 60);
+const FIRST = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+const COUNT = process.env.SEED ? 1 : SCHEDULES;
+
+/** Numbers from 0 to 1 that follow from a seed (mulberry32). */
+function randomOf(seed) {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+class Schedule {
+  done = [];
+
+  constructor(seed, shares) {
+    this.random = randomOf(seed);
+    this.clock = new Clock();
+    this.hub = new Hub(this.clock, this.random);
+    this.browser = new Browser(this.clock, this.hub, { shares, random: this.random });
+    this.hub.publish(this.#below(100));
+    this.steps = [
+      [10, "publish", () => this.hub.publish(1 + this.#below(3))],
+      [1, "flood", () => this.hub.publish(400 + this.#below(300))],
+      [6, "read", () => this.hub.read(this.#someId())],
+      [1, "read all", () => this.hub.readAll(this.#below(this.hub.lastSeq + 1))],
+      [4, "delete", () => this.hub.delete(this.#someId())],
+      [4, "tab reads", () => this.#quietly((inbox) => inbox.markRead(this.#someId()))],
+      [2, "tab removes", () => this.#quietly((inbox) => inbox.remove(this.#someId()))],
+      [1, "tab reads all", () => this.#quietly((inbox) => inbox.markAllRead())],
+      [3, "tab loads more", () => this.#quietly((inbox) => inbox.loadMore())],
+      [3, "lose", () => this.hub.close(1006)],
+      [2, "restart", () => this.hub.close(1012, "restarting; reconnect_within_ms=1000")],
+      [2, "too slow", () => this.hub.close(4001)],
+      [1, "freeze sockets", () => this.hub.freeze()],
+      [1, "greet again", () => this.hub.tell(this.#greeting())],
+      [2, "hub away", () => Object.assign(this.hub, { up: false, restUp: false })],
+      [3, "hub back", () => Object.assign(this.hub, { up: true, restUp: true })],
+      [3, "open", () => this.browser.tabs.length < 5 && this.browser.open()],
+      [2, "kill leader", () => this.#killLeader()],
+      [1, "wake", () => this.browser.tabs.forEach((tab) => tab.wake())],
+      [1, "sleep", () => this.clock.sleep(60_000)],
+    ];
+  }
+
+  async run() {
+    this.browser.open();
+    for (let n = 0; n < STEPS; n++) {
+      this.#step();
+      await this.clock.pass([0, 1, 5, 20, 100, 3000][this.#below(6)]);
+    }
+    Object.assign(this.hub, { up: true, restUp: true });
+    await this.clock.pass(120_000);
+    this.hub.publish();
+    await this.clock.pass(10_000);
+    for (const tab of this.browser.tabs) this.#verify(tab);
+    const connections = this.browser.shares ? 1 : this.browser.tabs.length;
+    assert.equal(this.hub.live.length, connections, "connections");
+  }
+
+  #verify({ inbox, told }) {
+    assert.equal(inbox.state.name, "live");
+    const list = inbox.list();
+    const fresh = this.hub.rows.slice(-list.length).reverse();
+    assert.deepEqual(list.map(brief), fresh.map(brief), "the list");
+    assert.equal(inbox.hasMore, list.length < this.hub.rows.length, "whether there are more");
+    assert.equal(inbox.unreadCount(), this.hub.unread, "unread");
+    assert.deepEqual(told, [...new Set(told)].sort((one, other) => one - other), "told in order, once");
+    const due = this.hub.rows.map(({ seq }) => seq).filter((seq) => seq >= told[0]);
+    assert.equal(due.filter((seq) => !told.includes(seq)).join(), "", "told of all since the first");
+    assert.ok(told.at(-1) === this.hub.lastSeq, "told of the last");
+  }
+
+  #step() {
+    const whole = this.steps.reduce((sum, [weight]) => sum + weight, 0);
+    let left = this.random() * whole;
+    const [, name, step] = this.steps.find(([weight]) => (left -= weight) < 0);
+    this.done.push(name);
+    step();
+  }
+
+  #killLeader() {
+    const tab = this.browser.leader ?? this.browser.tabs[0];
+    if (this.browser.tabs.length > 1) this.browser.kill(tab);
+  }
+
+  #quietly(call) {
+    const tab = this.browser.tabs[this.#below(this.browser.tabs.length)];
+    call(tab.inbox).catch(() => {});
+  }
+
+  #greeting() {
+    return { type: "connected", node: "n", last_seq: this.hub.lastSeq, unread: this.hub.unread };
+  }
+
+  #someId() {
+    return `id-${1 + this.#below(this.hub.lastSeq)}`;
+  }
+
+  #below(bound) {
+    return Math.floor(this.random() * bound);
+  }
+}
+
+const brief = ({ seq, is_read }) => `${seq} ${is_read ? "read" : "unread"}`;
+
+for (const shares of [true, false]) {
+  test(`old state + events = freshly loaded state, ${shares ? "one connection" : "a connection each"}`, async () => {
+    for (let seed = FIRST; seed < FIRST + COUNT; seed++) {
+      const schedule = new Schedule(seed, shares);
+      try {
+        await schedule.run();
+      } catch (error) {
+        throw new Error(`SEED=${seed}: ${error.message}\n${schedule.done.join(", ")}`);
+      }
+    }
+  });
+}

@@ -1,0 +1,303 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { Browser } from "./browser.js";
+import { Clock } from "./clock.js";
+import { Hub } from "./hub.js";
+
+let clock, hub, browser;
+
+beforeEach(() => {
+  clock = new Clock();
+  hub = new Hub(clock);
+  browser = new Browser(clock, hub);
+});
+
+/** A tab that is live. */
+async function live(options) {
+  const tab = browser.open(options);
+  await clock.pass(1000);
+  assert.equal(tab.inbox.state.name, "live");
+  return tab;
+}
+
+const seqs = ({ inbox }) => inbox.list().map(({ seq }) => seq);
+
+test("the history is there, newest first, then what comes live", async () => {
+  hub.publish(3);
+  hub.read("id-1");
+  const tab = await live();
+  assert.deepEqual(seqs(tab), [3, 2, 1]);
+  assert.equal(tab.inbox.unreadCount(), 2);
+  assert.deepEqual(tab.told, [], "history is no news");
+  hub.publish(2);
+  await clock.pass(100);
+  assert.deepEqual(seqs(tab), [5, 4, 3, 2, 1]);
+  assert.deepEqual(tab.told, [4, 5]);
+  assert.equal(tab.inbox.unreadCount(), 4);
+  assert.deepEqual(tab.states.map(({ name }) => name), ["connecting", "live"]);
+});
+
+test("what comes while the history is loaded is told of, once", async () => {
+  hub.publish(2);
+  const tab = browser.open();
+  for (let n = 0; n < 10; n++) {
+    await clock.pass(1);
+    hub.publish();
+  }
+  await clock.pass(1000);
+  assert.equal(tab.told.at(-1), 12);
+  assert.deepEqual(tab.told, Array.from({ length: tab.told.length }, (_, n) => 13 - tab.told.length + n));
+  assert.equal(seqs(tab).length, 12);
+});
+
+test("it comes back after its seq, and tells of what it missed once and in order", async () => {
+  hub.publish(3);
+  const tab = await live();
+  hub.close(1006);
+  hub.publish(3);
+  hub.read("id-2");
+  hub.delete("id-1");
+  await clock.pass(2000);
+  assert.match(hub.opened.at(-1), /\?after=3$/);
+  assert.deepEqual(tab.told, [4, 5, 6]);
+  assert.deepEqual(seqs(tab), [6, 5, 4, 3, 2]);
+  assert.equal(tab.inbox.unreadCount(), 4, "the history is loaded anew: somebody read and deleted meanwhile");
+  assert.deepEqual(tab.states.map(({ name }) => name), ["connecting", "live", "waiting", "connecting", "live"]);
+});
+
+test("who was away for more than a resume brings has no gap in the list, and is told of all", async () => {
+  hub.publish(100);
+  const tab = await live();
+  hub.up = false;
+  hub.close(1006);
+  hub.publish(700);
+  await clock.pass(1000);
+  hub.up = true;
+  await clock.pass(60_000);
+  hub.publish();
+  await clock.pass(1000);
+  assert.deepEqual(tab.told, Array.from({ length: 701 }, (_, n) => 101 + n));
+  assert.deepEqual(seqs(tab).slice(0, 750), Array.from({ length: 750 }, (_, n) => 801 - n));
+});
+
+test("a session ends for good with what the hub says, and can be begun again", async () => {
+  const tab = await live();
+  hub.close(4500, "logged out");
+  await clock.pass(600_000);
+  assert.deepEqual(tab.inbox.state, { name: "closed", code: 4500, reason: "logged out" });
+  assert.equal(hub.opened.length, 1);
+  tab.inbox.connect();
+  hub.publish();
+  await clock.pass(1000);
+  assert.equal(tab.inbox.state.name, "live");
+  assert.deepEqual(tab.told, [1]);
+});
+
+test("a socket that is refused is explained by REST", async () => {
+  hub.refusal = [403, "other_user"];
+  const tab = browser.open();
+  await clock.pass(600_000);
+  assert.deepEqual(tab.inbox.state, { name: "closed", code: 403, reason: "problem other_user" });
+});
+
+test("a token that the hub refuses is asked for anew, once", async () => {
+  const tokens = [hub.token(), hub.token()];
+  hub.revoked.add(tokens[0]);
+  let asked = 0;
+  const tab = browser.open({ getToken: () => tokens[asked++] });
+  await clock.pass(5000);
+  assert.equal(tab.inbox.state.name, "live");
+  assert.equal(asked, 2);
+
+  hub.revoked.add(tokens[1]);
+  const refused = browser.open({ getToken: () => tokens[0] });
+  await clock.pass(600_000);
+  assert.deepEqual(refused.inbox.state, { name: "closed", code: 401, reason: "problem expired_token" });
+});
+
+test("a token is renewed in place a minute before it expires", async () => {
+  let asked = 0;
+  const tab = await live({ getToken: async () => (asked++, hub.token(600_000)) });
+  await clock.pass(535_000);
+  assert.equal(asked, 1);
+  await clock.pass(10_000);
+  assert.equal(asked, 2);
+  await clock.pass(3_600_000);
+  assert.equal(hub.opened.length, 1);
+  assert.ok(asked <= 9);
+  assert.deepEqual(tab.errors, []);
+});
+
+test("with a clock that is a day off, tokens are renewed as often", async () => {
+  let asked = 0;
+  const ahead = { iat: clock.now / 1000 - 86_400, exp: clock.now / 1000 - 85_800 };
+  const token = `e30.${Buffer.from(JSON.stringify(ahead)).toString("base64url")}.s`;
+  hub.holds = () => true;
+  await live({ getToken: () => (asked++, token) });
+  await clock.pass(500_000);
+  assert.equal(asked, 1);
+  await clock.pass(100_000);
+  assert.equal(asked, 2);
+});
+
+test("4401 brings a fresh token at once", async () => {
+  let asked = 0;
+  const tab = await live({ getToken: () => (asked++, hub.token()) });
+  hub.close(4401, "token expired");
+  await clock.pass(20);
+  assert.equal(tab.inbox.state.name, "live");
+  assert.equal(asked, 2);
+});
+
+test("a getToken that fails is said and tried again", async () => {
+  let fails = true;
+  const tab = browser.open({
+    getToken: () => {
+      if (fails) throw new Error("no session");
+      return hub.token();
+    },
+  });
+  await clock.pass(100);
+  assert.equal(tab.inbox.state.name, "waiting");
+  assert.equal(tab.errors[0].message, "no session");
+  fails = false;
+  await clock.pass(60_000);
+  assert.equal(tab.inbox.state.name, "live");
+});
+
+test("what getToken gives instead of a token stands in no message", async () => {
+  const tab = browser.open({ getToken: () => "secret, and no JWT" });
+  await clock.pass(100);
+  assert.match(tab.errors[0].message, /getToken gave no JWT/);
+  assert.doesNotMatch(JSON.stringify([tab.errors.map(String), tab.states]), /secret/);
+});
+
+test("a socket that died without a word is found, and nothing is missed", async () => {
+  const tab = await live();
+  hub.freeze();
+  hub.publish();
+  await clock.pass(45_000);
+  assert.equal(tab.inbox.state.name, "live");
+  assert.deepEqual(tab.told, [1]);
+  assert.equal(hub.opened.length, 2);
+});
+
+test("a hub that answers is not left", async () => {
+  await live();
+  await clock.pass(600_000);
+  assert.equal(hub.opened.length, 1);
+});
+
+test("after the computer's sleep a dead socket is found within seconds", async () => {
+  const tab = await live();
+  hub.freeze();
+  clock.sleep(3_600_000);
+  hub.publish();
+  await clock.pass(12_000);
+  assert.deepEqual(tab.told, [1]);
+});
+
+test("when the network is back it doesn't wait on", async () => {
+  const tab = await live();
+  Object.assign(hub, { up: false, restUp: false });
+  tab.online = false;
+  hub.freeze();
+  tab.wake();
+  await clock.pass(60_000);
+  assert.equal(tab.inbox.state.name, "offline");
+  await clock.pass(600_000);
+  Object.assign(hub, { up: true, restUp: true });
+  tab.online = true;
+  tab.wake();
+  await clock.pass(1100);
+  assert.equal(tab.inbox.state.name, "live");
+});
+
+test("what an overloaded hub asked to wait for isn't cut short", async () => {
+  const tab = await live();
+  hub.close(1013, "overloaded");
+  const { retryIn } = tab.inbox.state;
+  tab.wake();
+  await clock.pass(retryIn - 1);
+  assert.equal(hub.opened.length, 1);
+});
+
+test("a history that can't be loaded is loaded later", async () => {
+  hub.publish(2);
+  hub.restUp = false;
+  const tab = browser.open();
+  await clock.pass(5000);
+  assert.equal(tab.errors[0].message, "https://hub.example can't be reached");
+  hub.publish(2);
+  hub.restUp = true;
+  await clock.pass(40_000);
+  assert.deepEqual(seqs(tab), [4, 3, 2, 1]);
+  assert.equal(hub.sockets.size, 1);
+});
+
+test("marking read, all read, removing: here at once, and on the hub", async () => {
+  hub.publish(4);
+  const tab = await live();
+  const [first] = tab.inbox.list();
+  await during(tab.inbox.markRead("id-4"));
+  assert.equal(tab.inbox.list()[0].is_read, true);
+  assert.equal(first.is_read, false, "what was given away stays as it was");
+  await during(tab.inbox.remove("id-3"));
+  assert.deepEqual(seqs(tab), [4, 2, 1]);
+  assert.equal(tab.inbox.unreadCount(), 2);
+  await during(tab.inbox.markAllRead());
+  assert.equal(tab.inbox.unreadCount(), 0);
+  assert.equal(hub.unread, 0);
+  await during(tab.inbox.remove("id-3"));
+  await assert.rejects(during(tab.inbox.markRead("id-3")), { name: "InboxError", status: 404, code: "no_such_notification" });
+});
+
+/** What a call gives, when the clock has let it. */
+async function during(call) {
+  const [result] = await Promise.all([call.then(() => {}, (error) => error), clock.pass(500)]);
+  if (result) throw result;
+}
+
+test("older ones are loaded page by page, and the count is right all the way", async () => {
+  hub.publish(120);
+  hub.read("id-1");
+  const tab = await live();
+  assert.deepEqual([tab.inbox.list().length, tab.inbox.hasMore, tab.inbox.unreadCount()], [50, true, 119]);
+  hub.read("id-2");
+  await clock.pass(100);
+  assert.equal(tab.inbox.unreadCount(), 118);
+  await during(tab.inbox.loadMore());
+  await during(tab.inbox.loadMore());
+  await during(tab.inbox.loadMore());
+  assert.deepEqual([tab.inbox.list().length, tab.inbox.hasMore, tab.inbox.unreadCount()], [120, false, 118]);
+  hub.close(1006);
+  await clock.pass(2000);
+  assert.equal(tab.inbox.list().length, 120, "who comes back has loaded as much as before");
+});
+
+test("a listener that throws harms no other", async () => {
+  const tab = browser.open();
+  const told = [];
+  tab.inbox.on("notification", () => {
+    throw new Error("a listener's own");
+  });
+  const stop = tab.inbox.on("notification", ({ seq }) => told.push(seq));
+  await clock.pass(1000);
+  hub.publish();
+  await clock.pass(100);
+  assert.deepEqual(tab.reported.map(({ message }) => message), ["a listener's own"]);
+  stop();
+  hub.publish();
+  await clock.pass(100);
+  assert.deepEqual(told, [1]);
+});
+
+test("closing leaves nothing behind", async () => {
+  const tab = await live();
+  tab.inbox.close();
+  await clock.pass(600_000);
+  assert.deepEqual(tab.inbox.state, { name: "closed", code: 1000, reason: "closed by this page" });
+  assert.equal(hub.sockets.size, 0);
+  assert.equal(hub.opened.length, 1);
+  assert.equal(tab.wakes.size, 0);
+});

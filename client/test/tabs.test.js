@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { Browser } from "./browser.js";
+import { Clock } from "./clock.js";
+import { Hub } from "./hub.js";
+
+let clock, hub, browser;
+
+beforeEach(() => {
+  clock = new Clock();
+  hub = new Hub(clock);
+  browser = new Browser(clock, hub, { shares: true });
+});
+
+async function open(count) {
+  const tabs = Array.from({ length: count }, () => browser.open());
+  await clock.pass(1000);
+  for (const { inbox } of tabs) assert.equal(inbox.state.name, "live");
+  return tabs;
+}
+
+const follower = () => browser.tabs.find((tab) => tab !== browser.leader);
+const seqs = ({ inbox }) => inbox.list().map(({ seq }) => seq);
+
+test("thirty tabs hold one socket, and each is told of everything once", async () => {
+  hub.publish(3);
+  const tabs = await open(30);
+  assert.equal(hub.sockets.size, 1);
+  assert.equal(hub.requests.length, 1);
+  hub.publish(2);
+  hub.read("id-1");
+  hub.delete("id-2");
+  await clock.pass(100);
+  for (const tab of tabs) {
+    assert.deepEqual(tab.told, [4, 5]);
+    assert.deepEqual(seqs(tab), [5, 4, 3, 1]);
+    assert.equal(tab.inbox.unreadCount(), 3);
+  }
+});
+
+test("a tab that comes later has what the others have, without asking the hub", async () => {
+  hub.publish(3);
+  await open(1);
+  hub.publish();
+  const [late] = await open(1);
+  assert.deepEqual([seqs(late), late.told, hub.requests.length], [[4, 3, 2, 1], [], 1]);
+});
+
+test("without Web Locks each tab connects itself", async () => {
+  browser = new Browser(clock, hub);
+  const tabs = await open(3);
+  assert.equal(hub.sockets.size, 3);
+  hub.publish();
+  await clock.pass(100);
+  for (const tab of tabs) assert.deepEqual(tab.told, [1]);
+});
+
+test("where Web Locks are forbidden a tab connects itself", async () => {
+  browser.forbidsLocks = true;
+  await open(2);
+  assert.equal(hub.sockets.size, 2);
+});
+
+test("inboxes of other users and other hubs are kept apart", async () => {
+  await open(2);
+  browser.open({ userId: "other" });
+  browser.open({ url: "https://other.example" });
+  await clock.pass(1000);
+  assert.equal(hub.sockets.size, 3);
+});
+
+test("when the leader dies the next goes on after the last seq", async () => {
+  const tabs = await open(4);
+  hub.publish(2);
+  await clock.pass(100);
+  const dead = browser.leader;
+  browser.kill(dead);
+  hub.publish(2);
+  await clock.pass(1000);
+  assert.equal(hub.sockets.size, 1);
+  assert.match(hub.opened.at(-1), /after=2$/);
+  for (const tab of tabs.filter((each) => each !== dead)) assert.deepEqual(tab.told, [1, 2, 3, 4]);
+});
+
+test("a leader that leaves hands on", async () => {
+  await open(2);
+  browser.leader.inbox.close();
+  hub.publish();
+  await clock.pass(1000);
+  assert.deepEqual(follower() && browser.leader.told, [1]);
+  assert.equal(hub.sockets.size, 1);
+});
+
+test("a leader that is frozen is replaced by the tab that notices, and follows it when it thaws", async () => {
+  const tabs = await open(3);
+  const frozen = browser.leader;
+  frozen.frozen = true;
+  hub.freeze();
+  follower().wake();
+  hub.publish();
+  await clock.pass(12_000);
+  assert.notEqual(browser.leader, frozen);
+  frozen.frozen = false;
+  hub.publish();
+  await clock.pass(1000);
+  frozen.wake();
+  await clock.pass(1000);
+  for (const tab of tabs) assert.deepEqual(tab.told, [1, 2]);
+  assert.equal(hub.live.length, 1);
+});
+
+test("a logout shows in all tabs, and none comes back", async () => {
+  const tabs = await open(5);
+  hub.close(4500, "logged out");
+  await clock.pass(600_000);
+  for (const { inbox } of tabs) assert.deepEqual(inbox.state, { name: "closed", code: 4500, reason: "logged out" });
+  assert.equal(hub.sockets.size, 0);
+});
+
+test("a tab that is told too late of the logout, and leads already, ends all the same", async () => {
+  browser.random = () => 0.99; // words take 5 ms, a lock 0
+  browser.grantsIn = 0;
+  const tabs = await open(3);
+  hub.close(4500, "logged out");
+  await clock.pass(600_000);
+  for (const { inbox } of tabs) assert.equal(inbox.state.code, 4500);
+});
+
+test("what one tab reads, the others show", async () => {
+  hub.publish(2);
+  const tabs = await open(3);
+  follower().inbox.markRead("id-2");
+  await clock.pass(100);
+  for (const { inbox } of tabs) assert.equal(inbox.unreadCount(), 1);
+});
+
+test("a tab that lists more than the leader keeps it when the leader comes back", async () => {
+  hub.publish(120);
+  await open(2);
+  const tab = follower();
+  tab.inbox.loadMore();
+  await clock.pass(100);
+  assert.equal(tab.inbox.list().length, 100);
+  hub.close(1006);
+  hub.delete("id-30");
+  hub.publish();
+  await clock.pass(3000);
+  assert.deepEqual(tab.told, [121]);
+  assert.equal(tab.inbox.list().length, 101);
+  assert.ok(!seqs(tab).includes(30));
+  assert.equal(tab.inbox.unreadCount(), 120);
+});

@@ -1,0 +1,22 @@
+/** The types as a TypeScript project meets them: `npm run types` fails where a comment expects an error and none comes. */
+import { createInbox, InboxError, type Notification, type State } from "notification-hub-client";
+
+const inbox = createInbox({ url: location.origin, userId: "1", getToken: async () => "token" });
+const titles: string[] = inbox.list().map(({ title }: Notification) => title);
+const stop: () => void = inbox.on("notification", ({ title }) => titles.push(title));
+inbox.on("change", (changed) => changed.unreadCount().toFixed());
+inbox.on("state", (state: State) => {
+  if (state.name === "waiting") state.retryIn.toFixed();
+  if (state.name === "closed") state.reason.trim();
+  // @ts-expect-error only a lost connection is tried again
+  state.retryIn;
+});
+inbox.markRead("id").catch((error: unknown) => error instanceof InboxError && error.status.toFixed());
+stop();
+
+// @ts-expect-error no such event
+inbox.on("notifications", () => {});
+// @ts-expect-error a token is needed
+createInbox({ url: "https://app.example.com", userId: "1" });
+// @ts-expect-error lists are not changed in place
+inbox.list().pop();
