@@ -13,7 +13,7 @@ import pytest_asyncio
 from app.dev.postgres import postgres_note, run_postgres
 from app.dev.redis import redis_note, run_redis
 from app.store import migrations
-from tests.hub import ISSUER, SECRET, Hub
+from tests.hub import ISSUER, SECRET, Hub, free_port
 from tests.kafka.choose import Choice, pick_broker
 from tests.user_service import FakeUserService, run_user_service
 
@@ -125,8 +125,8 @@ async def own_hub(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[
 class running_hub:  # noqa: N801 - used as a context manager
     """Run a hub; what it logged is shown when the test fails."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self._hub = Hub(environment, log)
+    def __init__(self, environment: dict[str, str], log: Path, port: int | None = None) -> None:
+        self._hub = Hub(environment, log, port or free_port())
 
     async def __aenter__(self) -> Hub:
         await self._hub.start()

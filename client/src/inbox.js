@@ -137,6 +137,7 @@ class Inbox {
 
   /** @param {State} state */
   #stateIs(state) {
+    if (JSON.stringify(state) === JSON.stringify(this.#state)) return;
     this.#state = state;
     if (state.name === "closed") {
       const link = this.#link;

@@ -5,7 +5,7 @@ import { LOST, TOKEN_EXPIRED, pause } from "./pause.js";
 
 const PATH = "/ws/v2/notification-service/notifications/users/";
 const STABLE = 5000; // ms; after a connection that held this long the waits begin from the shortest
-const QUIET = 1000; // ms until a count that may be off is asked for again
+const QUIET = 1000; // ms without news after which a count holds
 const HURRY = 1000; // ms; the span for coming back when the network is there again
 const NO_SOCKET = "REST answers, but the WebSocket is refused: does ALLOWED_ORIGINS name this page's origin?";
 
@@ -25,7 +25,9 @@ export class Session {
   #running = false;
   #losses = 0;
   #changes = 0; // what other devices did, since the start
-  #loading = 0;
+  #loading = false;
+  /** @type {{last_seq: number, unread: number} | undefined} */
+  #greeting; // after which the inbox has not been loaded yet
   /** @type {import("./store.js").Frame[] | undefined} */
   #held; // while what is before them is missing
   #liveSince = Infinity;
@@ -35,7 +37,7 @@ export class Session {
   /** @type {unknown} */
   #renewal;
   /** @type {unknown} */
-  #counting;
+  #counting = false;
   #sleep = () => {};
 
   /**
@@ -83,6 +85,8 @@ export class Session {
     const address = this.rest.origin.replace(/^http/, "ws") + PATH + this.rest.user;
     const after = store.loaded ? `?after=${store.lastSeq}` : "";
     let greeted = false;
+    this.#loading = false;
+    this.#greeting = this.#held = undefined;
     this.#connection = new Connection(this.world, address + after, token, () => store.lastSeq, {
       frame: (frame) => {
         greeted = true;
@@ -97,7 +101,9 @@ export class Session {
   #frame(frame) {
     switch (frame.type) {
       case "connected":
-        this.#load(frame, this.#connection);
+        if (!this.store.loaded) this.#held ??= [];
+        this.#greeting = frame;
+        if (!this.#loading) this.#load(this.#connection);
         break;
       case "resumed":
         if (!frame.complete && this.#loading) this.#held ??= [];
@@ -119,51 +125,59 @@ export class Session {
     this.listener.frame(frame);
     if (frame.data) return;
     this.#changes++;
-    if (frame.unread !== this.store.unread) this.#recountSoon();
+    if (this.store.guessed || frame.unread !== this.store.unread) this.#recount();
   }
 
   /**
-   * @param {{last_seq: number, unread: number}} greeting
+   * Load the inbox as often as the hub greets: one load after the other.
+   *
    * @param {Connection | undefined} connection
    */
-  async #load({ last_seq: lastSeq, unread }, connection) {
-    const changes = this.#changes;
-    if (!this.store.loaded) this.#held = [];
-    this.#loading++;
-    try {
-      const snapshot = await load(this.rest, this.store, { lastSeq, unread });
-      if (connection !== this.#connection) return;
-      this.listener.snapshot(snapshot);
-      const held = this.#held ?? [];
-      this.#held = undefined;
-      for (const frame of held) this.#tell(frame);
-      if (changes !== this.#changes) this.#recountSoon();
-      this.#liveSince = Math.min(this.#liveSince, this.world.now());
-      this.listener.state({ name: "live" });
-    } catch (error) {
-      if (connection === this.#connection) this.#failed(error);
-    } finally {
-      this.#loading--;
+  async #load(connection) {
+    this.#loading = true;
+    while (this.#greeting) {
+      const { last_seq: lastSeq, unread } = this.#greeting;
+      const changes = this.#changes;
+      this.#greeting = undefined;
+      try {
+        const snapshot = await load(this.rest, this.store, { lastSeq, unread });
+        if (connection !== this.#connection) return;
+        this.#loaded(snapshot, changes);
+      } catch (error) {
+        if (connection === this.#connection) this.#failed(error);
+        return;
+      }
     }
+    this.#loading = false;
   }
 
   /**
-   * What the hub counted may hold notifications that are still on their way here, or miss what was done while the
-   * inbox was loaded. Where all is held nothing needs to be counted.
+   * @param {import("./store.js").Snapshot} snapshot
+   * @param {number} changes as many as there were before it was loaded
    */
-  #recountSoon() {
-    if (!this.store.from) return;
-    this.world.clearTimeout(this.#counting);
-    this.#counting = this.world.setTimeout(async () => {
-      const { version } = this.store;
-      try {
-        const unread = await this.rest.unread();
-        if (!this.#running) return;
-        if (version === this.store.version) this.listener.recount(unread);
-        else this.#recountSoon();
-      } catch {
-        // the next connection counts anew
-      }
+  #loaded(snapshot, changes) {
+    this.listener.snapshot(snapshot);
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const frame of held) this.#tell(frame);
+    if (changes !== this.#changes) this.#recount();
+    this.#liveSince = Math.min(this.#liveSince, this.world.now());
+    this.listener.state({ name: "live" });
+  }
+
+  /**
+   * Have the hub count the unread, which is needed only where not all are held. What it says counts if nothing came
+   * for a moment after: then nothing was on its way when it did.
+   */
+  async #recount() {
+    if (!this.store.from || this.#counting) return;
+    this.#counting = true;
+    const { version } = this.store;
+    const unread = await this.rest.unread().catch(() => undefined); // the next connection brings a count
+    this.#counting = unread !== undefined && this.#running && this.world.setTimeout(() => {
+      this.#counting = false;
+      if (version === this.store.version) this.listener.recount(unread);
+      else this.#recount();
     }, QUIET);
   }
 
@@ -189,7 +203,7 @@ export class Session {
    * @param {boolean} greeted
    */
   async #ended(code, reason, greeted) {
-    this.#connection = this.#held = undefined;
+    this.#connection = undefined;
     this.world.clearTimeout(this.#renewal);
     if (!this.#running) return;
     if (code === TOKEN_EXPIRED) this.tokens.refuse();
@@ -208,7 +222,7 @@ export class Session {
     if (!this.#running) return;
     const error = asError(reason);
     const connection = this.#connection;
-    this.#connection = this.#held = undefined;
+    this.#connection = undefined;
     if (error instanceof InboxError && error.final) this.#close(error.status, error.message);
     else {
       this.listener.error(error);

@@ -31,6 +31,7 @@ export class Store {
   /** @type {readonly Notification[] | undefined} */
   #list;
   loaded = false;
+  guessed = false; // whether the number of unread may be off
   lastSeq = 0; // everything up to here is known, and was told of
   version = 0; // counts changes
 
@@ -86,6 +87,7 @@ export class Store {
     for (const { id, seq } of this.#items.values()) {
       if (seq <= asOf && seq >= from && !there.has(id)) this.#gone.add(id);
     }
+    this.guessed = false;
     const counted = items.filter(({ seq }) => seq <= lastSeq);
     this.#olderUnread = from ? Math.max(0, unread - unreadIn(counted)) : 0;
     const fresh = this.#arrived([...items].reverse());
@@ -113,6 +115,7 @@ export class Store {
    */
   recount(unread) {
     this.#olderUnread = this.#from ? Math.max(0, unread - unreadIn(this.#items.values())) : 0;
+    this.guessed = false;
     this.version++;
   }
 
@@ -142,13 +145,16 @@ export class Store {
   }
 
   /**
-   * Somebody changed what isn't held here. Older ones never become more.
+   * Somebody changed what isn't held here. What the hub counted may hold what is still on its way, or lack what came
+   * already; sure is only that older ones never become more.
    *
    * @param {Frame} frame
    */
   #countOlder({ unread = 0, up_to: upTo = 0 }) {
-    const left = upTo >= this.#from - 1 ? 0 : unread - unreadIn(this.#items.values());
+    const all = upTo >= this.#from - 1;
+    const left = all ? 0 : unread - unreadIn(this.#items.values());
     this.#olderUnread = Math.max(0, Math.min(this.#olderUnread, left));
+    this.guessed ||= !all;
   }
 }
 

@@ -193,7 +193,6 @@ export class Tabs {
       if (kind === "snapshot") this.#take(value);
       else if (kind) /** @type {(value: any) => void} */ (this.listener[kind])(value);
     } else this.#ask();
-    if (JSON.stringify(state) === JSON.stringify(this.#state)) return;
     this.#state = state;
     this.listener.state(state);
   }

@@ -63,14 +63,14 @@ export class Browser {
     channel.postMessage = (data) => {
       for (const other of this.#channels) {
         if (other === channel || other.name !== name) continue;
-        const copy = structuredClone(data);
-        other.free = Math.max(other.free, this.clock.now + this.random() * 5);
+        other.queue.push(structuredClone(data));
         this.clock.setTimeout(() => {
-          if (other.tab.alive && !other.tab.frozen && this.#channels.has(other)) other.onmessage({ data: copy });
-        }, other.free - this.clock.now);
+          const event = { data: other.queue.shift() };
+          if (other.tab.alive && !other.tab.frozen && this.#channels.has(other)) other.onmessage(event);
+        }, this.random() * 5);
       }
     };
-    this.#channels.add(Object.assign(channel, { tab, name, free: 0 }));
+    this.#channels.add(Object.assign(channel, { tab, name, queue: [] }));
     return channel;
   }
 

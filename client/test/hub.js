@@ -124,7 +124,7 @@ export class Hub {
       readyState = 0;
       greeted = false;
       frozen = false;
-      #free = { notifications: 0, changes: 0 }; // when the next of each may come: they overtake each other
+      #queues = { notifications: [], changes: [] }; // each in order, but one overtakes the other
 
       constructor(address, [protocol, bearer]) {
         if (protocol !== "hub.v1") throw new Error("no hub.v1");
@@ -149,22 +149,16 @@ export class Hub {
         const complete = hub.lastSeq - after <= MOST_RESUMED;
         const missed = complete ? hub.rows.filter((row) => row.seq > after) : [];
         for (const row of missed) this.tell({ event_type: "x", data: { ...row } });
-        const until = Math.max(hub.clock.now, this.#free.notifications);
-        const resumed = { type: "resumed", from: after, to: hub.lastSeq, complete };
-        this.#deliver(resumed, until);
+        this.tell({ type: "resumed", from: after, to: hub.lastSeq, complete });
       }
 
       tell(frame) {
-        const queue = frame.type?.match(/^(notification_|all_)/) ? "changes" : "notifications";
-        const due = Math.max(hub.clock.now + hub.delay(), this.#free[queue]);
-        this.#free[queue] = due;
-        this.#deliver(frame, due);
-      }
-
-      #deliver(frame, due) {
+        const queue = this.#queues[frame.type?.match(/^(notification_|all_)/) ? "changes" : "notifications"];
+        queue.push(frame);
         hub.clock.setTimeout(() => {
-          if (this.readyState === OPEN && !this.frozen && owner.alive) this.onmessage?.({ data: JSON.stringify(frame) });
-        }, due - hub.clock.now);
+          const data = JSON.stringify(queue.shift());
+          if (this.readyState === OPEN && !this.frozen && owner.alive) this.onmessage?.({ data });
+        }, hub.delay());
       }
 
       send(text) {

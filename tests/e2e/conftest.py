@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from app.dev.mail import Mailbox, run_mail
+from tests.browser import run_browser
 from tests.rabbitmq_server import RabbitMQServer
 
 
@@ -26,3 +29,9 @@ def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
     """A mail server that keeps what it is sent."""
     with run_mail(tmp_path_factory.mktemp("mail")) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with run_browser() as started:
+        yield started

@@ -1,0 +1,70 @@
+"""A network of the tests' own, between a client and a server: it can go silent as real ones do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from tests.hub import free_port
+
+CHUNK = 64 * 1024
+
+
+@dataclass
+class Way:
+    """Passes TCP connections on to a port of this machine."""
+
+    port: int
+    port_behind: int
+    _passes: asyncio.Event = field(default_factory=asyncio.Event)
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def silence(self) -> None:
+        """From now on nothing comes through, and nobody is told."""
+        self._passes.clear()
+
+    def mend(self) -> None:
+        """It is there again; connections of before are gone."""
+        for writer in self._open:
+            writer.transport.abort()
+        self._passes.set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass one connection on, until an end closes it."""
+        await self._passes.wait()
+        with suppress(OSError):
+            reader_behind, writer_behind = await asyncio.open_connection("127.0.0.1", self.port_behind)
+            self._open |= {writer, writer_behind}
+            await asyncio.gather(self._pass(reader, writer_behind), self._pass(reader_behind, writer))
+        writer.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(CHUNK):
+                await self._passes.wait()
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            self._open.discard(writer)
+
+
+@asynccontextmanager
+async def open_way(port_behind: int) -> AsyncIterator[Way]:
+    """A way to a port of this machine, which may not be listened on yet."""
+    way = Way(free_port(), port_behind)
+    way.mend()
+    server = await asyncio.start_server(way.serve, "127.0.0.1", way.port)
+    try:
+        yield way
+    finally:
+        way.mend()
+        server.close()
