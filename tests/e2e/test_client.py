@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocket
 
 from tests.browser import needs_chromium
 from tests.conftest import running_hub
-from tests.hub import Hub, added, eventually, free_port, new_user
+from tests.hub import REST, WAIT, Hub, added, eventually, free_port, new_user
 from tests.network import Way, open_way
 
 CLIENT = Path(__file__).parents[2] / "client"
@@ -53,13 +53,19 @@ class Tabs:
     async def serve(self) -> None:
         await self.context.route(f"{self._origin}/notification-hub-client/**", self._file)
         await self.context.route(f"{self._origin}/token*", self._token)
-        await self.context.route(f"{self._origin}/page*", self._page)
 
     async def open(self, html: str = PAGE) -> Page:
-        self._html = html
         page = await self.context.new_page()
-        page.on("websocket", lambda socket: self.sockets[page].append(socket))
-        await page.goto(f"{self._origin}/page?user={self.user}")
+
+        def opened(socket: WebSocket) -> None:
+            self.sockets[page].append(socket)
+
+        page.on("websocket", opened)
+        page.on("console", lambda message: print(message.type, message.text))
+        page.on("pageerror", lambda error: print("page error:", error))
+        # Only the origin of the hub's answer stays: Chromium lets no page from nowhere reach this machine.
+        await page.goto(f"{self._origin}{REST}/health?user={self.user}")
+        await page.set_content(html)
         self.pages.append(page)
         return page
 
@@ -102,9 +108,6 @@ class Tabs:
         lifetime = self.lifetimes.pop(0) if self.lifetimes else HOUR
         await route.fulfill(body=self.hub.token(user, lifetime=lifetime))
 
-    async def _page(self, route: Route) -> None:
-        await route.fulfill(body=self._html, content_type="text/html")
-
 
 @pytest_asyncio.fixture(scope="module")
 async def way() -> AsyncIterator[Way]:
@@ -123,6 +126,7 @@ async def hub(environment: dict[str, str], way: Way, tmp_path_factory: Any) -> A
 @pytest_asyncio.fixture
 async def tabs(hub: Hub, way: Way, browser: Browser) -> AsyncIterator[Tabs]:
     context = await browser.new_context()
+    context.set_default_timeout(WAIT * 1000)
     opened = Tabs(context, way.origin, hub)
     await opened.serve()
     yield opened
@@ -199,7 +203,7 @@ async def test_a_token_is_renewed_in_place_before_it_expires(tabs: Tabs) -> None
     await tabs.told(1)
     assert tabs.tokens >= 3
     assert len(tabs.sockets[page]) == 1
-    assert await page.evaluate("states.map(({name}) => name)") == ["connecting", "connecting", "live"]
+    assert await page.evaluate("states.map(({name}) => name)") == ["connecting", "live"]
 
 
 async def test_a_network_that_goes_silent_is_noticed_and_nothing_is_missed(tabs: Tabs, way: Way) -> None:
