@@ -20,6 +20,7 @@ from tests.kafka.java import JAVA_NEEDED, find_java
 JAVA_KNOWN = range(JAVA_NEEDED, 31)
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in /usr/sbin changes its user
 POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it whether a package may start its service
+NODE_NEEDED = 20  # the major version; what apt-get has is often older, so it isn't installed
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -142,6 +143,15 @@ def _has_browser() -> bool:
 def has_rabbitmq() -> bool:
     """Whether this machine can run a broker of the tests' own."""
     return RABBITMQ.exists() and shutil.which("epmd") is not None
+
+
+def has_node() -> bool:
+    """Whether this machine has Node, new enough, and npm."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return False
+    shown = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"v(\d+)", shown)
+    return found is not None and int(found[1]) >= NODE_NEEDED
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""The browser library's own tests, types and size, by the tools they are written for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.install_tools import NODE_NEEDED, has_node
+
+CLIENT = Path(__file__).parents[2] / "client"
+
+pytestmark = pytest.mark.skipif(
+    not has_node(), reason=f"no Node {NODE_NEEDED} with npm: the browser library's tests are skipped"
+)
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of Node's; its two outputs come as one."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package with what its scripts need."""
+    folder = tmp_path_factory.mktemp("package") / "client"
+    shutil.copytree(CLIENT, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    installed = run(folder, "npm", "ci", "--no-audit", "--no-fund", "--prefer-offline")
+    if installed.returncode:
+        pytest.skip(f"npm can't fetch TypeScript and esbuild: {installed.stdout[-500:]}")
+    return folder
+
+
+def test_the_library_does_what_its_tests_on_node_say() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "SEED"}
+    done = subprocess.run(
+        ["node", "--test", *sorted(map(str, (CLIENT / "test").glob("*.test.js")))],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+def test_sources_and_types_hold_under_strict_checks(package: Path) -> None:
+    checked = run(package, "npm", "run", "types")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_what_a_browser_loads_is_under_six_kilobytes(package: Path) -> None:
+    measured = run(package, "npm", "run", "size")
+    assert measured.returncode == 0, measured.stdout
+
+
+def test_the_package_holds_the_library_and_its_types_and_nothing_else(package: Path) -> None:
+    packed = run(package, "npm", "pack", "--pack-destination", str(package.parent))
+    assert packed.returncode == 0, packed.stdout
+    [archive] = package.parent.glob("*.tgz")
+    listed = run(package, "tar", "--list", "--file", str(archive)).stdout.split()
+    sources = {f"package/src/{source.name}" for source in (CLIENT / "src").iterdir()}
+    others = {f"package/{name}" for name in ("package.json", "README.md", "index.d.ts", "dist/min.js")}
+    assert set(listed) == sources | others
+
+
+def test_an_empty_typescript_project_can_use_the_package(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    added = run(tmp_path, "npm", "install", "--no-audit", "--no-fund", "--install-links", str(package))
+    assert added.returncode == 0, added.stdout
+    (tmp_path / "main.ts").write_text((CLIENT / "test" / "types.ts").read_text())
+    compiler = package / "node_modules" / ".bin" / "tsc"
+    options = ["--strict", "--noEmit", "--module", "NodeNext", "--target", "ES2022", "--lib", "ES2022,DOM"]
+    checked = run(tmp_path, str(compiler), *options, "main.ts")
+    assert checked.returncode == 0, checked.stdout
