@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
+from tests.browser import CHROMIUM, run_browser
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import INBOXES, opened
 from tests.hub import ROOT, eventually, free_port
-from tests.install_tools import BROWSERS, has_rabbitmq
+from tests.install_tools import has_rabbitmq
 from tests.rabbitmq_server import RabbitMQServer
 
 START_SECONDS = 60
@@ -71,14 +71,10 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, rabbitmq_url: str | None
 
 @pytest_asyncio.fixture(scope="package")
 async def browser() -> AsyncIterator[Browser]:
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("no Chromium: the browser tests are skipped")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=chromium, args=sandbox)
+    async with run_browser() as started:
         yield started
-        await started.close()
 
 
 @pytest_asyncio.fixture
