@@ -21,7 +21,10 @@ from app.events import MAX_EVENT_BYTES
 from app.metrics import WAITING
 from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting, by_group
 from app.settings import Settings
+from app.sources.dead_letters import earlier
+from app.sources.kafka_letters import SUFFIX, letters
 from app.sources.progress import Progress
+from app.sources.redaction import for_letter
 
 log = logging.getLogger("hub.kafka")
 
@@ -29,10 +32,8 @@ POLL_MS = 200
 METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
 KEEP_ALIVE = 1.0  # seconds between polls of a consumer that is paused
 MAX_WAITING = 5_000  # events set aside; past that, intake waits for them
-CUT_BYTES = 64 * 1024  # what a dead letter keeps of a message that its Kafka topic refuses whole
 RETRY_AFTER = 1.0
 LEAVE_WITHIN = 2.0  # seconds; a broker that says nothing finds out by itself
-DEAD_LETTER_SUFFIX = ".dlq"
 
 
 class _Prepared(NamedTuple):
@@ -60,7 +61,7 @@ class KafkaSource:
         settings: Settings,
         pipeline: Pipeline,
         topics: Mapping[str, str | None],
-        redact: Callable[[bytes], bytes] | None = None,
+        redact: Callable[[bytes], bytes] = for_letter,
     ) -> None:
         """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.
         `redact` takes out of a message what no dead letter may hold.
@@ -220,6 +221,8 @@ class KafkaSource:
     def _message(self, record: Any) -> Message:
         # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
         position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
+        if record.headers:
+            position = earlier(dict(record.headers), "kafka").position or position
         known_type = self._topics.get(record.topic)
         return Message("kafka", position, record.value, record, known_type, _happened_at(record))
 
@@ -314,13 +317,12 @@ class KafkaSource:
     async def _dead_letter_one(self, item: Rejected) -> None:
         record, error = item.message.origin, item.error
         log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
-        topic = record.topic + DEAD_LETTER_SUFFIX
-        value = record.value if self._redact is None or record.value is None else self._redact(record.value)
-        whole, cut = _letter(record, value, error), _cut_letter(record, value, error)
+        value = None if record.value is None else self._redact(record.value)
+        whole, cut = letters(record, item.message.position_id, value, error)
         while True:
             for letter in (whole, cut):
                 try:
-                    await self._producer.send_and_wait(topic, **letter)
+                    await self._producer.send_and_wait(record.topic + SUFFIX, **letter)
                     return
                 except MessageSizeTooLargeError:
                     continue  # the cut one is small enough for any broker
@@ -357,30 +359,6 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
-
-
-def _letter(record: Any, value: bytes | None, error: InvalidEvent) -> dict[str, Any]:
-    """The dead letter of a record: as it was, with the reason and its place in the headers."""
-    headers = [
-        *record.headers,
-        ("dlq.reason", error.reason.encode()),
-        ("dlq.error", str(error).encode()),
-        ("dlq.topic", record.topic.encode()),
-        ("dlq.partition", str(record.partition).encode()),
-        ("dlq.offset", str(record.offset).encode()),
-        ("dlq.timestamp", str(record.timestamp).encode()),
-    ]
-    if value is None:  # a record without key and value can't be sent
-        return {"value": b"", "key": record.key, "headers": [*headers, ("dlq.null_value", b"true")]}
-    return {"value": value, "key": record.key, "headers": headers}
-
-
-def _cut_letter(record: Any, value: bytes | None, error: InvalidEvent) -> dict[str, Any]:
-    """For a Kafka topic that refuses the letter as too large: the value's beginning, no key, our headers."""
-    letter = _letter(record, value, error)
-    headers = [header for header in letter["headers"] if header not in record.headers]
-    sizes = f"value {len(record.value or b'')}, key {len(record.key or b'')} bytes"
-    return {"value": letter["value"][:CUT_BYTES], "headers": [*headers, ("dlq.cut_from", sizes.encode())]}
 
 
 def _happened_at(record: Any) -> datetime | None:

@@ -9,8 +9,11 @@ from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.errors import InvalidEvent
-from app.sources.redaction import without_code
+from app.sources.dead_letters import QUEUE, earlier, originals, reasons
+from app.sources.redaction import for_letter
 
+EXPIRATION = "dlq.expiration"
+"""How long the message was to live (milliseconds), where its publisher said so."""
 PERSISTENT = 2  # the delivery mode of what outlives a restart of the broker
 
 
@@ -24,6 +27,13 @@ def identity(body: bytes, properties: spec.Basic.Properties) -> str:
     return hashlib.sha256(f"{properties.timestamp or ''}\n".encode() + body).hexdigest()
 
 
+def position(queue: str, body: bytes, properties: spec.Basic.Properties) -> str:
+    """What its event is known by; of a message that was put back, what it was known by before."""
+    return earlier(properties.headers or {}, "rabbitmq").position or (
+        f"rabbitmq:{queue}:{identity(body, properties)}"
+    )
+
+
 def letter(
     queue: str, body: bytes, properties: spec.Basic.Properties, error: InvalidEvent, room: int
 ) -> tuple[bytes, spec.Basic.Properties]:
@@ -32,27 +42,36 @@ def letter(
     Sent to the queue again it is known as the same message. `room` is how many bytes the broker takes
     properties in; headers that don't fit, or can't be written at all, are left out, which `dlq.headers` says.
     """
-    secret = b"otp_code" in body
-    ours = _why(queue, properties, error)
+    shown = for_letter(body)
+    redacted = shown != body
+    theirs = properties.headers or {}
+    ours = {
+        **reasons(
+            "rabbitmq",
+            position(queue, body, properties),
+            error,
+            earlier(theirs, "rabbitmq").attempts,
+            redacted,
+        ),
+        **_where(queue, properties),
+    }
     kept = copy(properties)
-    kept.headers = {**(properties.headers or {}), **ours}
-    if not secret:  # a hash would tell the six digits
+    kept.headers = {**dict(originals(theirs.items())), **ours}
+    if not redacted:  # a hash would tell the six digits
         kept.message_id = identity(body, properties)
     kept.delivery_mode = PERSISTENT
     kept.expiration = None  # a letter waits until someone looks
     kept.user_id = None  # the broker takes none but the sender's own
     if not _fits(kept, room):
         kept.headers = {**ours, "dlq.headers": "left out: too large, or of a type that can't be written"}
-    return without_code(body) if secret else body, kept
+    return shown, kept
 
 
-def _why(queue: str, properties: spec.Basic.Properties, error: InvalidEvent) -> dict[str, str]:
+def _where(queue: str, properties: spec.Basic.Properties) -> dict[str, str]:
     headers = {
-        "dlq.reason": error.reason,
-        "dlq.error": str(error),
-        "dlq.queue": queue,
+        QUEUE: queue,
         "dlq.message_id": properties.message_id,
-        "dlq.expiration": properties.expiration,
+        EXPIRATION: properties.expiration,
         "dlq.user_id": properties.user_id,
     }
     return {name: value for name, value in headers.items() if value is not None}

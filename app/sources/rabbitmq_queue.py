@@ -15,7 +15,7 @@ from app.errors import InvalidEvent
 from app.pipeline import Message
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
 from app.sources.intake import Intake, Outcome
-from app.sources.rabbitmq_message import identity, letter
+from app.sources.rabbitmq_message import letter, position
 from app.sources.tags import Tags
 from app.tasks import end
 
@@ -84,8 +84,8 @@ class QueueConsumer:
 
     def _message(self, delivered: DeliveredMessage) -> Message:
         properties = delivered.header.properties
-        position = f"rabbitmq:{self._queue}:{identity(delivered.body, properties)}"
-        return Message("rabbitmq", position, delivered.body, None, None, properties.timestamp)
+        known_by = position(self._queue, delivered.body, properties)
+        return Message("rabbitmq", known_by, delivered.body, None, None, properties.timestamp)
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
         """What became of the message is known, unless the hub stops before."""

@@ -7,6 +7,13 @@ import re
 import msgspec
 
 REMOVED = "[removed]"
+_CODE = b"otp_code"
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")  # JSON may write any letter so
+
+
+def for_letter(message: bytes) -> bytes:
+    """The message as a dead letter may hold it: as it is, or `without_code` if it asks for one."""
+    return without_code(message) if _CODE in _ESCAPED.sub(_letter_of, message) else message
 
 
 def without_code(message: bytes) -> bytes:
@@ -20,6 +27,10 @@ def without_code(message: bytes) -> bytes:
     if not isinstance(body, dict):
         return b""
     return msgspec.json.encode({key: _kept(key, value) for key, value in body.items()})
+
+
+def _letter_of(escaped: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escaped[1].decode())
 
 
 # What these fields hold when they hold what they should; a code may stand in the wrong one.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from app.sources.redis_messages import Received, value_of
+from app.sources.redis_messages import Received, entry
 
 MAX_HELD = 10_000  # entries looked up at once; more than a node takes in hand
 
@@ -97,4 +97,4 @@ class ConsumerGroup:
         await self._forget(keys=[self._stream], args=[self._group, idle_ms])
 
     def _received(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Received:
-        return Received(self._stream, value_of(fields), entry_id)
+        return entry(self._stream, entry_id, fields)

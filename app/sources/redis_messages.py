@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.errors import InvalidEvent
-from app.sources.redaction import without_code
+from app.sources.dead_letters import CHANNEL, NEVER, STREAM, Earlier, earlier, originals, reasons
+from app.sources.redaction import for_letter
 
+VALUE = "value"
+"""The field of a dead letter that holds the message."""
 _TEXTS = (b"event_id", b"event_type")  # stay texts, be they digits only
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
@@ -27,6 +30,7 @@ class Received:
     value: bytes
     entry_id: bytes | None = None
     """Of the stream entry; None for what came over the channel."""
+    earlier: Earlier = NEVER
 
     @property
     def sent_at_ms(self) -> int | None:
@@ -51,6 +55,15 @@ class Reading(NamedTuple):
     @property
     def digest(self) -> str:
         return sha256(self.canonical).hexdigest()
+
+
+def entry(stream: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Received:
+    """A stream entry as a message. What `run.py dlq` put back says so in fields of its own."""
+    if len(fields) == 1:
+        return Received(stream, value_of(fields), entry_id)
+    named = {_text(name): value for name, value in fields.items()}
+    theirs = {_bytes(name): value for name, value in originals(named.items())}
+    return Received(stream, value_of(theirs), entry_id, earlier(named, "redis"))
 
 
 def value_of(fields: Mapping[bytes, bytes]) -> bytes:
@@ -81,20 +94,28 @@ def read(value: bytes) -> Reading:
     return Reading(value, False)
 
 
-def letter(received: Received, error: InvalidEvent) -> dict[str, bytes | str]:
-    """The fields of its dead letter: the message unchanged, but for a one-time code; why and from where."""
-    holds_code = b"otp_code" in read(received.value).canonical
+def letter(received: Received, position: str, error: InvalidEvent) -> dict[str, bytes | str]:
+    """The fields of its dead letter: the message unchanged, but for a one-time code; why and from where.
+
+    `position` is what its event is known by.
+    """
+    value = for_letter(received.value)
+    attempts = received.earlier.attempts
     fields: dict[str, bytes | str] = {
-        "value": without_code(received.value) if holds_code else received.value,
-        "dlq.reason": error.reason,
-        "dlq.error": str(error),
-        "dlq.source": received.place,
+        VALUE: value,
+        **reasons("redis", position, error, attempts, redacted=value != received.value),
     }
-    return fields if received.entry_id is None else {**fields, "dlq.id": received.entry_id}
+    if received.entry_id is None:
+        return {**fields, CHANNEL: received.place}
+    return {**fields, STREAM: received.place, "dlq.id": received.entry_id}
 
 
 def _text(value: bytes) -> str:
     return value.decode(errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def _member(value: bytes) -> Any:

@@ -22,7 +22,7 @@ from app.redis import REDIS_ERRORS, connect, subscription
 from app.settings import Settings
 from app.sources.intake import Intake, Outcome
 from app.sources.redis_group import ConsumerGroup
-from app.sources.redis_messages import Received, letter, read
+from app.sources.redis_messages import Reading, Received, letter, read
 from app.sources.redis_once import Once
 from app.tasks import end, first
 
@@ -205,23 +205,29 @@ class RedisSource:
             outcome.add_done_callback(partial(self._settle, item, message.position_id))
 
     async def _messages(self, received: Sequence[Received]) -> list[Message]:
-        """Without an `event_id` the identity is what the message says and when that was first sighted."""
+        """Without an `event_id` the identity is what the message says and when that was first sighted; of one
+        that was put back, what it was before.
+        """
         readings = []
         for start in range(0, len(received), SLICE):
             readings += [read(item.value) for item in received[start : start + SLICE]]
             await asyncio.sleep(0)
-        both = list(zip(received, readings, strict=True))
-        unnamed = [(reading.digest, item.sent_at_ms) for item, reading in both if not reading.has_id]
-        times = iter(await self._once.sighted(unnamed))
+        known = [_known_by(item, reading) for item, reading in zip(received, readings, strict=True)]
+        unknown = [
+            (reading.digest, item.sent_at_ms)
+            for item, reading, position in zip(received, readings, known, strict=True)
+            if position is None
+        ]
+        times = iter(await self._once.sighted(unknown))
         return [
             Message(
                 "redis",
-                f"redis:{reading.digest}" if reading.has_id else f"redis:{reading.digest}:{next(times)}",
+                position or f"redis:{reading.digest}:{next(times)}",
                 item.value,
                 None,
                 happened_at=item.happened_at,
             )
-            for item, reading in both
+            for item, reading, position in zip(received, readings, known, strict=True)
         ]
 
     def _settle(self, received: Received, position_id: str, outcome: Outcome) -> None:
@@ -251,7 +257,9 @@ class RedisSource:
         letters = []
         for item, error in rejected:
             log.warning("event_rejected", extra={"position": item.position_id, "reason": error.reason})
-            letters.append((item.position_id, letter(item.received, error)))
+            # One that was put back and fails at once again has a letter of its own.
+            identity = f"{item.position_id}:{item.received.earlier.attempts}"
+            letters.append((identity, letter(item.received, item.position_id, error)))
         await self._once.add_letters(self._settings.low_stock_stream + DEAD_LETTER_SUFFIX, letters)
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
 
@@ -266,6 +274,11 @@ class RedisSource:
     async def _tell_changed(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _known_by(received: Received, reading: Reading) -> str | None:
+    """The identity, where no Redis has to be asked for it."""
+    return received.earlier.position or (f"redis:{reading.digest}" if reading.has_id else None)
 
 
 def _ids(entries: Iterable[Received]) -> list[bytes]:

@@ -210,7 +210,8 @@ async def test_poison_has_one_dead_letter_with_its_reason_and_the_queue_goes_on(
     [letter] = await letters(server)
     assert letter[b"dlq.reason"].decode() == reason
     assert letter[b"dlq.error"]
-    assert letter[b"dlq.source"].decode() == way
+    assert letter[b"dlq.source"] == b"redis"
+    assert letter[b"dlq.stream" if way == STREAM else b"dlq.channel"].decode() == way
     assert letter[b"value"] == message
     assert (b"dlq.id" in letter) == (way == STREAM)
 

@@ -10,7 +10,7 @@ from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.errors import InvalidEvent
-from app.sources.rabbitmq_message import identity, letter
+from app.sources.rabbitmq_message import identity, letter, position
 
 ERROR = InvalidEvent("bad_field", "it is bad")
 ROOM = 131_064
@@ -51,10 +51,13 @@ def test_what_the_broker_would_refuse_or_act_upon_moves_into_headers() -> None:
     original = properties(user_id="someone", expiration="1000", priority=3, headers={"trace": "abc"})
     _, kept = letter("q", b"x", original, ERROR, ROOM)
     assert (kept.user_id, kept.expiration, kept.priority, kept.delivery_mode) == (None, None, 3, 2)
-    assert headers(kept) == {
+    assert {name: value for name, value in headers(kept).items() if name != "dlq.time"} == {
         "trace": "abc",
         "dlq.reason": "bad_field",
         "dlq.error": "it is bad",
+        "dlq.source": "rabbitmq",
+        "dlq.attempts": "1",
+        "dlq.position": f"rabbitmq:q:{identity(b'x', original)}",
         "dlq.queue": "q",
         "dlq.user_id": "someone",
         "dlq.expiration": "1000",
@@ -77,3 +80,17 @@ def test_a_code_is_in_no_letter_and_no_hash_of_it_either() -> None:
     assert b"482913" not in body
     assert b"a@example.com" in body
     assert kept.message_id is None
+    assert identity(message, properties()) not in str(kept.headers)
+    assert headers(kept)["dlq.redacted"] == "true"
+
+
+def test_a_message_that_was_put_back_is_known_as_before_and_its_letter_counts_on() -> None:
+    original = properties(headers={"trace": "abc"})
+    known = position("q", b"x", original)
+    again = properties(
+        headers={"trace": "abc", "hub.position": known, "hub.attempts": "1"}, message_id="else"
+    )
+    assert position("q", b"x", again) == known
+    _, kept = letter("q", b"x", again, ERROR, ROOM)
+    assert (headers(kept)["dlq.position"], headers(kept)["dlq.attempts"]) == (known, "2")
+    assert "hub.position" not in headers(kept)

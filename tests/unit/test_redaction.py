@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.sources.redaction import REMOVED, without_code
+from app.sources.redaction import REMOVED, for_letter, without_code
 
 
 def test_who_asked_for_what_is_kept_and_the_rest_removed() -> None:
@@ -31,3 +31,14 @@ def test_what_is_no_object_is_left_out_whole(message: bytes) -> None:
 @pytest.mark.parametrize("field", ["email", "action", "event_type", "event_id"])
 def test_a_code_in_the_wrong_field_is_removed_too(field: str) -> None:
     assert b"482913" not in without_code(json.dumps({field: "482913"}).encode())
+
+
+@pytest.mark.parametrize("key", ["otp_code", "otp\\u005fcode", "\\u006ftp_code"])
+@pytest.mark.parametrize("end", ["}", ""])
+def test_what_asks_for_a_code_is_redacted_however_it_is_spelled_or_broken(key: str, end: str) -> None:
+    assert b"482913" not in for_letter(f'{{"{key}": "482913"{end}'.encode())
+
+
+@pytest.mark.parametrize("message", [b"{", b'{"a": "caf\\u00e9"}', b"\xff", b""])
+def test_what_asks_for_none_stays_as_it_is(message: bytes) -> None:
+    assert for_letter(message) == message

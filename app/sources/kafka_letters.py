@@ -1,0 +1,50 @@
+"""The dead letter that a Kafka record becomes. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.errors import InvalidEvent
+from app.sources.dead_letters import TOPIC, earlier, originals, reasons
+
+SUFFIX = ".dlq"
+"""Ends the name of the Kafka topic that holds the letters of another."""
+PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"
+NULL_VALUE = "dlq.null_value"
+"""Set where the record had no value: it is empty in the letter."""
+CUT_FROM = "dlq.cut_from"
+"""Set where the letter holds the beginning of the value only, and neither key nor headers: their sizes."""
+_CUT_BYTES = 64 * 1024
+
+Letter = dict[str, Any]
+"""Value, key and headers, as a producer takes them."""
+
+
+def letters(record: Any, position: str, value: bytes | None, error: InvalidEvent) -> tuple[Letter, Letter]:
+    """The dead letter of a record: as it was, and cut for a Kafka topic that refuses it as too large.
+
+    `value` is the record's, without what no letter may hold.
+    """
+    attempts = earlier(dict(record.headers), "kafka").attempts
+    ours = {
+        **reasons("kafka", position, error, attempts, redacted=value != record.value),
+        TOPIC: record.topic,
+        PARTITION: str(record.partition),
+        OFFSET: str(record.offset),
+        TIMESTAMP: str(record.timestamp),
+    }
+    if value is None:  # a record without key and value can't be sent
+        ours[NULL_VALUE] = "true"
+    whole = {
+        "value": value or b"",
+        "key": record.key,
+        "headers": [*originals(record.headers), *encoded(ours)],
+    }
+    sizes = f"value {len(record.value or b'')}, key {len(record.key or b'')} bytes"
+    cut = {"value": (value or b"")[:_CUT_BYTES], "headers": encoded({**ours, CUT_FROM: sizes})}
+    return whole, cut
+
+
+def encoded(headers: dict[str, str]) -> list[tuple[str, bytes]]:
+    """Headers as Kafka takes them."""
+    return [(name, text.encode()) for name, text in headers.items()]

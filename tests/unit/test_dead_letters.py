@@ -1,0 +1,96 @@
+"""The format of dead letters: the same for all sources, and what is put back is known as before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+
+from app.errors import InvalidEvent
+from app.sources.dead_letters import NEVER, Earlier, earlier, originals, reasons
+from app.sources.kafka_letters import letters
+
+ERROR = InvalidEvent("bad_field", "it is bad")
+POSITION = "kafka:events:0:17:1795271827357"
+
+
+class Record(NamedTuple):
+    value: bytes | None = b"{}"
+    key: bytes | None = b"k"
+    headers: tuple[tuple[str, bytes], ...] = ()
+    topic: str = "events"
+    partition: int = 0
+    offset: int = 17
+    timestamp: int = 1_795_271_827_357
+
+
+def test_every_letter_says_why_from_where_how_often_and_when() -> None:
+    headers = reasons("kafka", POSITION, ERROR, attempts=0, redacted=False)
+    now = datetime.now(UTC)
+    assert abs((now - datetime.fromisoformat(headers.pop("dlq.time"))).total_seconds()) < 60
+    assert headers == {
+        "dlq.reason": "bad_field",
+        "dlq.error": "it is bad",
+        "dlq.source": "kafka",
+        "dlq.attempts": "1",
+        "dlq.position": POSITION,
+    }
+
+
+def test_a_redacted_letter_says_so_and_holds_no_position_that_may_be_a_hash_of_the_code() -> None:
+    headers = reasons("rabbitmq", "rabbitmq:q:hash", ERROR, attempts=0, redacted=True)
+    assert headers["dlq.redacted"] == "true"
+    assert "hash" not in str(headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "known"),
+    [
+        ({}, NEVER),
+        ({"hub.position": POSITION, "hub.attempts": "2"}, Earlier(POSITION, 2)),
+        ({"hub.position": POSITION.encode(), "hub.attempts": b"2"}, Earlier(POSITION, 2)),
+        ({"hub.position": "rabbitmq:q:1"}, NEVER),
+        ({"hub.position": "kafka:" + "x" * 1000}, NEVER),
+        ({"hub.position": 7, "hub.attempts": None}, NEVER),
+        ({"hub.attempts": "-1"}, NEVER),
+        ({"hub.attempts": "9" * 5000}, NEVER),
+    ],
+    ids=str,
+)
+def test_what_a_message_says_of_an_earlier_time_is_heard_if_it_makes_sense(
+    headers: dict[str, Any], known: Earlier
+) -> None:
+    assert earlier(headers, "kafka") == known
+
+
+def test_the_publisher_s_headers_are_all_but_ours() -> None:
+    theirs = [("trace", b"a"), ("trace", b"b"), ("hub.other", b"c")]
+    ours = [("dlq.reason", b"x"), ("hub.position", b"y"), ("hub.attempts", b"1")]
+    assert originals([*ours, *theirs]) == theirs
+
+
+def test_a_record_s_letter_is_the_record_and_where_it_stood() -> None:
+    whole, _ = letters(Record(headers=(("trace", b"a"),)), POSITION, b"{}", ERROR)
+    assert (whole["value"], whole["key"]) == (b"{}", b"k")
+    headers = dict(whole["headers"])
+    assert headers["trace"] == b"a"
+    assert headers["dlq.position"] == POSITION.encode()
+    assert (headers["dlq.topic"], headers["dlq.partition"], headers["dlq.offset"]) == (b"events", b"0", b"17")
+
+
+def test_the_letter_of_a_record_that_was_put_back_counts_on() -> None:
+    again = (("trace", b"a"), ("hub.position", POSITION.encode()), ("hub.attempts", b"1"))
+    whole, _ = letters(Record(headers=again), POSITION, b"{}", ERROR)
+    headers = dict(whole["headers"])
+    assert headers["dlq.attempts"] == b"2"
+    assert "hub.position" not in headers
+
+
+def test_a_cut_letter_has_the_beginning_and_our_headers_only() -> None:
+    record = Record(b"x" * 200_000, headers=(("trace", b"a" * 100_000),))
+    _, cut = letters(record, POSITION, record.value, ERROR)
+    assert len(cut["value"]) == 64 * 1024
+    assert "key" not in cut
+    assert dict(cut["headers"])["dlq.cut_from"] == b"value 200000, key 1 bytes"
+    assert "trace" not in dict(cut["headers"])
