@@ -8,6 +8,7 @@ import sys
 from contextlib import nullcontext
 from uuid import UUID
 
+from app.dead_letters import arguments as dead_letters
 from app.errors import HubError
 
 
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     erase.add_argument("--dry-run", action="store_true", help="only say what there is")
     erase.add_argument("--yes", action="store_true", help="don't ask")
     erase.set_defaults(command=_erase)
+    dead_letters.add(commands)
     return parser
 
 

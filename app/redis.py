@@ -48,6 +48,14 @@ def connect(settings: Settings) -> Client:
     return Redis.from_pool(pool)
 
 
+def of_events(settings: Settings) -> Settings:
+    """The settings, with the Redis that services publish events on in place of the hub's own.
+
+    `redis_events_url` is set.
+    """
+    return settings.model_copy(update={"redis_url": settings.redis_events_url, "redis_cluster": False})
+
+
 @asynccontextmanager
 async def subscription(client: Client, settings: Settings, channel: str) -> AsyncIterator[PubSub]:
     """A subscription to `channel` that ends with an error when its connection does.

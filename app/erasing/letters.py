@@ -23,7 +23,7 @@ from app.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources import (
     amqp,  # noqa: F401 - it makes all messages readable
-    kafka,
+    dead_letters,
     rabbitmq,
     redis_stream,
 )
@@ -40,7 +40,7 @@ class RedisLetters:
         """`settings.redis_events_url` is set."""
         self._redis = redis_stream.events_redis(settings)
         self._events = settings.low_stock_stream
-        self._letters = settings.low_stock_stream + redis_stream.DEAD_LETTER_SUFFIX
+        self._letters = settings.low_stock_stream + dead_letters.SUFFIX
 
     async def look(self, subject: Subject) -> Sequence[Found]:
         with _errors("redis_events"):
@@ -82,7 +82,7 @@ class RabbitLetters:
         """`settings.rabbitmq_url` is set."""
         assert settings.rabbitmq_url is not None
         self._url = settings.rabbitmq_url
-        self._queues = [queue + rabbitmq.DEAD_LETTER_SUFFIX for queue in rabbitmq.queues(settings)]
+        self._queues = [queue + dead_letters.SUFFIX for queue in rabbitmq.queues(settings)]
 
     async def look(self, subject: Subject) -> Sequence[Found]:
         return await self._sift(subject, remove=False)
@@ -124,7 +124,7 @@ class KafkaLetters:
 
     def __init__(self, settings: Settings) -> None:
         self._servers = settings.kafka_bootstrap_servers
-        self._topics = [topic + kafka.DEAD_LETTER_SUFFIX for topic in settings.topics.values()]
+        self._topics = [topic + dead_letters.SUFFIX for topic in settings.topics.values()]
 
     async def look(self, subject: Subject) -> Sequence[Found]:
         with _errors("kafka"):

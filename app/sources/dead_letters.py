@@ -12,6 +12,8 @@ from typing import NamedTuple, TypeVar
 
 from app.errors import InvalidEvent
 
+SUFFIX = ".dlq"
+"""Where letters of a Kafka topic, a queue or a stream are: its name, and this."""
 REASON = "dlq.reason"
 """A stable word: see `InvalidEvent`."""
 ERROR = "dlq.error"
@@ -64,6 +66,11 @@ def earlier(headers: Mapping[str, object], source: str) -> Earlier:
     )
 
 
+def again(letter: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a message that is put back, by those of its letter. `earlier` reads them."""
+    return {AGAIN_POSITION: letter[POSITION], AGAIN_ATTEMPTS: letter[ATTEMPTS]}
+
+
 def reasons(source: str, position: str, error: InvalidEvent, attempts: int, redacted: bool) -> dict[str, str]:
     """The headers that each letter has, besides those that say where it came from.
 
@@ -82,6 +89,11 @@ def reasons(source: str, position: str, error: InvalidEvent, attempts: int, reda
 def originals(headers: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
     """The headers that the publisher set: all but ours."""
     return [(name, value) for name, value in headers if not name.startswith(_OURS) and name not in _AGAIN]
+
+
+def of_letter(headers: Iterable[tuple[str, object]]) -> dict[str, str]:
+    """Our headers of a letter, whatever is in them."""
+    return {name: _text(value) for name, value in headers if name.startswith(_OURS)}
 
 
 def _text(value: object) -> str:

@@ -21,8 +21,8 @@ from app.events import MAX_EVENT_BYTES
 from app.metrics import WAITING
 from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting, by_group
 from app.settings import Settings
-from app.sources.dead_letters import earlier
-from app.sources.kafka_letters import SUFFIX, letters
+from app.sources.dead_letters import SUFFIX, earlier
+from app.sources.kafka_letters import letters
 from app.sources.progress import Progress
 from app.sources.redaction import for_letter
 

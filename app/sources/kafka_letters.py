@@ -7,8 +7,6 @@ from typing import Any
 from app.errors import InvalidEvent
 from app.sources.dead_letters import TOPIC, earlier, originals, reasons
 
-SUFFIX = ".dlq"
-"""Ends the name of the Kafka topic that holds the letters of another."""
 PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"
 NULL_VALUE = "dlq.null_value"
 """Set where the record had no value: it is empty in the letter."""

@@ -19,6 +19,7 @@ from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
 from app.errors import Unavailable
 from app.settings import Settings
+from app.sources.dead_letters import SUFFIX
 from app.sources.intake import Intake
 from app.sources.rabbitmq_queue import DEAD_LETTER_EXCHANGE, RETRY_AFTER, QueueConsumer
 from app.tasks import end
@@ -27,7 +28,6 @@ log = logging.getLogger("hub.rabbitmq")
 # It tells of every try that fails; the source says it once in a while.
 logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
-DEAD_LETTER_SUFFIX = ".dlq"
 HEARTBEAT = 5  # seconds; aiormq waits for three and looks every two: a silent broker is noticed after some 20
 CONNECT_WITHIN = 10.0
 SAY_AGAIN = 30.0
@@ -145,7 +145,7 @@ async def _declare(connection: AbstractConnection, queue: str) -> None:
     """See that the queue is there, and its dead letters have where to go. What is there already, with
     whatever arguments, is used as it is.
     """
-    letters = queue + DEAD_LETTER_SUFFIX
+    letters = queue + SUFFIX
     with suppress(ChannelPreconditionFailed):
         async with connection.channel() as channel:
             await channel.declare_queue(queue, durable=True)

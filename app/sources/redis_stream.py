@@ -18,8 +18,9 @@ from redis.asyncio.client import PubSub
 
 from app.errors import Unavailable
 from app.pipeline import SLICE, Message
-from app.redis import REDIS_ERRORS, connect, subscription
+from app.redis import REDIS_ERRORS, connect, of_events, subscription
 from app.settings import Settings
+from app.sources.dead_letters import SUFFIX
 from app.sources.intake import Intake, Outcome
 from app.sources.redis_group import ConsumerGroup
 from app.sources.redis_messages import Reading, Received, letter, read
@@ -28,7 +29,6 @@ from app.tasks import end, first
 
 log = logging.getLogger("hub.redis_source")
 
-DEAD_LETTER_SUFFIX = ".dlq"
 MAX_IN_HAND = 5_000  # messages without an outcome; past that, reading waits for them
 LONGEST_READ = 1.0  # seconds an answer may be held back for entries to come
 RETRY_AFTER = 1.0  # seconds
@@ -40,14 +40,9 @@ class _Settled(NamedTuple):
     outcome: Outcome
 
 
-def events_settings(settings: Settings) -> Settings:
-    """The settings with the Redis of events, which is set, in the place of the hub's own."""
-    return settings.model_copy(update={"redis_url": settings.redis_events_url, "redis_cluster": False})
-
-
 def events_redis(settings: Settings) -> Redis:
     """A client of the Redis of events."""
-    redis = connect(events_settings(settings))
+    redis = connect(of_events(settings))
     assert isinstance(redis, Redis)
     return redis
 
@@ -61,7 +56,7 @@ class RedisSource:
 
     def __init__(self, settings: Settings, intake: Intake) -> None:
         """`settings.redis_events_url` is set."""
-        self._settings = events_settings(settings)
+        self._settings = of_events(settings)
         self._redis = redis = events_redis(settings)
         self._intake = intake
         self._group = ConsumerGroup(redis, settings.low_stock_stream, settings.redis_group, uuid4().hex)
@@ -260,7 +255,7 @@ class RedisSource:
             # One that was put back and fails at once again has a letter of its own.
             identity = f"{item.position_id}:{item.received.earlier.attempts}"
             letters.append((identity, letter(item.received, item.position_id, error)))
-        await self._once.add_letters(self._settings.low_stock_stream + DEAD_LETTER_SUFFIX, letters)
+        await self._once.add_letters(self._settings.low_stock_stream + SUFFIX, letters)
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
 
     @property

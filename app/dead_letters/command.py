@@ -1,0 +1,262 @@
+"""What `run.py dlq` does: go through the letters that were chosen, and say of each what becomes of it.
+
+Each call returns the exit status: 0 if all that was asked for is done, 1 if not, and it said why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app import settings
+from app.dead_letters import kafka, rabbitmq, redis
+from app.dead_letters.arguments import SOURCES
+from app.dead_letters.letter import Letter, Shelf
+from app.errors import Unavailable
+from app.settings import Settings
+
+Act = Callable[[Shelf, Letter], Awaitable[None]]
+
+ERROR_SHOWN = 60  # characters of the error, in the list
+_OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[Shelf]]] = {
+    "kafka": kafka.open_shelf,
+    "rabbitmq": rabbitmq.open_shelf,
+    "redis": redis.open_shelf,
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which letters: those that none of these leaves out."""
+
+    ids: Collection[str] = ()
+    source: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    limit: int | None = None
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether it is one of them; the limit is left to who counts."""
+        late_enough = self.since is None or (letter.time is not None and letter.time >= self.since)
+        return (
+            (not self.ids or letter.id in self.ids) and late_enough and self.reason in (None, letter.reason)
+        )
+
+    def sources(self, loaded: Settings) -> Collection[str]:
+        """Where to look; all that there are, unless it says which."""
+        if self.ids:
+            return [source for source in SOURCES if any(each.startswith(f"{source}:") for each in self.ids)]
+        if self.source is not None:
+            return [self.source]
+        off = {"rabbitmq": loaded.rabbitmq_url is None, "redis": loaded.redis_events_url is None}
+        return [source for source in SOURCES if not off.get(source)]
+
+
+class Pace:
+    """Lets through so many a second at most, evenly; all at once without a rate."""
+
+    def __init__(
+        self,
+        rate: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._between = 1 / rate if rate else 0.0
+        self._clock = clock
+        self._sleep = sleep
+        self._next = clock()
+
+    async def wait(self) -> None:
+        """Returns when the next one may go."""
+        early = self._next - self._clock()
+        if early > 0:
+            await self._sleep(early)
+        self._next = max(self._next, self._clock()) + self._between
+
+
+class _Visit:
+    """Goes through the letters of a choice, shelf by shelf."""
+
+    def __init__(self, choice: Choice, *, done: bool = False) -> None:
+        self._choice = choice
+        self._done = done
+        self._missing = set(choice.ids)
+        self.seen = 0
+        self.more = False
+        """Whether the limit left some out."""
+        self.failed = False
+
+    async def each(self, act: Act) -> None:
+        """Pass each to `act`. A source that is away is said to be; the others' are visited."""
+        loaded = settings.load()
+        for source in self._choice.sources(loaded):
+            if self.more:
+                break
+            try:
+                async with _OPEN[source](loaded) as shelf, aclosing(self._chosen(shelf)) as letters:
+                    async for letter in letters:
+                        await act(shelf, letter)
+            except Unavailable as error:
+                self._fail(str(error))
+        for missing in sorted(self._missing):
+            self._fail(f"There is no letter {missing} (any more). `run.py dlq list` shows which there are.")
+
+    async def _chosen(self, shelf: Shelf) -> AsyncGenerator[Letter, None]:
+        async with aclosing(shelf.letters(self._done)) as letters:
+            async for letter in letters:
+                if not self._choice.takes(letter):
+                    continue
+                if self.seen == self._choice.limit:
+                    self.more = True
+                    return
+                self.seen += 1
+                self._missing.discard(letter.id)
+                yield letter
+
+    def _fail(self, why: str) -> None:
+        self.failed = True
+        print(why, file=sys.stderr)
+
+
+async def show_list(choice: Choice, done: bool, as_json: bool) -> int:
+    """A table of the letters, or a JSON object a line."""
+    visit = _Visit(choice, done=done)
+    rows: list[tuple[str, ...]] = []
+
+    async def collect(_: Shelf, letter: Letter) -> None:
+        if as_json:
+            _say(json.dumps(_described(letter), ensure_ascii=False))
+        else:
+            rows.append(_row(letter, done))
+
+    await visit.each(collect)
+    if rows:
+        _print_table([_HEAD if done else _HEAD[:-1], *rows])
+    elif not (as_json or visit.failed):
+        _say("There are no dead letters" + (" that fit." if choice != Choice(limit=choice.limit) else "."))
+    if visit.more:
+        print(f"There are more than {choice.limit}: --limit shows more.", file=sys.stderr)
+    return int(visit.failed)
+
+
+async def show(choice: Choice, raw: bool) -> int:
+    """One letter, with all that is known of it; or its message, byte by byte."""
+    visit = _Visit(choice, done=True)
+
+    async def print_it(_: Shelf, letter: Letter) -> None:
+        if raw:
+            sys.stdout.buffer.write(letter.body)
+            sys.stdout.buffer.flush()
+        else:
+            _say(_whole(letter))
+
+    await visit.each(print_it)
+    return int(visit.failed)
+
+
+async def replay(choice: Choice, dry_run: bool, rate: float | None) -> int:
+    """Put the messages back where they came from, `rate` a second at most."""
+    visit, pace, hindered = _Visit(choice), Pace(rate), 0
+
+    async def put_back(shelf: Shelf, letter: Letter) -> None:
+        nonlocal hindered
+        if letter.hindrance is not None:
+            hindered += 1
+            _say(f"{printable(letter.id)}: can't be replayed: {letter.hindrance}")
+            return
+        if not dry_run:
+            await pace.wait()
+            await shelf.replay(letter)
+        _say(f"{printable(letter.id)}: {'would go' if dry_run else 'went'} back to {letter.target}")
+
+    await visit.each(put_back)
+    done = "would be replayed" if dry_run else "replayed"
+    _say(f"{visit.seen - hindered} {done}" + (f", {hindered} can't be" if hindered else ""))
+    return int(visit.failed or hindered > 0)
+
+
+async def drop(choice: Choice, dry_run: bool) -> int:
+    """Take letters away for ever."""
+    visit = _Visit(choice)
+
+    async def take_away(shelf: Shelf, letter: Letter) -> None:
+        if not dry_run:
+            await shelf.drop(letter)
+        _say(f"{printable(letter.id)}: {'would be dropped' if dry_run else 'dropped'}")
+
+    await visit.each(take_away)
+    _say(f"{visit.seen} {'would be dropped' if dry_run else 'dropped'}")
+    return int(visit.failed)
+
+
+def printable(text: str) -> str:
+    """The text without what would move the cursor or forge a line: escaped as in Python."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_HEAD = ("ID", "TIME", "SOURCE", "PLACE", "REASON", "ERROR", "DONE")
+
+
+def _row(letter: Letter, done: bool) -> tuple[str, ...]:
+    error = letter.error if len(letter.error) <= ERROR_SHOWN else letter.error[: ERROR_SHOWN - 1] + "…"
+    row = (letter.id, letter.why.get("dlq.time", "-"), letter.source, letter.place, letter.reason, error)
+    return tuple(map(printable, (*row, letter.done or "-") if done else row))
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        _say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _described(letter: Letter) -> dict[str, Any]:
+    """All but the message."""
+    return {
+        "id": letter.id,
+        "source": letter.source,
+        "place": letter.place,
+        "why": letter.why,
+        "headers": {name: _text(value) for name, value in letter.headers},
+        "key": None if letter.key is None else _text(letter.key),
+        "bytes": len(letter.body),
+        "done": letter.done,
+        "hindrance": letter.hindrance,
+    }
+
+
+def _whole(letter: Letter) -> str:
+    """Everything, the message last."""
+    named = {
+        "id": letter.id,
+        "source": letter.source,
+        "place": letter.place,
+        **dict(sorted(letter.why.items())),
+        **{f"header {name}": _text(value) for name, value in letter.headers},
+        "key": "-" if letter.key is None else _text(letter.key),
+        "done": letter.done or "-",
+        "replay": "possible" if letter.hindrance is None else f"impossible: {letter.hindrance}",
+        "message": f"{len(letter.body)} bytes",
+    }
+    width = max(map(len, named))
+    lines = [printable(f"{name.ljust(width)}  {value}") for name, value in named.items()]
+    return "\n".join([*lines, "", *map(printable, _text(letter.body).split("\n"))])
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # whoever read it, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

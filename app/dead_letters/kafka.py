@@ -1,0 +1,131 @@
+"""The dead letters of Kafka: Kafka topics that can only be appended to (docs/decisions/016).
+
+What became of a letter is written behind it, into its own partition: a record of ours, the mark.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.dead_letters.letter import Letter
+from app.errors import Unavailable
+from app.events import MAX_EVENT_BYTES
+from app.settings import Settings
+from app.sources.dead_letters import SUFFIX, again, of_letter, originals
+from app.sources.kafka_letters import PARTITION, encoded
+
+MARK, MARKED = "dlq.done", "dlq.done_offset"
+"""The headers of a mark: what became of a letter (replayed, dropped), and the letter's offset."""
+POLL_MS = 200
+MAX_LETTER_BYTES = 2 * MAX_EVENT_BYTES
+
+Marks = dict[TopicPartition, dict[int, str]]
+
+
+@asynccontextmanager
+async def open_shelf(settings: Settings) -> AsyncIterator[KafkaShelf]:
+    """The letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
+    servers = settings.kafka_bootstrap_servers
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=MAX_LETTER_BYTES)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
+        max_partition_fetch_bytes=MAX_LETTER_BYTES,
+    )
+    try:
+        await producer.start()
+        await consumer.start()
+        yield KafkaShelf(consumer, producer, [f"{topic}{SUFFIX}" for topic in settings.topics.values()])
+    except (KafkaError, OSError) as error:
+        why = str(error) or type(error).__name__
+        raise Unavailable("kafka", f"{why}. Does a broker answer at {servers}?") from None
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+class KafkaShelf:
+    """The letters in some Kafka topics."""
+
+    def __init__(self, consumer: Any, producer: Any, topics: Iterable[str]) -> None:
+        """Both are started. `topics` that don't exist hold no letters."""
+        self._consumer = consumer
+        self._producer = producer
+        self._topics = topics
+
+    async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
+        cluster = await self._producer.client.fetch_all_metadata()
+        self._consumer.assign(
+            [
+                TopicPartition(topic, number)
+                for topic in self._topics
+                for number in cluster.partitions_for_topic(topic) or ()
+            ]
+        )
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        marks: Marks = defaultdict(dict)
+        async for place, record in self._records(ends):
+            headers = of_letter(record.headers)
+            if MARK in headers and headers.get(MARKED, "").isdecimal():
+                marks[place][int(headers[MARKED])] = headers[MARK]
+        async for place, record in self._records(ends):
+            what = marks[place].get(record.offset)
+            if MARK not in of_letter(record.headers) and (done or what is None):
+                yield _letter(record, what)
+
+    async def replay(self, letter: Letter) -> None:
+        await self._producer.send_and_wait(
+            letter.target,
+            letter.body,
+            key=letter.key,
+            partition=await self._partition(letter),
+            headers=[*letter.headers, *encoded(again(letter.why))],
+        )
+        await self._mark(letter, "replayed")
+
+    async def drop(self, letter: Letter) -> None:
+        await self._mark(letter, "dropped")
+
+    async def _records(self, ends: dict[TopicPartition, int]) -> AsyncIterator[tuple[TopicPartition, Any]]:
+        """All records before `ends`."""
+        if not ends:
+            return
+        await self._consumer.seek_to_beginning(*ends)
+        while any([await self._consumer.position(place) < end for place, end in ends.items()]):
+            for place, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
+                for record in records:
+                    if record.offset < ends[place]:
+                        yield place, record
+
+    async def _partition(self, letter: Letter) -> int | None:
+        """The one it came from: events with one key keep their partition, however its publisher chose it."""
+        partition = letter.why.get(PARTITION, "")
+        there = await self._producer.partitions_for(letter.target)
+        return int(partition) if partition.isdecimal() and int(partition) in there else None
+
+    async def _mark(self, letter: Letter, what: str) -> None:
+        place, offset = letter.handle
+        mark = encoded({MARK: what, MARKED: str(offset)})
+        await self._producer.send_and_wait(place.topic, b"", partition=place.partition, headers=mark)
+
+
+def _letter(record: Any, done: str | None) -> Letter:
+    return Letter(
+        id=f"kafka:{record.topic}:{record.partition}:{record.offset}",
+        source="kafka",
+        target=record.topic.removesuffix(SUFFIX),
+        why=of_letter(record.headers),
+        headers=originals(record.headers),
+        key=record.key,
+        body=record.value or b"",
+        handle=(TopicPartition(record.topic, record.partition), record.offset),
+        done=done,
+    )

@@ -1,0 +1,115 @@
+"""The dead letters of RabbitMQ: queues whose messages are taken out one by one.
+
+Those that nobody chose are neither acknowledged nor refused: the broker puts them back, in their order, when
+the channel is closed. Until then nobody else sees them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from copy import copy
+from hashlib import sha256
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
+from aiormq import spec
+from aiormq.abc import AbstractChannel, DeliveredMessage
+
+from app.dead_letters.letter import Letter
+from app.errors import ConfigurationError, Unavailable
+from app.settings import Settings
+from app.sources import amqp  # noqa: F401 - it makes all messages readable
+from app.sources.dead_letters import SUFFIX, TIME, again, of_letter, originals
+from app.sources.rabbitmq import CONNECT_WITHIN, HEARTBEAT, queues
+from app.sources.rabbitmq_message import EXPIRATION
+
+
+@asynccontextmanager
+async def open_shelf(settings: Settings) -> AsyncIterator[RabbitShelf]:
+    """The letters of all queues. Raises `Unavailable` when the broker doesn't answer, now or later."""
+    if settings.rabbitmq_url is None:
+        raise ConfigurationError("RABBITMQ_URL is not set. Set it to the broker that holds the letters.")
+    try:
+        connection = await aio_pika.connect(
+            settings.rabbitmq_url.get_secret_value(), timeout=CONNECT_WITHIN, heartbeat=HEARTBEAT
+        )
+        async with connection:
+            yield RabbitShelf(connection, queues(settings))
+    except DeliveryError:
+        raise Unavailable("rabbitmq", "it returned a message. Is its queue there, and not full?") from None
+    except (AMQPError, OSError) as error:
+        raise Unavailable("rabbitmq", str(error) or type(error).__name__) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # the library cancels whoever waits for an answer when a connection ends
+        raise Unavailable("rabbitmq", "the connection ended") from None
+
+
+class RabbitShelf:
+    """The letters of some queues."""
+
+    def __init__(self, connection: AbstractConnection, of_queues: Iterable[str]) -> None:
+        self._connection = connection
+        self._queues = of_queues
+
+    async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
+        for queue in self._queues:
+            try:
+                async with self._connection.channel(on_return_raises=True) as channel:
+                    underlay = await channel.get_underlay_channel()
+                    async for letter in _taken(underlay, queue):
+                        yield letter
+            except ChannelNotFoundEntity:
+                continue  # nothing was ever dead-lettered
+
+    async def replay(self, letter: Letter) -> None:
+        message: DeliveredMessage = letter.handle
+        properties = copy(message.header.properties)
+        properties.headers = {**dict(letter.headers), **again(letter.why)}
+        properties.expiration = letter.why.get(EXPIRATION)
+        await message.channel.basic_publish(
+            letter.body, routing_key=letter.target, properties=properties, mandatory=True
+        )
+        await self.drop(letter)
+
+    async def drop(self, letter: Letter) -> None:
+        message: DeliveredMessage = letter.handle
+        assert message.delivery_tag is not None
+        await message.channel.basic_ack(message.delivery_tag, wait=True)
+
+
+async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[Letter]:
+    """As many as there are at the beginning: those that a replay brings again aren't taken again."""
+    letters = queue + SUFFIX
+    declared = await channel.queue_declare(letters, passive=True)
+    for _ in range(declared.message_count or 0):
+        message = await channel.basic_get(letters)
+        if isinstance(message.delivery, spec.Basic.GetEmpty):
+            return
+        yield _letter(queue, message)
+
+
+def _letter(queue: str, message: DeliveredMessage) -> Letter:
+    headers = (message.header.properties.headers or {}).items()
+    why = of_letter(headers)
+    return Letter(
+        id=f"rabbitmq:{queue}{SUFFIX}:{_number(message, why.get(TIME, ''))}",
+        source="rabbitmq",
+        target=queue,
+        why=why,
+        headers=originals(headers),
+        key=None,
+        body=message.body,
+        handle=message,
+    )
+
+
+def _number(message: DeliveredMessage, time: str) -> str:
+    """RabbitMQ has none: it is made of what is in the letter, so equal letters share it."""
+    named = f"{message.header.properties.message_id}\n{time}\n".encode()
+    return sha256(named + message.body).hexdigest()[:16]

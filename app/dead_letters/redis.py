@@ -1,0 +1,77 @@
+"""The dead letters of Redis: a stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+
+from app.dead_letters.letter import Letter
+from app.errors import ConfigurationError, Unavailable
+from app.redis import REDIS_ERRORS, connect, of_events
+from app.settings import Settings
+from app.sources.dead_letters import SUFFIX, again, of_letter
+from app.sources.redis_messages import VALUE
+
+PAGE = 100  # letters read at once
+
+
+@asynccontextmanager
+async def open_shelf(settings: Settings) -> AsyncIterator[RedisShelf]:
+    """The letters of the stream and of the channel. Raises `Unavailable` when Redis doesn't answer."""
+    if settings.redis_events_url is None:
+        raise ConfigurationError("REDIS_EVENTS_URL is not set. Set it to the Redis that holds the letters.")
+    redis = connect(of_events(settings))
+    assert isinstance(redis, Redis)
+    try:
+        yield RedisShelf(redis, settings.low_stock_stream)
+    except REDIS_ERRORS as error:
+        raise Unavailable("redis_events", str(error) or type(error).__name__) from None
+    finally:
+        await redis.aclose()
+
+
+class RedisShelf:
+    """The letters of one stream, and of the channel that says the same."""
+
+    def __init__(self, redis: Redis, stream: str) -> None:
+        self._redis = redis
+        self._stream = stream
+        self._letters = stream + SUFFIX
+
+    async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
+        newest: Any = await self._redis.xrevrange(self._letters, count=1)
+        after = "-"
+        while newest:
+            page: Any = await self._redis.xrange(self._letters, after, newest[0][0], count=PAGE)
+            for entry_id, fields in page:
+                yield self._letter(entry_id, fields)
+            if len(page) < PAGE:
+                return
+            after = f"({page[-1][0].decode()}"
+
+    async def replay(self, letter: Letter) -> None:
+        """What came over the channel goes to the stream: it keeps it until a node has it."""
+        fields: dict[Any, Any] = {VALUE: letter.body, **again(letter.why)}
+        async with self._redis.pipeline(transaction=True) as both:
+            both.xadd(letter.target, fields)
+            both.xdel(self._letters, letter.handle)
+            await both.execute()
+
+    async def drop(self, letter: Letter) -> None:
+        await self._redis.xdel(self._letters, letter.handle)
+
+    def _letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Letter:
+        named = {name.decode(errors="replace"): value for name, value in fields.items()}
+        return Letter(
+            id=f"redis:{self._letters}:{entry_id.decode()}",
+            source="redis",
+            target=self._stream,
+            why=of_letter(named.items()),
+            headers=(),
+            key=None,
+            body=named.get(VALUE, b""),
+            handle=entry_id,
+        )
