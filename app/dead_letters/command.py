@@ -26,7 +26,7 @@ from app.settings import Settings
 Act = Callable[[Shelf, Letter], Awaitable[None]]
 
 ERROR_SHOWN = 60  # characters of the error, in the list
-_OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[Shelf]]] = {
+OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[Shelf]]] = {
     "kafka": kafka.open_shelf,
     "rabbitmq": rabbitmq.open_shelf,
     "redis": redis.open_shelf,
@@ -101,7 +101,7 @@ class _Visit:
             if self.more:
                 break
             try:
-                async with _OPEN[source](loaded) as shelf, aclosing(self._chosen(shelf)) as letters:
+                async with OPEN[source](loaded) as shelf, aclosing(self._chosen(shelf)) as letters:
                     async for letter in letters:
                         await act(shelf, letter)
             except Unavailable as error:

@@ -7,7 +7,7 @@ the channel is closed. Until then nobody else sees them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from hashlib import sha256
@@ -22,8 +22,8 @@ from app.dead_letters.letter import Letter
 from app.errors import ConfigurationError, Unavailable
 from app.settings import Settings
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
-from app.sources.dead_letters import SUFFIX, TIME, again, of_letter, originals
-from app.sources.rabbitmq import CONNECT_WITHIN, HEARTBEAT, queues
+from app.sources.dead_letters import again, of_letter, originals
+from app.sources.rabbitmq import CONNECT_WITHIN, HEARTBEAT, SUFFIX, queues
 from app.sources.rabbitmq_message import EXPIRATION
 
 
@@ -98,7 +98,7 @@ def _letter(queue: str, message: DeliveredMessage) -> Letter:
     headers = (message.header.properties.headers or {}).items()
     why = of_letter(headers)
     return Letter(
-        id=f"rabbitmq:{queue}{SUFFIX}:{_number(message, why.get(TIME, ''))}",
+        id=f"rabbitmq:{queue}{SUFFIX}:{_number(why, message.body)}",
         source="rabbitmq",
         target=queue,
         why=why,
@@ -109,7 +109,6 @@ def _letter(queue: str, message: DeliveredMessage) -> Letter:
     )
 
 
-def _number(message: DeliveredMessage, time: str) -> str:
+def _number(why: Mapping[str, str], body: bytes) -> str:
     """RabbitMQ has none: it is made of what is in the letter, so equal letters share it."""
-    named = f"{message.header.properties.message_id}\n{time}\n".encode()
-    return sha256(named + message.body).hexdigest()[:16]
+    return sha256(f"{sorted(why.items())}\n".encode() + body).hexdigest()[:16]

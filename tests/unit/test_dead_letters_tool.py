@@ -1,0 +1,157 @@
+"""`run.py dlq`, without brokers: which letters are chosen, how fast, and what is printed of them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.dead_letters.arguments import add
+from app.dead_letters.command import Choice, Pace, printable
+from app.dead_letters.letter import Letter
+
+LETTER = Letter(
+    id="redis:s.dlq:1-0",
+    source="redis",
+    target="s",
+    why={
+        "dlq.reason": "bad_field",
+        "dlq.time": "2026-11-21T08:00:00Z",
+        "dlq.channel": "c",
+        "dlq.position": "redis:abc",
+        "dlq.attempts": "1",
+    },
+    headers=(),
+    key=None,
+    body=b"{}",
+    handle=b"1-0",
+)
+AT_EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("choice", "taken"),
+    [
+        (Choice(), True),
+        (Choice(ids={"redis:s.dlq:1-0", "redis:s.dlq:2-0"}), True),
+        (Choice(ids={"redis:s.dlq:2-0"}), False),
+        (Choice(reason="bad_field"), True),
+        (Choice(reason="not_json"), False),
+        (Choice(ids={"redis:s.dlq:1-0"}, reason="not_json"), False),
+        (Choice(since=AT_EIGHT), True),
+        (Choice(since=AT_EIGHT + timedelta(seconds=1)), False),
+    ],
+    ids=str,
+)
+def test_a_letter_is_chosen_that_nothing_leaves_out(choice: Choice, taken: bool) -> None:
+    assert choice.takes(LETTER) == taken
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "2026-11-21T08:00:00"])
+def test_a_letter_that_does_not_say_when_is_in_no_time(time: str) -> None:
+    assert not Choice(since=AT_EIGHT).takes(replace(LETTER, why={"dlq.time": time}))
+
+
+def test_a_letter_came_from_where_it_says_and_goes_back_to_what_keeps_it() -> None:
+    assert (LETTER.place, LETTER.target) == ("c", "s")
+    assert replace(LETTER, why={}).place == "s"
+
+
+@pytest.mark.parametrize("header", ["dlq.redacted", "dlq.cut_from", "dlq.null_value"])
+def test_a_letter_that_is_not_whole_can_not_be_replayed(header: str) -> None:
+    assert LETTER.hindrance is None
+    assert replace(LETTER, why={**LETTER.why, header: "true"}).hindrance
+
+
+def test_what_the_hub_did_not_write_can_not_be_replayed() -> None:
+    assert replace(LETTER, why={}).hindrance
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("rate", "in_ten_seconds"), [(2.0, 20), (0.5, 5), (25.0, 250)])
+async def test_no_more_go_in_a_time_than_the_rate_says(rate: float, in_ten_seconds: int) -> None:
+    time = Time()
+    pace, gone = Pace(rate, time, time.sleep), 0
+    while True:
+        await pace.wait()
+        if time.now >= 109.999:
+            break
+        gone += 1
+    assert gone == in_ten_seconds
+
+
+async def test_time_that_a_slow_broker_took_is_not_made_up_for() -> None:
+    time = Time()
+    pace = Pace(1.0, time, time.sleep)
+    await pace.wait()
+    time.now += 60
+    for _ in range(3):
+        await pace.wait()
+    assert time.now == 162.0
+
+
+async def test_without_a_rate_nobody_waits() -> None:
+    time = Time()
+    pace = Pace(None, time, time.sleep)
+    for _ in range(1000):
+        await pace.wait()
+    assert time.now == 100.0
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add(parser.add_subparsers())
+    return parser.parse_args(["dlq", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"), [("30s", timedelta(seconds=30)), ("2h", timedelta(hours=2)), ("7d", timedelta(days=7))]
+)
+def test_since_is_how_long_ago(text: str, ago: timedelta) -> None:
+    since = parse("list", "--since", text).since
+    assert abs(datetime.now(UTC) - ago - since) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("text", ["2026-11-21T08:00:00Z", "2026-11-21T08:00:00", "2026-11-21T09:00:00+01:00"])
+def test_or_a_moment_in_utc_unless_it_says_another_zone(text: str) -> None:
+    assert parse("drop", "--all", "--since", text).since == AT_EIGHT
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["replay"],
+        ["drop"],
+        ["replay", "--all", "an-id"],
+        ["replay", "--all", "--rate", "0"],
+        ["replay", "--all", "--rate", "nan"],
+        ["list", "--limit", "0"],
+        ["list", "--since", "yesterday"],
+        ["list", "--source", "http"],
+        ["show"],
+    ],
+    ids=" ".join,
+)
+def test_what_makes_no_sense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        parse(*arguments)
+    assert refused.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_nothing_printed_moves_the_cursor_or_forges_a_line() -> None:
+    assert printable("Sữa\x1b[2J\n\x00\u202e") == "Sữa\\x1b[2J\\n\\x00\\u202e"
