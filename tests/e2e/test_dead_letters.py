@@ -171,6 +171,8 @@ async def test_what_can_be_handled_now_is_put_back_and_stored_once(
     assert await scene.outcomes(source, "duplicate") == 0
 
     user_service.add_group(group_id, "Late", [user])
+    with scene.redis() as client:  # a day later nobody knows what was said before
+        client.delete(*client.keys("*:heard:*"), "none")
     printed, _ = await scene.dlq(
         "replay", "--all", "--reason", "unknown_group", "--source", source, "--rate", "50"
     )
@@ -182,6 +184,8 @@ async def test_what_can_be_handled_now_is_put_back_and_stored_once(
 
     await eventually(both, "the event came a second time, and changed nothing")
     assert len(await scene.hub.stored(user, 1)) == 1
+    known_by = "select from processed_events where event_id = $1"
+    assert len(await scene.hub.rows(known_by, letter.why["dlq.position"])) == 1
     assert await scene.letters(source, body) == []
     _, complaint = await scene.dlq("replay", letter.id, status=1)
     assert f"There is no letter {letter.id}" in complaint
