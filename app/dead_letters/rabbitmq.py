@@ -22,8 +22,8 @@ from app.dead_letters.letter import Letter
 from app.errors import ConfigurationError, Unavailable
 from app.settings import Settings
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
-from app.sources.dead_letters import again, of_letter, originals
-from app.sources.rabbitmq import CONNECT_WITHIN, HEARTBEAT, SUFFIX, queues
+from app.sources.dead_letters import SUFFIX, again, of_letter, originals
+from app.sources.rabbitmq import CONNECT_WITHIN, HEARTBEAT, queues
 from app.sources.rabbitmq_message import EXPIRATION
 
 
