@@ -80,6 +80,42 @@ test("who was away for more than a resume brings has no gap in the list, and is 
   assert.deepEqual(seqs(tab).slice(0, 750), Array.from({ length: 750 }, (_, n) => 801 - n));
 });
 
+test("what comes live right behind a resume that was too long waits for what is before it", async () => {
+  hub.publish(10);
+  const tab = await live();
+  hub.up = false;
+  hub.close(1006);
+  hub.publish(600);
+  await clock.pass(100);
+  hub.up = true;
+  while (!hub.live.length) await clock.pass(1);
+  hub.publish();
+  await clock.pass(1000);
+  assert.deepEqual(tab.told, Array.from({ length: 601 }, (_, n) => 11 + n));
+});
+
+test("a list that overtakes hundreds of frames skips none of them", async () => {
+  const tab = await live();
+  hub.tell({ type: "connected", node: "n", last_seq: 0, unread: 0 });
+  await clock.pass(1);
+  hub.random = () => 1; // frames take long, answers don't
+  hub.publish(200);
+  hub.random = () => 0;
+  await clock.pass(1000);
+  assert.deepEqual(tab.told, Array.from({ length: 200 }, (_, n) => 1 + n));
+});
+
+test("a count that was overtaken by a notification is asked for again", async () => {
+  hub.publish(120);
+  const tab = await live();
+  hub.random = () => 1;
+  hub.read("id-5");
+  hub.random = () => 0;
+  hub.publish();
+  await clock.pass(3000);
+  assert.equal(tab.inbox.unreadCount(), 120);
+});
+
 test("a session ends for good with what the hub says, and can be begun again", async () => {
   const tab = await live();
   hub.close(4500, "logged out");
