@@ -1,5 +1,5 @@
 /**
- * The newest part of the inbox: as much as is held, and all that came since.
+ * The newest part of the inbox: as far back as it is held, however much came since.
  *
  * @param {import("./rest.js").Rest} rest
  * @param {import("./store.js").Store} store
@@ -8,10 +8,11 @@
  */
 export async function load(rest, store, { lastSeq, unread }) {
   const asOf = Math.max(lastSeq, store.lastSeq);
+  const until = store.loaded ? (store.list.at(-1)?.seq ?? store.lastSeq + 1) : Infinity;
   const wanted = store.list.length + (store.loaded ? asOf - store.lastSeq : 0);
   let { items, from } = await rest.page(wanted);
-  while (from && (items.length < wanted || (store.loaded && from > store.lastSeq + 1))) {
-    const older = await rest.page(wanted - items.length, from);
+  while (from > until) {
+    const older = await rest.page(from - until, from);
     items = [...items, ...older.items];
     from = older.from;
   }

@@ -94,6 +94,19 @@ test("what comes live right behind a resume that was too long waits for what is 
   assert.deepEqual(tab.told, Array.from({ length: 601 }, (_, n) => 11 + n));
 });
 
+test("a list is no shorter for what came while it was loaded", async () => {
+  hub.publish(60);
+  const tab = await live();
+  during(tab.inbox.loadMore());
+  await clock.pass(100);
+  hub.close(1006);
+  while (!hub.live.length) await clock.pass(1);
+  await clock.pass(1);
+  hub.publish(70);
+  await clock.pass(1000);
+  assert.equal(tab.inbox.list().length, 130);
+});
+
 test("a list that overtakes hundreds of frames skips none of them", async () => {
   const tab = await live();
   hub.tell({ type: "connected", node: "n", last_seq: 0, unread: 0 });
