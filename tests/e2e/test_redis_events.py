@@ -275,7 +275,7 @@ async def test_a_node_dies_in_mid_flow_and_the_other_takes_its_entries_over(
     async def forgotten() -> bool:
         return len(await asked(server, lambda c: c.xinfo_consumers(STREAM, GROUP))) == 2
 
-    await eventually(forgotten, "the dead consumers are removed")
+    await eventually(forgotten, "the dead consumers are removed", within=60)
 
 
 async def test_a_death_between_commit_and_acknowledgement_doubles_nothing(

@@ -34,8 +34,8 @@ import os, signal, sys
 from pathlib import Path
 from app.dev.services import run_services
 
-if "ignore-sigint" in sys.argv:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+# said aloud: a parent of the tests may ignore it, which is inherited
+signal.signal(signal.SIGINT, signal.SIG_IGN if "ignore-sigint" in sys.argv else signal.default_int_handler)
 with run_services(Path(sys.argv[1]), ["events"], fast=True) as services:
     print(services.database_url, services.redis_url, services.kafka_bootstrap, flush=True)
     while True:
