@@ -1,7 +1,7 @@
 /**
  * Random schedules of all that can happen: what was loaded, and all that came after, is what a fresh page loads.
  *
- * SEED=… repeats one, SCHEDULES=… runs more.
+ * SEED=… repeats one, SCHEDULES=… runs more, FIRST=… others.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ import { Hub } from "./hub.js";
 
 const STEPS = 40;
 const SCHEDULES = Number(process.env.SCHEDULES ?? 60);
-const FIRST = Number(process.env.SEED || Math.floor(Math.random() * 1e9));
+const FIRST = Number(process.env.SEED ?? process.env.FIRST ?? 1); // FIRST=$RANDOM looks for what nobody saw yet
 const COUNT = process.env.SEED ? 1 : SCHEDULES;
 
 /** Numbers from 0 to 1 that follow from a seed (mulberry32). */
