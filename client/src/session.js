@@ -173,12 +173,13 @@ export class Session {
     if (!this.store.from || this.#counting) return;
     this.#counting = true;
     const { version } = this.store;
-    const unread = await this.rest.unread().catch(() => undefined); // the next connection brings a count
-    this.#counting = unread !== undefined && this.#running && this.world.setTimeout(() => {
+    const unread = await this.rest.unread().catch(() => undefined);
+    const wait = unread === undefined ? HURRY * (5 + 5 * this.world.random()) : QUIET;
+    this.#counting = this.#running && this.world.setTimeout(() => {
       this.#counting = false;
-      if (version === this.store.version) this.listener.recount(unread);
+      if (unread !== undefined && version === this.store.version) this.listener.recount(unread);
       else this.#recount();
-    }, QUIET);
+    }, wait);
   }
 
   #scheduleRenewal() {
