@@ -50,13 +50,15 @@ class PreferenceStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        # asked once a batch: begin and rollback would be two round trips more
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
         """Those of the users who have said anything."""
         if not users:
             return {}
         with store_errors():
-            async with self._engine.connect() as connection:
+            async with self._reading.connect() as connection:
                 rows = await connection.exec_driver_sql(_PEOPLE, (list(users),))
                 return {row[0]: Profile(*row[1:-1]).person(msgspec.json.decode(row[-1])) for row in rows}
 
