@@ -234,15 +234,15 @@ class Pipeline:
         self._publish(await self._pushed_maybe(again.values()), again=True)
         self._publish(written.notifications)
         for event_id, item in by_id.items():
-            if item.effects.disconnect and event_id in written.new:
-                self._bus.disconnect(item.effects.disconnect)
+            if (gone := item.wish.effects.disconnect) and event_id in written.new:
+                self._bus.disconnect(gone)
         await self._log_out_again(again)
         NOTIFICATIONS.inc(len(written.notifications))
         _count(ready, by_id, written.new)
         return []
 
     def _entry(self, item: Ready, plan: Plan) -> Entry:
-        if (send_at := item.effects.send_at) and send_at > datetime.now(UTC):
+        if (send_at := item.wish.effects.send_at) and send_at > datetime.now(UTC):
             return Entry(item.event.event_id, later=_later(item, send_at))
         deliveries = [
             DeliveryEntry(

@@ -71,11 +71,11 @@ class Planner:
 
     async def plan(self, wishes: Sequence[Wish]) -> list[Plan]:
         """A plan for each. Raises `Unavailable` when Postgres doesn't answer."""
-        users: set[UUID] = set()
+        users: list[UUID] = []  # some of them twice: that costs less than to tell
         for wish in wishes:
             if wish.effects.notification is not None:
-                users.update(wish.effects.notification.receivers)
-            users.update(each.user_id for each in wish.effects.deliveries if each.user_id is not None)
+                users += wish.effects.notification.receivers
+            users += [each.user_id for each in wish.effects.deliveries if each.user_id is not None]
         known = await self._people.people(users)
         now = datetime.now(UTC)
         return [self._plan(wish, known, now) for wish in wishes]
@@ -85,7 +85,7 @@ class Planner:
         notifications: Sequence[NotificationDraft] = ()
         not_told: list[tuple[UUID, Decision]] = []
         if draft is not None:
-            usual = known.keys().isdisjoint(draft.receivers)
+            usual = not known or known.keys().isdisjoint(draft.receivers)
             if usual and self._evaluator.on_by_default(wish.category, INAPP):
                 notifications = (draft,)
             else:
