@@ -64,7 +64,7 @@ class Rejected(NamedTuple):
     error: InvalidEvent
 
 
-class Ready(NamedTuple):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """An event whose effects are known: only to be written."""
 
     message: Message

@@ -27,7 +27,7 @@ from app.preferences.evaluator import (
 from handlers.base import Effects
 
 
-class Wish(NamedTuple):
+class Wish(msgspec.Struct, frozen=True, gc=False):
     """What a handler makes of an event: `effects`, and the same in another locale."""
 
     effects: Effects
@@ -43,7 +43,7 @@ class PlannedDelivery(NamedTuple):
     decision: Decision
 
 
-class Plan(NamedTuple):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """What is to be written: `notifications` by locale, each receiver in one of them at most."""
 
     notifications: Sequence[NotificationDraft]

@@ -89,7 +89,7 @@ class Later(NamedTuple):
     sender: str | None = None
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An event to record, with what its receivers are told, and what is to be delivered. No receiver is in
     two of the `drafts`.
     """
