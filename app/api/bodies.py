@@ -1,17 +1,21 @@
-"""Reading the JSON body of a request into its type; whatever is wrong is a 400 that names the field."""
+"""JSON bodies: a request's into its type, with a 400 that names the wrong field; an answer's."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
-from sanic import Request
+from sanic import HTTPResponse, Request
 
 from app.api.errors import Problem
 from app.i18n import N_
 
 Body = TypeVar("Body", bound=msgspec.Struct)
+
+_encoder = msgspec.json.Encoder()
 
 
 def json_body(request: Request, body_type: type[Body]) -> Body:
@@ -27,3 +31,10 @@ def bad_body(why: str) -> Problem:
     return Problem(
         HTTPStatus.BAD_REQUEST, "bad_body", N_("The body doesn't fit the description: %(why)s"), why=why
     )
+
+
+def json_answer(
+    body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] = MappingProxyType({})
+) -> HTTPResponse:
+    """An answer with this body."""
+    return HTTPResponse(_encoder.encode(body), status, dict(headers), "application/json")

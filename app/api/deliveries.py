@@ -10,6 +10,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
 from app.api.auth import Authenticator
+from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
 from app.deliveries import Status
@@ -18,8 +19,6 @@ from app.store.deliveries import DeliveryStore
 
 READ, RESEND = "deliveries:read", "deliveries:resend"
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
-
-_encoder = msgspec.json.Encoder()
 
 
 def make_blueprint(
@@ -57,7 +56,7 @@ def make_blueprint(
             query = {name: str(value) for name, value in given.items()} | {"limit": str(limit)}
             query["before"] = str(found[limit - 1].id)
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
-        return _json(found[:limit], headers)
+        return json_answer(found[:limit], headers=headers)
 
     @blueprint.get("/<delivery_id:str>")
     @schemas.described(
@@ -72,7 +71,7 @@ def make_blueprint(
         if found is None:
             raise _not_found()
         delivery, attempts = found
-        return _json(msgspec.structs.asdict(delivery) | {"tries": attempts})
+        return json_answer(msgspec.structs.asdict(delivery) | {"tries": attempts})
 
     @blueprint.post("/<delivery_id:str>/resend")
     @schemas.described(
@@ -85,7 +84,7 @@ def make_blueprint(
         await authenticator.service(request, RESEND)
         wanted = path_uuid("id", delivery_id)
         if await store.resend(wanted):
-            return _json({"id": wanted, "status": Status.PENDING}, status=HTTPStatus.ACCEPTED)
+            return json_answer({"id": wanted, "status": Status.PENDING}, status=HTTPStatus.ACCEPTED)
         if await store.get(wanted) is None:
             raise _not_found()
         raise Problem(
@@ -95,10 +94,6 @@ def make_blueprint(
         )
 
     return blueprint
-
-
-def _json(body: object, headers: dict[str, str] | None = None, status: int = HTTPStatus.OK) -> HTTPResponse:
-    return HTTPResponse(_encoder.encode(body), status, headers or {}, "application/json")
 
 
 def _not_found() -> Problem:

@@ -10,6 +10,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
 from app.api.auth import Authenticator
+from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import MAX_SEQ, flag, number, path_uuid
 from app.i18n import N_, negotiate, render
@@ -19,8 +20,6 @@ from app.store.notifications import NotificationStore
 from handlers.registry import text_in
 
 MAX_PAGE = 1000
-
-_encoder = msgspec.json.Encoder()
 
 
 def make_blueprint(
@@ -54,7 +53,7 @@ def make_blueprint(
             query: dict[str, object] = {"before": shown[-1].seq, **({"limit": limit} if limit else {})}
             query |= {"unread": "true"} if unread else {}
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
-        return _json([_in(wanted, item) for item in shown], headers)
+        return json_answer([_in(wanted, item) for item in shown], headers=headers)
 
     @blueprint.get("/notifications/users/<user_id:str>/unread-count")
     @schemas.described(
@@ -65,7 +64,7 @@ def make_blueprint(
     )
     async def count_unread(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        return _json({"unread": await store.unread(receiver)}, {})
+        return json_answer({"unread": await store.unread(receiver)})
 
     @blueprint.patch("/notifications/users/<user_id:str>/read")
     @schemas.described(
@@ -78,7 +77,7 @@ def make_blueprint(
     async def mark_all_read(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
         up_to, unread = await changes.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
-        return _json({"up_to": up_to, "unread": unread}, {})
+        return json_answer({"up_to": up_to, "unread": unread})
 
     @blueprint.patch("/notifications/<notification_id:str>/users/<user_id:str>/read")
     @schemas.described(
@@ -93,7 +92,7 @@ def make_blueprint(
         if found is None:
             raise _not_found()
         wanted = _locale(request)
-        return _json(_in(wanted, found), _language_headers(wanted))
+        return json_answer(_in(wanted, found), headers=_language_headers(wanted))
 
     @blueprint.delete("/notifications/<notification_id:str>/users/<user_id:str>")
     @schemas.described(
@@ -108,7 +107,7 @@ def make_blueprint(
             raise _not_found()
         spoken = _locale(request) or locale
         message = render(spoken, N_("The notification was deleted."), {})
-        return _json({"message": message}, _language_headers(spoken))
+        return json_answer({"message": message}, headers=_language_headers(spoken))
 
     return blueprint
 
@@ -131,10 +130,6 @@ def _language_headers(locale: str | None) -> dict[str, str]:
     """Without a wish each notification is in the language it was stored in, its receiver's at that time."""
     vary = {"Vary": "Accept-Language"}
     return vary if locale is None else {"Content-Language": locale, **vary}
-
-
-def _json(body: object, headers: dict[str, str]) -> HTTPResponse:
-    return HTTPResponse(_encoder.encode(body), 200, headers, "application/json")
 
 
 def _not_found() -> Problem:

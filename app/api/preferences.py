@@ -15,7 +15,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
 from app.api.auth import Authenticator
-from app.api.bodies import bad_body, json_body
+from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
 from app.channels.message import mailbox
 from app.channels.sms import E164
@@ -98,7 +98,7 @@ def make_blueprint(
     async def get_preferences(request: Request, user_id: str) -> HTTPResponse:
         owner = await authenticator.owner(request, user_id)
         profile, choices = await store.get(owner)
-        return _json(Preferences(_shown(profile), [shown(choice, choices) for choice in CHOICES]))
+        return json_answer(Preferences(_shown(profile), [shown(choice, choices) for choice in CHOICES]))
 
     @blueprint.post("/users/<user_id:str>")
     @schemas.described(
@@ -120,7 +120,7 @@ def make_blueprint(
                 path=f"{request.path}/{choice}",
             )
         headers = {"Location": f"{request.path}/{choice}"}
-        return _json(await preference(owner, choice), HTTPStatus.CREATED, headers)
+        return json_answer(await preference(owner, choice), HTTPStatus.CREATED, headers)
 
     @blueprint.put("/users/<user_id:str>/profile")
     @schemas.described(
@@ -134,7 +134,7 @@ def make_blueprint(
         owner = await authenticator.owner(request, user_id)
         profile = _checked(json_body(request, ProfileBody))
         await store.set_profile(owner, profile)
-        return _json(_shown(profile))
+        return json_answer(_shown(profile))
 
     @blueprint.delete("/users/<user_id:str>/profile")
     @schemas.described(
@@ -146,7 +146,7 @@ def make_blueprint(
     async def drop_profile(request: Request, user_id: str) -> HTTPResponse:
         owner = await authenticator.owner(request, user_id)
         await store.set_profile(owner, Profile())
-        return _json(ProfileBody())
+        return json_answer(ProfileBody())
 
     @blueprint.put("/users/<user_id:str>/<preference_id:str>")
     @schemas.described(
@@ -160,7 +160,7 @@ def make_blueprint(
         owner = await authenticator.owner(request, user_id)
         choice = _found(preference_id)
         await store.set_choice(owner, choice, json_body(request, Choice).enabled)
-        return _json(await preference(owner, choice))
+        return json_answer(await preference(owner, choice))
 
     @blueprint.delete("/users/<user_id:str>/<preference_id:str>")
     @schemas.described(
@@ -174,7 +174,7 @@ def make_blueprint(
         choice = _found(preference_id)
         if not await store.drop_choice(owner, choice):
             raise _no_such_preference()
-        return _json(await preference(owner, choice))
+        return json_answer(await preference(owner, choice))
 
     return blueprint
 
@@ -240,7 +240,3 @@ def _shown(profile: Profile) -> ProfileBody:
         None if clock is None else f"{clock:%H:%M}" for clock in (profile.quiet_from, profile.quiet_until)
     )
     return ProfileBody(profile.locale, profile.time_zone, begins, ends, profile.email, profile.phone)
-
-
-def _json(body: object, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> HTTPResponse:
-    return HTTPResponse(msgspec.json.encode(body), status, headers or {}, "application/json")

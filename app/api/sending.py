@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote, unquote
 from uuid import UUID, uuid4
 
@@ -15,7 +14,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
 from app.api.auth import Authenticator
-from app.api.bodies import json_body
+from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER, Problem
 from app.api.idempotency import Idempotency
 from app.deliveries import Status
@@ -125,7 +124,7 @@ def make_blueprint(
             if accepted.refused is not None:
                 raise _refused(accepted.refused)
             sent = shown(accepted)
-            return _json(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
+            return json_answer(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
 
         return await idempotency.once(request, service, handle)
 
@@ -134,7 +133,7 @@ def make_blueprint(
         accepted, unknown = (sum(each.status == it for each in results) for it in (ACCEPTED, UNKNOWN))
         headers = {"Retry-After": str(RETRY_AFTER)} if unknown else {}
         rejected = len(results) - accepted - unknown
-        return _json(BulkSent(accepted, rejected, unknown, results), HTTPStatus.ACCEPTED, headers)
+        return json_answer(BulkSent(accepted, rejected, unknown, results), HTTPStatus.ACCEPTED, headers)
 
     async def look_up(event_id: str, service: str) -> Scheduled | None:
         """How it stands, if it was for later. Raises `Problem` when there is none, or it is another's."""
@@ -179,7 +178,8 @@ def make_blueprint(
     @blueprint.post("/notifications/bulk")
     @schemas.described(
         "Send many notifications",
-        "Each is taken or refused by itself. All that are taken are stored when the answer comes.",
+        "Each is taken or refused by itself, and stored when the answer comes; what couldn't be in time is "
+        "`unknown`, and may be sent again under its id.",
         {202: schemas.answer("What became of each", "BulkSent")},
         errors=(400, 401, 403, 409, 422, 503),
         body="Bulk",
@@ -227,7 +227,7 @@ def make_blueprint(
     async def try_out(request: Request) -> HTTPResponse:
         await authenticator.service(request, SEND)
         try:
-            return _json(await dry_run.of(request.body, str(uuid4())))
+            return json_answer(await dry_run.of(request.body, str(uuid4())))
         except InvalidEvent as error:
             raise _refused(error) from None
 
@@ -245,9 +245,9 @@ def make_blueprint(
         found = await deliveries.find(MAX_DELIVERIES, event_id=event_id)
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
         if later is None:
-            return _json(Followed(event_id, "processed", listed))
+            return json_answer(Followed(event_id, "processed", listed))
         status = "processed" if later.status is State.SENT else later.status.value
-        return _json(Followed(event_id, status, listed, later.send_at, later.reason))
+        return json_answer(Followed(event_id, status, listed, later.send_at, later.reason))
 
     @blueprint.delete("/notifications/<event_id:str>")
     @schemas.described(
@@ -262,7 +262,7 @@ def make_blueprint(
         cancelled = await scheduled.cancel(event_id, service.user_id)
         later = await look_up(event_id, service.user_id)
         if cancelled and later is not None:
-            return _json(Followed(event_id, later.status.value, [], later.send_at))
+            return json_answer(Followed(event_id, later.status.value, [], later.send_at))
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_cancellable",
@@ -301,10 +301,3 @@ def _not_found() -> Problem:
     return Problem(
         HTTPStatus.NOT_FOUND, "no_such_event", N_("No event with this id has been sent or scheduled.")
     )
-
-
-def _json(
-    body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
-) -> HTTPResponse:
-    answer: dict[str, Any] = dict(headers or {})
-    return HTTPResponse(msgspec.json.encode(body), status, answer, "application/json")
