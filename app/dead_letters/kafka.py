@@ -5,21 +5,23 @@ What became of a letter is written behind it, into its own partition: a record o
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from app.dead_letters.kafka_removal import RemovalRefused, removing
 from app.dead_letters.letter import Letter
 from app.errors import Unavailable
 from app.events import MAX_EVENT_BYTES
 from app.settings import Settings
-from app.sources.dead_letters import SUFFIX, again, of_letter, originals
-from app.sources.kafka_letters import PARTITION, encoded
+from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, of_letter, originals
+from app.sources.kafka_letters import OFFSET, PARTITION, TIMESTAMP, encoded
 
 # It tells of every try that fails; the command says it once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -27,6 +29,7 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 MARK, MARKED = "dlq.done", "dlq.done_offset"
 """The headers of a mark: what became of a letter (replayed, dropped), and the letter's offset."""
 POLL_MS = 200
+_SAME = (TOPIC, PARTITION, OFFSET, TIMESTAMP, ATTEMPTS)  # letters that agree in these are one letter
 MAX_LETTER_BYTES = 2 * MAX_EVENT_BYTES
 
 Marks = dict[TopicPartition, dict[int, str]]
@@ -36,6 +39,7 @@ Marks = dict[TopicPartition, dict[int, str]]
 async def open_shelf(settings: Settings) -> AsyncIterator[KafkaShelf]:
     """The letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
     servers = settings.kafka_bootstrap_servers
+    topics = [f"{topic}{SUFFIX}" for topic in settings.topics.values()]
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=MAX_LETTER_BYTES)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers,
@@ -47,7 +51,7 @@ async def open_shelf(settings: Settings) -> AsyncIterator[KafkaShelf]:
     try:
         await producer.start()
         await consumer.start()
-        yield KafkaShelf(consumer, producer, [f"{topic}{SUFFIX}" for topic in settings.topics.values()])
+        yield KafkaShelf(consumer, producer, topics, servers)
     except (KafkaError, OSError) as error:
         why = str(error) or type(error).__name__
         raise Unavailable("kafka", f"{why}. Does a broker answer at {servers}?") from None
@@ -59,21 +63,16 @@ async def open_shelf(settings: Settings) -> AsyncIterator[KafkaShelf]:
 class KafkaShelf:
     """The letters in some Kafka topics."""
 
-    def __init__(self, consumer: Any, producer: Any, topics: Iterable[str]) -> None:
+    def __init__(self, consumer: Any, producer: Any, topics: Sequence[str], servers: str) -> None:
         """Both are started. `topics` that don't exist hold no letters."""
         self._consumer = consumer
         self._producer = producer
         self._topics = topics
+        self._servers = servers
+        self.targets = [topic.removesuffix(SUFFIX) for topic in topics]
 
     async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
-        cluster = await self._producer.client.fetch_all_metadata()
-        self._consumer.assign(
-            [
-                TopicPartition(topic, number)
-                for topic in self._topics
-                for number in cluster.partitions_for_topic(topic) or ()
-            ]
-        )
+        self._consumer.assign(await self._places())
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         marks: Marks = defaultdict(dict)
         async for place, record in self._records(ends):
@@ -97,6 +96,70 @@ class KafkaShelf:
 
     async def drop(self, letter: Letter) -> None:
         await self._mark(letter, "dropped")
+
+    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+        """Kafka removes all records before one, and none alone: where there is an unwanted one, the letters
+        that are open and wanted are written again behind it, with new numbers, and all before goes.
+        """
+        removed, found = Counter[str](), set[TopicPartition]()
+        async for letter in self.letters(done=True):
+            if unwanted(letter):
+                removed[letter.target] += 1
+                found.add(letter.handle[0])
+        if found:
+            async with removing(self._servers) as remove_before:
+                await remove_before(
+                    dict.fromkeys(found, 0)
+                )  # raises if it may not, before anything is written
+                await remove_before(await self._write_again(found, unwanted))
+        return removed
+
+    async def keeps(self) -> str:
+        try:
+            async with removing(self._servers) as remove_before:
+                await remove_before(dict.fromkeys(await self._places(), 0))
+        except RemovalRefused as error:
+            return f"{error}; they go by the Kafka topic's retention.ms"
+        return ""
+
+    async def _places(self) -> list[TopicPartition]:
+        cluster = await self._producer.client.fetch_all_metadata()
+        return [
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in cluster.partitions_for_topic(topic) or ()
+        ]
+
+    async def _write_again(
+        self, places: Collection[TopicPartition], unwanted: Callable[[Letter], bool]
+    ) -> dict[TopicPartition, int]:
+        """Write the wanted letters behind all others; up to where what was there before is spare by now. What
+        an interrupted call wrote twice becomes one.
+        """
+        ends: dict[TopicPartition, int] = {}
+        known = set[tuple[str | None, ...]]()
+        written = []
+        async for letter in self.letters(done=True):
+            place, offset = letter.handle
+            if place not in places:
+                continue
+            ends[place] = offset + 1
+            came_from = tuple(letter.why.get(name) for name in _SAME)
+            if letter.done or unwanted(letter) or came_from in known:
+                continue
+            if None not in came_from:
+                known.add(came_from)
+            sent = await self._producer.send(
+                place.topic,
+                letter.body,
+                key=letter.key,
+                partition=place.partition,
+                timestamp_ms=int(letter.time.timestamp() * 1000) if letter.time else None,
+                headers=[*letter.headers, *encoded(dict(letter.why))],
+            )
+            written.append(sent)
+        await asyncio.gather(*written)
+        return ends
 
     async def _records(self, ends: dict[TopicPartition, int]) -> AsyncIterator[tuple[TopicPartition, Any]]:
         """All records before `ends`, each partition's in their order. All are assigned at once: aiokafka 0.14

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -48,6 +49,18 @@ class Letter:
     """What its shelf knows it by."""
     done: str | None = None
     """What became of it (replayed, dropped), where that is known."""
+    properties: str = ""
+    """What else its publisher said of it: AMQP's properties."""
+
+    @property
+    def texts(self) -> Iterator[bytes]:
+        """Everything in it that somebody wrote."""
+        yield self.body
+        yield self.key or b""
+        yield self.properties.encode()
+        for name, value in (*self.headers, *self.why.items()):
+            yield name.encode()
+            yield value if isinstance(value, bytes) else str(value).encode()
 
     @property
     def place(self) -> str:
@@ -86,6 +99,10 @@ class Letter:
 class Shelf(Protocol):
     """The dead letters of one source. All calls raise what the driver raises; who opened it translates."""
 
+    @property
+    def targets(self) -> Sequence[str]:
+        """The Kafka topics, queues or streams that its letters are of."""
+
     def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
         """Those that are there when it begins, the oldest of each place first; with `done` also those that
         were replayed or dropped, where they are still there.
@@ -99,3 +116,22 @@ class Shelf(Protocol):
 
     async def drop(self, letter: Letter) -> None:
         """Take the letter, which `letters` gave last, away for ever."""
+
+    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+        """Take away all such letters, also those that are done, so that nothing of them can be read any more;
+        how many, by target.
+        """
+
+    async def keeps(self) -> str:
+        """Why `remove` can't; empty if it can."""
+
+
+async def drop_all(shelf: Shelf, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+    """`Shelf.remove` where dropping a letter removes it."""
+    removed: Counter[str] = Counter()
+    async with aclosing(shelf.letters(done=True)) as letters:
+        async for letter in letters:
+            if unwanted(letter):
+                await shelf.drop(letter)
+                removed[letter.target] += 1
+    return removed

@@ -7,7 +7,8 @@ the channel is closed. Until then nobody else sees them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from hashlib import sha256
@@ -18,7 +19,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
-from app.dead_letters.letter import Letter
+from app.dead_letters.letter import Letter, drop_all
 from app.errors import ConfigurationError, Unavailable
 from app.settings import Settings
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
@@ -53,12 +54,12 @@ async def open_shelf(settings: Settings) -> AsyncIterator[RabbitShelf]:
 class RabbitShelf:
     """The letters of some queues."""
 
-    def __init__(self, connection: AbstractConnection, of_queues: Iterable[str]) -> None:
+    def __init__(self, connection: AbstractConnection, targets: Sequence[str]) -> None:
         self._connection = connection
-        self._queues = of_queues
+        self.targets = targets
 
     async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
-        for queue in self._queues:
+        for queue in self.targets:
             try:
                 async with self._connection.channel(on_return_raises=True) as channel:
                     underlay = await channel.get_underlay_channel()
@@ -81,6 +82,12 @@ class RabbitShelf:
         message: DeliveredMessage = letter.handle
         assert message.delivery_tag is not None
         await message.channel.basic_ack(message.delivery_tag, wait=True)
+
+    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+        return await drop_all(self, unwanted)
+
+    async def keeps(self) -> str:
+        return ""
 
 
 async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[Letter]:
@@ -106,6 +113,7 @@ def _letter(queue: str, message: DeliveredMessage) -> Letter:
         key=None,
         body=message.body,
         handle=message,
+        properties=repr(dict(message.header.properties)),
     )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
 
-from app.dead_letters.letter import Letter
+from app.dead_letters.letter import Letter, drop_all
 from app.errors import ConfigurationError, Unavailable
-from app.redis import REDIS_ERRORS, connect, of_events
+from app.redis import REDIS_ERRORS
 from app.settings import Settings
-from app.sources.dead_letters import SUFFIX, again, of_letter
+from app.sources.dead_letters import SUFFIX, again, of_letter, originals
 from app.sources.redis_messages import VALUE
+from app.sources.redis_stream import events_redis
 
 PAGE = 100  # letters read at once
 
@@ -23,8 +25,7 @@ async def open_shelf(settings: Settings) -> AsyncIterator[RedisShelf]:
     """The letters of the stream and of the channel. Raises `Unavailable` when Redis doesn't answer."""
     if settings.redis_events_url is None:
         raise ConfigurationError("REDIS_EVENTS_URL is not set. Set it to the Redis that holds the letters.")
-    redis = connect(of_events(settings))
-    assert isinstance(redis, Redis)
+    redis = events_redis(settings)
     try:
         yield RedisShelf(redis, settings.low_stock_stream)
     except REDIS_ERRORS as error:
@@ -39,6 +40,7 @@ class RedisShelf:
     def __init__(self, redis: Redis, stream: str) -> None:
         self._redis = redis
         self._stream = stream
+        self.targets = [stream]
         self._letters = stream + SUFFIX
 
     async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
@@ -63,6 +65,12 @@ class RedisShelf:
     async def drop(self, letter: Letter) -> None:
         await self._redis.xdel(self._letters, letter.handle)
 
+    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+        return await drop_all(self, unwanted)
+
+    async def keeps(self) -> str:
+        return ""
+
     def _letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Letter:
         named = {name.decode(errors="replace"): value for name, value in fields.items()}
         return Letter(
@@ -70,7 +78,7 @@ class RedisShelf:
             source="redis",
             target=self._stream,
             why=of_letter(named.items()),
-            headers=(),
+            headers=[(name, value) for name, value in originals(named.items()) if name != VALUE],
             key=None,
             body=named.get(VALUE, b""),
             handle=entry_id,

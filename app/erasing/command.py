@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, contextmanager
 from uuid import UUID
 
 from app.erasing.connections import Connections
-from app.erasing.letters import KafkaLetters, RabbitLetters, RedisLetters
+from app.erasing.letters import EventStream, dead_letters
 from app.erasing.subject import Found, Place, Subject
 from app.errors import ConfigurationError, HubError, Unavailable
 from app.settings import Settings
@@ -52,7 +52,8 @@ async def run(
         await check_schema(engine, head())
         subject = Subject(user_id, [*addresses, *await store.addresses(Subject(user_id))])
         connections = Connections(settings)
-        places = [connections, *_letters(settings), store]
+        streams = [] if settings.redis_events_url is None else [EventStream(settings)]
+        places: list[Place] = [connections, *dead_letters(settings), *streams, store]
         for place in places[:-1]:
             opened.push_async_callback(place.close)
         with _saying("Nothing was removed: run the command again when it answers."):
@@ -70,15 +71,6 @@ async def run(
 
 def _agreed() -> bool:
     return input("\nRemove what doesn't stay, for good? yes or no: ").strip() == "yes"
-
-
-def _letters(settings: Settings) -> list[Place]:
-    letters: list[Place] = [KafkaLetters(settings)]
-    if settings.rabbitmq_url is not None:
-        letters.append(RabbitLetters(settings))
-    if settings.redis_events_url is not None:
-        letters.append(RedisLetters(settings))
-    return letters
 
 
 async def _look(places: Iterable[Place], subject: Subject) -> list[Found]:

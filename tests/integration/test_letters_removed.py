@@ -1,0 +1,110 @@
+"""Letters that are taken out of a Kafka topic for good: what stays is whole, once, and can be replayed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from app.dead_letters.kafka import open_shelf
+from app.dead_letters.letter import Letter
+from app.settings import Settings
+from app.sources.kafka_letters import letters
+from tests.conftest import BROKER
+from tests.settings import settings_on
+from tests.unit.test_dead_letters import ERROR, Record
+
+
+@pytest.fixture(autouse=True)
+def _a_broker_that_removes(pytestconfig: pytest.Config) -> None:
+    if "mock" in pytestconfig.stash[BROKER].description:
+        pytest.skip("the embedded broker removes no records")
+
+
+@pytest.fixture
+def settings(kafka: str, redis_url: str) -> Settings:
+    own = settings_on(redis_url, notification_topic=f"events-{uuid.uuid4().hex}")
+    return own.model_copy(update={"kafka_bootstrap_servers": kafka})
+
+
+@pytest_asyncio.fixture
+async def producer(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
+    started = AIOKafkaProducer(bootstrap_servers=kafka)
+    await started.start()
+    yield started
+    await started.stop()
+
+
+async def put(producer: AIOKafkaProducer, topic: str, value: bytes, offset: int) -> None:
+    headers = (("theirs", b"\xff"),)
+    record = Record(value, b"key", headers, topic=topic, offset=offset)
+    letter, _ = letters(record, f"kafka:{topic}:0:{offset}:1", value, ERROR)
+    await producer.send_and_wait(f"{topic}.dlq", **letter)
+
+
+async def on_shelf(settings: Settings, done: bool = False) -> list[Letter]:
+    async with open_shelf(settings) as shelf:
+        return [letter async for letter in shelf.letters(done)]
+
+
+def names_mai(letter: Letter) -> bool:
+    return any(b"mai" in text for text in letter.texts)
+
+
+async def readable(settings: Settings, topic: str) -> list[bytes | None]:
+    """All values that anyone can still read, but for marks, which are empty."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        found: list[bytes | None] = []
+        while records := await consumer.getmany(timeout_ms=2000):
+            found += [record.value for batch in records.values() for record in batch if record.value]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def test_the_unwanted_is_gone_and_the_others_are_as_before(
+    settings: Settings, producer: AIOKafkaProducer
+) -> None:
+    topic = settings.notification_topic
+    for number, value in enumerate((b"one", b"of mai", b"two", b"mai again", b"dropped")):
+        await put(producer, topic, value, number)
+    before = {letter.body: letter for letter in await on_shelf(settings)}
+    async with open_shelf(settings) as shelf:
+        await shelf.drop([letter async for letter in shelf.letters(False)][-1])
+        assert await shelf.keeps() == ""
+        assert await shelf.remove(names_mai) == {topic: 2}
+    after = await on_shelf(settings, done=True)
+    assert [letter.body for letter in after] == [b"one", b"two"]
+    for letter in after:
+        was = before[letter.body]
+        assert (letter.key, letter.headers, letter.why) == (was.key, was.headers, was.why)
+        assert letter.hindrance is None
+    assert await readable(settings, f"{topic}.dlq") == [b"one", b"two"]
+
+
+async def test_interrupted_before_the_old_ones_went_it_leaves_no_letter_twice(
+    settings: Settings, producer: AIOKafkaProducer
+) -> None:
+    topic = settings.notification_topic
+    for number, value in ((0, b"one"), (1, b"mai"), (2, b"two"), (0, b"one"), (2, b"two")):
+        await put(producer, topic, value, number)
+    async with open_shelf(settings) as shelf:
+        await shelf.remove(names_mai)
+    assert [letter.body for letter in await on_shelf(settings)] == [b"one", b"two"]
+
+
+async def test_where_nothing_is_unwanted_nothing_is_written_again(
+    settings: Settings, producer: AIOKafkaProducer
+) -> None:
+    await put(producer, settings.notification_topic, b"one", 0)
+    [before] = await on_shelf(settings)
+    async with open_shelf(settings) as shelf:
+        assert await shelf.remove(names_mai) == {}
+    assert await on_shelf(settings) == [before]
