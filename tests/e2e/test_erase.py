@@ -9,7 +9,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +20,7 @@ import redis as redis_py
 from websockets.asyncio.client import connect
 
 from app.dev import samples
-from tests.conftest import BROKER
+from tests.conftest import BROKER, running_hub
 from tests.hub import REST, ROOT, Hub, added, close_code, eventually, new_user, receive, token
 from tests.rabbitmq_server import RabbitMQServer
 from tests.redis_server import RedisServer
@@ -244,3 +246,17 @@ async def test_when_something_does_not_answer_nothing_is_removed(hub: Hub) -> No
     assert "Nothing was removed: run the command again" in failed.stderr
     assert "guest" not in failed.stderr
     assert len(await hub.stored(user, 1)) == 1
+
+
+async def test_connections_end_on_every_node(environment: dict[str, str], tmp_path: Path) -> None:
+    user, other = new_user(), new_user()
+    own = {**environment, "WORKERS": "2"}
+    async with running_hub(own, tmp_path / "log") as nodes, AsyncExitStack() as opened:
+        theirs = [await opened.enter_async_context(nodes.socket(user)) for _ in range(8)]
+        others = await opened.enter_async_context(nodes.socket(other))
+        erased = await run_erase(nodes, user, "--yes")
+        assert erased.returncode == 0, erased.stdout + erased.stderr
+        assert {await close_code(socket) for socket in theirs} == {4500}
+        await nodes.publish(added(other))
+        assert (await receive(others))["data"]["seq"] == 1
+    assert uuid.UUID(user).bytes not in presence(nodes)
