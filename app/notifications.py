@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -28,6 +29,19 @@ class Notification(msgspec.Struct, frozen=True):
     @property
     def event_type(self) -> str:
         return self.template_code.lower()
+
+
+class Count(NamedTuple):
+    """How many notifications of an inbox were unread at a moment, and which moment that was.
+
+    `rev` counts what the user changed, `last_seq` what came: neither ever falls, so of two counts the one
+    with the higher `rev`, or else the higher `last_seq`, is the later one. What has a `seq` over `last_seq`
+    adds to it.
+    """
+
+    unread: int
+    last_seq: int
+    rev: int
 
 
 class NotificationDraft(msgspec.Struct, frozen=True):

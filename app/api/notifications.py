@@ -14,7 +14,7 @@ from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import MAX_SEQ, flag, number, path_uuid
 from app.i18n import N_, negotiate, render
-from app.notifications import Notification
+from app.notifications import Count, Notification
 from app.realtime.changes import Changes
 from app.store.notifications import NotificationStore
 from handlers.registry import text_in
@@ -27,7 +27,8 @@ def make_blueprint(
 ) -> Blueprint:
     """The calls under `prefix`; `locale` is the one of messages to who asks for none.
 
-    What a call changes is told to the user's connections, with the exact number of unread.
+    What a call changes is told to the user's connections, with the count after it; its answer has that count
+    in the header `Inbox-Count`.
     """
     blueprint = Blueprint("notifications", url_prefix=prefix)
 
@@ -73,11 +74,12 @@ def make_blueprint(
         {200: schemas.ALL_READ},
         errors=(400, 401, 403, 503),
         query=schemas.READ_QUERY,
+        headers=schemas.INBOX_COUNT,
     )
     async def mark_all_read(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        up_to, unread = await changes.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
-        return json_answer({"up_to": up_to, "unread": unread})
+        up_to, count = await changes.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
+        return json_answer({"up_to": up_to, "unread": count.unread}, headers=_count_header(count))
 
     @blueprint.patch("/notifications/<notification_id:str>/users/<user_id:str>/read")
     @schemas.described(
@@ -85,14 +87,17 @@ def make_blueprint(
         "Answers with the updated notification; doing it twice is harmless.",
         {200: schemas.NOTIFICATION},
         errors=(400, 401, 403, 404, 503),
+        headers=schemas.INBOX_COUNT,
     )
     async def mark_read(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        found = await changes.read(path_uuid("id", notification_id), receiver)
-        if found is None:
+        changed = await changes.read(path_uuid("id", notification_id), receiver)
+        if changed is None:
             raise _not_found()
+        found, count = changed
         wanted = _locale(request)
-        return json_answer(_in(wanted, found), headers=_language_headers(wanted))
+        headers = _language_headers(wanted) | _count_header(count)
+        return json_answer(_in(wanted, found), headers=headers)
 
     @blueprint.delete("/notifications/<notification_id:str>/users/<user_id:str>")
     @schemas.described(
@@ -100,14 +105,16 @@ def make_blueprint(
         "It is gone from the inbox for good.",
         {200: schemas.MESSAGE},
         errors=(400, 401, 403, 404, 503),
+        headers=schemas.INBOX_COUNT,
     )
     async def delete_notification(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        if not await changes.delete(path_uuid("id", notification_id), receiver):
+        count = await changes.delete(path_uuid("id", notification_id), receiver)
+        if count is None:
             raise _not_found()
         spoken = _locale(request) or locale
         message = render(spoken, N_("The notification was deleted."), {})
-        return json_answer({"message": message}, headers=_language_headers(spoken))
+        return json_answer({"message": message}, headers=_language_headers(spoken) | _count_header(count))
 
     return blueprint
 
@@ -130,6 +137,11 @@ def _language_headers(locale: str | None) -> dict[str, str]:
     """Without a wish each notification is in the language it was stored in, its receiver's at that time."""
     vary = {"Vary": "Accept-Language"}
     return vary if locale is None else {"Content-Language": locale, **vary}
+
+
+def _count_header(count: Count) -> dict[str, str]:
+    """A dictionary of RFC 9651, with the names that the frames of the session protocol use."""
+    return {"Inbox-Count": ", ".join(f"{name}={value}" for name, value in count._asdict().items())}
 
 
 def _not_found() -> Problem:

@@ -212,6 +212,12 @@ _ALL_READ = {
 }
 UNREAD = ("The count", _json(_UNREAD))
 ALL_READ = ("Up to which they are read, and how many are not", _json(_ALL_READ))
+INBOX_COUNT = {
+    "Inbox-Count": {
+        "description": "how many are unread after it, as of which `last_seq` and `rev` (docs/protocol.md)",
+        "schema": {"type": "string", "example": "unread=3, last_seq=41, rev=12"},
+    }
+}
 ALIVE = ("The hub is alive", _json({"type": "object", "properties": {"status": {"type": "string"}}}))
 READY = ("Every dependency answers", _json(ref("Readiness")))
 NOT_READY = ("A dependency is missing", _json(ref("Readiness")))
@@ -325,14 +331,17 @@ def described(
     query: Mapping[str, Mapping[str, Any]] | None = None,
     body: str | None = None,
     idempotent: bool = False,
+    headers: Mapping[str, Any] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Describe a REST call, for app/api/docs.py; one that can answer 401 is marked as needing a token.
 
-    `body` is the name of the type of its JSON body; `idempotent` says that it takes an Idempotency-Key.
+    `body` is the name of the type of its JSON body; `idempotent` says that it takes an Idempotency-Key;
+    `headers` are those of its answers that aren't errors.
     """
     problems = {*errors, *([413] if body else [])}
     responses = {
-        status: {"description": words, "content": content} for status, (words, content) in answers.items()
+        status: {"description": words, "content": content, **({"headers": headers} if headers else {})}
+        for status, (words, content) in answers.items()
     }
     responses |= {
         status: {"description": _ERRORS[status], "content": _PROBLEM} for status in sorted(problems)

@@ -1,4 +1,4 @@
-"""What a user does to their inbox: stored, then told to all their devices with the exact unread count."""
+"""What a user does to their inbox: stored, then told to all their devices with the count after it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from app.notifications import Notification
+from app.notifications import Count, Notification
 from app.realtime.bus import Bus
 from app.realtime.session_frames import AllRead, NotificationDeleted, NotificationRead, session_frame
 from app.store.notifications import NotificationStore
@@ -22,31 +22,30 @@ class Changes:
         self._bus = bus
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
-    async def read(self, notification: UUID, user: UUID) -> Notification | None:
-        """The notification, now read; None when there is none with that id in the inbox."""
+    async def read(self, notification: UUID, user: UUID) -> tuple[Notification, Count] | None:
+        """The notification, now read, and the count then; None when the inbox has none with that id."""
         async with self._turn(user):
             changed = await self._store.mark_read(notification, user)
-            if changed is None:
-                return None
-            found, unread = changed
-            self._bus.tell(user, session_frame(NotificationRead(found.id, unread)))
-            return found
+            if changed is not None:
+                self._bus.tell(user, session_frame(NotificationRead(notification, *changed[1])))
+            return changed
 
-    async def read_all(self, user: UUID, up_to: int | None) -> tuple[int, int]:
-        """All are read up to and with this `seq`, or all there are; that `seq`, and how many are unread."""
+    async def read_all(self, user: UUID, up_to: int | None) -> tuple[int, Count]:
+        """All are read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
+        then. What comes later is unread, whatever `up_to` was.
+        """
         async with self._turn(user):
-            until, unread = await self._store.mark_all_read(user, up_to)
-            self._bus.tell(user, session_frame(AllRead(until, unread)))
-            return until, unread
+            until, count = await self._store.mark_all_read(user, up_to)
+            self._bus.tell(user, session_frame(AllRead(until, *count)))
+            return until, count
 
-    async def delete(self, notification: UUID, user: UUID) -> bool:
-        """Whether there was a notification with that id in the inbox; it is gone now."""
+    async def delete(self, notification: UUID, user: UUID) -> Count | None:
+        """The count without the notification, which is gone now; None when there was none with that id."""
         async with self._turn(user):
-            unread = await self._store.delete(notification, user)
-            if unread is None:
-                return False
-            self._bus.tell(user, session_frame(NotificationDeleted(notification, unread)))
-            return True
+            count = await self._store.delete(notification, user)
+            if count is not None:
+                self._bus.tell(user, session_frame(NotificationDeleted(notification, *count)))
+            return count
 
     def _turn(self, user: UUID) -> asyncio.Lock:
         return self._turns.setdefault(user, asyncio.Lock())

@@ -89,8 +89,8 @@ class Sessions:
         task.add_done_callback(self._answering.discard)
 
     def _greet(self, connection: Connection, state: InboxState) -> None:
-        greeting = Connected(self._membership.node.hex(), state.last_seq, state.unread)
-        connection.send(session_frame(greeting))
+        unread, last_seq, rev = state.counted
+        connection.send(session_frame(Connected(self._membership.node.hex(), last_seq, unread, rev)))
 
     async def _greet_all(self) -> None:
         sessions = [connection for connection in self._connections if connection.session]

@@ -26,7 +26,7 @@ class Token(Struct, tag="token"):
 
 
 class Connected(Struct, tag="connected"):
-    """The first frame: this node, how far the inbox goes, how many are unread up to there.
+    """The first frame: this node, and how the inbox stands.
 
     It comes again when the node had lost touch with the others and may have missed what other devices did.
     """
@@ -34,6 +34,7 @@ class Connected(Struct, tag="connected"):
     node: str
     last_seq: int
     unread: int
+    rev: int
 
 
 class Resumed(Struct, tag="resumed", omit_defaults=True):
@@ -48,16 +49,22 @@ class Resumed(Struct, tag="resumed", omit_defaults=True):
 class NotificationRead(Struct, tag="notification_read"):
     id: UUID
     unread: int
+    last_seq: int
+    rev: int
 
 
 class NotificationDeleted(Struct, tag="notification_deleted"):
     id: UUID
     unread: int
+    last_seq: int
+    rev: int
 
 
 class AllRead(Struct, tag="all_read"):
     up_to: int
     unread: int
+    last_seq: int
+    rev: int
 
 
 class TokenRenewed(Struct, tag="token_renewed"):

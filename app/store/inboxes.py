@@ -9,11 +9,11 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.notifications import Notification
+from app.notifications import Count, Notification
 from app.store.engine import store_errors
 
 _STATES = """
-select coalesce(inboxes.last_seq, 0) as last_seq,
+select coalesce(inboxes.last_seq, 0) as last_seq, coalesce(inboxes.rev, 0) as rev,
        (select count(*) from notifications where receiver = wanted.user_id and not is_read) as unread
 from unnest($1::uuid[]) with ordinality as wanted (user_id, number)
 left join inboxes on inboxes.user_id = wanted.user_id
@@ -35,10 +35,13 @@ order by number, seq
 class InboxState(NamedTuple):
     """`missed` holds what is there with a `seq` over the one asked for, up to and with `until`."""
 
-    last_seq: int
-    unread: int
+    counted: Count
     until: int
     missed: list[Notification]
+
+    @property
+    def last_seq(self) -> int:
+        return self.counted.last_seq
 
 
 class InboxStore:
@@ -80,7 +83,7 @@ class InboxStore:
                     for row in rows:
                         missed[numbers[row[0] - 1]].append(_notification(list(row[1:])))
         return [
-            InboxState(state.last_seq, state.unread, end, found)
+            InboxState(Count(state.unread, state.last_seq, state.rev), end, found)
             for state, end, found in zip(states, until, missed, strict=True)
         ]
 

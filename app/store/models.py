@@ -53,12 +53,13 @@ class NotificationRow(Base):
 
 
 class InboxRow(Base):
-    """How far the `seq` of one receiver has come."""
+    """How far the `seq` of one receiver has come, and how often they read, deleted, or read all (023)."""
 
     __tablename__ = "inboxes"
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     last_seq: Mapped[int] = mapped_column(BigInteger)
+    rev: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class ProcessedEventRow(Base):

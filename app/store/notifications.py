@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Text, Uuid, any_, cast, delete, func, literal, select, update
+from sqlalchemy import ARRAY, Select, Text, Uuid, any_, cast, delete, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.notifications import Notification
+from app.notifications import Count, Notification
 from app.store.engine import store_errors
 from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N
@@ -58,10 +58,10 @@ class NotificationStore:
         """How many notifications the receiver has not read."""
         with store_errors():
             async with self._engine.connect() as connection:
-                return await _unread(connection, receiver)
+                return int(await connection.scalar(_unread_of(receiver)) or 0)
 
-    async def mark_read(self, notification: UUID, receiver: UUID) -> tuple[Notification, int] | None:
-        """The notification, now read, and how many are unread then; None when there is none with that id."""
+    async def mark_read(self, notification: UUID, receiver: UUID) -> tuple[Notification, Count] | None:
+        """The notification, now read, and the count then; None when there is none with that id."""
         statement = (
             update(N)
             .where(N.id == notification, N.receiver == receiver)
@@ -69,36 +69,38 @@ class NotificationStore:
             .returning(*_COLUMNS)
         )
         with store_errors():
-            async with self._changing(receiver) as connection:
-                row = (await connection.execute(statement)).one_or_none()
-                return None if row is None else (_notification(row), await _unread(connection, receiver))
+            async with self._changing(receiver) as change:
+                row = (await change.connection.execute(statement)).one_or_none()
+                return None if row is None else (_notification(row), await change.counted())
 
-    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, int]:
-        """Mark all read up to and with this `seq`, or all there are; that `seq`, and how many are unread."""
+    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, Count]:
+        """Mark all read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
+        then. It is never more than there are.
+        """
         with store_errors():
-            async with self._changing(receiver) as connection:
-                if up_to is None:
-                    newest = select(func.coalesce(func.max(N.seq), 0)).where(N.receiver == receiver)
-                    up_to = int(await connection.scalar(newest) or 0)
-                marking = update(N).where(N.receiver == receiver, N.seq <= up_to, ~N.is_read)
-                await connection.execute(marking.values(is_read=True))
-                return up_to, await _unread(connection, receiver)
+            async with self._changing(receiver) as change:
+                until = change.last_seq if up_to is None else min(up_to, change.last_seq)
+                marking = update(N).where(N.receiver == receiver, N.seq <= until, ~N.is_read)
+                await change.connection.execute(marking.values(is_read=True))
+                return until, await change.counted()
 
-    async def delete(self, notification: UUID, receiver: UUID) -> int | None:
-        """How many are unread after the notification was deleted; None when there is none with that id."""
+    async def delete(self, notification: UUID, receiver: UUID) -> Count | None:
+        """The count after the notification was deleted; None when there is none with that id."""
         statement = delete(N).where(N.id == notification, N.receiver == receiver)
         with store_errors():
-            async with self._changing(receiver) as connection:
-                if (await connection.execute(statement)).rowcount == 0:
+            async with self._changing(receiver) as change:
+                if (await change.connection.execute(statement)).rowcount == 0:
                     return None
-                return await _unread(connection, receiver)
+                return await change.counted()
 
     @asynccontextmanager
-    async def _changing(self, receiver: UUID) -> AsyncIterator[AsyncConnection]:
-        """A transaction on an inbox. One after the other, or each would count without what the others do."""
+    async def _changing(self, receiver: UUID) -> AsyncIterator[_Change]:
+        """A transaction on an inbox, which nothing else changes meanwhile: writers and other changes wait. So
+        what is counted in it is exact for `last_seq`.
+        """
+        query = select(I.last_seq).where(I.user_id == receiver).with_for_update()
         async with self._engine.begin() as connection:
-            await connection.execute(select(I.last_seq).where(I.user_id == receiver).with_for_update())
-            yield connection
+            yield _Change(connection, receiver, await connection.scalar(query) or 0)
 
     async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
         """Those of the given notifications that were made at or after `since`, in rising `seq`."""
@@ -120,9 +122,23 @@ class NotificationStore:
                 return [(event_id, float(ago)) for event_id, ago in await connection.execute(query)]
 
 
-async def _unread(connection: AsyncConnection, receiver: UUID) -> int:
-    counting = select(func.count()).where(N.receiver == receiver, ~N.is_read)
-    return int(await connection.scalar(counting) or 0)
+class _Change(NamedTuple):
+    connection: AsyncConnection
+    receiver: UUID
+    last_seq: int
+
+    async def counted(self) -> Count:
+        """The count after the change, which gets the next `rev`."""
+        if not self.last_seq:
+            return Count(0, 0, 0)  # nothing to change; what comes meanwhile comes after it
+        unread = _unread_of(self.receiver).scalar_subquery()
+        raising = update(I).where(I.user_id == self.receiver).values(rev=I.rev + 1).returning(unread, I.rev)
+        number, rev = (await self.connection.execute(raising)).one()
+        return Count(number, self.last_seq, rev)
+
+
+def _unread_of(receiver: UUID) -> Select[int]:
+    return select(func.count()).where(N.receiver == receiver, ~N.is_read)
 
 
 def _notification(row: Any) -> Notification:

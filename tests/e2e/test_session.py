@@ -79,7 +79,7 @@ async def test_the_first_frame_says_how_the_inbox_stands(hub: Hub) -> None:
     async with session(hub, user) as socket:
         connected = await receive(socket)
         assert connected.pop("node")
-        assert connected == {"type": "connected", "last_seq": 2, "unread": 2}
+        assert connected == {"type": "connected", "last_seq": 2, "unread": 2, "rev": 0}
         await hub.publish(added(user))
         assert await seqs(socket, 1) == [3]
 
@@ -180,18 +180,23 @@ async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(
     ):
         await receive(phone)
         await receive(laptop)
-        await client.patch(f"/notifications/{ids[0]}/users/{user}/read")
-        expected: dict[str, Any] = {"type": "notification_read", "id": ids[0], "unread": 4}
+        answer = await client.patch(f"/notifications/{ids[0]}/users/{user}/read")
+        assert answer.headers["inbox-count"] == "unread=4, last_seq=5, rev=1"
+        count: dict[str, Any] = {"unread": 4, "last_seq": 5, "rev": 1}
+        expected: dict[str, Any] = {"type": "notification_read", "id": ids[0], **count}
         assert await receive(phone) == await receive(laptop) == expected
-        await client.delete(f"/notifications/{ids[1]}/users/{user}")
-        expected = {"type": "notification_deleted", "id": ids[1], "unread": 3}
+        answer = await client.delete(f"/notifications/{ids[1]}/users/{user}")
+        assert answer.headers["inbox-count"] == "unread=3, last_seq=5, rev=2"
+        count = {"unread": 3, "last_seq": 5, "rev": 2}
+        expected = {"type": "notification_deleted", "id": ids[1], **count}
         assert await receive(phone) == await receive(laptop) == expected
         await say(phone, type="read", id=ids[2])
-        expected = {"type": "notification_read", "id": ids[2], "unread": 2}
+        expected = {"type": "notification_read", "id": ids[2], "unread": 2, "last_seq": 5, "rev": 3}
         assert await receive(phone) == await receive(laptop) == expected
         answer = await client.patch(f"/notifications/users/{user}/read", params={"up_to": 4})
         assert answer.json() == {"up_to": 4, "unread": 1}
-        expected = {"type": "all_read", "up_to": 4, "unread": 1}
+        assert answer.headers["inbox-count"] == "unread=1, last_seq=5, rev=4"
+        expected = {"type": "all_read", "up_to": 4, "unread": 1, "last_seq": 5, "rev": 4}
         assert await receive(phone) == await receive(laptop) == expected
         assert (await client.get(f"/notifications/users/{user}/unread-count")).json() == {"unread": 1}
         assert (await client.patch(f"/notifications/users/{user}/read")).json()["unread"] == 0

@@ -130,7 +130,7 @@ async def test_what_is_past_its_retention_goes_and_the_inbox_goes_on_counting(
     await cleaner.stop()
     assert await NotificationStore(engine).unread(user) == 1
     [state] = await InboxStore(engine).states([(user, 1)], 500)
-    assert (state.last_seq, state.unread, state.until) == (5, 1, 5)
+    assert (state.last_seq, state.counted.unread, state.until) == (5, 1, 5)
     assert [missed.seq for missed in state.missed] == [4, 5]
     await operator.execute("delete from notifications")
     written = await writer.write([entry(user)])

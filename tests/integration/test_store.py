@@ -18,7 +18,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.errors import StoreRejected, Unavailable
-from app.notifications import Notification, NotificationDraft, notification_id
+from app.notifications import Count, Notification, NotificationDraft, notification_id
 from app.settings import Settings
 from app.store.engine import make_engine
 from app.store.inboxes import InboxStore
@@ -369,8 +369,8 @@ async def test_marking_read_answers_with_the_notification_as_often_as_asked(
     for _ in range(2):
         changed = await store.mark_read(one, user)
         assert changed is not None
-        read, unread = changed
-        assert (read.id, read.is_read, unread) == (one, True, 1)
+        read, count = changed
+        assert (read.id, read.is_read, count.unread) == (one, True, 1)
     assert [n.is_read for n in await store.page(user, 2)] == [False, True]
 
 
@@ -392,7 +392,7 @@ async def test_what_is_deleted_is_gone_and_its_seq_is_not_given_again(
 ) -> None:
     user = uuid4()
     ids = await filled(writer, user, 3)
-    assert await store.delete(ids[2], user) == 2
+    assert await store.delete(ids[2], user) == Count(unread=2, last_seq=3, rev=1)
     assert await store.delete(ids[2], user) is None
     assert [n.seq for n in await store.page(user, 10)] == [2, 1]
     await filled(writer, user, 1)
@@ -431,11 +431,69 @@ async def test_marking_all_read_stops_at_the_seq_that_is_named(
     user, other = uuid4(), uuid4()
     await filled(writer, user, 5)
     await filled(writer, other, 1)
-    assert await store.mark_all_read(user, 3) == (3, 2)
+    assert await store.mark_all_read(user, 3) == (3, Count(unread=2, last_seq=5, rev=1))
     assert [n.seq for n in await store.page(user, 10, unread=True)] == [5, 4]
-    assert await store.mark_all_read(user, None) == (5, 0)
+    assert await store.mark_all_read(user, None) == (5, Count(unread=0, last_seq=5, rev=2))
     assert await store.unread(user) == 0
     assert await store.unread(other) == 1
+
+
+async def test_marking_all_read_says_nothing_of_those_that_are_still_to_come(
+    writer: BatchWriter, store: NotificationStore
+) -> None:
+    user = uuid4()
+    assert await store.mark_all_read(user, 9) == (0, Count(unread=0, last_seq=0, rev=0))
+    await filled(writer, user, 2)
+    assert await store.mark_all_read(user, 9) == (2, Count(unread=0, last_seq=2, rev=1))
+    await filled(writer, user, 1)
+    assert await store.unread(user) == 1
+
+
+async def test_what_changes_nothing_has_no_revision(writer: BatchWriter, store: NotificationStore) -> None:
+    user = uuid4()
+    (one,) = await filled(writer, user, 1)
+    assert await store.mark_read(uuid4(), user) is None
+    assert await store.delete(uuid4(), user) is None
+    assert await store.delete(one, user) == Count(unread=0, last_seq=1, rev=1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_each_count_of_many_changes_at_once_is_that_of_its_revision(
+    writer: BatchWriter, store: NotificationStore, engine: AsyncEngine, seed: int
+) -> None:
+    """What there was up to `last_seq`, less what the changes up to `rev` read and deleted: nothing else."""
+    user, chance = uuid4(), random.Random(seed)
+    ids = await filled(writer, user, 10)
+    seq_of = {identity: seq for seq, identity in enumerate(ids, 1)}
+    history: dict[int, tuple[set[int], Count]] = {}
+
+    async def publish() -> None:
+        for notification in (
+            await writer.write([entry(user) for _ in range(chance.randint(1, 3))])
+        ).notifications:
+            seq_of[notification.id] = notification.seq
+            ids.append(notification.id)
+
+    async def change() -> None:
+        one = chance.choice(ids)
+        kind = chance.choice(("read", "read", "delete", "delete", "all"))
+        if kind == "all":
+            up_to, count = await store.mark_all_read(user, chance.randint(1, 12))
+            history[count.rev] = set(range(1, up_to + 1)), count
+        elif kind == "read" and (changed := await store.mark_read(one, user)):
+            history[changed[1].rev] = {seq_of[one]}, changed[1]
+        elif kind == "delete" and (gone := await store.delete(one, user)):
+            history[gone.rev] = {seq_of[one]}, gone
+
+    await asyncio.gather(*(chance.choice((publish, change, change))() for _ in range(60)))
+    assert sorted(history) == list(range(1, len(history) + 1))
+    done: set[int] = set()
+    for rev in sorted(history):
+        changed, count = history[rev]
+        done |= changed
+        assert count.unread == len(set(range(1, count.last_seq + 1)) - done), f"revision {rev}"
+    [state] = await InboxStore(engine).states([(user, None)], 1)
+    assert state.counted == Count(await store.unread(user), max(seq_of.values()), len(history))
 
 
 async def test_the_states_of_many_inboxes_come_in_the_order_they_were_asked_for(
@@ -447,7 +505,7 @@ async def test_the_states_of_many_inboxes_come_in_the_order_they_were_asked_for(
     await store.delete(ids[2], holed)
     wanted = [(empty, 0), (full, 1), (holed, 0), (full, None), (full, 6), (full, 99)]
     states = await InboxStore(engine).states(wanted, 3)
-    found = [(s.last_seq, s.unread, s.until, [n.seq for n in s.missed]) for s in states]
+    found = [(s.last_seq, s.counted.unread, s.until, [n.seq for n in s.missed]) for s in states]
     assert found == [
         (0, 0, 0, []),
         (6, 6, 4, [2, 3, 4]),
