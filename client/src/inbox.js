@@ -59,7 +59,7 @@ class Inbox {
       state: (state) => this.#stateIs(state),
       frame: (frame) => this.#update(() => store.apply(frame)),
       snapshot: (snapshot) => this.#update(() => store.merge(snapshot)),
-      recount: (unread) => this.#update(() => store.recount(unread)),
+      reset: () => this.#update(() => store.reset()),
       error: (error) => this.#emit("error", error),
     };
     /** @param {import("./session.js").Listener} told */
@@ -102,27 +102,29 @@ class Inbox {
   /** @param {string} id */
   async markRead(id) {
     try {
-      await this.rest.markRead(id);
+      this.#did(await this.rest.markRead(id));
     } catch (error) {
       this.#goneIfMissing(error, id);
       throw error;
     }
-    this.#update(() => this.#store.apply({ type: "notification_read", id }));
   }
 
   async markAllRead() {
-    const { up_to, unread } = await this.rest.markAllRead(this.#store.lastSeq);
-    this.#update(() => this.#store.apply({ up_to, unread }));
+    this.#did(await this.rest.markAllRead(this.#store.lastSeq));
   }
 
   /** @param {string} id */
   async remove(id) {
     try {
-      await this.rest.remove(id);
+      this.#did(await this.rest.remove(id));
     } catch (error) {
       if (!this.#goneIfMissing(error, id)) throw error;
     }
-    this.#update(() => this.#store.apply({ type: "notification_deleted", id }));
+  }
+
+  /** @param {import("./store.js").Frame} frame */
+  #did(frame) {
+    this.#update(() => this.#store.apply(frame));
   }
 
   /**
@@ -131,7 +133,7 @@ class Inbox {
    */
   #goneIfMissing(error, id) {
     const gone = error instanceof InboxError && error.status === 404;
-    if (gone) this.#update(() => this.#store.apply({ type: "notification_deleted", id }));
+    if (gone) this.#did({ type: "notification_deleted", id });
     return gone;
   }
 

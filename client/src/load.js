@@ -3,11 +3,12 @@
  *
  * @param {import("./rest.js").Rest} rest
  * @param {import("./store.js").Store} store
- * @param {{lastSeq: number, unread: number}} counted how many were unread up to which `seq`
+ * @param {import("./store.js").Count} count
+ * @param {number} [known] that there is something up to this `seq` at least
  * @returns {Promise<import("./store.js").Snapshot>}
  */
-export async function load(rest, store, { lastSeq, unread }) {
-  const asOf = Math.max(lastSeq, store.lastSeq);
+export async function load(rest, store, count, known = count.last_seq) {
+  const asOf = Math.max(known, store.lastSeq);
   const until = store.loaded ? (store.list.at(-1)?.seq ?? store.lastSeq + 1) : Infinity;
   const wanted = store.list.length + (store.loaded ? asOf - store.lastSeq : 0);
   let { items, from } = await rest.page(wanted);
@@ -16,5 +17,5 @@ export async function load(rest, store, { lastSeq, unread }) {
     items = [...items, ...older.items];
     from = older.from;
   }
-  return { items, from, lastSeq, unread, asOf };
+  return { items, from, count, asOf };
 }

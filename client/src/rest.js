@@ -7,6 +7,7 @@ const MOST = 1000; // that the hub gives at once
 
 /**
  * @typedef {import("../index.d.ts").Notification} Notification
+ * @typedef {import("./store.js").Frame} Frame
  *
  * @typedef {object} Page a newest-first part of the inbox
  * @property {readonly Notification[]} items
@@ -49,22 +50,31 @@ export class Rest {
     return (await (await this.#call("GET", `/users/${this.user}/unread-count`)).json()).unread;
   }
 
-  /** @param {string} id */
+  /**
+   * @param {string} id
+   * @returns {Promise<Frame>} as the hub tells it
+   */
   async markRead(id) {
-    await this.#call("PATCH", `/${encodeURIComponent(id)}/users/${this.user}/read`);
+    const answer = await this.#call("PATCH", `/${encodeURIComponent(id)}/users/${this.user}/read`);
+    return { type: "notification_read", id, ...counted(answer) };
   }
 
   /**
    * @param {number} upTo
-   * @returns {Promise<{up_to: number, unread: number}>}
+   * @returns {Promise<Frame>}
    */
   async markAllRead(upTo) {
-    return (await this.#call("PATCH", `/users/${this.user}/read?up_to=${upTo}`)).json();
+    const answer = await this.#call("PATCH", `/users/${this.user}/read?up_to=${upTo}`);
+    return { ...(await answer.json()), ...counted(answer) };
   }
 
-  /** @param {string} id */
+  /**
+   * @param {string} id
+   * @returns {Promise<Frame>}
+   */
   async remove(id) {
-    await this.#call("DELETE", `/${encodeURIComponent(id)}/users/${this.user}`);
+    const answer = await this.#call("DELETE", `/${encodeURIComponent(id)}/users/${this.user}`);
+    return { type: "notification_deleted", id, ...counted(answer) };
   }
 
   /**
@@ -95,6 +105,15 @@ export class Rest {
       throw new InboxError(`${this.origin} can't be reached`);
     }
   }
+}
+
+/**
+ * @param {Response} answer
+ * @returns {Frame} how many were unread after what it did
+ */
+function counted({ headers }) {
+  const values = (headers.get("Inbox-Count") ?? "").matchAll(/(\w+)=(\d+)/g);
+  return Object.fromEntries([...values].map(([, name, value]) => [name, Number(value)]));
 }
 
 /** @param {Response} answer */

@@ -5,16 +5,17 @@ import { LOST, TOKEN_EXPIRED, pause } from "./pause.js";
 
 const PATH = "/ws/v2/notification-service/notifications/users/";
 const STABLE = 5000; // ms; after a connection that held this long the waits begin from the shortest
-const QUIET = 1000; // ms without news after which a count holds
 const HURRY = 1000; // ms; the span for coming back when the network is there again
 const NO_SOCKET = "REST answers, but the WebSocket is refused: does ALLOWED_ORIGINS name this page's origin?";
 
 /**
+ * @typedef {import("./store.js").Count} Count
+ *
  * @typedef {object} Listener what a session tells; a tab passes it on to others
  * @property {(state: import("../index.d.ts").State) => void} state
  * @property {(frame: import("./store.js").Frame) => void} frame
  * @property {(snapshot: import("./store.js").Snapshot) => void} snapshot
- * @property {(unread: number) => void} recount
+ * @property {() => void} reset the inbox was erased; what is known of it is void
  * @property {(error: Error) => void} error
  */
 
@@ -24,9 +25,8 @@ export class Session {
   #connection;
   #running = false;
   #losses = 0;
-  #changes = 0; // what other devices did, since the start
   #loading = false;
-  /** @type {{last_seq: number, unread: number} | undefined} */
+  /** @type {Count | undefined} */
   #greeting; // after which the inbox has not been loaded yet
   /** @type {import("./store.js").Frame[] | undefined} */
   #held; // while what is before them is missing
@@ -36,8 +36,6 @@ export class Session {
   #retry;
   /** @type {unknown} */
   #renewal;
-  /** @type {unknown} */
-  #counting = false;
   #sleep = () => {};
 
   /**
@@ -63,7 +61,7 @@ export class Session {
   stop() {
     this.#running = false;
     this.#sleep();
-    for (const timer of [this.#retry, this.#renewal, this.#counting]) this.world.clearTimeout(timer);
+    for (const timer of [this.#retry, this.#renewal]) this.world.clearTimeout(timer);
     this.#connection?.end(1000, "");
   }
 
@@ -102,10 +100,11 @@ export class Session {
     switch (frame.type) {
       case "connected":
         if (!this.store.loaded) this.#held ??= [];
-        this.#greeting = frame;
+        this.#greeting = { rev: 0, ...frame }; // a hub from before there was rev
         if (!this.#loading) this.#load(this.#connection);
         break;
       case "resumed":
+        if (frame.from > frame.to) return this.#erased();
         if (!frame.complete && this.#loading) this.#held ??= [];
         break;
       case "token_renewed":
@@ -116,16 +115,14 @@ export class Session {
         break;
       default:
         if (this.#held) this.#held.push(frame);
-        else this.#tell(frame);
+        else this.listener.frame(frame);
     }
   }
 
-  /** @param {import("./store.js").Frame} frame */
-  #tell(frame) {
-    this.listener.frame(frame);
-    if (frame.data) return;
-    this.#changes++;
-    if (this.store.guessed || frame.unread !== this.store.unread) this.#recount();
+  /** The inbox counts from 1 again; so does who comes back without a `seq`. */
+  #erased() {
+    this.listener.reset();
+    this.#connection?.end(LOST, "the inbox was erased");
   }
 
   /**
@@ -136,13 +133,12 @@ export class Session {
   async #load(connection) {
     this.#loading = true;
     while (this.#greeting) {
-      const { last_seq: lastSeq, unread } = this.#greeting;
-      const changes = this.#changes;
+      const { unread, last_seq, rev } = this.#greeting;
       this.#greeting = undefined;
       try {
-        const snapshot = await load(this.rest, this.store, { lastSeq, unread });
+        const snapshot = await load(this.rest, this.store, { unread, last_seq, rev });
         if (connection !== this.#connection) return;
-        this.#loaded(snapshot, changes);
+        this.#loaded(snapshot);
       } catch (error) {
         if (connection === this.#connection) this.#failed(error);
         return;
@@ -151,35 +147,14 @@ export class Session {
     this.#loading = false;
   }
 
-  /**
-   * @param {import("./store.js").Snapshot} snapshot
-   * @param {number} changes as many as there were before it was loaded
-   */
-  #loaded(snapshot, changes) {
+  /** @param {import("./store.js").Snapshot} snapshot */
+  #loaded(snapshot) {
     this.listener.snapshot(snapshot);
     const held = this.#held ?? [];
     this.#held = undefined;
-    for (const frame of held) this.#tell(frame);
-    if (changes !== this.#changes) this.#recount();
+    for (const frame of held) this.listener.frame(frame);
     this.#liveSince = Math.min(this.#liveSince, this.world.now());
     this.listener.state({ name: "live" });
-  }
-
-  /**
-   * Have the hub count the unread, which is needed only where not all are held. What it says counts if nothing came
-   * for a moment after: then nothing was on its way when it did.
-   */
-  async #recount() {
-    if (!this.store.from || this.#counting) return;
-    this.#counting = true;
-    const { version } = this.store;
-    const unread = await this.rest.unread().catch(() => undefined);
-    const wait = unread === undefined ? HURRY * (5 + 5 * this.world.random()) : QUIET;
-    this.#counting = this.#running && this.world.setTimeout(() => {
-      this.#counting = false;
-      if (unread !== undefined && version === this.store.version) this.listener.recount(unread);
-      else this.#recount();
-    }, wait);
   }
 
   #scheduleRenewal() {

@@ -1,22 +1,30 @@
 /**
  * @typedef {import("../index.d.ts").Notification} Notification
  *
- * @typedef {import("./rest.js").Page & {lastSeq: number, unread: number, asOf: number}} Snapshot
- *   `unread` of all up to and with `lastSeq`; whatever has a `seq` up to `asOf` and isn't in it, is gone
+ * @typedef {object} Count how many were unread at a moment; a later one has a higher `rev`, or else `last_seq`
+ * @property {number} unread
+ * @property {number} last_seq what came up to here is in it, nothing that came after
+ * @property {number} rev
+ *
+ * @typedef {import("./rest.js").Page & {count: Count, asOf: number}} Snapshot
+ *   whatever has a `seq` up to `asOf` and isn't in it, is gone
  *
  * @typedef {object} Frame what the hub sends, docs/protocol.md
  * @property {string} [type]
  * @property {Notification} [data]
  * @property {string} [id]
  * @property {number} [up_to]
- * @property {number} [unread] what the hub counted after the change
+ * @property {number} [unread] with these three, what the hub counted after the change
+ * @property {number} [last_seq]
+ * @property {number} [rev]
  */
 
 /**
- * An inbox as far as it is known: everything from some `seq` on, and how many older ones are unread.
+ * An inbox as far as it is known: everything from some `seq` on, and the latest count of the unread.
  *
  * Frames and snapshots may come twice, late and in any order. Notifications only come, become read and go, so
- * remembering who was read and who went is enough to end where a freshly loaded inbox would.
+ * remembering who was read and who went is enough to end where a freshly loaded inbox would. What came after the
+ * latest count is unread: who reads or deletes it makes a later one.
  */
 export class Store {
   /** @type {Map<string, Notification>} */
@@ -27,11 +35,11 @@ export class Store {
   #gone = new Set();
   #readUpTo = 0;
   #from = 0;
-  #olderUnread = 0;
+  /** @type {Count} */
+  #count = { unread: 0, last_seq: 0, rev: 0 };
   /** @type {readonly Notification[] | undefined} */
   #list;
   loaded = false;
-  guessed = false; // whether the number of unread may be off
   lastSeq = 0; // everything up to here is known, and was told of
   version = 0; // counts changes
 
@@ -42,7 +50,7 @@ export class Store {
   }
 
   get unread() {
-    return unreadIn(this.#items.values()) + this.#olderUnread;
+    return this.#count.unread + Math.max(0, this.lastSeq - this.#count.last_seq);
   }
 
   /** Everything from this `seq` on is held; 0: all there is. */
@@ -52,8 +60,7 @@ export class Store {
 
   /** @returns {Snapshot} what another tab can `merge` */
   get snapshot() {
-    const { list: items, from, lastSeq, unread } = this;
-    return { items, from, lastSeq, unread, asOf: lastSeq };
+    return { items: this.list, from: this.#from, count: this.#count, asOf: this.lastSeq };
   }
 
   /**
@@ -65,11 +72,10 @@ export class Store {
   apply(frame) {
     const { data, id, up_to: upTo } = frame;
     if (data) return this.#arrived([data]);
-    const held = id !== undefined && this.#items.has(id);
     if (id !== undefined) (frame.type === "notification_deleted" ? this.#gone : this.#read).add(id);
     if (upTo !== undefined) this.#readUpTo = Math.max(this.#readUpTo, upTo);
+    this.#counted(frame);
     this.#amend();
-    if (!held && frame.unread !== undefined) this.#countOlder(frame);
     return [];
   }
 
@@ -79,17 +85,15 @@ export class Store {
    * @param {Snapshot} snapshot
    * @returns {Notification[]}
    */
-  merge({ items, from, lastSeq, unread, asOf }) {
-    if (!this.loaded) this.lastSeq = Math.max(this.lastSeq, lastSeq); // what is older is no news
+  merge({ items, from, count, asOf }) {
+    if (!this.loaded) this.lastSeq = Math.max(this.lastSeq, asOf); // what is older is no news
     this.loaded = true;
     this.#from = from;
     const there = new Set(items.map(({ id }) => id));
     for (const { id, seq } of this.#items.values()) {
       if (seq <= asOf && seq >= from && !there.has(id)) this.#gone.add(id);
     }
-    this.guessed = false;
-    const counted = items.filter(({ seq }) => seq <= lastSeq);
-    this.#olderUnread = from ? Math.max(0, unread - unreadIn(counted)) : 0;
+    this.#counted(count);
     const fresh = this.#arrived([...items].reverse());
     this.lastSeq = Math.max(this.lastSeq, asOf);
     return fresh;
@@ -104,19 +108,16 @@ export class Store {
   extend({ items, from }, before) {
     if (before !== this.#from) return;
     this.#from = from;
-    this.#olderUnread = from ? Math.max(0, this.#olderUnread - unreadIn(items)) : 0;
     this.#arrived(items);
   }
 
-  /**
-   * The hub counted this many unread, at a moment when nothing was on its way.
-   *
-   * @param {number} unread
-   */
-  recount(unread) {
-    this.#olderUnread = this.#from ? Math.max(0, unread - unreadIn(this.#items.values())) : 0;
-    this.guessed = false;
-    this.version++;
+  /** Forget everything: it was an inbox that is no more. */
+  reset() {
+    for (const known of [this.#items, this.#read, this.#gone]) known.clear();
+    this.#readUpTo = this.#from = this.lastSeq = 0;
+    this.#count = { unread: 0, last_seq: 0, rev: 0 };
+    this.loaded = false;
+    this.#amend();
   }
 
   /** @param {readonly Notification[]} notifications */
@@ -145,22 +146,12 @@ export class Store {
   }
 
   /**
-   * Somebody changed what isn't held here. What the hub counted may hold what is still on its way, or lack what came
-   * already; sure is only that older ones never become more.
+   * Keep the latest count. A hub from before there was `rev` tells them in order.
    *
-   * @param {Frame} frame
+   * @param {Frame} told
    */
-  #countOlder({ unread = 0, up_to: upTo = 0 }) {
-    const all = upTo >= this.#from - 1;
-    const left = all ? 0 : unread - unreadIn(this.#items.values());
-    this.#olderUnread = Math.max(0, Math.min(this.#olderUnread, left));
-    this.guessed ||= !all;
+  #counted({ unread, last_seq = this.lastSeq, rev = this.#count.rev }) {
+    const later = rev - this.#count.rev || last_seq - this.#count.last_seq;
+    if (unread !== undefined && later >= 0) this.#count = { unread, last_seq, rev };
   }
-}
-
-/** @param {Iterable<Notification>} notifications */
-function unreadIn(notifications) {
-  let count = 0;
-  for (const { is_read } of notifications) if (!is_read) count++;
-  return count;
 }

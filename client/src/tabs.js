@@ -118,9 +118,9 @@ export class Tabs {
         this.#say("frame", frame);
         listener.frame(frame);
       },
-      recount: (unread) => {
-        this.#say("recount", unread);
-        listener.recount(unread);
+      reset: () => {
+        this.#say("reset");
+        listener.reset();
       },
       snapshot: (snapshot) => {
         listener.snapshot(snapshot);
@@ -209,7 +209,7 @@ export class Tabs {
       return this.listener.snapshot(snapshot);
     }
     this.#held = [];
-    const own = await load(this.rest, store, snapshot).catch(() => snapshot);
+    const own = await load(this.rest, store, snapshot.count, snapshot.asOf).catch(() => snapshot);
     if (this.#stopped) return;
     this.listener.snapshot(own);
     const held = this.#held;

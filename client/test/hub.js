@@ -8,6 +8,7 @@ const base64 = (value) => Buffer.from(JSON.stringify(value)).toString("base64url
 export class Hub {
   rows = []; // rising seq
   lastSeq = 0;
+  rev = 0; // counts changes
   sockets = new Set();
   requests = []; // of REST: "GET /users/…"
   opened = []; // addresses of sockets
@@ -28,6 +29,20 @@ export class Hub {
 
   get unread() {
     return this.rows.filter((row) => !row.is_read).length;
+  }
+
+  /** What every change and every greeting says. */
+  get count() {
+    return { unread: this.unread, last_seq: this.lastSeq, rev: this.rev };
+  }
+
+  get greeting() {
+    return { type: "connected", node: "n", ...this.count };
+  }
+
+  /** The inbox is gone, and begins anew. */
+  erase() {
+    Object.assign(this, { rows: [], lastSeq: 0, rev: 0 });
   }
 
   /** A token that holds so many ms. */
@@ -55,21 +70,25 @@ export class Hub {
     const row = this.rows.find((each) => each.id === id);
     if (!row) return false;
     row.is_read = true;
-    this.tell({ type: "notification_read", id, unread: this.unread });
+    this.rev++;
+    this.tell({ type: "notification_read", id, ...this.count });
     return true;
   }
 
   readAll(upTo = this.lastSeq) {
     for (const row of this.rows) if (row.seq <= upTo) row.is_read = true;
-    this.tell({ type: "all_read", up_to: upTo, unread: this.unread });
+    this.rev++;
+    this.tell({ type: "all_read", up_to: upTo, ...this.count });
     return { up_to: upTo, unread: this.unread };
   }
 
   delete(id) {
     const before = this.rows.length;
     this.rows = this.rows.filter((row) => row.id !== id);
-    if (this.rows.length < before) this.tell({ type: "notification_deleted", id, unread: this.unread });
-    return this.rows.length < before;
+    if (this.rows.length === before) return false;
+    this.rev++;
+    this.tell({ type: "notification_deleted", id, ...this.count });
+    return true;
   }
 
   tell(frame) {
@@ -109,12 +128,17 @@ export class Hub {
     if (!this.holds(token)) return problem(401, "expired_token");
     if (this.refusal) return problem(...this.refusal);
     const [, id] = /^\/(id-\d+)\//.exec(path) ?? [];
-    if (id) return (method === "DELETE" ? this.delete(id) : this.read(id)) ? json({}) : problem(404, "no_such_notification");
+    if (id) return (method === "DELETE" ? this.delete(id) : this.read(id)) ? this.#changed({}) : problem(404, "no_such_notification");
     if (path.endsWith("/unread-count")) return json({ unread: this.unread });
-    if (method === "PATCH") return json(this.readAll(Number(query.get("up_to"))));
+    if (method === "PATCH") return this.#changed(this.readAll(Number(query.get("up_to"))));
     const [limit, before] = [Number(query.get("limit")), Number(query.get("before") ?? Infinity)];
     const found = this.rows.filter((row) => row.seq < before).reverse();
     return json(found.slice(0, limit).map((row) => ({ ...row })), found.length > limit ? { Link: '</older>; rel="next"' } : {});
+  }
+
+  #changed(body) {
+    const { unread, last_seq, rev } = this.count;
+    return json(body, { "Inbox-Count": `unread=${unread}, last_seq=${last_seq}, rev=${rev}` });
   }
 
   /** The class of this hub's sockets, for a tab. */
@@ -124,7 +148,7 @@ export class Hub {
       readyState = 0;
       greeted = false;
       frozen = false;
-      #queues = { notifications: [], changes: [] }; // each in order, but one overtakes the other
+      #notifications = []; // in order; changes, which any node may tell, overtake them and each other
 
       constructor(address, [protocol, bearer]) {
         if (protocol !== "hub.v1") throw new Error("no hub.v1");
@@ -141,7 +165,7 @@ export class Hub {
         hub.sockets.add(this);
         this.readyState = OPEN;
         this.greeted = true;
-        this.tell({ type: "connected", node: "n", last_seq: hub.lastSeq, unread: hub.unread });
+        this.tell(hub.greeting);
         if (this.after !== null) this.#resume(Number(this.after));
       }
 
@@ -153,7 +177,7 @@ export class Hub {
       }
 
       tell(frame) {
-        const queue = this.#queues[frame.type?.match(/^(notification_|all_)/) ? "changes" : "notifications"];
+        const queue = frame.type?.match(/^(notification_|all_)/) ? [] : this.#notifications;
         queue.push(frame);
         hub.clock.setTimeout(() => {
           const data = JSON.stringify(queue.shift());

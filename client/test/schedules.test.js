@@ -47,7 +47,7 @@ class Schedule {
       [2, "restart", () => this.hub.close(1012, "restarting; reconnect_within_ms=1000")],
       [2, "too slow", () => this.hub.close(4001)],
       [1, "freeze sockets", () => this.hub.freeze()],
-      [1, "greet again", () => this.hub.tell(this.#greeting())],
+      [1, "greet again", () => this.hub.tell(this.hub.greeting)],
       [2, "hub away", () => Object.assign(this.hub, { up: false, restUp: false })],
       [3, "hub back", () => Object.assign(this.hub, { up: true, restUp: true })],
       [3, "open", () => this.browser.tabs.length < 5 && this.browser.open()],
@@ -101,10 +101,6 @@ class Schedule {
   #quietly(call) {
     const tab = this.browser.tabs[this.#below(this.browser.tabs.length)];
     call(tab.inbox).catch(() => {});
-  }
-
-  #greeting() {
-    return { type: "connected", node: "n", last_seq: this.hub.lastSeq, unread: this.hub.unread };
   }
 
   #someId() {

@@ -118,7 +118,7 @@ test("a list that overtakes hundreds of frames skips none of them", async () => 
   assert.deepEqual(tab.told, Array.from({ length: 200 }, (_, n) => 1 + n));
 });
 
-test("a count that was overtaken by a notification is asked for again", async () => {
+test("a count that is overtaken by a notification is right, and nobody is asked", async () => {
   hub.publish(120);
   const tab = await live();
   hub.random = () => 1;
@@ -127,6 +127,33 @@ test("a count that was overtaken by a notification is asked for again", async ()
   hub.publish();
   await clock.pass(3000);
   assert.equal(tab.inbox.unreadCount(), 120);
+  assert.equal(hub.requests.length, 1);
+});
+
+test("of two counts that come in the other order the later one holds", async () => {
+  hub.publish(120);
+  const tab = await live();
+  hub.random = () => 1;
+  hub.read("id-5");
+  hub.random = () => 0;
+  hub.read("id-6");
+  await clock.pass(1000);
+  assert.equal(tab.inbox.unreadCount(), 118);
+});
+
+test("an inbox that was erased begins anew", async () => {
+  hub.publish(5);
+  const tab = await live();
+  hub.read("id-1");
+  await clock.pass(100);
+  hub.close(1006);
+  hub.erase();
+  hub.publish(2);
+  await clock.pass(3000);
+  assert.deepEqual([seqs(tab), tab.inbox.unreadCount()], [[2, 1], 2]);
+  hub.publish();
+  await clock.pass(100);
+  assert.deepEqual([tab.told, seqs(tab), tab.inbox.unreadCount()], [[3], [3, 2, 1], 3]);
 });
 
 test("a session ends for good with what the hub says, and can be begun again", async () => {

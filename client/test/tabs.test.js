@@ -150,3 +150,29 @@ test("a tab that lists more than the leader keeps it when the leader comes back"
   assert.ok(!seqs(tab).includes(30));
   assert.equal(tab.inbox.unreadCount(), 120);
 });
+
+test("an inbox that was erased begins anew in every tab", async () => {
+  hub.publish(5);
+  const tabs = await open(3);
+  hub.close(1006);
+  hub.erase();
+  hub.publish(2);
+  await clock.pass(3000);
+  hub.publish();
+  await clock.pass(100);
+  for (const tab of tabs) assert.deepEqual([tab.told, seqs(tab), tab.inbox.unreadCount()], [[3], [3, 2, 1], 3]);
+});
+
+test("what a tab reads is counted there at once, also while the connection is away", async () => {
+  hub.publish(120);
+  const tabs = await open(2);
+  hub.up = false;
+  hub.close(1006);
+  const tab = follower();
+  tab.inbox.markRead("id-3").catch(() => {});
+  await clock.pass(200);
+  assert.equal(tab.inbox.unreadCount(), 119);
+  hub.up = true;
+  await clock.pass(60_000);
+  for (const { inbox } of tabs) assert.equal(inbox.unreadCount(), 119);
+});
