@@ -109,12 +109,15 @@ class Gate:
         connection.asked_at = asked_at
         connection.address = limited_address(request.client_ip)
         refusal = self._one_too_many(connection)
-        # Register, read, go live: what is pushed while we read is remembered, and fetched after.
+        # Register, read, go live: what is pushed while we read is remembered, and fetched after; what other
+        # devices do is held, and told after the greeting.
         self._manager.add(connection)
         try:
             if self._logged_out(claims.user_id, asked_at):
                 raise Unauthorized("revoked_token")
             await self._membership.arrived(claims.user_id)
+            if connection.session:
+                connection.hold()
             state = await self._reader.read(claims.user_id, after if connection.session else None)
             self._hand_over(request, answer, connection)
         finally:

@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
         "_drained",
         "_expires",
         "_frames",
+        "_held",
         "_limits",
         "_on_lost",
         "_on_message",
@@ -128,6 +129,7 @@ class Connection(asyncio.Protocol):
         self._probing = False
         self._unanswered = 0
         self._drained: asyncio.Future[None] | None = None
+        self._held: list[bytes] | None = None
 
     # From the hub
 
@@ -149,8 +151,21 @@ class Connection(asyncio.Protocol):
         """Whether the transport still stands, be it only to finish the closing handshake."""
         return self._transport is not None
 
+    def hold(self) -> None:
+        """Keep back what is sent from now on, be it before there is a transport, until `release`."""
+        if self._held is None:
+            self._held = []
+
+    def release(self, first: bytes = b"") -> None:
+        """Send `first`, then what was held, and hold no more."""
+        held, self._held = self._held or [], None
+        self.send(b"".join((first, *held)))
+
     def send(self, frame: bytes) -> None:
         """Send bytes that are whole frames. Does nothing on a connection that is closing."""
+        if self._held is not None:
+            self._held.append(frame)
+            return
         if not self.open:
             return
         transport = cast(asyncio.Transport, self._transport)

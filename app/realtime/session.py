@@ -60,10 +60,10 @@ class Sessions:
         self._answering: set[asyncio.Task[None]] = set()
 
     def begin(self, connection: Connection, after: int | None, state: InboxState) -> None:
-        """Greet a new connection, which is marked as behind; with `after`, go on where the client was; let it
-        go live.
+        """Greet a new connection, which is marked as behind and held since before its state was read; with
+        `after`, go on where the client was; let it go live.
         """
-        self._greet(connection, state)
+        connection.release(self._greeting(state))
         if after is not None:
             self._in_background(self._resume(connection, after, state))
         else:
@@ -88,9 +88,9 @@ class Sessions:
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    def _greet(self, connection: Connection, state: InboxState) -> None:
+    def _greeting(self, state: InboxState) -> bytes:
         unread, last_seq, rev = state.counted
-        connection.send(session_frame(Connected(self._membership.node.hex(), last_seq, unread, rev)))
+        return session_frame(Connected(self._membership.node.hex(), last_seq, unread, rev))
 
     async def _greet_all(self) -> None:
         sessions = [connection for connection in self._connections if connection.session]
@@ -101,7 +101,7 @@ class Sessions:
             except Unavailable:
                 return  # Postgres is away too; whoever reconnects is greeted
             for connection, state in zip(some, states, strict=True):
-                self._greet(connection, state)
+                connection.send(self._greeting(state))  # who is just coming gets it behind the first one
 
     async def _answer(self, connection: Connection, said: Said) -> None:
         try:

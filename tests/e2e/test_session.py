@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -201,6 +202,25 @@ async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(
         assert (await client.get(f"/notifications/users/{user}/unread-count")).json() == {"unread": 1}
         assert (await client.patch(f"/notifications/users/{user}/read")).json()["unread"] == 0
         assert await quiet(plain)
+
+
+async def test_what_another_device_does_while_a_client_comes_is_told_behind_the_greeting(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    own = {**environment, "KAFKA_GROUP": f"racing-{new_user()}", "REDIS_PREFIX": f"racing-{new_user()}"}
+    racing = Hub(own, tmp_path / "log", command=("-m", "tests.racing_hub"))
+    await racing.start()
+    try:
+        user = new_user()
+        await racing.publish(added(user), added(user))
+        await racing.stored(user, 2)
+        async with session(racing, user, "?after=1") as socket:
+            connected, told = await receive(socket), await receive(socket)
+            assert (connected["type"], connected["unread"], connected["rev"]) == ("connected", 2, 0)
+            assert told == {"type": "all_read", "up_to": 2, "unread": 0, "last_seq": 2, "rev": 1}
+            assert await seqs(socket, 1) == [2]
+    finally:
+        await racing.stop()
 
 
 async def test_a_new_token_in_place_keeps_the_connection(hub: Hub) -> None:

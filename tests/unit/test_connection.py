@@ -137,6 +137,17 @@ async def test_what_is_sent_arrives_in_order() -> None:
     assert [frame.data for frame in peer.read()] == [b"0", b"1", b"2"]
 
 
+async def test_what_is_held_goes_behind_what_it_waited_for() -> None:
+    peer = Peer()
+    peer.connection.hold()
+    peer.connection.send(text_frame(b"second"))
+    peer.connection.hold()  # again, which lets nothing go
+    assert peer.read() == []
+    peer.connection.release(text_frame(b"first"))
+    peer.connection.send(text_frame(b"third"))
+    assert [frame.data for frame in peer.read()] == [b"first", b"second", b"third"]
+
+
 async def test_a_slow_client_is_closed_with_4001_and_gets_nothing_after() -> None:
     peer = Peer()
     peer.transport.stalled = True

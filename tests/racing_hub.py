@@ -1,0 +1,34 @@
+"""A hub where, whenever a client is let in, another device reads everything: after the look at the inbox, and
+before the client is connected. `python -m tests.racing_hub`
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from app import server, settings
+from app.realtime.changes import Changes
+from app.realtime.inboxes import InboxReader
+from app.store.inboxes import InboxState
+
+_made: list[Changes] = []
+_make = Changes.__init__
+_read = InboxReader.read
+
+
+def make(self: Changes, *parts: Any) -> None:
+    _make(self, *parts)
+    _made.append(self)
+
+
+async def read(self: InboxReader, user_id: UUID, after: int | None = None) -> InboxState:
+    state = await _read(self, user_id, after)
+    await _made[0].read_all(user_id, None)
+    return state
+
+
+if __name__ == "__main__":
+    Changes.__init__ = make  # type: ignore[method-assign]
+    InboxReader.read = read  # type: ignore[method-assign]
+    server.run(settings.load())
