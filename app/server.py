@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__, log
-from app.api import deliveries, docs, errors, health, notifications, preferences, sending, ws
+from app.api import cors, deliveries, docs, errors, health, notifications, preferences, sending, ws
 from app.api.auth import Authenticator
 from app.api.idempotency import Idempotency
 from app.channels.base import Channel
@@ -151,7 +151,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
 
     errors.install(app)
     docs.configure(app, REST, __version__)
-    Extend(app, config={"oas": False})
+    Extend(app, config={"oas": False, "cors": False})
+    cors.install(app, settings.allowed_origins)
     app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, locale))
     app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
     app.blueprint(preferences.make_blueprint(REST, authenticator, people, evaluator))
@@ -269,12 +270,6 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "KEEP_ALIVE_TIMEOUT": 75,
         "PROXIES_COUNT": settings.proxies_count or None,
         "GRACEFUL_SHUTDOWN_TIMEOUT": settings.shutdown_grace,
-        "CORS_ORIGINS": list(settings.allowed_origins),
-        "CORS_METHODS": ["GET", "POST", "PUT", "PATCH", "DELETE"],
-        "CORS_ALLOW_HEADERS": ["authorization", "accept-language", "content-type", "idempotency-key"],
-        "CORS_EXPOSE_HEADERS": ["link", "location", "content-language", "retry-after"],
-        "CORS_ALWAYS_SEND": False,
-        "CORS_MAX_AGE": 600,
     }
 
 

@@ -35,7 +35,7 @@ export interface Events {
 }
 
 export interface Options {
-  /** The hub's address, such as `https://app.example.com`. Its own origin's, unless a proxy adds CORS headers. */
+  /** The hub's address, such as `https://app.example.com`. Its `ALLOWED_ORIGINS` has to name this page's origin. */
   url: string | URL;
   userId: string;
   /** A token that holds now. Asked at the start, before a token expires, and when the hub refuses one. */

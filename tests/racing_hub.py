@@ -29,6 +29,6 @@ async def read(self: InboxReader, user_id: UUID, after: int | None = None) -> In
 
 
 if __name__ == "__main__":
-    Changes.__init__ = make  # type: ignore[method-assign]
+    Changes.__init__ = make  # type: ignore[assignment, method-assign]
     InboxReader.read = read  # type: ignore[method-assign]
     server.run(settings.load())

@@ -44,6 +44,21 @@ async def test_a_users_own_list_is_a_json_list(hub: Hub) -> None:
     assert (answer.status_code, answer.json()) == (200, [])
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/notifications/users/{}"), ("PUT", "/preferences/users/{}/x")]
+)
+async def test_a_page_of_an_allowed_origin_may_call_by_the_answer_to_its_preflight(
+    hub: Hub, method: str, path: str
+) -> None:
+    asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": method}
+    upstream = upstream_path(KONG, "OPTIONS", REST + path.format(uuid4()))
+    async with httpx.AsyncClient(base_url=hub.http) as client:
+        answer = await client.options(upstream, headers=asked)
+    assert answer.is_success
+    assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert method in answer.headers["access-control-allow-methods"]
+
+
 async def test_without_a_token_the_list_is_refused_by_the_hub_too(hub: Hub) -> None:
     answer = await _through_kong(hub, "GET", f"{REST}/notifications/users/{uuid4()}")
     assert answer.status_code == 401

@@ -31,6 +31,9 @@ CALLS = [
     ("PATCH", f"{REST}/notifications/7/users/{USER}/read", {}, "hub-notifications"),
     ("DELETE", f"{REST}/notifications/7/users/{USER}", {}, "hub-notifications"),
     ("GET", f"{REST}/users/{USER}/notifications?limit=5", {}, "hub-notifications"),
+    ("OPTIONS", f"{REST}/notifications/users/{USER}?limit=20", {}, "hub-notifications"),
+    ("OPTIONS", f"{REST}/notifications/7/users/{USER}/read", {}, "hub-notifications"),
+    ("OPTIONS", f"{REST}/preferences/users/{USER}/food.email", {}, "hub-preferences"),
     ("GET", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
     ("POST", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
     ("PUT", f"{REST}/preferences/users/{USER}/food.email", {}, "hub-preferences"),
@@ -76,7 +79,7 @@ def test_a_client_call_takes_its_route_and_keeps_its_path(
     ],
 )
 def test_nothing_else_has_a_public_route(path: str) -> None:
-    for method in ("GET", "POST", "PATCH", "DELETE"):
+    for method in ("GET", "POST", "PATCH", "DELETE", "OPTIONS"):
         with pytest.raises(NoRouteError):
             upstream_path(KONG, method, path)
 
@@ -93,6 +96,15 @@ def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not
         if "jwt" in plugins:
             assert plugins["jwt"]["claims_to_verify"] == ["exp"]
             assert "anonymous" not in plugins["jwt"]
+
+
+def test_a_browser_may_ask_without_a_token_what_a_page_may_do() -> None:
+    for _, route, plugins in routes(KONG):
+        assert "cors" not in plugins  # its headers would stand beside the hub's
+        if "OPTIONS" in route["methods"]:
+            assert plugins["jwt"]["run_on_preflight"] is False
+    allowed = {route["name"] for _, route, _ in routes(KONG) if "OPTIONS" in route["methods"]}
+    assert allowed == {"hub-notifications", "hub-preferences"}
 
 
 def test_a_token_in_the_address_is_taken_on_the_websocket_only() -> None:

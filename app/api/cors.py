@@ -1,0 +1,40 @@
+"""What lets pages of other origins use REST (the Fetch standard, "CORS protocol")."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sanic import Request, Sanic
+from sanic.response import BaseHTTPResponse
+
+from app.security.origins import origin_allowed
+
+_READABLE = ("Content-Language", "Inbox-Count", "Link", "Location", "Retry-After")
+_ANSWER = {"Access-Control-Expose-Headers": ", ".join(_READABLE)}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Accept-Language, Content-Type, Idempotency-Key",
+    "Access-Control-Max-Age": "600",  # seconds
+}
+
+
+def install(app: Sanic[Any, Any], allowed: Collection[str]) -> None:
+    """Say on each answer of `app` that pages of the `allowed` origins, and no others, may read it.
+
+    Cookies aren't sent with it (no Allow-Credentials): the token is all that opens anything. sanic-ext's own
+    isn't used, as it replaces `Vary`, and leaves it out where the origin is none or a foreign one: a cache
+    between would give one page's answer to another.
+    """
+
+    async def add(request: Request, response: BaseHTTPResponse) -> None:
+        vary = response.headers.get("vary")
+        response.headers["vary"] = f"{vary}, Origin" if vary else "Origin"
+        origin = request.headers.get("origin")
+        if origin is None or not origin_allowed(origin, allowed):
+            return
+        preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+        response.headers.update(_PREFLIGHT if preflight else _ANSWER)
+        response.headers["access-control-allow-origin"] = origin
+
+    app.register_middleware(add, "response")
