@@ -15,7 +15,7 @@ from app.realtime import session_frames
 from app.realtime.protocol import CloseCode
 
 PATH = Path(__file__).parent.parent.parent / "docs" / "asyncapi.yml"
-SAID = (session_frames.Resume, session_frames.Read, session_frames.Token)
+SAID = (session_frames.Resume, session_frames.Read, session_frames.Token, session_frames.Ping)
 TOLD = (
     session_frames.Connected,
     session_frames.Resumed,
@@ -23,6 +23,7 @@ TOLD = (
     session_frames.NotificationDeleted,
     session_frames.AllRead,
     session_frames.TokenRenewed,
+    session_frames.Pong,
     session_frames.Failed,
 )
 

@@ -19,10 +19,11 @@ from app.realtime.protocol import CloseCode
 from app.realtime.session_frames import (
     Connected,
     Failed,
+    Ping,
+    Pong,
     Read,
     Resume,
     Resumed,
-    Said,
     Token,
     TokenRenewed,
     heard,
@@ -30,6 +31,8 @@ from app.realtime.session_frames import (
 )
 from app.security.tokens import Claims
 from app.store.inboxes import InboxState
+
+_PONG = session_frame(Pong())
 
 
 class Sessions:
@@ -81,7 +84,10 @@ class Sessions:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             connection.send(session_frame(Failed("bad_message", str(error))))
             return
-        self._in_background(self._answer(connection, said))
+        if isinstance(said, Ping):
+            connection.send(_PONG)
+        else:
+            self._in_background(self._answer(connection, said))
 
     def _in_background(self, answer: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(answer, name="session answer")
@@ -103,7 +109,7 @@ class Sessions:
             for connection, state in zip(some, states, strict=True):
                 connection.send(self._greeting(state))  # who is just coming gets it behind the first one
 
-    async def _answer(self, connection: Connection, said: Said) -> None:
+    async def _answer(self, connection: Connection, said: Resume | Read | Token) -> None:
         try:
             match said:
                 case Resume():

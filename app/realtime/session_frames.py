@@ -25,6 +25,10 @@ class Token(Struct, tag="token"):
     jwt: str
 
 
+class Ping(Struct, tag="ping"):
+    """Are you there? Browsers can't send a ping of RFC 6455, nor see one."""
+
+
 class Connected(Struct, tag="connected"):
     """The first frame: this node, and how the inbox stands.
 
@@ -71,6 +75,10 @@ class TokenRenewed(Struct, tag="token_renewed"):
     expires_at: int
 
 
+class Pong(Struct, tag="pong"):
+    """The answer to a ping."""
+
+
 class Failed(Struct, tag="error"):
     """What the client said can't be done; the connection stays."""
 
@@ -78,8 +86,8 @@ class Failed(Struct, tag="error"):
     detail: str
 
 
-Said = Resume | Read | Token
-Told = Connected | Resumed | NotificationRead | NotificationDeleted | AllRead | TokenRenewed | Failed
+Said = Resume | Read | Token | Ping
+Told = Connected | Resumed | NotificationRead | NotificationDeleted | AllRead | TokenRenewed | Pong | Failed
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)

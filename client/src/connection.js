@@ -12,7 +12,7 @@ const OPEN = 1;
  * @property {(code: number, reason: string) => void} ended once, and nothing after it
  *
  * One WebSocket, from its opening to its end. One that died without a word, be it in the computer's sleep, is found
- * by asking: the answer to a resume is at least `resumed`, and brings what was missed.
+ * by asking: browsers answer the hub's pings, but let no page see them, nor send its own.
  */
 export class Connection {
   #asked = false;
@@ -25,12 +25,10 @@ export class Connection {
    * @param {import("./world.js").World} world
    * @param {string} address
    * @param {string} token
-   * @param {() => number} lastSeq
    * @param {ConnectionEvents} events
    */
-  constructor(world, address, token, lastSeq, events) {
+  constructor(world, address, token, events) {
     this.world = world;
-    this.lastSeq = lastSeq;
     this.events = events;
     this.socket = new world.WebSocket(address, ["hub.v1", `bearer.${token}`]);
     this.socket.onmessage = ({ data }) => this.#heard(data);
@@ -48,7 +46,7 @@ export class Connection {
   check() {
     if (this.#asked || this.socket.readyState !== OPEN) return;
     this.#asked = true;
-    this.send({ type: "resume", after: this.lastSeq() });
+    this.send({ type: "ping" });
     this.#within(ANSWER);
   }
 

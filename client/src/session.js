@@ -85,7 +85,7 @@ export class Session {
     let greeted = false;
     this.#loading = false;
     this.#greeting = this.#held = undefined;
-    this.#connection = new Connection(this.world, address + after, token, () => store.lastSeq, {
+    this.#connection = new Connection(this.world, address + after, token, {
       frame: (frame) => {
         greeted = true;
         this.#frame(frame);
@@ -108,10 +108,12 @@ export class Session {
         if (!frame.complete && this.#loading) this.#held ??= [];
         break;
       case "token_renewed":
+      case "pong":
         break;
       case "error":
         if (frame.code.endsWith("_token")) this.tokens.refuse();
-        if (frame.code !== "busy") this.listener.error(new InboxError(frame.detail, 0, frame.code));
+        // a hub that doesn't know "ping" says so, and thereby that it is there
+        if (frame.code !== "bad_message") this.listener.error(new InboxError(frame.detail, 0, frame.code));
         break;
       default:
         if (this.#held) this.#held.push(frame);

@@ -13,6 +13,7 @@ export class Hub {
   requests = []; // of REST: "GET /users/…"
   opened = []; // addresses of sockets
   revoked = new Set(); // tokens
+  knowsPing = true;
   up = true;
   restUp = true;
   refusal = null; // what REST answers, such as [403, "other_user"]
@@ -188,7 +189,7 @@ export class Hub {
       send(text) {
         const message = JSON.parse(text);
         if (this.frozen) return;
-        if (message.type === "resume") this.#resume(message.after);
+        if (message.type === "ping") this.tell(hub.knowsPing ? { type: "pong" } : { type: "error", code: "bad_message", detail: "?" });
         if (message.type === "token") {
           const holds = hub.holds(message.jwt);
           if (holds) this.token = message.jwt;

@@ -258,10 +258,13 @@ test("a socket that died without a word is found, and nothing is missed", async 
   assert.equal(hub.opened.length, 2);
 });
 
-test("a hub that answers is not left", async () => {
-  await live();
+test("a hub that answers is not left, be it that it doesn't know the question", async () => {
+  const tab = await live();
+  await clock.pass(600_000);
+  hub.knowsPing = false;
   await clock.pass(600_000);
   assert.equal(hub.opened.length, 1);
+  assert.deepEqual(tab.errors, []);
 });
 
 test("after the computer's sleep a dead socket is found within seconds", async () => {

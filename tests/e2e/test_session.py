@@ -62,14 +62,15 @@ async def test_every_kind_of_frame_is_as_described(hub: Hub) -> None:
         await client.delete(f"/notifications/{second}/users/{user}")
         await client.patch(f"/notifications/users/{user}/read")
         await say(socket, type="token", jwt=token(user))
+        await say(socket, type="ping")
         await say(socket, type="nothing")
-        while len(kinds) < 8:
+        while len(kinds) < 9:
             frame = checked(await receive(socket))
             assert frame.get("type") or frame.keys() == {"event_type", "data"}
             kinds.add(frame.get("type", "notification"))
     assert kinds == {
         *("connected", "notification", "resumed", "notification_read", "notification_deleted"),
-        *("all_read", "token_renewed", "error"),
+        *("all_read", "token_renewed", "pong", "error"),
     }
 
 
