@@ -4,109 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import defaultdict
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocket
+from playwright.async_api import Browser
 
 from tests.browser import needs_chromium
 from tests.conftest import running_hub
-from tests.hub import REST, WAIT, Hub, added, eventually, free_port, new_user
+from tests.hub import Hub, eventually, free_port
 from tests.network import Way, open_way
+from tests.tabs import CLIENT, README_USER, Tabs, open_tabs
 
-CLIENT = Path(__file__).parents[2] / "client"
-README_USER = "456e7890-e89b-12d3-a456-426614174001"
 TABS = 30
-HOUR = 3600
-PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
-  import { createInbox } from "/notification-hub-client/src/index.js";
-  const userId = new URLSearchParams(location.search).get("user");
-  const getToken = async () => (await fetch(`/token?user=${userId}`)).text();
-  const inbox = createInbox({ url: location.origin, userId, getToken });
-  Object.assign(window, { inbox, told: [], states: [] });
-  inbox.on("notification", ({ seq }) => told.push(seq));
-  inbox.on("state", (state) => states.push(state));
-  inbox.connect();
-</script>"""
 
 pytestmark = needs_chromium
-
-
-class Tabs:
-    """The tabs of one browser, on an origin that is the hub's."""
-
-    def __init__(self, context: BrowserContext, origin: str, hub: Hub) -> None:
-        self.hub = hub
-        self.pages: list[Page] = []
-        self.sockets: dict[Page, list[WebSocket]] = defaultdict(list)
-        self.lifetimes: list[int] = []
-        """Seconds that the next tokens hold; an hour when it is empty."""
-        self.tokens = 0
-        self.user = new_user()
-        self.context = context
-        self._origin = origin
-
-    async def serve(self) -> None:
-        await self.context.route(f"{self._origin}/notification-hub-client/**", self._file)
-        await self.context.route(f"{self._origin}/token*", self._token)
-
-    async def open(self, html: str = PAGE) -> Page:
-        page = await self.context.new_page()
-
-        def opened(socket: WebSocket) -> None:
-            self.sockets[page].append(socket)
-
-        page.on("websocket", opened)
-        page.on("console", lambda message: print(message.type, message.text))
-        page.on("pageerror", lambda error: print("page error:", error))
-        # Only the origin of the hub's answer stays: Chromium lets no page from nowhere reach this machine.
-        await page.goto(f"{self._origin}{REST}/health?user={self.user}")
-        await page.set_content(html)
-        self.pages.append(page)
-        return page
-
-    async def live(self) -> None:
-        for page in self.pages:
-            await page.wait_for_function("window.inbox?.state.name === 'live'")
-
-    def open_sockets(self) -> list[WebSocket]:
-        return [socket for page in self.pages for socket in self.sockets[page] if not socket.is_closed()]
-
-    async def leader(self) -> Page:
-        """The tab that has the connection."""
-
-        async def found() -> Page | None:
-            return next(
-                (page for page in self.pages if any(not socket.is_closed() for socket in self.sockets[page])),
-                None,
-            )
-
-        return await eventually(found, "one tab has a connection")
-
-    async def told(self, count: int) -> None:
-        """Every tab was told of 1, 2, 3 … count, and lists them."""
-        for page in self.pages:
-            await page.wait_for_function("count => told.at(-1) >= count", arg=count)
-            assert await page.evaluate("told") == list(range(1, count + 1))
-            assert await page.evaluate("inbox.list().map(({seq}) => seq)") == list(range(count, 0, -1))
-            assert await page.evaluate("inbox.unreadCount()") == count
-
-    async def publish(self, count: int = 1) -> None:
-        await self.hub.publish(*(added(self.user) for _ in range(count)))
-
-    async def _file(self, route: Route) -> None:
-        path = CLIENT / urlsplit(route.request.url).path.removeprefix("/notification-hub-client/")
-        await route.fulfill(path=path, content_type="text/javascript")
-
-    async def _token(self, route: Route) -> None:
-        self.tokens += 1
-        [user] = parse_qs(urlsplit(route.request.url).query).get("user", [README_USER])
-        lifetime = self.lifetimes.pop(0) if self.lifetimes else HOUR
-        await route.fulfill(body=self.hub.token(user, lifetime=lifetime))
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -117,20 +29,26 @@ async def way() -> AsyncIterator[Way]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def hub(environment: dict[str, str], way: Way, tmp_path_factory: Any) -> AsyncIterator[Hub]:
+async def other_way(way: Way) -> AsyncIterator[Way]:
+    """Another origin that the hub answers for, as a frontend's own server might."""
+    async with open_way(way.port_behind) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module")
+async def hub(
+    environment: dict[str, str], way: Way, other_way: Way, tmp_path_factory: Any
+) -> AsyncIterator[Hub]:
     log = tmp_path_factory.mktemp("hub") / "log"
-    async with running_hub({**environment, "ALLOWED_ORIGINS": way.origin}, log, way.port_behind) as running:
+    own = {**environment, "ALLOWED_ORIGINS": f"{way.origin},{other_way.origin}"}
+    async with running_hub(own, log, way.port_behind) as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def tabs(hub: Hub, way: Way, browser: Browser) -> AsyncIterator[Tabs]:
-    context = await browser.new_context()
-    context.set_default_timeout(WAIT * 1000)
-    opened = Tabs(context, way.origin, hub)
-    await opened.serve()
-    yield opened
-    await context.close()
+    async with open_tabs(browser, way.origin, hub) as opened:
+        yield opened
 
 
 async def test_the_example_of_the_readme_shows_a_first_notification(tabs: Tabs) -> None:
@@ -163,6 +81,19 @@ async def test_thirty_tabs_hold_one_socket_and_two_leaders_die_under_load(tabs: 
     await tabs.told(bursts * burst)
     assert len(tabs.open_sockets()) == 1
     assert await tabs.hub.metric("hub_connections") == 1
+
+
+async def test_when_the_process_of_the_leader_crashes_under_load_nothing_is_missed(tabs: Tabs) -> None:
+    await asyncio.gather(*(tabs.open() for _ in range(4)))
+    await tabs.live()
+    bursts, burst = 12, 5
+    for number in range(bursts):
+        await tabs.publish(burst)
+        if number == 4:
+            await tabs.crash_leader()
+            assert tabs.pages, "all tabs had one process, and none is left"
+    await tabs.told(bursts * burst)
+    assert len(tabs.open_sockets()) == 1
 
 
 async def test_a_logout_shows_in_all_tabs_and_none_comes_back(tabs: Tabs) -> None:
@@ -228,3 +159,53 @@ async def test_a_node_that_restarts_is_come_back_to_within_the_window_it_named(t
     await tabs.hub.start()
     await tabs.publish()
     await tabs.told(2)
+
+
+async def test_a_token_that_expires_all_the_same_is_replaced_and_nothing_is_missed(tabs: Tabs) -> None:
+    tabs.lifetimes = [6] * 20
+    pages = [await tabs.open() for _ in range(2)]
+    await tabs.live()
+    tabs.away = True
+    for page in pages:
+        await page.wait_for_function("states.some(({code}) => code === 4401)")
+    await tabs.publish(2)
+    await tabs.hub.stored(tabs.user, 2)
+    tabs.away, tabs.lifetimes = False, []
+    await tabs.told(2)
+    assert len(tabs.open_sockets()) == 1
+
+
+async def test_without_web_locks_each_tab_has_a_connection_and_is_told_of_all(tabs: Tabs) -> None:
+    await tabs.context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
+    for _ in range(3):
+        await tabs.open()
+    await tabs.live()
+    assert len(tabs.open_sockets()) == 3
+    await tabs.publish(3)
+    await tabs.told(3)
+    dying = tabs.pages.pop(0)
+    await dying.close()
+    await tabs.publish(2)
+    await tabs.told(5)
+
+
+async def test_a_page_of_another_allowed_origin_reads_and_changes_the_inbox(
+    hub: Hub, way: Way, other_way: Way, browser: Browser
+) -> None:
+    async with open_tabs(browser, other_way.origin, hub) as tabs:
+        tabs.query = f"&hub={way.origin}"
+        await tabs.publish(55)
+        await hub.stored(tabs.user, 55)
+        page = await tabs.open()
+        await tabs.live()
+        assert await page.evaluate("[inbox.list().length, inbox.hasMore, inbox.unreadCount()]") == [
+            50,
+            True,
+            55,
+        ]
+        await page.evaluate("inbox.markRead(inbox.list()[0].id).then(() => inbox.remove(inbox.list()[1].id))")
+        assert await page.evaluate("[inbox.list().length, inbox.unreadCount()]") == [49, 53]
+        await page.evaluate("inbox.markAllRead()")
+        assert await page.evaluate("inbox.unreadCount()") == 0
+        await tabs.publish()
+        await page.wait_for_function("told.at(-1) === 56 && inbox.unreadCount() === 1")

@@ -1,0 +1,178 @@
+"""What the browser library loaded, and all it was told since, is what a fresh page loads, also on two nodes.
+
+Tabs of one Chromium have an inbox on each node; they read, remove, mark all read, load more, leave and come
+back at once, while events come in by both nodes. SCHEDULES=… runs more, FIRST=… others. A failure names its
+seed, which repeats what is done, but not who wins each race.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.browser import needs_chromium
+from tests.conftest import running_hub
+from tests.hub import REST, Hub, eventually, free_port, token
+from tests.nodes import know_each_other
+from tests.tabs import Tabs, open_tabs
+
+SCHEDULES = int(os.environ.get("SCHEDULES", "3"))
+FIRST = int(os.environ.get("FIRST", "1"))
+STEPS = 15
+AT_ONCE = 4
+PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
+  import { createInbox } from "/notification-hub-client/src/index.js";
+  const asked = new URLSearchParams(location.search);
+  const userId = asked.get("user");
+  const getToken = async () => (await fetch(`/token?user=${userId}`)).text();
+  window.inboxes = asked.getAll("hub").map((url) => createInbox({ url, userId, getToken }));
+  window.told = inboxes.map(() => []);
+  inboxes.forEach((inbox, n) => inbox.on("notification", ({ seq }) => told[n].push(seq)));
+  inboxes.forEach((inbox) => inbox.connect());
+  window.does = async (n, what, chance) => {
+    const list = inboxes[n].list();
+    const { id } = list[Math.floor(chance * list.length)] ?? {};
+    if (what === "leave") return void (inboxes[n].close(), inboxes[n].connect());
+    if (!id && what !== "markAllRead") return;
+    await inboxes[n][what](id).catch((error) => {
+      if (error.status !== 404) throw error; // another tab was faster
+    });
+  };
+  window.shown = () => inboxes.map((inbox, n) => ({
+    state: inbox.state.name, more: inbox.hasMore, unread: inbox.unreadCount(), told: told[n],
+    list: inbox.list().map(({ seq, is_read }) => [seq, is_read]),
+  }));
+</script>"""
+
+pytestmark = needs_chromium
+
+
+@pytest_asyncio.fixture(scope="module")
+async def nodes(environment: dict[str, str], tmp_path_factory: Any) -> AsyncIterator[list[Hub]]:
+    """Two nodes; pages of the first one's origin may use both."""
+    folder: Path = tmp_path_factory.mktemp("nodes")
+    ports = free_port(), free_port()
+    own = {**environment, "ALLOWED_ORIGINS": f"http://127.0.0.1:{ports[0]}"}
+    async with AsyncExitStack() as running:
+        started = [
+            await running.enter_async_context(running_hub(own, folder / str(port), port)) for port in ports
+        ]
+        for node in started:
+            await know_each_other(node, 2)
+        yield started
+
+
+class Schedule:
+    """Random steps, several at a time, for one user with two tabs."""
+
+    def __init__(self, nodes: Sequence[Hub], tabs: Tabs, services: httpx.AsyncClient, seed: int) -> None:
+        self._nodes = nodes
+        self._tabs = tabs
+        self._services = services
+        self._random = random.Random(seed)
+        self.done: list[str] = []
+        self.difference = ""
+
+    async def run(self) -> None:
+        await self._publish(70)
+        self._tabs.query = "".join(f"&hub={node.http}" for node in self._nodes)
+        for _ in range(2):
+            await self._open()
+        for _ in range(STEPS):
+            await asyncio.gather(*(self._step() for _ in range(self._random.randint(1, AT_ONCE))))
+        await self._publish(1)
+        await eventually(self._as_fresh, "every inbox is what a fresh page shows")
+
+    async def _step(self) -> None:
+        steps: list[tuple[int, str, Callable[[], Awaitable[None]]]] = [
+            (6, "publish", lambda: self._publish(self._random.randint(1, 4))),
+            (6, "markRead", lambda: self._does("markRead")),
+            (3, "remove", lambda: self._does("remove")),
+            (1, "markAllRead", lambda: self._does("markAllRead")),
+            (1, "loadMore", lambda: self._does("loadMore")),
+            (2, "leave", lambda: self._does("leave")),
+            (1, "die", self._die),
+        ]
+        [(_, name, step)] = self._random.choices(steps, [weight for weight, _, _ in steps])
+        self.done.append(name)
+        await step()
+
+    async def _publish(self, count: int) -> None:
+        node = self._random.choice(self._nodes)
+        message = {"type": "inapp", "user_id": self._tabs.user, "title": "title", "message": "message"}
+        body = {"notifications": [message] * count}
+        answer = await self._services.post(f"{node.http}{REST}/notifications/bulk", json=body)
+        assert answer.is_success, answer.text
+
+    async def _does(self, what: str) -> None:
+        page, inbox, chance = (
+            self._random.choice(self._tabs.pages),
+            self._random.randint(0, 1),
+            self._random.random(),
+        )
+        await page.evaluate("([n, what, chance]) => does(n, what, chance)", [inbox, what, chance])
+
+    async def _open(self) -> None:
+        page = await self._tabs.open(PAGE)
+        await page.wait_for_function("window.inboxes?.every(({state}) => state.name === 'live')")
+
+    async def _die(self) -> None:
+        """A tab goes, be it the one that leads, in the middle of what it does; another one comes."""
+        if len(self._tabs.pages) > 1:
+            page = self._tabs.pages.pop(0)
+            await self._open()
+            await page.close()
+
+    async def _as_fresh(self) -> bool:
+        fresh = await self._fresh()
+        shown = [each for page in self._tabs.pages for each in await page.evaluate("shown()")]
+        self.difference = "; ".join(filter(None, (_difference(each, *fresh) for each in shown)))
+        return not self.difference and fresh == await self._fresh()
+
+    async def _fresh(self) -> tuple[list[list[object]], int]:
+        async with self._nodes[0].client(self._tabs.user) as client:
+            path = f"/notifications/users/{self._tabs.user}"
+            listed = (await client.get(path)).json()
+            unread = (await client.get(f"{path}/unread-count")).json()["unread"]
+        return [[item["seq"], item["is_read"]] for item in listed], unread
+
+
+def _difference(shown: dict[str, Any], rows: list[list[object]], unread: int) -> str:
+    """In what an inbox isn't what a fresh page shows; nothing when it is."""
+    told, listed = shown["told"], shown["list"]
+    wrong = {
+        "state": shown["state"] != "live",
+        "list": listed != rows[: len(listed)],
+        "more": not shown["more"] and len(listed) != len(rows),
+        "unread": shown["unread"] != unread,
+        "told": told != sorted(set(told)),
+        "untold": bool(told) and not {seq for seq, _ in rows if seq >= told[0]} <= set(told),
+    }
+    found = [name for name, is_wrong in wrong.items() if is_wrong]
+    return f"{found}: {shown['state']}, {shown['unread']} unread of {unread}" if found else ""
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SCHEDULES))
+async def test_old_state_and_events_are_the_freshly_loaded_state(
+    nodes: list[Hub], browser: Browser, seed: int
+) -> None:
+    service = {"Authorization": f"Bearer {token('kitchen-service', scope='notifications:send')}"}
+    async with (
+        open_tabs(browser, nodes[0].http, nodes[0]) as tabs,
+        httpx.AsyncClient(headers=service) as services,
+    ):
+        schedule = Schedule(nodes, tabs, services, seed)
+        try:
+            await schedule.run()
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {schedule.difference}; {', '.join(schedule.done)}") from error
