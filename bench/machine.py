@@ -20,11 +20,11 @@ from bench.results import Machine
 _PACKAGES = ("sanic", "websockets", "uvloop", "aiokafka", "sqlalchemy", "asyncpg", "msgspec")
 
 
-def describe(services: Sequence[str], load_before: float) -> Machine:
-    """This machine, now. `load_before`: its load average (1 minute) before the run began."""
+def describe(services: Sequence[str], load_before: float, program: str = "bench") -> Machine:
+    """This machine, now. `load_before`: its load average (1 minute) before the run of `program` began."""
     return Machine(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
+        command=shlex.join(["python", "-m", program, *sys.argv[1:]]),
         cpu=_cpu(),
         cores=os.cpu_count() or 0,
         memory_gb=round(psutil.virtual_memory().total / 2**30),

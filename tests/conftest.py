@@ -13,7 +13,7 @@ import pytest_asyncio
 from app.dev.postgres import postgres_note, run_postgres
 from app.dev.redis import redis_note, run_redis
 from app.store import migrations
-from tests.hub import ISSUER, SECRET, Hub, free_port
+from tests.hub import Hub, free_port, hub_settings
 from tests.kafka.choose import Choice, pick_broker
 from tests.user_service import FakeUserService, run_user_service
 
@@ -85,27 +85,8 @@ def environment(
     """The settings of this module's hub: Kafka topics and a database of its own."""
     mark = uuid.uuid4().hex[:8]
     embedded = "mock" in pytestconfig.stash[BROKER].description
-    return {
-        "DATABASE_URL": database,
-        "REDIS_URL": redis_url,
-        "REDIS_PREFIX": f"hub-{mark}",
-        "KAFKA_BOOTSTRAP_SERVERS": kafka,
-        "KAFKA_GROUP": f"group-{mark}",
-        "KAFKA_SESSION_TIMEOUT_MS": "3000",
-        "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500",
-        "NOTIFICATION_TOPIC": f"notifications-{mark}",
-        "LOGOUT_EVENTS_TOPIC": f"logouts-{mark}",
-        "REGISTRATION_EVENTS_TOPIC": f"register-{mark}",
-        "RESET_PASSWORD_EVENTS_TOPIC": f"reset-{mark}",
-        "EMAIL_CHANGE_EVENTS_TOPIC": f"change-{mark}",
-        "USER_SERVICE_URL": user_service.address,
-        "USER_SERVICE_CACHE": "0",
-        "HTTP_WAIT": "4",
-        "JWT_ALGORITHM": "HS256",
-        "JWT_SECRET": SECRET,
-        "JWT_ISSUER": ISSUER,
-        "ALLOWED_ORIGINS": "https://app.example.com",
-    }
+    services = hub_settings(database, redis_url, kafka, user_service.address, mark)
+    return {**services, "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500"}
 
 
 @pytest_asyncio.fixture(scope="module")

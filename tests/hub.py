@@ -60,6 +60,30 @@ def new_user() -> str:
     return str(uuid.uuid4())
 
 
+def hub_settings(database: str, redis: str, kafka: str, user_service: str, mark: str) -> dict[str, str]:
+    """The settings of a hub on these services; `mark` names the Kafka topics and keys that are its own."""
+    return {
+        "DATABASE_URL": database,
+        "REDIS_URL": redis,
+        "REDIS_PREFIX": f"hub-{mark}",
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "KAFKA_GROUP": f"group-{mark}",
+        "KAFKA_SESSION_TIMEOUT_MS": "3000",
+        "NOTIFICATION_TOPIC": f"notifications-{mark}",
+        "LOGOUT_EVENTS_TOPIC": f"logouts-{mark}",
+        "REGISTRATION_EVENTS_TOPIC": f"register-{mark}",
+        "RESET_PASSWORD_EVENTS_TOPIC": f"reset-{mark}",
+        "EMAIL_CHANGE_EVENTS_TOPIC": f"change-{mark}",
+        "USER_SERVICE_URL": user_service,
+        "USER_SERVICE_CACHE": "0",
+        "HTTP_WAIT": "4",
+        "JWT_ALGORITHM": "HS256",
+        "JWT_SECRET": SECRET,
+        "JWT_ISSUER": ISSUER,
+        "ALLOWED_ORIGINS": "https://app.example.com",
+    }
+
+
 @dataclass
 class Hub:
     """One hub process with a database and Kafka topics of its own."""
@@ -95,15 +119,23 @@ class Hub:
 
     async def start(self) -> None:
         """Start the process; returns when /ready says so."""
-        await self._make_topics()
+        await self.make_topics()
+        self.launch()
+        await self.until_ready()
+
+    def launch(self) -> None:
+        """Start the process and don't wait for it."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220 - it only forks
+            self.process = subprocess.Popen(
                 [sys.executable, *self.command],
                 cwd=ROOT,
                 env={**os.environ, **self.environment, "PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
             )
+
+    async def until_ready(self) -> None:
+        """Returns when /ready says so; fails when the process ends before."""
         async with httpx.AsyncClient(base_url=self.http) as client:
 
             async def ready() -> bool:
@@ -116,7 +148,7 @@ class Hub:
 
             await eventually(ready, "the hub is ready", within=40)
 
-    async def _make_topics(self) -> None:
+    async def make_topics(self) -> None:
         """Brokers make a Kafka topic when it is first asked for; the hub need not wait to notice it."""
         producer = AIOKafkaProducer(bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"])
         await producer.start()

@@ -1,4 +1,4 @@
-"""A network of the tests' own, between a client and a server: it can go silent as real ones do."""
+"""A network of the tests' own, between a client and a server: it can fail in each way that real ones do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ CHUNK = 64 * 1024
 
 @dataclass
 class Way:
-    """Passes TCP connections on to a port of this machine."""
+    """Passes TCP connections on to a port of this machine, which may change."""
 
     port: int
     port_behind: int
     _passes: asyncio.Event = field(default_factory=asyncio.Event)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _refuses: bool = False
+    _delay: float = 0.0
 
     @property
     def origin(self) -> str:
@@ -29,15 +31,33 @@ class Way:
         """From now on nothing comes through, and nobody is told."""
         self._passes.clear()
 
-    def mend(self) -> None:
-        """It is there again; connections of before are gone."""
+    def cut(self) -> None:
+        """All connections are reset; new ones pass."""
         for writer in self._open:
             writer.transport.abort()
+
+    def refuse(self) -> None:
+        """All connections are reset, and new ones at once."""
+        self._refuses = True
+        self.cut()
+
+    def slow(self, seconds: float) -> None:
+        """From now on each piece takes so much longer, each way."""
+        self._delay = seconds
+
+    def mend(self) -> None:
+        """It is there again, as fast as ever. Connections of before a silence are gone."""
+        if not self._passes.is_set():
+            self.cut()
+        self._refuses, self._delay = False, 0.0
         self._passes.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one connection on, until an end closes it."""
         await self._passes.wait()
+        if self._refuses:
+            writer.transport.abort()
+            return
         with suppress(OSError):
             reader_behind, writer_behind = await asyncio.open_connection("127.0.0.1", self.port_behind)
             self._open |= {writer, writer_behind}
@@ -48,6 +68,8 @@ class Way:
         try:
             while data := await reader.read(CHUNK):
                 await self._passes.wait()
+                if self._delay:
+                    await asyncio.sleep(self._delay)
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -67,4 +89,5 @@ async def open_way(port_behind: int) -> AsyncIterator[Way]:
         yield way
     finally:
         way.mend()
+        way.cut()
         server.close()

@@ -7,84 +7,23 @@ import json
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
 
-from tests.hub import Hub, added, eventually, new_user, token
+from tests.hub import Hub, added, eventually, new_user
 from tests.redis_server import RedisServer
+from tests.resuming_client import Client
 
 STEPS = 12
 USERS = 3
 STORED_WITHIN = 60.0  # seconds after the last step: dead nodes hold partitions until their session ends
 SEEN_WITHIN = 8.0  # seconds after that: what was missed is there within five, but the machine is busy
-
-
-class Client:
-    """A client of the session protocol: it always resumes after the last `seq` it saw, on any node."""
-
-    def __init__(self, nodes: Sequence[Hub], user: str) -> None:
-        self.user = user
-        self.seen: list[str] = []
-        self.wrong: list[str] = []
-        self._nodes = nodes
-        self._last_seq = 0
-        self._socket: ClientConnection | None = None
-        self._running: asyncio.Task[None] | None = None
-
-    @property
-    def connected(self) -> bool:
-        return self._running is not None
-
-    def start(self) -> None:
-        self._running = asyncio.create_task(self._run())
-
-    async def disconnect(self, abruptly: bool) -> None:
-        """Go away, with or without a closing handshake, and remember what was seen."""
-        running, self._running = self._running, None
-        if abruptly and self._socket is not None:
-            self._socket.transport.abort()
-        if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                async with self._session() as self._socket:
-                    async for text in self._socket:
-                        self._take(json.loads(text))
-            except (WebSocketException, OSError, TimeoutError):
-                pass  # it comes back, as clients do
-            await asyncio.sleep(random.uniform(0.02, 0.3))
-
-    def _session(self) -> connect:
-        return connect(
-            f"{random.choice(self._nodes).socket_address(self.user)}?after={self._last_seq}",
-            subprotocols=["hub.v1", f"bearer.{token(self.user)}"],  # type: ignore[list-item]
-            compression=None,
-            open_timeout=5,
-            close_timeout=1,
-            max_queue=None,
-        )
-
-    def _take(self, frame: dict[str, Any]) -> None:
-        if frame.get("type") == "resumed" and not frame["complete"]:
-            self.wrong.append(f"resumed incompletely: {frame}")
-        if "event_type" not in frame:
-            return
-        if frame["data"]["seq"] <= self._last_seq:
-            self.wrong.append(f"seq {frame['data']['seq']} after {self._last_seq}")
-        self._last_seq = frame["data"]["seq"]
-        self.seen.append(frame["data"]["id"])
 
 
 @dataclass

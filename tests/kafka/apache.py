@@ -46,14 +46,47 @@ def run_apache_kafka(home: Path) -> Iterator[str]:
     Kafka topics are made at first use, messages may have 8 MB. It ends with this process, however it ends.
     Raises ServiceError where Java or the jars are missing or Kafka doesn't start.
     """
-    java, jars = _java(), fetch_jars()
-    home = make_folder(home.absolute())
-    with locked(home, "kafka") as lock:
-        running, bootstrap = start_on_free_port(lambda port: _start_on(port, home, java, jars, lock))
+    kafka = ApacheKafka(home)
+    kafka.start()
     try:
-        yield bootstrap
+        yield kafka.bootstrap
     finally:
-        running.stop()
+        kafka.stop()
+
+
+class ApacheKafka:
+    """Apache Kafka on a port that stays the same, with its data in `home/kafka`, however often it starts."""
+
+    def __init__(self, home: Path, way: tuple[int, int] | None = None) -> None:
+        """`way`: a port that leads to another one; clients that come there are sent there again."""
+        self._home = make_folder(home.absolute())
+        self._way = way
+        self._port = 0
+        self._running: Running | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """Its address, once it was started."""
+        return f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Returns when it answers. Raises ServiceError as `run_apache_kafka` does."""
+        java, jars = _java(), fetch_jars()
+        with locked(self._home, "kafka") as lock:
+
+            def start_on(port: int) -> Running:
+                return _start_on(port, self._home, java, jars, lock, self._way)
+
+            if self._port:
+                self._running = start_on(self._port)
+                return
+            self._running, self._port = start_on_free_port(lambda port: (start_on(port), port))
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL if that takes too long."""
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
 
 
 def _java() -> str:
@@ -116,9 +149,15 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _start_on(port: int, home: Path, java: str, jars: Path, lock: int) -> tuple[Running, str]:
+def _start_on(
+    port: int, home: Path, java: str, jars: Path, lock: int, way: tuple[int, int] | None
+) -> Running:
     bootstrap = f"127.0.0.1:{port}"
     settings = kafka_settings(f"PLAINTEXT://{bootstrap}", f"127.0.0.1:{free_port()}", bootstrap)
+    if way is not None:
+        settings["listeners"] += f",WAY://127.0.0.1:{way[1]}"
+        settings["advertised.listeners"] += f",WAY://127.0.0.1:{way[0]}"
+        settings["listener.security.protocol.map"] += ",WAY:PLAINTEXT"
     config = home / "kafka.properties"
     lines = {**settings, "log.dirs": str(home / "kafka")}
     config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
@@ -126,7 +165,8 @@ def _start_on(port: int, home: Path, java: str, jars: Path, lock: int) -> tuple[
     _format(home, java, jars, config, cluster, lock)
     arguments = [java, *_SMALL, *_class_path(jars), "kafka.Kafka", str(config)]
     running = start(_command(home, arguments, lock))
-    return running, wait_for_kafka(running, bootstrap, cluster)
+    wait_for_kafka(running, bootstrap, cluster)
+    return running
 
 
 def kafka_settings(listener: str, controller: str, advertised: str) -> dict[str, str]:
