@@ -37,9 +37,9 @@ bench: $(READY) ## the hub against a naive baseline: docs/benchmarks (BENCH=--qu
 	@$(BIN)/python -m tests.install_tools
 	@exec $(BIN)/python -m bench $(BENCH)
 
-faults: $(READY) ## the long suites: 200 random schedules of crashes (SCHEDULES=…, SEED=… repeats one)
+faults: $(READY) ## the hub under faults: docs/reliability.md (EXPERIMENTS="kill-9 …" or --list, SEED=1, SIZE=0.05)
 	@$(BIN)/python -m tests.install_tools
-	@SCHEDULES=$${SCHEDULES:-200} exec $(BIN)/python -m pytest --verbose tests/e2e/test_schedules.py
+	@exec $(BIN)/python -m faults --seed $(or $(SEED),1) --size $(or $(SIZE),1) $(EXPERIMENTS)
 
 autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md
 	@exec $(BIN)/python -m tests.autobahn

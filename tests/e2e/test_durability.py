@@ -61,14 +61,14 @@ async def test_a_record_that_is_consumed_again_gives_no_second_row(own_hub: Hub)
     assert [row["seq"] for row in rows] == list(range(1, 22))
 
 
-@pytest.mark.parametrize("moment", ["before-push", "before-offset"])
+@pytest.mark.parametrize("moment", ["before-publish", "before-offset"])
 async def test_a_crash_between_commit_and_offset_loses_no_push(own_hub: Hub, moment: str) -> None:
     """The node dies after the commit; its successor finds the event again and tells who is there, also when a
     newer event of another partition comes first.
     """
     user = new_user()
     await own_hub.stop()
-    own_hub.command = ("-m", "tests.crashing_hub", moment)
+    own_hub.command = ("-m", "faults.failing_hub", moment, "die")
     await own_hub.start()
     await own_hub.publish(added(user), partition=0)
     assert await own_hub.wait() == -signal.SIGKILL

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.hub import Hub, added, close_code, eventually, new_user, quiet, receive
 from tests.nodes import run_nodes
-from tests.schedules import Client
+from tests.resuming_client import Client
 
 LOGGED_OUT = 4500
 LIVE = 2.0  # seconds: over the bus, and not by the comparison with Postgres that makes good what it loses
@@ -88,7 +88,7 @@ async def test_a_logout_that_a_dying_node_told_nobody_of_ends_the_connections_al
     open before it, but not what was opened since.
     """
     own = {**environment, "KAFKA_GROUP": f"dying-{new_user()}", "REDIS_PREFIX": f"dying-{new_user()}"}
-    dying = Hub(own, tmp_path / "dying", command=("-m", "tests.crashing_hub", "before-logout"))
+    dying = Hub(own, tmp_path / "dying", command=("-m", "faults.failing_hub", "before-logout", "die"))
     living = Hub(own, tmp_path / "living")
     user = new_user()
     await dying.start()

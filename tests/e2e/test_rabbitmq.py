@@ -209,7 +209,7 @@ async def test_a_hub_killed_between_commit_and_acknowledgement_loses_and_doubles
     queue, user = queue_of(lone_hub), new_user()
     names = [f"name {number}" for number in range(1000)]
     await lone_hub.stop()
-    lone_hub.command = ("-m", "tests.crashing_hub", "before-ack")
+    lone_hub.command = ("-m", "faults.failing_hub", "before-ack", "die")
     await lone_hub.start()
     await rabbitmq.publish(queue, *(added(user, name) for name in names))
     assert await lone_hub.wait() == -signal.SIGKILL

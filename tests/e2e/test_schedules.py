@@ -1,7 +1,7 @@
 """After whatever happens, what each client has seen is its inbox, in order (promises 1 to 3).
 
-A few dozen schedules here, hundreds with `make faults`. A failure names its seed: SCHEDULES=1 SEED=… repeats
-it, as far as processes repeat themselves.
+A few dozen schedules here, hundreds with `make faults`. A failure names its seed: with SCHEDULES=1 SEED=…
+this file alone repeats it, as far as processes repeat themselves.
 """
 
 from __future__ import annotations

@@ -1,0 +1,96 @@
+"""A hub that fails at a named point: `python -m faults.failing_hub POINT die|block [SECONDS [AFTER]]`.
+
+`die` is kill -9 of itself; `block` stops its event loop for SECONDS, once. Either happens when the point is
+passed for the time number AFTER (1). The hub's own code knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+import aiormq
+from aiokafka import AIOKafkaConsumer
+
+from app import server, settings
+from app.realtime.bus import RedisBus
+from app.store import writer
+
+Fail = Callable[[], None]
+
+ON_SIGNAL = "on-signal"
+"""The point is SIGUSR1, whenever it comes."""
+BEFORE: dict[str, tuple[Any, str]] = {
+    "before-commit": (writer, "_insert"),
+    "before-publish": (RedisBus, "publish"),
+    "before-logout": (RedisBus, "disconnect"),
+    "before-offset": (AIOKafkaConsumer, "commit"),
+    "before-ack": (aiormq.Channel, "basic_ack"),
+}
+AFTER: dict[str, tuple[Any, str]] = {
+    "in-transaction": (writer, "_insert"),
+    "after-commit": (writer.BatchWriter, "write"),
+    "after-publish": (RedisBus, "publish"),
+    "after-offset": (AIOKafkaConsumer, "commit"),
+}
+
+
+def install(point: str, fail: Fail) -> None:
+    """Have `fail` called at the point."""
+    if point == ON_SIGNAL:
+        signal.signal(signal.SIGUSR1, lambda *_: fail())
+        return
+    owner, name = BEFORE.get(point) or AFTER[point]
+    setattr(owner, name, _wrapped(getattr(owner, name), fail, first=point in BEFORE))
+
+
+def _wrapped(call: Callable[..., Any], fail: Fail, *, first: bool) -> Callable[..., Any]:
+    def wrapped(*given: Any, **named: Any) -> Any:
+        if first:
+            fail()
+        answer = call(*given, **named)
+        if not first:
+            fail()
+        return answer
+
+    async def wrapped_async(*given: Any, **named: Any) -> Any:
+        if first:
+            fail()
+        answer = await call(*given, **named)
+        if not first:
+            fail()
+        return answer
+
+    return wrapped_async if iscoroutinefunction(call) else wrapped
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _once(fail: Fail, after: int) -> Fail:
+    """Fails at the call with this number only."""
+    passed = 0
+
+    def maybe() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == after:
+            fail()
+
+    return maybe
+
+
+def main(point: str, way: str, seconds: str = "0", after: str = "1") -> None:
+    fail = _die if way == "die" else lambda: time.sleep(float(seconds))
+    install(point, fail if point == ON_SIGNAL else _once(fail, int(after)))
+    server.run(settings.load())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

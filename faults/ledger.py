@@ -1,0 +1,144 @@
+"""What should have come out of what went in, and what did. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import add
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T", bound=Hashable)
+
+Told = tuple[str, int]
+"""One row or frame: the receiver, and the serial number of the event."""
+
+
+@dataclass
+class Due:
+    """What the events that were produced ought to come to."""
+
+    produced: int = 0
+    rows: set[Told] = field(default_factory=set)
+    mails: set[int] = field(default_factory=set)
+    """The serial numbers of the events that also carry a mail."""
+    letters: set[int] = field(default_factory=set)
+    """Of those that can't be handled."""
+
+
+@dataclass
+class Found:
+    """What was found afterwards, by the serial numbers that the events carried, not by the hub's own ids."""
+
+    rows: Sequence[tuple[str, int, int]] = ()
+    """Receiver, `seq`, serial number."""
+    frames: Sequence[tuple[str, Sequence[int]]] = ()
+    """Of each client: its user, and the serial numbers in the order in which it was told."""
+    mails: Sequence[tuple[int, str]] = ()
+    """Serial number and Message-ID."""
+    letters: Sequence[int] = ()
+
+
+class Count(msgspec.Struct, frozen=True):
+    """One column of the ledger. `lost` and `doubled` count events, not copies."""
+
+    due: int
+    found: int
+    lost: int
+    doubled: int
+    strange: int = 0
+    """What belongs to nothing that was due."""
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """The balance of one experiment."""
+
+    produced: int
+    rows: Count
+    frames: Count
+    mails: Count
+    letters: Count
+    seq_wrong: int
+    """Inboxes whose rows don't count 1, 2, 3 …"""
+    order_wrong: int
+    """Clients that weren't told in the order of `seq`."""
+    mail_ids_wrong: int
+    """Mails of one event with different Message-IDs."""
+
+    def problems(self, *, may_repeat: bool) -> list[str]:
+        """What went wrong, in words; empty when nothing did.
+
+        `may_repeat`: nodes died or lost Postgres, so mails and dead letters may be sent twice (promise 4);
+        the ledger has how many.
+        """
+        wrong = {
+            "inboxes with gaps in seq": self.seq_wrong,
+            "clients told out of order": self.order_wrong,
+            "mails with a second Message-ID": self.mail_ids_wrong,
+        }
+        for name in ("rows", "frames", "mails", "letters"):
+            count: Count = getattr(self, name)
+            wrong |= {f"{name} lost": count.lost, f"{name} of no event": count.strange}
+            if not may_repeat or name in ("rows", "frames"):
+                wrong[f"{name} doubled"] = count.doubled
+        return [f"{number:,} {what}" for what, number in wrong.items() if number]
+
+
+def balance(due: Due, found: Found) -> Ledger:
+    """Compare them. A client should have been told each row of its user once, in the order of `seq`."""
+    inboxes: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for receiver, seq, serial in found.rows:
+        inboxes[receiver].append((seq, serial))
+    order = {user: [serial for _, serial in sorted(rows)] for user, rows in inboxes.items()}
+    due_of: defaultdict[str, set[int]] = defaultdict(set)
+    for receiver, serial in due.rows:
+        due_of[receiver].add(serial)
+    frames = [_count(due_of[user], told) for user, told in found.frames]
+    return Ledger(
+        produced=due.produced,
+        rows=_count(due.rows, [(receiver, serial) for receiver, _, serial in found.rows]),
+        frames=_sum(frames),
+        mails=_count(due.mails, [serial for serial, _ in found.mails]),
+        letters=_count(due.letters, found.letters),
+        seq_wrong=sum(
+            sorted(seq for seq, _ in rows) != list(range(1, len(rows) + 1)) for rows in inboxes.values()
+        ),
+        order_wrong=sum(not _in_order(told, order.get(user, [])) for user, told in found.frames),
+        mail_ids_wrong=_ids_wrong(found.mails),
+    )
+
+
+def _count(due: AbstractSet[T], found: Sequence[T]) -> Count:
+    copies = Counter(found)
+    return Count(
+        due=len(due),
+        found=len(found),
+        lost=len(due - copies.keys()),
+        doubled=sum(number > 1 for number in copies.values()),
+        strange=len(copies.keys() - due),
+    )
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    total = Count(0, 0, 0, 0)
+    for count in counts:
+        total = Count(*map(add, msgspec.structs.astuple(total), msgspec.structs.astuple(count)))
+    return total
+
+
+def _in_order(told: Sequence[int], inbox: Sequence[int]) -> bool:
+    """Whether what was told goes up in the inbox; what is missing or strange is counted elsewhere."""
+    places = {serial: place for place, serial in enumerate(inbox)}
+    seen = [places[serial] for serial in told if serial in places]
+    return all(before <= after for before, after in pairwise(seen))
+
+
+def _ids_wrong(mails: Iterable[tuple[int, str]]) -> int:
+    ids: defaultdict[int, set[str]] = defaultdict(set)
+    for serial, message_id in mails:
+        ids[serial].add(message_id)
+    return sum(len(found) - 1 for found in ids.values())

@@ -1,0 +1,158 @@
+"""The events of an experiment: what is sent, at which rate, and what ought to come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Producer
+
+from faults.ledger import Due
+from tests.hub import GROUP
+
+SERIAL = "serial"
+"""An unknown field of the data, and a header: the hub hands both through."""
+DOMAIN = "faults.example"
+_TICK = 0.01  # seconds
+_FLUSH = 1.0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Of how many events one is special; 0: none."""
+
+    mail_every: int = 50
+    """A booking, told to one user and by mail."""
+    fan_out_every: int = 20
+    """Has three receivers."""
+    twice_every: int = 25
+    """Is sent twice."""
+    garbage_every: int = 0
+    """Can't be handled."""
+
+
+class Load:
+    """Publishes events to one Kafka topic, and knows what is due for those that the broker has taken."""
+
+    def __init__(
+        self, bootstrap: str, topic: str, users: Sequence[str], mixture: Mixture, chance: random.Random
+    ) -> None:
+        """`bootstrap` leads past the way that is made to fail: a publisher's troubles aren't the hub's."""
+        self.due = Due()
+        self._topic = topic
+        self._users = users
+        self._mixture = mixture
+        self._chance = chance
+        self._mark = f"{chance.getrandbits(48):012x}"
+        self._refused: list[str] = []
+        self._producer: Any = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "message.timeout.ms": 0,  # never give up: a broker that was away comes back
+                "queue.buffering.max.messages": 1_000_000,
+                "reconnect.backoff.max.ms": 500,
+                "log_level": 0,
+            }
+        )
+
+    async def publish(self, events: int, rate: float) -> None:
+        """Publish so many at so many a second; returns when the broker has them all."""
+        begin, sent = time.monotonic(), 0
+        while sent < events:
+            while sent < min(events, (time.monotonic() - begin) * rate):
+                self._send(self.due.produced)
+                sent += 1
+            self._producer.poll(0)
+            await asyncio.sleep(_TICK)
+        while await asyncio.to_thread(self._producer.flush, _FLUSH):
+            pass
+        assert not self._refused, f"the broker refused events: {self._refused[:3]}"
+
+    def _send(self, serial: int) -> None:
+        mixture, due = self._mixture, self.due
+        due.produced += 1
+        if _is_one_of(serial, mixture.garbage_every):
+            value = _garbage(serial, self._chance)
+            due.letters.add(serial)
+        elif _is_one_of(serial, mixture.mail_every):
+            user = self._chance.choice(self._users)
+            value = json.dumps(self._booking(serial, user)).encode()
+            due.rows.add((user, serial))
+            due.mails.add(serial)
+        else:
+            receivers = self._chance.sample(
+                self._users, 3 if _is_one_of(serial, mixture.fan_out_every) else 1
+            )
+            value = json.dumps(self._added(serial, receivers)).encode()
+            due.rows.update((user, serial) for user in receivers)
+        # A repeated dead letter would be rightly a second letter.
+        twice = _is_one_of(serial, mixture.twice_every) and serial not in due.letters
+        for _ in range(2 if twice else 1):
+            headers = {SERIAL: str(serial)}
+            self._producer.produce(self._topic, value, headers=headers, on_delivery=self._note)
+
+    def _note(self, error: object, _: object) -> None:
+        if error is not None:
+            self._refused.append(str(error))
+
+    def _added(self, serial: int, receivers: Sequence[str]) -> dict[str, Any]:
+        return {
+            "event_id": f"{self._mark}-{serial}",
+            "event_type": "group_user_added",
+            "group_id": GROUP,
+            "receivers": receivers,
+            "data": {"group_name": "Family Group", "requester_username": "john_doe", SERIAL: serial},
+        }
+
+    def _booking(self, serial: int, user: str) -> dict[str, Any]:
+        return {
+            "event_id": f"{self._mark}-{serial}",
+            "event_type": "booking.confirmed",
+            "user_email": address(serial),
+            "user_id": user,
+            "booking_id": f"BOOK-{serial}",
+            "movie_title": "Movie Name",
+            "showtime": "2026-12-15 19:30",
+            "seats": ["A1"],
+            "total_amount": 25.5,
+            SERIAL: serial,
+        }
+
+
+def address(serial: int) -> str:
+    """Where the mail of this event goes: nobody else's."""
+    return f"e{serial}@{DOMAIN}"
+
+
+def serial_of(address: str) -> int:
+    """The event whose mail goes there."""
+    return int(address.removeprefix("e").removesuffix(f"@{DOMAIN}"))
+
+
+def _is_one_of(serial: int, every: int) -> bool:
+    return every > 0 and serial % every == every - 1
+
+
+def _garbage(serial: int, chance: random.Random) -> bytes:
+    """Something that no handler can take, of every kind."""
+    whole = {"event_type": "group_user_added", "group_id": GROUP, "receivers": [], "data": {SERIAL: serial}}
+    kinds: tuple[bytes, ...] = (
+        b"",
+        b"not JSON",
+        b'{"event_type": "group_user_added", ',
+        b"\xff\xfe\x00" + chance.randbytes(50),
+        b"[1, 2, 3]",
+        b"null",
+        json.dumps({**whole, "event_type": "no_such_event"}).encode(),
+        json.dumps(whole).encode(),
+        json.dumps({**whole, "receivers": ["nobody"], "data": "none"}).encode(),
+        b'{"a":' * 5000,
+    )
+    return chance.choice(kinds)

@@ -1,0 +1,47 @@
+"""Running one experiment: whatever becomes of it, the next one can follow."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import traceback
+from pathlib import Path
+
+import faults.experiments  # noqa: F401 - makes them known
+from app.dev.process import make_folder
+from bench import machine
+from bench.progress import say
+from faults.experiment import Experiment, Run
+from faults.results import Result
+from faults.services import Site
+
+
+async def run(experiment: Experiment, site: Site, folder: Path, seed: int, size: float) -> Result:
+    """Never raises for what the experiment does. `folder` is for the logs of its nodes."""
+    begun = time.monotonic()
+
+    def tell(line: str) -> None:
+        say(f"{experiment.name} {time.monotonic() - begun:5.0f} s: {line}")
+
+    tell(f"{experiment.what} (seed {seed}, size {size:g})")
+    load_before = os.getloadavg()[0]
+    chance = random.Random(f"{seed}:{experiment.name}")
+    made = Run(site, make_folder(folder), seed, size, tell, chance, experiment.may_repeat)
+    try:
+        await experiment.do(made)
+    except Exception as error:
+        made.problems.append(f"it broke off: {type(error).__name__} {error}"[:1000])
+        tell(traceback.format_exc())
+    return Result(
+        name=experiment.name,
+        what=experiment.what,
+        promises=experiment.promises,
+        size=size,
+        seed=seed,
+        seconds=round(time.monotonic() - begun, 1),
+        ledger=made.ledger,
+        figures=made.figures,
+        problems=made.problems,
+        machine=machine.describe(site.notes, load_before, "faults"),
+    )

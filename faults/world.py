@@ -1,0 +1,299 @@
+"""One experiment's hub: its nodes, its clients, its load, and the ledger of what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from bench.events import make_topic
+from faults.ledger import Found, Ledger, balance
+from faults.load import SERIAL, Load, Mixture, serial_of
+from faults.services import Site
+from tests.hub import Hub, hub_settings, new_user
+from tests.resuming_client import Client
+
+PARTITIONS = 6
+LOOK_EVERY, SAY_EVERY = 0.2, 5.0  # seconds
+STALLED = 60.0  # seconds without any progress, after which what is missing counts as lost
+LETTERS_WITHIN = 15.0  # seconds after all rows are there
+LATE = 1.0  # seconds that what nobody expects may still come
+_NOBODY = "http://127.0.0.1:9"  # the user service: the events name their receivers
+
+Say = Callable[[str], None]
+
+
+class Node(Hub):
+    """A node of the hub, as a process that can be stopped in every way."""
+
+    def freeze(self) -> None:
+        """SIGSTOP: it holds all that it has, and does nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def poke(self) -> None:
+        """SIGUSR1, which `faults.failing_hub` waits for."""
+        self._signal(signal.SIGUSR1)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    async def start_again(self) -> None:
+        """What an orchestrator does with a node that ended; returns when it is ready."""
+        self.launch()
+        await self.until_ready()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+
+class Told(Client):
+    """A client that keeps the serial numbers of the events it was told of."""
+
+    def key(self, notification: dict[str, Any]) -> str:
+        return str(notification["raw_data"].get(SERIAL, -1))
+
+
+@dataclass
+class Progress:
+    """How far everything is, as last seen."""
+
+    rows: int = 0
+    frames: int = 0
+    mails: int = 0
+    standstill: float = 0.0
+    """The longest time, in seconds, in which no row came while some were due."""
+
+
+@dataclass
+class World:
+    """What an experiment works on. Its load and its faults are the experiment's own business."""
+
+    site: Site
+    database: str
+    nodes: list[Node]
+    clients: list[Told]
+    load: Load
+    chance: random.Random
+    say: Say
+    progress: Progress = field(default_factory=Progress)
+    _mails_before: int = 0
+    _looking: asyncpg.Connection | None = None
+
+    async def stored(self, rows: int) -> None:
+        """Returns when so many rows are there. Fails when some are due and none come any more."""
+        before, moved = -1, time.monotonic()
+        while True:
+            now = self.progress.rows
+            if now >= rows:
+                return
+            if now != before or now >= len(self.load.due.rows):
+                before, moved = now, time.monotonic()
+            assert time.monotonic() - moved < STALLED, f"{now:,} rows of {rows:,}, and no more came"
+            await asyncio.sleep(LOOK_EVERY / 4)
+
+    async def caught_up(self) -> float:
+        """Returns when all that is due now is stored: the seconds that took."""
+        begun = time.monotonic()
+        await self.stored(len(self.load.due.rows))
+        return time.monotonic() - begun
+
+    async def settle(self) -> float:
+        """Returns when all that is due is there, or nothing moves any more: the seconds that took."""
+        begun = moved = time.monotonic()
+        seen = (0, 0, 0)
+        while not self._complete():
+            now = (self.progress.rows, self.progress.frames, self.progress.mails)
+            if now != seen:
+                seen, moved = now, time.monotonic()
+            if time.monotonic() - moved > STALLED:
+                self.say(f"nothing has come for {STALLED:.0f} s")
+                break
+            await asyncio.sleep(LOOK_EVERY)
+        taken = time.monotonic() - begun
+        await asyncio.sleep(LATE)
+        return taken
+
+    def _complete(self) -> bool:
+        due, now = self.load.due, self.progress
+        return min(now.rows, now.frames) >= len(due.rows) and now.mails >= len(due.mails)
+
+    async def restless(self) -> None:
+        """Cut a client off now and then, for ever; it comes back and resumes."""
+        while True:
+            await asyncio.sleep(self.chance.uniform(0.5, 2))
+            self.chance.choice(self.clients).cut()
+
+    async def ledger(self) -> Ledger:
+        """The balance of what is there now."""
+        connection = await self.site.postgres.connect(self.database)
+        try:
+            rows = await connection.fetch(
+                "select receiver::text, seq, coalesce((raw_data->>$1)::int, -1) as serial from notifications",
+                SERIAL,
+            )
+        finally:
+            await connection.close()
+        found = Found(
+            rows=[tuple(row) for row in rows],
+            frames=[(client.user, list(map(int, client.seen))) for client in self.clients],
+            mails=await asyncio.to_thread(self._read_mails),
+            letters=await self._letters(),
+        )
+        for client in self.clients:
+            for wrong in client.wrong[:3]:
+                self.say(f"a client was told {wrong}")
+        return balance(self.load.due, found)
+
+    async def watch(self) -> None:
+        """Keep `progress`, and say it every few seconds; for ever."""
+        said = grown = time.monotonic()
+        while True:
+            before = self.progress.rows
+            await self._look()
+            now = time.monotonic()
+            if self.progress.rows > before or before >= len(self.load.due.rows):
+                grown = now
+            self.progress.standstill = max(self.progress.standstill, now - grown)
+            if now - said > SAY_EVERY:
+                said = now
+                self.say(self._how_far())
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> None:
+        self.progress.frames = sum(len(client.seen) for client in self.clients)
+        self.progress.mails = len(os.listdir(self.site.mailbox.folder)) - self._mails_before
+        try:
+            if self._looking is None or self._looking.is_closed():
+                self._looking = await asyncio.wait_for(self.site.postgres.connect(self.database), 5)
+            asked = "select coalesce(sum(last_seq), 0)::int from inboxes"
+            self.progress.rows = await self._looking.fetchval(asked, timeout=5)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._looking = None  # it is being stopped
+
+    def _how_far(self) -> str:
+        due, now = self.load.due, self.progress
+        return (
+            f"{due.produced:,} events, {now.rows:,} of {len(due.rows):,} rows, {now.frames:,} frames, "
+            f"{now.mails:,} of {len(due.mails):,} mails"
+        )
+
+    def _read_mails(self) -> list[tuple[int, str]]:
+        found = []
+        for path in sorted(self.site.mailbox.folder.glob("*.eml"))[self._mails_before :]:
+            message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+            found.append((serial_of(str(message["To"])), str(message["Message-ID"])))
+        return found
+
+    async def _letters(self) -> list[int]:
+        """All dead letters, once there are as many as are due or none have come for some time."""
+        end = time.monotonic() + LETTERS_WITHIN
+        while True:
+            found = await self._read_letters()
+            if len(found) >= len(self.load.due.letters) or time.monotonic() > end:
+                return found
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _read_letters(self) -> list[int]:
+        letters = await self.nodes[0].records(f"{self.nodes[0].topic}.dlq")
+        return [int(dict(letter.headers).get(SERIAL, b"-1")) for letter in letters]
+
+
+@asynccontextmanager
+async def open_world(
+    site: Site,
+    folder: Path,
+    chance: random.Random,
+    say: Say,
+    *,
+    nodes: int,
+    users: int,
+    mixture: Mixture,
+    settings: Mapping[str, str],
+    own_settings: Mapping[int, Mapping[str, str]],
+) -> AsyncIterator[World]:
+    """A fresh hub on a fresh database and Kafka topics of its own, with a client for each user.
+
+    `settings` are for all nodes, `own_settings` for some, by their number from 0.
+    """
+    database = await site.postgres.copy("hub")
+    environment = _settings(site, database, f"{chance.getrandbits(32):08x}") | dict(settings)
+    topic = environment["NOTIFICATION_TOPIC"]
+    make_topic(site.kafka.bootstrap, topic, PARTITIONS)
+    hubs = [
+        Node({**environment, **own_settings.get(number, {})}, folder / f"node-{number}.log")
+        for number in range(nodes)
+    ]
+    await hubs[0].make_topics()
+    people = [new_user() for _ in range(users)]
+    clients = [Told(hubs, user) for user in people]
+    load = Load(site.kafka.bootstrap, topic, people, mixture, chance)
+    world = World(site, database, hubs, clients, load, chance, say)
+    world._mails_before = len(os.listdir(site.mailbox.folder))
+    try:
+        for hub in hubs:
+            hub.launch()
+        await asyncio.gather(*(hub.until_ready() for hub in hubs))
+        for client in clients:
+            client.start()
+        async with in_background(world.watch()):
+            yield world
+    finally:
+        site.mend()
+        await asyncio.gather(*(client.disconnect(abruptly=True) for client in clients))
+        await asyncio.gather(*(_end(hub) for hub in hubs))
+
+
+@asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have it go on until the end of the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _end(hub: Node) -> None:
+    if hub.running:
+        hub.thaw()
+        try:
+            await hub.stop()
+        except Exception:
+            await hub.kill()
+
+
+def _settings(site: Site, database: str, mark: str) -> dict[str, str]:
+    """Production's defaults, but for what makes a run shorter: sessions of Kafka and leases of deliveries."""
+    own = hub_settings(
+        f"postgresql://postgres@127.0.0.1:{site.to_postgres.port}/{database}",
+        f"redis://127.0.0.1:{site.to_redis.port}/0",
+        f"127.0.0.1:{site.to_kafka.port}",
+        _NOBODY,
+        mark,
+    )
+    return {
+        **own,
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(site.mailbox.port),
+        "SMTP_SECURITY": "none",
+        "SMTP_TIMEOUT": "5",
+        "DELIVERY_LEASE": "15",
+        "LOG_LEVEL": "info",
+    }
