@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -106,16 +105,3 @@ def experiment(name: str, what: str, *, promises: str, may_repeat: bool = False)
         return do
 
     return note
-
-
-@asynccontextmanager
-async def beside(work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Have `work`, such as the load, go on beside; at the end it is waited for. Its errors are raised."""
-    task = asyncio.ensure_future(work)
-    assert isinstance(task, asyncio.Task)
-    try:
-        yield task
-        await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

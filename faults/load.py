@@ -6,8 +6,10 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from confluent_kafka import Producer
@@ -62,10 +64,25 @@ class Load:
             }
         )
 
-    async def publish(self, events: int, rate: float) -> None:
-        """Publish so many at so many a second; returns when the broker has them all."""
+    @asynccontextmanager
+    async def publishing(self, rate: float, events: float = inf) -> AsyncIterator[None]:
+        """Publish so many events a second beside the block: `events` of them, else until its end. After it
+        the broker has them all.
+        """
+        over = asyncio.Event()
+        publishing = asyncio.create_task(self._publish(rate, events, over), name="load")
+        try:
+            yield
+            if events == inf:
+                over.set()
+            await publishing
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+
+    async def _publish(self, rate: float, events: float, over: asyncio.Event) -> None:
         begin, sent = time.monotonic(), 0
-        while sent < events:
+        while sent < events and not over.is_set():
             while sent < min(events, (time.monotonic() - begin) * rate):
                 self._send(self.due.produced)
                 sent += 1

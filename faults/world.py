@@ -52,6 +52,11 @@ class Node(Hub):
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    async def ended(self, within: float) -> None:
+        """Returns when the process has ended."""
+        assert self.process is not None
+        await asyncio.to_thread(self.process.wait, within)
+
     async def start_again(self) -> None:
         """What an orchestrator does with a node that ended; returns when it is ready."""
         self.launch()

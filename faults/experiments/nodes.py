@@ -1,13 +1,27 @@
-"""Nodes that die, at random and at the worst moments."""
+"""Nodes that die, at random and at the worst moments, and nodes that hang."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 
-from faults.experiment import Run, beside, experiment
-from faults.world import World
+from faults.experiment import Run, experiment
+from faults.failing_hub import ON_SIGNAL
+from faults.world import Node, World
 
-EVENTS, RATE = 100_000, 1000.0
+RATE = 1000.0
+POINTS = (
+    "in-transaction",
+    "after-commit",
+    "before-publish",
+    "after-publish",
+    "before-offset",
+    "after-offset",
+)
+LATEST = 40  # passes of a failpoint until the node dies there
+DIES_WITHIN = 120.0
+AGAIN_WITHIN = 60.0  # seconds until what hung takes part again
 
 
 @experiment(
@@ -17,17 +31,103 @@ EVENTS, RATE = 100_000, 1000.0
     may_repeat=True,
 )
 async def kill_9(run: Run) -> None:
-    events = run.sized(EVENTS)
-    async with run.world() as world, beside(world.load.publish(events, RATE)):
-        moments = sorted(run.chance.uniform(0.02, 0.95) * events for _ in range(run.sized(50, least=2)))
+    events, kills = run.sized(100_000), run.sized(50, least=2)
+    async with run.world() as world, world.load.publishing(RATE, events):
+        moments = sorted(run.chance.uniform(0.02, 0.95) * events for _ in range(kills))
         for number, moment in enumerate(moments, 1):
             await world.stored(round(moment))
             await asyncio.sleep(run.chance.uniform(0, 0.3))
-            await _kill(world, run)
-            run.say(f"kill {number} of {len(moments)}")
+            node = run.chance.choice(world.nodes)
+            await node.kill()
+            run.say(f"kill {number} of {kills}")
+            await node.start_again()
+        run.figure("kills", kills)
 
 
-async def _kill(world: World, run: Run) -> None:
-    node = run.chance.choice(world.nodes)
-    await node.kill()
-    await node.start_again()
+@experiment(
+    "failpoints",
+    "a node dies before and after the commit, the publishing and the commit of the offset: "
+    "5 times each, under load",
+    promises="1, 2, 3, 4",
+    may_repeat=True,
+)
+async def failpoints(run: Run) -> None:
+    points = [*POINTS] * run.sized(5)
+    run.chance.shuffle(points)
+    async with run.world(nodes=2) as world:
+        node = world.nodes[0]
+        await node.stop()
+        async with world.load.publishing(RATE / 5):
+            for number, point in enumerate(points, 1):
+                after = run.chance.randint(1, LATEST)
+                run.say(f"{number} of {len(points)}: {point}, the time number {after}")
+                node.command = ("-m", "faults.failing_hub", point, "die", "0", str(after))
+                node.launch()
+                await node.ended(DIES_WITHIN)
+            node.command = ("run.py",)
+            await node.start_again()
+            run.figure("deaths", len(points))
+
+
+@experiment(
+    "loop-blocked",
+    "the event loop of one of 3 nodes is blocked for 40 s: at any moment, and between a commit and its push",
+    promises="2, 3, 4",
+    may_repeat=True,
+)
+async def loop_blocked(run: Run) -> None:
+    seconds = run.sized(40, least=12)
+
+    async def block(node: Node) -> None:
+        node.poke()
+
+    async with run.world() as world, world.load.publishing(RATE / 5):
+        await _exchange(world.nodes[0], ON_SIGNAL, seconds)
+        await _hang(run, world, world.nodes[0], seconds, block)
+        await _exchange(world.nodes[1], "after-commit", seconds)  # blocks by itself, at the first batch
+        await _hang(run, world, world.nodes[1], seconds, _nothing)
+
+
+@experiment(
+    "frozen",
+    "one of 3 nodes is stopped for 40 s by SIGSTOP, and goes on where it was",
+    promises="2, 3, 4",
+    may_repeat=True,
+)
+async def frozen(run: Run) -> None:
+    seconds = run.sized(40, least=12)
+
+    async def freeze(node: Node) -> None:
+        node.freeze()
+        asyncio.get_running_loop().call_later(seconds, node.thaw)
+
+    async with run.world() as world, world.load.publishing(RATE / 5):
+        await world.stored(1000)
+        await _hang(run, world, world.nodes[0], seconds, freeze)
+
+
+async def _exchange(node: Node, point: str, seconds: float) -> None:
+    """Start the node anew, as one that hangs at the point; it may do so before it is ready."""
+    await node.stop()
+    node.command = ("-m", "faults.failing_hub", point, "block", str(seconds))
+    node.launch()
+    if point == ON_SIGNAL:
+        await node.until_ready()
+
+
+async def _nothing(_: Node) -> None:
+    """It hangs by itself."""
+
+
+async def _hang(
+    run: Run, world: World, node: Node, seconds: float, begin: Callable[[Node], Awaitable[None]]
+) -> None:
+    """Have it hang; see the others take over, and it come back."""
+    begun = time.monotonic()
+    await begin(node)
+    await asyncio.sleep(seconds / 2)
+    run.figure("behind while it hung", await world.caught_up(), "s", at_most=seconds / 2)
+    await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
+    await node.until_ready()
+    run.figure("it was ready again", max(0.0, time.monotonic() - begun - seconds), "s", at_most=AGAIN_WITHIN)
+    await world.caught_up()

@@ -1,0 +1,63 @@
+"""A broker that goes away, and a consumer group that never rests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from faults.experiment import Run, experiment
+
+RATE = 200.0
+CAUGHT_UP_WITHIN = 30.0  # seconds after the broker's return
+
+
+@experiment(
+    "broker-down",
+    "Apache Kafka is stopped for 60 s, 10 times, and started with its data; events go on meanwhile",
+    promises="1, 2, 3, 6",
+)
+async def broker_down(run: Run) -> None:
+    seconds, times = run.sized(60, least=8), run.sized(10, least=2)
+    worst = 0.0
+    async with run.world() as world, world.load.publishing(RATE):
+        for number in range(times):
+            await world.stored(len(world.load.due.rows) + 100)
+            await asyncio.sleep(run.chance.uniform(0, 2))
+            run.say(f"the broker goes, {number + 1} of {times}")
+            await asyncio.to_thread(run.site.kafka.stop)
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(run.site.kafka.start)
+            taken = await world.caught_up()
+            run.say(f"caught up {taken:.1f} s after its return")
+            worst = max(worst, taken)
+        run.figure("caught up after the broker's return, at most", worst, "s", at_most=CAUGHT_UP_WITHIN)
+
+
+@experiment(
+    "rebalance-storm",
+    "a node joins or leaves (SIGTERM) every 5 s for 3 minutes, beside 2 that stay",
+    promises="1, 2, 3, 4",
+)
+async def rebalance_storm(run: Run) -> None:
+    seconds, pause = run.sized(180, least=20), 5.0
+    changes = 0
+    async with run.world(nodes=4) as world, world.load.publishing(RATE):
+        passing, end = world.nodes[2:], time.monotonic() + seconds
+        leaving: set[asyncio.Task[int]] = set()
+        while time.monotonic() < end:
+            node = passing[changes % 2]
+            if node.running:
+                leaving.add(asyncio.create_task(node.stop()))
+            else:
+                node.launch()
+            changes += 1
+            await asyncio.sleep(pause)
+        statuses = await asyncio.gather(*leaving)
+        if any(statuses):
+            run.problems.append(f"nodes that were to leave ended with {sorted(set(statuses))}")
+        run.figure("joins and leaves", changes)
+        run.figure("behind at the end of the storm", await world.caught_up(), "s")
+        for node in passing:
+            if not node.running:
+                node.launch()
+            await node.until_ready()
