@@ -75,15 +75,20 @@ class Server:
 
     def look(self) -> dict[str, Any]:
         """What its window shows now; only for a target started through the harness."""
-        self.window.unlink(missing_ok=True)
-        self.process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + _WINDOW_SECONDS
-        while not self.window.exists():
-            if time.monotonic() > deadline:
-                raise RuntimeError("the server doesn't answer SIGUSR1")
-            time.sleep(0.02)
-        found: dict[str, Any] = json.loads(self.window.read_text())
-        return found
+        return look_through(self.window, self.process)
+
+
+def look_through(window: Path, process: psutil.Process) -> dict[str, Any]:
+    """What the window of a process shows that runs through the harness. Waits for it."""
+    window.unlink(missing_ok=True)
+    process.send_signal(signal.SIGUSR1)
+    deadline = time.monotonic() + _WINDOW_SECONDS
+    while not window.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError("the server doesn't answer SIGUSR1")
+        time.sleep(0.02)
+    found: dict[str, Any] = json.loads(window.read_text())
+    return found
 
 
 @dataclass(frozen=True)

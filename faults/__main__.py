@@ -34,7 +34,9 @@ def main() -> int:
         return 2
     chosen = [EXPERIMENTS[name] for name in names] or [*EXPERIMENTS.values()]
     out = options.out or (RESULTS if options.size == 1 else BUILD / "results.json")
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # each Kafka topic that is made anew is a warning
+    logging.getLogger("aiokafka").setLevel(
+        logging.CRITICAL
+    )  # a Kafka topic that is made anew is an error to it
     return uvloop.run(_run(chosen, options.seed, options.size, out))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import email
-import email.policy
 import os
 import random
 import signal
@@ -19,7 +17,8 @@ import asyncpg
 
 from bench.events import make_topic
 from faults.ledger import Found, Ledger, balance
-from faults.load import SERIAL, Load, Mixture, serial_of
+from faults.load import SERIAL, Load, Mixture
+from faults.mails import Mails
 from faults.services import Site
 from tests.hub import Hub, hub_settings, new_user
 from tests.resuming_client import Client
@@ -94,11 +93,16 @@ class World:
     nodes: list[Node]
     clients: list[Told]
     load: Load
+    mails: Mails
     chance: random.Random
     say: Say
     progress: Progress = field(default_factory=Progress)
-    _mails_before: int = 0
     _looking: asyncpg.Connection | None = None
+
+    @property
+    def users(self) -> list[str]:
+        """Those of the ledger; an experiment may have others beside them."""
+        return [client.user for client in self.clients]
 
     async def stored(self, rows: int) -> None:
         """Returns when so many rows are there. Fails when some are due and none come any more."""
@@ -149,15 +153,17 @@ class World:
         connection = await self.site.postgres.connect(self.database)
         try:
             rows = await connection.fetch(
-                "select receiver::text, seq, coalesce((raw_data->>$1)::int, -1) as serial from notifications",
+                "select receiver::text, seq, coalesce((raw_data->>$1)::int, -1) as serial from notifications"
+                " where receiver = any($2::uuid[])",
                 SERIAL,
+                self.users,
             )
         finally:
             await connection.close()
         found = Found(
             rows=[tuple(row) for row in rows],
             frames=[(client.user, list(map(int, client.seen))) for client in self.clients],
-            mails=await asyncio.to_thread(self._read_mails),
+            mails=self.mails.found,
             letters=await self._letters(),
         )
         for client in self.clients:
@@ -182,12 +188,12 @@ class World:
 
     async def _look(self) -> None:
         self.progress.frames = sum(len(client.seen) for client in self.clients)
-        self.progress.mails = len(os.listdir(self.site.mailbox.folder)) - self._mails_before
+        self.progress.mails = len(await asyncio.to_thread(self.mails.read))
         try:
             if self._looking is None or self._looking.is_closed():
                 self._looking = await asyncio.wait_for(self.site.postgres.connect(self.database), 5)
-            asked = "select coalesce(sum(last_seq), 0)::int from inboxes"
-            self.progress.rows = await self._looking.fetchval(asked, timeout=5)
+            asked = "select coalesce(sum(last_seq), 0)::int from inboxes where user_id = any($1::uuid[])"
+            self.progress.rows = await self._looking.fetchval(asked, self.users, timeout=5)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._looking = None  # it is being stopped
 
@@ -197,13 +203,6 @@ class World:
             f"{due.produced:,} events, {now.rows:,} of {len(due.rows):,} rows, {now.frames:,} frames, "
             f"{now.mails:,} of {len(due.mails):,} mails"
         )
-
-    def _read_mails(self) -> list[tuple[int, str]]:
-        found = []
-        for path in sorted(self.site.mailbox.folder.glob("*.eml"))[self._mails_before :]:
-            message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-            found.append((serial_of(str(message["To"])), str(message["Message-ID"])))
-        return found
 
     async def _letters(self) -> list[int]:
         """All dead letters, once there are as many as are due or none have come for some time."""
@@ -248,8 +247,7 @@ async def open_world(
     people = [new_user() for _ in range(users)]
     clients = [Told(hubs, user) for user in people]
     load = Load(site.kafka.bootstrap, topic, people, mixture, chance)
-    world = World(site, database, hubs, clients, load, chance, say)
-    world._mails_before = len(os.listdir(site.mailbox.folder))
+    world = World(site, database, hubs, clients, load, Mails(site.mailbox.folder), chance, say)
     try:
         for hub in hubs:
             hub.launch()

@@ -1,4 +1,6 @@
-"""What the tests want beyond Python: Java, Maven, a browser and RabbitMQ. `make test` runs it before pytest.
+"""What the tests want beyond Python: Java, Maven, a browser, RabbitMQ, libfaketime.
+
+`make test` runs it before pytest.
 
     python -m tests.install_tools
 
@@ -41,6 +43,7 @@ class Tool:
             "Maven": _has_maven,
             "Chromium": _has_browser,
             "RabbitMQ": has_rabbitmq,
+            "libfaketime": _has_faketime,
         }[self.name]()
 
 
@@ -62,6 +65,7 @@ TOOLS = (
         "no rabbitmq-server: the tests of the RabbitMQ source are skipped",
         services=["rabbitmq-server.service", "epmd.service", "epmd.socket"],
     ),
+    Tool("libfaketime", ["libfaketime"], "no libfaketime: the experiment with wrong clocks fails"),
 )
 
 
@@ -140,9 +144,19 @@ def _has_browser() -> bool:
     return any(shutil.which(browser) for browser in BROWSERS)
 
 
+def _has_faketime() -> bool:
+    return faketime() is not None
+
+
 def has_rabbitmq() -> bool:
     """Whether this machine can run a broker of the tests' own."""
     return RABBITMQ.exists() and shutil.which("epmd") is not None
+
+
+def faketime() -> Path | None:
+    """The library that, loaded first, makes a process believe in another time."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    return found[0] if found else None
 
 
 def has_node() -> bool:

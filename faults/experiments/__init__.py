@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from faults.experiments import nodes, kafka, poison, schedules  # isort: skip
+from faults.experiments import nodes, kafka, poison, clock, schedules, soak  # isort: skip
 
-__all__ = ["kafka", "nodes", "poison", "schedules"]
+__all__ = ["clock", "kafka", "nodes", "poison", "schedules", "soak"]

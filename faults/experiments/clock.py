@@ -1,0 +1,158 @@
+"""Nodes whose clocks are wrong: one ahead, one behind, one right."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from websockets.exceptions import WebSocketException
+
+from faults.experiment import Run, experiment
+from faults.world import Node, World
+from tests.hub import close_code, new_user, token
+from tests.install_tools import faketime
+from tests.mailbox import mailed, new_address, text_of
+
+WRONG = 300  # seconds
+RATE = 100.0
+TOKENS_LIVE = 200  # seconds; less than the clocks are wrong
+SOON = 10.0  # seconds
+TOLERANCE = 3.0  # seconds
+
+
+@experiment(
+    "clock",
+    "of 3 nodes one is 5 minutes ahead and one 5 minutes behind: load, tokens, schedules, codes, logouts",
+    promises="1, 2, 3, 4, 7",
+)
+async def clock(run: Run) -> None:
+    library = faketime()
+    assert library is not None, "needs libfaketime, which `make faults` installs as root on Debian"
+    wrong = {0: _off(library, WRONG), 1: _off(library, -WRONG)}
+    seconds = run.sized(120, least=25)
+    begun = time.monotonic()
+    async with run.world(own_settings=wrong, settings={"OTP_COOLDOWN": "0"}) as world:
+        first = datetime.now(UTC)
+        async with world.load.publishing(RATE):
+            await asyncio.gather(*(_noted(run, check) for check in _checks(run, world)))
+            await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
+        await world.caught_up()
+        await _noted(run, _rows_have_the_right_time(world, first))
+
+
+def _checks(run: Run, world: World) -> list[Coroutine[Any, Any, None]]:
+    each = [
+        check(node, name)
+        for node, name in zip(
+            world.nodes, ("the node ahead", "the node behind", "the right node"), strict=True
+        )
+        for check in (_takes_good_tokens_only, _ends_with_the_token)
+    ]
+    return [
+        *each,
+        *(_sends_in_time(run, node) for node in world.nodes),
+        _newest_code_counts(world, run),
+        _logs_out(run, world),
+    ]
+
+
+async def _noted(run: Run, check: Coroutine[Any, Any, None]) -> None:
+    """What fails is a problem; the other checks go on."""
+    try:
+        await check
+    except (AssertionError, OSError, TimeoutError, WebSocketException) as error:
+        run.problems.append(str(error).partition("\n")[0])
+
+
+def _off(library: Path, seconds: int) -> dict[str, str]:
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": f"{seconds:+d}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+async def _takes_good_tokens_only(node: Node, name: str) -> None:
+    user = new_user()
+    for lifetime, expected in ((TOKENS_LIVE, 200), (-60, 401)):
+        async with node.client(user) as client:
+            client.headers["Authorization"] = f"Bearer {token(user, lifetime=lifetime)}"
+            status = (await client.get(f"/notifications/users/{user}")).status_code
+        assert status == expected, f"{name} says {status} to a token that has {lifetime} s to go"
+
+
+async def _ends_with_the_token(node: Node, name: str) -> None:
+    user, begun = new_user(), time.monotonic()
+    bearer = {"Authorization": f"Bearer {token(user, lifetime=round(SOON))}"}
+    try:
+        async with node.socket(user, additional_headers=bearer) as socket:
+            code = await close_code(socket)
+    except Exception as error:
+        raise AssertionError(f"{name} refuses a token that has {SOON:.0f} s to go: {error}") from None
+    taken = time.monotonic() - begun
+    assert code == 4401, f"{name} closes with {code}"
+    # tokens have whole seconds, and five more for clocks that differ a little
+    assert SOON - 2 < taken < SOON + 5 + TOLERANCE, f"{name} ends a token of {SOON:.0f} s after {taken:.0f} s"
+
+
+async def _sends_in_time(run: Run, node: Node) -> None:
+    user, service = new_user(), token("clock", scope="notifications:send")
+    due = datetime.now(UTC) + timedelta(seconds=SOON)
+    body = {"type": "inapp", "user_id": user, "message": "Dinner", "send_at": due.isoformat()}
+    async with node.client(user) as client:
+        answer = await client.post(
+            "/notifications", json=body, headers={"Authorization": f"Bearer {service}"}
+        )
+    assert answer.is_success, f"a schedule was refused with {answer.status_code}"
+    await node.stored(user, 1)
+    off = abs((datetime.now(UTC) - due).total_seconds())
+    run.figure("a scheduled event was off by", off, "s", at_most=TOLERANCE)
+
+
+async def _newest_code_counts(world: World, run: Run) -> None:
+    """Whichever node handles the older one and the newer one."""
+    hub = world.nodes[2]
+    topic = hub.environment["REGISTRATION_EVENTS_TOPIC"]
+    for first, second in ((0, 1), (1, 0)):
+        address = new_address()
+        for number, partition in enumerate((first, second)):
+            event = {"email": address, "otp_code": f"10000{number}", "action": "register"}
+            await hub.publish(event, topic=topic, partition=partition)
+            found = await mailed(run.site.mailbox, address, number + 1)
+            assert f"10000{number}" in text_of(found[-1]), "an older code took a newer one's place"
+
+
+async def _logs_out(run: Run, world: World) -> None:
+    user = new_user()
+    sockets = [node.socket(user) for node in world.nodes]
+    opened = [await socket for socket in sockets]
+    try:
+        await asyncio.sleep(1)
+        begun = time.monotonic()
+        event = {"event_type": "account_logged_out", "user_id": user, "access_token_id": "x"}
+        await world.nodes[2].publish(event, topic=world.nodes[2].logout_topic)
+        codes = await asyncio.gather(*map(close_code, opened))
+    finally:
+        await asyncio.gather(*(socket.close() for socket in opened))
+    assert codes == [4500] * 3, f"a logout ended connections with {codes}"
+    run.figure("a logout took", time.monotonic() - begun, "s", at_most=2)
+
+
+async def _rows_have_the_right_time(world: World, first: datetime) -> None:
+    connection: asyncpg.Connection = await world.site.postgres.connect(world.database)
+    try:
+        oldest = await connection.fetchval("select min(created_at) from notifications")
+        newest = await connection.fetchval("select max(created_at) from notifications")
+    finally:
+        await connection.close()
+    slack = timedelta(seconds=TOLERANCE)
+    assert first - slack < oldest, f"a notification says that it was made {first - oldest} too early"
+    assert newest < datetime.now(UTC) + slack, (
+        f"a notification says that it was made {newest - first} after the first"
+    )

@@ -1,0 +1,34 @@
+"""The mails of the events, as the mail catcher kept them."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import os
+from pathlib import Path
+
+from faults.load import DOMAIN, serial_of
+
+
+class Mails:
+    """Reads each new mail once. What was there before, and mail to others, isn't counted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known = set(os.listdir(folder))
+        self.found: list[tuple[int, str]] = []
+        """Serial number and Message-ID, in the order of their coming."""
+
+    def read(self) -> set[int]:
+        """The serial numbers of all that came until now."""
+        for name in sorted(set(os.listdir(self._folder)) - self._known):
+            if name.endswith(".eml"):
+                self._known.add(name)
+                self._read_one(self._folder / name)
+        return {serial for serial, _ in self.found}
+
+    def _read_one(self, path: Path) -> None:
+        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        address = str(message["To"])
+        if address.endswith(f"@{DOMAIN}"):
+            self.found.append((serial_of(address), str(message["Message-ID"])))
