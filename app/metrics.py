@@ -22,6 +22,11 @@ NODES = Gauge(
     "Nodes that this one knows of, itself included; 0 while it isn't joined",
     multiprocess_mode="livemax",
 )
+CLOCK_OFF = Gauge(
+    "hub_clock_ahead_seconds",
+    "This machine's clock, compared with Postgres' and Redis'",
+    multiprocess_mode="livemax",
+)
 PUBLICATIONS = Counter("hub_publications", "Messages sent to other nodes")
 UNPUBLISHED = Counter("hub_frames_unpublished", "Frames not sent to other nodes, which read Postgres instead")
 CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from app.preferences.evaluator import Verdict
 from app.realtime.bus import Bus
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry, Later, Written
+from app.wall_clock import Now, moment
 from handlers.base import BaseMessageHandler, Effects
 
 log = logging.getLogger("hub.pipeline")
@@ -111,6 +113,7 @@ class Pipeline:
         bus: Bus,
         locale: str,
         encrypt: Callable[[Mapping[str, Any]], bytes],
+        now: Now = time.time,
     ) -> None:
         """`locale` is the one notifications are stored in; `encrypt` makes what must not be readable at rest
         so.
@@ -123,6 +126,7 @@ class Pipeline:
         self._store = store
         self._bus = bus
         self._locale = locale
+        self._now = now
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
 
@@ -242,7 +246,7 @@ class Pipeline:
         return []
 
     def _entry(self, item: Ready, plan: Plan) -> Entry:
-        if (send_at := item.wish.effects.send_at) and send_at > datetime.now(UTC):
+        if (send_at := item.wish.effects.send_at) and send_at > moment(self._now()):
             return Entry(item.event.event_id, later=_later(item, send_at))
         deliveries = [
             DeliveryEntry(
@@ -286,7 +290,7 @@ class Pipeline:
         if not ids:
             return []
         try:
-            return await self._store.find(ids, datetime.now(UTC) - PUSH_AGAIN_WITHIN)
+            return await self._store.find(ids, moment(self._now()) - PUSH_AGAIN_WITHIN)
         except Unavailable as error:
             log.error("push_again_skipped", extra={"events": len(again), "why": str(error)})
             return []

@@ -5,9 +5,10 @@ One plan for what happens and for the dry run of it.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from app.preferences.evaluator import (
     Verdict,
     choice_id,
 )
+from app.wall_clock import Now, moment
 from handlers.base import Effects
 
 
@@ -63,11 +65,12 @@ class People(Protocol):
 class Planner:
     """Plans by what each person prefers."""
 
-    def __init__(self, people: People, evaluator: Evaluator, locale: str) -> None:
+    def __init__(self, people: People, evaluator: Evaluator, locale: str, now: Now = time.time) -> None:
         """`locale` is the one that the wishes' `effects` are in."""
         self._people = people
         self._evaluator = evaluator
         self._locale = locale
+        self._now = now
 
     async def plan(self, wishes: Sequence[Wish]) -> list[Plan]:
         """A plan for each. Raises `Unavailable` when Postgres doesn't answer."""
@@ -77,7 +80,7 @@ class Planner:
                 users += wish.effects.notification.receivers
             users += [each.user_id for each in wish.effects.deliveries if each.user_id is not None]
         known = await self._people.people(users)
-        now = datetime.now(UTC)
+        now = moment(self._now())
         return [self._plan(wish, known, now) for wish in wishes]
 
     def _plan(self, wish: Wish, known: Mapping[UUID, Person], now: datetime) -> Plan:

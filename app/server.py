@@ -63,6 +63,7 @@ from app.sources.redis_stream import RedisSource
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.engine import check_schema, make_engine, store_errors
+from app.store.engine import clock as engine_clock
 from app.store.idempotency import IdempotencyStore
 from app.store.inboxes import InboxStore
 from app.store.migrations import head
@@ -71,6 +72,7 @@ from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
 from app.user_service import UserService
+from app.wall_clock import WallClock
 from app.workers import Supervisor
 from handlers.registry import handlers
 
@@ -94,6 +96,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     reader = InboxReader(inboxes)
     catch_up = CatchUp(reader)
     presence = Presence(redis, settings.redis_prefix)
+    wall_clock = WallClock({"postgres": partial(engine_clock, engine), "redis": presence.time})
+    now = wall_clock.now
     membership = Membership(presence, partial(subscription, redis, settings))
     manager = WebSocketManager(catch_up.start, membership.left)
     reconciler = Reconciler(manager, inboxes, catch_up, membership)
@@ -105,12 +109,12 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     people = PreferenceStore(engine)
     evaluator = Evaluator(settings.preferences_off)
     box = SecretBox(settings)
-    writer = BatchWriter(engine)
+    writer = BatchWriter(engine, now)
     table = handlers(settings.otp_ttl)
     locale = settings.default_locale
-    planner = Planner(people, evaluator, locale)
+    planner = Planner(people, evaluator, locale, now)
     pipelines = [
-        Pipeline(table, user_service, planner, writer, store, bus, locale, box.encrypt) for _ in range(2)
+        Pipeline(table, user_service, planner, writer, store, bus, locale, box.encrypt, now) for _ in range(2)
     ]
     intake = Intake(pipelines[0], settings.batch_size)
     scheduled = ScheduledStore(engine)
@@ -139,14 +143,23 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
             outbox.wake()
 
     signal_of_deliveries = DeliverySignal(settings, wake_outboxes)
-    authenticator = Authenticator(TokenVerifier(settings), token_state)
+    authenticator = Authenticator(TokenVerifier(settings, now), token_state)
     watch = RevocationWatch(manager, token_state)
     changes = Changes(store, bus)
     sessions = Sessions(
-        manager, membership, reader, catch_up, changes, authenticator.claims, ws.loop_time, _history
+        manager, membership, reader, catch_up, changes, authenticator.claims, wall_clock.loop_time, _history
     )
     gate = ws.Gate(
-        settings, authenticator, manager, clock, reader, catch_up, sessions, membership, bus.logged_out
+        settings,
+        authenticator,
+        manager,
+        clock,
+        reader,
+        catch_up,
+        sessions,
+        membership,
+        bus.logged_out,
+        wall_clock.loop_time,
     )
 
     errors.install(app)
@@ -186,6 +199,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         await check_schema(engine, head())
         running.push_async_callback(redis.aclose)
         running.push_async_callback(user_service.close)
+        await wall_clock.start()
+        running.push_async_callback(wall_clock.stop)
         clock.start()
         running.push_async_callback(clock.stop)
         running.push_async_callback(reader.close)

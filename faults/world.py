@@ -27,6 +27,7 @@ PARTITIONS = 6
 LOOK_EVERY, SAY_EVERY = 0.2, 5.0  # seconds
 STALLED = 60.0  # seconds without any progress, after which what is missing counts as lost
 LETTERS_WITHIN = 15.0  # seconds after all rows are there
+READY_WITHIN = 120.0  # seconds; several may start at once, under load
 LATE = 1.0  # seconds that what nobody expects may still come
 _NOBODY = "http://127.0.0.1:9"  # the user service: the events name their receivers
 
@@ -46,6 +47,9 @@ class Node(Hub):
     def poke(self) -> None:
         """SIGUSR1, which `faults.failing_hub` waits for."""
         self._signal(signal.SIGUSR1)
+
+    async def until_ready(self, within: float = READY_WITHIN) -> None:
+        await super().until_ready(within)
 
     @property
     def running(self) -> bool:

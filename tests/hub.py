@@ -134,7 +134,7 @@ class Hub:
                 stderr=log,
             )
 
-    async def until_ready(self) -> None:
+    async def until_ready(self, within: float = 40.0) -> None:
         """Returns when /ready says so; fails when the process ends before."""
         async with httpx.AsyncClient(base_url=self.http) as client:
 
@@ -146,7 +146,7 @@ class Hub:
                 except httpx.TransportError:
                     return False
 
-            await eventually(ready, "the hub is ready", within=40)
+            await eventually(ready, "the hub is ready", within)
 
     async def make_topics(self) -> None:
         """Brokers make a Kafka topic when it is first asked for; the hub need not wait to notice it."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -59,8 +58,11 @@ class Gate:
         sessions: Sessions,
         membership: Membership,
         logged_out: Callable[[UUID, float], bool],
+        loop_time: Callable[[float], float],
     ) -> None:
-        """`logged_out` says whether a user did since a moment (loop time)."""
+        """`logged_out` says whether a user did since a moment (loop time); `loop_time` makes one of unix
+        seconds.
+        """
         self._settings = settings
         self._authenticator = authenticator
         self._manager = manager
@@ -70,6 +72,7 @@ class Gate:
         self._sessions = sessions
         self._membership = membership
         self._logged_out = logged_out
+        self._loop_time = loop_time
         self._limits = Limits(
             settings.ws_ping_interval,
             settings.ws_answer_timeout,
@@ -169,7 +172,7 @@ class Gate:
         connection = Connection(
             ws,
             claims,
-            loop_time(claims.expires_at),
+            self._loop_time(claims.expires_at),
             self._limits,
             self._clock,
             self._manager.remove,
@@ -241,10 +244,6 @@ def _has_body(headers: Headers) -> bool:
 def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     # the token that stands beside it is never echoed
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
-
-
-def loop_time(unix_seconds: float) -> float:
-    return asyncio.get_running_loop().time() + unix_seconds - time.time()
 
 
 def _foreign_origin() -> Problem:

@@ -65,6 +65,9 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - tonumber(ARGV[1])), '+
 """
 
 
+_TIME = "return redis.call('TIME')"
+
+
 class Beat(NamedTuple):
     """What a node learns when it says that it is alive."""
 
@@ -121,6 +124,11 @@ class Presence:
     async def alive(self, silent_after: float) -> frozenset[NodeId]:
         """The nodes that have said so in the last `silent_after` seconds: for who isn't one itself."""
         return frozenset(await self._redis.eval(_ALIVE, 1, self._nodes, round(silent_after * 1000)))
+
+    async def time(self) -> float:
+        """Redis' clock: unix seconds."""
+        seconds, microseconds = await self._redis.eval(_TIME, 1, self._nodes)
+        return int(seconds) + int(microseconds) / 1e6
 
     async def forget(self, node: NodeId) -> None:
         """Remove all that is known of a node that left or died."""

@@ -85,6 +85,14 @@ def _first_line(error: BaseException) -> str:
     return f"{_kind(error)} {words[0] if words else ''}".strip()
 
 
+async def clock(engine: AsyncEngine) -> float:
+    """Postgres' clock: unix seconds. Raises `Unavailable`."""
+    with store_errors():
+        async with engine.connect() as connection:
+            found = await connection.scalar(text("select extract(epoch from clock_timestamp())"))
+            return float(found)
+
+
 async def check_schema(engine: AsyncEngine, expected: str) -> None:
     """Raises `ConfigurationError` unless the database stands at the migration this hub needs."""
     try:

@@ -5,9 +5,10 @@ Only this statement shape is hand-made; DESIGN, Store has the figures that led t
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.deliveries import SIGNAL, DeliveryDraft, delivery_id
 from app.notifications import Notification, NotificationDraft, notification_id
 from app.store.engine import store_errors
+from app.wall_clock import Now, moment
 
 _NEW_EVENTS = """
 insert into processed_events (event_id) select unnest($1::text[])
@@ -115,8 +117,9 @@ class Written(NamedTuple):
 class BatchWriter:
     """Writes batches. Several nodes may at once: rows are locked in one order, so none can deadlock."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, now: Now = time.time) -> None:
         self._engine = engine
+        self._now = now
 
     async def write(self, entries: Sequence[Entry]) -> Written:
         """Record the events and insert their notifications, all or nothing. `event_id`s are unique in a call.
@@ -134,18 +137,18 @@ class BatchWriter:
                     )
                     new |= {row[0] for row in await connection.exec_driver_sql(_LATER, columns)}
                 drafts = [(e.event_id, draft) for e in entries if e.event_id in new for draft in e.drafts]
-                notifications = await _insert(connection, drafts) if drafts else []
+                notifications = await _insert(connection, drafts, self._now) if drafts else []
                 outgoing = [entry for entry in entries if entry.deliveries and entry.event_id in new]
                 if outgoing:
-                    await _insert_deliveries(connection, outgoing)
+                    await _insert_deliveries(connection, outgoing, moment(self._now()))
         return Written(new, notifications)
 
 
 async def _insert(
-    connection: AsyncConnection, drafts: Sequence[tuple[str, NotificationDraft]]
+    connection: AsyncConnection, drafts: Sequence[tuple[str, NotificationDraft]], now: Now
 ) -> list[Notification]:
     next_seq = await _reserve(connection, (receiver for _, draft in drafts for receiver in draft.receivers))
-    created_at = datetime.now(UTC)
+    created_at = moment(now())
     notifications = []
     raw_texts = []
     for event_id, draft in drafts:
@@ -193,8 +196,7 @@ async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> di
     return {row.user_id: row.last_seq - counts[row.user_id] + 1 for row in rows}
 
 
-async def _insert_deliveries(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-    now = datetime.now(UTC)
+async def _insert_deliveries(connection: AsyncConnection, entries: Sequence[Entry], now: datetime) -> None:
     rows = [
         (
             delivery_id(entry.event_id, draft),

@@ -74,6 +74,7 @@ class EchoGate(Gate):
             sessions=_UNUSED,
             membership=_UNUSED,
             logged_out=_UNUSED,
+            loop_time=_UNUSED,
         )
 
     async def _admit(self, request: Request, user_id: str) -> None:

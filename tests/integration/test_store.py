@@ -109,6 +109,14 @@ async def test_seq_counts_from_1_in_the_order_of_the_entries(
     assert [(n.seq, n.title) for n in await store.page(a, 10)] == [(4, "3"), (3, "2"), (2, "1"), (1, "0")]
 
 
+async def test_a_notification_is_made_when_the_given_clock_says(
+    engine: AsyncEngine, store: NotificationStore
+) -> None:
+    user, moment = uuid4(), datetime(2026, 11, 21, 12, tzinfo=UTC)
+    written = await BatchWriter(engine, moment.timestamp).write([entry(user)])
+    assert [n.created_at for n in (*written.notifications, *await store.page(user, 1))] == [moment] * 2
+
+
 async def test_what_is_returned_is_what_is_stored(writer: BatchWriter, store: NotificationStore) -> None:
     user = uuid4()
     event = entry(user)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -72,6 +73,7 @@ class Writer:
         self.known = set(known)
         self.batches: list[list[str]] = []
         self.deliveries: list[DeliveryDraft] = []
+        self.later: list[str] = []
         self.seq = 100
 
     async def write(self, entries: Sequence[Entry]) -> Written:
@@ -82,6 +84,7 @@ class Writer:
             self.known |= set(ids)
             raise self.errors.pop(0)
         self.batches.append(ids)
+        self.later += [entry.event_id for entry in entries if entry.later]
         self.deliveries += [each.draft for entry in entries for each in entry.deliveries]
         new = set(ids) - self.known
         return Written(
@@ -123,9 +126,11 @@ def logout(event_id: str) -> Message:
     return message(event_id, event_type="account_logged_out", user_id=str(USER))
 
 
-def make(writer: Writer, bus: Bus, groups: Groups | None = None) -> Pipeline:
+def make(
+    writer: Writer, bus: Bus, groups: Groups | None = None, now: Callable[[], float] = time.time
+) -> Pipeline:
     planner = Planner(People(), Evaluator(()), "en")
-    return Pipeline(HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", bytes)  # type: ignore[arg-type]
+    return Pipeline(HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", bytes, now)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -248,3 +253,22 @@ async def test_a_handler_that_fails_rejects_its_event_alone(monkeypatch: pytest.
     batch = pipeline.prepare([plan, message("b")])
     assert [item.error.reason for item in batch.rejected] == ["handler_failed"]
     assert len(batch.ready) == 1
+
+
+@pytest.mark.parametrize(("ahead", "later"), [(0, ["a"]), (300, []), (-300, ["a"])])
+async def test_whether_an_event_is_for_later_is_judged_by_the_given_clock(
+    ahead: float, later: list[str]
+) -> None:
+    writer = Writer()
+    pipeline = make(writer, Bus(), now=lambda: time.time() + ahead)
+    due = datetime.now(UTC) + timedelta(seconds=60)
+    body = {
+        "event_id": "a",
+        "type": "inapp",
+        "user_id": str(USER),
+        "message": "x",
+        "send_at": due.isoformat(),
+    }
+    batch = pipeline.prepare([Message("http", "a", json.dumps(body).encode(), None)])
+    assert await pipeline.write(batch.ready) == []
+    assert writer.later == later

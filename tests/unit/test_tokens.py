@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,7 +31,7 @@ PUBLIC_KEY = (
 USER = UUID("456e7890-e89b-12d3-a456-426614174001")
 
 
-def verifier(**changes: Any) -> TokenVerifier:
+def verifier(now: Callable[[], float] = time.time, **changes: Any) -> TokenVerifier:
     values = {
         "_env_file": None,
         "database_url": "postgresql://db/hub",
@@ -43,7 +44,7 @@ def verifier(**changes: Any) -> TokenVerifier:
         "jwt_issuer": "users",
         "jwt_audience": None,
     }
-    return TokenVerifier(Settings(**{**values, **changes}))
+    return TokenVerifier(Settings(**{**values, **changes}), now)
 
 
 FAR_AHEAD = 2**33  # seconds: the year 2242
@@ -121,6 +122,16 @@ def test_an_expired_token_is_told_apart() -> None:
 def test_clocks_may_differ_by_the_leeway() -> None:
     now = int(time.time())
     assert HS256.verify(signed(claims(iat=now + LEEWAY - 2, nbf=now + LEEWAY - 2))).user_id == USER
+
+
+@pytest.mark.parametrize("ahead", [300, -300])
+def test_the_clock_that_counts_is_the_given_one(ahead: int) -> None:
+    by = verifier(now=lambda: time.time() + ahead)
+    moment = int(time.time()) + ahead
+    assert by.verify(signed(claims(iat=moment, nbf=moment, exp=moment + 60))).user_id == USER
+    assert refusal(signed(claims(iat=moment - 90, exp=moment - 60)), by) == "expired_token"
+    for early in ({"iat": moment + 60}, {"iat": moment, "nbf": moment + 60}):
+        assert refusal(signed(claims(exp=moment + 90, **early)), by) == "invalid_token"
 
 
 @pytest.mark.parametrize("name", ["sub", "jti", "iat", "exp", "iss"])

@@ -1,0 +1,96 @@
+"""What time it is, although a clock may be wrong: this machine's is compared with Postgres' and Redis'."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+from app.errors import Unavailable
+from app.metrics import CLOCK_OFF
+from app.redis import REDIS_ERRORS
+from app.tasks import end
+
+log = logging.getLogger("hub.clock")
+
+EVERY = 10.0  # seconds between comparisons
+AGAIN = 1.0  # seconds, until all have answered once
+WITHIN = 1.0  # seconds; an answer that takes longer says little
+WRONG = 2.0  # seconds off that are worth a line in the log
+
+Ask = Callable[[], Awaitable[float]]
+"""Asks another clock for its unix time. Raises `Unavailable`, or one of REDIS_ERRORS."""
+Now = Callable[[], float]
+"""Unix seconds."""
+
+
+class WallClock:
+    """The median of three clocks: right as long as two of them are (docs/decisions/018).
+
+    Between comparisons, and while nobody answers, the others' time goes on by the monotonic clock.
+    """
+
+    def __init__(self, others: Mapping[str, Ask], own: Now = time.time, steady: Now = time.monotonic) -> None:
+        """`others`: two clocks by name. `steady` may have any beginning, and is never set."""
+        self._others = others
+        self._own = own
+        self._steady = steady
+        self._ahead: dict[str, float] = {}  # of the steady one, in seconds
+        self._wrong = False
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns after the first comparison; it never fails."""
+        await self.compare()
+        self._running = asyncio.create_task(self._run(), name="wall clock")
+
+    async def stop(self) -> None:
+        await end(self._running)
+
+    @property
+    def _known(self) -> bool:
+        return self._ahead.keys() == self._others.keys()
+
+    def now(self) -> float:
+        """Unix seconds: this machine's until both others have answered once."""
+        if not self._known:
+            return self._own()
+        steady = self._steady()
+        return sorted((self._own(), *(steady + ahead for ahead in self._ahead.values())))[1]
+
+    def loop_time(self, unix_seconds: float) -> float:
+        """The moment as the event loop counts."""
+        return asyncio.get_running_loop().time() + unix_seconds - self.now()
+
+    async def compare(self) -> None:
+        """Ask the other clocks."""
+        await asyncio.gather(*(self._ask(name, ask) for name, ask in self._others.items()))
+        off = self._own() - self.now()
+        CLOCK_OFF.set(off)
+        if (abs(off) > WRONG) is not self._wrong:
+            self._wrong = not self._wrong
+            level = logging.ERROR if self._wrong else logging.INFO
+            log.log(
+                level, "clock_wrong" if self._wrong else "clock_right", extra={"seconds_ahead": round(off)}
+            )
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY if self._known else AGAIN)
+            await self.compare()
+
+    async def _ask(self, name: str, ask: Ask) -> None:
+        asked = self._steady()
+        try:
+            answer = await asyncio.wait_for(ask(), WITHIN)
+        except (Unavailable, TimeoutError, *REDIS_ERRORS) as error:
+            log.info("clock_not_asked", extra={"of": name, "why": type(error).__name__})
+            return
+        self._ahead[name] = answer - (asked + self._steady()) / 2
+
+
+def moment(unix_seconds: float) -> datetime:
+    """The same in UTC."""
+    return datetime.fromtimestamp(unix_seconds, UTC)

@@ -1,0 +1,61 @@
+"""The fault harness at its smallest: a few experiments pass, and one that breaks its hub is told.
+
+All of them, at full size: `make faults` (docs/reliability.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from faults import runner
+from faults.experiment import EXPERIMENTS, Experiment, Run
+from faults.results import Result
+from faults.services import Site, open_site
+from tests.conftest import BROKER
+
+SMALL = 0.01
+
+
+@pytest_asyncio.fixture(scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> AsyncIterator[Site]:
+    if "jars by Maven" not in pytestconfig.stash[BROKER].description:
+        pytest.skip("needs Apache Kafka by Java, to stop and start it")
+    home = tmp_path_factory.mktemp("faults")
+    os.chmod(home, 0o755)  # Postgres, which won't run as root, has to reach it
+    async with open_site(home) as running:
+        yield running
+
+
+def shown(result: Result) -> str:
+    return "\n".join([*result.problems, str(result.ledger)])
+
+
+@pytest.mark.parametrize("name", ["kill-9", "clock"])
+async def test_an_experiment_passes(site: Site, tmp_path: Path, name: str) -> None:
+    result = await runner.run(EXPERIMENTS[name], site, tmp_path, 1, SMALL)
+    assert not result.problems, shown(result)
+    assert result.ledger is not None
+    assert result.ledger.rows.found >= result.ledger.produced > 0
+
+
+async def test_what_is_lost_in_the_middle_is_told(site: Site, tmp_path: Path) -> None:
+    """Here a hand takes a row away: nobody can tell the ledger a tale."""
+
+    async def steal(run: Run) -> None:
+        async with run.world(nodes=1, users=5) as world:
+            async with world.load.publishing(500, 200):
+                pass
+            await world.settle()
+            connection = await site.postgres.connect(world.database)
+            await connection.execute(
+                "delete from notifications where id = (select id from notifications where seq = 3 limit 1)"
+            )
+            await connection.close()
+
+    result = await runner.run(Experiment("theft", "", "", False, steal), site, tmp_path, 1, SMALL)
+    assert result.problems == ["1 inboxes with gaps in seq", "1 rows lost"]
