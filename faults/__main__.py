@@ -17,7 +17,6 @@ from faults import report, results, runner
 from faults.experiment import EXPERIMENTS, Experiment
 from faults.services import open_site
 
-RESULTS = ROOT / "docs" / "reliability.json"
 BUILD = ROOT / "build" / "faults"
 
 
@@ -33,7 +32,7 @@ def main() -> int:
         print(f"No such experiment: {', '.join(sorted(unknown))}. --list names them.", file=sys.stderr)
         return 2
     chosen = [EXPERIMENTS[name] for name in names] or [*EXPERIMENTS.values()]
-    out = options.out or (RESULTS if options.size == 1 else BUILD / "results.json")
+    out = options.out or (report.RESULTS if options.size == 1 else BUILD / "results.json")
     logging.getLogger("aiokafka").setLevel(
         logging.CRITICAL
     )  # a Kafka topic that is made anew is an error to it
@@ -49,8 +48,8 @@ async def _run(chosen: list[Experiment], seed: int, size: float, out: Path) -> i
             for each in chosen:
                 result = await runner.run(each, site, BUILD / "logs" / each.name, seed, size)
                 results.add(out, result)
-                if out == RESULTS:
-                    report.write(RESULTS)
+                if out == report.RESULTS:
+                    report.write(out)
                 print(report.plain(result), flush=True)
                 failed += [each.name] if result.problems else []
     print(f"Results in {out}; the nodes' logs in {BUILD / 'logs'}")

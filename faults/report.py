@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
+import faults.experiments  # noqa: F401 - makes them known
+from bench.clients import ROOT
 from faults import results
+from faults.experiment import EXPERIMENTS, Experiment
 from faults.ledger import Count
 from faults.results import Figure, Result
 
+RESULTS = ROOT / "docs" / "reliability.json"
+"""The results that the page docs/reliability.md shows."""
 BEGIN, END = "<!-- results: written by `python -m faults.report` -->", "<!-- end of the results -->"
 
 
@@ -30,44 +36,68 @@ def plain(result: Result) -> str:
 
 
 def write(file: Path) -> None:
-    """Put the table of the results in `file` into the page beside it."""
+    """Put the tables of the results in `file` into the page beside it."""
     page = file.with_suffix(".md")
     page.write_text(rendered(page.read_text("utf-8"), file), "utf-8")
 
 
 def rendered(page: str, file: Path) -> str:
-    """The page with the table of the results in `file`."""
+    """The page with the tables of the results in `file`; an experiment without a result is told as such."""
     head, rest = page.split(BEGIN)
     tail = rest.split(END)[1]
-    return f"{head}{BEGIN}\n{table(list(results.read(file).values()))}\n{END}{tail}"
+    return f"{head}{BEGIN}\n{tables(results.read(file))}\n{END}{tail}"
 
 
-def table(found: list[Result]) -> str:
-    """One row an experiment, and what they ran on."""
-    rows = [
-        "| experiment | promises | events | rows lost / doubled | frames lost / doubled "
+def tables(found: Mapping[str, Result]) -> str:
+    """Which experiment tries which promise, what each came to, and what they ran on."""
+    promises: defaultdict[str, list[str]] = defaultdict(list)
+    for each in EXPERIMENTS.values():
+        for number in each.promises.split(", "):
+            promises[number].append(f"{each.name} {_mark(found.get(each.name))}")
+    lines = [
+        "| promise | tried by |",
+        "|---|---|",
+        *(f"| {number} | {', '.join(names)} |" for number, names in sorted(promises.items())),
+        "",
+        "| promises | experiment | events | rows lost / doubled | frames lost / doubled "
         "| mails lost / doubled | dead letters lost / doubled | figures | passed | again |",
         "|---|---|---|---|---|---|---|---|---|---|",
-        *(_row(each) for each in found),
+        *(_row(each, found.get(each.name)) for each in EXPERIMENTS.values()),
+        "",
+        *(f"- {line}" for line in sorted({_machine(each) for each in found.values()})),
     ]
-    ran_on = sorted({_machine(each) for each in found})
-    return "\n".join([*rows, "", *(f"- {line}" for line in ran_on)])
+    return "\n".join(lines)
 
 
-def _row(result: Result) -> str:
-    ledger = result.ledger
-    size = "" if result.size == 1 else f" (size {result.size:g})"
+def _row(experiment: Experiment, result: Result | None) -> str:
+    name = f"**{experiment.name}**: {experiment.what}"
+    again = f"`make faults EXPERIMENTS={experiment.name}`"
+    cells: tuple[str, ...]
+    if result is None:
+        cells = (experiment.promises, name, *("",) * 6, "not run yet", again)
+        return f"| {' | '.join(cells)} |"
+    size = "" if result.size == 1 else f" SIZE={result.size:g}"
     counts: tuple[str, ...] = ("",) * 5
-    if ledger is not None:
+    if (ledger := result.ledger) is not None:
         columns = (ledger.rows, ledger.frames, ledger.mails, ledger.letters)
         counts = (f"{ledger.produced:,}", *(_count(each) for each in columns))
     figures = "; ".join(_figure(figure) for figure in result.figures)
-    passed = (
-        "✓" if not result.problems else f"✗ {'; '.join(result.problems)}".replace("|", "/").replace("\n", " ")
+    problems = "; ".join(result.problems).replace("|", "/").replace("\n", " ")
+    cells = (
+        experiment.promises,
+        name + (f" (here at {result.size:.0%} of that)" if size else ""),
+        *counts,
+        figures,
+        f"{_mark(result)} {problems}".strip(),
+        f"`make faults EXPERIMENTS={experiment.name} SEED={result.seed}{size}`",
     )
-    again = f"`make faults EXPERIMENTS={result.name} SEED={result.seed}`"
-    cells = (f"{result.what}{size}", result.promises, *counts, figures, passed, again)
     return f"| {' | '.join(cells)} |"
+
+
+def _mark(result: Result | None) -> str:
+    if result is None:
+        return "(not run yet)"
+    return "✗" if result.problems else "✓"
 
 
 def _count(count: Count) -> str:
@@ -89,4 +119,4 @@ def _machine(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write(RESULTS)

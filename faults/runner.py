@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
@@ -16,6 +17,8 @@ from faults.experiment import Experiment, Run
 from faults.results import Result
 from faults.services import Site
 
+LIMIT = 75 * 60.0  # seconds; an experiment that hangs must not hold up the others
+
 
 async def run(experiment: Experiment, site: Site, folder: Path, seed: int, size: float) -> Result:
     """Never raises for what the experiment does. `folder` is for the logs of its nodes."""
@@ -29,7 +32,9 @@ async def run(experiment: Experiment, site: Site, folder: Path, seed: int, size:
     chance = random.Random(f"{seed}:{experiment.name}")
     made = Run(site, make_folder(folder), seed, size, tell, chance, experiment.may_repeat)
     try:
-        await experiment.do(made)
+        await site.restore()
+        async with asyncio.timeout(LIMIT):
+            await experiment.do(made)
     except Exception as error:
         made.problems.append(f"it broke off: {type(error).__name__} {error}"[:1000])
         tell(traceback.format_exc())

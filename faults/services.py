@@ -35,6 +35,10 @@ class Postgres:
         """Past the way, for who looks on."""
 
     @property
+    def running(self) -> bool:
+        return self._running is not None
+
+    @property
     def port(self) -> int:
         return urlsplit(self.url).port or 0
 
@@ -97,6 +101,18 @@ class Site:
         """All ways are there again."""
         for way in (self.to_postgres, self.to_redis, self.to_kafka):
             way.mend()
+
+    async def restore(self) -> None:
+        """All services run, and all ways are there, whatever an experiment left."""
+        self.mend()
+        if not self.postgres.running:
+            await self.postgres.start()
+        if self.redis.running:
+            self.redis.thaw()
+        else:
+            await asyncio.to_thread(self.redis.start)
+        if not self.kafka.running:
+            await asyncio.to_thread(self.kafka.start)
 
 
 @asynccontextmanager

@@ -261,6 +261,8 @@ async def open_world(
         async with in_background(world.watch()):
             yield world
     finally:
+        if world._looking is not None:
+            world._looking.terminate()
         site.mend()
         await asyncio.gather(*(client.disconnect(abruptly=True) for client in clients))
         await asyncio.gather(*(_end(hub) for hub in hubs))
@@ -300,7 +302,6 @@ def _settings(site: Site, database: str, mark: str) -> dict[str, str]:
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(site.mailbox.port),
         "SMTP_SECURITY": "none",
-        "SMTP_TIMEOUT": "5",
-        "DELIVERY_LEASE": "15",
+        "DELIVERY_LEASE": "30",
         "LOG_LEVEL": "info",
     }

@@ -69,6 +69,10 @@ class ApacheKafka:
         """Its address, once it was started."""
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def running(self) -> bool:
+        return self._running is not None
+
     def start(self) -> None:
         """Returns when it answers. Raises ServiceError as `run_apache_kafka` does."""
         java, jars = _java(), fetch_jars()
