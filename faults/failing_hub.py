@@ -25,6 +25,8 @@ Fail = Callable[[], None]
 
 ON_SIGNAL = "on-signal"
 """The point is SIGUSR1, whenever it comes."""
+BLOCKED = "failpoint: the event loop is blocked"
+"""Stands in the log from then on."""
 BEFORE: dict[str, tuple[Any, str]] = {
     "before-commit": (writer, "_insert"),
     "before-publish": (RedisBus, "publish"),
@@ -86,8 +88,16 @@ def _once(fail: Fail, after: int) -> Fail:
     return maybe
 
 
+def _blocks(seconds: float) -> Fail:
+    def block() -> None:
+        print(BLOCKED, file=sys.stderr, flush=True)
+        time.sleep(seconds)
+
+    return block
+
+
 def main(point: str, way: str, seconds: str = "0", after: str = "1") -> None:
-    fail = _die if way == "die" else lambda: time.sleep(float(seconds))
+    fail = _die if way == "die" else _blocks(float(seconds))
     install(point, fail if point == ON_SIGNAL else _once(fail, int(after)))
     server.run(settings.load())
 

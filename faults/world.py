@@ -55,10 +55,11 @@ class Node(Hub):
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    async def ended(self, within: float) -> None:
-        """Returns when the process has ended."""
+    async def killed(self, within: float) -> None:
+        """Returns when the process has died by SIGKILL; fails when it ends otherwise."""
         assert self.process is not None
-        await asyncio.to_thread(self.process.wait, within)
+        status = await asyncio.to_thread(self.process.wait, within)
+        assert status == -signal.SIGKILL, f"a node ended with {status}:\n{self.log.read_text()[-2000:]}"
 
     async def start_again(self) -> None:
         """What an orchestrator does with a node that ended; returns when it is ready."""

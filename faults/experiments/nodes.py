@@ -7,8 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from faults.experiment import Run, experiment
-from faults.failing_hub import ON_SIGNAL
+from faults.failing_hub import BLOCKED, ON_SIGNAL
 from faults.world import Node, World
+from tests.hub import eventually
 
 RATE = 1000.0
 POINTS = (
@@ -63,7 +64,7 @@ async def failpoints(run: Run) -> None:
                 run.say(f"{number} of {len(points)}: {point}, the time number {after}")
                 node.command = ("-m", "faults.failing_hub", point, "die", "0", str(after))
                 node.launch()
-                await node.ended(DIES_WITHIN)
+                await node.killed(DIES_WITHIN)
             node.command = ("run.py",)
             await node.start_again()
             run.figure("deaths", len(points))
@@ -78,14 +79,15 @@ async def failpoints(run: Run) -> None:
 async def loop_blocked(run: Run) -> None:
     seconds = run.sized(40, least=12)
 
-    async def block(node: Node) -> None:
-        node.poke()
-
     async with run.world() as world, world.load.publishing(RATE / 5):
-        await _exchange(world.nodes[0], ON_SIGNAL, seconds)
-        await _hang(run, world, world.nodes[0], seconds, block)
-        await _exchange(world.nodes[1], "after-commit", seconds)  # blocks by itself, at the first batch
-        await _hang(run, world, world.nodes[1], seconds, _nothing)
+        for node, point in zip(world.nodes, (ON_SIGNAL, "after-commit"), strict=False):
+            await node.stop()
+            node.command = ("-m", "faults.failing_hub", point, "block", str(seconds))
+            node.launch()
+            if point == ON_SIGNAL:
+                await node.until_ready()
+                node.poke()
+            await _hang(run, world, node, seconds, _blocked)
 
 
 @experiment(
@@ -106,25 +108,19 @@ async def frozen(run: Run) -> None:
         await _hang(run, world, world.nodes[0], seconds, freeze)
 
 
-async def _exchange(node: Node, point: str, seconds: float) -> None:
-    """Start the node anew, as one that hangs at the point; it may do so before it is ready."""
-    await node.stop()
-    node.command = ("-m", "faults.failing_hub", point, "block", str(seconds))
-    node.launch()
-    if point == ON_SIGNAL:
-        await node.until_ready()
+async def _blocked(node: Node) -> None:
+    async def told() -> bool:
+        return BLOCKED in node.log.read_text()
 
-
-async def _nothing(_: Node) -> None:
-    """It hangs by itself."""
+    await eventually(told, "the node's loop is blocked", DIES_WITHIN)
 
 
 async def _hang(
     run: Run, world: World, node: Node, seconds: float, begin: Callable[[Node], Awaitable[None]]
 ) -> None:
-    """Have it hang; see the others take over, and it come back."""
-    begun = time.monotonic()
+    """Have it hang, `begin` returns when it does; see the others take over, and it come back."""
     await begin(node)
+    begun = time.monotonic()
     await asyncio.sleep(seconds / 2)
     run.figure("behind while it hung", await world.caught_up(), "s", at_most=seconds / 2)
     await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))

@@ -20,6 +20,8 @@ from tests.conftest import BROKER
 
 SMALL = 0.01
 
+pytestmark = pytest.mark.timeout(300)  # much of it is starting nodes, which a busy machine takes its time for
+
 
 @pytest_asyncio.fixture(scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> AsyncIterator[Site]:
