@@ -285,6 +285,6 @@ class DeliverySignal:
             while not closed.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(closed.wait(), LISTEN_CHECK)
-                await connection.execute("")  # a connection that died in silence answers nothing
+                await connection.execute("select 1")  # a connection that died in silence answers nothing
         finally:
             connection.terminate()
