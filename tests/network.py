@@ -31,6 +31,12 @@ class Way:
         """From now on nothing comes through, and nobody is told."""
         self._passes.clear()
 
+    def detour(self) -> None:
+        """Connections of before stay silent for ever, and nobody is told; new ones come through."""
+        self._passes.clear()
+        self._passes = asyncio.Event()
+        self._passes.set()
+
     def cut(self) -> None:
         """All connections are reset; new ones pass."""
         for writer in self._open:
@@ -54,20 +60,25 @@ class Way:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one connection on, until an end closes it."""
-        await self._passes.wait()
+        passes = self._passes
+        await passes.wait()
         if self._refuses:
             writer.transport.abort()
             return
         with suppress(OSError):
             reader_behind, writer_behind = await asyncio.open_connection("127.0.0.1", self.port_behind)
             self._open |= {writer, writer_behind}
-            await asyncio.gather(self._pass(reader, writer_behind), self._pass(reader_behind, writer))
+            await asyncio.gather(
+                self._pass(reader, writer_behind, passes), self._pass(reader_behind, writer, passes)
+            )
         writer.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event
+    ) -> None:
         try:
             while data := await reader.read(CHUNK):
-                await self._passes.wait()
+                await passes.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 writer.write(data)

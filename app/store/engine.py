@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.errors import ConfigurationError, StoreRejected, Unavailable
 from app.settings import Settings
+from app.store.liveness import look_after
 
 # SQLSTATE classes that speak of the values, not of the server: data exception, integrity, program limit.
 _ABOUT_VALUES = ("22", "23", "54")
@@ -23,14 +25,15 @@ _ABOUT_VALUES = ("22", "23", "54")
 
 def make_engine(settings: Settings) -> AsyncEngine:
     """The pool of this node. Every statement is bounded by `database_timeout`."""
-    return create_async_engine(
+    engine = create_async_engine(
         _url(settings),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_timeout,
-        pool_pre_ping=True,
         connect_args=_how(settings),
     )
+    look_after(engine)
+    return engine
 
 
 def connect_arguments(settings: Settings) -> dict[str, Any]:
@@ -46,10 +49,17 @@ def _url(settings: Settings) -> URL:
 
 
 def _how(settings: Settings) -> dict[str, Any]:
+    # Postgres has to give up too: the backend of a connection that was cut in silence would keep its locks,
+    # which our next try waits for, until TCP notices, after hours.
+    milliseconds = str(math.ceil(settings.database_timeout * 1000))
     return {
         "timeout": settings.database_timeout,
         "command_timeout": settings.database_timeout,
-        "server_settings": {"application_name": "notification-hub"},
+        "server_settings": {
+            "application_name": "notification-hub",
+            "statement_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": milliseconds,
+        },
     }
 
 
@@ -70,7 +80,9 @@ def store_errors() -> Iterator[None]:
 
 
 def _origin(error: BaseException) -> BaseException:
-    wrapped = getattr(error, "orig", None) or error
+    wrapped: BaseException = getattr(error, "orig", None) or error
+    if isinstance(wrapped, TimeoutError):  # its cause is how asyncio ends what takes too long
+        return wrapped
     return wrapped.__cause__ or wrapped
 
 

@@ -1,0 +1,49 @@
+"""Connections of the pool that died in silence: found quickly, and all at once.
+
+A firewall, a cut cable or a frozen host ends connections without telling anyone. SQLAlchemy's own pre-ping
+waits for as long as a statement may take, and finds them one by one: with 10 connections and 10 s that was
+two minutes after Postgres was back (docs/decisions/019).
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+PING_WITHIN = 2.0  # seconds; a Postgres that needs longer for nothing counts as away
+_MADE_AT = "made_at"
+_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+def look_after(engine: AsyncEngine) -> None:
+    """From now on each connection is asked whether it lives when it is taken from the pool. When one doesn't,
+    all that were made before are given up, without a farewell, and a new one takes its place.
+    """
+    lost_at = 0.0
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def made(_: Any, record: Any) -> None:
+        record.info[_MADE_AT] = monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def ask(connection: Any, *_: Any) -> None:
+        nonlocal lost_at
+        try:
+            connection.run_async(_ping)
+        except _LOST as error:
+            lost_at = monotonic()
+            raise InvalidatePoolError(type(error).__name__) from None
+
+    @event.listens_for(engine.sync_engine, "close")
+    def part(connection: Any, record: Any) -> None:
+        if record.info.get(_MADE_AT, lost_at) < lost_at:
+            connection.driver_connection.terminate()  # a farewell would be waited for, 2 s each
+
+
+async def _ping(connection: asyncpg.Connection) -> None:
+    await connection.execute("select 1", timeout=PING_WITHIN)
