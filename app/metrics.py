@@ -33,6 +33,14 @@ CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"
 WAITING = Gauge(
     "hub_events_waiting", "Events waiting aside for the user service", multiprocess_mode="livesum"
 )
+USER_SERVICE_CALLS = Counter(
+    "hub_user_service_calls", "Calls of the user service: answered, failed, not_made", ["outcome"]
+)
+USER_SERVICE_CIRCUIT = Gauge(
+    "hub_user_service_circuit",
+    "Whether the user service is asked: 0 it is, 1 once to see whether it is back, 2 it isn't",
+    multiprocess_mode="livemax",
+)
 DELIVERIES = Counter("hub_deliveries", "Deliveries by what became of them", ["channel", "status"])
 ATTEMPT_SECONDS = Histogram(
     "hub_delivery_attempt_seconds",

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -39,8 +40,7 @@ log = logging.getLogger("hub.pipeline")
 PUSH_AGAIN_WITHIN = timedelta(hours=1)
 MAX_ROWS = 10_000
 SLICE = 50  # messages prepared before others get a turn
-FIRST_RETRY, LAST_RETRY = 0.1, 5.0  # seconds
-GIVE_UP_AFTER = timedelta(minutes=10)
+FIRST_RETRY, LAST_RETRY, GIVE_UP_AFTER = 0.1, 5.0, 600.0  # seconds
 
 
 class Message(NamedTuple):
@@ -185,7 +185,7 @@ class Pipeline:
 
     async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
         """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""
-        give_up_at = datetime.now(UTC) + GIVE_UP_AFTER
+        give_up_at = monotonic() + GIVE_UP_AFTER
         delay = FIRST_RETRY
         while True:
             try:
@@ -194,10 +194,11 @@ class Pipeline:
             except InvalidEvent as error:
                 return Batch([], [], [_rejected(item.message, error) for item in waiting])
             except Unavailable as error:
-                if datetime.now(UTC) >= give_up_at:
+                if monotonic() >= give_up_at:
                     final = InvalidEvent("user_service_unavailable", str(error))
                     return Batch([], [], [_rejected(item.message, final) for item in waiting])
-                log.warning("user_service_unavailable", extra={"events": len(waiting), "why": str(error)})
+                if delay == FIRST_RETRY:  # the user service's own log has each call
+                    log.warning("events_wait_aside", extra={"events": len(waiting), "why": str(error)})
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             delay = min(delay * 2, LAST_RETRY)
 

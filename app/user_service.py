@@ -3,41 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
 import msgspec
 
+from app.breaker import Breaker, Call, State
 from app.errors import InvalidEvent, Unavailable
+from app.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
 from app.notifications import Group
 from app.settings import Settings
+from app.tasks import end
+
+log = logging.getLogger("hub.user_service")
 
 PATH = "/api/v1/user-service/groups/internal/{group_id}/members"
 HEAD_CHEF = "head_chef"
 MAX_CACHED = 10_000
 CALLS_AT_ONCE = 16
+MAX_ANSWER_BYTES = 1024 * 1024  # some 10,000 members; reading it takes the event loop some 20 ms
+MAX_NAME = 500  # characters, as in events
+FAILURES = 5  # in a row, until it is no longer asked
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0  # seconds; so late is its return noticed
+_OVERLOADED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
 class UserService:
-    """Asks for groups: one call at a time for a group, each bounded in time, answers remembered briefly."""
+    """Asks for groups: one call at a time for a group, bounded in time and size; answers are kept briefly.
+
+    While the service keeps failing it is asked only now and then (`app.breaker`); whoever asks meanwhile is
+    told so at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._client = httpx.AsyncClient(
-            base_url=settings.user_service_url.rstrip("/"), timeout=settings.user_service_timeout
+            base_url=settings.user_service_url.rstrip("/"),
+            timeout=settings.user_service_timeout,
+            headers={"accept": "application/json", "accept-encoding": "identity"},
         )
         self._timeout = settings.user_service_timeout
         self._keep = settings.user_service_cache
         self._known: dict[UUID, tuple[float, Group]] = {}
         self._asking: dict[UUID, asyncio.Task[Group]] = {}
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._breaker = Breaker(FAILURES, FIRST_PAUSE, LONGEST_PAUSE)
 
     async def close(self) -> None:
-        for task in self._asking.values():
-            task.cancel()
+        await end(*self._asking.values())
         await self._client.aclose()
 
     def remembered(self, group_id: UUID) -> Group | None:
@@ -61,20 +84,67 @@ class UserService:
 
     async def _ask(self, group_id: UUID) -> Group:
         async with self._slots:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    response = await self._client.get(PATH.format(group_id=group_id))
-            except (httpx.HTTPError, TimeoutError) as error:
-                raise Unavailable("user service", f"no answer ({type(error).__name__})") from None
-        if response.status_code == 404:
+            answer = await self._guarded(group_id)
+        if answer.status == HTTPStatus.NOT_FOUND and _is_json(answer.body):  # not a proxy's, for any path
             raise InvalidEvent("unknown_group", f"the user service knows no group {group_id}")
-        if response.status_code != 200:
-            raise Unavailable("user service", f"answered {response.status_code}")
-        group = read_group(response.content)
+        if answer.status != HTTPStatus.OK:
+            raise _unavailable(f"answered {answer.status}")
+        group = read_group(answer.body)
         if len(self._known) >= MAX_CACHED:
             self._known.clear()
         self._known[group_id] = (monotonic(), group)
         return group
+
+    async def _guarded(self, group_id: UUID) -> _Answer:
+        """The answer, if the breaker lets us ask and the service does answer; else `Unavailable`."""
+        call = self._breaker.begin(monotonic())
+        self._show()
+        if call is None:
+            USER_SERVICE_CALLS.labels("not_made").inc()
+            raise _unavailable("not asked, as it keeps failing")
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._get(PATH.format(group_id=group_id))
+        except (httpx.HTTPError, TimeoutError) as error:
+            self._failed(call, why := f"no answer ({type(error).__name__})")
+            raise _unavailable(why) from None
+        except Unavailable as error:
+            self._failed(call, str(error))
+            raise
+        except BaseException:
+            self._breaker.abandoned(call)
+            raise
+        if answer.status in _OVERLOADED or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._failed(call, f"answered {answer.status}")
+        else:
+            USER_SERVICE_CALLS.labels("answered").inc()
+            self._breaker.succeeded(call)
+        self._show()
+        return answer
+
+    def _failed(self, call: Call, why: str) -> None:
+        USER_SERVICE_CALLS.labels("failed").inc()
+        self._breaker.failed(call, monotonic())
+        log.warning("user_service_failed", extra={"why": why, "circuit": self._show().name.lower()})
+
+    def _show(self) -> State:
+        state = self._breaker.state(monotonic())
+        USER_SERVICE_CIRCUIT.set(state)
+        return state
+
+    async def _get(self, path: str) -> _Answer:
+        """One call. Reads no more than a group can need, and unpacks nothing: a small answer may unpack to a
+        huge one.
+        """
+        async with self._client.stream("GET", path) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _unavailable("answered in an encoding that it wasn't asked for")
+            body = bytearray()
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise _unavailable(f"answered with more than {MAX_ANSWER_BYTES} bytes")
+        return _Answer(response.status_code, bytes(body))
 
 
 def read_group(answer: bytes) -> Group:
@@ -88,11 +158,23 @@ def read_group(answer: bytes) -> Group:
         members = tuple(dict.fromkeys(_member_id(member) for member in listed))
         chefs = tuple(dict.fromkeys(_member_id(m) for m in listed if m.get("role") == HEAD_CHEF))
         name = data["group_name"]
-        if not isinstance(name, str) or not name:
-            raise ValueError("group_name is not a text")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or "\0" in name:
+            raise ValueError("group_name is no text that can be kept")
         return Group(name, members, chefs)
     except _UNREADABLE as error:
-        raise Unavailable("user service", f"answered in no known form ({type(error).__name__})") from None
+        raise _unavailable(f"answered in no known form ({type(error).__name__})") from None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable("user service", why)
 
 
 def _member_id(member: Mapping[str, Any]) -> UUID:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 class FakeUserService:
-    """`groups` holds the answer's `data` by group id; `status` and `body`, when set, are answered instead."""
+    """`groups` holds the answer's `data` by group id; `status`, `body` and `headers`, when set, are answered
+    instead. With `drip` the body comes byte by byte, so many seconds apart.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.groups: dict[str, Any] = {}
         self.status = 200
         self.body: bytes | None = None
+        self.headers: dict[str, str] = {}
+        self.drip = 0.0
         self.asked: list[str] = []
         self.awake = threading.Event()
         self.awake.set()
@@ -30,7 +35,7 @@ class FakeUserService:
 
     def calm(self) -> None:
         """Answer as it should again."""
-        self.status, self.body = 200, None
+        self.status, self.body, self.headers, self.drip = 200, None, {}, 0.0
         self.awake.set()
 
 
@@ -47,9 +52,13 @@ def run_user_service() -> Iterator[FakeUserService]:
             status = service.status if service.status != 200 else 200 if group else 404
             body = service.body if service.body is not None else json.dumps({"data": group}).encode()
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in ({"Content-Length": str(len(body))} | service.headers).items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(OSError):  # the client left
+                for part in [bytes([byte]) for byte in body] if service.drip else [body]:
+                    self.wfile.write(part)
+                    time.sleep(service.drip)
 
         def log_message(self, *_: object) -> None:
             pass

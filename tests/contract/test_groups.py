@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,7 +15,7 @@ import pytest_asyncio
 from app.errors import InvalidEvent, Unavailable
 from app.notifications import Group
 from app.settings import Settings
-from app.user_service import UserService
+from app.user_service import CALLS_AT_ONCE, FAILURES, FIRST_PAUSE, MAX_ANSWER_BYTES, UserService
 from tests.hub import eventually, free_port
 from tests.user_service import FakeUserService
 
@@ -103,6 +104,14 @@ async def test_a_group_nobody_knows_is_the_events_mistake(groups: UserService) -
     assert refused.value.reason == "unknown_group"
 
 
+async def test_a_404_of_something_in_between_says_nothing_of_the_group(
+    groups: UserService, service: FakeUserService
+) -> None:
+    service.status, service.body = 404, b"<html>nginx</html>"
+    with pytest.raises(Unavailable, match="answered 404"):
+        await groups.group(GROUP)
+
+
 @pytest.mark.parametrize("status", [301, 400, 401, 429, 500, 503])
 async def test_any_other_status_may_pass(groups: UserService, service: FakeUserService, status: int) -> None:
     service.status = status
@@ -133,6 +142,9 @@ async def test_any_other_status_may_pass(groups: UserService, service: FakeUserS
         b'{"data": {"group_name": null, "members": []}}',
         b'{"data": {"group_name": "", "members": []}}',
         b'{"data": {"group_name": 5, "members": []}}',
+        b'{"data": {"group_name": "a\\u0000b", "members": []}}',
+        b'{"data": {"group_name": "' + b"a" * 501 + b'", "members": []}}',
+        b"[" * 100_000,
     ],
 )
 async def test_an_answer_in_no_known_form_may_pass(
@@ -158,6 +170,69 @@ async def test_a_service_that_is_not_there_is_said_to_be_away() -> None:
     with pytest.raises(Unavailable, match="no answer"):
         await port.group(GROUP)
     await port.close()
+
+
+async def test_an_answer_that_drips_is_waited_for_only_so_long(
+    groups: UserService, service: FakeUserService
+) -> None:
+    service.drip = TIMEOUT / 4
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match="no answer"):
+        await groups.group(GROUP)
+    assert time.monotonic() - start < TIMEOUT + 2
+
+
+@pytest.mark.parametrize("length", [{}, {"Content-Length": "1000000000"}], ids=["honest", "lying"])
+async def test_no_more_is_read_than_a_group_can_need(
+    groups: UserService, service: FakeUserService, length: dict[str, str]
+) -> None:
+    service.body, service.headers = b" " * (MAX_ANSWER_BYTES + 1), length
+    with pytest.raises(Unavailable, match="more than"):
+        await groups.group(GROUP)
+
+
+async def test_a_packed_answer_is_not_unpacked(groups: UserService, service: FakeUserService) -> None:
+    service.body = gzip.compress(b" " * 100_000_000, compresslevel=1)
+    service.headers = {"Content-Encoding": "gzip"}
+    assert len(service.body) < MAX_ANSWER_BYTES
+    with pytest.raises(Unavailable, match="encoding"):
+        await groups.group(GROUP)
+
+
+async def test_a_service_that_keeps_failing_is_asked_no_more_until_it_is_back(
+    groups: UserService, service: FakeUserService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("app.user_service.monotonic", lambda: now)
+    service.status = 503
+    asked = await asyncio.gather(*(groups.group(uuid4()) for _ in range(200)), return_exceptions=True)
+    assert {type(answer) for answer in asked} == {Unavailable}
+    assert FAILURES <= len(service.asked) <= FAILURES + CALLS_AT_ONCE
+    service.asked.clear()
+    now += FIRST_PAUSE
+    await asyncio.gather(*(groups.group(uuid4()) for _ in range(10)), return_exceptions=True)
+    assert len(service.asked) == 1
+    service.calm()
+    with pytest.raises(Unavailable, match="not asked"):
+        await groups.group(GROUP)
+    now += 2 * FIRST_PAUSE
+    assert await groups.group(GROUP) == EXPECTED
+    assert await groups.group(GROUP) == EXPECTED
+    service.status = 500
+    with pytest.raises(Unavailable, match="answered 500"):
+        await groups.group(uuid4())
+
+
+@pytest.mark.parametrize("answer", [(404, b"{}"), (403, b""), (200, b"no JSON")], ids=str)
+async def test_who_answers_at_once_is_asked_again_whatever_it_says(
+    groups: UserService, service: FakeUserService, answer: tuple[int, bytes]
+) -> None:
+    service.status, service.body = answer
+    for _ in range(2 * FAILURES):
+        with pytest.raises((Unavailable, InvalidEvent)):
+            await groups.group(uuid4())
+    service.calm()
+    assert await groups.group(GROUP) == EXPECTED
 
 
 async def test_many_askers_at_once_cost_one_call(groups: UserService, service: FakeUserService) -> None:

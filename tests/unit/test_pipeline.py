@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -235,6 +235,24 @@ async def test_what_waits_is_handled_when_the_user_service_answers_again() -> No
     draft = batch.ready[0].effects.notification
     assert draft is not None
     assert draft.group_name == "Nhà mình"
+
+
+async def test_a_clock_that_is_set_makes_no_event_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        """It is set ahead by an hour at each look."""
+
+        asked = 0
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Ahead:
+            cls.asked += 1
+            return super().now(tz) + timedelta(hours=cls.asked)
+
+    monkeypatch.setattr("app.pipeline.datetime", Ahead)
+    groups = Groups(*(Unavailable("user service", "away") for _ in range(3)))
+    pipeline = make(Writer(), Bus(), groups)
+    batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).waiting)
+    assert len(batch.ready) == 1
 
 
 async def test_a_group_that_does_not_exist_is_no_reason_to_wait() -> None:

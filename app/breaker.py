@@ -1,0 +1,85 @@
+"""A circuit breaker: whether to call a service that keeps failing. No I/O, and no clock of its own.
+
+Of the libraries none fitted (docs/decisions/019).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NewType
+
+Call = NewType("Call", int)
+
+
+class State(IntEnum):
+    """The numbers are those of the metric."""
+
+    CLOSED = 0
+    """All calls are made."""
+    HALF_OPEN = 1
+    """One call is made, to see whether the service is back."""
+    OPEN = 2
+    """None is."""
+
+
+class Breaker:
+    """Opens after so many failures in a row. After a pause one call is let through: when it succeeds the
+    breaker closes, when it fails it opens for twice as long.
+
+    Each call that `begin` lets through has to be ended, by `succeeded`, `failed` or `abandoned`. What was
+    begun before the breaker last opened or closed tells nothing about now: its end is ignored.
+    """
+
+    def __init__(self, failures: int, first_pause: float, longest_pause: float) -> None:
+        """Pauses are in seconds."""
+        self._limit = failures
+        self._first_pause, self._longest_pause = first_pause, longest_pause
+        self._pause = first_pause
+        self._failures = 0
+        self._open_until: float | None = None
+        self._era = 0
+        self._trying = False
+
+    def state(self, now: float) -> State:
+        """As a call at this time (in seconds, of any clock that never goes back) would meet it."""
+        if self._open_until is None:
+            return State.CLOSED
+        return State.OPEN if now < self._open_until else State.HALF_OPEN
+
+    def begin(self, now: float) -> Call | None:
+        """A call that may be made now; None: it may not."""
+        state = self.state(now)
+        if state is State.OPEN or (state is State.HALF_OPEN and self._trying):
+            return None
+        self._trying = state is State.HALF_OPEN
+        return Call(self._era)
+
+    def succeeded(self, call: Call) -> None:
+        """The service answered."""
+        if call != self._era:
+            return
+        self._failures = 0
+        if self._open_until is not None:
+            self._open_until, self._pause = None, self._first_pause
+            self._next_era()
+
+    def failed(self, call: Call, now: float) -> None:
+        """It didn't, or not as it should."""
+        if call != self._era:
+            return
+        self._failures += 1
+        if self._open_until is not None:
+            self._pause = min(2 * self._pause, self._longest_pause)
+        elif self._failures < self._limit:
+            return
+        self._open_until = now + self._pause
+        self._next_era()
+
+    def abandoned(self, call: Call) -> None:
+        """Nobody waited for the answer: another call may be the one that tries."""
+        if call == self._era:
+            self._trying = False
+
+    def _next_era(self) -> None:
+        self._era += 1
+        self._failures, self._trying = 0, False
