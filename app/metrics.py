@@ -33,6 +33,7 @@ CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"
 WAITING = Gauge(
     "hub_events_waiting", "Events waiting aside for the user service", multiprocess_mode="livesum"
 )
+REBUILT = Counter("hub_kafka_consumers_rebuilt", "Kafka consumers made anew as they had stalled")
 USER_SERVICE_CALLS = Counter(
     "hub_user_service_calls", "Calls of the user service: answered, failed, not_made", ["outcome"]
 )

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     kafka_group: str = "notification_service_group"
     kafka_fetch_max_wait_ms: int = Field(500, ge=1)
     kafka_session_timeout_ms: int = Field(10_000, ge=1000, description="a node silent so long has left")
+    kafka_stalled_after: float = Field(
+        30.0, ge=1, description="seconds a consumer with more to read may stand still; then it is made anew"
+    )
     notification_topic: str = "service_notifications"
     logout_events_topic: str = "user_service.user.logout_account"
     redis_events_url: SecretStr | None = Field(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -18,13 +17,15 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Me
 
 from app.errors import InvalidEvent, Unavailable
 from app.events import MAX_EVENT_BYTES
-from app.metrics import WAITING
+from app.metrics import REBUILT, WAITING
 from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting, by_group
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX, earlier
 from app.sources.kafka_letters import letters
+from app.sources.kafka_watch import ConsumerStalled, KafkaWatch, ask_ends
 from app.sources.progress import Progress
 from app.sources.redaction import for_letter
+from app.tasks import end, first, looked_at
 
 log = logging.getLogger("hub.kafka")
 
@@ -79,8 +80,10 @@ class KafkaSource:
         self._writing: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
+        self._leaving: set[asyncio.Task[Any]] = set()
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self.watch = KafkaWatch(settings.kafka_stalled_after, self._ends)
         self._consumer: Any = None
         self._producer: Any = None
 
@@ -93,8 +96,7 @@ class KafkaSource:
         self._stopping.set()
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=within)
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await end(self._running, *self._leaving)
 
     async def check(self) -> None:
         """Raises `Unavailable` unless a broker answers and this node consumes."""
@@ -112,18 +114,31 @@ class KafkaSource:
         while not self._stopping.is_set():
             try:
                 await self._connect()
-                while not self._stopping.is_set():
-                    await self._poll()
-                await self._written()
-                await self._commit()
+                await first(self._consume(), self.watch.run(self._consumer))
+            except ConsumerStalled as stalled:
+                REBUILT.inc()
+                log.error("consumer_stalled", extra={"why": str(stalled)})
             except (KafkaError, OSError) as error:
                 log.error("kafka_unavailable", extra={"why": str(error) or type(error).__name__})
             except Exception:
                 log.exception("source_failed")
+            except asyncio.CancelledError:
+                if _to_end():
+                    raise
+                log.error("source_failed", extra={"why": "a task of aiokafka's own was cancelled"})
             finally:
                 await self._disconnect()
             if not self._stopping.is_set():
                 await asyncio.sleep(RETRY_AFTER)
+
+    async def _consume(self) -> None:
+        while not self._stopping.is_set():
+            await self._poll()
+        await self._written()
+        await self._commit()
+
+    async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return await ask_ends(self._settings.kafka_bootstrap_servers, partitions)
 
     async def _connect(self) -> None:
         settings = self._settings
@@ -166,10 +181,19 @@ class KafkaSource:
         self._next = _nothing()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            leaving = asyncio.gather(consumer.stop(), self._producer.stop(), return_exceptions=True)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(leaving, LEAVE_WITHIN)
+            await self._leave(consumer.stop(), self._producer.stop())
         self._progress = Progress()
+
+    async def _leave(self, *stopping: Coroutine[Any, Any, None]) -> None:
+        """Wait for a while; a broker may say nothing. It isn't broken off then: a consumer that is half
+        stopped would go on telling its group that it lives, and keep its partitions.
+        """
+        leaving = [asyncio.create_task(each, name="kafka leave") for each in stopping]
+        for task in leaving:
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+            task.add_done_callback(looked_at)
+        await asyncio.wait(leaving, timeout=LEAVE_WITHIN)
 
     async def _poll(self) -> None:
         """One step: take what came; write it when the batch before is written, and until then take more.
@@ -191,7 +215,10 @@ class KafkaSource:
         return events < self._settings.batch_size and self._waiting <= MAX_WAITING
 
     async def _get(self, timeout_ms: int) -> _Polled:
-        records = await self._consumer.getmany(timeout_ms=timeout_ms)
+        with self.watch.poll():
+            records = await self._consumer.getmany(timeout_ms=timeout_ms)
+        if timeout_ms and sum(map(len, records.values())) < self._settings.batch_size:
+            self.watch.emptied()
         return _Polled(records, self._assignment)
 
     async def _polled(self) -> _Polled:
@@ -358,7 +385,14 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         await self._source.revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._source.watch.assigned()
         log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
+
+
+def _to_end() -> bool:
+    """Whether this task is to end. Else someone it waited for was, and it is told of that in the same way."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _happened_at(record: Any) -> datetime | None:

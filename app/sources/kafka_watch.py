@@ -1,0 +1,125 @@
+"""The watchdog of a Kafka consumer.
+
+After a broker's restart or a rebalance aiokafka can stop without an error (aiokafka issues 703, 1154): polls
+bring nothing, or never return. Only a new consumer helps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from app.sources.standstill import Standstill
+
+LOOKS = 3  # in the time that a consumer may stand still
+ASK_WITHIN = 5.0  # seconds
+POSITION_WITHIN = 0.2
+UNKNOWN = -1  # the position of a partition for which the consumer hasn't found one
+
+Ends = Callable[[Collection[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
+
+
+class ConsumerStalled(Exception):  # noqa: N818
+    """The consumer has more to read, and doesn't."""
+
+
+class KafkaWatch:
+    """Watches a consumer that is polled inside `poll`.
+
+    It is to blame only for polls that hang, and for partitions that stand still though polls emptied what it
+    held ready and the broker has more. A batch that is slow, or waits for Postgres, keeps us from polling; a
+    broker that doesn't answer gives nobody anything: such times don't count.
+    """
+
+    def __init__(self, patience: float, ends: Ends) -> None:
+        """`patience` is in seconds; `ends` asks a broker, not by way of the consumer."""
+        self._patience = patience
+        self._ends = ends
+        self._standstill: Standstill[TopicPartition] = Standstill(patience)
+        self._polling_since: float | None = None
+        self._emptied = False
+
+    @contextmanager
+    def poll(self) -> Iterator[None]:
+        """Around each poll."""
+        self._polling_since = _now()
+        try:
+            yield
+        finally:
+            self._polling_since = None
+
+    def emptied(self) -> None:
+        """A poll took all that the consumer held ready, of every partition."""
+        self._emptied = True
+
+    def assigned(self) -> None:
+        """The group has come to an agreement: whoever waited for that didn't hang."""
+        self._standstill.forget()
+        if self._polling_since is not None:
+            self._polling_since = _now()
+
+    async def run(self, consumer: Any) -> None:
+        """Look after a new consumer until it is to be given up: raises `ConsumerStalled`."""
+        self._standstill.forget()
+        self._emptied = False
+        while True:
+            await asyncio.sleep(self._patience / LOOKS)
+            await self._look(consumer)
+
+    async def _look(self, consumer: Any) -> None:
+        emptied, self._emptied = self._emptied, False
+        if not emptied and not self._hangs():
+            self._standstill.forget()
+            return
+        try:
+            async with asyncio.timeout(ASK_WITHIN):
+                ends = await self._ends(consumer.assignment())
+        except (KafkaError, OSError, TimeoutError):
+            self.assigned()  # no broker: the time begins anew
+            return
+        if self._hangs():
+            raise ConsumerStalled("a poll doesn't return")
+        positions = await _positions(consumer, ends)
+        if stalled := self._standstill.look(_now(), positions, ends):
+            raise ConsumerStalled(
+                ", ".join(f"{p.topic}/{p.partition} at {positions[p]} of {ends[p]}" for p in stalled)
+            )
+
+    def _hangs(self) -> bool:
+        return self._polling_since is not None and _now() - self._polling_since >= self._patience
+
+
+async def _positions(consumer: Any, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    found = {}
+    for partition in partitions:
+        try:
+            async with asyncio.timeout(POSITION_WITHIN):
+                found[partition] = await consumer.position(partition)
+        except TimeoutError:
+            found[partition] = UNKNOWN
+        except IllegalStateError:
+            continue  # it was taken away meanwhile
+    return found
+
+
+async def ask_ends(bootstrap: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    """The offset after the last record of each partition, over a connection of its own.
+
+    Raises what aiokafka raises; also when there is no partition to ask for and no broker answers.
+    """
+    asker = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    try:
+        await asker.start()
+        ends: dict[TopicPartition, int] = await asker.end_offsets(list(partitions))
+        return ends
+    finally:
+        await asker.stop()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
