@@ -20,6 +20,8 @@ from tests.hub import GROUP
 SERIAL = "serial"
 """An unknown field of the data, and a header: the hub hands both through."""
 DOMAIN = "faults.example"
+GROUPS = [f"00000000-0000-4000-8000-{number:012}" for number in range(20)]
+"""Whose names the user service knows."""
 _TICK = 0.01  # seconds
 _FLUSH = 1.0
 
@@ -36,6 +38,8 @@ class Mixture:
     """Is sent twice."""
     garbage_every: int = 0
     """Can't be handled."""
+    group_every: int = 0
+    """Doesn't say what its group is called, so the user service is asked."""
 
 
 class Load:
@@ -107,7 +111,11 @@ class Load:
             receivers = self._chance.sample(
                 self._users, 3 if _is_one_of(serial, mixture.fan_out_every) else 1
             )
-            value = json.dumps(self._added(serial, receivers)).encode()
+            event = self._added(serial, receivers)
+            if _is_one_of(serial, mixture.group_every):
+                event["group_id"] = self._chance.choice(GROUPS)
+                del event["data"]["group_name"]
+            value = json.dumps(event).encode()
             due.rows.update((user, serial) for user in receivers)
         # A repeated dead letter would be rightly a second letter.
         twice = _is_one_of(serial, mixture.twice_every) and serial not in due.letters

@@ -19,6 +19,7 @@ class Way:
     port: int
     port_behind: int
     _passes: asyncio.Event = field(default_factory=asyncio.Event)
+    _lost: list[asyncio.Event] = field(default_factory=list)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _refuses: bool = False
     _delay: float = 0.0
@@ -32,8 +33,9 @@ class Way:
         self._passes.clear()
 
     def detour(self) -> None:
-        """Connections of before stay silent for ever, and nobody is told; new ones come through."""
+        """Connections of before stay silent until it is mended, and nobody is told; new ones come through."""
         self._passes.clear()
+        self._lost.append(self._passes)
         self._passes = asyncio.Event()
         self._passes.set()
 
@@ -53,8 +55,10 @@ class Way:
 
     def mend(self) -> None:
         """It is there again, as fast as ever. Connections of before a silence are gone."""
-        if not self._passes.is_set():
+        if self._lost or not self._passes.is_set():
             self.cut()
+        while self._lost:
+            self._lost.pop().set()
         self._refuses, self._delay = False, 0.0
         self._passes.set()
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from faults.experiments import nodes, kafka, poison, clock, schedules, soak  # isort: skip
+from faults.experiments import nodes, kafka, postgres, redis, user_service, poison, clock, schedules, soak  # isort: skip
 
-__all__ = ["clock", "kafka", "nodes", "poison", "schedules", "soak"]
+__all__ = ["clock", "kafka", "nodes", "poison", "postgres", "redis", "schedules", "soak", "user_service"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -237,20 +238,10 @@ async def test_what_waits_is_handled_when_the_user_service_answers_again() -> No
     assert draft.group_name == "Nhà mình"
 
 
-async def test_a_clock_that_is_set_makes_no_event_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Ahead(datetime):
-        """It is set ahead by an hour at each look."""
-
-        asked = 0
-
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Ahead:
-            cls.asked += 1
-            return super().now(tz) + timedelta(hours=cls.asked)
-
-    monkeypatch.setattr("app.pipeline.datetime", Ahead)
+async def test_a_clock_that_is_set_makes_no_event_give_up() -> None:
+    hours = itertools.count()
     groups = Groups(*(Unavailable("user service", "away") for _ in range(3)))
-    pipeline = make(Writer(), Bus(), groups)
+    pipeline = make(Writer(), Bus(), groups, now=lambda: time.time() + 3600 * next(hours))
     batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).waiting)
     assert len(batch.ready) == 1
 

@@ -1,0 +1,76 @@
+"""A user service that is down, slow, or says what isn't true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from faults.experiment import Run, experiment
+from faults.load import GROUPS, Mixture
+from tests.network import open_way
+from tests.user_service import FakeUserService, run_user_service
+
+RATE = 200.0
+STANDSTILL = 5.0  # seconds; those who don't need the user service don't wait for it
+CAUGHT_UP_WITHIN = 20.0  # seconds after it is itself again
+HUGE = b'{"data": {"group_name": "' + b"a" * 20_000_000 + b'", "members": []}}'
+
+
+@experiment(
+    "user-service",
+    "the user service is down, silent, drips, fails and lies in five ways, 20 s each; "
+    "1 event in 5 needs it, the others don't wait",
+    promises="1, 2, 3, 6",
+)
+async def user_service(run: Run) -> None:
+    seconds = run.sized(20, least=4)
+    with run_user_service() as service:
+        for group in GROUPS:
+            service.add_group(group, "Family Group", [])
+        async with open_way(urlsplit(service.address).port or 0) as way:
+            moods: dict[str, Callable[[], None]] = {
+                "down": way.refuse,
+                "silent": way.silence,
+                "hanging": service.awake.clear,
+                **_lies(service),
+            }
+            async with (
+                run.world(mixture=Mixture(group_every=5), settings={"USER_SERVICE_URL": way.origin}) as world,
+                world.load.publishing(RATE),
+            ):
+                worst = 0.0
+                for mood, begin in moods.items():
+                    await world.stored(len(world.load.due.rows))
+                    run.say(f"the user service is {mood}")
+                    begin()
+                    await asyncio.sleep(seconds)
+                    service.calm()
+                    way.mend()
+                    worst = max(worst, await world.caught_up())
+                run.figure("caught up after its return, at most", worst, "s", at_most=CAUGHT_UP_WITHIN)
+                run.figure(
+                    "longest standstill of the others", world.progress.standstill, "s", at_most=STANDSTILL
+                )
+
+
+def _lies(service: FakeUserService) -> dict[str, Callable[[], None]]:
+    def says(status: int, body: bytes, **headers: str) -> Callable[[], None]:
+        def begin() -> None:
+            service.status, service.body = status, body
+            service.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+        return begin
+
+    def drips() -> None:
+        service.drip = 0.5
+
+    return {
+        "dripping": drips,
+        "failing": says(500, b"{}"),
+        "of another form": says(200, b'{"data": {"group_name": 5, "members": [1]}}'),
+        "another page": says(200, b"<html>Welcome to nginx</html>", Content_Type="text/html"),
+        "missing": says(404, b"<html>404</html>", Content_Type="text/html"),
+        "huge": says(200, HUGE),
+        "packed": says(200, b"\x1f\x8b", Content_Encoding="gzip"),
+    }
