@@ -16,6 +16,7 @@ from tests.hub import REST, WAIT, Hub, added, eventually, new_user
 CLIENT = Path(__file__).parent.parent / "client"
 README_USER = "456e7890-e89b-12d3-a456-426614174001"
 HOUR = 3600
+LONGEST_PAUSE = 30  # seconds until the library tries again, when the hub was away for some time
 PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
   import { createInbox } from "/notification-hub-client/src/index.js";
   const asked = new URLSearchParams(location.search);
@@ -104,7 +105,8 @@ class Tabs:
     async def told(self, count: int) -> None:
         """Every tab was told of 1, 2, 3 … count, and lists them."""
         for page in self.pages:
-            await page.wait_for_function("count => told.at(-1) >= count", arg=count)
+            within = (LONGEST_PAUSE + WAIT) * 1000
+            await page.wait_for_function("count => told.at(-1) >= count", arg=count, timeout=within)
             assert await page.evaluate("told") == list(range(1, count + 1))
             assert await page.evaluate("inbox.list().map(({seq}) => seq)") == list(range(count, 0, -1))
             assert await page.evaluate("inbox.unreadCount()") == count
