@@ -17,11 +17,11 @@ log = logging.getLogger("hub.clock")
 
 EVERY = 10.0  # seconds between comparisons
 AGAIN = 1.0  # seconds, until all have answered once
-WITHIN = 1.0  # seconds; an answer that takes longer says little
+WITHIN = 2.0  # seconds; an answer that took longer says too little
 WRONG = 2.0  # seconds off that are worth a line in the log
 
 Ask = Callable[[], Awaitable[float]]
-"""Asks another clock for its unix time. Raises `Unavailable`, or one of REDIS_ERRORS."""
+"""Asks another clock for its unix time, bounded in time. Raises `Unavailable`, or one of REDIS_ERRORS."""
 Now = Callable[[], float]
 """Unix seconds."""
 
@@ -84,11 +84,13 @@ class WallClock:
     async def _ask(self, name: str, ask: Ask) -> None:
         asked = self._steady()
         try:
-            answer = await asyncio.wait_for(ask(), WITHIN)
-        except (Unavailable, TimeoutError, *REDIS_ERRORS) as error:
+            answer = await ask()
+        except (Unavailable, *REDIS_ERRORS) as error:
             log.info("clock_not_asked", extra={"of": name, "why": type(error).__name__})
             return
-        self._ahead[name] = answer - (asked + self._steady()) / 2
+        answered = self._steady()
+        if answered - asked < WITHIN:
+            self._ahead[name] = answer - (asked + answered) / 2
 
 
 def moment(unix_seconds: float) -> datetime:

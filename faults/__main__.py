@@ -36,7 +36,10 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(
         logging.CRITICAL
     )  # a Kafka topic that is made anew is an error to it
-    return uvloop.run(_run(chosen, options.seed, options.size, out))
+    try:
+        return uvloop.run(_run(chosen, options.seed, options.size, out))
+    except KeyboardInterrupt:
+        return 130
 
 
 async def _run(chosen: list[Experiment], seed: int, size: float, out: Path) -> int:

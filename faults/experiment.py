@@ -77,6 +77,7 @@ class Run:
             self.site.mend()
             self.figure("all was there after the end of load and faults", await world.settle(), "s")
             self.figure("longest standstill", world.progress.standstill, "s")
+            self.figure("the harness itself was late by", world.progress.late, "s")
             self.ledger = await world.ledger()
             self.problems += self.ledger.problems(may_repeat=self.may_repeat)
 

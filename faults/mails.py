@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import os
+from collections import defaultdict
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
 from pathlib import Path
 
 from faults.load import DOMAIN, serial_of
 
 
 class Mails:
-    """Reads each new mail once. What was there before, and mail to others, isn't counted."""
+    """Reads each new mail once; what was there before isn't counted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known = set(os.listdir(folder))
         self.found: list[tuple[int, str]] = []
-        """Serial number and Message-ID, in the order of their coming."""
+        """Of the events' mails: serial number and Message-ID, in the order of their coming."""
+        self.others: defaultdict[str, list[EmailMessage]] = defaultdict(list)
+        """By address, what went elsewhere."""
 
     def read(self) -> set[int]:
         """The serial numbers of all that came until now."""
@@ -28,7 +32,9 @@ class Mails:
         return {serial for serial, _ in self.found}
 
     def _read_one(self, path: Path) -> None:
-        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        message = BytesParser(EmailMessage, policy=policy.default).parsebytes(path.read_bytes())
         address = str(message["To"])
         if address.endswith(f"@{DOMAIN}"):
             self.found.append((serial_of(address), str(message["Message-ID"])))
+        else:
+            self.others[address].append(message)

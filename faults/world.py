@@ -87,6 +87,8 @@ class Progress:
     mails: int = 0
     standstill: float = 0.0
     """The longest time, in seconds, in which no row came while some were due."""
+    late: float = 0.0
+    """How many seconds this process itself was late, at most: all that is measured waits for it."""
 
 
 @dataclass
@@ -189,7 +191,9 @@ class World:
             if now - said > SAY_EVERY:
                 said = now
                 self.say(self._how_far())
+            asleep = time.monotonic()
             await asyncio.sleep(LOOK_EVERY)
+            self.progress.late = max(self.progress.late, time.monotonic() - asleep - LOOK_EVERY)
 
     async def _look(self) -> None:
         self.progress.frames = sum(len(client.seen) for client in self.clients)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.errors import Unavailable
-from app.wall_clock import WallClock
+from app.wall_clock import WITHIN, WallClock
 
 TRUE = 1_800_000_000.0
 WRONG = 300.0
@@ -18,6 +18,7 @@ class World:
 
     def __init__(self, own: float = 0.0, postgres: float | None = 0.0, redis: float | None = 0.0) -> None:
         self.passed = 0.0
+        self.takes = 0.0
         self.wrong: dict[str, float | None] = {"own": own, "postgres": postgres, "redis": redis}
         self.clock = WallClock(
             {"postgres": lambda: self._asked("postgres"), "redis": lambda: self._asked("redis")},
@@ -32,7 +33,9 @@ class World:
         return TRUE + self.passed + wrong
 
     async def _asked(self, name: str) -> float:
-        return self._shown(name)
+        shown = self._shown(name)
+        self.passed += self.takes
+        return shown
 
     @property
     def error(self) -> float:
@@ -61,6 +64,15 @@ async def test_a_clock_that_is_set_later_doesn_t_matter_either() -> None:
     await world.clock.compare()
     world.passed += 5
     world.wrong["own"] = -WRONG
+    assert world.error == 0
+
+
+async def test_an_answer_that_took_long_is_not_believed() -> None:
+    world = World()
+    await world.clock.compare()
+    world.takes = 2 * WITHIN
+    await world.clock.compare()
+    world.wrong["own"] = WRONG
     assert world.error == 0
 
 
