@@ -20,8 +20,8 @@ POINTS = (
     "before-offset",
     "after-offset",
 )
-LATEST = 40  # passes of a failpoint until the node dies there
-DIES_WITHIN = 120.0
+LATEST = 15  # passes of a failpoint until the node dies there
+DIES_WITHIN = 300.0
 AGAIN_WITHIN = 60.0  # seconds until what hung takes part again
 
 

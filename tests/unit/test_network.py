@@ -1,0 +1,108 @@
+"""The tests' network fails as it is told to: faults that didn't happen would prove nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.network import Way, open_way
+
+SHORT = 0.2  # seconds that nothing is to come
+LONG = 10.0
+
+
+class Talk:
+    """A connection that is answered by its own words."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def says(self, within: float = LONG) -> bytes:
+        """What comes back for a word; nothing once it is closed or reset. TimeoutError: a silence."""
+        self._writer.write(b"word")
+        try:
+            return await asyncio.wait_for(self._reader.read(100), within)
+        except ConnectionError:
+            return b""
+
+    def end(self) -> None:
+        self._writer.transport.abort()
+        self._writer.close()
+
+
+@asynccontextmanager
+async def echo() -> AsyncIterator[tuple[Way, Callable[[], Awaitable[Talk]]]]:
+    """A way to a server that says everything back, and how to talk to it."""
+    talks: list[Talk] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(100):
+                writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, open_way(server.sockets[0].getsockname()[1]) as way:
+
+        async def talk() -> Talk:
+            talks.append(Talk(*await asyncio.open_connection("127.0.0.1", way.port)))
+            return talks[-1]
+
+        try:
+            yield way, talk
+        finally:
+            for each in talks:
+                each.end()
+
+
+async def test_what_is_cut_is_over_and_the_next_one_passes() -> None:
+    async with echo() as (way, talk):
+        before = await talk()
+        assert await before.says() == b"word"
+        way.cut()
+        assert await before.says() == b""
+        assert await (await talk()).says() == b"word"
+
+
+async def test_who_is_refused_is_reset_until_it_is_mended() -> None:
+    async with echo() as (way, talk):
+        before = await talk()
+        assert await before.says() == b"word"
+        way.refuse()
+        assert await before.says() == b""
+        assert await (await talk()).says() == b""
+        way.mend()
+        assert await (await talk()).says() == b"word"
+
+
+async def test_in_a_silence_nobody_hears_anything_and_nobody_is_told() -> None:
+    async with echo() as (way, talk):
+        before = await talk()
+        assert await before.says() == b"word"
+        way.silence()
+        during = await talk()
+        for each in (before, during):
+            with pytest.raises(TimeoutError):
+                await each.says(SHORT)
+        way.mend()
+        assert await (await talk()).says() == b"word"
+
+
+async def test_a_slow_way_takes_its_time_each_way() -> None:
+    async with echo() as (way, talk):
+        way.slow(SHORT)
+        begun = time.monotonic()
+        assert await (await talk()).says() == b"word"
+        assert time.monotonic() - begun >= 2 * SHORT
+
+
+async def test_mending_what_works_disturbs_nobody() -> None:
+    async with echo() as (way, talk):
+        before = await talk()
+        assert await before.says() == b"word"
+        way.mend()
+        assert await before.says() == b"word"
