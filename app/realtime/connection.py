@@ -38,12 +38,30 @@ class Limits(NamedTuple):
 
 
 class FrameProtocol(ServerProtocol):
-    """websockets' sans-I/O layer, but that a client may close in the middle of a message (RFC 6455, 5.4)."""
+    """websockets' sans-I/O layer, but that a client may close in the middle of a message (RFC 6455, 5.4), and
+    that texts have to be UTF-8 (8.1). What is wrong first decides the close code, however bytes arrive.
+    """
+
+    _utf8: codecs.IncrementalDecoder | None = None
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None  # the message that is given up; without this it would be a 1002
+        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._check_text(frame)
         super().recv_frame(frame)
+
+    def _check_text(self, frame: Frame) -> None:
+        """Raises `UnicodeDecodeError`, which closes with 1007, when a text isn't UTF-8 up to and with this
+        frame.
+        """
+        if frame.opcode is Opcode.TEXT:
+            self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        if self._utf8 is None:
+            return  # a fragment of a binary message
+        self._utf8.decode(frame.data, final=frame.fin)
+        if frame.fin:
+            self._utf8 = None
 
 
 class Connection(asyncio.Protocol):
@@ -71,7 +89,6 @@ class Connection(asyncio.Protocol):
         "_probing",
         "_transport",
         "_unanswered",
-        "_utf8",
         "_ws",
         "address",
         "asked_at",
@@ -122,7 +139,6 @@ class Connection(asyncio.Protocol):
         self._on_message = on_message
         self._parts: list[bytes] | None = None
         self._transport: asyncio.Transport | None = None
-        self._utf8: codecs.IncrementalDecoder | None = None
         self._frames = 0
         self._counted_from = 0.0
         self._answered = True
@@ -281,12 +297,12 @@ class Connection(asyncio.Protocol):
         self._frames += 1
         if self._frames > self._limits.max_frames:
             self.close(CloseCode.TOO_MANY, "too many frames")
-        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            if not self._utf8_holds(frame):
-                self._ws.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
-                self._lost()
-            elif self._on_message is not None and self._on_lost is not None:
-                self._collect(frame, self._on_message)
+        elif (
+            frame.opcode in (Opcode.TEXT, Opcode.CONT)
+            and self._on_message is not None
+            and self._on_lost is not None
+        ):
+            self._collect(frame, self._on_message)
 
     def _collect(self, frame: Frame, on_message: Callable[[Connection, bytes], None]) -> None:
         """Pass a text on when its last fragment is there; `max_size` bounds what that may hold."""
@@ -298,20 +314,6 @@ class Connection(asyncio.Protocol):
         if frame.fin:
             text, self._parts = b"".join(self._parts), None
             on_message(self, text)
-
-    def _utf8_holds(self, frame: Frame) -> bool:
-        """Whether a text message, up to and with this frame, is UTF-8; the sans-I/O layer doesn't look."""
-        if frame.opcode is Opcode.TEXT:
-            self._utf8 = codecs.getincrementaldecoder("utf-8")()
-        if self._utf8 is None:
-            return True  # a fragment of a binary message
-        try:
-            self._utf8.decode(frame.data, final=frame.fin)
-        except UnicodeDecodeError:
-            return False
-        if frame.fin:
-            self._utf8 = None
-        return True
 
     def _flush(self, mute: bool = False) -> None:
         """Pass on what the sans-I/O layer wants sent; an empty part is its word for the end.

@@ -318,6 +318,14 @@ async def test_fragments_that_are_not_utf8_together_close_with_1007(fragments: t
     assert peer.close_code() == 1007
 
 
+async def test_what_is_wrong_first_decides_the_close_code_also_when_all_comes_at_once() -> None:
+    peer = Peer()
+    peer.client.send_text(b"\xff")
+    peer.connection.data_received(b"".join(peer.client.data_to_send()) + b"\x83\x80aaaa")
+    assert peer.close_code() == 1007
+    assert peer.lost == [peer.connection]
+
+
 @given(st.text(min_size=1, max_size=30), st.lists(st.integers(0, 120), max_size=7))
 @example("Phở", [3])
 async def test_text_may_be_split_anywhere_even_inside_a_character(text: str, cuts: list[int]) -> None:
