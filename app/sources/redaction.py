@@ -13,7 +13,8 @@ _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")  # JSON may write any letter 
 
 def for_letter(message: bytes) -> bytes:
     """The message as a dead letter may hold it: as it is, or `without_code` if it asks for one."""
-    return without_code(message) if _CODE in _ESCAPED.sub(_letter_of, message) else message
+    plain = message.replace(b"\0", b"")  # UTF-16 and UTF-32, which the hub refuses and others can read
+    return without_code(message) if _CODE in _ESCAPED.sub(_letter_of, plain) else message
 
 
 def without_code(message: bytes) -> bytes:

@@ -39,6 +39,11 @@ def test_what_asks_for_a_code_is_redacted_however_it_is_spelled_or_broken(key: s
     assert b"482913" not in for_letter(f'{{"{key}": "482913"{end}'.encode())
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32"])
+def test_a_code_is_no_safer_from_other_readers_in_an_encoding_that_the_hub_refuses(encoding: str) -> None:
+    assert for_letter('{"otp\\u005fcode": "482913"}'.encode(encoding)) == b""
+
+
 @pytest.mark.parametrize("message", [b"{", b'{"a": "caf\\u00e9"}', b"\xff", b""])
 def test_what_asks_for_none_stays_as_it_is(message: bytes) -> None:
     assert for_letter(message) == message
