@@ -87,12 +87,13 @@ def sms_text(template: str, locale: str, data: Mapping[str, Any]) -> str:
     """What an SMS of this template says. Raises as `MailRenderer.render`."""
     text = str(_module(_TEXT, "sms", template, locale, data, {}))
     lines = filter(None, (one_line(line, MAX_SMS) for line in text.splitlines()))
-    return "\n".join(lines)[:MAX_SMS]
+    return "\n".join(lines)[:MAX_SMS].rstrip()
 
 
 def one_line(text: str, most: int = MAX_SUBJECT) -> str:
     """The text in one line of at most `most` characters, without any that control or can't be seen."""
-    line = "".join(c for c in " ".join(text.split()) if c.isprintable() or c in _JOINERS)
+    seen = "".join(c for c in text if c.isprintable() or c.isspace() or c in _JOINERS)
+    line = " ".join(seen.split())
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 

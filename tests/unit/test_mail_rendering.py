@@ -24,6 +24,7 @@ from app.channels.rendering import (
     MailRenderer,
     UnfitData,
     UnknownTemplate,
+    one_line,
     sms_text,
 )
 from app.channels.samples import SAMPLES
@@ -556,3 +557,16 @@ def test_a_message_beside_html_is_its_text_part() -> None:
     assert "<p>rich</p>" in mail.html
     assert "plain words" in mail.text
     assert "rich" not in mail.text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("Booking \u202e was  cancelled", "Booking was cancelled"), ("\u202e \u2066", ""), ("a \u202e", "a")],
+)
+def test_what_can_not_be_seen_leaves_no_gap_in_a_line(text: str, line: str) -> None:
+    assert one_line(text) == line == one_line(one_line(text))
+
+
+def test_an_sms_that_is_cut_ends_with_no_space() -> None:
+    text = sms_text("plain", "en", {"title": "", "message": f"a\n{'b' * (MAX_SMS - 3)} c"})
+    assert text == f"a\n{'b' * (MAX_SMS - 3)}"
