@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database(cls, url: SecretStr) -> SecretStr:
-        scheme = urlsplit(url.get_secret_value()).scheme
+        scheme = _scheme(url.get_secret_value())
         if scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise ValueError("write it as postgresql://user:password@host:5432/hub")
         return url
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url", "redis_events_url")
     @classmethod
     def _check_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and urlsplit(url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+        if url is not None and _scheme(url.get_secret_value()) not in ("redis", "rediss", "unix"):
             raise ValueError("write it as redis://:password@host:6379/0, or rediss:// for TLS")
         return url
 
@@ -287,6 +287,14 @@ def _is_address(url: str, schemes: Collection[str]) -> bool:
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # the error's own text would show a piece of the password
         return False
+
+
+def _scheme(url: str) -> str:
+    """What a URL begins with; nothing of one that can't be read, as the error would show the password."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def _origin(text: str) -> str:

@@ -97,6 +97,14 @@ def test_what_is_not_set_is_named_with_what_to_set(
             "ALLOWED_ORIGINS: 'https://*.example.com' is no origin; "
             "write each as https://app.example.com, no wildcard.",
         ),
+        (
+            {"DATABASE_URL": "postgresql://hub:hunter2\u2100@db/hub"},
+            "DATABASE_URL: write it as postgresql://user:password@host:5432/hub.",
+        ),
+        (
+            {"REDIS_URL": "redis://:hunter2\u2100@redis"},
+            "REDIS_URL: write it as redis://:password@host:6379/0, or rediss:// for TLS.",
+        ),
         ({"DEFAULT_LOCALE": "fr"}, "DEFAULT_LOCALE: 'fr' has no catalogue; choose one of vi, en, ru."),
     ],
 )
