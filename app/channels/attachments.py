@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import stat
@@ -68,6 +69,8 @@ def _read(path: str, folder: str | None, room: int) -> bytes:
     except (ValueError, RuntimeError):  # a null byte, or links that go round in circles
         raise _refused(f"{path!r} is no path") from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _refused(f"{len(path)} characters are no path") from None
         raise _refused(f"{path!r} can't be read: {error.strerror}", passes=True) from None
 
 

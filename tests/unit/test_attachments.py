@@ -89,6 +89,7 @@ def test_what_is_no_file_is_refused_without_waiting(folder: Path) -> None:
     assert refusal(of(""), folder=folder) == "'' is no file"
     assert refusal(of("a\0b"), folder=folder) == "'a\\x00b' is no path"
     assert refusal(of("round"), folder=folder) == "'round' is no path"
+    assert refusal(of("x" * 300), folder=folder) == "300 characters are no path"
     for path in ("none.pdf", "tickets/vé 1.pdf/x"):
         assert refusal(of(path), folder=folder) == f"{path!r} isn't in the folder for attachments"
 
