@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 from app.errors import InvalidEvent, StoreRejected, Unavailable
-from app.events import Event, decode
+from app.events import MAX_EVENT_BYTES, Event, decode
 from app.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.notifications import Group, Notification, notification_id
 from app.planning import Plan, Planner, Wish
@@ -152,8 +152,10 @@ class Pipeline:
                 if group_id and group is None:
                     batch.waiting.append(Waiting(message, event, group_id))
                 else:
-                    wish = self._wish(handler, parsed, event.body, group)
-                    batch.ready.append(Ready(message, event, wish))
+                    item = Ready(message, event, self._wish(handler, parsed, event.body, group))
+                    if self._is_to_come(item):
+                        _later(item)  # what couldn't come in again is refused now
+                    batch.ready.append(item)
             except InvalidEvent as error:
                 batch.rejected.append(_rejected(message, error))
             except Exception:
@@ -246,9 +248,13 @@ class Pipeline:
         _count(ready, by_id, written.new)
         return []
 
+    def _is_to_come(self, item: Ready) -> bool:
+        send_at = item.wish.effects.send_at
+        return send_at is not None and send_at > moment(self._now())
+
     def _entry(self, item: Ready, plan: Plan) -> Entry:
-        if (send_at := item.wish.effects.send_at) and send_at > moment(self._now()):
-            return Entry(item.event.event_id, later=_later(item, send_at))
+        if self._is_to_come(item):
+            return Entry(item.event.event_id, later=_later(item))
         deliveries = [
             DeliveryEntry(
                 draft,
@@ -331,11 +337,20 @@ def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
         yield ready[start:]
 
 
-def _later(item: Ready, send_at: datetime) -> Later:
-    """The event as it comes in again at that time: then it isn't for later any more, whatever clocks say."""
+def _later(item: Ready) -> Later:
+    """The event as it comes in again at that time: then it isn't for later any more, whatever clocks say.
+
+    Raises `InvalidEvent` (too_large) when it would be refused then: written anew, numbers may be longer.
+    """
+    assert item.effects.send_at is not None
     body = {name: value for name, value in item.event.body.items() if name != "send_at"}
     body["event_id"] = item.event.event_id
-    return Later(send_at, msgspec.json.encode(body), item.message.sender)
+    encoded = msgspec.json.encode(body)
+    if len(encoded) > MAX_EVENT_BYTES:
+        raise InvalidEvent(
+            "too_large", f"{len(encoded)} bytes with its id; an event for later has at most {MAX_EVENT_BYTES}"
+        )
+    return Later(item.effects.send_at, encoded, item.message.sender)
 
 
 def _count(ready: Sequence[Ready], by_id: Mapping[str, Ready], new: Collection[str]) -> None:

@@ -154,6 +154,17 @@ async def test_an_event_that_comes_twice_in_a_batch_is_written_once() -> None:
     assert len(bus.pushed) == 2
 
 
+@pytest.mark.parametrize(("year", "refused"), [(2999, ["too_large"]), (2001, [])])
+async def test_what_is_for_later_and_would_be_too_large_then_is_refused_now(
+    year: int, refused: list[str]
+) -> None:
+    numbers = b",".join([b"1e9"] * 200_000)  # written anew: 1000000000.0
+    told = b'"user_id": "%s", "message": "m", "send_at": "%d-01-01T00:00:00Z"' % (str(USER).encode(), year)
+    body = b'{"type": "inapp", %s, "x": [%s]}' % (told, numbers)
+    batch = make(Writer(), Bus()).prepare([Message("http", "a", body, None)])
+    assert [item.error.reason for item in batch.rejected] == refused
+
+
 async def test_what_a_dead_node_may_not_have_pushed_is_pushed_before_what_is_new() -> None:
     bus = Bus()
     pipeline = make(Writer(known="a"), bus)
