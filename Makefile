@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint types bench faults autobahn texts asyncapi clean
+.PHONY: help run test lint types bench faults fuzz autobahn texts asyncapi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ bench: $(READY) ## the hub against a naive baseline: docs/benchmarks (BENCH=--qu
 faults: $(READY) ## the hub under faults: docs/reliability.md (EXPERIMENTS="kill-9 …" or --list, SEED=1, SIZE=0.05)
 	@$(BIN)/python -m tests.install_tools
 	@exec $(BIN)/python -m faults --seed $(or $(SEED),1) --size $(or $(SIZE),1) $(EXPERIMENTS)
+
+fuzz: $(READY) ## a million hostile inputs: docs/fuzzing.md (INPUTS=…, SEED=… repeats them, TARGETS=… chooses)
+	@exec $(BIN)/python -m fuzz
 
 autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md
 	@exec $(BIN)/python -m tests.autobahn

@@ -1,0 +1,12 @@
+"""The table of all that is fuzzed. A new one is a check, an inventor of inputs, and a line here."""
+
+from __future__ import annotations
+
+from fuzz.target import Target
+from fuzz.targets import attached, events, letters, live, mail, others, requests
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for module in (events, live, letters, requests, mail, attached, others)
+    for target in module.TARGETS
+}

@@ -1,0 +1,169 @@
+"""What publishers send: bytes to an event, and what each handler makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from hypothesis import strategies as st
+
+from app.channels.rendering import Brand, MailRenderer, sms_text
+from app.deliveries import DeliveryDraft, delivery_id
+from app.dev.samples import event_types, load
+from app.errors import InvalidEvent
+from app.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
+from app.i18n import LOCALES
+from app.notifications import Group, NotificationDraft, notification_id
+from app.pipeline import Message, Ready, _later
+from app.planning import Wish
+from fuzz.hostile import VALUES, as_json, changed, json_words, spoiled
+from fuzz.storable import check_json, check_text
+from fuzz.target import CANARY, Target
+from handlers.base import MAX_DATA_BYTES, BaseMessageHandler, Effects
+from handlers.fields import MAX_RECEIVERS
+from handlers.otp import OtpRequested
+from handlers.registry import HANDLERS, text_in
+
+SAMPLES: list[dict[str, Any]] = [load(name).message for name in event_types()]
+REASONS = frozenset(
+    ("too_large", "bad_encoding", "not_json", "not_an_object", "nul_character", "bad_event_id")
+) | {"no_event_type"}
+REFUSED = frozenset(("bad_field", "data_too_large", "no_receivers", "wrong_action"))
+POSITION = "kafka:service_notifications:0:7:1"
+MAX_TEXT = 40_000  # characters of a title or content: places filled from data that is kept
+_USERS = tuple(UUID(int=number) for number in range(1, 4))
+_GROUPS = (Group("Nhà", _USERS, _USERS[:1]), Group("Empty", (), ()))
+_CODES = [name for name, handler in HANDLERS.items() if isinstance(handler, OtpRequested)]
+_RENDERER = MailRenderer(Brand("Hub", "#0b6e99"))
+_MORE = ("event_id", "event_type", "group_id", "receivers", "data", "type", "to", "user_id", "title", "html")
+_KEYS = (*_MORE, "message", "template_code", "locale", "category", "attachments", "send_at", "group_name")
+
+
+def check_decode(data: bytes) -> None:
+    """An event that can be stored, or a refusal with one of the reasons."""
+    try:
+        event = decode(data, POSITION)
+    except InvalidEvent as error:
+        assert error.reason in REASONS, error.reason
+        check_text(str(error), 300)
+        return
+    check_text(event.event_id, max(MAX_EVENT_ID_LENGTH, len(POSITION)))
+    check_text(event.event_type, len(data))
+    check_json(msgspec.json.encode(event.body).decode(), 10 * len(data) + 10)
+
+
+def check_handlers(data: bytes) -> None:
+    """Byte 0 says how it comes and in which locale; the rest is the message."""
+    how, message = data[0] if data else 0, data[1:]
+    known_type = _CODES[how % len(_CODES)] if how & 0x80 else None
+    locale = LOCALES[(how >> 2) % len(LOCALES)]
+    try:
+        event = decode(message, POSITION, known_type)
+        if (handler := HANDLERS.get(event.event_type)) is not None:
+            _check_handler(handler, event, _GROUPS[(how >> 4) % len(_GROUPS)], locale)
+    except InvalidEvent as error:
+        assert error.reason in REASONS | REFUSED, error.reason
+        str(error).encode()
+        assert known_type is None or CANARY not in str(error), "the refusal tells the code"
+
+
+def _check_handler(handler: BaseMessageHandler[Any], event: Event, group: Group, locale: str) -> None:
+    parsed = handler.parse(event.body)
+    needed = group if handler.group_needed(parsed) else None
+    effects = handler.handle(parsed, event.body, needed, locale)
+    _check_effects(effects, event.event_id, locale)
+    for other in LOCALES:
+        same = handler.handle(parsed, event.body, needed, other)
+        assert len(same.deliveries) == len(effects.deliveries)
+        assert _but_texts(same.notification) == _but_texts(effects.notification)
+    if effects.send_at is not None:
+        _check_later(handler, event, effects, parsed, locale)
+
+
+def _check_effects(effects: Effects, event_id: str, locale: str) -> None:
+    if (told := effects.notification) is not None:
+        assert 0 < len(told.receivers) <= MAX_RECEIVERS
+        assert len(set(told.receivers)) == len(told.receivers), "someone is told twice"
+        for text in (told.title, told.content, told.template_code, told.group_name or ""):
+            check_text(text, MAX_TEXT)
+        check_json(told.raw_data, MAX_DATA_BYTES)
+        notification_id(event_id, told.receivers[0])
+        _check_texts(told, locale)
+    for draft in effects.deliveries:
+        _check_delivery(draft, event_id)
+
+
+def _check_texts(told: NotificationDraft, locale: str) -> None:
+    """What is stored can be told again, in any locale."""
+    for other in LOCALES:
+        text = text_in(other, told.template_code, told.raw_data.encode(), told.group_name)
+        if told.template_code != "MESSAGE":
+            assert text is not None, "its texts can't be made again from what is stored"
+            assert other != locale or text == (told.title, told.content), "made again they are others"
+
+
+def _check_delivery(draft: DeliveryDraft, event_id: str) -> None:
+    delivery_id(event_id, draft)
+    check_text(draft.address or "", 400)
+    check_text(draft.replaces or "", 400)
+    assert draft.locale in LOCALES
+    check_json(msgspec.json.encode(draft.data).decode(), MAX_EVENT_BYTES)
+    check_json(f'{{"a": {msgspec.json.encode(draft.attachments).decode()}}}', 2 * MAX_EVENT_BYTES)
+    shown = {**draft.data, **(draft.secret or {})}
+    if draft.channel == "sms":
+        sms_text(draft.template, draft.locale, shown)
+    else:
+        _RENDERER.render(draft.template, draft.locale, shown)
+
+
+def _check_later(
+    handler: BaseMessageHandler[Any], event: Event, effects: Effects, parsed: Any, locale: str
+) -> None:
+    """What is kept until then is an event of the same effects."""
+    message = Message("http", event.event_id, b"", None)
+    wish = Wish(effects, "messages", False, lambda _: effects)
+    later = _later(Ready(message, event, wish))
+    try:
+        again = decode(later.body, "elsewhere")
+    except InvalidEvent as error:
+        raise AssertionError("what was taken for later is refused then") from error
+    assert again.event_id == event.event_id
+    then = handler.handle(handler.parse(again.body), again.body, None, locale)
+    assert then == effects._replace(send_at=None), "what happens later is something else"
+
+
+def _but_texts(told: NotificationDraft | None) -> NotificationDraft | None:
+    return told and msgspec.structs.replace(told, title="", content="")
+
+
+def _message(body: Mapping[str, Any]) -> bytes:
+    with suppress(ValueError):
+        return as_json(body)
+    return b"{}"
+
+
+_BODIES = spoiled(changed(SAMPLES, _KEYS).map(_message))
+TARGETS = (
+    Target(
+        "decode",
+        "an `Event` that Postgres can store, or `InvalidEvent` with a known reason",
+        check_decode,
+        _BODIES | VALUES.map(as_json),
+        json_words(SAMPLES),
+        longest=MAX_EVENT_BYTES,
+        weight=8,
+    ),
+    Target(
+        "handlers",
+        "every event type: effects that can be stored, told again in each locale, rendered and kept for "
+        "later; or `InvalidEvent`, which tells no code",
+        check_handlers,
+        st.tuples(st.binary(min_size=1, max_size=1), _BODIES).map(b"".join),
+        json_words(SAMPLES),
+        longest=MAX_EVENT_BYTES,
+        weight=0.25,
+    ),
+)
