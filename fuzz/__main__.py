@@ -72,6 +72,7 @@ def _fuzz(target: Target, inputs: int, start: int, with_atheris: bool) -> Result
         subprocess.Popen(
             [sys.executable, "-m", "fuzz.child", target.name, *numbers, str(folder)],
             cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(folder)},
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",

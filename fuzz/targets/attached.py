@@ -20,6 +20,7 @@ from fuzz.target import CANARY, Target
 from fuzz.targets.mail import check_message, message
 
 MAX_ATTACHED = 100_000  # bytes
+_temporary = tempfile.TemporaryDirectory(prefix="hub-fuzz-")  # removed when the process ends
 
 
 def check_address(data: bytes) -> None:
@@ -76,7 +77,7 @@ def check_attachments(data: bytes) -> None:
 @cache
 def _folder() -> Path:
     """A folder with a file, and ways out of it."""
-    outside = Path(tempfile.mkdtemp(prefix="hub-fuzz-"))
+    outside = Path(_temporary.name)
     (outside / "secret").write_text(CANARY)
     folder = outside / "folder"
     (folder / "sub").mkdir(parents=True)
