@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -43,7 +42,6 @@ def main() -> int:
 
 
 async def _run(chosen: list[Experiment], seed: int, size: float, out: Path) -> int:
-    shutil.rmtree(BUILD / "logs", ignore_errors=True)
     failed = []
     with tempfile.TemporaryDirectory(prefix="hub-faults-") as home:
         os.chmod(home, 0o755)  # Postgres, which won't run as root, has to reach it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import time
 import traceback
 from pathlib import Path
@@ -29,6 +30,7 @@ async def run(experiment: Experiment, site: Site, folder: Path, seed: int, size:
 
     tell(f"{experiment.what} (seed {seed}, size {size:g})")
     load_before = os.getloadavg()[0]
+    shutil.rmtree(folder, ignore_errors=True)
     chance = random.Random(f"{seed}:{experiment.name}")
     made = Run(site, make_folder(folder), seed, size, tell, chance, experiment.may_repeat)
     try:

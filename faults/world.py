@@ -28,6 +28,7 @@ LOOK_EVERY, SAY_EVERY = 0.2, 5.0  # seconds
 STALLED = 60.0  # seconds without any progress, after which what is missing counts as lost
 LETTERS_WITHIN = 15.0  # seconds after all rows are there
 READY_WITHIN = 120.0  # seconds; several may start at once, under load
+TICK = 0.05
 LATE = 1.0  # seconds that what nobody expects may still come
 _NOBODY = "http://127.0.0.1:9"  # the user service: the events name their receivers
 
@@ -191,9 +192,14 @@ class World:
             if now - said > SAY_EVERY:
                 said = now
                 self.say(self._how_far())
-            asleep = time.monotonic()
             await asyncio.sleep(LOOK_EVERY)
-            self.progress.late = max(self.progress.late, time.monotonic() - asleep - LOOK_EVERY)
+
+    async def watch_itself(self) -> None:
+        """Keep `progress.late`; for ever."""
+        while True:
+            asleep = time.monotonic()
+            await asyncio.sleep(TICK)
+            self.progress.late = max(self.progress.late, time.monotonic() - asleep - TICK)
 
     async def _look(self) -> None:
         self.progress.frames = sum(len(client.seen) for client in self.clients)
@@ -263,7 +269,7 @@ async def open_world(
         await asyncio.gather(*(hub.until_ready() for hub in hubs))
         for client in clients:
             client.start()
-        async with in_background(world.watch()):
+        async with in_background(world.watch()), in_background(world.watch_itself()):
             yield world
     finally:
         if world._looking is not None:
@@ -294,7 +300,7 @@ async def _end(hub: Node) -> None:
 
 
 def _settings(site: Site, database: str, mark: str) -> dict[str, str]:
-    """Production's defaults, but for what makes a run shorter: sessions of Kafka and leases of deliveries."""
+    """Production's defaults, but for the lease of deliveries, which makes a run shorter."""
     own = hub_settings(
         f"postgresql://postgres@127.0.0.1:{site.to_postgres.port}/{database}",
         f"redis://127.0.0.1:{site.to_redis.port}/0",
@@ -304,6 +310,7 @@ def _settings(site: Site, database: str, mark: str) -> dict[str, str]:
     )
     return {
         **own,
+        "KAFKA_SESSION_TIMEOUT_MS": "10000",
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(site.mailbox.port),
         "SMTP_SECURITY": "none",

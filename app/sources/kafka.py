@@ -365,16 +365,16 @@ class KafkaSource:
         """Our partitions may become another node's: bring the batch in hand to its end, and forget the rest.
 
         What was polled or set aside and isn't done comes again, to whoever gets its partition: it begins at
-        the committed offset.
+        the committed offset. So none of it is begun any more, from the first moment on.
         """
+        self._assignment += 1
+        self._next = _nothing()
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=self._settings.shutdown_grace)
         await self._commit()
         for task in self._aside:
             task.cancel()
         self._progress = Progress()
-        self._next = _nothing()
-        self._assignment += 1
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

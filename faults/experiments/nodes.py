@@ -12,6 +12,7 @@ from faults.world import Node, World
 from tests.hub import eventually
 
 RATE = 400.0
+QUICK = {"KAFKA_SESSION_TIMEOUT_MS": "3000"}  # so long nobody takes a dead node's partitions
 POINTS = (
     "in-transaction",
     "after-commit",
@@ -34,7 +35,7 @@ AGAIN_WITHIN = 60.0  # seconds until what hung takes part again
 async def kill_9(run: Run) -> None:
     """Each moment is that of a row, so none comes when the load is over; a node may still be starting."""
     events, kills = run.sized(100_000), run.sized(50, least=2)
-    async with run.world() as world, world.load.publishing(RATE, events):
+    async with run.world(settings=QUICK) as world, world.load.publishing(RATE, events):
         moments = sorted(run.chance.uniform(0.02, 0.95) * events for _ in range(kills))
         for number, moment in enumerate(moments, 1):
             await world.stored(round(moment))
@@ -56,7 +57,7 @@ async def kill_9(run: Run) -> None:
 async def failpoints(run: Run) -> None:
     points = [*POINTS] * run.sized(5)
     run.chance.shuffle(points)
-    async with run.world(nodes=2) as world:
+    async with run.world(nodes=2, settings=QUICK) as world:
         node = world.nodes[0]
         await node.stop()
         async with world.load.publishing(RATE / 2):
@@ -78,7 +79,7 @@ async def failpoints(run: Run) -> None:
     may_repeat=True,
 )
 async def loop_blocked(run: Run) -> None:
-    seconds = run.sized(40, least=12)
+    seconds = run.sized(40, least=24)
 
     async with run.world() as world, world.load.publishing(RATE / 2):
         for node, point in zip(world.nodes, (ON_SIGNAL, "after-commit"), strict=False):
@@ -98,7 +99,7 @@ async def loop_blocked(run: Run) -> None:
     may_repeat=True,
 )
 async def frozen(run: Run) -> None:
-    seconds = run.sized(40, least=12)
+    seconds = run.sized(40, least=24)
 
     async def freeze(node: Node) -> None:
         node.freeze()

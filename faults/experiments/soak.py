@@ -21,7 +21,8 @@ from faults.world import Node, World, in_background
 RATE = 100.0
 CHURNERS = 40
 LOOK_EVERY = 5.0
-WARM = 0.3  # share of the time before memory is looked at: caches, pools and the allocator fill first
+FILL = 0.15  # share of the time before all is counted the first time: pools fill
+WARM = 0.5  # share of the time before memory is looked at: known tokens are kept for a quarter of an hour
 MB_AN_HOUR = 10.0  # slope that may be the allocator's noise
 CALM = 10.0  # seconds for what was closed to be given back
 LONG = 600.0  # seconds from which on a slope means something
@@ -49,7 +50,7 @@ async def soak(run: Run) -> None:
     async with run.world(nodes=2) as world:
         await asyncio.gather(*(_with_window(node, run.folder) for node in world.nodes))
         async with world.load.publishing(RATE):
-            await _churned(world, done, seconds * WARM / 2)
+            await _churned(world, done, seconds * FILL)
             await asyncio.sleep(CALM)
             before = [await _size(node, run.folder) for node in world.nodes]
             sizes = await _watched(world, run, done, seconds)

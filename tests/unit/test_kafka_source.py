@@ -34,6 +34,9 @@ class Consumer:
     def __init__(self) -> None:
         self.polls: asyncio.Queue[dict[TopicPartition, list[Record]]] = asyncio.Queue()
         self.committed: list[int] = []
+        self.commits = asyncio.Event()
+        """Commits wait for it."""
+        self.commits.set()
 
     async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
         return await self.polls.get()
@@ -45,6 +48,7 @@ class Consumer:
         return {P}
 
     async def commit(self, positions: dict[TopicPartition, int]) -> None:
+        await self.commits.wait()
         self.committed.append(positions[P])
 
     async def stop(self) -> None:
@@ -169,6 +173,28 @@ async def test_after_a_rebalance_nothing_is_committed_past_what_was_aside_before
     scene.pipeline.aside.clear()
     scene.consumer.give(*range(5, 25))  # the partition came back, and begins where it was committed
     await scene.until(lambda: scene.consumer.committed == [5, 25])
+    await scene.source.stop(within=1)
+
+
+async def test_while_partitions_are_taken_away_no_batch_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What isn't committed comes again to another node: its dead letters would be written twice."""
+    scene = Scene(monkeypatch, Pipeline())
+    scene.consumer.give(0, 1)
+    await scene.until(lambda: scene.source._writing is not None)
+    scene.consumer.give(2, 3)
+    await scene.until(lambda: len(scene.source._next.batch.ready) == 2)
+    scene.consumer.commits.clear()
+    revoking = asyncio.create_task(scene.source.revoked())
+    await asyncio.sleep(0)
+    scene.pipeline.free.set()
+    await scene.until(lambda: scene.source._writing is None)
+    await asyncio.sleep(0.05)
+    scene.consumer.commits.set()
+    await revoking
+    assert (scene.pipeline.written, scene.consumer.committed) == ([0, 1], [2])
+
+    scene.consumer.give(2, 3)  # they came back
+    await scene.until(lambda: scene.consumer.committed == [2, 4])
     await scene.source.stop(within=1)
 
 
