@@ -44,6 +44,12 @@ async def first(*coroutines: Coroutine[Any, Any, object]) -> None:
         await end(*tasks)
 
 
+def is_to_end() -> bool:
+    """Whether somebody cancelled this task. Else a `CancelledError` means that another task was."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def looked_at(task: asyncio.Task[Any]) -> None:
     """Let nobody be told that nobody looked at what the task raised."""
     if not task.cancelled():

@@ -25,7 +25,7 @@ from app.sources.kafka_letters import letters
 from app.sources.kafka_watch import ConsumerStalled, KafkaWatch, ask_ends
 from app.sources.progress import Progress
 from app.sources.redaction import for_letter
-from app.tasks import end, first, looked_at
+from app.tasks import end, first, is_to_end, looked_at
 
 log = logging.getLogger("hub.kafka")
 
@@ -123,7 +123,7 @@ class KafkaSource:
             except Exception:
                 log.exception("source_failed")
             except asyncio.CancelledError:
-                if _to_end():
+                if is_to_end():
                     raise
                 log.error("source_failed", extra={"why": "a task of aiokafka's own was cancelled"})
             finally:
@@ -387,12 +387,6 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._source.watch.assigned()
         log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
-
-
-def _to_end() -> bool:
-    """Whether this task is to end. Else someone it waited for was, and it is told of that in the same way."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _happened_at(record: Any) -> datetime | None:
