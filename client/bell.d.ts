@@ -1,0 +1,64 @@
+import type { Inbox, Notification } from "./index.js";
+
+export type GetToken = () => string | Promise<string>;
+
+/** What `<notification-bell>` takes as attributes; for JSX and templates. */
+export interface NotificationBellAttributes {
+  /** The hub's address; this page's own origin when it is missing. */
+  url?: string;
+  /** Whose inbox. Bells with the same hub, user and language share one. */
+  "user-id"?: string;
+  /** `vi`, `en` or `ru`; else the nearest `lang` around it, the document's, the browser's, English. */
+  lang?: string;
+  /** `light` or `dark`; as the system is set when it is missing. */
+  theme?: "light" | "dark";
+  /** No toasts: what is new shows in the badge and the list, and is read out. */
+  quiet?: boolean | "";
+}
+
+export interface NotificationBellEventMap extends HTMLElementEventMap {
+  /** Somebody chose a notification, in the list or as a toast. Unless it is prevented it becomes read. */
+  notificationopen: CustomEvent<Notification>;
+  /** The list opened or closed. */
+  belltoggle: CustomEvent<boolean>;
+  /** Somebody wants to connect again after the end. Unless it is prevented the inbox does, and asks `getToken`. */
+  reconnect: CustomEvent<undefined>;
+}
+
+/** A bell with the number of unread ones, the list below it, and a toast for what is new. */
+export class NotificationBell extends HTMLElement {
+  /** For the inbox that the bell makes from its attributes. One of the bells that share it has to have it. */
+  getToken: GetToken | undefined;
+  /** The inbox that is shown. One that is given goes before the attributes, and is opened and closed by who gave it. */
+  get inbox(): Inbox | undefined;
+  set inbox(inbox: Inbox | undefined);
+  /** Whether the list is open. */
+  open: boolean;
+
+  addEventListener<Name extends keyof NotificationBellEventMap>(
+    name: Name,
+    listener: (this: NotificationBell, event: NotificationBellEventMap[Name]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    name: string,
+    listener: EventListenerOrEventListenerObject,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<Name extends keyof NotificationBellEventMap>(
+    name: Name,
+    listener: (this: NotificationBell, event: NotificationBellEventMap[Name]) => unknown,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    name: string,
+    listener: EventListenerOrEventListenerObject,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "notification-bell": NotificationBell;
+  }
+}

@@ -1,0 +1,297 @@
+import { icon, make, say } from "./bell/dom.js";
+import { Panel } from "./bell/panel.js";
+import { share, stand } from "./bell/shared.js";
+import { sheet } from "./bell/style.js";
+import { Texts, languageOf } from "./bell/texts.js";
+import { Toasts } from "./bell/toasts.js";
+
+const TICK = 30_000; // ms between looks at how long ago things were
+
+/**
+ * @typedef {import("../index.d.ts").Inbox} Inbox
+ * @typedef {import("../index.d.ts").Notification} Notification
+ * @typedef {import("../index.d.ts").State} State
+ */
+
+/** Where there are no pages, as on a server, this module can be loaded all the same. */
+const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
+
+/** `<notification-bell>`; bell.d.ts says what it does. */
+export class NotificationBell extends Base {
+  static observedAttributes = ["url", "user-id", "lang"];
+
+  /** @type {import("../bell.d.ts").GetToken | undefined} */
+  #getToken;
+  /** @type {Inbox | undefined} */
+  #given;
+  /** @type {Inbox | undefined} */
+  #inbox;
+  /** @type {ReturnType<typeof share> | undefined} */
+  #seat;
+  /** @type {(() => void)[]} */
+  #leaving = [];
+  #texts = new Texts("en");
+  #connected = false;
+  #pageLanguage = new MutationObserver(() => this.#join());
+  #loaded = false;
+  #loadingMore = false;
+  #failed = false;
+  #due = false;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #ticking;
+
+  constructor() {
+    super();
+    this.badge = make("span", { class: "badge", part: "badge", "aria-hidden": "true" });
+    this.button = make("button", {
+      type: "button",
+      class: "bell",
+      part: "button",
+      "aria-haspopup": "dialog",
+      "aria-expanded": "false",
+      "aria-controls": "panel",
+    }, icon("bell", "slash"), this.badge);
+    this.live = make("div", { class: "hidden", role: "status", "aria-live": "polite" });
+    this.panel = new Panel(this.button, {
+      open: (notification) => this.#chosen(notification),
+      read: ({ id }) => this.#try((inbox) => inbox.markRead(id)),
+      remove: ({ id }) => this.#try((inbox) => inbox.remove(id), this.#texts.words.removed),
+      readAll: () => this.#try((inbox) => inbox.markAllRead(), this.#texts.words.allRead),
+      older: () => this.#older(),
+      connect: () => this.#connectAgain(),
+      toggled: (open) => this.#toggled(open),
+    });
+    this.toasts = new Toasts({
+      texts: () => this.#texts,
+      announce: (text) => this.#announce(text),
+      open: (notification) => (notification ? this.#chosen(notification) : (this.open = true)),
+      left: () => this.button.focus(),
+    });
+    this.button.popoverTargetElement = this.panel.root;
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [sheet()];
+    root.append(this.button, this.panel.root, this.toasts.root, this.live);
+  }
+
+  get getToken() {
+    return this.#getToken;
+  }
+
+  set getToken(getToken) {
+    this.#getToken = getToken;
+    if (getToken) this.#seat?.start(getToken);
+  }
+
+  get inbox() {
+    return this.#given ?? this.#inbox;
+  }
+
+  set inbox(inbox) {
+    this.#given = inbox;
+    this.#join();
+  }
+
+  get open() {
+    return this.panel.open;
+  }
+
+  set open(open) {
+    if (this.isConnected) this.panel.root.togglePopover?.(Boolean(open));
+  }
+
+  connectedCallback() {
+    this.#connected = true;
+    for (const name of /** @type {const} */ (["getToken", "inbox"])) this.#upgrade(name);
+    this.#pageLanguage.observe(document.documentElement, { attributeFilter: ["lang"] });
+    this.#join();
+  }
+
+  disconnectedCallback() {
+    this.#connected = false;
+    this.#pageLanguage.disconnect();
+    this.#leave();
+  }
+
+  attributeChangedCallback() {
+    this.#join();
+  }
+
+  /**
+   * What was set before this module was loaded hides the accessor.
+   *
+   * @param {"getToken" | "inbox"} name
+   */
+  #upgrade(name) {
+    if (!Object.hasOwn(this, name)) return;
+    const value = this[name];
+    delete this[name];
+    Object.assign(this, { [name]: value });
+  }
+
+  /** Show the inbox that is given, or named by the attributes, in the language that is spoken here now. */
+  #join() {
+    if (!this.#connected) return;
+    this.#leave();
+    const here = this.closest("[lang]")?.getAttribute("lang");
+    this.#texts = new Texts(languageOf(here, document.documentElement.lang, navigator.language));
+    this.panel.root.lang = this.toasts.root.lang = this.live.lang = this.#texts.language;
+    const userId = this.getAttribute("user-id");
+    if (!this.#given && userId) {
+      const { origin } = new URL(this.getAttribute("url") ?? "", location.href);
+      this.#seat = share(this, origin, userId, this.#texts.language);
+    }
+    const inbox = this.#given ?? this.#seat?.inbox;
+    if (inbox) this.#listen(inbox);
+    if (this.#getToken) this.#seat?.start(this.#getToken);
+    this.#show();
+  }
+
+  /** @param {Inbox} inbox */
+  #listen(inbox) {
+    const standing = stand(inbox, this);
+    this.#inbox = inbox;
+    this.#leaving = [
+      standing.leave,
+      inbox.on("change", () => this.#update()),
+      inbox.on("state", () => this.#update()),
+      inbox.on("notification", (notification) => {
+        if (standing.first && !document.hidden) this.#came(notification);
+      }),
+    ];
+  }
+
+  #leave() {
+    for (const leave of this.#leaving.splice(0)) leave();
+    this.#seat?.leave();
+    this.#seat = this.#inbox = undefined;
+    this.#loaded = this.#failed = false;
+    this.toasts.clear();
+    this.panel.list.clear();
+  }
+
+  /** @param {Notification} notification */
+  #came(notification) {
+    if (this.open || this.hasAttribute("quiet")) this.#announce(notification.title);
+    else this.toasts.tell(notification);
+  }
+
+  /** @param {string} text */
+  #announce(text) {
+    this.live.replaceChildren(make("p", {}, text)); // a new element is read out even if it says the same again
+  }
+
+  /** Show what changed, once for all changes of this moment. */
+  #update() {
+    if (this.#due) return;
+    this.#due = true;
+    queueMicrotask(() => {
+      this.#due = false;
+      if (this.#connected) this.#show();
+    });
+  }
+
+  #show() {
+    const inbox = this.#inbox;
+    /** @type {State} */
+    const state = inbox?.state ?? { name: "idle" };
+    const closed = state.name === "closed";
+    const unread = inbox && !closed ? inbox.unreadCount() : 0;
+    const list = inbox && !closed ? inbox.list() : [];
+    this.#loaded ||= state.name === "live" || list.length > 0;
+    this.#showBell(state, unread);
+    this.toasts.settle(list);
+    if (!this.open) return;
+    this.panel.show({
+      texts: this.#texts,
+      state,
+      loaded: this.#loaded,
+      list,
+      unread,
+      hasMore: inbox?.hasMore ?? false,
+      loadingMore: this.#loadingMore,
+      failed: this.#failed,
+    });
+  }
+
+  /**
+   * @param {State} state
+   * @param {number} unread
+   */
+  #showBell(state, unread) {
+    const { words } = this.#texts;
+    const troubles = { waiting: words.waiting, offline: words.offline };
+    const trouble = state.name === "closed" ? this.#texts.closed(state.code) : Reflect.get(troubles, state.name);
+    const said = [words.title, unread && this.#texts.counted("unread", unread), trouble];
+    this.button.setAttribute("aria-label", said.filter(Boolean).join(", "));
+    this.button.classList.toggle("away", Boolean(trouble));
+    this.badge.hidden = !unread;
+    say(this.badge, this.#texts.badge(unread));
+  }
+
+  /** @param {boolean} open */
+  #toggled(open) {
+    this.button.setAttribute("aria-expanded", String(open));
+    clearInterval(this.#ticking);
+    this.#failed = false;
+    if (open) {
+      this.toasts.clear();
+      this.#ticking = setInterval(() => this.panel.list.tick(this.#texts), TICK);
+      this.#show();
+    }
+    this.#tell("belltoggle", open);
+  }
+
+  /** @param {Notification} notification */
+  #chosen(notification) {
+    const { id, is_read: read } = notification;
+    if (this.#tell("notificationopen", notification) && !read) this.#try((inbox) => inbox.markRead(id));
+  }
+
+  #connectAgain() {
+    if (this.#tell("reconnect", undefined)) this.#inbox?.connect();
+  }
+
+  async #older() {
+    const inbox = this.#inbox;
+    if (!inbox?.hasMore || this.#loadingMore) return;
+    this.#loadingMore = true;
+    this.#update();
+    const done = await this.#try(() => inbox.loadMore());
+    this.#loadingMore = false;
+    this.#update();
+    if (done && this.open) this.panel.lookForEnd();
+  }
+
+  /**
+   * Have the hub do something; say that it is done, or that it failed. What is done shows by the inbox's own change.
+   *
+   * @param {(inbox: Inbox) => Promise<void>} deed
+   * @param {string} [done]
+   * @returns {Promise<boolean>} whether it worked
+   */
+  async #try(deed, done) {
+    if (!this.#inbox) return false;
+    this.#failed = false;
+    try {
+      await deed(this.#inbox);
+      if (done) this.#announce(done);
+    } catch {
+      this.#failed = true;
+      this.#announce(this.#texts.words.failed);
+    }
+    this.#update();
+    return !this.#failed;
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   * @returns {boolean} whether nobody prevented what follows
+   */
+  #tell(name, detail) {
+    const cancelable = name !== "belltoggle";
+    return this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true, cancelable }));
+  }
+}
+
+globalThis.customElements?.define("notification-bell", NotificationBell);

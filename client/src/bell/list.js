@@ -1,0 +1,184 @@
+import { icon, iconButton, make, say } from "./dom.js";
+
+/**
+ * @typedef {import("../../index.d.ts").Notification} Notification
+ * @typedef {import("./texts.js").Texts} Texts
+ *
+ * @typedef {object} Deeds what can be done with a notification
+ * @property {(notification: Notification) => void} open
+ * @property {(notification: Notification) => void} read
+ * @property {(notification: Notification) => void} remove
+ */
+
+/** One notification in the list. */
+class Row {
+  /**
+   * @param {Notification} notification
+   * @param {Texts} texts
+   * @param {Deeds} deeds
+   */
+  constructor(notification, texts, deeds) {
+    const { id, title, content, created_at: at } = notification;
+    const { words } = texts;
+    this.notification = notification;
+    this.unread = make("span", { class: "hidden" });
+    this.main = make("button", {
+      type: "button",
+      class: "main",
+      part: "item-title",
+      dir: "auto",
+      "aria-describedby": `c-${id}`,
+      onclick: () => deeds.open(this.notification),
+    }, this.unread, title);
+    this.time = make("time", { part: "item-time", datetime: at, title: texts.exactly(at) });
+    this.check = iconButton("check", {
+      title: words.read,
+      label: `${words.read}: ${title}`,
+      onclick: () => deeds.read(this.notification),
+    });
+    this.bin = iconButton("bin", {
+      title: words.remove,
+      label: `${words.remove}: ${title}`,
+      part: "action action-delete",
+      onclick: () => deeds.remove(this.notification),
+    });
+    const text = make("p", { id: `c-${id}`, class: "content", part: "item-content", dir: "auto" }, content);
+    const body = make("div", { class: "body" }, make("h3", {}, this.main), text, this.time);
+    this.root = make("li", { class: "row" }, body, make("div", { class: "deeds" }, this.check, this.bin));
+    this.update(notification, texts);
+  }
+
+  /**
+   * @param {Notification} notification with the same texts
+   * @param {Texts} texts
+   */
+  update(notification, { words }) {
+    const { is_read: read, template_code: code } = notification;
+    this.notification = notification;
+    this.root.classList.toggle("unread", !read);
+    this.root.setAttribute("part", `item ${read ? "" : "item-unread "}${code.toLowerCase().replace(/[^\w-]/g, "-")}`);
+    say(this.unread, read ? "" : `${words.isUnread}: `);
+    this.check.hidden = read;
+  }
+}
+
+/** The list of notifications, which follows what the inbox lists and keeps the focus where it was. */
+export class List {
+  /** @type {Map<string, Row>} */
+  #rows = new Map();
+  #deeds;
+
+  /** @param {Deeds} deeds */
+  constructor(deeds) {
+    this.#deeds = deeds;
+    this.root = make("ol", { part: "list", role: "list", onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event) });
+  }
+
+  /**
+   * @param {readonly Notification[]} notifications newest first
+   * @param {Texts} texts
+   */
+  show(notifications, texts) {
+    const { root } = this;
+    const old = this.#rows;
+    this.#rows = new Map(notifications.map((one) => [one.id, this.#row(old.get(one.id), one, texts)]));
+    for (const [id, row] of old) if (this.#rows.get(id) !== row) row.root.remove();
+    let place = root.firstElementChild;
+    for (const { root: item } of this.#rows.values()) {
+      if (item === place) place = item.nextElementSibling;
+      else root.insertBefore(item, place);
+    }
+    this.tick(texts);
+  }
+
+  /** Nothing stays of it, which another language or another person needs. */
+  clear() {
+    this.#rows.clear();
+    this.root.replaceChildren();
+  }
+
+  /** @param {Texts} texts */
+  tick(texts) {
+    const now = Date.now();
+    for (const { time, notification } of this.#rows.values()) say(time, texts.ago(notification.created_at, now));
+  }
+
+  /**
+   * Where in the list an element is; -1: not in it.
+   *
+   * @param {Element | null} element
+   */
+  placeOf(element) {
+    return [...this.root.children].findIndex((item) => item.contains(element));
+  }
+
+  /**
+   * Focus a button of the row at this place, or of the one before when it was the last.
+   *
+   * @param {number} place
+   * @param {boolean} [bin] the one that deletes, rather than the title
+   * @returns {boolean} whether there is any
+   */
+  focus(place, bin = false) {
+    const rows = [...this.#rows.values()];
+    const row = rows[Math.min(Math.max(place, 0), rows.length - 1)];
+    (bin ? row?.bin : row?.main)?.focus();
+    return Boolean(row);
+  }
+
+  /**
+   * @param {Row | undefined} row
+   * @param {Notification} notification
+   * @param {Texts} texts
+   */
+  #row(row, notification, texts) {
+    const known = row?.notification;
+    if (!row || known?.title !== notification.title || known.content !== notification.content) {
+      return new Row(notification, texts, this.#deeds);
+    }
+    if (known !== notification) row.update(notification, texts);
+    return row;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    const place = this.placeOf(/** @type {Element} */ (event.target));
+    /** @type {Record<string, number>} */
+    const goals = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: Infinity };
+    if (event.key in goals) this.focus(goals[event.key]);
+    else if (event.key === "Delete") this.#deeds.remove([...this.#rows.values()][place].notification);
+    else return;
+    event.preventDefault();
+  }
+}
+
+/** What stands in place of the list when there is nothing to list. */
+export class Instead {
+  /** @param {() => void} connect */
+  constructor(connect) {
+    this.heading = make("p", { class: "strong" });
+    this.hint = make("p", { class: "soft" });
+    this.button = make("button", { type: "button", class: "pill", part: "connect", onclick: connect });
+    this.picture = make("span", { class: "picture" });
+    this.root = make("div", { class: "instead", part: "empty" }, this.picture, this.heading, this.hint, this.button);
+  }
+
+  /**
+   * @param {string} heading nothing is shown when it is empty
+   * @param {{hint?: string, button?: string}} [options]
+   */
+  show(heading, { hint = "", button = "" } = {}) {
+    this.root.hidden = !heading;
+    if (heading) this.picture.replaceChildren(icon("bell", ...(button ? /** @type {const} */ (["slash"]) : [])));
+    say(this.heading, heading);
+    say(this.hint, hint);
+    say(this.button, button);
+    this.button.hidden = !button;
+  }
+}
+
+/** Three rows that aren't there yet. */
+export function skeleton() {
+  const row = () => make("div", { class: "row" }, make("span", { class: "bone" }), make("span", { class: "bone" }));
+  return make("div", { class: "skeleton", "aria-hidden": "true" }, row(), row(), row());
+}

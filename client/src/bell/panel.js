@@ -1,0 +1,148 @@
+import { iconButton, make, say } from "./dom.js";
+import { Instead, List, skeleton } from "./list.js";
+
+const GAP = 8; // px between the bell and the panel
+const LEAST_HEIGHT = 280; // px; where there is less room below the bell, the panel opens upwards
+const AHEAD = "300px"; // how near the end of the list is when older ones are loaded
+
+/**
+ * @typedef {import("../../index.d.ts").Notification} Notification
+ * @typedef {import("../../index.d.ts").State} State
+ * @typedef {import("./texts.js").Texts} Texts
+ *
+ * @typedef {object} View what there is to show
+ * @property {Texts} texts
+ * @property {State} state
+ * @property {boolean} loaded
+ * @property {readonly Notification[]} list
+ * @property {number} unread
+ * @property {boolean} hasMore
+ * @property {boolean} loadingMore
+ * @property {boolean} failed the last thing that somebody wanted
+ *
+ * @typedef {import("./list.js").Deeds & {
+ *   readAll: () => void, older: () => void, connect: () => void, toggled: (open: boolean) => void,
+ * }} Wishes
+ */
+
+/** The dialog below the bell. It is no modal one: the browser closes it on Escape or a click elsewhere. */
+export class Panel {
+  #frame = 0;
+  #place = () => {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = requestAnimationFrame(() => this.#stand());
+  };
+
+  /**
+   * @param {HTMLElement} bell what it stands by
+   * @param {Wishes} wishes
+   */
+  constructor(bell, wishes) {
+    this.bell = bell;
+    this.heading = make("h2", { id: "title", part: "title" });
+    this.count = make("p", { class: "count", part: "count" });
+    this.readAll = make("button", { type: "button", class: "pill", part: "read-all", onclick: wishes.readAll });
+    this.close = iconButton("close", { onclick: () => this.root.hidePopover?.() });
+    this.bar = make("p", { class: "bar", part: "status" });
+    this.list = new List(wishes);
+    this.instead = new Instead(wishes.connect);
+    this.skeleton = skeleton();
+    this.older = make("button", { type: "button", class: "pill older", part: "older", onclick: wishes.older });
+    this.scroll = make("div", { class: "scroll", part: "scroll" }, this.skeleton, this.list.root, this.instead.root, this.older);
+    const titles = make("div", {}, this.heading, this.count);
+    const header = make("header", { part: "header" }, titles, this.readAll, this.close);
+    this.root = make("div", {
+      id: "panel",
+      class: "panel",
+      part: "panel",
+      popover: "auto",
+      role: "dialog",
+      tabindex: "-1",
+      "aria-labelledby": "title",
+      ontoggle: (/** @type {ToggleEvent} */ { newState }) => this.#toggled(newState === "open", wishes),
+    }, header, this.bar, this.scroll);
+    this.observer = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && wishes.older(), {
+      root: this.scroll,
+      rootMargin: AHEAD,
+    });
+  }
+
+  get open() {
+    return this.root.matches(":popover-open");
+  }
+
+  /** @param {View} view */
+  show(view) {
+    const { activeElement } = /** @type {ShadowRoot} */ (this.root.getRootNode());
+    const place = this.list.placeOf(activeElement);
+    const onBin = Boolean(activeElement?.matches("[part~=action-delete]"));
+    this.#show(view);
+    const lost = activeElement && (!activeElement.isConnected || activeElement.closest("[hidden]"));
+    if (lost && this.open && !(place >= 0 && this.list.focus(place, onBin))) this.root.focus();
+  }
+
+  /** See again whether the end of the list is near. */
+  lookForEnd() {
+    this.observer.unobserve(this.older);
+    this.observer.observe(this.older);
+  }
+
+  /** @param {View} view */
+  #show({ texts, state, loaded, list, unread, hasMore, loadingMore, failed }) {
+    const { words } = texts;
+    const closed = state.name === "closed";
+    const away = state.name === "offline" || state.name === "waiting" ? words[state.name] : "";
+    say(this.heading, words.title);
+    say(this.count, unread && !closed ? texts.counted("unread", unread) : "");
+    say(this.readAll, words.readAll);
+    this.readAll.hidden = !unread || closed;
+    this.close.setAttribute("aria-label", (this.close.title = words.close));
+    say(this.bar, failed ? words.failed : away);
+    this.bar.hidden = !this.bar.textContent;
+    this.bar.classList.toggle("failed", failed);
+    this.root.setAttribute("aria-busy", String(!loaded && !closed));
+    this.skeleton.hidden = loaded || closed;
+    this.list.root.hidden = closed || !list.length;
+    if (closed) this.list.clear();
+    else this.list.show(list, texts);
+    if (closed) this.instead.show(texts.closed(state.code), { button: words.connect });
+    else this.instead.show(loaded && !list.length && !hasMore ? words.empty : "", { hint: words.emptyHint });
+    say(this.older, loadingMore ? words.loading : words.older);
+    this.older.hidden = closed || !loaded || !hasMore;
+  }
+
+  /**
+   * @param {boolean} open
+   * @param {Wishes} wishes
+   */
+  #toggled(open, wishes) {
+    for (const name of ["resize", "scroll"]) {
+      if (open) addEventListener(name, this.#place, { capture: true, passive: true });
+      else removeEventListener(name, this.#place, { capture: true });
+    }
+    if (open) {
+      this.#stand();
+      this.scroll.scrollTop = 0;
+      if (!this.root.matches(":focus-within")) this.root.focus({ preventScroll: true });
+      this.lookForEnd();
+    } else this.observer.disconnect();
+    wishes.toggled(open);
+  }
+
+  /** Below the bell or above it, towards the middle of the page; a phone's style sheet knows better. */
+  #stand() {
+    const { left, right, top, bottom } = this.bell.getBoundingClientRect();
+    const { clientWidth: width, clientHeight: height } = document.documentElement;
+    const below = height - bottom >= LEAST_HEIGHT || height - bottom >= top;
+    const toTheLeft = left + right > width;
+    const room = (below ? height - bottom : top) - 2 * GAP;
+    const px = (/** @type {number} */ number) => `${Math.max(GAP, number)}px`;
+    Object.assign(this.root.style, {
+      top: below ? px(bottom + GAP) : "auto",
+      bottom: below ? "auto" : px(height - top + GAP),
+      left: toTheLeft ? "auto" : px(left),
+      right: toTheLeft ? px(width - right) : "auto",
+    });
+    this.root.style.setProperty("--room", px(room));
+  }
+}

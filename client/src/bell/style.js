@@ -1,0 +1,116 @@
+/** All of it can be set from outside by the variables in the first rule, and by ::part. */
+const CSS = `
+:host {
+  --accent: var(--notification-bell-accent, light-dark(#3b5bdb, #9db0ff));
+  --surface: var(--notification-bell-surface, light-dark(#fff, #1c202a));
+  --text: var(--notification-bell-text, light-dark(#1a2030, #e9ecf3));
+  --soft: var(--notification-bell-soft, light-dark(#586174, #a6afc0));
+  --line: var(--notification-bell-line, light-dark(#e3e6ed, #333a49));
+  --danger: var(--notification-bell-danger, light-dark(#b4232f, #ff9aa4));
+  --badge: var(--notification-bell-badge, #cf2338);
+  --badge-text: var(--notification-bell-badge-text, #fff);
+  --radius: var(--notification-bell-radius, 14px);
+  --font: var(--notification-bell-font, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif);
+  --hover: color-mix(in srgb, var(--text) 7%, var(--surface));
+  --tint: color-mix(in srgb, var(--accent) 7%, var(--surface));
+  color-scheme: light dark;
+  display: inline-block;
+  vertical-align: middle;
+}
+:host([theme="light"]) { color-scheme: light; }
+:host([theme="dark"]) { color-scheme: dark; }
+:host([hidden]), [hidden] { display: none !important; }
+
+* { box-sizing: border-box; margin: 0; padding: 0; }
+ol { list-style: none; }
+svg { display: block; width: 1.25em; height: 1.25em; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
+button { border: 0; background: none; color: inherit; font: inherit; letter-spacing: inherit; text-align: inherit; cursor: pointer; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+
+.bell { position: relative; display: grid; place-items: center; width: 2.75rem; height: 2.75rem; border-radius: 50%; font-size: 1.2rem; }
+.bell:hover, .bell[aria-expanded="true"] { background: color-mix(in srgb, currentColor 10%, transparent); }
+.bell:focus-visible { outline-color: currentColor; }
+.bell .slash { display: none; }
+.bell.away .slash { display: block; }
+.badge { position: absolute; top: .2rem; left: 1.35rem; min-width: 1.2rem; padding: 0 .3rem; border: 1px solid transparent; border-radius: 99px; background: var(--badge); color: var(--badge-text); font: 700 .6875rem/1.1rem var(--font); font-variant-numeric: tabular-nums; text-align: center; }
+
+.panel, .toasts { inset: auto; border: 0; background: none; color: var(--text); font: 400 .9375rem/1.45 var(--font); letter-spacing: normal; text-align: start; text-transform: none; white-space: normal; overflow-wrap: anywhere; cursor: auto; }
+.panel { position: fixed; width: var(--notification-bell-width, 25rem); max-width: calc(100vw - 1rem); max-height: min(var(--notification-bell-height, 36rem), var(--room)); overflow: hidden; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); box-shadow: 0 1px 3px rgb(10 16 40 / 12%), 0 16px 48px rgb(10 16 40 / 20%); }
+.panel:popover-open { display: flex; flex-direction: column; }
+.panel:focus { outline: none; }
+header { display: flex; flex: none; align-items: center; gap: .25rem; min-height: 3.75rem; padding: .6rem .75rem .6rem 1.125rem; border-bottom: 1px solid var(--line); }
+header div { flex: 1; }
+h2 { font-size: 1.0625rem; font-weight: 700; line-height: 1.3; letter-spacing: -.01em; overflow-wrap: normal; }
+h3 { font-size: inherit; font-weight: inherit; }
+.count { color: var(--soft); font-size: .8125rem; line-height: 1.3; }
+.pill { min-height: 2rem; padding: .25rem .7rem; border-radius: 99px; color: var(--accent); font-size: .8125rem; font-weight: 600; }
+.icon { display: grid; flex: none; place-items: center; width: 2rem; height: 2rem; border-radius: 50%; color: var(--soft); font-size: .9375rem; }
+.pill:hover, .icon:hover { background: var(--hover); color: var(--text); }
+[part~="action-delete"]:hover { background: color-mix(in srgb, var(--danger) 12%, var(--surface)); color: var(--danger); }
+.bar { flex: none; padding: .5rem 1.125rem; border-bottom: 1px solid var(--line); background: var(--hover); font-size: .8125rem; }
+.bar.failed { color: var(--danger); }
+.scroll { display: flex; flex: auto; flex-direction: column; min-height: 0; overflow: auto; overscroll-behavior: contain; scrollbar-width: thin; }
+
+.row { position: relative; display: flex; gap: .25rem; padding: .8rem .75rem .8rem 2.125rem; border-bottom: 1px solid var(--line); }
+.row:hover { background: var(--hover); }
+.unread { background: var(--tint); }
+.unread::before, .toast::before { content: ""; position: absolute; top: 1.2rem; left: .95rem; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
+.body { flex: 1; min-width: 0; }
+.main { display: block; width: 100%; line-height: 1.35; }
+.main::after { content: ""; position: absolute; inset: 0; }
+.main:focus-visible { outline: none; }
+.main:focus-visible::after { outline: 2px solid var(--accent); outline-offset: -3px; border-radius: 6px; }
+.unread .main, .toast .main, .strong { font-weight: 650; }
+.content { margin-top: .1rem; color: var(--soft); font-size: .875rem; white-space: pre-line; }
+.unread .content { color: var(--text); }
+time { display: block; margin-top: .3rem; color: var(--soft); font-size: .8125rem; }
+.deeds { position: relative; z-index: 1; display: flex; flex: none; align-self: start; margin-top: -.3rem; }
+.older { flex: none; align-self: center; margin: .75rem; }
+
+.instead { display: flex; flex: auto; flex-direction: column; align-items: center; justify-content: center; gap: .3rem; padding: 2.5rem 1.5rem 3.25rem; text-align: center; }
+.picture { display: grid; place-items: center; width: 4rem; height: 4rem; margin-bottom: .6rem; border-radius: 50%; background: var(--tint); color: var(--accent); font-size: 1.4rem; }
+.soft { color: var(--soft); font-size: .875rem; }
+.instead .pill { margin-top: .8rem; padding-inline: 1.1rem; background: var(--accent); color: var(--surface); }
+.bone { height: .8rem; border-radius: 99px; background: var(--hover); }
+.skeleton .row { flex-direction: column; gap: .6rem; padding-block: 1.1rem; background: none; }
+.bone:first-child { width: 55%; }
+.bone:last-child { width: 85%; }
+
+.toasts { position: fixed; inset: var(--notification-bell-toast-inset, auto 1rem 1rem auto); width: 23rem; max-width: calc(100vw - 2rem); overflow: visible; }
+.toasts:popover-open { display: grid; gap: .6rem; }
+.toast { position: relative; display: flex; gap: .5rem; padding: .8rem .6rem .9rem 2.125rem; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); box-shadow: 0 1px 3px rgb(10 16 40 / 12%), 0 8px 32px rgb(10 16 40 / 20%); }
+.toast .content { display: -webkit-box; overflow: hidden; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+.toast .icon { position: relative; z-index: 1; margin-top: -.3rem; }
+
+@media (max-width: 30rem) {
+  .panel { inset: auto 0 0 !important; width: 100%; max-width: none; min-height: 50dvh; max-height: 82dvh; padding-bottom: env(safe-area-inset-bottom); border-width: 1px 0 0; border-radius: var(--radius) var(--radius) 0 0; }
+  .panel::backdrop { background: rgb(10 14 26 / 45%); }
+  .toasts { inset: var(--notification-bell-toast-inset, auto .75rem .75rem); width: auto; max-width: none; }
+  .icon, .pill { min-width: 2.5rem; min-height: 2.5rem; }
+  .deeds { margin-top: -.5rem; }
+}
+@media (prefers-reduced-motion: no-preference) {
+  button, .row { transition: background-color .15s, color .15s; }
+  .panel, .toast { transition: opacity .16s, translate .16s; }
+  @starting-style { .panel:popover-open, .toast { opacity: 0; translate: 0 .5rem; } }
+  .bone { animation: wait 1.4s ease-in-out infinite alternate; }
+  @keyframes wait { to { opacity: .45; } }
+}
+@media (forced-colors: active) {
+  .badge, .instead .pill { border: 1px solid; }
+  .unread::before, .toast::before { background: Highlight; forced-color-adjust: none; }
+}
+`;
+
+/** @type {CSSStyleSheet | undefined} */
+let made;
+
+/** One sheet for all bells. Made by script, it needs no permission of a Content-Security-Policy. */
+export function sheet() {
+  if (!made) {
+    made = new CSSStyleSheet();
+    made.replaceSync(CSS);
+  }
+  return made;
+}

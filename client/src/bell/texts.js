@@ -1,0 +1,182 @@
+/**
+ * @typedef {Record<string, string>} Forms of one text, by the plural category of its number; {n} is the number
+ *
+ * @typedef {object} Words
+ * @property {string} title
+ * @property {Forms} unread
+ * @property {Forms} fresh
+ * @property {string} isUnread
+ * @property {string} readAll
+ * @property {string} read
+ * @property {string} remove
+ * @property {string} close
+ * @property {string} loading
+ * @property {string} older
+ * @property {string} empty
+ * @property {string} emptyHint
+ * @property {string} waiting
+ * @property {string} offline
+ * @property {string} signedOut
+ * @property {string} forbidden
+ * @property {string} ended
+ * @property {string} connect
+ * @property {string} failed
+ * @property {string} removed
+ * @property {string} allRead
+ */
+
+/** @type {Record<string, Words>} */
+export const WORDS = {
+  en: {
+    title: "Notifications",
+    unread: { other: "{n} unread" },
+    fresh: { one: "{n} new notification", other: "{n} new notifications" },
+    isUnread: "Unread",
+    readAll: "Mark all as read",
+    read: "Mark as read",
+    remove: "Delete",
+    close: "Close",
+    loading: "Loading …",
+    older: "Show older ones",
+    empty: "No notifications yet",
+    emptyHint: "What is new appears here by itself.",
+    waiting: "Connection lost. Trying again …",
+    offline: "You are offline. This may not be the latest.",
+    signedOut: "You are signed out",
+    forbidden: "These notifications aren't yours to see",
+    ended: "Notifications are off",
+    connect: "Connect again",
+    failed: "That didn't work. Please try again.",
+    removed: "Deleted",
+    allRead: "All are read",
+  },
+  ru: {
+    title: "Уведомления",
+    unread: { one: "{n} непрочитанное", other: "{n} непрочитанных" },
+    fresh: { one: "{n} новое уведомление", few: "{n} новых уведомления", other: "{n} новых уведомлений" },
+    isUnread: "Не прочитано",
+    readAll: "Прочитать все",
+    read: "Отметить прочитанным",
+    remove: "Удалить",
+    close: "Закрыть",
+    loading: "Загрузка …",
+    older: "Показать более старые",
+    empty: "Уведомлений пока нет",
+    emptyHint: "Новые появятся здесь сами.",
+    waiting: "Связь потеряна. Подключаемся …",
+    offline: "Нет сети. Здесь может быть не всё.",
+    signedOut: "Вы вышли из системы",
+    forbidden: "У вас нет доступа к этим уведомлениям",
+    ended: "Уведомления отключены",
+    connect: "Подключиться снова",
+    failed: "Не получилось. Попробуйте ещё раз.",
+    removed: "Удалено",
+    allRead: "Всё прочитано",
+  },
+  vi: {
+    title: "Thông báo",
+    unread: { other: "{n} chưa đọc" },
+    fresh: { other: "{n} thông báo mới" },
+    isUnread: "Chưa đọc",
+    readAll: "Đánh dấu tất cả đã đọc",
+    read: "Đánh dấu đã đọc",
+    remove: "Xóa",
+    close: "Đóng",
+    loading: "Đang tải …",
+    older: "Xem thông báo cũ hơn",
+    empty: "Chưa có thông báo nào",
+    emptyHint: "Thông báo mới sẽ tự hiện ở đây.",
+    waiting: "Mất kết nối. Đang thử lại …",
+    offline: "Bạn đang ngoại tuyến. Có thể chưa phải là mới nhất.",
+    signedOut: "Bạn đã đăng xuất",
+    forbidden: "Bạn không có quyền xem các thông báo này",
+    ended: "Thông báo đang tắt",
+    connect: "Kết nối lại",
+    failed: "Không thực hiện được. Vui lòng thử lại.",
+    removed: "Đã xóa",
+    allRead: "Tất cả đã đọc",
+  },
+};
+
+const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]; // ms
+const WEEK = 7; // days
+const MOST = 99; // that fit into the badge
+
+/** What the bell says, in one language. */
+export class Texts {
+  #plurals;
+  #number;
+  #relative;
+
+  /** @param {string} language of those in `WORDS` */
+  constructor(language) {
+    this.language = language;
+    this.words = WORDS[language];
+    this.#plurals = new Intl.PluralRules(language);
+    this.#number = new Intl.NumberFormat(language);
+    this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  }
+
+  /**
+   * @param {"unread" | "fresh"} name
+   * @param {number} count
+   */
+  counted(name, count) {
+    const forms = this.words[name];
+    return (forms[this.#plurals.select(count)] ?? forms.other).replace("{n}", this.#number.format(count));
+  }
+
+  /** @param {number} count */
+  badge(count) {
+    return count > MOST ? `${MOST}+` : String(count);
+  }
+
+  /**
+   * How long ago, or the day of what is older than a week. A clock that is slow makes it "now".
+   *
+   * @param {string} moment
+   * @param {number} now unix time in ms
+   */
+  ago(moment, now) {
+    const then = new Date(moment);
+    const passed = now - then.getTime();
+    const days = Math.round((midnight(now) - midnight(then)) / DAY);
+    if (passed < MINUTE) return this.#relative.format(0, "second");
+    if (passed < HOUR) return this.#relative.format(-Math.floor(passed / MINUTE), "minute");
+    if (passed < DAY) return this.#relative.format(-Math.floor(passed / HOUR), "hour");
+    if (days < WEEK) return this.#relative.format(-days, "day");
+    const year = then.getFullYear() === new Date(now).getFullYear() ? undefined : "numeric";
+    return then.toLocaleDateString(this.language, { day: "numeric", month: "long", year });
+  }
+
+  /** @param {string} moment */
+  exactly(moment) {
+    return new Date(moment).toLocaleString(this.language, { dateStyle: "full", timeStyle: "short" });
+  }
+
+  /**
+   * Why nothing comes any more.
+   *
+   * @param {number} code the hub's close code, or an HTTP status
+   */
+  closed(code) {
+    const { signedOut, forbidden, ended } = this.words;
+    if (code === 403 || code === 4503) return forbidden;
+    return code === 401 || code >= 4500 ? signedOut : ended;
+  }
+}
+
+/** @param {Date | number} moment */
+function midnight(moment) {
+  return new Date(moment).setHours(0, 0, 0, 0);
+}
+
+/**
+ * The first of the wished languages that there are texts in; English when there is none.
+ *
+ * @param {(string | null | undefined)[]} wished language tags, such as `vi-VN`
+ */
+export function languageOf(...wished) {
+  const known = wished.map((tag) => tag?.toLowerCase().split(/[-_]/)[0] ?? "").find((language) => language in WORDS);
+  return known ?? "en";
+}

@@ -1,0 +1,140 @@
+import { iconButton, make, say } from "./dom.js";
+
+const STAYS = 6000; // ms, without the time that somebody looks at it more closely
+const GATHER = 100; // ms; what comes together is told together
+const MOST = 3; // at once; of more only the number is told
+
+/**
+ * @typedef {import("../../index.d.ts").Notification} Notification
+ * @typedef {import("./texts.js").Texts} Texts
+ *
+ * @typedef {object} Toast
+ * @property {HTMLElement} root
+ * @property {Notification} [notification] none: it tells how many came
+ */
+
+/** What has just come, for a moment over the page. */
+export class Toasts {
+  /** @type {Set<Toast>} */
+  #toasts = new Set();
+  /** @type {Notification[]} */
+  #gathered = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #gathering;
+  /** @type {Map<Toast, ReturnType<typeof setTimeout>>} */
+  #timers = new Map();
+
+  /**
+   * @param {object} told
+   * @param {() => Texts} told.texts
+   * @param {(text: string) => void} told.announce
+   * @param {(notification: Notification | undefined) => void} told.open a toast was chosen; undefined: the one of many
+   * @param {() => void} told.left the last one, which had the focus, is gone
+   */
+  constructor(told) {
+    this.told = told;
+    this.root = make("div", {
+      class: "toasts",
+      part: "toasts",
+      popover: "manual",
+      onpointerenter: () => this.#pause(),
+      onpointerleave: () => this.#resume(),
+      onfocusin: () => this.#pause(),
+      onfocusout: () => this.#resume(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.#dismissFocused(),
+    });
+  }
+
+  /** @param {Notification} notification */
+  tell(notification) {
+    this.#gathered.push(notification);
+    this.#gathering ??= setTimeout(() => this.#show(), GATHER);
+  }
+
+  /** @param {readonly Notification[]} list what was read or deleted meanwhile is no news */
+  settle(list) {
+    const unread = (/** @type {Notification} */ { id }) => list.some((one) => one.id === id && !one.is_read);
+    this.#gathered = this.#gathered.filter(unread);
+    for (const toast of this.#toasts) if (toast.notification && !unread(toast.notification)) this.#dismiss(toast);
+  }
+
+  clear() {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    this.#gathered = [];
+    for (const toast of this.#toasts) this.#dismiss(toast);
+  }
+
+  #show() {
+    const came = this.#gathered;
+    this.#gathering = undefined;
+    this.#gathered = [];
+    const many = this.told.texts().counted("fresh", came.length);
+    if (!came.length) return;
+    this.told.announce(came.length > 1 ? many : `${came[0].title} ${came[0].content}`);
+    if (came.length > MOST) {
+      for (const toast of this.#toasts) this.#dismiss(toast);
+      this.#add(many);
+    } else for (const one of came) this.#add(one.title, one);
+    for (const toast of [...this.#toasts].slice(0, -MOST)) this.#dismiss(toast);
+  }
+
+  /**
+   * @param {string} title
+   * @param {Notification} [notification]
+   */
+  #add(title, notification) {
+    const { words } = this.told.texts();
+    const chosen = () => {
+      this.#dismiss(toast);
+      this.told.open(notification);
+    };
+    const main = make("button", { type: "button", class: "main", part: "toast-title", dir: "auto", onclick: chosen }, title);
+    const content = make("p", { class: "content", part: "toast-content", dir: "auto" });
+    say(content, notification?.content ?? "");
+    const close = iconButton("close", { title: words.close, label: `${words.close}: ${title}`, onclick: () => this.#dismiss(toast) });
+    /** @type {Toast} */
+    const toast = {
+      root: make("div", { class: "toast", part: "toast" }, make("div", { class: "body" }, main, content), close),
+      notification,
+    };
+    this.#toasts.add(toast);
+    this.root.append(toast.root);
+    this.root.showPopover?.();
+    this.#stay(toast);
+  }
+
+  /** @param {Toast} toast */
+  #stay(toast) {
+    if (!this.root.matches(":hover, :focus-within")) this.#timers.set(toast, setTimeout(() => this.#dismiss(toast), STAYS));
+  }
+
+  #pause() {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  #resume() {
+    this.#pause();
+    setTimeout(() => { // by then it is known where the focus went
+      this.#pause();
+      for (const toast of this.#toasts) this.#stay(toast);
+    });
+  }
+
+  #dismissFocused() {
+    for (const toast of this.#toasts) if (toast.root.matches(":focus-within")) this.#dismiss(toast);
+  }
+
+  /** @param {Toast} toast */
+  #dismiss(toast) {
+    const focused = toast.root.matches(":focus-within");
+    clearTimeout(this.#timers.get(toast));
+    this.#timers.delete(toast);
+    this.#toasts.delete(toast);
+    toast.root.remove();
+    const [next] = this.#toasts;
+    if (!next) this.root.hidePopover?.();
+    if (focused) next ? next.root.querySelector("button")?.focus() : this.told.left();
+  }
+}
