@@ -15,6 +15,7 @@ from app.dev.redis import redis_note, run_redis
 from app.store import migrations
 from tests.hub import Hub, free_port, hub_settings
 from tests.kafka.choose import Choice, pick_broker
+from tests.npm import copy_of_client
 from tests.user_service import FakeUserService, run_user_service
 
 BROKER: pytest.StashKey[Choice] = pytest.StashKey()
@@ -58,6 +59,12 @@ def redis_url(home: Path) -> Iterator[str]:
 def kafka(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
     with pytestconfig.stash[BROKER].run(home) as bootstrap:
         yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the browser library's package with what its scripts need."""
+    return copy_of_client(tmp_path_factory.mktemp("package"))
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocket
+from playwright.async_api import Browser, BrowserContext, Error, Page, Route, WebSocket
 
-from tests.hub import REST, WAIT, Hub, added, eventually, new_user
+from tests.hub import WAIT, Hub, added, eventually, new_user
 
 CLIENT = Path(__file__).parent.parent / "client"
 README_USER = "456e7890-e89b-12d3-a456-426614174001"
 HOUR = 3600
+HTML = "text/html; charset=utf-8"
 LONGEST_PAUSE = 30  # seconds until the library tries again, when the hub was away for some time
 PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
   import { createInbox } from "/notification-hub-client/src/index.js";
@@ -65,9 +67,8 @@ class Tabs:
         page.on("crash", crashed)
         page.on("console", lambda message: print(message.type, message.text))
         page.on("pageerror", lambda error: print("page error:", error))
-        # Only the origin of the hub's answer stays: Chromium lets no page from nowhere reach this machine.
-        await page.goto(f"{self._origin}{REST}/health?user={self.user}{self.query}")
-        await page.set_content(html)
+        await page.route(f"{self._origin}/page*", lambda route: route.fulfill(body=html, content_type=HTML))
+        await page.goto(f"{self._origin}/page?user={self.user}{self.query}")
         self.pages.append(page)
         return page
 
@@ -128,10 +129,13 @@ class Tabs:
 
 
 @asynccontextmanager
-async def open_tabs(browser: Browser, origin: str, hub: Hub) -> AsyncIterator[Tabs]:
-    """Tabs of a browser that has nothing in store, none open yet."""
-    context = await browser.new_context()
+async def open_tabs(browser: Browser, origin: str, hub: Hub, **options: Any) -> AsyncIterator[Tabs]:
+    """Tabs of a browser that has nothing in store, none open yet; `options` are the context's."""
+    context = await browser.new_context(**options)
     context.set_default_timeout(WAIT * 1000)
+    # These pages come from no server; newer Chromium asks before it lets such ones reach this machine.
+    with suppress(Error):
+        await context.grant_permissions(["local-network-access"])
     try:
         tabs = Tabs(context, origin, hub)
         await tabs.serve()

@@ -3,43 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.npm import CLIENT, needs_node, run
 
-from tests.install_tools import NODE_NEEDED, has_node
-
-CLIENT = Path(__file__).parents[2] / "client"
-
-pytestmark = pytest.mark.skipif(
-    not has_node(), reason=f"no Node {NODE_NEEDED} with npm: the browser library's tests are skipped"
-)
-
-
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of Node's; its two outputs come as one."""
-    return subprocess.run(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with what its scripts need."""
-    folder = tmp_path_factory.mktemp("package") / "client"
-    shutil.copytree(CLIENT, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    installed = run(folder, "npm", "ci", "--no-audit", "--no-fund", "--prefer-offline")
-    if installed.returncode:
-        pytest.skip(f"npm can't fetch TypeScript and esbuild: {installed.stdout[-500:]}")
-    return folder
+pytestmark = needs_node
 
 
 def test_the_library_does_what_its_tests_on_node_say() -> None:
@@ -61,7 +30,7 @@ def test_sources_and_types_hold_under_strict_checks(package: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_what_a_browser_loads_is_under_six_kilobytes(package: Path) -> None:
+def test_library_and_bell_stay_as_small_as_they_are_said_to_be(package: Path) -> None:
     measured = run(package, "npm", "run", "size")
     assert measured.returncode == 0, measured.stdout
 
@@ -71,8 +40,9 @@ def test_the_package_holds_the_library_and_its_types_and_nothing_else(package: P
     assert packed.returncode == 0, packed.stdout
     [archive] = package.parent.glob("*.tgz")
     listed = run(package, "tar", "--list", "--file", str(archive)).stdout.split()
-    sources = {f"package/src/{source.name}" for source in (CLIENT / "src").iterdir()}
-    others = {f"package/{name}" for name in ("package.json", "README.md", "index.d.ts", "dist/min.js")}
+    sources = {f"package/{source.relative_to(CLIENT)}" for source in (CLIENT / "src").rglob("*.js")}
+    written = ("package.json", "README.md", "index.d.ts", "bell.d.ts")
+    others = {f"package/{name}" for name in (*written, "dist/min.js", "dist/bell.min.js")}
     assert set(listed) == sources | others
 
 

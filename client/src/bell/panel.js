@@ -50,7 +50,7 @@ export class Panel {
     this.older = make("button", { type: "button", class: "pill older", part: "older", onclick: wishes.older });
     this.scroll = make("div", { class: "scroll", part: "scroll" }, this.skeleton, this.list.root, this.instead.root, this.older);
     const titles = make("div", {}, this.heading, this.count);
-    const header = make("header", { part: "header" }, titles, this.readAll, this.close);
+    const header = make("div", { class: "head", part: "header" }, titles, this.readAll, this.close);
     this.root = make("div", {
       id: "panel",
       class: "panel",
@@ -59,6 +59,9 @@ export class Panel {
       role: "dialog",
       tabindex: "-1",
       "aria-labelledby": "title",
+      onbeforetoggle: (/** @type {ToggleEvent} */ { newState }) => {
+        if (newState === "closed" && this.root.matches(":focus-within")) this.bell.focus();
+      },
       ontoggle: (/** @type {ToggleEvent} */ { newState }) => this.#toggled(newState === "open", wishes),
     }, header, this.bar, this.scroll);
     this.observer = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && wishes.older(), {

@@ -39,8 +39,8 @@ button { border: 0; background: none; color: inherit; font: inherit; letter-spac
 .panel { position: fixed; width: var(--notification-bell-width, 25rem); max-width: calc(100vw - 1rem); max-height: min(var(--notification-bell-height, 36rem), var(--room)); overflow: hidden; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); box-shadow: 0 1px 3px rgb(10 16 40 / 12%), 0 16px 48px rgb(10 16 40 / 20%); }
 .panel:popover-open { display: flex; flex-direction: column; }
 .panel:focus { outline: none; }
-header { display: flex; flex: none; align-items: center; gap: .25rem; min-height: 3.75rem; padding: .6rem .75rem .6rem 1.125rem; border-bottom: 1px solid var(--line); }
-header div { flex: 1; }
+.head { display: flex; flex: none; align-items: center; gap: .25rem; min-height: 3.75rem; padding: .6rem .75rem .6rem 1.125rem; border-bottom: 1px solid var(--line); }
+.head div { flex: 1; }
 h2 { font-size: 1.0625rem; font-weight: 700; line-height: 1.3; letter-spacing: -.01em; overflow-wrap: normal; }
 h3 { font-size: inherit; font-weight: inherit; }
 .count { color: var(--soft); font-size: .8125rem; line-height: 1.3; }

@@ -1,0 +1,72 @@
+/** What of the bell needs no page: its texts, and that it can be loaded where there is none. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Texts, WORDS, languageOf } from "../src/bell/texts.js";
+
+const NOW = new Date(2026, 10, 21, 12, 0).getTime();
+const before = (ms) => new Date(NOW - ms).toISOString();
+const [MINUTE, HOUR] = [60_000, 3_600_000];
+
+test("every language has every text", () => {
+  for (const words of Object.values(WORDS)) {
+    assert.deepEqual(Object.keys(words), Object.keys(WORDS.en));
+    for (const word of Object.values(words)) assert.ok(typeof word === "string" ? word : word.other);
+  }
+});
+
+test("numbers are said in each language's plural forms", () => {
+  const said = (language, ...counts) => counts.map((count) => new Texts(language).counted("fresh", count));
+  assert.deepEqual(said("en", 1, 2), ["1 new notification", "2 new notifications"]);
+  assert.deepEqual(said("vi", 1, 2), ["1 thông báo mới", "2 thông báo mới"]);
+  assert.deepEqual(said("ru", 1, 3, 5, 11, 21), [
+    "1 новое уведомление",
+    "3 новых уведомления",
+    "5 новых уведомлений",
+    "11 новых уведомлений",
+    "21 новое уведомление",
+  ]);
+  assert.equal(new Texts("ru").counted("unread", 22), "22 непрочитанных");
+});
+
+test("a number is as long as its digits in the badge, up to 99", () => {
+  const texts = new Texts("en");
+  assert.deepEqual([1, 99, 100, 12_345].map((count) => texts.badge(count)), ["1", "99", "99+", "99+"]);
+});
+
+test("how long ago is said as people do", () => {
+  const ago = (language, ms) => new Texts(language).ago(before(ms), NOW);
+  assert.equal(ago("en", 0), "now");
+  assert.equal(ago("en", -5 * MINUTE), "now", "the hub's clock is ahead");
+  assert.equal(ago("en", 59_999), "now");
+  assert.equal(ago("en", 61_000), "1 minute ago");
+  assert.equal(ago("ru", 5 * MINUTE), "5 минут назад");
+  assert.equal(ago("vi", 3 * HOUR), "3 giờ trước");
+  assert.equal(ago("en", 23 * HOUR), "23 hours ago");
+  assert.equal(ago("en", 25 * HOUR), "yesterday");
+  assert.equal(ago("en", 35 * HOUR), "yesterday");
+  assert.equal(ago("en", 37 * HOUR), "2 days ago", "by the calendar");
+  assert.equal(ago("en", 6 * 24 * HOUR), "6 days ago");
+  assert.equal(ago("en", 7 * 24 * HOUR), "November 14");
+  assert.match(ago("en", 365 * 24 * HOUR), /2025/);
+});
+
+test("the first wished language that there is counts, whatever its region", () => {
+  assert.equal(languageOf("vi-VN", "en"), "vi");
+  assert.equal(languageOf("RU"), "ru");
+  assert.equal(languageOf(null, "de", "ru-RU"), "ru");
+  assert.equal(languageOf("de", undefined, ""), "en");
+});
+
+test("why it ended is said by its code", () => {
+  const { signedOut, forbidden, ended } = WORDS.en;
+  const texts = new Texts("en");
+  assert.deepEqual([4500, 4501, 401].map((code) => texts.closed(code)), Array(3).fill(signedOut));
+  assert.deepEqual([4503, 403].map((code) => texts.closed(code)), Array(2).fill(forbidden));
+  assert.equal(texts.closed(1000), ended);
+});
+
+test("the module can be loaded on a server", async () => {
+  const { NotificationBell } = await import("../src/bell.js");
+  assert.equal(typeof NotificationBell, "function");
+});

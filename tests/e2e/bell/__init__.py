@@ -1,0 +1,1 @@
+"""The bell in headless Chromium."""

@@ -1,0 +1,84 @@
+"""Pages with a bell, and where their reader looks."""
+
+from __future__ import annotations
+
+from playwright.async_api import Locator, Page
+
+LIBRARY = "/notification-hub-client/src"
+STYLE = """
+  :root { color-scheme: light dark; }
+  body { margin: 0; font: 16px/1.5 system-ui, "Liberation Sans", sans-serif; }
+  header { display: flex; align-items: center; gap: 1rem; padding: .5rem 1rem; border-bottom: 1px solid #8886; }
+  header b { flex: 1; }
+  main { padding: 1rem; }
+"""
+
+
+def page_of(bells: str, script: str, language: str = "en") -> str:
+    """A page with these bells in its header."""
+    return f"""<!doctype html><html lang="{language}"><head><title>Kitchen</title>
+  <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>{STYLE}</style></head>
+  <body><header><b>Kitchen</b>{bells}</header><main><h1>Today</h1><p>Two plans are open.</p></main>
+  <script type="module">{script}</script></body></html>"""
+
+
+LIVE = f"""
+  import "{LIBRARY}/bell.js";
+  const user = new URLSearchParams(location.search).get("user");
+  const getToken = async () => (await fetch(`/token?user=${{user}}`)).text();
+  window.opened = [];
+  addEventListener("notificationopen", ({{ detail }}) => opened.push(detail.title));
+  for (const bell of document.querySelectorAll("notification-bell")) {{
+    bell.setAttribute("user-id", user);
+    bell.getToken = getToken;
+  }}
+  window.bell = document.querySelector("notification-bell");
+  window.inbox = bell.inbox;
+"""
+
+STUB = f"""
+  import "{LIBRARY}/bell.js";
+  const listeners = {{ change: new Set(), state: new Set(), notification: new Set() }};
+  const emit = (name, event) => listeners[name].forEach((listener) => listener(event));
+  window.bell = document.querySelector("notification-bell");
+  window.stub = {{
+    state: {{ name: "live" }}, items: [], older: 0, hasMore: false,
+    on(name, listener) {{
+      listeners[name].add(listener);
+      return () => listeners[name].delete(listener);
+    }},
+    list: () => stub.items,
+    unreadCount: () => stub.items.filter((one) => !one.is_read).length + stub.older,
+    become(changes, fresh = []) {{
+      Object.assign(stub, changes);
+      fresh.forEach((one) => emit("notification", one));
+      emit("change", stub);
+      emit("state", stub.state);
+    }},
+    loadMore: () => new Promise(() => {{}}),
+    async markRead() {{ throw new Error("no"); }},
+    listeners: () => Object.values(listeners).reduce((count, {{ size }}) => count + size, 0),
+  }};
+  bell.inbox = stub;
+"""
+"""An inbox that says what it is told to, for what a hub can't be made to do."""
+
+
+def bell(page: Page) -> Locator:
+    return page.locator("notification-bell [part=button]").first
+
+
+def badge(page: Page) -> Locator:
+    return page.locator("notification-bell [part=badge]").first
+
+
+def panel(page: Page) -> Locator:
+    return page.get_by_role("dialog")
+
+
+def rows(page: Page) -> Locator:
+    return panel(page).get_by_role("listitem")
+
+
+def toasts(page: Page) -> Locator:
+    return page.locator("[part=toast]")

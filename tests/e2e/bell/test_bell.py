@@ -1,0 +1,246 @@
+"""`<notification-bell>` as a person meets it, against a real hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.axe import Axe
+from tests.browser import needs_chromium
+from tests.e2e.bell.pages import LIVE, badge, bell, page_of, panel, rows, toasts
+from tests.hub import Hub, added, eventually
+from tests.network import Way
+from tests.tabs import Tabs, open_tabs
+
+ONE_BELL = page_of("<notification-bell></notification-bell>", LIVE)
+TWO_BELLS = page_of("<notification-bell></notification-bell><notification-bell></notification-bell>", LIVE)
+
+pytestmark = needs_chromium
+expect.set_options(timeout=10_000)
+
+
+@pytest_asyncio.fixture
+async def tabs(hub: Hub, way: Way, browser: Browser) -> AsyncIterator[Tabs]:
+    async with open_tabs(browser, way.origin, hub, reduced_motion="reduce", locale="en-GB") as opened:
+        yield opened
+
+
+async def live(tabs: Tabs, html: str = ONE_BELL) -> Page:
+    page = await tabs.open(html)
+    await tabs.live()
+    return page
+
+
+async def come(tabs: Tabs, page: Page, count: int) -> None:
+    """So many are published and in the page."""
+    there = await page.evaluate("inbox.list().length")
+    await tabs.publish(count)
+    await page.wait_for_function("count => inbox.list().length === count", arg=there + count)
+
+
+async def test_what_comes_live_is_counted_in_the_badge_and_told_by_a_toast(tabs: Tabs, axe: Axe) -> None:
+    page = await live(tabs)
+    await expect(bell(page)).to_have_accessible_name("Notifications")
+    await expect(badge(page)).to_be_hidden()
+    await tabs.publish()
+    await expect(toasts(page)).to_have_count(1)
+    await expect(toasts(page)).to_contain_text("Family Group")
+    await expect(page.get_by_role("status")).to_contain_text("Family Group")
+    await expect(badge(page)).to_have_text("1")
+    await expect(bell(page)).to_have_accessible_name("Notifications, 1 unread")
+    await axe.check(page)
+    title = toasts(page).get_by_role("button").first
+    await title.click()
+    await expect(toasts(page)).to_have_count(0)
+    await expect(badge(page)).to_be_hidden()
+    [opened] = await page.evaluate("opened")
+    assert "Family Group" in opened
+
+
+async def test_many_at_once_are_one_toast_that_opens_the_list(tabs: Tabs) -> None:
+    page = await live(tabs)
+    await tabs.publish(7)
+    await expect(badge(page)).to_have_text("7")
+    many = toasts(page).get_by_role("button", name=re.compile("new notifications$")).first
+    await many.click()
+    await expect(rows(page)).to_have_count(7)
+
+
+async def test_scrolling_loads_older_ones(tabs: Tabs) -> None:
+    await tabs.publish(120)
+
+    async def stored() -> bool:
+        async with tabs.hub.client(tabs.user) as client:
+            listed = await client.get(f"/notifications/users/{tabs.user}")
+        return len(listed.json()) == 120
+
+    await eventually(stored, "all are there")
+    page = await live(tabs)
+    await expect(badge(page)).to_have_text("99+")
+    await bell(page).click()
+    await expect(rows(page)).to_have_count(50)
+    for count in (100, 120):
+        await rows(page).last.scroll_into_view_if_needed()
+        await expect(rows(page)).to_have_count(count)
+    await expect(panel(page).locator("[part=older]")).to_be_hidden()
+
+
+async def test_what_is_read_or_deleted_in_one_tab_is_so_in_the_other(tabs: Tabs) -> None:
+    page, other = await live(tabs), await live(tabs)
+    await come(tabs, page, 3)
+    for each in (page, other):
+        await bell(each).click()
+        await expect(rows(each)).to_have_count(3)
+    await rows(page).first.get_by_role("button", name="Mark as read").click()
+    await expect(badge(other)).to_have_text("2")
+    await rows(page).last.get_by_role("button", name="Delete").click()
+    await expect(rows(other)).to_have_count(2)
+    await expect(badge(other)).to_have_text("1")
+    await panel(other).get_by_role("button", name="Mark all as read").click()
+    for each in (page, other):
+        await expect(badge(each)).to_be_hidden()
+        await expect(rows(each).get_by_role("button", name="Mark as read")).to_have_count(0)
+
+
+async def test_the_keyboard_alone_does_it_all(tabs: Tabs) -> None:
+    page = await live(tabs)
+    await come(tabs, page, 3)
+    press = page.keyboard.press
+    await press("Tab")
+    await expect(bell(page)).to_be_focused()
+    await press("Enter")
+    await expect(panel(page)).to_be_focused()
+    await expect(bell(page)).to_have_attribute("aria-expanded", "true")
+    await press("Tab")
+    await expect(panel(page).get_by_role("button", name="Mark all as read")).to_be_focused()
+    await press("Tab")
+    await press("Tab")
+    title = rows(page).get_by_role("button").first
+    await expect(title).to_be_focused()
+    await press("ArrowDown")
+    await expect(rows(page).nth(1).get_by_role("button").first).to_be_focused()
+    await press("Delete")
+    await expect(rows(page)).to_have_count(2)
+    await expect(rows(page).nth(1).get_by_role("button").first).to_be_focused()
+    await press("Tab")
+    await press("Enter")  # marks it read, and is gone then
+    await expect(badge(page)).to_have_text("1")
+    await expect(rows(page).nth(1).get_by_role("button").first).to_be_focused()
+    await press("Home")
+    await press("Enter")
+    await expect(badge(page)).to_be_hidden()
+    await press("Escape")
+    await expect(panel(page)).to_be_hidden()
+    await expect(bell(page)).to_be_focused()
+    await expect(bell(page)).to_have_attribute("aria-expanded", "false")
+
+
+async def test_deleting_all_of_them_keeps_the_focus_in_the_list(tabs: Tabs) -> None:
+    page = await live(tabs)
+    await come(tabs, page, 2)
+    await bell(page).click()
+    await rows(page).first.get_by_role("button", name="Delete").click()
+    await expect(rows(page)).to_have_count(1)
+    await expect(rows(page).get_by_role("button", name="Delete")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(panel(page).get_by_text("No notifications yet")).to_be_visible()
+    await expect(panel(page)).to_be_focused()
+    await expect(page.get_by_role("status")).to_have_text("Deleted")
+
+
+async def test_the_page_decides_what_choosing_one_does(tabs: Tabs) -> None:
+    page = await live(tabs)
+    await come(tabs, page, 1)
+    await page.evaluate("bell.addEventListener('notificationopen', (event) => event.preventDefault())")
+    await bell(page).click()
+    await rows(page).get_by_role("button").first.click()
+    await page.wait_for_function("opened.length === 1")
+    await page.evaluate("inbox.loadMore()")  # nothing was asked of the hub before that
+    assert await page.evaluate("inbox.unreadCount()") == 1
+
+
+async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(tabs: Tabs, way: Way) -> None:
+    page = await live(tabs)
+    await come(tabs, page, 1)
+    await bell(page).click()
+    way.silence()
+    await tabs.context.set_offline(True)
+    await expect(panel(page).get_by_text("You are offline.")).to_be_visible()
+    await expect(bell(page)).to_have_accessible_name(re.compile("1 unread, You are offline"))
+    await rows(page).get_by_role("button", name="Delete").click()
+    await expect(panel(page).get_by_text("That didn't work. Please try again.")).to_be_visible()
+    await expect(rows(page)).to_have_count(1)
+    await tabs.publish()
+    way.mend()
+    await tabs.context.set_offline(False)
+    await expect(rows(page)).to_have_count(2)
+    await expect(bell(page)).to_have_accessible_name("Notifications, 2 unread")
+
+
+async def test_a_logout_leaves_nothing_to_read_and_a_new_token_brings_it_back(tabs: Tabs, axe: Axe) -> None:
+    page = await live(tabs)
+    await come(tabs, page, 1)
+    await bell(page).click()
+    await expect(rows(page)).to_have_count(1)
+    logout = {"event_type": "account_logged_out", "user_id": tabs.user, "access_token_id": "x"}
+    await tabs.hub.publish(logout, topic=tabs.hub.logout_topic)
+    await expect(panel(page).get_by_text("You are signed out")).to_be_visible()
+    await expect(rows(page)).to_have_count(0)
+    await expect(page.locator("notification-bell").get_by_text("Family Group")).to_have_count(0)
+    await expect(badge(page)).to_be_hidden()
+    await axe.check(page)
+    await panel(page).get_by_role("button", name="Connect again").click()
+    await expect(rows(page)).to_have_count(1)
+
+
+async def test_two_bells_share_an_inbox_and_one_of_them_tells(tabs: Tabs) -> None:
+    page = await live(tabs, TWO_BELLS)
+    assert await tabs.hub.metric("hub_connections") == 1
+    await come(tabs, page, 1)
+    badges = page.locator("notification-bell [part=badge]")
+    await expect(badges).to_have_text(["1", "1"])
+    await expect(toasts(page)).to_have_count(1)
+    await page.evaluate("document.querySelector('notification-bell').remove()")
+    await come(tabs, page, 1)
+    await expect(toasts(page)).to_have_count(1)  # the other tells now
+    await page.evaluate("document.querySelector('notification-bell').remove()")
+
+    async def gone() -> bool:
+        return await tabs.hub.metric("hub_connections") == 0
+
+    await eventually(gone, "nobody is connected")
+
+
+async def test_a_bell_that_is_moved_keeps_its_connection(tabs: Tabs) -> None:
+    page = await live(tabs)
+    await page.evaluate("document.querySelector('main').append(bell)")
+    await come(tabs, page, 1)
+    await expect(badge(page)).to_have_text("1")
+    assert len(tabs.sockets[page]) == 1
+
+
+async def test_markup_is_shown_as_text(tabs: Tabs) -> None:
+    page = await live(tabs)
+    name = "<img src=/nothing onerror='window.ran = 1'>"
+    await tabs.hub.publish(added(tabs.user, name))
+    await expect(toasts(page)).to_contain_text(name)
+    await bell(page).click()
+    await expect(rows(page)).to_contain_text(name)
+    assert await page.evaluate("window.ran") is None
+
+
+async def test_another_language_of_the_document_is_spoken_at_once(tabs: Tabs) -> None:
+    page = await live(tabs)
+    await come(tabs, page, 1)
+    for language, name in (("ru", "Уведомления, 1 непрочитанное"), ("vi", "Thông báo, 1 chưa đọc")):
+        await page.evaluate("language => document.documentElement.lang = language", language)
+        await expect(bell(page)).to_have_accessible_name(name)
+    await page.evaluate("bell.lang = 'en'")
+    await expect(bell(page)).to_have_accessible_name("Notifications, 1 unread")
+    await bell(page).click()
+    await expect(rows(page)).to_contain_text(
+        "added you to the group"
+    )  # what is loaded is in that language too
