@@ -23,6 +23,7 @@ from app.settings import Settings
 from handlers.registry import HANDLERS
 
 PAGES = Path(__file__).parent / "demo"
+ROOT = Path(__file__).parents[2]
 STAND_IN = "/dev/user-service"
 NOTIFICATIONS = "/api/v2/notification-service/notifications"
 
@@ -60,7 +61,9 @@ def make_blueprint(settings: Settings) -> Blueprint:
     async def page(_: Request) -> HTTPResponse:
         return await file(PAGES / "index.html", headers=_page_headers(settings))
 
-    blueprint.static("/dev/assets", PAGES)
+    blueprint.static("/dev/assets", PAGES, name="assets")
+    blueprint.static("/notification-hub-client/src", ROOT / "client" / "src", name="client")
+    blueprint.static("/examples/plain.html", ROOT / "examples" / "plain.html", name="example")
 
     @blueprint.get("/dev/session")
     async def session(_: Request) -> HTTPResponse:

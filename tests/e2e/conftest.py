@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from app.dev.mail import Mailbox, run_mail
+from tests.axe import Axe
 from tests.browser import run_browser
 from tests.rabbitmq_server import RabbitMQServer
 
@@ -29,6 +31,11 @@ def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
     """A mail server that keeps what it is sent."""
     with run_mail(tmp_path_factory.mktemp("mail")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def axe(package: Path) -> Axe:
+    return Axe(package)
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -70,13 +70,22 @@ export class Preferences {
   }
 
   showProfile(profile) {
+    this.profile = profile;
     for (const field of this.fields) field.value = profile[field.name] ?? "";
     this.onProfile(profile);
   }
 
   save() {
+    return this.put(Object.fromEntries(this.fields.map(({ name, value }) => [name, value.trim() || null])));
+  }
+
+  /** Save another language; what else is in the form stays unsaved. */
+  speak(locale) {
+    return this.put({ ...this.profile, locale });
+  }
+
+  put(profile) {
     return this.tryTo(this.slots["profile-said"], "Profile: saved.", async () => {
-      const profile = Object.fromEntries(this.fields.map(({ name, value }) => [name, value.trim() || null]));
       const { body } = await this.call("PUT", `${this.path}/profile`, profile);
       this.showProfile(body);
     });

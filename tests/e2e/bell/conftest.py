@@ -1,23 +1,15 @@
-"""A hub whose pages have a bell, and what checks them."""
+"""A hub whose pages have a bell."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_asyncio
 
-from tests.axe import Axe
 from tests.conftest import running_hub
 from tests.hub import Hub, free_port
 from tests.network import Way, open_way
-
-
-@pytest.fixture(scope="session")
-def axe(package: Path) -> Axe:
-    return Axe(package)
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -22,7 +22,7 @@ def inbox(page: Page, user: str) -> Locator:
 
 
 def state(box: Locator) -> Locator:
-    return box.get_by_role("status").first
+    return box.locator(".state").get_by_role("status")
 
 
 def notifications(box: Locator) -> Locator:
