@@ -1,5 +1,6 @@
 /** The types as a TypeScript project meets them: `npm run types` fails where a comment expects an error and none comes. */
 import { createInbox, InboxError, type Notification, type State } from "notification-hub-client";
+import { NotificationBell, type NotificationBellAttributes } from "notification-hub-client/bell";
 
 const inbox = createInbox({ url: location.origin, userId: "1", getToken: async () => "token" });
 const titles: string[] = inbox.list().map(({ title }: Notification) => title);
@@ -20,3 +21,18 @@ inbox.on("notifications", () => {});
 createInbox({ url: "https://app.example.com", userId: "1" });
 // @ts-expect-error lists are not changed in place
 inbox.list().pop();
+
+const bell: NotificationBell | null = document.querySelector("notification-bell");
+document.createElement("notification-bell").getToken = () => "token";
+if (bell) {
+  bell.inbox = inbox;
+  bell.open = true;
+  bell.addEventListener("notificationopen", ({ detail }) => detail.title.trim());
+  bell.addEventListener("belltoggle", ({ detail: open }) => open === true);
+  bell.addEventListener("click", ({ clientX }) => clientX.toFixed());
+  // @ts-expect-error an inbox, not its options
+  bell.inbox = { url: "https://app.example.com" };
+}
+const attributes: NotificationBellAttributes = { "user-id": "1", lang: "vi", theme: "dark" };
+// @ts-expect-error no such theme
+attributes.theme = "black";

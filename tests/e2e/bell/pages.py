@@ -8,7 +8,7 @@ LIBRARY = "/notification-hub-client/src"
 STYLE = """
   :root { color-scheme: light dark; }
   body { margin: 0; font: 16px/1.5 system-ui, "Liberation Sans", sans-serif; }
-  header { display: flex; align-items: center; gap: 1rem; padding: .5rem 1rem; border-bottom: 1px solid #8886; }
+  header { display: flex; align-items: center; padding: .5rem 1rem; border-bottom: 1px solid #8886; }
   header b { flex: 1; }
   main { padding: 1rem; }
 """
@@ -17,7 +17,8 @@ STYLE = """
 def page_of(bells: str, script: str, language: str = "en") -> str:
     """A page with these bells in its header."""
     return f"""<!doctype html><html lang="{language}"><head><title>Kitchen</title>
-  <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>{STYLE}</style></head>
+  <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+  <style>{STYLE}</style></head>
   <body><header><b>Kitchen</b>{bells}</header><main><h1>Today</h1><p>Two plans are open.</p></main>
   <script type="module">{script}</script></body></html>"""
 

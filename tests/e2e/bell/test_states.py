@@ -1,4 +1,4 @@
-"""Whatever the bell shows, in light and dark, on a phone and a desktop, in three languages: axe finds nothing."""
+"""Whatever the bell shows, light and dark, on phone and desktop, in three languages: axe finds nothing."""
 
 from __future__ import annotations
 

@@ -1,0 +1,89 @@
+"""What the READMEs and examples/ show, as it stands there: a first notification, against a real hub."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Route, expect
+
+from tests.browser import needs_chromium
+from tests.e2e.bell.pages import badge, bell, rows, toasts
+from tests.e2e.tabs import README_USER, Tabs, open_tabs
+from tests.hub import ROOT, Hub
+from tests.network import Way
+from tests.npm import install, run
+
+BLOCK = re.compile(r"^```html\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MEDIA = {".js": "text/javascript", ".css": "text/css"}
+
+pytestmark = needs_chromium
+
+
+@pytest_asyncio.fixture
+async def tabs(hub: Hub, way: Way, browser: Browser) -> AsyncIterator[Tabs]:
+    async with open_tabs(browser, way.origin, hub, reduced_motion="reduce", locale="en-GB") as opened:
+        opened.user = README_USER
+
+        async def session(route: Route) -> None:
+            await route.fulfill(json={"users": [{"id": README_USER, "token": hub.token(README_USER)}]})
+
+        await opened.context.route("**/dev/session", session)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def examples(package: Path) -> Path:
+    """A copy of the examples beside the library's."""
+    folder = package.parent / "examples"
+    shutil.copytree(ROOT / "examples", folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    return folder
+
+
+async def first_notification(tabs: Tabs, page: Page) -> None:
+    await page.wait_for_function("document.querySelector('notification-bell')?.inbox?.state.name === 'live'")
+    there = await page.evaluate("document.querySelector('notification-bell').inbox.unreadCount()")
+    await tabs.publish()
+    await expect(toasts(page)).to_contain_text("Family Group")
+    await expect(badge(page)).to_have_text(str(there + 1))
+    await bell(page).click()
+    await expect(rows(page).first).to_contain_text("Family Group")
+
+
+@pytest.mark.parametrize("document", ["README.md", "client/README.md"])
+async def test_the_readme_s_bell_shows_a_first_notification(tabs: Tabs, document: str) -> None:
+    found = [
+        code for code in BLOCK.findall((ROOT / document).read_text("utf-8")) if "<notification-bell" in code
+    ]
+    assert len(found) == 1
+    await first_notification(tabs, await tabs.open(found[0]))
+
+
+async def test_plain_html(tabs: Tabs) -> None:
+    page = await tabs.open((ROOT / "examples" / "plain.html").read_text("utf-8"))
+    await first_notification(tabs, page)
+    await rows(page).first.get_by_role("button").first.click()
+    await expect(page.locator("#chosen")).to_contain_text("Family Group")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("framework", ["react", "vue"])
+async def test_a_framework_builds_with_it_and_shows_it(tabs: Tabs, examples: Path, framework: str) -> None:
+    folder = examples / framework
+    install(folder)
+    built = run(folder, "npm", "run", "build")
+    assert built.returncode == 0, built.stdout
+
+    async def asset(route: Route) -> None:
+        path = folder / "dist" / "assets" / route.request.url.rpartition("/")[2]
+        await route.fulfill(path=path, content_type=MEDIA[path.suffix])
+
+    await tabs.context.route("**/assets/*", asset)
+    page = await tabs.open((folder / "dist" / "index.html").read_text("utf-8"))
+    await first_notification(tabs, page)
+    await rows(page).first.get_by_role("button").first.click()
+    await expect(page.locator("main")).to_contain_text("You chose")
