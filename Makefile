@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint types bench faults fuzz autobahn texts asyncapi clean
+.PHONY: help run test lint types bench faults fuzz autobahn screenshots texts asyncapi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ fuzz: $(READY) ## a million hostile inputs: docs/fuzzing.md (INPUTS=â€¦, SEED=â€
 
 autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md
 	@exec $(BIN)/python -m tests.autobahn
+
+screenshots: $(READY) ## take the README's pictures of the bell and the demo page anew
+	@UPDATE_SCREENSHOTS=1 exec $(BIN)/python -m pytest --quiet tests/e2e/demo/test_pictures.py \
+		tests/e2e/demo/test_page.py::test_every_button_reaches_the_inboxes_it_names
 
 texts: $(READY) ## bring locales/ up to the texts in the code
 	@$(BIN)/python -m app.dev.catalogues update

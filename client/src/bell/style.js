@@ -52,11 +52,11 @@ h3 { font-size: inherit; font-weight: inherit; }
 .bar.failed { color: var(--danger); }
 .scroll { display: flex; flex: auto; flex-direction: column; min-height: 0; overflow: auto; overscroll-behavior: contain; scrollbar-width: thin; }
 
-.row { position: relative; display: flex; gap: .25rem; padding: .8rem .75rem .8rem 2.125rem; border-bottom: 1px solid var(--line); }
+.row { position: relative; padding: .8rem 1.125rem .8rem 2.125rem; border-bottom: 1px solid var(--line); }
 .row:hover { background: var(--hover); }
 .unread { background: var(--tint); }
 .unread::before, .toast::before { content: ""; position: absolute; top: 1.2rem; left: .95rem; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
-.body { flex: 1; min-width: 0; }
+.body { min-width: 0; }
 .main { display: block; width: 100%; line-height: 1.35; }
 .main::after { content: ""; position: absolute; inset: 0; }
 .main:focus-visible { outline: none; }
@@ -65,7 +65,9 @@ h3 { font-size: inherit; font-weight: inherit; }
 .content { margin-top: .1rem; color: var(--soft); font-size: .875rem; white-space: pre-line; }
 .unread .content { color: var(--text); }
 time { display: block; margin-top: .3rem; color: var(--soft); font-size: .8125rem; }
-.deeds { position: relative; z-index: 1; display: flex; flex: none; align-self: start; margin-top: -.3rem; }
+.row h3 { padding-inline-end: 2.25rem; }
+.unread h3 { padding-inline-end: 4.25rem; }
+.deeds { position: absolute; z-index: 1; inset-block-start: .5rem; inset-inline-end: .75rem; display: flex; }
 .older { flex: none; align-self: center; margin: .75rem; }
 
 .instead { display: flex; flex: auto; flex-direction: column; align-items: center; justify-content: center; gap: .3rem; padding: 2.5rem 1.5rem 3.25rem; text-align: center; }
@@ -73,13 +75,14 @@ time { display: block; margin-top: .3rem; color: var(--soft); font-size: .8125re
 .soft { color: var(--soft); font-size: .875rem; }
 .instead .pill { margin-top: .8rem; padding-inline: 1.1rem; background: var(--accent); color: var(--surface); }
 .bone { height: .8rem; border-radius: 99px; background: var(--hover); }
-.skeleton .row { flex-direction: column; gap: .6rem; padding-block: 1.1rem; background: none; }
+.skeleton .row { display: flex; flex-direction: column; gap: .6rem; padding-block: 1.1rem; background: none; }
 .bone:first-child { width: 55%; }
 .bone:last-child { width: 85%; }
 
 .toasts { position: fixed; inset: var(--notification-bell-toast-inset, auto 1rem 1rem auto); width: 23rem; max-width: calc(100vw - 2rem); overflow: visible; }
 .toasts:popover-open { display: grid; gap: .6rem; }
 .toast { position: relative; display: flex; gap: .5rem; padding: .8rem .6rem .9rem 2.125rem; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); box-shadow: 0 1px 3px rgb(10 16 40 / 12%), 0 8px 32px rgb(10 16 40 / 20%); }
+.toast .body { flex: 1; }
 .toast .content { display: -webkit-box; overflow: hidden; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
 .toast .icon { position: relative; z-index: 1; margin-top: -.3rem; }
 
@@ -88,7 +91,9 @@ time { display: block; margin-top: .3rem; color: var(--soft); font-size: .8125re
   .panel::backdrop { background: rgb(10 14 26 / 45%); }
   .toasts { inset: var(--notification-bell-toast-inset, auto .75rem .75rem); width: auto; max-width: none; }
   .icon, .pill { min-width: 2.5rem; min-height: 2.5rem; }
-  .deeds { margin-top: -.5rem; }
+  .row h3 { padding-inline-end: 2.75rem; }
+  .unread h3 { padding-inline-end: 5.25rem; }
+  .deeds { inset-block-start: .2rem; inset-inline-end: .5rem; }
 }
 @media (prefers-reduced-motion: no-preference) {
   button, .row { transition: background-color .15s, color .15s; }

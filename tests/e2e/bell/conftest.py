@@ -6,10 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
+from playwright.async_api import Browser, Page, Route
 
 from tests.conftest import running_hub
+from tests.e2e.bell.pages import LIBRARY, STUB, page_of
 from tests.hub import Hub, free_port
 from tests.network import Way, open_way
+from tests.npm import CLIENT
+
+ORIGIN = "https://kitchen.example"
+PAGE = page_of("<notification-bell></notification-bell>", STUB)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -24,3 +30,28 @@ async def hub(environment: dict[str, str], way: Way, tmp_path_factory: Any) -> A
     log = tmp_path_factory.mktemp("hub") / "log"
     async with running_hub({**environment, "ALLOWED_ORIGINS": way.origin}, log, way.port_behind) as running:
         yield running
+
+
+@pytest_asyncio.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page whose bell shows an inbox that says what the test has it say."""
+    context = await browser.new_context(reduced_motion="reduce")
+    complaints: list[str] = []
+
+    async def answer(route: Route) -> None:
+        path = route.request.url.removeprefix(ORIGIN)
+        if path == "/":
+            await route.fulfill(content_type="text/html", body=PAGE)
+        else:
+            file = CLIENT / "src" / path.removeprefix(f"{LIBRARY}/")
+            await route.fulfill(path=file, content_type="text/javascript")
+
+    await context.route(f"{ORIGIN}/**", answer)
+    opened = await context.new_page()
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    await opened.goto(ORIGIN)
+    await opened.wait_for_function("window.bell?.inbox")
+    yield opened
+    await context.close()
+    assert complaints == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 from playwright.async_api import Locator, Page
 
 LIBRARY = "/notification-hub-client/src"
@@ -83,3 +86,35 @@ def rows(page: Page) -> Locator:
 
 def toasts(page: Page) -> Locator:
     return page.locator("[part=toast]")
+
+
+def notifications() -> list[dict[str, Any]]:
+    """Five of them, two unread, of the last weeks."""
+    now = datetime.now(UTC)
+    ages = [
+        timedelta(seconds=5),
+        timedelta(hours=2),
+        timedelta(days=1),
+        timedelta(days=4),
+        timedelta(days=400),
+    ]
+    return [
+        {
+            "id": f"id-{number}",
+            "seq": 10 - number,
+            "title": f"Plan #{41 + number} was assigned",
+            "content": "It is due tomorrow at half past six. Please look after the milk, too.\nAnd the rice.",
+            "template_code": "PLAN_ASSIGNED",
+            "is_read": number > 1,
+            "created_at": (now - age).isoformat(),
+        }
+        for number, age in enumerate(ages)
+    ]
+
+
+async def become(page: Page, changes: dict[str, Any], fresh: int = 0) -> None:
+    """The inbox says this, and that so many are new."""
+    await page.evaluate(
+        "async ([changes, fresh]) => { stub.become(changes, (changes.items ?? []).slice(0, fresh)); }",
+        [changes, fresh],
+    )

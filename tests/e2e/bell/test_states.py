@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Page, expect
 
 from tests.axe import Axe
 from tests.browser import needs_chromium
-from tests.e2e.bell.pages import LIBRARY, STUB, bell, page_of, panel, rows, toasts
-from tests.npm import CLIENT
+from tests.e2e.bell.pages import become, bell, notifications, panel, rows, toasts
 
-ORIGIN = "https://kitchen.example"
 SIZES = {"phone": (390, 780), "desktop": (1100, 760)}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LANGUAGES = ("vi", "en", "ru")
 LEAST_TARGET = 24  # CSS px, WCAG 2.2, 2.5.8
-PAGE = page_of("<notification-bell></notification-bell>", STUB)
 
 pytestmark = needs_chromium
-
-
-def notifications() -> list[dict[str, Any]]:
-    """Five of them, two unread, of the last weeks."""
-    now = datetime.now(UTC)
-    ages = [
-        timedelta(seconds=5),
-        timedelta(hours=2),
-        timedelta(days=1),
-        timedelta(days=4),
-        timedelta(days=400),
-    ]
-    return [
-        {
-            "id": f"id-{number}",
-            "seq": 10 - number,
-            "title": f"Plan #{41 + number} was assigned",
-            "content": "It is due tomorrow at half past six. Please look after the milk, too.\nAnd the rice.",
-            "template_code": "PLAN_ASSIGNED",
-            "is_read": number > 1,
-            "created_at": (now - age).isoformat(),
-        }
-        for number, age in enumerate(ages)
-    ]
 
 
 STATES: dict[str, dict[str, Any]] = {
@@ -58,38 +28,6 @@ STATES: dict[str, dict[str, Any]] = {
     "logged-out": {"state": {"name": "closed", "code": 4500}},
     "forbidden": {"state": {"name": "closed", "code": 403}},
 }
-
-
-@pytest_asyncio.fixture
-async def page(browser: Browser) -> AsyncIterator[Page]:
-    context = await browser.new_context(reduced_motion="reduce")
-    complaints: list[str] = []
-
-    async def answer(route: Route) -> None:
-        path = route.request.url.removeprefix(ORIGIN)
-        if path == "/":
-            await route.fulfill(content_type="text/html", body=PAGE)
-        else:
-            file = CLIENT / "src" / path.removeprefix(f"{LIBRARY}/")
-            await route.fulfill(path=file, content_type="text/javascript")
-
-    await context.route(f"{ORIGIN}/**", answer)
-    opened = await context.new_page()
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    await opened.goto(ORIGIN)
-    await opened.wait_for_function("window.bell?.inbox")
-    yield opened
-    await context.close()
-    assert complaints == []
-
-
-async def become(page: Page, changes: dict[str, Any], fresh: int = 0) -> None:
-    """The inbox says this, and that so many are new."""
-    await page.evaluate(
-        "async ([changes, fresh]) => { stub.become(changes, (changes.items ?? []).slice(0, fresh)); }",
-        [changes, fresh],
-    )
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -24,9 +24,9 @@ from tests.e2e.demo.people import (
     state,
     title,
 )
-from tests.hub import ROOT
+from tests.e2e.demo.pictures import IMAGES, take
 
-SCREENSHOT = ROOT / "docs" / "images" / "demo.png"
+SCREENSHOT = IMAGES / "demo.png"
 
 
 async def test_group_user_added_is_live_in_johns_inbox_and_not_in_mais(page: Page) -> None:
@@ -233,6 +233,9 @@ async def test_every_button_reaches_the_inboxes_it_names(page: Page) -> None:
             await expect(notifications(inbox(page, user)).get_by_text("Mark read")).to_have_count(
                 expected[user]
             )
+        for mails, event_type in enumerate(("otp_register", "booking.confirmed", "payment.failed"), 1):
+            await click_event(page, event_type)
+            await expect(page.locator("#mails li")).to_have_count(mails)
         await choose_way(page, "All")
         await page.get_by_role("button", name="group_user_left").click()
         await expect(page.locator("#published")).to_contain_text("one notification for John")
@@ -240,5 +243,5 @@ async def test_every_button_reaches_the_inboxes_it_names(page: Page) -> None:
         await expect(page.frame_locator("#mail iframe").get_by_text("TXN-456", exact=True)).to_be_visible()
         await page.mouse.move(0, 0)
         await page.evaluate("document.activeElement.blur()")
-        SCREENSHOT.parent.mkdir(parents=True, exist_ok=True)
-        await page.screenshot(path=SCREENSHOT, full_page=True, animations="disabled")
+        await expect(page.locator("[part=toast]")).to_have_count(0)
+        await take(page, SCREENSHOT, full_page=True)

@@ -1,0 +1,131 @@
+"""What a hub can't be made to do at will: the bell with an inbox that says what it is told to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser import needs_chromium
+from tests.e2e.bell.pages import badge, become, bell, notifications, panel, rows, toasts
+
+pytestmark = needs_chromium
+
+LIST = {"state": {"name": "live"}, "items": notifications()}
+
+
+async def test_a_quiet_bell_shows_no_toast_and_is_read_out_all_the_same(page: Page) -> None:
+    await page.evaluate("bell.setAttribute('quiet', '')")
+    await become(page, LIST, fresh=1)
+    await expect(badge(page)).to_have_text("2")
+    await expect(page.get_by_role("status")).to_have_text("Plan #41 was assigned")
+    await expect(toasts(page)).to_have_count(0)
+
+
+async def test_escape_dismisses_a_toast_and_the_focus_goes_to_the_next_then_to_the_bell(page: Page) -> None:
+    await become(page, LIST, fresh=2)
+    await expect(toasts(page)).to_have_count(2)
+    await toasts(page).last.get_by_role("button").first.focus()
+    await page.keyboard.press("Escape")
+    await expect(toasts(page).get_by_role("button").first).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(toasts(page)).to_have_count(0)
+    await expect(bell(page)).to_be_focused()
+
+
+async def test_a_toast_goes_when_it_was_read_elsewhere_and_all_go_when_the_list_opens(page: Page) -> None:
+    await become(page, LIST, fresh=2)
+    await expect(toasts(page)).to_have_count(2)
+    first, *others = notifications()
+    await become(page, {"items": [{**first, "is_read": True}, *others]})
+    await expect(toasts(page)).to_have_count(1)
+    await bell(page).click()
+    await expect(toasts(page)).to_have_count(0)
+
+
+async def test_a_toast_leaves_by_itself_but_not_while_it_is_looked_at(page: Page) -> None:
+    await page.clock.install()
+    await become(page, LIST, fresh=1)
+    await page.clock.run_for(200)
+    await expect(toasts(page)).to_have_count(1)
+    await toasts(page).hover()
+    await page.clock.run_for(60_000)
+    await expect(toasts(page)).to_have_count(1)
+    await page.mouse.move(0, 0)
+    await page.clock.run_for(10)
+    await page.clock.run_for(6_000)
+    await expect(toasts(page)).to_have_count(0)
+
+
+async def test_how_long_ago_goes_on_while_the_list_is_open(page: Page) -> None:
+    await page.clock.install()
+    await become(page, LIST)
+    await bell(page).click()
+    await expect(rows(page).first.get_by_role("time")).to_have_text("now")
+    await page.clock.run_for(180_000)
+    await expect(rows(page).first.get_by_role("time")).to_have_text("3 minutes ago")
+
+
+async def test_older_ones_that_could_not_be_loaded_are_asked_for_by_the_button(page: Page) -> None:
+    await page.evaluate("""() => {
+      window.asked = 0;
+      stub.loadMore = async () => {
+        if (++asked === 1) throw new Error("no");
+        stub.become({ hasMore: false });
+      };
+    }""")
+    await become(page, {**LIST, "hasMore": True})
+    await bell(page).click()
+    await expect(panel(page).get_by_text("That didn't work. Please try again.")).to_be_visible()
+    await panel(page).get_by_role("button", name="Show older ones").click()
+    await expect(panel(page).get_by_role("button", name="Show older ones")).to_be_hidden()
+    await expect(panel(page).get_by_text("That didn't work.")).to_be_hidden()
+    assert await page.evaluate("asked") == 2
+
+
+async def test_a_bell_that_is_taken_away_listens_to_nothing(page: Page) -> None:
+    await become(page, LIST, fresh=1)
+    await expect(toasts(page)).to_have_count(1)
+    assert await page.evaluate("stub.listeners()") == 3
+    await page.evaluate("bell.remove()")
+    assert await page.evaluate("stub.listeners()") == 0
+    await page.evaluate("document.querySelector('main').append(bell)")
+    assert await page.evaluate("stub.listeners()") == 3
+    await expect(badge(page)).to_have_text("2")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_a_theme_goes_before_the_system_s(page: Page, theme: Literal["light", "dark"]) -> None:
+    await page.emulate_media(color_scheme="dark" if theme == "light" else "light", reduced_motion="reduce")
+    await page.evaluate("theme => bell.setAttribute('theme', theme)", theme)
+    await bell(page).click()
+    colour = await panel(page).evaluate("panel => getComputedStyle(panel).backgroundColor")
+    assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(28, 32, 42)"}[theme]
+
+
+async def test_the_list_stays_in_the_window_wherever_the_bell_is(page: Page) -> None:
+    await page.set_viewport_size({"width": 1000, "height": 700})
+    await become(page, LIST)
+    for place in ("0 auto auto 0", "0 0 auto auto", "auto auto 0 0", "auto 0 0 auto"):
+        await page.evaluate("place => Object.assign(bell.style, { position: 'fixed', inset: place })", place)
+        await bell(page).click()
+        await expect(rows(page)).to_have_count(5)
+        box = await panel(page).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["y"] >= 0
+        assert box["x"] + box["width"] <= 1000
+        assert box["y"] + box["height"] <= 700
+        await page.keyboard.press("Escape")
+
+
+async def test_motion_is_left_out_for_who_wants_none(page: Page) -> None:
+    moving = "bell.shadowRoot.getAnimations().length"
+    await become(page, {"state": {"name": "connecting"}, "items": []})
+    await page.evaluate("bell.inbox = stub")
+    await bell(page).click()
+    await expect(panel(page)).to_be_visible()
+    assert await page.evaluate(moving) == 0
+    await page.emulate_media(reduced_motion="no-preference")
+    await page.wait_for_function(f"{moving} > 0")

@@ -1,0 +1,114 @@
+"""The README's pictures, taken of a real hub: `make screenshots`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+import asyncpg
+import httpx
+import pytest
+from playwright.async_api import Browser, Page, Route, expect
+
+from app.dev import demo
+from app.dev.ways import service_token
+from tests.e2e.demo.hub import DevHub
+from tests.e2e.demo.pictures import IMAGES, PAGE, take
+from tests.hub import REST
+
+MESSAGES = (
+    (timedelta(days=5), "A member joined Family Group", "Say hello to Linh."),
+    (timedelta(days=1), "Today's meals", "Breakfast: phở gà. Lunch: cơm tấm. Dinner: bún chả."),
+    (timedelta(hours=20), "Your kitchen this week", "Three plans are done, two are still open."),
+    (timedelta(hours=5), "Rice has expired", "Rice in the pantry has expired. Please throw it away."),
+    (timedelta(minutes=42), "Plan #41 was reported as done", "Mai has reported plan #41 as done."),
+    (timedelta(minutes=3), "Fresh milk expires soon", "Fresh milk in the fridge expires on 24/11/2026."),
+    (timedelta(0), "Plan #42 was assigned to you", "Due tomorrow at 18:30. It has two dishes."),
+)
+READ = 4
+
+
+class Picture(NamedTuple):
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+    shows: Literal["list", "toast"]
+
+
+PICTURES = {
+    "bell-desktop": Picture(960, 620, "light", "list"),
+    "bell-phone": Picture(390, 780, "light", "list"),
+    "bell-phone-dark": Picture(390, 780, "dark", "list"),
+    "bell-toast-dark": Picture(960, 620, "dark", "toast"),
+}
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("UPDATE_SCREENSHOTS") != "1", reason="pictures are taken by make screenshots"
+)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+async def test_take_a_picture_of_the_bell(hub: DevHub, browser: Browser, name: str) -> None:
+    picture = PICTURES[name]
+    await hub.empty(demo.JOHN)
+    await fill(hub)
+    context = await browser.new_context(
+        base_url=hub.address,
+        viewport={"width": picture.width, "height": picture.height},
+        device_scale_factor=2,
+        color_scheme=picture.scheme,
+        reduced_motion="reduce",
+        locale="en-GB",
+    )
+    page = await context.new_page()
+    await opened(page)
+    if picture.shows == "list":
+        await page.locator("notification-bell [part=button]").click()
+        await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(len(MESSAGES))
+        await page.evaluate("document.activeElement.blur()")
+    else:
+        await send(hub, *MESSAGES[-1][1:])
+        await expect(page.locator("[part=toast]")).to_be_visible()
+    await page.mouse.move(0, 0)
+    await take(page, IMAGES / f"{name}.png")
+    await context.close()
+
+
+async def opened(page: Page) -> None:
+    """A page on the hub's origin that is more like one that people have than the demo is."""
+
+    async def answer(route: Route) -> None:
+        found = await route.fetch()
+        await route.fulfill(response=found, body=PAGE)
+
+    await page.context.grant_permissions(["local-network-access"])
+    await page.route("**/examples/plain.html", answer)
+    await page.goto("/examples/plain.html")
+    await page.wait_for_function("document.querySelector('notification-bell').inbox.state.name === 'live'")
+
+
+async def send(hub: DevHub, title: str, message: str) -> None:
+    headers = {"Authorization": f"Bearer {service_token(hub.dev['jwt']['secret'])}"}
+    body = {"type": "inapp", "user_id": demo.JOHN, "title": title, "message": message}
+    async with httpx.AsyncClient(base_url=hub.address + REST, headers=headers) as client:
+        (await client.post("/notifications", json=body)).raise_for_status()
+
+
+async def fill(hub: DevHub) -> None:
+    """The messages, as old as they are said to be, the oldest of them read."""
+    for _, title, message in MESSAGES:
+        await send(hub, title, message)
+        await asyncio.sleep(0.05)  # in this order
+    database = await asyncpg.connect(hub.dev["database"])
+    try:
+        for number, (age, title, _) in enumerate(MESSAGES):
+            await database.execute(
+                "update notifications set created_at = now() - $2::interval, is_read = $3 where title = $1",
+                title,
+                age,
+                number < READ,
+            )
+    finally:
+        await database.close()
