@@ -13,10 +13,10 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser import needs_chromium
 from tests.e2e.bell.pages import badge, bell, rows, toasts
-from tests.e2e.tabs import README_USER, Tabs, open_tabs
 from tests.hub import ROOT, Hub
 from tests.network import Way
 from tests.npm import install, run
+from tests.tabs import README_USER, Tabs, open_tabs
 
 BLOCK = re.compile(r"^```html\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MEDIA = {".js": "text/javascript", ".css": "text/css"}
