@@ -153,7 +153,10 @@ export class NotificationBell extends Base {
     this.#leaving = [
       standing.leave,
       inbox.on("change", () => this.#update()),
-      inbox.on("state", () => this.#update()),
+      inbox.on("state", (state) => {
+        if (state.name === "closed") this.#ended(standing.first ? this.#texts.closed(state.code) : "");
+        this.#update();
+      }),
       inbox.on("notification", (notification) => {
         if (standing.first && !document.hidden) this.#came(notification);
       }),
@@ -165,8 +168,18 @@ export class NotificationBell extends Base {
     this.#seat?.leave();
     this.#seat = this.#inbox = undefined;
     this.#loaded = this.#failed = false;
-    this.toasts.clear();
     this.panel.list.clear();
+    this.#ended("");
+  }
+
+  /**
+   * Nothing of what was told stays.
+   *
+   * @param {string} why
+   */
+  #ended(why) {
+    this.toasts.clear();
+    this.#announce(why);
   }
 
   /** @param {Notification} notification */

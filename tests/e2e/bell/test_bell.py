@@ -183,6 +183,7 @@ async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(tabs: Ta
 async def test_a_logout_leaves_nothing_to_read_and_a_new_token_brings_it_back(tabs: Tabs, axe: Axe) -> None:
     page = await live(tabs)
     await come(tabs, page, 1)
+    await expect(page.get_by_role("status")).to_contain_text("Family Group")
     await bell(page).click()
     await expect(rows(page)).to_have_count(1)
     logout = {"event_type": "account_logged_out", "user_id": tabs.user, "access_token_id": "x"}

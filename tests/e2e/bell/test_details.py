@@ -84,6 +84,19 @@ async def test_older_ones_that_could_not_be_loaded_are_asked_for_by_the_button(p
     assert await page.evaluate("asked") == 2
 
 
+async def test_after_the_end_nothing_of_what_was_told_is_left(page: Page) -> None:
+    await become(page, LIST, fresh=2)
+    await expect(toasts(page)).to_have_count(2)
+    await expect(page.get_by_role("status")).to_have_text("2 new notifications")
+    await become(page, {**LIST, "state": {"name": "closed", "code": 4500}})
+    await expect(toasts(page)).to_have_count(0)
+    await expect(page.get_by_role("status")).to_have_text("You are signed out")
+    await expect(badge(page)).to_be_hidden()
+    await bell(page).click()
+    await expect(panel(page).get_by_role("button", name="Connect again")).to_be_visible()
+    await expect(rows(page)).to_have_count(0)
+
+
 async def test_a_bell_that_is_taken_away_listens_to_nothing(page: Page) -> None:
     await become(page, LIST, fresh=1)
     await expect(toasts(page)).to_have_count(1)
