@@ -1,4 +1,5 @@
-import { icon, make, say } from "./bell/dom.js";
+import { Button } from "./bell/button.js";
+import { make } from "./bell/dom.js";
 import { Panel } from "./bell/panel.js";
 import { share, stand } from "./bell/shared.js";
 import { sheet } from "./bell/style.js";
@@ -42,17 +43,9 @@ export class NotificationBell extends Base {
 
   constructor() {
     super();
-    this.badge = make("span", { class: "badge", part: "badge", "aria-hidden": "true" });
-    this.button = make("button", {
-      type: "button",
-      class: "bell",
-      part: "button",
-      "aria-haspopup": "dialog",
-      "aria-expanded": "false",
-      "aria-controls": "panel",
-    }, icon("bell", "slash"), this.badge);
+    this.button = new Button();
     this.live = make("div", { class: "hidden", role: "status", "aria-live": "polite" });
-    this.panel = new Panel(this.button, {
+    this.panel = new Panel(this.button.root, {
       open: (notification) => this.#chosen(notification),
       read: ({ id }) => this.#try((inbox) => inbox.markRead(id)),
       remove: ({ id }) => this.#try((inbox) => inbox.remove(id), this.#texts.words.removed),
@@ -65,12 +58,12 @@ export class NotificationBell extends Base {
       texts: () => this.#texts,
       announce: (text) => this.#announce(text),
       open: (notification) => (notification ? this.#chosen(notification) : (this.open = true)),
-      left: () => this.button.focus(),
+      left: () => this.button.root.focus(),
     });
-    this.button.popoverTargetElement = this.panel.root;
+    this.button.root.popoverTargetElement = this.panel.root;
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [sheet()];
-    root.append(this.button, this.panel.root, this.toasts.root, this.live);
+    root.append(this.button.root, this.panel.root, this.toasts.root, this.live);
   }
 
   get getToken() {
@@ -211,7 +204,7 @@ export class NotificationBell extends Base {
     const unread = inbox && !closed ? inbox.unreadCount() : 0;
     const list = inbox && !closed ? inbox.list() : [];
     this.#loaded ||= state.name === "live" || list.length > 0;
-    this.#showBell(state, unread);
+    this.button.show(this.#texts, state, unread);
     this.toasts.settle(list);
     if (!this.open) return;
     this.panel.show({
@@ -226,24 +219,9 @@ export class NotificationBell extends Base {
     });
   }
 
-  /**
-   * @param {State} state
-   * @param {number} unread
-   */
-  #showBell(state, unread) {
-    const { words } = this.#texts;
-    const troubles = { waiting: words.waiting, offline: words.offline };
-    const trouble = state.name === "closed" ? this.#texts.closed(state.code) : Reflect.get(troubles, state.name);
-    const said = [words.title, unread && this.#texts.counted("unread", unread), trouble];
-    this.button.setAttribute("aria-label", said.filter(Boolean).join(", "));
-    this.button.classList.toggle("away", Boolean(trouble));
-    this.badge.hidden = !unread;
-    say(this.badge, this.#texts.badge(unread));
-  }
-
   /** @param {boolean} open */
   #toggled(open) {
-    this.button.setAttribute("aria-expanded", String(open));
+    this.button.root.setAttribute("aria-expanded", String(open));
     clearInterval(this.#ticking);
     this.#failed = false;
     if (open) {
