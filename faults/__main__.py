@@ -32,11 +32,10 @@ def main() -> int:
         return 2
     chosen = [EXPERIMENTS[name] for name in names] or [*EXPERIMENTS.values()]
     out = options.out or (report.RESULTS if options.size == 1 else BUILD / "results.json")
-    logging.getLogger("aiokafka").setLevel(
-        logging.CRITICAL
-    )  # a Kafka topic that is made anew is an error to it
+    # to it a Kafka topic that isn't there yet is an error
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        return uvloop.run(_run(chosen, options.seed, options.size, out))
+        return uvloop.run(_run(chosen, options.seed, options.size, out.resolve()))
     except KeyboardInterrupt:
         return 130
 
