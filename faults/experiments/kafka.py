@@ -36,13 +36,13 @@ async def broker_down(run: Run) -> None:
 
 @experiment(
     "rebalance-storm",
-    "a node joins or leaves (SIGTERM) every 5 s for 3 minutes, beside 2 that stay; 1 event in 50 is garbage",
+    "a node joins or leaves (SIGTERM) every 5 s for 3 minutes, beside 2 that stay; 1 event in 40 is garbage",
     promises="1, 2, 3, 4, 6",
 )
 async def rebalance_storm(run: Run) -> None:
     seconds, pause = run.sized(180, least=20), 5.0
     changes = 0
-    async with run.world(nodes=4, mixture=Mixture(garbage_every=50)) as world, world.load.publishing(RATE):
+    async with run.world(nodes=4, mixture=Mixture(garbage_every=40)) as world, world.load.publishing(RATE):
         passing, end = world.nodes[2:], time.monotonic() + seconds
         leaving: set[asyncio.Task[int]] = set()
         while time.monotonic() < end:
