@@ -16,7 +16,7 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from app.realtime.clock import Clock
-from app.realtime.connection import CLOSE_TIMEOUT, Connection, FrameProtocol, Limits
+from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
 from app.security.tokens import Claims
 
@@ -34,6 +34,7 @@ class FakeTransport(asyncio.Transport):
         self.buffer = b""
         self.writes = 0
         self.stalled = False
+        self.paused = False
         self.ended = ""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -43,6 +44,9 @@ class FakeTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return len(self.buffer) if self.stalled else 0
+
+    def pause_reading(self) -> None:
+        self.paused = True
 
     def close(self) -> None:
         self.ended = self.ended or "closed"
@@ -481,3 +485,17 @@ async def test_a_client_that_floods_after_its_close_fills_no_memory() -> None:
         peer.say()
     assert peer.connection.close_code == CloseCode.TOO_MANY
     assert len(peer.transport.buffer) < 10 * LIMITS.write_buffer
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.TEXT, Opcode.BINARY])
+async def test_of_a_flood_only_so_much_is_read_and_its_client_still_learns_why(opcode: Opcode) -> None:
+    peer = Peer()
+    flood = bytes((0x80 | opcode, 0x80, 0, 0, 0, 0)) * 40_000
+    peer.connection.data_received(flood)
+    assert peer.close_code() == 4429
+    assert peer.connection._frames <= AT_ONCE / 6 + 2 * LIMITS.max_frames
+    assert peer.transport.paused
+    await settled()
+    assert not peer.transport.ended
+    peer.connection.tick(peer.now + CLOSE_TIMEOUT)
+    assert peer.transport.ended == "aborted"
