@@ -1,4 +1,4 @@
-"""Ending the connections of tokens that are revoked while they are open."""
+"""Ending the connections of tokens that are revoked while they are open, and trust in those known to REST."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ class Revocations(Protocol):
 
     async def revoked(self, tokens: list[Claims]) -> list[bool]: ...
 
+    async def review(self) -> None: ...
+
 
 class RevocationWatch:
-    """Looks at all connections of the node once a second. While Redis is away they stay."""
+    """Looks at all connections of the node once a second, and at tokens that REST knows. While Redis is away
+    they stay.
+    """
 
     def __init__(self, manager: WebSocketManager, revocations: Revocations) -> None:
         self._manager = manager
@@ -43,6 +47,7 @@ class RevocationWatch:
             await asyncio.sleep(INTERVAL)
             try:
                 await self._look()
+                await self._revocations.review()
             except Unavailable as error:
                 log.warning("revocations_unknown", extra={"why": str(error)})
             except Exception:  # the watch goes on, whatever one look met

@@ -155,6 +155,49 @@ async def test_a_token_the_watch_saw_revoked_is_not_known_any_more(
     assert not await passes(state, token)
 
 
+@pytest.mark.parametrize("whole_user", [False, True])
+async def test_a_token_that_was_revoked_without_being_used_is_not_known_when_redis_goes_away(
+    state: TokenState, redis: Client, server: RedisServer, whole_user: bool
+) -> None:
+    """A thief's token, revoked by its owner's user service; then the thief, or chance, takes Redis down."""
+    token, other = claims(), claims()
+    assert await passes(state, token)
+    assert await passes(state, other)
+    if whole_user:
+        await redis.set(f"user-service:global_revoke_ts:{token.user_id}", ISSUED + 1)
+    else:
+        await revoke(redis, token)
+    await state.review()
+    server.kill()
+    assert not await passes(state, token)
+    assert await passes(state, other)
+
+
+async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
+    state: TokenState, redis: Client, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "MAX_REVIEWED", 3)
+    monkeypatch.setattr(under_test, "ASKED_AT_ONCE", 2)
+    tokens = [claims() for _ in range(7)]
+    for token in tokens:
+        assert await passes(state, token)
+        await revoke(redis, token)
+    for _ in range(3):
+        await state.review()
+    server.kill()
+    assert [token for token in tokens if await passes(state, token)] == []
+
+
+async def test_what_nobody_used_for_long_is_not_asked_about_for_ever(
+    state: TokenState, redis: Client, clock: Monotonic
+) -> None:
+    token = claims()
+    assert await passes(state, token)
+    clock.now += KNOWN_FOR
+    await state.review()
+    assert not state._known
+
+
 async def test_no_token_of_a_user_who_logged_out_is_known(state: TokenState, server: RedisServer) -> None:
     phone, other = claims(), claims()
     laptop = phone._replace(token_id="another")
