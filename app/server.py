@@ -143,7 +143,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
             outbox.wake()
 
     signal_of_deliveries = DeliverySignal(settings, wake_outboxes)
-    authenticator = Authenticator(TokenVerifier(settings, now), token_state)
+    authenticator = Authenticator(TokenVerifier(settings, now), token_state, settings.metrics_token)
     watch = RevocationWatch(manager, token_state)
     changes = Changes(store, bus)
     sessions = Sessions(
@@ -187,7 +187,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         "redis": _check_redis(redis),
         **{name: source.check for name, source in sources.items()},
     }
-    app.blueprint(health.make_blueprint(REST, checks))
+    app.blueprint(health.make_blueprint(REST, authenticator, checks))
     for blueprint in more:
         app.blueprint(blueprint)
     _measure_requests(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -100,6 +101,9 @@ class Settings(BaseSettings):
     jwt_public_key: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    metrics_token: SecretStr | None = Field(
+        None, description="who sends it may read /metrics; without it that takes the scope metrics:read"
+    )
 
     registration_events_topic: str = "user_service.user.register_account"
     reset_password_events_topic: str = "user_service.user.reset_password"  # noqa: S105 - a Kafka topic
@@ -176,6 +180,13 @@ class Settings(BaseSettings):
         if scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise ValueError("write it as postgresql://user:password@host:5432/hub")
         return url
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_metrics_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not re.fullmatch(r"[!-~]{32,}", token.get_secret_value()):
+            raise ValueError("use at least 32 letters and digits, such as `openssl rand -hex 32` gives")
+        return token
 
     @field_validator("redis_url", "redis_events_url")
     @classmethod

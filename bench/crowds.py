@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
+from app.dev import tokens
 from bench.cases import WARM_UP_EACH, Stage, pace, percentiles, rows
 from bench.clients import Clients
 from bench.progress import bar, say
@@ -135,7 +136,7 @@ def _stop_some(stage: Stage, stoppers: Clients, count: int) -> Callable[[], floa
 
     def watch() -> None:
         while time.monotonic() - began < _GONE_WITHIN:
-            if _connections(server.port) <= stage.users:
+            if _connections(server.port, stage.site.secret) <= stage.users:
                 seconds.append(time.monotonic() - began)
                 return
             time.sleep(_LOOK_EVERY * 5)
@@ -150,8 +151,10 @@ def _stop_some(stage: Stage, stoppers: Clients, count: int) -> Callable[[], floa
     return gone
 
 
-def _connections(port: int) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{_METRICS}", timeout=5) as response:
+def _connections(port: int, secret: str) -> int:
+    headers = {"Authorization": f"Bearer {tokens.sign('bench', secret, scope='metrics:read')}"}
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{_METRICS}", headers=headers)
+    with urllib.request.urlopen(asked, timeout=5) as response:
         found = re.search(r"^hub_connections (\S+)$", response.read().decode(), re.MULTILINE)
     assert found is not None
     return int(float(found[1]))

@@ -30,6 +30,7 @@ REST = "/api/v2/notification-service"
 WEBSOCKET = "/ws/v2/notification-service"
 SECRET = "a secret for tests, long enough to be accepted"
 ISSUER = "tests"
+METRICS_TOKEN = "for the tests' own scraper, 32 characters".replace(" ", "-")
 WAIT = 20.0  # seconds until something expected counts as missing
 
 T = TypeVar("T")
@@ -129,7 +130,12 @@ class Hub:
             self.process = subprocess.Popen(
                 [sys.executable, *self.command],
                 cwd=ROOT,
-                env={**os.environ, **self.environment, "PORT": str(self.port)},
+                env={
+                    **os.environ,
+                    "METRICS_TOKEN": METRICS_TOKEN,
+                    **self.environment,
+                    "PORT": str(self.port),
+                },
                 stdout=log,
                 stderr=log,
             )
@@ -216,10 +222,15 @@ class Hub:
         finally:
             await producer.stop()
 
+    async def metrics(self) -> str:
+        """What /metrics says."""
+        headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+        async with httpx.AsyncClient(headers=headers) as client:
+            return (await client.get(f"{self.http}{REST}/metrics")).raise_for_status().text
+
     async def metric(self, name: str) -> float:
-        """What /metrics says of a metric without labels."""
-        async with httpx.AsyncClient() as client:
-            text = (await client.get(f"{self.http}{REST}/metrics")).text
+        """What it says of a metric without labels."""
+        text = await self.metrics()
         return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
 
     async def rows(self, statement: str, *values: Any) -> list[asyncpg.Record]:

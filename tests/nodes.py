@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.conftest import running_hub
-from tests.hub import REST, Hub, eventually
+from tests.hub import Hub, eventually
 
 _EVENTS = re.compile(r'^hub_events_total\{outcome="(\w+)",source="(\w+)"\} (\S+)$', re.MULTILINE)
 
@@ -32,11 +30,9 @@ async def run_nodes(count: int, environment: dict[str, str], folder: Path) -> As
 async def event_outcomes(nodes: Sequence[Hub]) -> Counter[tuple[str, str]]:
     """How many events of a source have come to an end on all nodes together, by source and outcome."""
     found = Counter[tuple[str, str]]()
-    async with httpx.AsyncClient() as client:
-        for node in nodes:
-            text = (await client.get(f"{node.http}{REST}/metrics")).text
-            for outcome, source, count in _EVENTS.findall(text):
-                found[source, outcome] += int(float(count))
+    for node in nodes:
+        for outcome, source, count in _EVENTS.findall(await node.metrics()):
+            found[source, outcome] += int(float(count))
     return found
 
 

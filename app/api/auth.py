@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hmac
 from uuid import UUID
 
+from pydantic import SecretStr
 from sanic import Request
 
-from app.api.errors import forbidden, insufficient_scope
+from app.api.errors import Problem, forbidden, insufficient_scope
 from app.api.parameters import path_uuid
-from app.errors import Unauthorized
+from app.errors import Unauthorized, Unavailable
 from app.security.token_state import TokenState
 from app.security.tokens import Claims, ServiceClaims, TokenVerifier
+
+METRICS = "metrics:read"
 
 
 class Authenticator:
     """Checks that a token is valid and not revoked. Headers a gateway may set are never trusted."""
 
-    def __init__(self, verifier: TokenVerifier, state: TokenState) -> None:
+    def __init__(
+        self, verifier: TokenVerifier, state: TokenState, metrics_token: SecretStr | None = None
+    ) -> None:
         self._verifier = verifier
         self._state = state
+        self._metrics_token = metrics_token.get_secret_value().encode() if metrics_token else None
 
     async def claims(self, token: str | None) -> Claims:
         """For a sign-in. Raises `Unauthorized`, or `Unavailable` when it can't be known."""
@@ -43,6 +50,23 @@ class Authenticator:
         if scope not in claims.scopes:
             raise insufficient_scope(scope)
         return claims
+
+    async def operator(self, request: Request) -> None:
+        """Whoever runs the hub: has METRICS_TOKEN, which holds while Redis is away too, or a token with the
+        scope. Raises as `service` does.
+        """
+        token = bearer_token(request) or ""
+        given = token.encode(errors="surrogateescape")
+        if self._metrics_token is None or not hmac.compare_digest(given, self._metrics_token):
+            await self.service(request, METRICS)
+
+    async def is_operator(self, request: Request) -> bool:
+        """The same as an answer; no if it can't be known."""
+        try:
+            await self.operator(request)
+        except (Problem, Unauthorized, Unavailable):
+            return False
+        return True
 
 
 def bearer_token(request: Request) -> str | None:

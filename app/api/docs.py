@@ -25,7 +25,7 @@ TAGS = {
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "What became of each mail and SMS, for services with the scope `deliveries:read`.",
     "websocket": "Live notifications. Swagger can't open a WebSocket: see docs/protocol.md.",
-    "operation": "For those who run the hub. No token is needed.",
+    "operation": "For those who run the hub. Only the metrics need a token.",
 }
 """What the groups of calls are about, in the order the page shows them; each is a blueprint."""
 INTRODUCTION = """\

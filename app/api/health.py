@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sanic import Blueprint, HTTPResponse, Request, json
 
 from app.api import schemas
+from app.api.auth import Authenticator
 from app.errors import Unavailable
 from app.metrics import exposition
 
@@ -18,8 +19,12 @@ Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT = 3.0  # seconds
 
 
-def make_blueprint(prefix: str, checks: Mapping[str, Check]) -> Blueprint:
-    """`checks` by dependency: each raises `Unavailable` when that one is down."""
+def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[str, Check]) -> Blueprint:
+    """`checks` by dependency: each raises `Unavailable` when that one is down.
+
+    Anybody may ask whether the hub is alive and ready. How it is, and what exactly is wrong, is for those who
+    run it (docs/decisions/020).
+    """
     blueprint = Blueprint("operation", url_prefix=prefix)
 
     @blueprint.get("/health")
@@ -30,25 +35,33 @@ def make_blueprint(prefix: str, checks: Mapping[str, Check]) -> Blueprint:
     @blueprint.get("/ready")
     @schemas.described(
         "Can the hub work",
-        "Each dependency with its latency.",
+        "Each dependency with its latency; for those who may read the metrics, also what is wrong with it.",
         {200: schemas.READY, 503: schemas.NOT_READY},
     )
     async def ready(request: Request) -> HTTPResponse:
-        answers = await asyncio.gather(*(_ask(check) for check in checks.values()))
+        in_words = await authenticator.is_operator(request)
+        answers = await asyncio.gather(*(_ask(check, in_words) for check in checks.values()))
         dependencies = dict(zip(checks, answers, strict=True))
         up = all(answer["status"] == "up" for answer in answers)
         status = HTTPStatus.OK if up else HTTPStatus.SERVICE_UNAVAILABLE
         return json({"status": "ready" if up else "not ready", "dependencies": dependencies}, status)
 
     @blueprint.get("/metrics")
-    @schemas.described("Metrics", "For Prometheus.", {200: schemas.METRICS})
+    @schemas.described(
+        "Metrics",
+        "For Prometheus, which sends METRICS_TOKEN as a bearer token, and for services with the scope "
+        "`metrics:read`.",
+        {200: schemas.METRICS},
+        errors=(401, 403, 503),
+    )
     async def metrics(request: Request) -> HTTPResponse:
+        await authenticator.operator(request)
         return HTTPResponse(exposition(), 200, content_type=CONTENT_TYPE_LATEST)
 
     return blueprint
 
 
-async def _ask(check: Check) -> dict[str, object]:
+async def _ask(check: Check, in_words: bool) -> dict[str, object]:
     start = perf_counter()
     error = None
     try:
@@ -61,4 +74,4 @@ async def _ask(check: Check) -> dict[str, object]:
     latency = round((perf_counter() - start) * 1000, 2)
     if error is None:
         return {"status": "up", "latency_ms": latency}
-    return {"status": "down", "latency_ms": latency, "error": error}
+    return {"status": "down", "latency_ms": latency, **({"error": error} if in_words else {})}

@@ -26,7 +26,7 @@ EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
 SEED = int(os.environ.get("SEED", "1"))
 TEXTS = ("event_id", "preference_id")
 """Of the parameters in paths those that are no UUIDs."""
-SCOPES = "notifications:send deliveries:read deliveries:resend"
+SCOPES = "notifications:send deliveries:read deliveries:resend metrics:read"
 # The requests are made while the first test waits for its fixtures.
 pytestmark = pytest.mark.timeout(120 + 30 * EXAMPLES)
 

@@ -225,10 +225,7 @@ async def silent_client(hub: Hub, user: str) -> AsyncIterator[sockets.socket]:
 
 
 async def connections(hub: Hub) -> int:
-    async with hub.client(new_user()) as client:
-        metrics = (await client.get(f"{hub.http}{REST}/metrics")).text
-    line = next(line for line in metrics.splitlines() if line.startswith("hub_connections "))
-    return int(float(line.split()[1]))
+    return int(await hub.metric("hub_connections"))
 
 
 async def test_a_client_that_vanished_is_found_and_dropped(strict_hub: Hub) -> None:

@@ -496,6 +496,7 @@ async def test_of_a_flood_only_so_much_is_read_and_its_client_still_learns_why(o
     assert peer.connection._frames <= AT_ONCE / 6 + 2 * LIMITS.max_frames
     assert peer.transport.paused
     await settled()
-    assert not peer.transport.ended
+    assert peer.connection.connected
     peer.connection.tick(peer.now + CLOSE_TIMEOUT)
-    assert peer.transport.ended == "aborted"
+    await settled()
+    assert not peer.connection.connected

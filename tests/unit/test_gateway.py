@@ -197,7 +197,7 @@ def test_the_example_environment_has_every_setting_and_no_secret() -> None:
     assert {name.upper() for name in Settings.model_fields} <= example.keys()
     asked_for = set(re.findall(r"\$\{([A-Z_]+)[:}]", (ROOT / "docker-compose.yml").read_text()))
     assert asked_for <= example.keys()
-    secrets = {name for name in example if re.search(r"SECRET|PASSWORD$|_KEYS?$|_URL$", name)}
+    secrets = {name for name in example if re.search(r"SECRET|PASSWORD$|_TOKEN$|_KEYS?$|_URL$", name)}
     assert {name for name in secrets if example[name]} == set()
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from app.dev import samples
+from app.dev import samples, tokens
 from tests.hub import REST
 
 
@@ -53,7 +53,9 @@ class DevHub(NamedTuple):
 
     async def events(self) -> Counter[str]:
         """How many events were stored, or known already, by source and outcome, such as "http stored"."""
-        async with httpx.AsyncClient(base_url=self.address) as client:
-            text = (await client.get(f"{REST}/metrics")).text
+        token = tokens.sign("tests", self.dev["jwt"]["secret"], scope="metrics:read")
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=self.address, headers=headers) as client:
+            text = (await client.get(f"{REST}/metrics")).raise_for_status().text
         found = re.findall(r'hub_events_total{outcome="(\w+)",source="(\w+)"} (\S+)', text)
         return Counter({f"{source} {outcome}": int(float(count)) for outcome, source, count in found})
