@@ -51,7 +51,7 @@ from app.scheduler import Scheduler
 from app.security.secrets import SecretBox
 from app.security.token_state import TokenState
 from app.security.tokens import TokenVerifier
-from app.serving import bind, serve
+from app.serving import bind, raise_file_limit, serve
 from app.settings import Settings
 from app.sources import Source
 from app.sources.http import HttpSource
@@ -280,7 +280,7 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "FALLBACK_ERROR_FORMAT": "json",
         "REQUEST_MAX_SIZE": MAX_REQUEST_BYTES,
         "REQUEST_MAX_HEADER_SIZE": 16 * 1024,
-        "REQUEST_TIMEOUT": 20,
+        "REQUEST_TIMEOUT": 10,
         "RESPONSE_TIMEOUT": 30,
         "KEEP_ALIVE_TIMEOUT": 75,
         "PROXIES_COUNT": settings.proxies_count or None,
@@ -324,6 +324,7 @@ def _check_redis(redis: Client) -> health.Check:
 def run(settings: Settings) -> int:
     """Serve with `settings` until told to stop; the exit status."""
     log.configure(settings.log_level)
+    raise_file_limit()
     if settings.workers == 1:
         _work(settings, bind(settings.host, settings.port))
         return 0

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sanic import Sanic
 
+from app.deadlines import DeadlineProtocol
 from app.errors import ConfigurationError
 
 CLEAN_UP = 3.0  # seconds past the grace, for requests under way and for what is to be closed
@@ -41,6 +44,7 @@ async def serve(
     server: Any = await app.create_server(
         sock=listener,
         backlog=BACKLOG,
+        protocol=DeadlineProtocol,
         return_asyncio_server=True,
         asyncio_server_kwargs={"start_serving": False},
     )
@@ -84,6 +88,16 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+
+
+def raise_file_limit() -> None:
+    """Each connection is a file to the kernel, and 1024 is what a process may have unless it asks for more:
+    a thousand idle clients would then shut out all others. Ask for all it may have.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:

@@ -1,0 +1,109 @@
+"""Requests that come byte by byte: none holds its connection for longer than its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from sanic import Request, Sanic
+from sanic.response import BaseHTTPResponse, text
+
+from app.deadlines import DeadlineProtocol
+from app.serving import bind
+
+PATIENCE = 0.4  # seconds
+EACH = 0.05  # seconds between two bytes
+GIVEN_UP = 10.0  # seconds until a connection that is still open counts as held
+HEAD = b"POST /echo HTTP/1.1\r\nHost: hub\r\n"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def port() -> AsyncIterator[int]:
+    """A server with little patience."""
+    app: Sanic[Any, Any] = Sanic(f"slow-{uuid4().hex}", configure_logging=False)
+    app.config.update(
+        {
+            "REQUEST_TIMEOUT": PATIENCE,
+            "RESPONSE_TIMEOUT": PATIENCE,
+            "KEEP_ALIVE_TIMEOUT": 2,
+            "AUTO_EXTEND": False,
+        }
+    )
+
+    @app.post("/echo")
+    async def echo(request: Request) -> BaseHTTPResponse:
+        return text(request.body.decode())
+
+    with bind("127.0.0.1", 0) as listener:
+        server: Any = await app.create_server(
+            sock=listener, protocol=DeadlineProtocol, return_asyncio_server=True
+        )
+        await server.startup()
+        yield listener.getsockname()[1]
+        server.close()
+        for connection in list(server.connections):
+            connection.abort()
+
+
+async def drip(port: int, begin: bytes, drops: bytes) -> bytes:
+    """Send the beginning at once and then a drop at a time, over and over, until the server ends it; what it
+    said.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def go_on() -> None:
+        with suppress(OSError):
+            while drops:
+                for drop in drops:
+                    writer.write(bytes((drop,)))
+                    await writer.drain()
+                    await asyncio.sleep(EACH)
+
+    writer.write(begin)
+    dripping = asyncio.create_task(go_on())
+    try:
+        async with asyncio.timeout(GIVEN_UP):
+            with suppress(ConnectionError):
+                return await reader.read()
+            return b""
+    finally:
+        dripping.cancel()
+        writer.close()
+
+
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+SLOW = {
+    "the head": (b"GET /echo HTTP/1.1\r\n", b"X-A: b\r\n"),
+    "one header": (b"GET /echo HTTP/1.1\r\nX: ", b"x"),
+    "the head of an upgrade": (b"GET /echo HTTP/1.1\r\n" + UPGRADE, b"X-A: b\r\n"),
+    "a body": (HEAD + b"Content-Length: 100000\r\n\r\n", b"x"),
+    "a body in chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "a body behind an upgrade": (HEAD + UPGRADE + b"Content-Length: 100000\r\n\r\n", b"x"),
+    "a body that nobody reads": (HEAD.replace(b"echo", b"?") + b"Content-Length: 100000\r\n\r\n", b"x"),
+    "nothing behind an upgrade with a body": (HEAD + UPGRADE + b"Content-Length: 100000\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+async def test_a_slow_request_ends_with_its_deadline(port: int, name: str) -> None:
+    answer = await drip(port, *SLOW[name])
+    assert not answer.startswith(b"HTTP/1.1 2"), answer
+
+
+async def test_each_request_on_a_connection_has_a_deadline_of_its_own(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(4):
+        await asyncio.sleep(PATIENCE * 0.6)
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n")
+        await asyncio.sleep(PATIENCE * 0.2)
+        writer.write(b"ok")
+        async with asyncio.timeout(GIVEN_UP):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            assert await reader.readexactly(2) == b"ok"
+    writer.close()
