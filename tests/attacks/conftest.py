@@ -1,0 +1,5 @@
+"""What attacks run on, besides all that every test can have."""
+
+from tests.e2e.conftest import mailbox, rabbitmq
+
+__all__ = ["mailbox", "rabbitmq"]
