@@ -12,7 +12,9 @@ MAX_RECEIVERS = 10_000
 
 Name = Annotated[str, Meta(max_length=500)]
 Names = Annotated[list[Name], Meta(max_length=100)]
-Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+END = r"$(?!\n)"
+"""The end of a text in a pattern: `$` alone lets a line break follow."""
+Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=rf"^[^@\s]+@[^@\s]+{END}")]
 """Of mail."""
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
 """Of money or goods; publishers may write it without a fraction."""

@@ -59,6 +59,8 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError("message is missing (or html, or template_code with data)")
         if self.html is not None and self.type != "email":
             raise ValueError("html is for mail only")
+        if self.type == "email" and (self.title or "").splitlines() not in ([], [self.title]):
+            raise ValueError("title, the subject of a mail, has to be one line")
         if self.attachments and self.type != "email":
             raise ValueError("attachments are for mail only")
         if self.type == "inapp" and self.to is not None and self.user_id not in (None, _uuid(self.to)):

@@ -12,9 +12,9 @@ from app.deliveries import DeliveryDraft
 from app.errors import InvalidEvent
 from app.notifications import Group
 from handlers.base import BaseMessageHandler, Effects
-from handlers.fields import Address
+from handlers.fields import END, Address
 
-Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=r"^[A-Za-z0-9-]+$")]
+Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=rf"^[A-Za-z0-9-]+{END}")]
 
 
 class OtpRequest(Struct):

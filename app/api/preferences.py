@@ -27,7 +27,7 @@ _CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]
 Category = Annotated[str, Meta(extra_json_schema={"enum": _CHOSEN})]
 Channel = Annotated[str, Meta(extra_json_schema={"enum": list(CHANNELS)})]
 Locale = Annotated[str, Meta(extra_json_schema={"enum": list(LOCALES)})]
-Clock = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["22:00"])]
+Clock = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", examples=["22:00"])]
 
 
 class Choice(msgspec.Struct, forbid_unknown_fields=True):
