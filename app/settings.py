@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.errors import ConfigurationError
 from app.i18n import LOCALES
@@ -176,9 +178,8 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database(cls, url: SecretStr) -> SecretStr:
-        scheme = _scheme(url.get_secret_value())
-        if scheme.partition("+")[0] not in ("postgresql", "postgres"):
-            raise ValueError("write it as postgresql://user:password@host:5432/hub")
+        if not _is_postgres(url.get_secret_value()):
+            raise ValueError(f"write it as postgresql://user:password@host:5432/hub; {_ESCAPED}")
         return url
 
     @field_validator("metrics_token")
@@ -191,26 +192,22 @@ class Settings(BaseSettings):
     @field_validator("redis_url", "redis_events_url")
     @classmethod
     def _check_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and _scheme(url.get_secret_value()) not in ("redis", "rediss", "unix"):
-            raise ValueError("write it as redis://:password@host:6379/0, or rediss:// for TLS")
+        if url is not None and not _is_address(url.get_secret_value(), ("redis", "rediss", "unix")):
+            raise ValueError(f"write it as redis://:password@host:6379/0, or rediss:// for TLS; {_ESCAPED}")
         return url
 
     @field_validator("rabbitmq_url")
     @classmethod
     def _check_rabbitmq(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not _is_address(url.get_secret_value(), ("amqp", "amqps")):
-            raise ValueError(
-                "write it as amqp://user:password@host:5672/, or amqps:// for TLS; in user and password "
-                "write special characters as %xx"
-            )
+            raise ValueError(f"write it as amqp://user:password@host:5672/, or amqps:// for TLS; {_ESCAPED}")
         return url
 
     @field_validator("user_service_url")
     @classmethod
     def _check_user_service(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no address; write it as http://user-service:8000")
+        if not _is_address(url, ("http", "https")):
+            raise ValueError("it is no address; write it as http://user-service:8000")
         return url
 
     @field_validator("allowed_origins", "delivery_keys", "preferences_off", mode="before")
@@ -292,20 +289,24 @@ class Settings(BaseSettings):
         return (self.jwt_public_key or "").replace("\\n", "\n")
 
 
+_ESCAPED = "in user and password write special characters as %xx"
+
+
 def _is_address(url: str, schemes: Collection[str]) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        there = bool(parts.path if parts.scheme == "unix" else parts.hostname)
+        return parts.scheme in schemes and there and parts.port != 0
     except ValueError:  # the error's own text would show a piece of the password
         return False
 
 
-def _scheme(url: str) -> str:
-    """What a URL begins with; nothing of one that can't be read, as the error would show the password."""
+def _is_postgres(url: str) -> bool:
     try:
-        return urlsplit(url).scheme
-    except ValueError:
-        return ""
+        scheme = make_url(url).get_backend_name()
+    except (ArgumentError, ValueError):  # likewise
+        return False
+    return scheme in ("postgresql", "postgres")
 
 
 def _origin(text: str) -> str:
@@ -317,7 +318,9 @@ def _origin(text: str) -> str:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path or parts.query or "*" in text:
-        raise ValueError(f"{text!r} is no origin; write each as https://app.example.com, no wildcard")
+        raise ValueError(
+            f"{text.rpartition('@')[2]!r} is no origin; write each as https://app.example.com, no wildcard"
+        )
     shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}{shown}"
 

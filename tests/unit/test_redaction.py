@@ -33,6 +33,18 @@ def test_a_code_in_the_wrong_field_is_removed_too(field: str) -> None:
     assert b"482913" not in without_code(json.dumps({field: "482913"}).encode())
 
 
+@pytest.mark.parametrize("field", ["email", "action", "event_type", "event_id"])
+def test_nor_does_it_stand_inside_what_is_kept(field: str) -> None:
+    code = "abc_def" if field in ("action", "event_type") else "A1B2-C3"
+    kept = f"x{code}@b.example" if field == "email" else f"x{code}"
+    assert code not in without_code(json.dumps({field: kept, "otp_code": code}).encode()).decode()
+
+
+@pytest.mark.parametrize("name", ["482913", "code482913", "A1B2C3", "a\n482913", "482913\n"])
+def test_nor_is_it_the_name_of_a_field(name: str) -> None:
+    assert name not in json.loads(without_code(json.dumps({name: "x", "otp_code": "x"}).encode()))
+
+
 @pytest.mark.parametrize("key", ["otp_code", "otp\\u005fcode", "\\u006ftp_code"])
 @pytest.mark.parametrize("end", ["}", ""])
 def test_what_asks_for_a_code_is_redacted_however_it_is_spelled_or_broken(key: str, end: str) -> None:

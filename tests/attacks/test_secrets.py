@@ -1,0 +1,365 @@
+"""Canaries: passwords, codes and tokens that must stand in no log, metric, dead letter, error or description.
+
+The same for codes on RabbitMQ and on Redis: tests/e2e/test_rabbitmq.py and test_redis_events.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import traceback
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from app.dev.mail import Mailbox
+from app.errors import ConfigurationError
+from app.settings import Settings, load
+from tests.conftest import running_hub
+from tests.hub import (
+    METRICS_TOKEN,
+    REST,
+    ROOT,
+    SECRET,
+    WEBSOCKET,
+    Hub,
+    eventually,
+    free_port,
+    new_user,
+    token,
+)
+from tests.mailbox import mailed, new_address, with_mail
+
+CANARY = "CANARY7hunter2"
+SCOPES = "notifications:send deliveries:read deliveries:resend"
+UNREADABLE = {
+    "DATABASE_URL": [
+        f"postgresql://hub:x@db:{CANARY}/hub",
+        f"postgresql://hub:{CANARY}@[::1/hub",
+        f"mysql://hub:{CANARY}@db/hub",
+        CANARY,
+    ],
+    "REDIS_URL": [
+        f"redis://:{CANARY}/x@redis/0",
+        f"redis://:{CANARY}#x@redis/0",
+        f"redis://:{CANARY}?x@redis/0",
+        f"redis://:{CANARY}[@redis/0",
+        f"http://:{CANARY}@redis/0",
+    ],
+    "REDIS_EVENTS_URL": [f"redis://:{CANARY}/x@redis/0", f"redis://:{CANARY}#x@redis/0"],
+    "RABBITMQ_URL": [f"amqp://u:{CANARY}/x@r/", f"amqp://u:{CANARY}#x@r/", f"http://u:{CANARY}@r/"],
+    "USER_SERVICE_URL": [f"http://u:{CANARY}/x@users", f"htp://u:{CANARY}@users", CANARY],
+    "ALLOWED_ORIGINS": [f"https://u:{CANARY}@app.example.com/x"],
+    "JWT_SECRET": [CANARY],
+    "DELIVERY_KEYS": [CANARY, f"{CANARY},{CANARY}"],
+    "METRICS_TOKEN": [CANARY, f"{CANARY} {CANARY} {CANARY} {CANARY}"],
+    "SMTP_PORT": [CANARY],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, each) for name, some in UNREADABLE.items() for each in some]
+)
+def test_a_setting_that_can_not_be_read_is_not_repeated(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for each in Settings.model_fields:
+        monkeypatch.delenv(each.upper(), raising=False)
+    for each, given in {**environment, name: value}.items():
+        monkeypatch.setenv(each, given)
+    with pytest.raises(ConfigurationError) as refused:
+        load()
+    shown = "".join(traceback.format_exception(refused.value))
+    assert name in str(refused.value)
+    assert CANARY not in shown
+
+
+@pytest_asyncio.fixture(scope="module")
+async def hub(
+    environment: dict[str, str], mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Hub]:
+    own = with_mail(environment, mailbox)
+    async with running_hub(own, tmp_path_factory.mktemp("secrets") / "log") as running:
+        yield running
+
+
+def canary() -> str:
+    """A code that nothing else can be taken for."""
+    return f"CANARY{uuid.uuid4().hex[:16].upper()}"
+
+
+def spoiled(code: str) -> list[bytes]:
+    """Requests for this code that can't be handled, each for another reason."""
+    good = {"email": "user@example.com", "otp_code": code, "action": "register"}
+    escaped = "".join(f"\\u{ord(c):04x}" for c in code)
+    messages: list[Any] = [
+        {**good, "email": "no address"},
+        {**good, "email": code},
+        {**good, "action": "change_email"},
+        {**good, "action": code},
+        {**good, "otp_code": [code]},
+        {**good, "otp_code": {"value": code}},
+        {**good, "otp_code": f"{code} {code}"},
+        {**good, "otp_code": code * 20},
+        {**good, "event_id": f"{code * 20}"},
+        {**good, "event_id": [code]},
+        {"otp_code": code},
+        {"data": good},
+        [good],
+        code,
+        {code: good},
+    ]
+    return [
+        *(json.dumps(each).encode() for each in messages),
+        f'{{"otp_code": "{code}"'.encode(),
+        f'{{"email": "no address", "otp\\u005fcode": "{escaped}", "action": "register"}}'.encode(),
+        code.encode(),
+        code.encode("utf-16"),
+        json.dumps({**good, "email": "no address"}).encode() + b"\xff",
+    ]
+
+
+async def shown_everywhere(hub: Hub) -> str:
+    """All that the hub shows to anybody, but for what belongs into it."""
+    reader = {"Authorization": f"Bearer {token('support', scope=SCOPES)}"}
+    pages = ["/deliveries?limit=1000", "/docs/openapi.json", "/docs", "/health", "/ready"]
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=reader) as client:
+        answers = [(await client.get(page)).text for page in pages]
+        ready = await client.get("/ready", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
+    return "\n".join([hub.log.read_text(), await hub.metrics(), ready.text, *answers])
+
+
+async def letters(hub: Hub, topic: str, count: int) -> str:
+    """All that the dead letters of a Kafka topic hold, once there are so many."""
+
+    async def enough() -> list[Any] | None:
+        found = await hub.records(f"{topic}.dlq")
+        return found if len(found) >= count else None
+
+    found = await eventually(enough, f"{count} dead letters", within=30)
+    return repr([(each.key, each.value, each.headers) for each in found])
+
+
+async def test_a_code_that_can_not_be_sent_stands_nowhere(hub: Hub, mailbox: Mailbox) -> None:
+    code, topic = canary(), hub.environment["REGISTRATION_EVENTS_TOPIC"]
+    await hub.publish(*spoiled(code), topic=topic)
+    assert code not in await letters(hub, topic, len(spoiled(code)))
+    elsewhere = [each for each in spoiled(code) if b"otp" in each]
+    await hub.publish(*elsewhere)  # on the wrong Kafka topic
+    assert code not in await letters(hub, hub.topic, len(elsewhere))
+    await says_nothing_of(hub, code)
+
+
+async def test_a_code_that_comes_over_http_is_not_repeated(hub: Hub) -> None:
+    code = canary()
+    sender = {"Authorization": f"Bearer {token('kitchen', scope=SCOPES)}"}
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=sender) as client:
+        for body in spoiled(code):
+            for event_type in (b"", b'"event_type": "otp_register", '):
+                sent = body.replace(b"{", b"{" + event_type, 1)
+                for path in ("/notifications", "/notifications/dry-run"):
+                    answer = await client.post(path, content=sent)
+                    assert answer.status_code == 400, answer.text
+                    if b"otp" in sent:
+                        assert code not in answer.text, sent
+    await says_nothing_of(hub, code)
+
+
+async def says_nothing_of(hub: Hub, secret: str) -> None:
+    assert secret not in await shown_everywhere(hub)
+    for table in ("deliveries", "delivery_attempts", "notifications", "scheduled_events", "requests"):
+        with suppress(Exception):  # a table of another name
+            rows = await hub.rows(f"select t::text as text from {table} t")
+            assert not [row for row in rows if secret in row["text"]], table
+
+
+async def test_a_code_that_was_sent_stands_in_its_mail_only(hub: Hub, mailbox: Mailbox) -> None:
+    code, address = canary(), new_address()
+    asked = {"email": address, "otp_code": code, "action": "register"}
+    await hub.publish(asked, topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])
+    await mailed(mailbox, address)
+
+    async def sent() -> bool:
+        rows = await hub.rows("select status from deliveries where address = $1", address)
+        return [row["status"] for row in rows] == ["sent"]
+
+    await eventually(sent, "the row says so")
+    await says_nothing_of(hub, code)
+
+
+async def test_a_token_stands_nowhere_however_it_is_brought(hub: Hub) -> None:
+    user = new_user()
+    good, expired = token(user), token(user, lifetime=-60)
+    foreign = jwt.encode({"sub": user}, "another secret that is long enough to be one", algorithm="HS256")
+    secrets = [good, expired, foreign, f"{good}="]
+    shown = []
+    async with httpx.AsyncClient(base_url=hub.http) as client:
+        for each in secrets:
+            for path in (f"{REST}/notifications/users/{user}", f"{WEBSOCKET}/notifications/users/{user}"):
+                for where in (
+                    path,
+                    f"{path}?jwt={each}",
+                    f"{path}/{each}",
+                    f"/{each}",
+                    f"{REST}/{each}?limit=x",
+                ):
+                    answer = await client.get(where, headers={"Authorization": f"Bearer {each}"})
+                    shown.append(answer.text.replace(where, "").replace(f"/{each}", ""))
+                    shown.append(str(answer.headers))
+            with suppress(InvalidStatus):
+                async with connect(f"{hub.socket_address(user)}?jwt={each}"):
+                    pass
+    requests = [broken.replace(b"TOKEN", each.encode()) for each in secrets for broken in BROKEN]
+    shown += [(await raw(hub, request)).decode(errors="replace") for request in requests]
+    everything = "\n".join([*shown, await shown_everywhere(hub)])
+    for each in secrets:
+        assert each.rsplit(".", 1)[1] not in everything
+
+
+BROKEN = [
+    b"GET /?jwt=TOKEN HTTP/9.9\r\n\r\n",
+    b"G\xffT /?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n",
+    f"G\x1bT {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n".encode(),
+    f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nAccept-Language: \xff\r\n\r\n".encode("latin-1"),
+    f"GET {REST}/nowhere\xff?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n".encode("latin-1"),
+    f"GET {REST}/x?jwt=TOKEN HTTP/1.1\r\nAuthorization: Bearer \xff\r\n\r\n".encode("latin-1"),
+    f"GET {WEBSOCKET}/notifications/users/x?jwt=TOKEN HTTP/1.1\r\nUpgrade: websocket\r\n\r\n".encode(),
+    f"POST {REST}/notifications?jwt=TOKEN HTTP/1.1\r\nContent-Length: x\r\n\r\n".encode(),
+    f"POST {REST}/notifications?jwt=TOKEN HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(),
+    f"POST {REST}/notifications?jwt=TOKEN HTTP/1.1\r\nExpect: TOKEN\r\nContent-Length: 1\r\n\r\n".encode(),
+    f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nX: ".encode() + b"x" * 20_000 + b"\r\n\r\n",
+    f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: [\r\nForwarded: \x00\r\n\r\n".encode(),
+    f"OPTIONS {REST}/health?jwt=TOKEN HTTP/1.1\r\nOrigin: \xff\r\n\r\n".encode("latin-1"),
+]
+
+
+async def raw(hub: Hub, request: bytes) -> bytes:
+    """What comes back to these very bytes, as far as it comes soon."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    try:
+        writer.write(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except (TimeoutError, ConnectionError):
+        return b""
+    finally:
+        writer.close()
+
+
+PASSWORDS = {
+    "METRICS_TOKEN": f"{CANARY}-metrics-that-is-long-enough",
+    "RABBITMQ_URL": f"amqp://user:{CANARY}@127.0.0.1:9/",
+    "USER_SERVICE_URL": f"http://user:{CANARY}@127.0.0.1:9",
+    "SMTP_HOST": "127.0.0.1",
+    "SMTP_USERNAME": "user",
+    "SMTP_PASSWORD": CANARY,
+    "TWILIO_ACCOUNT_SID": "AC0",
+    "TWILIO_AUTH_TOKEN": CANARY,
+    "TWILIO_MESSAGING_SERVICE_SID": "MG0",
+    "TWILIO_ENDPOINT": "http://127.0.0.1:9",
+    "LOG_LEVEL": "debug",
+}
+
+
+@pytest.fixture
+def failing(environment: dict[str, str], mailbox: Mailbox) -> dict[str, str]:
+    """Settings full of passwords, for services that refuse them or aren't there."""
+    database = environment["DATABASE_URL"].replace("postgres@", f"postgres:{CANARY}@")
+    assert CANARY in database
+    redis = environment["REDIS_URL"].replace("redis://", f"redis://:{CANARY}@")
+    group = {"KAFKA_GROUP": f"{environment['KAFKA_GROUP']}-failing"}
+    smtp = {"SMTP_PORT": str(mailbox.port)}  # which knows no STARTTLS
+    return {**environment, **group, **PASSWORDS, **smtp, "DATABASE_URL": database, "REDIS_EVENTS_URL": redis}
+
+
+async def test_passwords_of_services_that_fail_stand_nowhere(failing: dict[str, str], tmp_path: Path) -> None:
+    hub = Hub(failing, tmp_path / "log", free_port())
+    with hub.log.open("wb") as log:
+        hub.process = subprocess.Popen(  # noqa: ASYNC220 - it only forks
+            [sys.executable, "run.py"],
+            cwd=ROOT,
+            env={**os.environ, **failing, "PORT": str(hub.port)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        operator = {"Authorization": f"Bearer {failing['METRICS_TOKEN']}"}
+        sender = {"Authorization": f"Bearer {token('kitchen', scope=SCOPES)}"}
+        mail = {"type": "email", "to": "user@example.com", "title": "Hello", "message": "Hi."}
+        async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+
+            async def answers() -> bool:
+                with suppress(httpx.TransportError):
+                    return (await client.get("/ready", headers=operator)).status_code == 503
+                return False
+
+            await eventually(answers, f"not ready:\n{hub.log.read_text()}", within=40)
+            for body in (mail, {"type": "sms", "to": "+84912345678", "message": "Hi."}):
+                assert (await client.post("/notifications", json=body, headers=sender)).status_code == 202
+            asks = {"event_type": "food_expired", "group_id": new_user(), "data": {"unit_name": "x"}}
+            await client.post("/notifications/dry-run", json=asks, headers=sender)
+
+            async def tried() -> bool:
+                listed = (await client.get("/deliveries", headers=sender)).json()
+                return all(each["error_code"] for each in listed) and len(listed) >= 2
+
+            await eventually(tried, "both were tried, in vain")
+            shown = [
+                (await client.get(path, headers=headers)).text
+                for path in ("/ready", "/metrics", "/deliveries", "/docs/openapi.json")
+                for headers in (operator, sender, {})
+            ]
+        commands = await asyncio.gather(*(command(failing, *arguments) for arguments in COMMANDS))
+    finally:
+        hub.process.terminate()
+        await hub.wait()
+    everything = "\n".join([hub.log.read_text(), *shown, *commands])
+    assert "rabbitmq_unavailable" in everything
+    assert "redis_events_unavailable" in everything
+    assert CANARY not in everything
+    assert SECRET not in everything
+
+
+COMMANDS = [
+    ("dlq", "list"),
+    ("dlq", "replay", "--all", "--dry-run"),
+    ("mail", "test", "--to", "user@example.com"),
+    ("erase", str(uuid.UUID(int=7)), "--dry-run"),
+    ("publish", "message"),
+    ("token", str(uuid.UUID(int=7))),
+]
+
+
+async def command(environment: dict[str, str], *arguments: str) -> str:
+    """What `run.py` prints, of whatever kind."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "run.py", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **environment, "HUB_HOME": "/nowhere"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert said, arguments
+    return said.decode()
+
+
+def test_no_description_holds_a_secret() -> None:
+    """Of REST, of the WebSocket, and of the settings: nothing that looks like a token, a key or a code."""
+    for path in ("docs/asyncapi.yml", ".env.example", "docker-compose.yml", "kong.yml", "README.md"):
+        text = (ROOT / path).read_text()
+        assert "eyJ" not in text, path
+        assert "BEGIN PRIVATE" not in text, path
