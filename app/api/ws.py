@@ -15,6 +15,7 @@ from uuid import UUID
 from sanic import Blueprint, Request
 from sanic.exceptions import RequestCancelled
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -151,7 +152,10 @@ class Gate:
             max_size=self._settings.ws_max_message,
             logger=logger,
         )
-        headers = Headers(request.headers.items())
+        try:
+            headers = Headers(request.headers.items())
+        except InvalidHeader:  # its text repeats the header, which may be the one with the token
+            raise _bad_handshake() from None
         answer = ws.accept(Handshake(request.path, headers, request.method, f"HTTP/{request.version}"))
         if answer.status_code == HTTPStatus.UPGRADE_REQUIRED:
             raise Problem(
@@ -161,11 +165,7 @@ class Gate:
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS or _has_body(headers):
-            raise Problem(
-                HTTPStatus.BAD_REQUEST,
-                "bad_handshake",
-                N_("The WebSocket handshake doesn't follow RFC 6455."),
-            )
+            raise _bad_handshake()
         return ws, answer
 
     def _connection(self, ws: ServerProtocol, claims: Claims) -> Connection:
@@ -244,6 +244,12 @@ def _has_body(headers: Headers) -> bool:
 def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     # the token that stands beside it is never echoed
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+def _bad_handshake() -> Problem:
+    return Problem(
+        HTTPStatus.BAD_REQUEST, "bad_handshake", N_("The WebSocket handshake doesn't follow RFC 6455.")
+    )
 
 
 def _foreign_origin() -> Problem:

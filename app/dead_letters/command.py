@@ -133,7 +133,7 @@ async def show_list(choice: Choice, done: bool, as_json: bool) -> int:
 
     async def collect(_: Shelf, letter: Letter) -> None:
         if as_json:
-            _say(json.dumps(_described(letter), ensure_ascii=False))
+            _say(_json(_described(letter)))
         else:
             rows.append(_row(letter, done))
 
@@ -200,6 +200,12 @@ async def drop(choice: Choice, dry_run: bool) -> int:
 def printable(text: str) -> str:
     """The text without what would move the cursor or forge a line: escaped as in Python."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _json(value: object) -> str:
+    """JSON in one line, readable in any language, with the same escaped as JSON does it."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 _HEAD = ("ID", "TIME", "SOURCE", "PLACE", "REASON", "ERROR", "DONE")

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import traceback
 import uuid
 from collections.abc import AsyncIterator
@@ -32,11 +29,9 @@ from tests.hub import (
     METRICS_TOKEN,
     REST,
     ROOT,
-    SECRET,
     WEBSOCKET,
     Hub,
     eventually,
-    free_port,
     new_user,
     token,
 )
@@ -222,14 +217,23 @@ async def test_a_token_stands_nowhere_however_it_is_brought(hub: Hub) -> None:
             with suppress(InvalidStatus):
                 async with connect(f"{hub.socket_address(user)}?jwt={each}"):
                     pass
-    requests = [broken.replace(b"TOKEN", each.encode()) for each in secrets for broken in BROKEN]
+    mine = [broken.replace(b"USER", user.encode()) for broken in BROKEN]
+    requests = [broken.replace(b"TOKEN", each.encode()) for each in secrets for broken in mine]
     shown += [(await raw(hub, request)).decode(errors="replace") for request in requests]
     everything = "\n".join([*shown, await shown_everywhere(hub)])
     for each in secrets:
         assert each.rsplit(".", 1)[1] not in everything
 
 
+_UPGRADE = (
+    f"GET {WEBSOCKET}/notifications/users/USER HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\n"
+    "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+).encode()
 BROKEN = [
+    _UPGRADE + b"Sec-WebSocket-Protocol: hub.v1, bearer.TOKEN, \x1b\r\n\r\n",
+    _UPGRADE + b"Authorization: Bearer TOKEN\r\nX-Other: \x1b TOKEN\r\n\r\n",
+    _UPGRADE + b"Authorization: Bearer TOKEN\r\nSec-WebSocket-Extensions: ;;TOKEN\r\n\r\n",
+    _UPGRADE.replace(b"AAAA", b"\x7f") + b"Authorization: Bearer TOKEN\r\nX: TOKEN\r\n\r\n",
     b"GET /?jwt=TOKEN HTTP/9.9\r\n\r\n",
     b"G\xffT /?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n",
     f"G\x1bT {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n".encode(),
@@ -250,111 +254,15 @@ async def raw(hub: Hub, request: bytes) -> bytes:
     """What comes back to these very bytes, as far as it comes soon."""
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
     try:
-        writer.write(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        if b"Connection" not in request:
+            request = request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        writer.write(request)
         async with asyncio.timeout(10):
-            return await reader.read()
+            return await reader.read(65536)
     except (TimeoutError, ConnectionError):
         return b""
     finally:
         writer.close()
-
-
-PASSWORDS = {
-    "METRICS_TOKEN": f"{CANARY}-metrics-that-is-long-enough",
-    "RABBITMQ_URL": f"amqp://user:{CANARY}@127.0.0.1:9/",
-    "USER_SERVICE_URL": f"http://user:{CANARY}@127.0.0.1:9",
-    "SMTP_HOST": "127.0.0.1",
-    "SMTP_USERNAME": "user",
-    "SMTP_PASSWORD": CANARY,
-    "TWILIO_ACCOUNT_SID": "AC0",
-    "TWILIO_AUTH_TOKEN": CANARY,
-    "TWILIO_MESSAGING_SERVICE_SID": "MG0",
-    "TWILIO_ENDPOINT": "http://127.0.0.1:9",
-    "LOG_LEVEL": "debug",
-}
-
-
-@pytest.fixture
-def failing(environment: dict[str, str], mailbox: Mailbox) -> dict[str, str]:
-    """Settings full of passwords, for services that refuse them or aren't there."""
-    database = environment["DATABASE_URL"].replace("postgres@", f"postgres:{CANARY}@")
-    assert CANARY in database
-    redis = environment["REDIS_URL"].replace("redis://", f"redis://:{CANARY}@")
-    group = {"KAFKA_GROUP": f"{environment['KAFKA_GROUP']}-failing"}
-    smtp = {"SMTP_PORT": str(mailbox.port)}  # which knows no STARTTLS
-    return {**environment, **group, **PASSWORDS, **smtp, "DATABASE_URL": database, "REDIS_EVENTS_URL": redis}
-
-
-async def test_passwords_of_services_that_fail_stand_nowhere(failing: dict[str, str], tmp_path: Path) -> None:
-    hub = Hub(failing, tmp_path / "log", free_port())
-    with hub.log.open("wb") as log:
-        hub.process = subprocess.Popen(  # noqa: ASYNC220 - it only forks
-            [sys.executable, "run.py"],
-            cwd=ROOT,
-            env={**os.environ, **failing, "PORT": str(hub.port)},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        operator = {"Authorization": f"Bearer {failing['METRICS_TOKEN']}"}
-        sender = {"Authorization": f"Bearer {token('kitchen', scope=SCOPES)}"}
-        mail = {"type": "email", "to": "user@example.com", "title": "Hello", "message": "Hi."}
-        async with httpx.AsyncClient(base_url=hub.http + REST) as client:
-
-            async def answers() -> bool:
-                with suppress(httpx.TransportError):
-                    return (await client.get("/ready", headers=operator)).status_code == 503
-                return False
-
-            await eventually(answers, f"not ready:\n{hub.log.read_text()}", within=40)
-            for body in (mail, {"type": "sms", "to": "+84912345678", "message": "Hi."}):
-                assert (await client.post("/notifications", json=body, headers=sender)).status_code == 202
-            asks = {"event_type": "food_expired", "group_id": new_user(), "data": {"unit_name": "x"}}
-            await client.post("/notifications/dry-run", json=asks, headers=sender)
-
-            async def tried() -> bool:
-                listed = (await client.get("/deliveries", headers=sender)).json()
-                return all(each["error_code"] for each in listed) and len(listed) >= 2
-
-            await eventually(tried, "both were tried, in vain")
-            shown = [
-                (await client.get(path, headers=headers)).text
-                for path in ("/ready", "/metrics", "/deliveries", "/docs/openapi.json")
-                for headers in (operator, sender, {})
-            ]
-        commands = await asyncio.gather(*(command(failing, *arguments) for arguments in COMMANDS))
-    finally:
-        hub.process.terminate()
-        await hub.wait()
-    everything = "\n".join([hub.log.read_text(), *shown, *commands])
-    assert "rabbitmq_unavailable" in everything
-    assert "redis_events_unavailable" in everything
-    assert CANARY not in everything
-    assert SECRET not in everything
-
-
-COMMANDS = [
-    ("dlq", "list"),
-    ("dlq", "replay", "--all", "--dry-run"),
-    ("mail", "test", "--to", "user@example.com"),
-    ("erase", str(uuid.UUID(int=7)), "--dry-run"),
-    ("publish", "message"),
-    ("token", str(uuid.UUID(int=7))),
-]
-
-
-async def command(environment: dict[str, str], *arguments: str) -> str:
-    """What `run.py` prints, of whatever kind."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "run.py", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **environment, "HUB_HOME": "/nowhere"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    assert said, arguments
-    return said.decode()
 
 
 def test_no_description_holds_a_secret() -> None:
