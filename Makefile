@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint types bench faults fuzz autobahn screenshots texts asyncapi clean
+.PHONY: help run test lint types bench faults fuzz autobahn screenshots audit texts asyncapi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,12 @@ autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connecti
 screenshots: $(READY) ## take the README's pictures of the bell and the demo page anew
 	@UPDATE_SCREENSHOTS=1 exec $(BIN)/python -m pytest --quiet tests/e2e/demo/test_pictures.py \
 		tests/e2e/demo/test_page.py::test_every_button_reaches_the_inboxes_it_names
+
+# Needs the network. --strict: a package whose advisories can't be had counts as a failure, not as a clean one.
+audit: $(READY) ## known advisories of what the hub needs (pip-audit, npm audit)
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	@$(VENV)/audit/bin/pip-audit --strict --progress-spinner off --requirement requirements.txt
+	@cd client && npm audit
 
 texts: $(READY) ## bring locales/ up to the texts in the code
 	@$(BIN)/python -m app.dev.catalogues update

@@ -112,7 +112,10 @@ class Gate:
         connection = self._connection(ws, claims)
         connection.asked_at = asked_at
         connection.address = limited_address(request.client_ip)
-        refusal = self._one_too_many(connection)
+        if refusal := self._one_too_many(connection):
+            self._hand_over(request, answer, connection)  # without asking Redis and Postgres anything for it
+            connection.close(CloseCode.TOO_MANY, refusal)
+            return
         # Register, read, go live: what is pushed while we read is remembered, and fetched after; what other
         # devices do is held, and told after the greeting.
         self._manager.add(connection)
@@ -127,9 +130,7 @@ class Gate:
         finally:
             if not connection.connected:
                 self._manager.remove(connection)
-        if refusal:
-            connection.close(CloseCode.TOO_MANY, refusal)
-        elif connection.session:
+        if connection.session:
             self._sessions.begin(connection, after, state)
         else:
             self._go_live(connection, state)

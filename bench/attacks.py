@@ -1,0 +1,91 @@
+"""What others notice of an attack: `python -m bench.attacks [way …]` (docs/security.md).
+
+The same paced load to 200 users, calm and under each attack in turn: how long events take to their sockets.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from uuid import UUID
+
+from app.dev import tokens
+from bench import cases
+from bench.attacker import WAYS
+from bench.cases import WARM_UP_EACH, Stage, pace, percentiles
+from bench.clients import run_clients
+from bench.progress import say
+from bench.site import HUB, open_site
+
+USERS, RATE, SECONDS = 200, 200.0, 15.0
+ROUNDS = 2
+BUILD_UP = 12.0  # seconds the attack has before it is measured
+ATTACKER = UUID(int=0xA77AC7)
+PARTITIONS = 4
+_ROOT = Path(__file__).parent.parent
+
+
+@contextmanager
+def _attacked(stage: Stage, way: str) -> Iterator[None]:
+    server = stage.server
+    token = tokens.sign(str(ATTACKER), stage.site.secret)
+    path = server.target.socket.format(user=ATTACKER)
+    arguments = [sys.executable, "-m", "bench.attacker", way, str(server.port), token, path]
+    with subprocess.Popen(arguments, cwd=_ROOT) as attacker:
+        try:
+            time.sleep(BUILD_UP)
+            yield
+        finally:
+            attacker.kill()
+
+
+def _measure(stage: Stage, way: str, serial: int) -> int:
+    """One way, calm and under attack in turn; the next free serial."""
+    p99: dict[bool, list[float]] = {False: [], True: []}
+    memory = stage.server.process.memory_info().rss
+    most, problems, events = memory, [], int(RATE * SECONDS)
+    for attacked in (False, True) * ROUNDS:
+        load, serial = stage.load(serial, events), serial + events
+        if attacked:
+            with _attacked(stage, way):
+                run = pace(stage, load, RATE, way)
+                most = max(most, stage.server.process.memory_info().rss)
+        else:
+            run = pace(stage, load, RATE, "calm")
+        p99[attacked].append(percentiles(run.received)["p99"])
+        problems += run.received.problems
+    calm, under = median(p99[False]), median(p99[True])
+    say(
+        f"{way}: p99 {calm:.1f} ms calm, {under:.1f} ms attacked ({under / calm:.2f} times); "
+        f"each: {_each(p99[False])} and {_each(p99[True])}; "
+        f"memory +{(most - memory) / 2**20:.0f} MB; {', '.join(problems) or 'nothing lost'}"
+    )
+    return serial
+
+
+def _each(values: list[float]) -> str:
+    return "/".join(f"{value:.0f}" for value in values)
+
+
+def main(ways: list[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="hub-attacks-") as folder, ExitStack() as running:
+        Path(folder).chmod(0o755)  # Postgres, which won't run as root, has to reach it
+        site = running.enter_context(open_site(Path(folder)))
+        clients = running.enter_context(run_clients())
+        stage = running.enter_context(cases.stage(site, HUB, clients, USERS, PARTITIONS))
+        serial = USERS * WARM_UP_EACH
+        warm = stage.load(serial, int(RATE * SECONDS))
+        pace(stage, warm, RATE, "warming up")
+        serial += warm.events
+        for way in ways:
+            serial = _measure(stage, way, serial)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or [*WAYS])

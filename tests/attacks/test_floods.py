@@ -1,0 +1,101 @@
+"""Many at once: half-open upgrades, pings, one user's sockets. Others are let in and served meanwhile.
+
+How long that takes them, against calm: `python -m bench.attacks` (docs/security.md). That each slow request
+ends by itself: tests/attacks/test_slow_requests.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from bench.attacker import upgrade
+from tests.attacks.test_frames import close_frame, frame, raw_socket
+from tests.hub import WEBSOCKET, Hub, added, eventually, new_user, receive, token
+
+HALF_OPEN = 400
+SOCKETS = 200
+MAX_PER_USER = 20  # WS_MAX_PER_USER, its default
+PING = frame(b"", 9)
+
+
+async def served(hub: Hub) -> None:
+    """Somebody new comes in and is told something; the time-outs of `receive` bound it."""
+    user = new_user()
+    async with hub.socket(user) as socket:
+        await hub.publish(added(user))
+        assert (await receive(socket))["data"]["receiver"] == user
+    async with hub.client(user) as client:
+        assert len((await client.get(f"/notifications/users/{user}")).json()) == 1
+
+
+def head(user: str) -> bytes:
+    return upgrade(f"{WEBSOCKET}/notifications/users/{user}", token(user))
+
+
+@asynccontextmanager
+async def opened(hub: Hub, count: int, say: bytes) -> AsyncIterator[list[asyncio.StreamReader]]:
+    """So many connections that have said so much."""
+    pairs = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", hub.port) for _ in range(count)))
+    try:
+        for _, writer in pairs:
+            writer.write(say)
+        yield [reader for reader, _ in pairs]
+    finally:
+        for _, writer in pairs:
+            writer.close()
+
+
+async def test_half_open_upgrades_hold_up_nobody_and_end_with_their_deadline(hub: Hub) -> None:
+    said = head(new_user())
+    async with opened(hub, HALF_OPEN, said[: len(said) // 2]) as readers:
+        await served(hub)
+        async with asyncio.timeout(60):
+            answers = await asyncio.gather(*(reader.read() for reader in readers))
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 400"}
+    assert await hub.metric("hub_connections") == 0
+
+
+@pytest.mark.parametrize(
+    "flood", [PING, frame(b"", 10), frame(b"x"), frame(b"", 2)], ids=["ping", "pong", "text", "binary"]
+)
+async def test_a_flood_of_frames_ends_with_4429_and_holds_up_nobody(hub: Hub, flood: bytes) -> None:
+    async with AsyncExitStack() as opened:
+        user = new_user()
+        flooding = [await opened.enter_async_context(raw_socket(hub, user)) for _ in range(5)]
+        for _, writer in flooding:
+            writer.write(flood * 40_000)
+        await served(hub)
+        for reader, _ in flooding:
+            assert await close_frame(reader) == 4429
+
+
+async def test_one_users_crowd_of_sockets_takes_no_place_from_others(hub: Hub) -> None:
+    user = new_user()
+    async with opened(hub, SOCKETS, head(user)) as readers:
+        await served(hub)
+        codes = await asyncio.gather(*(fate(reader) for reader in readers))
+        assert codes.count(None) <= MAX_PER_USER
+        assert set(codes) <= {None, 4429, 503}
+
+        async def only_some() -> bool:
+            return await hub.metric("hub_connections") <= MAX_PER_USER
+
+        await eventually(only_some, "the rest is gone")
+
+
+async def fate(reader: asyncio.StreamReader) -> int | None:
+    """503 at the door, the code of a close that soon follows, or None: it stays."""
+    answer = await reader.readuntil(b"\r\n\r\n")
+    if not answer.startswith(b"HTTP/1.1 101"):
+        return int(answer[9:12])
+    try:
+        async with asyncio.timeout(2):
+            first, length = await reader.readexactly(2)
+            payload = await reader.readexactly(length)
+    except TimeoutError:
+        return None
+    return int.from_bytes(payload[:2], "big") if first == 0x88 else None
