@@ -48,6 +48,7 @@ def _attacked(stage: Stage, way: str) -> Iterator[None]:
 def _measure(stage: Stage, way: str, serial: int) -> int:
     """One way, calm and under attack in turn; the next free serial."""
     p99: dict[bool, list[float]] = {False: [], True: []}
+    busy: dict[bool, list[float]] = {False: [], True: []}
     memory = stage.server.process.memory_info().rss
     most, problems, events = memory, [], int(RATE * SECONDS)
     for attacked in (False, True) * ROUNDS:
@@ -59,11 +60,13 @@ def _measure(stage: Stage, way: str, serial: int) -> int:
         else:
             run = pace(stage, load, RATE, "calm")
         p99[attacked].append(percentiles(run.received)["p99"])
+        busy[attacked].append(run.usage.share("server"))
         problems += run.received.problems
     calm, under = median(p99[False]), median(p99[True])
     say(
         f"{way}: p99 {calm:.1f} ms calm, {under:.1f} ms attacked ({under / calm:.2f} times); "
         f"each: {_each(p99[False])} and {_each(p99[True])}; "
+        f"the hub kept {median(busy[False]):.2f} and {median(busy[True]):.2f} cores busy; "
         f"memory +{(most - memory) / 2**20:.0f} MB; {', '.join(problems) or 'nothing lost'}"
     )
     return serial

@@ -7,11 +7,13 @@ ends by itself: tests/attacks/test_slow_requests.py.
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from app.serving import raise_file_limit
 from bench.attacker import upgrade
 from tests.attacks.test_frames import close_frame, frame, raw_socket
 from tests.hub import WEBSOCKET, Hub, added, eventually, new_user, receive, token
@@ -47,6 +49,17 @@ async def opened(hub: Hub, count: int, say: bytes) -> AsyncIterator[list[asyncio
     finally:
         for _, writer in pairs:
             writer.close()
+
+
+def test_a_process_may_have_as_many_connections_as_the_kernel_allows() -> None:
+    before = _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        fewer = 1024 if hard == resource.RLIM_INFINITY else hard - 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (fewer, hard))
+        raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_half_open_upgrades_hold_up_nobody_and_end_with_their_deadline(hub: Hub) -> None:

@@ -75,6 +75,12 @@ async def test_passwords_of_services_that_fail_stand_nowhere(failing: dict[str, 
                 return all(each["error_code"] for each in listed) and len(listed) >= 2
 
             await eventually(tried, "both were tried, in vain")
+            told = (await client.get("/ready", headers=operator)).json()["dependencies"]["rabbitmq"]
+            assert told.keys() == {"status", "latency_ms", "error"}
+            for headers in ({}, sender, {"Authorization": "Bearer x"}):
+                stranger = await client.get("/ready", headers=headers)
+                assert stranger.status_code == 503
+                assert all("error" not in each for each in stranger.json()["dependencies"].values())
             shown = [
                 (await client.get(path, headers=headers)).text
                 for path in ("/ready", "/metrics", "/deliveries", "/docs/openapi.json")
