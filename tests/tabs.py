@@ -52,7 +52,7 @@ class Tabs:
 
     async def serve(self) -> None:
         await self.context.route(f"{self._origin}/notification-hub-client/**", self._file)
-        await self.context.route(f"{self._origin}/token*", self._token)
+        await self.context.route(f"{self._origin}/token**", self._token)
 
     async def open(self, html: str = PAGE) -> Page:
         page = await self.context.new_page()
@@ -67,7 +67,7 @@ class Tabs:
         page.on("crash", crashed)
         page.on("console", lambda message: print(message.type, message.text))
         page.on("pageerror", lambda error: print("page error:", error))
-        await page.route(f"{self._origin}/page*", lambda route: route.fulfill(body=html, content_type=HTML))
+        await page.route(f"{self._origin}/page**", lambda route: route.fulfill(body=html, content_type=HTML))
         await page.goto(f"{self._origin}/page?user={self.user}{self.query}")
         self.pages.append(page)
         return page

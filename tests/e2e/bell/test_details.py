@@ -60,7 +60,7 @@ async def test_a_toast_leaves_by_itself_but_not_while_it_is_looked_at(page: Page
 
 async def test_how_long_ago_goes_on_while_the_list_is_open(page: Page) -> None:
     await page.clock.install()
-    await become(page, LIST)
+    await become(page, {**LIST, "items": notifications()})  # by the clock of now
     await bell(page).click()
     await expect(rows(page).first.get_by_role("time")).to_have_text("now")
     await page.clock.run_for(180_000)
