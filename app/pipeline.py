@@ -14,7 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -187,7 +186,7 @@ class Pipeline:
 
     async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
         """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""
-        give_up_at = monotonic() + GIVE_UP_AFTER
+        give_up_at = time.monotonic() + GIVE_UP_AFTER
         delay = FIRST_RETRY
         while True:
             try:
@@ -196,7 +195,7 @@ class Pipeline:
             except InvalidEvent as error:
                 return Batch([], [], [_rejected(item.message, error) for item in waiting])
             except Unavailable as error:
-                if monotonic() >= give_up_at:
+                if time.monotonic() >= give_up_at:
                     final = InvalidEvent("user_service_unavailable", str(error))
                     return Batch([], [], [_rejected(item.message, final) for item in waiting])
                 if delay == FIRST_RETRY:  # the user service's own log has each call
