@@ -26,7 +26,8 @@ PATH = "/api/v1/user-service/groups/internal/{group_id}/members"
 HEAD_CHEF = "head_chef"
 MAX_CACHED = 10_000
 CALLS_AT_ONCE = 16
-MAX_ANSWER_BYTES = 1024 * 1024  # 14,000 members; reading them blocks the loop for 0.1 s or so
+MAX_ANSWER_BYTES = 1024 * 1024  # some 14,000 members
+LARGE = 32 * 1024  # bytes; reading more, 0.1 s or so for all that fits, would hold up the event loop
 MAX_NAME = 500  # characters, as in events
 FAILURES = 5  # in a row, until it is no longer asked
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0  # seconds; so late is its return noticed
@@ -89,7 +90,8 @@ class UserService:
             raise InvalidEvent("unknown_group", f"the user service knows no group {group_id}")
         if answer.status != HTTPStatus.OK:
             raise _unavailable(f"answered {answer.status}")
-        group = read_group(answer.body)
+        large = len(answer.body) > LARGE
+        group = await asyncio.to_thread(read_group, answer.body) if large else read_group(answer.body)
         if len(self._known) >= MAX_CACHED:
             self._known.clear()
         self._known[group_id] = (monotonic(), group)

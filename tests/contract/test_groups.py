@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,10 +13,11 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from app import user_service
 from app.errors import InvalidEvent, Unavailable
 from app.notifications import Group
 from app.settings import Settings
-from app.user_service import CALLS_AT_ONCE, FAILURES, FIRST_PAUSE, MAX_ANSWER_BYTES, UserService
+from app.user_service import CALLS_AT_ONCE, FAILURES, FIRST_PAUSE, MAX_ANSWER_BYTES, UserService, read_group
 from tests.hub import eventually, free_port
 from tests.user_service import FakeUserService
 
@@ -189,6 +191,21 @@ async def test_no_more_is_read_than_a_group_can_need(
     service.body, service.headers = b" " * (MAX_ANSWER_BYTES + 1), length
     with pytest.raises(Unavailable, match="more than"):
         await groups.group(GROUP)
+
+
+async def test_a_large_group_is_read_beside_the_event_loop(
+    groups: UserService, service: FakeUserService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, read_in = [str(uuid4()) for _ in range(1000)], []
+    service.add_group(str(GROUP), "a large one", members)
+
+    def reading(answer: bytes) -> Group:
+        read_in.append(threading.current_thread())
+        return read_group(answer)
+
+    monkeypatch.setattr(user_service, "read_group", reading)
+    assert len((await groups.group(GROUP)).members) == len(members)
+    assert read_in != [threading.main_thread()]
 
 
 async def test_a_packed_answer_is_not_unpacked(groups: UserService, service: FakeUserService) -> None:
