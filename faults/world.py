@@ -209,8 +209,9 @@ class World:
                 self._looking = await asyncio.wait_for(self.site.postgres.connect(self.database), 5)
             asked = "select coalesce(sum(last_seq), 0)::int from inboxes where user_id = any($1::uuid[])"
             self.progress.rows = await self._looking.fetchval(asked, self.users, timeout=5)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._looking = None  # it is being stopped
+        except Exception as error:  # of many kinds, while it is being stopped
+            self.say(f"Postgres can't be looked into: {type(error).__name__}")
+            self._looking = None
 
     def _how_far(self) -> str:
         due, now = self.load.due, self.progress
@@ -281,10 +282,12 @@ async def open_world(
 
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have it go on until the end of the block."""
+    """Have it go on until the end of the block. Raises what it raised, after the block."""
     task = asyncio.create_task(work)
     try:
         yield
+        if task.done():
+            task.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

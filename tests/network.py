@@ -87,7 +87,7 @@ class Way:
                     await asyncio.sleep(self._delay)
                 writer.write(data)
                 await writer.drain()
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop's word for a transport that was closed meanwhile
             pass
         finally:
             writer.close()
