@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 from uuid import UUID
+
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")  # JSON may write any letter so
+_BREAK = r"\\[bfnrt]"  # and writes control characters so, whose letter belongs to no word behind it
 
 
 class Subject:
@@ -23,17 +26,29 @@ class Subject:
         A user id is found with and without its hyphens; an address not inside of a longer one.
         """
         user_id = str(self.user_id).replace("-", "-?")
-        marks = [rf"(?<![0-9a-f]){user_id}(?![0-9a-f])"]
-        marks += [rf"(?<![\w.%+-]){re.escape(address)}(?![\w-]|\.\w)" for address in self.addresses]
+        marks = [rf"(?:(?<![0-9a-f])|(?<={_BREAK})){user_id}(?![0-9a-f])"]
+        marks += [
+            rf"(?:(?<![\w.%+-])|(?<={_BREAK})){re.escape(address)}(?![\w-]|\.\w)"
+            for address in self.addresses
+        ]
         return "|".join(marks)
 
     @cached_property
-    def _bytes(self) -> re.Pattern[bytes]:
-        return re.compile(self.pattern.encode(), re.IGNORECASE)
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern, re.IGNORECASE)
 
     def named_in(self, *parts: bytes) -> bool:
-        """Whether one of the parts of a message names them."""
-        return any(self._bytes.search(part) for part in parts)
+        """Whether one of the parts of a message names them, in whichever way it may be read."""
+        return any(self._compiled.search(text) for part in parts for text in _readings(part))
+
+
+def _readings(part: bytes) -> Iterator[str]:
+    """As UTF-8, and as UTF-16 or UTF-32, which the hub refuses and others can read; both as JSON, too."""
+    for encoded in {part, part.replace(b"\0", b"")}:
+        text = encoded.decode(errors="replace")
+        yield text
+        if "\\u" in text:
+            yield _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
 
 
 class Found(NamedTuple):

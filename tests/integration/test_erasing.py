@@ -56,6 +56,9 @@ NAMED = {
     "write to mai@example.com.": True,
     "booked:mai@example.com": True,
     "call +84912345678!": True,
+    r'{"text":"Hello\nmai@example.com"}': True,
+    r'{"text":"\f456e7890-e89b-12d3-a456-426614174001"}': True,
+    r'{"text":"Hello\\anna-mai@example.com"}': False,
     "0456e7890-e89b-12d3-a456-426614174001": False,
     "456e7890-e89b-12d3-a456-4266141740012": False,
     "anna-mai@example.com": False,
@@ -73,6 +76,24 @@ async def test_postgres_and_python_agree_on_who_is_named(operator: asyncpg.Conne
     assert SUBJECT.addresses == ["+84912345678", "mai@example.com"]
     assert SUBJECT.named_in(b"nobody", text.encode()) is NAMED[text]
     assert await operator.fetchval("select $1::text ~* $2", text, SUBJECT.pattern) is NAMED[text]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"to": "mai@example.com"}'.encode("utf-16"),
+        '{"to": "mai@example.com"}'.encode("utf-32-be"),
+        rb'{"to": "mai\u0040example.com"}',
+        rb'{"to": "\u006D\u0061i@example.com"}',
+        r'{"to": "mai\u0040example.com"}'.encode("utf-16-le"),
+        b"\0mai@example.com",
+        b"a\0mai@example.com",
+        b"\xffmai@example.com",
+        rb'{"users": ["\u0034' + b'56e7890-e89b-12d3-a456-426614174001"]}',
+    ],
+)
+def test_who_is_named_in_a_message_is_found_however_it_is_written(message: bytes) -> None:
+    assert SUBJECT.named_in(b"nobody", message)
 
 
 def mail(user: UUID | None, address: str, **data: str) -> Entry:
