@@ -175,10 +175,11 @@ async def test_a_code_that_comes_over_http_is_not_repeated(hub: Hub) -> None:
 
 async def says_nothing_of(hub: Hub, secret: str) -> None:
     assert secret not in await shown_everywhere(hub)
-    for table in ("deliveries", "delivery_attempts", "notifications", "scheduled_events", "requests"):
-        with suppress(Exception):  # a table of another name
-            rows = await hub.rows(f"select t::text as text from {table} t")
-            assert not [row for row in rows if secret in row["text"]], table
+    tables = await hub.rows("select tablename from pg_tables where schemaname = 'public'")
+    assert tables
+    for (table,) in tables:
+        rows = await hub.rows(f"select t::text as text from {table} t")  # noqa: S608 - the database's own words
+        assert not [row for row in rows if secret in row["text"]], table
 
 
 async def test_a_code_that_was_sent_stands_in_its_mail_only(hub: Hub, mailbox: Mailbox) -> None:
