@@ -122,8 +122,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept), settings.retention)
     # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
     sources: dict[str, Source] = {
-        "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings)),
-        "kafka_codes": KafkaSource(settings, pipelines[1], _code_topics(settings), without_code),
+        "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings), now=now),
+        "kafka_codes": KafkaSource(settings, pipelines[1], _code_topics(settings), without_code, now),
     }
     if settings.redis_events_url is not None:
         sources["redis_events"] = RedisSource(settings, intake)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from app.sources.kafka_watch import ConsumerStalled, KafkaWatch, ask_ends
 from app.sources.progress import Progress
 from app.sources.redaction import for_letter
 from app.tasks import end, first, is_to_end, looked_at
+from app.wall_clock import Now
 
 log = logging.getLogger("hub.kafka")
 
@@ -63,10 +65,12 @@ class KafkaSource:
         pipeline: Pipeline,
         topics: Mapping[str, str | None],
         redact: Callable[[bytes], bytes] = for_letter,
+        now: Now = time.time,
     ) -> None:
         """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.
         `redact` takes out of a message what no dead letter may hold.
         """
+        self._now = now
         self._settings = settings
         self._pipeline = pipeline
         self._topics = topics
@@ -348,8 +352,12 @@ class KafkaSource:
         whole, cut = letters(record, item.message.position_id, value, error)
         while True:
             for letter in (whole, cut):
+                # A broker refuses what comes from more than an hour ahead: not by this machine's clock alone.
+                written_at = round(self._now() * 1000)
                 try:
-                    await self._producer.send_and_wait(record.topic + SUFFIX, **letter)
+                    await self._producer.send_and_wait(
+                        record.topic + SUFFIX, **letter, timestamp_ms=written_at
+                    )
                     return
                 except MessageSizeTooLargeError:
                     continue  # the cut one is small enough for any broker

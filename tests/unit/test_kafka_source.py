@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 from aiokafka import TopicPartition
 
+from app.errors import InvalidEvent
 from app.events import Event
-from app.pipeline import Batch, Message, Ready, Waiting
+from app.pipeline import Batch, Message, Ready, Rejected, Waiting
 from app.settings import Settings
 from app.sources.kafka import KafkaSource
 
@@ -210,3 +211,19 @@ async def test_the_next_batch_has_an_end_also_for_what_waits_or_is_rejected(
     await asyncio.sleep(0.05)
     assert len(scene.source._next.batch.waiting) == 10
     await scene.source.stop(within=0.1)
+
+
+async def test_a_dead_letter_is_of_the_time_that_the_hub_knows_not_of_a_clock_that_is_wrong() -> None:
+    """A broker refuses records from more than an hour ahead, for as long as the clock is wrong."""
+    sent: list[dict[str, Any]] = []
+
+    class Producer:
+        async def send_and_wait(self, topic: str, **letter: Any) -> None:
+            sent.append({"topic": topic, **letter})
+
+    settings = Settings.model_construct(batch_size=10, shutdown_grace=5.0)
+    source = KafkaSource(settings, cast(Any, None), {"events": None}, now=lambda: 1_700_000_000.5)
+    source._producer = Producer()
+    why = InvalidEvent("not_json", "it is no JSON")
+    await source._dead_letter([Rejected(source._message(Record(7)), why)])
+    assert [(each["topic"], each["timestamp_ms"]) for each in sent] == [("events.dlq", 1_700_000_000_500)]
