@@ -10,7 +10,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
@@ -33,6 +33,12 @@ _SAME = (TOPIC, PARTITION, OFFSET, TIMESTAMP, ATTEMPTS)  # letters that agree in
 MAX_LETTER_BYTES = 2 * MAX_EVENT_BYTES
 
 Marks = dict[TopicPartition, dict[int, str]]
+
+
+class _Handle(NamedTuple):
+    place: TopicPartition
+    offset: int
+    timestamp_ms: int
 
 
 @asynccontextmanager
@@ -105,7 +111,7 @@ class KafkaShelf:
         async for letter in self.letters(done=True):
             if unwanted(letter):
                 removed[letter.target] += 1
-                found.add(letter.handle[0])
+                found.add(letter.handle.place)
         if found:
             async with removing(self._servers) as remove_before:
                 await remove_before(
@@ -140,7 +146,7 @@ class KafkaShelf:
         known = set[tuple[str | None, ...]]()
         written = []
         async for letter in self.letters(done=True):
-            place, offset = letter.handle
+            place, offset, timestamp_ms = letter.handle
             if place not in places:
                 continue
             ends[place] = offset + 1
@@ -154,7 +160,7 @@ class KafkaShelf:
                 letter.body,
                 key=letter.key,
                 partition=place.partition,
-                timestamp_ms=int(letter.time.timestamp() * 1000) if letter.time else None,
+                timestamp_ms=timestamp_ms,  # as the broker took it before, and retention counts on from it
                 headers=[*letter.headers, *encoded(dict(letter.why))],
             )
             written.append(sent)
@@ -182,7 +188,7 @@ class KafkaShelf:
         return int(partition) if partition.isdecimal() and int(partition) in there else None
 
     async def _mark(self, letter: Letter, what: str) -> None:
-        place, offset = letter.handle
+        place, offset, _ = letter.handle
         mark = encoded({MARK: what, MARKED: str(offset)})
         await self._producer.send_and_wait(place.topic, b"", partition=place.partition, headers=mark)
 
@@ -196,6 +202,6 @@ def _letter(record: Any, done: str | None) -> Letter:
         headers=originals(record.headers),
         key=record.key,
         body=record.value or b"",
-        handle=(TopicPartition(record.topic, record.partition), record.offset),
+        handle=_Handle(TopicPartition(record.topic, record.partition), record.offset, record.timestamp),
         done=done,
     )

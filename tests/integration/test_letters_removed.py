@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -12,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from app.dead_letters.kafka import open_shelf
 from app.dead_letters.letter import Letter
 from app.settings import Settings
+from app.sources import dead_letters
 from app.sources.kafka_letters import letters
 from tests.conftest import BROKER
 from tests.settings import settings_on
@@ -108,3 +111,21 @@ async def test_where_nothing_is_unwanted_nothing_is_written_again(
     async with open_shelf(settings) as shelf:
         assert await shelf.remove(names_mai) == {}
     assert await on_shelf(settings) == [before]
+
+
+async def test_a_letter_keeps_its_age_whatever_it_says_of_it(
+    settings: Settings, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node whose clock was wrong wrote it; a broker refuses records from more than an hour ahead."""
+    topic = settings.notification_topic
+    ahead = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(hours=2))
+    monkeypatch.setattr(dead_letters, "datetime", ahead)
+    for number, value in enumerate((b"one", b"of mai")):
+        await put(producer, topic, value, number)
+    [before] = [letter for letter in await on_shelf(settings) if letter.body == b"one"]
+    assert before.time is not None
+    assert before.time > datetime.now(UTC) + timedelta(hours=1)
+    async with open_shelf(settings) as shelf:
+        assert await shelf.remove(names_mai) == {topic: 1}
+    [after] = await on_shelf(settings, done=True)
+    assert after.handle.timestamp_ms == before.handle.timestamp_ms
