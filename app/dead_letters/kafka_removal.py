@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from app.errors import Unavailable
 
@@ -20,8 +20,9 @@ class RemovalRefused(Unavailable):
 
 @asynccontextmanager
 async def removing(servers: str) -> AsyncIterator[RemoveBefore]:
-    """Gives what removes all records before these offsets; with offset 0 it only tries whether it may. That
-    raises `RemovalRefused`.
+    """Gives what removes all records before these offsets; with offset 0 it only tries whether it may.
+
+    That raises `RemovalRefused`; `KafkaError` where it can't be known, as a broker is away for the moment.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
@@ -30,6 +31,8 @@ async def removing(servers: str) -> AsyncIterator[RemoveBefore]:
         try:
             await admin.delete_records({place: RecordsToDelete(end) for place, end in offsets.items()})
         except KafkaError as error:
+            if error.retriable or isinstance(error, KafkaTimeoutError):
+                raise
             raise RemovalRefused("kafka", f"it removes no records ({type(error).__name__})") from None
 
     try:
