@@ -120,13 +120,17 @@ class KafkaShelf:
                 await remove_before(await self._write_again(found, unwanted))
         return removed
 
-    async def keeps(self) -> str:
-        try:
-            async with removing(self._servers) as remove_before:
-                await remove_before(dict.fromkeys(await self._places(), 0))
-        except RemovalRefused as error:
-            return f"{error}; they go by the Kafka topic's retention.ms"
-        return ""
+    async def keeps(self) -> dict[str, str]:
+        kept = {}
+        async with removing(self._servers) as remove_before:
+            for place in await self._places():
+                try:
+                    await remove_before({place: 0})
+                except RemovalRefused as error:
+                    kept[place.topic.removesuffix(SUFFIX)] = (
+                        f"{error}; they go by the Kafka topic's retention.ms"
+                    )
+        return kept
 
     async def _places(self) -> list[TopicPartition]:
         cluster = await self._producer.client.fetch_all_metadata()

@@ -122,8 +122,8 @@ class Shelf(Protocol):
         how many, by target.
         """
 
-    async def keeps(self) -> str:
-        """Why `remove` can't; empty if it can."""
+    async def keeps(self) -> Mapping[str, str]:
+        """The targets whose letters `remove` can't take away, and why."""
 
 
 async def drop_all(shelf: Shelf, unwanted: Callable[[Letter], bool]) -> Counter[str]:

@@ -86,8 +86,8 @@ class RabbitShelf:
     async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
         return await drop_all(self, unwanted)
 
-    async def keeps(self) -> str:
-        return ""
+    async def keeps(self) -> Mapping[str, str]:
+        return {}
 
 
 async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[Letter]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -68,8 +68,8 @@ class RedisShelf:
     async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
         return await drop_all(self, unwanted)
 
-    async def keeps(self) -> str:
-        return ""
+    async def keeps(self) -> Mapping[str, str]:
+        return {}
 
     def _letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Letter:
         named = {name.decode(errors="replace"): value for name, value in fields.items()}

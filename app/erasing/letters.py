@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from types import MappingProxyType
 from typing import Any
 
 from app.dead_letters import kafka, rabbitmq, redis
@@ -33,19 +34,23 @@ class Letters:
             async with aclosing(shelf.letters(done=True)) as letters:
                 async for letter in letters:
                     named[letter.target] += _names(subject, letter)
-            return self._found(shelf, named, await shelf.keeps() if named.total() else "")
+            return self._found(shelf, named, await shelf.keeps() if named.total() else {})
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
         async with self._open() as shelf:
-            if await shelf.keeps():
-                return ()
-            return self._found(shelf, await shelf.remove(lambda letter: _names(subject, letter)))
+            kept = await shelf.keeps()
+            removed = await shelf.remove(lambda letter: letter.target not in kept and _names(subject, letter))
+            return self._found(shelf, removed)
 
     async def close(self) -> None:
         """There is a connection only during a call."""
 
-    def _found(self, shelf: Shelf, number: Counter[str], stays: str = "") -> list[Found]:
-        return [Found(f"{self._what} {each}{SUFFIX}", number[each], stays) for each in shelf.targets]
+    def _found(
+        self, shelf: Shelf, number: Counter[str], stays: Mapping[str, str] = MappingProxyType({})
+    ) -> list[Found]:
+        return [
+            Found(f"{self._what} {each}{SUFFIX}", number[each], stays.get(each, "")) for each in shelf.targets
+        ]
 
 
 def dead_letters(settings: Settings) -> list[Letters]:

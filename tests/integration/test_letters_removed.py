@@ -10,11 +10,14 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.dead_letters.kafka import open_shelf
 from app.dead_letters.letter import Letter
+from app.erasing.letters import dead_letters
+from app.erasing.subject import Subject
 from app.settings import Settings
-from app.sources import dead_letters
+from app.sources import dead_letters as letters_format
 from app.sources.kafka_letters import letters
 from tests.conftest import BROKER
 from tests.settings import settings_on
@@ -29,7 +32,11 @@ def _a_broker_that_removes(pytestconfig: pytest.Config) -> None:
 
 @pytest.fixture
 def settings(kafka: str, redis_url: str) -> Settings:
-    own = settings_on(redis_url, notification_topic=f"events-{uuid.uuid4().hex}")
+    own = settings_on(
+        redis_url,
+        notification_topic=f"events-{uuid.uuid4().hex}",
+        logout_events_topic=f"logouts-{uuid.uuid4().hex}",
+    )
     return own.model_copy(update={"kafka_bootstrap_servers": kafka})
 
 
@@ -81,7 +88,7 @@ async def test_the_unwanted_is_gone_and_the_others_are_as_before(
     before = {letter.body: letter for letter in await on_shelf(settings)}
     async with open_shelf(settings) as shelf:
         await shelf.drop([letter async for letter in shelf.letters(False)][-1])
-        assert await shelf.keeps() == ""
+        assert await shelf.keeps() == {}
         assert await shelf.remove(names_mai) == {topic: 2}
     after = await on_shelf(settings, done=True)
     assert [letter.body for letter in after] == [b"one", b"two"]
@@ -113,13 +120,35 @@ async def test_where_nothing_is_unwanted_nothing_is_written_again(
     assert await on_shelf(settings) == [before]
 
 
+async def test_a_kafka_topic_that_keeps_its_records_keeps_no_others(
+    settings: Settings, producer: AIOKafkaProducer
+) -> None:
+    """A compacted one, as an operator made it: the broker refuses DeleteRecords."""
+    person, kept, other = uuid.uuid4(), settings.notification_topic, settings.logout_events_topic
+    compacted = NewTopic(f"{kept}.dlq", 1, 1, topic_configs={"cleanup.policy": "compact"})
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([compacted])
+    finally:
+        await admin.close()
+    for topic in (kept, other):
+        await put(producer, topic, f"for {person}".encode(), 0)
+    [letters, *_] = dead_letters(settings)
+    removed = {found.where: found.number for found in await letters.erase(Subject(person)) if found.number}
+    assert removed == {f"Kafka topic {other}.dlq": 1}
+    [left] = [found for found in await letters.look(Subject(person)) if found.number]
+    assert (left.where, left.number) == (f"Kafka topic {kept}.dlq", 1)
+    assert "PolicyViolation" in left.stays
+
+
 async def test_a_letter_keeps_its_age_whatever_it_says_of_it(
     settings: Settings, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node whose clock was wrong wrote it; a broker refuses records from more than an hour ahead."""
     topic = settings.notification_topic
     ahead = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(hours=2))
-    monkeypatch.setattr(dead_letters, "datetime", ahead)
+    monkeypatch.setattr(letters_format, "datetime", ahead)
     for number, value in enumerate((b"one", b"of mai")):
         await put(producer, topic, value, number)
     [before] = [letter for letter in await on_shelf(settings) if letter.body == b"one"]
