@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ import pytest_asyncio
 
 from app.dev.mail import Mailbox
 from tests.conftest import running_hub
-from tests.hub import REST, Hub, added, new_user, receive, token
+from tests.hub import REST, Hub, added, eventually, new_user, receive, token
 from tests.mailbox import mailed, mails, new_address, text_of, with_mail
 
 VICTIM = "victim@example.com"
@@ -50,12 +51,26 @@ HOSTILE = (*TEMPLATES, *HTML)
 ALLOWED_SCHEMES = ("https://", "http://", "mailto:")
 
 
+def files_in(home: Path) -> Path:
+    """A folder with one file that may be attached, and some beside it that may not."""
+    folder, others = home / "files", home / "files-of-others"
+    for each in (folder, others):
+        each.mkdir()
+    (folder / "a.txt").write_text("hello")
+    for secret in (home / "secret.txt", others / "secret.txt"):
+        secret.write_text("for nobody")
+    (folder / "link.txt").symlink_to(home / "secret.txt")
+    (folder / "linked").symlink_to(others)
+    return folder
+
+
 @pytest_asyncio.fixture(scope="module")
 async def hub(
     environment: dict[str, str], mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
-    own = with_mail(environment, mailbox)
-    async with running_hub(own, tmp_path_factory.mktemp("mail") / "log") as running:
+    home = tmp_path_factory.mktemp("mail")
+    own = {**with_mail(environment, mailbox), "ATTACHMENTS_DIR": str(files_in(home))}
+    async with running_hub(own, home / "log") as running:
         yield running
 
 
@@ -128,11 +143,13 @@ async def test_a_subject_of_more_than_one_line_is_refused(service: httpx.AsyncCl
 async def test_an_attachments_name_and_type_add_no_header(
     service: httpx.AsyncClient, mailbox: Mailbox, end: str
 ) -> None:
-    address = new_address()
-    hostile = f"a.txt{end}Bcc: {VICTIM}"
-    attachment = {"content": "aGVsbG8=", "name": hostile, "content_type": f"text/plain{end}Bcc: {VICTIM}"}
-    answer = await service.post("/notifications", json=message(to=address, attachments=[attachment]))
-    if answer.status_code == 202:
+    for more in (
+        {"name": f"a.txt{end}Bcc: {VICTIM}"},
+        {"name": "a.txt", "content_type": f"text/plain{end}Bcc: {VICTIM}"},
+    ):
+        address, attachment = new_address(), {"content": "aGVsbG8=", **more}
+        answer = await service.post("/notifications", json=message(to=address, attachments=[attachment]))
+        assert answer.status_code == 202, answer.text
         (mail,) = await mailed(mailbox, address)
         for part in mail.walk():
             assert part["Bcc"] is None
@@ -210,15 +227,42 @@ def batched(listed: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../../etc/passwd", "file:///etc/passwd", "a/../../x", "\0", "."]
+    "path",
+    [
+        "/etc/passwd",
+        "../secret.txt",
+        "a/../../secret.txt",
+        "../files-of-others/secret.txt",
+        "link.txt",
+        "linked/secret.txt",
+        "file:///etc/passwd",
+        "\0",
+        ".",
+    ],
+    ids=ascii,
 )
 async def test_no_file_outside_its_folder_is_attached(
-    service: httpx.AsyncClient, mailbox: Mailbox, path: str
+    hub: Hub, service: httpx.AsyncClient, mailbox: Mailbox, path: str
 ) -> None:
     address = new_address()
     answer = await service.post("/notifications", json=message(to=address, attachments=[{"path": path}]))
-    assert answer.status_code in (202, 400)
+    if answer.status_code != 400:
+        assert answer.status_code == 202
+
+        async def given_up() -> bool:
+            rows = await hub.rows("select status, error_code from deliveries where address = $1", address)
+            return [tuple(row) for row in rows] == [("failed", "attachment")]
+
+        await eventually(given_up, "the mail is given up for its attachment")
     assert mails(mailbox, address) == []
+
+
+async def test_a_file_of_the_folder_is(service: httpx.AsyncClient, mailbox: Mailbox) -> None:
+    address = new_address()
+    answer = await service.post("/notifications", json=message(to=address, attachments=[{"path": "a.txt"}]))
+    assert answer.status_code == 202
+    (mail,) = await mailed(mailbox, address)
+    assert [part.get_filename() for part in mail.iter_attachments()] == ["a.txt"]
 
 
 @pytest.mark.parametrize(
