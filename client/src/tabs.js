@@ -63,10 +63,10 @@ export class Tabs {
   }
 
   start() {
-    this.listener.state(this.#state);
     this.#sleep = this.world.onWake(() => this.#ask());
     this.#queue({ signal: this.#place.signal });
     this.#ask();
+    this.listener.state(this.#state); // on which somebody may stop this
   }
 
   stop() {
@@ -103,9 +103,10 @@ export class Tabs {
     this.#number = 0;
     this.#clearAsking();
     this.#sayAll();
+    const resigned = new Promise((resolve) => (this.#resign = () => resolve(undefined)));
     const session = this.newSession(this.#aloud());
     session.start();
-    await new Promise((resolve) => (this.#resign = () => resolve(undefined)));
+    await resigned;
     this.#leading = false;
     session.stop();
   }

@@ -61,6 +61,7 @@ export class Browser {
   #channel(tab, name) {
     const channel = { onmessage: null, postMessage: null, close: () => this.#channels.delete(channel) };
     channel.postMessage = (data) => {
+      if (!this.#channels.has(channel)) throw new DOMException("closed", "InvalidStateError");
       for (const other of this.#channels) {
         if (other === channel || other.name !== name) continue;
         other.queue.push(structuredClone(data));

@@ -91,6 +91,18 @@ test("a leader that leaves hands on", async () => {
   assert.equal(hub.sockets.size, 1);
 });
 
+test("a tab that leaves as soon as it hears that it connects leaves nothing behind", async () => {
+  const [dying, leaving, staying] = await open(3);
+  leaving.inbox.on("state", ({ name }) => name === "connecting" && leaving.inbox.close());
+  browser.kill(dying);
+  hub.publish();
+  await clock.pass(1000);
+  assert.deepEqual([leaving.inbox.state.name, staying.told, hub.sockets.size], ["closed", [1], 1]);
+  leaving.inbox.connect();
+  await clock.pass(1000);
+  assert.deepEqual([leaving.inbox.state.name, browser.leader === staying], ["closed", true]);
+});
+
 test("a leader that is frozen is replaced by the tab that notices, and follows it when it thaws", async () => {
   const tabs = await open(3);
   const frozen = browser.leader;
