@@ -14,6 +14,7 @@ const TOGETHER = 20; // ms; those who ask meanwhile get one answer
  * @property {keyof Listener} [kind]
  * @property {any} [value]
  * @property {State} state
+ * @property {string | undefined} locale the language of what it loads
  */
 
 /**
@@ -146,7 +147,8 @@ export class Tabs {
    */
   #say(kind, value) {
     if (!this.#leading) return;
-    this.channel.postMessage({ leader: this.#id, number: ++this.#number, kind, value, state: this.#state });
+    const { locale } = this.rest;
+    this.channel.postMessage({ leader: this.#id, number: ++this.#number, kind, value, state: this.#state, locale });
   }
 
   #ask() {
@@ -186,12 +188,12 @@ export class Tabs {
   #follow(word) {
     this.#clearAsking();
     if (this.#held) return void this.#held.push(word);
-    const { leader, number, kind, value, state } = word;
+    const { leader, number, kind, value, state, locale } = word;
     const inStep = leader === this.#leader && number === this.#number + 1;
     if (inStep || kind === "snapshot") {
       this.#leader = leader;
       this.#number = number;
-      if (kind === "snapshot") this.#take(value);
+      if (kind === "snapshot") this.#take(value, locale === this.rest.locale);
       else if (kind) /** @type {(value: any) => void} */ (this.listener[kind])(value);
     } else this.#ask();
     this.#state = state;
@@ -199,14 +201,15 @@ export class Tabs {
   }
 
   /**
-   * A tab that lists more than the leader does, or missed more, loads for itself.
+   * A tab of another language, or that lists more than the leader does, or missed more, loads for itself.
    *
    * @param {Snapshot | undefined} snapshot none while the leader has none
+   * @param {boolean} readable whether it is in this tab's language
    */
-  async #take(snapshot) {
+  async #take(snapshot, readable) {
     const { store } = this;
     if (!snapshot) return;
-    if (!store.loaded || snapshot.from <= Math.min(store.from, store.lastSeq + 1)) {
+    if (readable && (!store.loaded || snapshot.from <= Math.min(store.from, store.lastSeq + 1))) {
       return this.listener.snapshot(snapshot);
     }
     this.#held = [];
@@ -215,6 +218,6 @@ export class Tabs {
     this.listener.snapshot(own);
     const held = this.#held;
     this.#held = undefined;
-    for (const word of held) this.#follow(word);
+    for (const word of held) this.#heard(word); // it may lead by now
   }
 }

@@ -116,7 +116,7 @@ export class Hub {
     this.requests.push(`${method} ${path}`);
     await this.#wait(owner);
     if (!this.restUp) throw new TypeError("fetch failed");
-    const answer = this.#answer(method, path, searchParams, headers.Authorization.replace("Bearer ", ""));
+    const answer = this.#answer(method, path, searchParams, headers);
     await this.#wait(owner);
     return answer;
   };
@@ -125,8 +125,8 @@ export class Hub {
     return new Promise((resolve) => this.clock.setTimeout(() => owner.alive && resolve(), this.delay()));
   }
 
-  #answer(method, path, query, token) {
-    if (!this.holds(token)) return problem(401, "expired_token");
+  #answer(method, path, query, { Authorization: bearer, "Accept-Language": locale }) {
+    if (!this.holds(bearer.replace("Bearer ", ""))) return problem(401, "expired_token");
     if (this.refusal) return problem(...this.refusal);
     const [, id] = /^\/(id-\d+)\//.exec(path) ?? [];
     if (id) return (method === "DELETE" ? this.delete(id) : this.read(id)) ? this.#changed({}) : problem(404, "no_such_notification");
@@ -134,7 +134,8 @@ export class Hub {
     if (method === "PATCH") return this.#changed(this.readAll(Number(query.get("up_to"))));
     const [limit, before] = [Number(query.get("limit")), Number(query.get("before") ?? Infinity)];
     const found = this.rows.filter((row) => row.seq < before).reverse();
-    return json(found.slice(0, limit).map((row) => ({ ...row })), found.length > limit ? { Link: '</older>; rel="next"' } : {});
+    const spoken = (row) => ({ ...row, title: locale ? `${row.title} in ${locale}` : row.title });
+    return json(found.slice(0, limit).map(spoken), found.length > limit ? { Link: '</older>; rel="next"' } : {});
   }
 
   #changed(body) {

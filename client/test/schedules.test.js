@@ -50,7 +50,7 @@ class Schedule {
       [1, "greet again", () => this.hub.tell(this.hub.greeting)],
       [2, "hub away", () => Object.assign(this.hub, { up: false, restUp: false })],
       [3, "hub back", () => Object.assign(this.hub, { up: true, restUp: true })],
-      [3, "open", () => this.browser.tabs.length < 5 && this.browser.open()],
+      [3, "open", () => this.browser.tabs.length < 5 && this.browser.open({ locale: ["vi", "ru"][this.#below(2)] })],
       [2, "kill leader", () => this.#killLeader()],
       [1, "wake", () => this.browser.tabs.forEach((tab) => tab.wake())],
       [1, "sleep", () => this.clock.sleep(60_000)],
