@@ -140,6 +140,7 @@ export class Session {
       try {
         const snapshot = await load(this.rest, this.store, { unread, last_seq, rev });
         if (connection !== this.#connection) return;
+        if (this.store.isOtherThan(snapshot)) return this.#erased();
         this.#loaded(snapshot);
       } catch (error) {
         if (connection === this.#connection) this.#failed(error);

@@ -111,6 +111,16 @@ export class Store {
     this.#arrived(items);
   }
 
+  /**
+   * Whether it is another inbox than this one: it was erased, and has counted beyond `lastSeq` again.
+   *
+   * @param {Snapshot} snapshot
+   */
+  isOtherThan({ items }) {
+    const ids = new Map(items.map(({ id, seq }) => [seq, id]));
+    return this.list.some(({ id, seq }) => (ids.get(seq) ?? id) !== id);
+  }
+
   /** Forget everything: it was an inbox that is no more. */
   reset() {
     for (const known of [this.#items, this.#read, this.#gone]) known.clear();

@@ -209,6 +209,7 @@ export class Tabs {
   async #take(snapshot, readable) {
     const { store } = this;
     if (!snapshot) return;
+    if (store.isOtherThan(snapshot)) this.listener.reset(); // it slept when that was said
     if (readable && (!store.loaded || snapshot.from <= Math.min(store.from, store.lastSeq + 1))) {
       return this.listener.snapshot(snapshot);
     }

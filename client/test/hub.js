@@ -9,6 +9,7 @@ export class Hub {
   rows = []; // rising seq
   lastSeq = 0;
   rev = 0; // counts changes
+  inbox = 0; // counts those that were erased
   sockets = new Set();
   requests = []; // of REST: "GET /users/…"
   opened = []; // addresses of sockets
@@ -43,7 +44,7 @@ export class Hub {
 
   /** The inbox is gone, and begins anew. */
   erase() {
-    Object.assign(this, { rows: [], lastSeq: 0, rev: 0 });
+    Object.assign(this, { rows: [], lastSeq: 0, rev: 0, inbox: this.inbox + 1 });
   }
 
   /** A token that holds so many ms. */
@@ -61,7 +62,7 @@ export class Hub {
   publish(count = 1) {
     for (let n = 0; n < count; n++) {
       const seq = ++this.lastSeq;
-      const row = { id: `id-${seq}`, seq, title: `title ${seq}`, is_read: false, template_code: "X" };
+      const row = { id: this.inbox ? `id-${this.inbox}-${seq}` : `id-${seq}`, seq, title: `title ${seq}`, is_read: false, template_code: "X" };
       this.rows.push(row);
       this.tell({ event_type: "x", data: { ...row } });
     }
@@ -128,7 +129,7 @@ export class Hub {
   #answer(method, path, query, { Authorization: bearer, "Accept-Language": locale }) {
     if (!this.holds(bearer.replace("Bearer ", ""))) return problem(401, "expired_token");
     if (this.refusal) return problem(...this.refusal);
-    const [, id] = /^\/(id-\d+)\//.exec(path) ?? [];
+    const [, id] = /^\/(id-[\d-]+)\//.exec(path) ?? [];
     if (id) return (method === "DELETE" ? this.delete(id) : this.read(id)) ? this.#changed({}) : problem(404, "no_such_notification");
     if (path.endsWith("/unread-count")) return json({ unread: this.unread });
     if (method === "PATCH") return this.#changed(this.readAll(Number(query.get("up_to"))));

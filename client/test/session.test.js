@@ -380,3 +380,19 @@ test("closing leaves nothing behind", async () => {
   assert.equal(hub.opened.length, 1);
   assert.equal(tab.wakes.size, 0);
 });
+
+test("an inbox that was erased and has grown beyond the old seq begins anew all the same", async () => {
+  hub.publish(3);
+  for (const id of ["id-1", "id-2", "id-3"]) hub.read(id);
+  const tab = await live();
+  hub.close(1006);
+  hub.erase();
+  hub.publish(5);
+  await clock.pass(5000);
+  assert.deepEqual(seqs(tab), [5, 4, 3, 2, 1]);
+  assert.equal(tab.inbox.unreadCount(), 5);
+  hub.read("id-1-2");
+  hub.publish();
+  await clock.pass(1000);
+  assert.deepEqual([tab.told.at(-1), tab.inbox.unreadCount()], [6, 5]);
+});

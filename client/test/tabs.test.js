@@ -202,3 +202,18 @@ test("what a tab reads is counted there at once, also while the connection is aw
   await clock.pass(60_000);
   for (const { inbox } of tabs) assert.equal(inbox.unreadCount(), 119);
 });
+
+test("a tab that slept while the inbox was erased begins anew when it wakes", async () => {
+  hub.publish(3);
+  hub.read("id-1");
+  const [, tab] = await open(2);
+  tab.frozen = true;
+  hub.close(1006);
+  hub.erase();
+  hub.publish(4);
+  await clock.pass(5000);
+  tab.frozen = false;
+  tab.wake();
+  await clock.pass(1000);
+  assert.deepEqual([seqs(tab), tab.inbox.unreadCount()], [[4, 3, 2, 1], 4]);
+});
