@@ -41,13 +41,13 @@ export class Rest {
   async page(limit = PAGE, before) {
     const many = Math.min(MOST, Math.max(PAGE, limit));
     const answer = await this.#call("GET", `/users/${this.user}?limit=${many}${before ? `&before=${before}` : ""}`);
-    const items = await answer.json();
+    const items = await body(answer);
     return { items, from: answer.headers.has("Link") ? items.at(-1).seq : 0 };
   }
 
   /** @returns {Promise<number>} */
   async unread() {
-    return (await (await this.#call("GET", `/users/${this.user}/unread-count`)).json()).unread;
+    return (await body(await this.#call("GET", `/users/${this.user}/unread-count`))).unread;
   }
 
   /**
@@ -65,7 +65,7 @@ export class Rest {
    */
   async markAllRead(upTo) {
     const answer = await this.#call("PATCH", `/users/${this.user}/read?up_to=${upTo}`);
-    return { ...(await answer.json()), ...counted(answer) };
+    return { ...(await body(answer)), ...counted(answer) };
   }
 
   /**
@@ -104,6 +104,19 @@ export class Rest {
     } catch {
       throw new InboxError(`${this.origin} can't be reached`);
     }
+  }
+}
+
+/**
+ * What an answer says, or `InboxError` when it broke off, or isn't the hub's.
+ *
+ * @param {Response} answer
+ */
+async function body(answer) {
+  try {
+    return await answer.json();
+  } catch {
+    throw new InboxError("the answer is no JSON, or broke off: does a proxy answer in the hub's place?");
   }
 }
 

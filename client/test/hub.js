@@ -17,6 +17,7 @@ export class Hub {
   knowsPing = true;
   up = true;
   restUp = true;
+  portal = false; // whether something else answers in its place
   refusal = null; // what REST answers, such as [403, "other_user"]
 
   /** `random` gives delays; without it everything comes in order, after a millisecond. */
@@ -129,6 +130,7 @@ export class Hub {
   #answer(method, path, query, { Authorization: bearer, "Accept-Language": locale }) {
     if (!this.holds(bearer.replace("Bearer ", ""))) return problem(401, "expired_token");
     if (this.refusal) return problem(...this.refusal);
+    if (this.portal) return new Response("<!doctype html><title>Sign in to this network</title>");
     const [, id] = /^\/(id-[\d-]+)\//.exec(path) ?? [];
     if (id) return (method === "DELETE" ? this.delete(id) : this.read(id)) ? this.#changed({}) : problem(404, "no_such_notification");
     if (path.endsWith("/unread-count")) return json({ unread: this.unread });

@@ -396,3 +396,17 @@ test("an inbox that was erased and has grown beyond the old seq begins anew all 
   await clock.pass(1000);
   assert.deepEqual([tab.told.at(-1), tab.inbox.unreadCount()], [6, 5]);
 });
+
+test("what isn't the hub's answer is an InboxError, and tried again", async () => {
+  hub.publish(60);
+  const tab = await live();
+  hub.portal = true;
+  await assert.rejects(Promise.all([tab.inbox.loadMore(), clock.pass(100)]), { name: "InboxError", status: 0 });
+  await assert.rejects(Promise.all([tab.inbox.markAllRead(), clock.pass(100)]), { name: "InboxError", status: 0 });
+  hub.close(1006);
+  await clock.pass(2000);
+  assert.match(tab.inbox.state.reason, /proxy/);
+  hub.portal = false;
+  await clock.pass(30_000);
+  assert.equal(tab.inbox.state.name, "live");
+});
