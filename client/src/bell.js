@@ -102,6 +102,7 @@ export class NotificationBell extends Base {
   disconnectedCallback() {
     this.#connected = false;
     this.#pageLanguage.disconnect();
+    this.panel.settle();
     this.#leave();
   }
 

@@ -28,6 +28,7 @@ const AHEAD = "300px"; // how near the end of the list is when older ones are lo
 /** The dialog below the bell. It is no modal one: the browser closes it on Escape or a click elsewhere. */
 export class Panel {
   #frame = 0;
+  #settledOpen = false;
   #place = () => {
     cancelAnimationFrame(this.#frame);
     this.#frame = requestAnimationFrame(() => this.#stand());
@@ -39,6 +40,7 @@ export class Panel {
    */
   constructor(bell, wishes) {
     this.bell = bell;
+    this.wishes = wishes;
     this.heading = make("h2", { id: "title", part: "title" });
     this.count = make("p", { class: "count", part: "count" });
     this.readAll = make("button", { type: "button", class: "pill", part: "read-all", onclick: wishes.readAll });
@@ -62,7 +64,7 @@ export class Panel {
       onbeforetoggle: (/** @type {ToggleEvent} */ { newState }) => {
         if (newState === "closed" && this.root.matches(":focus-within")) this.bell.focus();
       },
-      ontoggle: (/** @type {ToggleEvent} */ { newState }) => this.#toggled(newState === "open", wishes),
+      ontoggle: () => this.settle(),
     }, header, this.bar, this.scroll);
     this.observer = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && wishes.older(), {
       root: this.scroll,
@@ -114,11 +116,11 @@ export class Panel {
     this.older.hidden = closed || !loaded || !hasMore;
   }
 
-  /**
-   * @param {boolean} open
-   * @param {Wishes} wishes
-   */
-  #toggled(open, wishes) {
+  /** Do what opening and closing bring. The browser closes what leaves the page, but tells nobody of that. */
+  settle() {
+    const { open } = this;
+    if (open === this.#settledOpen) return;
+    this.#settledOpen = open;
     for (const name of ["resize", "scroll"]) {
       if (open) addEventListener(name, this.#place, { capture: true, passive: true });
       else removeEventListener(name, this.#place, { capture: true });
@@ -129,7 +131,7 @@ export class Panel {
       if (!this.root.matches(":focus-within")) this.root.focus({ preventScroll: true });
       this.lookForEnd();
     } else this.observer.disconnect();
-    wishes.toggled(open);
+    this.wishes.toggled(open);
   }
 
   /** Below the bell or above it, towards the middle of the page; a phone's style sheet knows better. */

@@ -108,6 +108,26 @@ async def test_a_bell_that_is_taken_away_listens_to_nothing(page: Page) -> None:
     await expect(badge(page)).to_have_text("2")
 
 
+async def test_a_bell_that_is_taken_away_while_its_list_is_open_leaves_nothing_running(page: Page) -> None:
+    await page.evaluate("""() => {
+      window.running = new Set();
+      const { setInterval: begin, clearInterval: end } = window;
+      window.setInterval = (...how) => { const timer = begin(...how); running.add(timer); return timer; };
+      window.clearInterval = (timer) => { running.delete(timer); end(timer); };
+      window.told = [];
+      bell.addEventListener("belltoggle", ({ detail }) => told.push(detail));
+    }""")
+    await become(page, LIST)
+    await bell(page).click()
+    await expect(rows(page)).to_have_count(5)
+    assert await page.evaluate("running.size") == 1
+    await page.evaluate("bell.remove()")
+    assert await page.evaluate("running.size") == 0
+    await page.evaluate("document.querySelector('main').append(bell)")
+    await expect(bell(page)).to_have_attribute("aria-expanded", "false")
+    assert await page.evaluate("told") == [True, False]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_a_theme_goes_before_the_system_s(page: Page, theme: Literal["light", "dark"]) -> None:
     await page.emulate_media(color_scheme="dark" if theme == "light" else "light", reduced_motion="reduce")
