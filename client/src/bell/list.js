@@ -146,8 +146,9 @@ export class List {
     /** @type {Record<string, number>} */
     const goals = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: Infinity };
     if (event.key in goals) this.focus(goals[event.key]);
-    else if (event.key === "Delete") this.#deeds.remove([...this.#rows.values()][place].notification);
-    else return;
+    else if (event.key === "Delete") {
+      if (!event.repeat) this.#deeds.remove([...this.#rows.values()][place].notification); // one for each press
+    } else return;
     event.preventDefault();
   }
 }

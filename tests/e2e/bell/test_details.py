@@ -128,6 +128,24 @@ async def test_a_bell_that_is_taken_away_while_its_list_is_open_leaves_nothing_r
     assert await page.evaluate("told") == [True, False]
 
 
+async def test_a_held_delete_key_deletes_one(page: Page) -> None:
+    await page.evaluate("""() => {
+      window.removed = [];
+      stub.remove = async (id) => {
+        removed.push(id);
+        stub.become({ items: stub.items.filter((one) => one.id !== id) });
+      };
+    }""")
+    await become(page, LIST)
+    await bell(page).click()
+    await rows(page).first.get_by_role("button").first.focus()
+    for count in (4, 4, 4):
+        await page.keyboard.down("Delete")  # again and again without an up: the key repeats
+        await expect(rows(page)).to_have_count(count)
+        await page.wait_for_timeout(100)
+    assert await page.evaluate("removed") == ["id-0"]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_a_theme_goes_before_the_system_s(page: Page, theme: Literal["light", "dark"]) -> None:
     await page.emulate_media(color_scheme="dark" if theme == "light" else "light", reduced_motion="reduce")
