@@ -286,4 +286,5 @@ export class NotificationBell extends Base {
   }
 }
 
-globalThis.customElements?.define("notification-bell", NotificationBell);
+const elements = globalThis.customElements;
+if (!elements?.get("notification-bell")) elements?.define("notification-bell", NotificationBell); // another copy's serves

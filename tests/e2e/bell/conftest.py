@@ -39,7 +39,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     complaints: list[str] = []
 
     async def answer(route: Route) -> None:
-        path = route.request.url.removeprefix(ORIGIN)
+        path, *_ = route.request.url.removeprefix(ORIGIN).partition("?")
         if path == "/":
             await route.fulfill(content_type="text/html", body=PAGE)
         else:

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser import needs_chromium
-from tests.e2e.bell.pages import badge, become, bell, notifications, panel, rows, toasts
+from tests.e2e.bell.pages import LIBRARY, badge, become, bell, notifications, panel, rows, toasts
 
 pytestmark = needs_chromium
 
@@ -144,6 +144,12 @@ async def test_a_held_delete_key_deletes_one(page: Page) -> None:
         await expect(rows(page)).to_have_count(count)
         await page.wait_for_timeout(100)
     assert await page.evaluate("removed") == ["id-0"]
+
+
+async def test_a_second_copy_of_the_module_does_no_harm(page: Page) -> None:
+    await page.evaluate("async library => { await import(`${library}/bell.js?again`); }", LIBRARY)
+    await become(page, LIST)
+    await expect(badge(page)).to_have_text("2")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
