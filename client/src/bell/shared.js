@@ -55,6 +55,9 @@ export function share(bell, url, userId, locale) {
 function make(url, userId, locale) {
   /** @type {Shared} */
   const shared = { inbox: createInbox({ url, userId, locale, getToken }), bells: new Set(), getToken: undefined };
+  shared.inbox.on("state", (state) => { // the bell tells its reader that something is wrong, and who made the page what
+    if ("code" in state && state.code !== 1000) console.warn(`<notification-bell>: ${state.reason} (${state.code})`);
+  });
   function getToken() {
     if (!shared.getToken) throw new TypeError("<notification-bell> needs the property getToken");
     return shared.getToken();

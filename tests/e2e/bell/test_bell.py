@@ -223,6 +223,13 @@ async def test_a_bell_that_is_moved_keeps_its_connection(tabs: Tabs) -> None:
     assert len(tabs.sockets[page]) == 1
 
 
+async def test_who_makes_a_page_reads_in_the_console_why_nothing_comes(tabs: Tabs) -> None:
+    page = await tabs.open(ONE_BELL.replace("/token?", "/page?"))  # a page where a token is expected
+    reason = "<notification-bell>: getToken gave no JWT"
+    async with page.expect_console_message(lambda message: message.text.startswith(reason)):
+        pass
+
+
 async def test_markup_is_shown_as_text(tabs: Tabs) -> None:
     page = await live(tabs)
     name = "<img src=/nothing onerror='window.ran = 1'>"
