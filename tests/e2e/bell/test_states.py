@@ -50,6 +50,11 @@ async def test_axe_finds_nothing(page: Page, axe: Axe, scheme: Literal["light", 
         await page.keyboard.press("Escape")
         await expect(panel(page)).to_be_hidden()
         await become(page, STATES["empty"])
+    await become(page, {**STATES["list"], "hasMore": False})
+    await bell(page).click()
+    await rows(page).first.get_by_role("button").nth(1).click()  # the inbox can't mark it read
+    await expect(panel(page).locator("[part=status]")).to_be_visible()
+    await axe.check(page)
 
 
 @pytest.mark.parametrize("size", SIZES)
