@@ -9,34 +9,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, MessageSizeTooLargeError
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from app.errors import InvalidEvent, Unavailable
-from app.events import MAX_EVENT_BYTES
 from app.metrics import REBUILT, WAITING
 from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting, by_group
 from app.settings import Settings
-from app.sources.dead_letters import SUFFIX, earlier
-from app.sources.kafka_letters import letters
+from app.sources import kafka_clients
+from app.sources.dead_letters import earlier
+from app.sources.kafka_dead_letters import KafkaDeadLetters
 from app.sources.kafka_watch import ConsumerStalled, KafkaWatch, ask_ends
 from app.sources.progress import Progress
 from app.sources.redaction import for_letter
-from app.tasks import end, first, is_to_end, looked_at
+from app.tasks import end, first, is_to_end
 from app.wall_clock import Now
 
 log = logging.getLogger("hub.kafka")
 
 POLL_MS = 200
-METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
 KEEP_ALIVE = 1.0  # seconds between polls of a consumer that is paused
 MAX_WAITING = 5_000  # events set aside; past that, intake waits for them
 RETRY_AFTER = 1.0
-LEAVE_WITHIN = 2.0  # seconds; a broker that says nothing finds out by itself
 
 
 class _Prepared(NamedTuple):
@@ -70,11 +68,10 @@ class KafkaSource:
         """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.
         `redact` takes out of a message what no dead letter may hold.
         """
-        self._now = now
         self._settings = settings
         self._pipeline = pipeline
         self._topics = topics
-        self._redact = redact
+        self._dead_letters = KafkaDeadLetters(redact, now)
         self._progress: Progress[TopicPartition] = Progress()
         self._aside: set[asyncio.Task[None]] = set()
         self._waiting = 0
@@ -84,7 +81,7 @@ class KafkaSource:
         self._writing: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
-        self._leaving: set[asyncio.Task[Any]] = set()
+        self._farewells = kafka_clients.Farewells()
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self.watch = KafkaWatch(settings.kafka_stalled_after, self._ends)
@@ -100,7 +97,8 @@ class KafkaSource:
         self._stopping.set()
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=within)
-            await end(self._running, *self._leaving)
+            await end(self._running)
+            await self._farewells.end()
 
     async def check(self) -> None:
         """Raises `Unavailable` unless a broker answers and this node consumes."""
@@ -117,7 +115,8 @@ class KafkaSource:
         """
         while not self._stopping.is_set():
             try:
-                await self._connect()
+                self._consumer, self._producer = await kafka_clients.start(self._settings)
+                self._consumer.subscribe([*self._topics], listener=_Rebalance(self))
                 await first(self._consume(), self.watch.run(self._consumer))
             except ConsumerStalled as stalled:
                 REBUILT.inc()
@@ -144,33 +143,6 @@ class KafkaSource:
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         return await ask_ends(self._settings.kafka_bootstrap_servers, partitions)
 
-    async def _connect(self) -> None:
-        settings = self._settings
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            group_id=settings.kafka_group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_poll_records=settings.batch_size,
-            fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
-            session_timeout_ms=settings.kafka_session_timeout_ms,
-            heartbeat_interval_ms=settings.kafka_session_timeout_ms // 4,
-            metadata_max_age_ms=METADATA_AGE_MS,
-        )
-        producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            acks="all",
-            max_request_size=2 * MAX_EVENT_BYTES,
-        )
-        try:
-            await producer.start()
-            await consumer.start()
-        except BaseException:
-            await asyncio.gather(consumer.stop(), producer.stop(), return_exceptions=True)
-            raise
-        self._consumer, self._producer = consumer, producer
-        consumer.subscribe([*self._topics], listener=_Rebalance(self))
-
     async def _disconnect(self) -> None:
         """Give up what is in hand, and leave the group."""
         tasks = [
@@ -185,19 +157,8 @@ class KafkaSource:
         self._next = _nothing()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await self._leave(consumer.stop(), self._producer.stop())
+            await self._farewells.part(consumer, self._producer)
         self._progress = Progress()
-
-    async def _leave(self, *stopping: Coroutine[Any, Any, None]) -> None:
-        """Wait for a while; a broker may say nothing. It isn't broken off then: a consumer that is half
-        stopped would go on telling its group that it lives, and keep its partitions.
-        """
-        leaving = [asyncio.create_task(each, name="kafka leave") for each in stopping]
-        for task in leaving:
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-            task.add_done_callback(looked_at)
-        await asyncio.wait(leaving, timeout=LEAVE_WITHIN)
 
     async def _poll(self) -> None:
         """One step: take what came; write it when the batch before is written, and until then take more.
@@ -278,7 +239,7 @@ class KafkaSource:
         for item in batch.waiting:
             progress.set_aside(*_place(item.message))
         rejected = batch.rejected + await self._pipeline.write(batch.ready)
-        await self._dead_letter(rejected)
+        await self._dead_letters.put(self._producer, rejected)
         if progress is not self._progress:
             return  # the partitions were taken away meanwhile
         self._set_aside(batch.waiting)
@@ -304,7 +265,7 @@ class KafkaSource:
             rejected = [Rejected(item.message, why) for item in items]
         finally:
             self._count_waiting(-len(items))
-        await self._dead_letter(rejected)
+        await self._dead_letters.put(self._producer, rejected)
         for item in items:
             progress.done(*_place(item.message))
         self._commit_soon()
@@ -340,34 +301,6 @@ class KafkaSource:
             self._progress.committed(positions)
             return True
         return False
-
-    async def _dead_letter(self, rejected: Iterable[Rejected]) -> None:
-        """Put the messages into `<topic>.dlq`; returns when the broker has them all."""
-        await asyncio.gather(*(self._dead_letter_one(item) for item in rejected))
-
-    async def _dead_letter_one(self, item: Rejected) -> None:
-        record, error = item.message.origin, item.error
-        log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
-        value = None if record.value is None else self._redact(record.value)
-        whole, cut = letters(record, item.message.position_id, value, error)
-        while True:
-            for letter in (whole, cut):
-                # A broker refuses what comes from more than an hour ahead: not by this machine's clock alone.
-                written_at = round(self._now() * 1000)
-                try:
-                    await self._producer.send_and_wait(
-                        record.topic + SUFFIX, **letter, timestamp_ms=written_at
-                    )
-                    return
-                except MessageSizeTooLargeError:
-                    continue  # the cut one is small enough for any broker
-                except KafkaError as problem:
-                    log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
-                    break
-            else:
-                log.error("dead_letter_lost", extra={"position": item.message.position_id})
-                return
-            await asyncio.sleep(RETRY_AFTER)
 
     async def revoked(self) -> None:
         """Our partitions may become another node's: bring the batch in hand to its end, and forget the rest.

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.events import Event
 from app.pipeline import Batch, Message, Pipeline, Ready
-from app.sources import kafka as under_test
+from app.sources import kafka_clients
 from app.sources.kafka import KafkaSource
 from tests.hub import eventually
 from tests.settings import settings_on
@@ -132,7 +132,7 @@ async def test_while_a_batch_waits_its_consumer_stays_and_so_does_its_membership
 ) -> None:
     """For longer than a poll may be away, and than a consumer may stand still."""
     monkeypatch.setattr(
-        under_test,
+        kafka_clients,
         "AIOKafkaConsumer",
         partial(AIOKafkaConsumer, max_poll_interval_ms=int(MAX_POLL_INTERVAL * 1000)),
     )

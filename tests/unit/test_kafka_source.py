@@ -14,7 +14,9 @@ from app.errors import InvalidEvent
 from app.events import Event
 from app.pipeline import Batch, Message, Ready, Rejected, Waiting
 from app.settings import Settings
+from app.sources import kafka_clients
 from app.sources.kafka import KafkaSource
+from app.sources.kafka_dead_letters import KafkaDeadLetters
 
 P = TopicPartition("events", 0)
 
@@ -44,6 +46,9 @@ class Consumer:
 
     def give(self, *offsets: int) -> None:
         self.polls.put_nowait({P: [Record(offset) for offset in offsets]})
+
+    def subscribe(self, topics: Sequence[str], listener: object) -> None:
+        pass
 
     def assignment(self) -> set[TopicPartition]:
         return {P}
@@ -92,10 +97,10 @@ class Scene:
         topics = {"events": None, "logouts": None}
         self.source = KafkaSource(settings, pipeline, topics)  # type: ignore[arg-type]
 
-        async def connect(source: KafkaSource) -> None:
-            source._consumer = source._producer = self.consumer
+        async def start(_: Settings) -> tuple[Consumer, Consumer]:
+            return self.consumer, self.consumer
 
-        monkeypatch.setattr(KafkaSource, "_connect", connect)
+        monkeypatch.setattr(kafka_clients, "start", start)
         self.source.start()
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -221,9 +226,8 @@ async def test_a_dead_letter_is_of_the_time_that_the_hub_knows_not_of_a_clock_th
         async def send_and_wait(self, topic: str, **letter: Any) -> None:
             sent.append({"topic": topic, **letter})
 
-    settings = Settings.model_construct(batch_size=10, shutdown_grace=5.0)
-    source = KafkaSource(settings, cast(Any, None), {"events": None}, now=lambda: 1_700_000_000.5)
-    source._producer = Producer()
+    dead_letters = KafkaDeadLetters(lambda value: value, lambda: 1_700_000_000.5)
     why = InvalidEvent("not_json", "it is no JSON")
-    await source._dead_letter([Rejected(source._message(Record(7)), why)])
+    message = Message("kafka", "kafka:events:0:7:1", b"x", Record(7))
+    await dead_letters.put(Producer(), [Rejected(message, why)])
     assert [(each["topic"], each["timestamp_ms"]) for each in sent] == [("events.dlq", 1_700_000_000_500)]
