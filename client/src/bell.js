@@ -161,7 +161,7 @@ export class NotificationBell extends Base {
     for (const leave of this.#leaving.splice(0)) leave();
     this.#seat?.leave();
     this.#seat = this.#inbox = undefined;
-    this.#loaded = this.#failed = false;
+    this.#loaded = this.#loadingMore = this.#failed = false;
     this.panel.list.clear();
     this.#ended("");
   }
@@ -249,6 +249,7 @@ export class NotificationBell extends Base {
     this.#loadingMore = true;
     this.#update();
     const done = await this.#try(() => inbox.loadMore());
+    if (inbox !== this.#inbox) return;
     this.#loadingMore = false;
     this.#update();
     if (done && this.open) this.panel.lookForEnd();
@@ -262,17 +263,16 @@ export class NotificationBell extends Base {
    * @returns {Promise<boolean>} whether it worked
    */
   async #try(deed, done) {
-    if (!this.#inbox) return false;
+    const inbox = this.#inbox;
+    if (!inbox) return false;
     this.#failed = false;
-    try {
-      await deed(this.#inbox);
-      if (done) this.#announce(done);
-    } catch {
-      this.#failed = true;
-      this.#announce(this.#texts.words.failed);
-    }
+    const failed = await deed(inbox).then(() => false, () => true);
+    if (inbox !== this.#inbox) return false; // what became of it is nothing to say of another
+    this.#failed = failed;
+    const said = failed ? this.#texts.words.failed : done;
+    if (said) this.#announce(said);
     this.#update();
-    return !this.#failed;
+    return !failed;
   }
 
   /**

@@ -128,6 +128,24 @@ async def test_a_bell_that_is_taken_away_while_its_list_is_open_leaves_nothing_r
     assert await page.evaluate("told") == [True, False]
 
 
+async def test_what_the_inbox_before_still_does_is_no_matter_of_the_next(page: Page) -> None:
+    await page.evaluate("() => { stub.loadMore = () => new Promise((_, no) => { window.fail = no; }); }")
+    await become(page, {**LIST, "hasMore": True})
+    await bell(page).click()
+    await page.wait_for_function("Boolean(window.fail)")
+    await page.evaluate("""() => {
+      window.asked = 0;
+      const loadMore = () => { asked++; return new Promise(() => {}); };
+      bell.inbox = Object.create(stub, { loadMore: { value: loadMore } });
+    }""")
+    await panel(page).get_by_role("button", name="Show older ones").click()
+    await page.wait_for_function("asked === 1")
+    await page.evaluate("fail(new Error('no'))")
+    await page.wait_for_timeout(100)
+    await expect(panel(page).get_by_role("button", name="Loading")).to_be_visible()
+    await expect(panel(page).get_by_text("That didn't work.")).to_be_hidden()
+
+
 async def test_a_held_delete_key_deletes_one(page: Page) -> None:
     await page.evaluate("""() => {
       window.removed = [];
