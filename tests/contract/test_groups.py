@@ -21,7 +21,7 @@ from app.user_service import CALLS_AT_ONCE, FAILURES, FIRST_PAUSE, MAX_ANSWER_BY
 from tests.hub import eventually, free_port
 from tests.user_service import FakeUserService
 
-TIMEOUT = 0.3
+TIMEOUT = 1.0
 GROUP, CHEF, MEMBER = uuid4(), uuid4(), uuid4()
 ROLES = ((CHEF, "head_chef"), (MEMBER, "member"))
 EXPECTED = Group("Nhà mình", (CHEF, MEMBER), (CHEF,))

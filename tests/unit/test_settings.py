@@ -98,12 +98,14 @@ def test_what_is_not_set_is_named_with_what_to_set(
             "write each as https://app.example.com, no wildcard.",
         ),
         (
-            {"DATABASE_URL": "postgresql://hub:hunter2\u2100@db/hub"},
-            "DATABASE_URL: write it as postgresql://user:password@host:5432/hub.",
+            {"DATABASE_URL": "postgresql://hub:hunter2@db:port/hub"},
+            "DATABASE_URL: write it as postgresql://user:password@host:5432/hub; "
+            "in user and password write special characters as %xx.",
         ),
         (
             {"REDIS_URL": "redis://:hunter2\u2100@redis"},
-            "REDIS_URL: write it as redis://:password@host:6379/0, or rediss:// for TLS.",
+            "REDIS_URL: write it as redis://:password@host:6379/0, or rediss:// for TLS; "
+            "in user and password write special characters as %xx.",
         ),
         ({"DEFAULT_LOCALE": "fr"}, "DEFAULT_LOCALE: 'fr' has no catalogue; choose one of vi, en, ru."),
     ],
