@@ -239,9 +239,12 @@ async def test_every_button_reaches_the_inboxes_it_names(page: Page) -> None:
         await choose_way(page, "All")
         await page.get_by_role("button", name="group_user_left").click()
         await expect(page.locator("#published")).to_contain_text("one notification for John")
-        await page.locator("#mail iframe").scroll_into_view_if_needed()  # else it isn't painted
+        # What is out of sight isn't painted: all of the page has to be in sight.
+        height = await page.evaluate("document.documentElement.scrollHeight")
+        await page.set_viewport_size({"width": 1280, "height": height})
         await expect(page.frame_locator("#mail iframe").get_by_text("TXN-456", exact=True)).to_be_visible()
         await page.mouse.move(0, 0)
         await page.evaluate("document.activeElement.blur()")
         await expect(page.locator("[part=toast]")).to_have_count(0)
+        await page.wait_for_timeout(500)  # nothing tells that a frame was painted
         await take(page, SCREENSHOT, full_page=True)
