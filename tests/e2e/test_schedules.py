@@ -1,6 +1,6 @@
 """After whatever happens, what each client has seen is its inbox, in order (promises 1 to 3).
 
-A few dozen schedules here, hundreds with `make faults`. A failure names its seed: with SCHEDULES=1 SEED=…
+A dozen schedules here, hundreds with `make faults`. A failure names its seed: with SCHEDULES=1 SEED=…
 this file alone repeats it, as far as processes repeat themselves.
 """
 
@@ -20,7 +20,7 @@ from tests.conftest import running_hub
 from tests.redis_server import RedisServer
 from tests.schedules import Schedule, World
 
-SCHEDULES = int(os.environ.get("SCHEDULES", "24"))
+SCHEDULES = int(os.environ.get("SCHEDULES", "12"))
 FIRST_SEED = int(os.environ.get("SEED", "1"))
 AT_ONCE = 4  # schedules that share the nodes, and what befalls them
 
