@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.realtime.clock import Clock
+from app.realtime.clock import AT_ONCE, Clock
 
 START = 1000.25
 
@@ -169,3 +169,46 @@ def test_a_moment_that_has_passed_is_the_next_second() -> None:
 
     run(body)
     assert member.called
+
+
+def test_of_many_that_are_due_some_are_called_and_others_work_goes_in_between() -> None:
+    async def body(clock: Clock) -> None:
+        turn, at = 0, list[int]()
+
+        def next_turn() -> None:
+            nonlocal turn
+            turn += 1
+            if len(at) < 10 * AT_ONCE:
+                asyncio.get_running_loop().call_soon(next_turn)
+
+        def note(_: float) -> None:
+            if not at:
+                next_turn()
+            at.append(turn)
+
+        for _ in range(10 * AT_ONCE):
+            clock.schedule(Member(note), START + 1)
+        await asyncio.sleep(5)
+        assert len(at) == 10 * AT_ONCE
+        assert max(at.count(turn) for turn in at) == AT_ONCE
+
+    run(body)
+
+
+def test_who_gets_another_moment_while_others_are_called_is_called_then_and_only_then() -> None:
+    async def body(clock: Clock) -> None:
+        members = list[Member]()
+
+        def put_the_others_off(now: float) -> None:
+            for member in members:
+                if not member.called and now < START + 5:
+                    clock.schedule(member, START + 5)
+
+        members += [Member(put_the_others_off) for _ in range(3 * AT_ONCE)]
+        for member in members:
+            clock.schedule(member, START + 1)
+        await asyncio.sleep(10)
+        assert all(len(member.called) == 1 for member in members)
+        assert sum(member.called[0] < START + 5 for member in members) == 1
+
+    run(body)
