@@ -29,6 +29,7 @@ CLOCK_OFF = Gauge(
 )
 PUBLICATIONS = Counter("hub_publications", "Messages sent to other nodes")
 UNPUBLISHED = Counter("hub_frames_unpublished", "Frames not sent to other nodes, which read Postgres instead")
+REFUSED = Counter("hub_connections_refused", "Connections ended before a request was read", ["reason"])
 CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"])
 WAITING = Gauge(
     "hub_events_waiting", "Events waiting aside for the user service", multiprocess_mode="livesum"

@@ -191,6 +191,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     for blueprint in more:
         app.blueprint(blueprint)
     _measure_requests(app)
+    app.ctx.turned_away = gate.turned_away.wait
     running = AsyncExitStack()
 
     @app.before_server_start
@@ -340,6 +341,7 @@ def _work(
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     try:
-        uvloop.run(serve(create_app(settings), listener, on_ready, lifeline))
+        app = create_app(settings)
+        uvloop.run(serve(app, listener, app.ctx.turned_away, on_ready, lifeline))
     finally:
         listener.close()

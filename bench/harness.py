@@ -45,7 +45,7 @@ def _serve_hub(window: Path) -> None:
     log.configure(loaded.log_level)
     app = server.create_app(loaded)
     _install(app, window)
-    uvloop.run(serving.serve(app, serving.bind(loaded.host, loaded.port)))
+    uvloop.run(serving.serve(app, serving.bind(loaded.host, loaded.port), app.ctx.turned_away))
 
 
 def _serve_naive(window: Path) -> None:

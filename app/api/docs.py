@@ -33,8 +33,8 @@ What services publish becomes what people are told. Here is all that is done ove
 
 Send the token as `Authorization: Bearer …` (*Authorize* sets it for this page). Every error is
 `application/problem+json`, also where a call doesn't list it: 404 of an unknown path, 405 of another method,
-413 and 431 of a request that is too large. Program against its `code`; its `detail` is for people, in the
-language of `Accept-Language`.
+408 of one that comes too slowly, 413 and 431 of one that is too large. Program against its `code`; its
+`detail` is for people, in the language of `Accept-Language`.
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
-from sanic.exceptions import MethodNotAllowed, NotFound, SanicException
+from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.errors import Unauthorized, Unavailable
 from app.i18n import N_, Message, negotiate, render
@@ -20,6 +20,7 @@ log = logging.getLogger("hub.api")
 
 RETRY_AFTER = 2  # seconds
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+PROBLEM = "application/problem+json"
 UNREAD = "NONE"  # the method Sanic gives a request whose head it couldn't read
 # Errors are read by developers first: without Accept-Language they are English, whatever the inbox speaks.
 ERROR_LOCALE = "en"
@@ -65,6 +66,7 @@ _TITLES = {
     403: N_("Not allowed"),
     404: N_("Not found"),
     405: N_("Method not allowed"),
+    408: N_("Too slow"),
     409: N_("Conflict"),
     413: N_("Too large"),
     422: N_("Can't be done"),
@@ -101,6 +103,26 @@ def unavailable(dependency: str) -> Problem:
     )
 
 
+def too_slow() -> Problem:
+    """408: the request didn't come to its end in time."""
+    return Problem(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "too_slow",
+        N_("The request took too long to come. Send it again, faster."),
+        {"Connection": "close"},
+    )
+
+
+def too_many(seconds: int) -> Problem:
+    """429: the WebSocket of this token was closed with 4429 a moment ago."""
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many",
+        N_("Too many connections of this user, or too many frames from one. Close some, or come back later."),
+        {"Retry-After": str(seconds)},
+    )
+
+
 def forbidden() -> Problem:
     """403: a token of somebody else."""
     return Problem(
@@ -122,18 +144,38 @@ def insufficient_scope(scope: str) -> Problem:
 def problem_response(request: Request, problem: Problem) -> HTTPResponse:
     """`problem` as an answer to `request`."""
     locale = negotiate(request.headers.get("accept-language"), ERROR_LOCALE)
-    body = {
+    body = {**_body(problem, locale), "instance": request.path}
+    headers = {"Content-Language": locale, "Vary": "Accept-Language", **problem.headers}
+    return HTTPResponse(msgspec.json.encode(body).decode(), int(problem.status), headers, PROBLEM)
+
+
+def bare_answer(problem: Problem) -> bytes:
+    """`problem` as the whole answer to a request that isn't read; the connection ends with it."""
+    body = msgspec.json.encode(_body(problem, ERROR_LOCALE))
+    headers = {
+        "Content-Type": PROBLEM,
+        "Content-Language": ERROR_LOCALE,
+        "Content-Length": str(len(body)),
+        **problem.headers,
+        "Connection": "close",
+    }
+    lines = (
+        f"HTTP/1.1 {int(problem.status)} {problem.status.phrase}",
+        *map(": ".join, headers.items()),
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode() + body
+
+
+def _body(problem: Problem, locale: str) -> dict[str, object]:
+    return {
         "type": f"urn:notification-hub:problem:{problem.code}",
         "title": render(locale, _TITLES[problem.status], {}),
         "status": int(problem.status),
         "detail": render(locale, problem.detail, problem.params),
-        "instance": request.path,
         "code": problem.code,
     }
-    headers = {"Content-Language": locale, "Vary": "Accept-Language", **problem.headers}
-    return HTTPResponse(
-        msgspec.json.encode(body).decode(), int(problem.status), headers, "application/problem+json"
-    )
 
 
 def install(app: Sanic[Any, Any]) -> None:
@@ -181,6 +223,8 @@ def _problem(request: Request, error: Exception) -> Problem:
                 "too_large",
                 N_("The request is larger than what is accepted."),
             )
+        case RequestTimeout():
+            return too_slow()
         case SanicException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request can't be read."))
         case SanicException() if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -234,6 +234,7 @@ _ERRORS = {
     413: "The body is too large",
     422: "The Idempotency-Key belongs to another request",
     426: "Not a WebSocket handshake",
+    429: "The WebSocket of this token was closed with 4429 a moment ago",
     503: "A dependency is down",
 }
 

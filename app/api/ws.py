@@ -24,10 +24,11 @@ from websockets.typing import Subprotocol
 
 from app.api import schemas
 from app.api.auth import Authenticator, bearer_token
-from app.api.errors import Problem, forbidden, unavailable
+from app.api.errors import Problem, forbidden, too_many, unavailable
 from app.api.parameters import MAX_SEQ, number, path_uuid
 from app.errors import Unauthorized
 from app.i18n import N_
+from app.pacing import Pacer
 from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
 from app.realtime.connection import Connection, FrameProtocol, Limits, logger
@@ -39,6 +40,7 @@ from app.realtime.session import Sessions
 from app.security.addresses import limited_address
 from app.security.origins import origin_allowed
 from app.security.tokens import Claims
+from app.security.turned_away import TurnedAway, key_of
 from app.settings import Settings
 from app.store.inboxes import InboxState
 
@@ -80,6 +82,8 @@ class Gate:
             settings.ws_write_buffer,
             settings.ws_max_frames,
         )
+        self._reading = Pacer(0.002, 1)
+        self.turned_away = TurnedAway(self._crowded)
         self._open = True
         self._admitting = 0
 
@@ -102,7 +106,11 @@ class Gate:
         if not origin_allowed(request.headers.get("origin"), self._settings.allowed_origins):
             raise _foreign_origin()
         asked_at = asyncio.get_running_loop().time()
-        claims = await self._authenticator.claims(_token(request))
+        token = _token(request)
+        token_key = key_of((token or "").encode(errors="surrogateescape"))
+        if seconds := self.turned_away.wait_for(token_key):
+            raise too_many(seconds)  # as a rule it was known at the door
+        claims = await self._authenticator.claims(token)
         if claims.user_id != path_uuid("user_id", user_id):
             raise forbidden()
         if not self._open or len(self._manager) >= self._settings.ws_max_connections:
@@ -110,11 +118,13 @@ class Gate:
         after = number(request, "after", 0, MAX_SEQ)
         ws, answer = self._handshake(request)
         connection = self._connection(ws, claims)
+        connection.token_key = token_key
         connection.asked_at = asked_at
         connection.address = limited_address(request.client_ip)
         if refusal := self._one_too_many(connection):
             self._hand_over(request, answer, connection)  # without asking Redis and Postgres anything for it
             connection.close(CloseCode.TOO_MANY, refusal)
+            self.turned_away.remember(connection.token_key, claims.user_id, flooded=False)
             return
         # Register, read, go live: what is pushed while we read is remembered, and fetched after; what other
         # devices do is held, and told after the greeting.
@@ -130,13 +140,14 @@ class Gate:
         finally:
             if not connection.connected:
                 self._manager.remove(connection)
+                ws.dispose()
         if connection.session:
             self._sessions.begin(connection, after, state)
         else:
             self._go_live(connection, state)
 
     def _one_too_many(self, connection: Connection) -> str | None:
-        if len(self._manager.of(connection.user_id)) >= self._settings.ws_max_per_user:
+        if self._crowded(connection.user_id):
             return "too many connections of this user"
         if self._manager.from_address(connection.address) >= self._settings.ws_max_per_address:
             log.warning(
@@ -146,7 +157,16 @@ class Gate:
             return "too many connections from this address"
         return None
 
-    def _handshake(self, request: Request) -> tuple[ServerProtocol, Response]:
+    def _crowded(self, user_id: UUID) -> bool:
+        return len(self._manager.of(user_id)) >= self._settings.ws_max_per_user
+
+    def _lost(self, connection: Connection) -> None:
+        flooded = connection.close_code == CloseCode.TOO_MANY and self._manager.has(connection)
+        self._manager.remove(connection)
+        if flooded:
+            self.turned_away.remember(connection.token_key, connection.user_id, flooded=True)
+
+    def _handshake(self, request: Request) -> tuple[FrameProtocol, Response]:
         ws = FrameProtocol(
             select_subprotocol=_select_subprotocol,
             state=State.OPEN,  # Sanic has parsed the request; what follows are frames
@@ -158,6 +178,8 @@ class Gate:
         except InvalidHeader:  # its text repeats the header, which may be the one with the token
             raise _bad_handshake() from None
         answer = ws.accept(Handshake(request.path, headers, request.method, f"HTTP/{request.version}"))
+        if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS or _has_body(headers):
+            ws.dispose()
         if answer.status_code == HTTPStatus.UPGRADE_REQUIRED:
             raise Problem(
                 HTTPStatus.UPGRADE_REQUIRED,
@@ -169,14 +191,15 @@ class Gate:
             raise _bad_handshake()
         return ws, answer
 
-    def _connection(self, ws: ServerProtocol, claims: Claims) -> Connection:
+    def _connection(self, ws: FrameProtocol, claims: Claims) -> Connection:
         connection = Connection(
             ws,
             claims,
             self._loop_time(claims.expires_at),
             self._limits,
             self._clock,
-            self._manager.remove,
+            self._reading,
+            self._lost,
             self._sessions.received if ws.subprotocol == SUBPROTOCOL else None,
         )
         connection.behind = True
@@ -217,7 +240,7 @@ def make_blueprint(prefix: str, gate: Gate) -> Blueprint:
         "Open a WebSocket for live notifications",
         "The token comes as a bearer token, as `?jwt=` or as the subprotocol `bearer.<token>`.",
         {101: schemas.UPGRADED},
-        errors=(400, 401, 403, 426, 503),
+        errors=(400, 401, 403, 426, 429, 503),
         query=schemas.RESUME_QUERY,
     )
     async def notifications(request: Request, user_id: str) -> None:

@@ -53,6 +53,10 @@ class WebSocketManager:
         self._by_user[connection.user_id] = (*self.of(connection.user_id), connection)
         self._counted(connection, 1)
 
+    def has(self, connection: Connection) -> bool:
+        """Whether it is registered."""
+        return connection in self.of(connection.user_id)
+
     def remove(self, connection: Connection) -> None:
         """The opposite of `add`; harmless when it isn't registered."""
         before = self.of(connection.user_id)

@@ -12,6 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 from websockets.protocol import OPEN
 
+from app.pacing import Pacer
 from app.realtime.clock import Clock
 from app.realtime.connection import Connection, FrameProtocol, Limits
 from app.realtime.protocol import text_frame
@@ -96,6 +97,7 @@ async def _came_of(parts: list[bytes], most: int) -> _Came:
         _loop.time() + 3600,
         _LIMITS._replace(max_frames=most),
         Clock(),
+        Pacer(0.001, 2),
         lost.append,
         answer,
     )
@@ -108,8 +110,8 @@ async def _came_of(parts: list[bytes], most: int) -> _Came:
         connection.eof_received()
     ended = transport.ended
     assert len(transport.written) <= 4 * sum(map(len, parts)) + 400, "more out than in"
-    connection.connection_lost(None)
     said = ws.close_sent.code if ws.close_sent else None
+    connection.connection_lost(None)
     return _Came(tuple(texts), connection.close_code, said, len(lost), ended)
 
 

@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from websockets.asyncio.client import connect
 
+from app.http import TARPIT
 from app.serving import raise_file_limit
 from bench.attacker import upgrade
 from tests.attacks.test_frames import close_frame, frame, raw_socket
-from tests.hub import WEBSOCKET, Hub, added, eventually, new_user, receive, token
+from tests.hub import WEBSOCKET, Hub, added, close_code, eventually, new_user, receive, token
 
 HALF_OPEN = 400
 SOCKETS = 200
@@ -68,7 +70,7 @@ async def test_half_open_upgrades_hold_up_nobody_and_end_with_their_deadline(hub
         await served(hub)
         async with asyncio.timeout(60):
             answers = await asyncio.gather(*(reader.read() for reader in readers))
-    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 400"}
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 408"}
     assert await hub.metric("hub_connections") == 0
 
 
@@ -92,7 +94,7 @@ async def test_one_users_crowd_of_sockets_takes_no_place_from_others(hub: Hub) -
         await served(hub)
         codes = await asyncio.gather(*(fate(reader) for reader in readers))
         assert codes.count(None) <= MAX_PER_USER
-        assert set(codes) <= {None, 4429, 503}
+        assert set(codes) <= {None, 4429, 429, 503}
 
         async def only_some() -> bool:
             return await hub.metric("hub_connections") <= MAX_PER_USER
@@ -101,7 +103,7 @@ async def test_one_users_crowd_of_sockets_takes_no_place_from_others(hub: Hub) -
 
 
 async def fate(reader: asyncio.StreamReader) -> int | None:
-    """503 at the door, the code of a close that soon follows, or None: it stays."""
+    """429 or 503 at the door, the code of a close that soon follows, or None: it stays."""
     answer = await reader.readuntil(b"\r\n\r\n")
     if not answer.startswith(b"HTTP/1.1 101"):
         return int(answer[9:12])
@@ -112,3 +114,49 @@ async def fate(reader: asyncio.StreamReader) -> int | None:
     except TimeoutError:
         return None
     return int.from_bytes(payload[:2], "big") if first == 0x88 else None
+
+
+async def answer(hub: Hub, user: str, held: str) -> bytes:
+    """The first line of what an upgrade with this token is told."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    try:
+        writer.write(upgrade(f"{WEBSOCKET}/notifications/users/{user}", held))
+        async with asyncio.timeout(TARPIT + 10):
+            return await reader.readline()
+    finally:
+        writer.close()
+
+
+async def test_who_flooded_is_kept_out_for_a_while_and_their_other_devices_are_not(hub: Hub) -> None:
+    user = new_user()
+    flooding, other = token(user), token(user)
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    writer.write(upgrade(f"{WEBSOCKET}/notifications/users/{user}", flooding))
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    writer.write(PING * 40_000)
+    assert await close_frame(reader) == 4429
+    again, elsewhere = await asyncio.gather(answer(hub, user, flooding), answer(hub, user, other))
+    assert again.startswith(b"HTTP/1.1 429 ")
+    assert elsewhere.startswith(b"HTTP/1.1 101 ")
+    assert await hub.metric('hub_connections_refused_total{reason="turned_away"}') >= 1
+    writer.close()
+
+
+async def test_one_too_many_is_let_in_as_soon_as_another_leaves(hub: Hub) -> None:
+    user = new_user()
+    held = token(user)
+
+    def come() -> connect:
+        return hub.socket(user, additional_headers={"Authorization": f"Bearer {held}"})
+
+    async with AsyncExitStack() as opened:
+        first, *_ = [await opened.enter_async_context(come()) for _ in range(MAX_PER_USER)]
+        async with come() as refused:
+            assert await close_code(refused) == 4429
+        assert (await answer(hub, user, held)).startswith(b"HTTP/1.1 429 ")
+        await first.close()
+
+        async def let_in() -> bool:
+            return (await answer(hub, user, held)).startswith(b"HTTP/1.1 101 ")
+
+        await eventually(let_in, "there is room", within=3 * TARPIT)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
-from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sanic import Request, Sanic
-from sanic.response import BaseHTTPResponse, text
 
-from app.deadlines import DeadlineProtocol
-from app.serving import bind
+from tests.attacks.little_server import PATIENCE, little_server
 
-PATIENCE = 0.4  # seconds
 EACH = 0.05  # seconds between two bytes
 GIVEN_UP = 10.0  # seconds until a connection that is still open counts as held
 HEAD = b"POST /echo HTTP/1.1\r\nHost: hub\r\n"
@@ -24,30 +19,8 @@ HEAD = b"POST /echo HTTP/1.1\r\nHost: hub\r\n"
 
 @pytest_asyncio.fixture(scope="module")
 async def port() -> AsyncIterator[int]:
-    """A server with little patience."""
-    app: Sanic[Any, Any] = Sanic(f"slow-{uuid4().hex}", configure_logging=False)
-    app.config.update(
-        {
-            "REQUEST_TIMEOUT": PATIENCE,
-            "RESPONSE_TIMEOUT": PATIENCE,
-            "KEEP_ALIVE_TIMEOUT": 2,
-            "AUTO_EXTEND": False,
-        }
-    )
-
-    @app.post("/echo")
-    async def echo(request: Request) -> BaseHTTPResponse:
-        return text(request.body.decode())
-
-    with bind("127.0.0.1", 0) as listener:
-        server: Any = await app.create_server(
-            sock=listener, protocol=DeadlineProtocol, return_asyncio_server=True
-        )
-        await server.startup()
-        yield listener.getsockname()[1]
-        server.close()
-        for connection in list(server.connections):
-            connection.abort()
+    async with little_server() as port:
+        yield port
 
 
 async def drip(port: int, begin: bytes, drops: bytes) -> bytes:
@@ -93,6 +66,21 @@ SLOW = {
 async def test_a_slow_request_ends_with_its_deadline(port: int, name: str) -> None:
     answer = await drip(port, *SLOW[name])
     assert not answer.startswith(b"HTTP/1.1 2"), answer
+
+
+@pytest.mark.parametrize("name", ["the head", "one header", "the head of an upgrade"])
+async def test_who_brings_a_head_too_slowly_is_told_so(port: int, name: str) -> None:
+    head, _, body = (await drip(port, SLOW[name][0], b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"Content-Type: application/problem+json\r\n" in head
+    assert b"Connection: close" in head
+    problem = json.loads(body)
+    assert (problem["code"], problem["status"]) == ("too_slow", 408)
+    assert f"Content-Length: {len(body)}\r\n".encode() in head
+
+
+async def test_who_says_nothing_is_told_nothing_and_ends_too(port: int) -> None:
+    assert await drip(port, b"", b"") == b""
 
 
 async def test_each_request_on_a_connection_has_a_deadline_of_its_own(port: int) -> None:

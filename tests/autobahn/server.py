@@ -12,12 +12,11 @@ from uuid import UUID
 import uvloop
 from sanic import Request, Sanic
 from websockets.frames import Frame, Opcode
-from websockets.server import ServerProtocol
 
 from app.api import errors
 from app.api.ws import Gate, make_blueprint
 from app.realtime.clock import Clock
-from app.realtime.connection import Connection
+from app.realtime.connection import Connection, FrameProtocol
 from app.realtime.protocol import text_frame
 from app.security.tokens import LATEST, Claims
 from app.server import WEBSOCKET
@@ -81,8 +80,10 @@ class EchoGate(Gate):
         ws, answer = self._handshake(request)
         self._hand_over(request, answer, self._connection(ws, _ANYONE))
 
-    def _connection(self, ws: ServerProtocol, claims: Claims) -> Connection:
-        return Echo(ws, claims, math.inf, self._limits, self._clock, lambda _: None, _send_back)
+    def _connection(self, ws: FrameProtocol, claims: Claims) -> Connection:
+        return Echo(
+            ws, claims, math.inf, self._limits, self._clock, self._reading, lambda _: None, _send_back
+        )
 
 
 def _send_back(connection: Connection, text: bytes) -> None:
@@ -112,7 +113,7 @@ def main() -> None:
     """Serve on a free port, printed when it is ready, until SIGTERM."""
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        uvloop.run(serve(create_app(), listener, on_ready=lambda: print(port, flush=True)))
+        uvloop.run(serve(create_app(), listener, lambda _: 0, lambda: print(port, flush=True)))
 
 
 if __name__ == "__main__":

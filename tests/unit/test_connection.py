@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from uuid import UUID, uuid4
@@ -15,13 +17,16 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from app.pacing import Pacer
 from app.realtime.clock import Clock
-from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, Connection, FrameProtocol, Limits
+from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
 from app.security.tokens import Claims
+from tests.hub import eventually
 
 LIMITS = Limits(ping_interval=20.0, answer_timeout=4.0, write_buffer=1000, max_frames=10)
 MAX_MESSAGE = 1024
+EMPTY_PING = bytes((0x89, 0x80, 0, 0, 0, 0))
 LIFETIME = 3600.0
 
 
@@ -48,6 +53,9 @@ class FakeTransport(asyncio.Transport):
     def pause_reading(self) -> None:
         self.paused = True
 
+    def resume_reading(self) -> None:
+        self.paused = False
+
     def close(self) -> None:
         self.ended = self.ended or "closed"
         if not self.stalled:
@@ -66,7 +74,13 @@ class FakeTransport(asyncio.Transport):
 class Peer:
     """A connection with the client at its other end, which speaks websockets' own protocol."""
 
-    def __init__(self, user: UUID | None = None, on_lost: Callable[[Connection], None] | None = None) -> None:
+    def __init__(
+        self,
+        user: UUID | None = None,
+        on_lost: Callable[[Connection], None] | None = None,
+        pace: Pacer | None = None,
+        limits: Limits = LIMITS,
+    ) -> None:
         self.clock = Clock()
         self.lost: list[Connection] = []
         self.transport = FakeTransport()
@@ -75,8 +89,9 @@ class Peer:
             FrameProtocol(state=OPEN, max_size=MAX_MESSAGE),
             Claims(user or uuid4(), "a token", 0, 0),
             self.now + LIFETIME,
-            LIMITS,
+            limits,
             self.clock,
+            Pacer(0.001, 2) if pace is None else pace,
             on_lost or self.lost.append,
         )
         self.connection.connection_made(self.transport)
@@ -111,6 +126,15 @@ def frames(protocol: ClientProtocol) -> Iterator[Frame]:
     for event in protocol.events_received():
         assert isinstance(event, Frame)
         yield event
+
+
+async def all_read(peer: Peer) -> None:
+    """What is more than a few bytes is read in turns."""
+
+    async def read() -> bool:
+        return not peer.transport.paused
+
+    await eventually(read, "all is read")
 
 
 async def settled() -> None:
@@ -368,6 +392,7 @@ async def test_a_message_that_is_too_big_closes_with_1009() -> None:
     assert peer.connection.open
     peer.client.send_text(b"x" * (MAX_MESSAGE + 1))
     peer.say()
+    await all_read(peer)
     assert peer.close_code() == 1009
     assert peer.lost == [peer.connection]
 
@@ -493,10 +518,58 @@ async def test_of_a_flood_only_so_much_is_read_and_its_client_still_learns_why(o
     flood = bytes((0x80 | opcode, 0x80, 0, 0, 0, 0)) * 40_000
     peer.connection.data_received(flood)
     assert peer.close_code() == 4429
-    assert peer.connection._frames <= AT_ONCE / 6 + 2 * LIMITS.max_frames
+    assert peer.connection._frames <= AT_ONCE / 6 + LIMITS.max_frames
     assert peer.transport.paused
     await settled()
     assert peer.connection.connected
     peer.connection.tick(peer.now + CLOSE_TIMEOUT)
     await settled()
     assert not peer.connection.connected
+
+
+async def test_of_many_frames_some_are_read_and_the_rest_after_others_had_their_turn() -> None:
+    pace = Pacer(1e9, 1)
+    peers = [Peer(pace=pace, limits=LIMITS._replace(max_frames=1000)) for _ in range(3)]
+    for peer in peers:
+        peer.connection.data_received(EMPTY_PING * 500)
+    read = [peer.connection._frames for peer in peers]
+    most = IN_A_ROW + AT_ONCE / len(EMPTY_PING)
+    assert read[0] <= 2 * most, "it took the one turn there was"
+    assert max(read[1:]) <= most
+    assert all(peer.transport.paused for peer in peers)
+    assert len(pace) == 3
+
+
+async def test_in_the_end_all_of_many_frames_are_read_and_answered_in_order() -> None:
+    peer = Peer(pace=Pacer(0.001, 1), limits=LIMITS._replace(max_frames=1000))
+    for number in range(500):
+        peer.client.send_ping(str(number).encode())
+    peer.say()
+    await all_read(peer)
+    pongs = [frame.data for frame in peer.read() if frame.opcode is Opcode.PONG]
+    assert pongs == [str(number).encode() for number in range(500)]
+
+
+async def test_who_goes_while_frames_wait_to_be_read_is_lost_once() -> None:
+    pace = Pacer(0.001, 1)
+    peer = Peer(pace=pace, limits=LIMITS._replace(max_frames=1000))
+    peer.connection.data_received(EMPTY_PING * 500)
+    peer.connection.connection_lost(None)
+    await asyncio.sleep(0.01)
+    assert peer.lost == [peer.connection]
+    assert len(pace) == 0
+
+
+async def test_who_is_lost_leaves_nothing_to_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        peer = Peer()
+        parts = weakref.ref(peer.connection._ws)
+        peer.connection.eof_received()
+        await settled()
+        assert peer.lost == [peer.connection]
+        del peer
+        assert parts() is None
+    finally:
+        gc.enable()

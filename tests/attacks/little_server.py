@@ -1,0 +1,55 @@
+"""A server of the hub's own HTTP connections, with little patience and one path, in the test's own loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from sanic import Request, Sanic
+from sanic.response import BaseHTTPResponse, text
+
+from app.api import errors
+from app.http import Arrival, Paces
+from app.serving import bind
+
+PATIENCE = 0.4  # seconds
+
+
+@asynccontextmanager
+async def little_server(
+    on_request: Callable[[], None] = lambda: None,
+    turned_away: Callable[[bytes], int] = lambda _: 0,
+    paces: Paces | None = None,
+) -> AsyncIterator[int]:
+    """Its port. It answers `POST /echo` with the body, and tells of each request."""
+    app: Sanic[Any, Any] = Sanic(f"little-{uuid4().hex}", configure_logging=False)
+    app.config.update(
+        {
+            "REQUEST_TIMEOUT": PATIENCE,
+            "RESPONSE_TIMEOUT": PATIENCE,
+            "KEEP_ALIVE_TIMEOUT": 2,
+            "AUTO_EXTEND": False,
+            "TOUCHUP": False,  # it works once in a process
+        }
+    )
+    errors.install(app)
+
+    @app.post("/echo")
+    async def echo(request: Request) -> BaseHTTPResponse:
+        on_request()
+        _ = request.protocol  # the request keeps it from now on, as at the hub's gate
+        return text(request.body.decode())
+
+    with bind("127.0.0.1", 0) as listener:
+        arrival: Any = partial(Arrival, paces or Paces(), turned_away, PATIENCE)
+        server: Any = await app.create_server(sock=listener, protocol=arrival, return_asyncio_server=True)
+        await server.startup()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.close()
+            for connection in list(server.connections):
+                connection.abort()

@@ -1,0 +1,136 @@
+"""Who was closed with 4429 is known at the door: that token, as long as the reason lasts, and nobody else."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.security import turned_away as under_test
+from app.security.turned_away import COOL_DOWN, LONGEST, REMEMBERED_FOR, TurnedAway, key_of
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4IiwianRpIjoieSJ9.c2ln_-bmF0dXJlc2lnbmF0dXJl"
+WAYS = {
+    "bearer token": f"Authorization: Bearer {TOKEN}",
+    "subprotocol": f"Sec-WebSocket-Protocol: hub.v1, bearer.{TOKEN}",
+    "lower case": f"authorization: bearer {TOKEN}",
+}
+
+
+def head(line: str = WAYS["bearer token"], address: str = "/ws") -> bytes:
+    return f"GET {address} HTTP/1.1\r\nHost: hub.example.com\r\nUpgrade: websocket\r\n{line}\r\n\r\n".encode()
+
+
+class Door:
+    """With a clock and a crowd that are set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.crowded: set[UUID] = set()
+        self.turned_away = TurnedAway(lambda user: user in self.crowded)
+        self.user = uuid4()
+
+    def remember(self, *, flooded: bool, token: str = TOKEN) -> None:
+        self.turned_away.remember(key_of(token.encode()), self.user, flooded=flooded)
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+    door = Door()
+    monkeypatch.setattr("app.security.turned_away.time.monotonic", lambda: door.now)
+    return door
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_token_is_known_however_it_is_brought(door: Door, way: str) -> None:
+    assert not door.turned_away.wait(head(WAYS[way]))
+    door.remember(flooded=True)
+    assert door.turned_away.wait(head(WAYS[way]))
+
+
+def test_the_token_is_known_in_an_address(door: Door) -> None:
+    door.remember(flooded=True)
+    assert door.turned_away.wait(head("Accept: */*", f"/ws?after=3&jwt={TOKEN}&x=1"))
+
+
+@pytest.mark.parametrize("other", [TOKEN[:-1], TOKEN + "x", "x" + TOKEN, TOKEN.swapcase(), "a.b.c", ""])
+def test_no_other_token_is(door: Door, other: str) -> None:
+    door.remember(flooded=True)
+    assert not door.turned_away.wait(head(f"Authorization: Bearer {other}"))
+
+
+def test_a_crowd_is_refused_while_it_is_one(door: Door) -> None:
+    door.remember(flooded=False)
+    assert not door.turned_away.wait(head()), "somebody left meanwhile"
+    door.crowded = {door.user}
+    assert door.turned_away.wait(head())
+    door.crowded = {uuid4()}
+    assert not door.turned_away.wait(head())
+
+
+def test_who_flooded_may_come_again_after_a_while_and_each_time_a_longer_one(door: Door) -> None:
+    for cool_down in (COOL_DOWN, 2 * COOL_DOWN, 4 * COOL_DOWN):
+        for _ in range(20):  # at the same time, which counts once
+            door.remember(flooded=True)
+        assert door.turned_away.wait(head()) == cool_down
+        door.now += cool_down - 0.5
+        assert door.turned_away.wait(head()) == 1
+        door.now += 0.6
+        assert not door.turned_away.wait(head())
+
+
+def test_no_while_is_longer_than_the_longest(door: Door) -> None:
+    for _ in range(10):
+        door.remember(flooded=True)
+        door.now += LONGEST
+    door.remember(flooded=True)
+    assert door.turned_away.wait(head()) == LONGEST
+
+
+def test_a_refusal_for_the_crowd_shortens_no_cool_down(door: Door) -> None:
+    door.remember(flooded=True)
+    door.now += 1
+    door.remember(flooded=False)
+    assert door.turned_away.wait(head()) == COOL_DOWN - 1
+
+
+def test_a_token_is_forgotten(door: Door) -> None:
+    door.remember(flooded=False)
+    door.crowded = {door.user}
+    door.now += REMEMBERED_FOR
+    assert not door.turned_away.wait(head()), "its whole way would tell: it may be revoked by now"
+    assert not vars(door.turned_away)["_away"]
+
+
+def test_only_so_many_are_remembered_and_none_is_kept_itself(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "MOST", 2)
+    tokens = [f"{TOKEN}{number}" for number in range(3)]
+    for token in tokens:
+        door.remember(flooded=True, token=token)
+    known = [door.turned_away.wait(head(f"Authorization: Bearer {token}")) for token in tokens]
+    assert known == [0, COOL_DOWN, COOL_DOWN]
+    assert TOKEN not in repr(vars(door.turned_away))
+
+
+@pytest.mark.parametrize("piece", [b"a", b"a.", b"-", b"bearer.", b"bearer.a.", b"a.a-"])
+def test_a_hostile_head_is_searched_in_one_pass(door: Door, piece: bytes) -> None:
+    """A search that begins anew at each byte would take minutes for this; `make test`'s own limit ends it."""
+    door.remember(flooded=True)
+    assert not door.turned_away.wait(piece * (1_000_000 // len(piece)))
+
+
+def test_of_many_tokens_in_a_head_only_some_are_looked_at(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.remember(flooded=True)
+    looked_at: list[bytes] = []
+
+    def note(token: bytes) -> bytes:
+        looked_at.append(token)
+        return key_of(token)
+
+    monkeypatch.setattr(under_test, "key_of", note)
+    assert door.turned_away.wait(f"{TOKEN} ".encode() * 100)
+    assert len(looked_at) == 4
