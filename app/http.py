@@ -77,6 +77,7 @@ class FairHttp(Http):
             await super().http1_request_header()  # type: ignore[no-untyped-call]
             return
         await self._turn(self._paces.further)
+        self.protocol._time = time.monotonic()  # the wait doesn't count as the client's
         await super().http1_request_header()  # type: ignore[no-untyped-call]
         if self.upgrade_websocket:
             await self._turn(self._paces.upgrades)
@@ -88,7 +89,6 @@ class FairHttp(Http):
             if cast(Any, self.request) is None:
                 self.create_empty_request()  # Sanic's log wants one
             raise
-        self.protocol._time = time.monotonic()  # the wait doesn't count as the client's
 
     async def read(self) -> bytes | None:
         self._pieces += 1

@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 import pytest_asyncio
 
+from app.http import CHUNKS
 from tests.attacks.little_server import PATIENCE, little_server
 
 EACH = 0.05  # seconds between two bytes
@@ -23,7 +24,7 @@ async def port() -> AsyncIterator[int]:
         yield port
 
 
-async def drip(port: int, begin: bytes, drops: bytes) -> bytes:
+async def drip(port: int, begin: bytes, drops: bytes | list[bytes]) -> bytes:
     """Send the beginning at once and then a drop at a time, over and over, until the server ends it; what it
     said.
     """
@@ -33,7 +34,7 @@ async def drip(port: int, begin: bytes, drops: bytes) -> bytes:
         with suppress(OSError):
             while drops:
                 for drop in drops:
-                    writer.write(bytes((drop,)))
+                    writer.write(drop if isinstance(drop, bytes) else bytes((drop,)))
                     await writer.drain()
                     await asyncio.sleep(EACH)
 
@@ -50,12 +51,13 @@ async def drip(port: int, begin: bytes, drops: bytes) -> bytes:
 
 
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-SLOW = {
+SLOW: dict[str, tuple[bytes, bytes | list[bytes]]] = {
     "the head": (b"GET /echo HTTP/1.1\r\n", b"X-A: b\r\n"),
     "one header": (b"GET /echo HTTP/1.1\r\nX: ", b"x"),
     "the head of an upgrade": (b"GET /echo HTTP/1.1\r\n" + UPGRADE, b"X-A: b\r\n"),
     "a body": (HEAD + b"Content-Length: 100000\r\n\r\n", b"x"),
     "a body in chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "a body in many chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", [b"1\r\nx\r\n" * CHUNKS]),
     "a body behind an upgrade": (HEAD + UPGRADE + b"Content-Length: 100000\r\n\r\n", b"x"),
     "a body that nobody reads": (HEAD.replace(b"echo", b"?") + b"Content-Length: 100000\r\n\r\n", b"x"),
     "nothing behind an upgrade with a body": (HEAD + UPGRADE + b"Content-Length: 100000\r\n\r\n", b""),
