@@ -26,6 +26,7 @@ from bench.site import HUB, open_site
 USERS, RATE, SECONDS = 200, 200.0, 15.0
 ROUNDS = 2
 BUILD_UP = 12.0  # seconds the attack has before it is measured
+SETTLE = 5.0  # seconds
 ATTACKER = UUID(int=0xA77AC7)
 PARTITIONS = 4
 _ROOT = Path(__file__).parent.parent
@@ -43,6 +44,7 @@ def _attacked(stage: Stage, way: str) -> Iterator[None]:
             yield
         finally:
             attacker.kill()
+    time.sleep(SETTLE)  # ten thousand connections that end at once are no calm
 
 
 def _measure(stage: Stage, way: str, serial: int) -> int:
