@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from email.header import Header
 from email.headerregistry import Address, BaseHeader, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import EmailPolicy
@@ -76,11 +77,18 @@ def sender(text: str) -> Sender:
 
 
 class _Policy(EmailPolicy):
-    """Doesn't fold List-Unsubscribe: a long URL would become encoded words, which no reader of it undoes."""
+    """Doesn't fold List-Unsubscribe: a long URL would become encoded words, which no reader of it undoes.
+
+    Folds the subject by the older `Header` (RFC 2047): the newer way loses a space where it breaks a line
+    behind a special character (`{{`).
+    """
 
     def fold_binary(self, name: str, value: str) -> bytes:
         if name == _UNSUBSCRIBE:
             return f"{name}: {value}{self.linesep}".encode()
+        if name == "Subject" and not self.utf8 and not value.isascii():
+            words = Header(value, "utf-8", header_name=name).encode(linesep=self.linesep)
+            return f"{name}: {words}{self.linesep}".encode()
         return super().fold_binary(name, value)
 
 
