@@ -93,7 +93,11 @@ class ConsumerGroup:
             return [self._received(*entry) for found in await asked.execute() for entry in found]
 
     async def forget_silent(self, idle_ms: int) -> None:
-        """Remove consumers that have no entry and asked for none for so long: each start brings a new one."""
+        """Remove consumers that have no entry and asked for none for so long: each start brings a new one.
+
+        Redis before 7.2 doesn't count a read that finds nothing: there the living are removed too while
+        nothing comes, and are back with their next entry.
+        """
         await self._forget(keys=[self._stream], args=[self._group, idle_ms])
 
     def _received(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Received:
