@@ -56,10 +56,12 @@ class Run:
         mixture: Mixture = Mixture(),  # noqa: B008 - it is frozen
         settings: Mapping[str, str] = {},
         own_settings: Mapping[int, Mapping[str, str]] = {},
+        longest_wait: float | None = None,
     ) -> AsyncIterator[World]:
         """A fresh hub. At the end it has time to bring everything to its end; then the ledger is drawn up.
 
-        `settings` are for all nodes, `own_settings` for some, by their number from 0.
+        `settings` are for all nodes, `own_settings` for some, by their number from 0. `longest_wait`: the
+        seconds that an event may take from Kafka to its rows.
         """
         async with open_world(
             self.site,
@@ -76,7 +78,7 @@ class Run:
                 yield world
             self.site.mend()
             self.figure("all was there after the end of load and faults", await world.settle(), "s")
-            self.figure("longest standstill", world.progress.standstill, "s")
+            self.figure("longest way from Kafka to a row", world.progress.longest_wait, "s", longest_wait)
             self.figure("the harness itself was late by", world.progress.late, "s")
             self.ledger = await world.ledger()
             self.problems += self.ledger.problems(may_repeat=self.may_repeat)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, inf
 from typing import Any
 
@@ -22,6 +23,8 @@ SERIAL = "serial"
 DOMAIN = "faults.example"
 GROUPS = [f"00000000-0000-4000-8000-{number:012}" for number in range(20)]
 """Whose names the user service knows."""
+NAME = "Family Group"
+"""That of all of them."""
 _TICK = 0.01  # seconds
 _AT_ONCE = 50
 _FLUSH = 1.0
@@ -51,6 +54,8 @@ class Load:
     ) -> None:
         """`bootstrap` leads past the way that is made to fail: a publisher's troubles aren't the hub's."""
         self.due = Due()
+        self.taken_at: dict[int, float] = {}
+        """By `time.monotonic`: when the broker took an event, if that needs no more than its own words."""
         self._topic = topic
         self._users = users
         self._mixture = mixture
@@ -123,11 +128,14 @@ class Load:
         twice = _is_one_of(serial, mixture.twice_every) and serial not in due.letters
         for _ in range(2 if twice else 1):
             headers = {SERIAL: str(serial)}
-            self._producer.produce(self._topic, value, headers=headers, on_delivery=self._note)
+            note = partial(self._note, None if _is_one_of(serial, mixture.group_every) else serial)
+            self._producer.produce(self._topic, value, headers=headers, on_delivery=note)
 
-    def _note(self, error: object, _: object) -> None:
+    def _note(self, serial: int | None, error: object, _: object) -> None:
         if error is not None:
             self._refused.append(str(error))
+        elif serial is not None:
+            self.taken_at.setdefault(serial, time.monotonic())
 
     def _added(self, serial: int, receivers: Sequence[str]) -> dict[str, Any]:
         return {
@@ -135,7 +143,7 @@ class Load:
             "event_type": "group_user_added",
             "group_id": GROUP,
             "receivers": receivers,
-            "data": {"group_name": "Family Group", "requester_username": "john_doe", SERIAL: serial},
+            "data": {"group_name": NAME, "requester_username": "john_doe", SERIAL: serial},
         }
 
     def _booking(self, serial: int, user: str) -> dict[str, Any]:

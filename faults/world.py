@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import Any
 import asyncpg
 
 from bench.events import make_topic
-from faults.ledger import Found, Ledger, balance
+from faults.ledger import Found, Ledger, Told, balance
 from faults.load import SERIAL, Load, Mixture
 from faults.mails import Mails
 from faults.services import Site
-from tests.hub import Hub, hub_settings, new_user
+from tests.hub import Hub, eventually, hub_settings, new_user
 from tests.resuming_client import Client
 
 PARTITIONS = 6
@@ -30,6 +30,11 @@ LETTERS_WITHIN = 15.0  # seconds after all rows are there
 READY_WITHIN = 120.0  # seconds; several may start at once, under load
 TICK = 0.05
 LATE = 1.0  # seconds that what nobody expects may still come
+NEW_ROWS = """
+select receiver::text, seq, coalesce((raw_data->>$1)::int, -1) as serial
+from unnest($2::uuid[], $3::int[]) as known (user_id, last_seq)
+join notifications on receiver = known.user_id and seq > known.last_seq
+"""
 _NOBODY = "http://127.0.0.1:9"  # the user service: the events name their receivers
 
 Say = Callable[[str], None]
@@ -72,11 +77,17 @@ class Node(Hub):
         os.kill(self.process.pid, number)
 
 
-class Told(Client):
+class Listener(Client):
     """A client that keeps the serial numbers of the events it was told of."""
 
+    def __init__(self, nodes: Sequence[Hub], user: str) -> None:
+        super().__init__(nodes, user)
+        self.told: set[int] = set()
+
     def key(self, notification: dict[str, Any]) -> str:
-        return str(notification["raw_data"].get(SERIAL, -1))
+        serial = notification["raw_data"].get(SERIAL, -1)
+        self.told.add(int(serial))
+        return str(serial)
 
 
 @dataclass
@@ -86,8 +97,8 @@ class Progress:
     rows: int = 0
     frames: int = 0
     mails: int = 0
-    standstill: float = 0.0
-    """The longest time, in seconds, in which no row came while some were due."""
+    longest_wait: float = 0.0
+    """The most seconds from the broker's taking an event to its rows, of those that need nobody else."""
     late: float = 0.0
     """How many seconds this process itself was late, at most: all that is measured waits for it."""
 
@@ -99,13 +110,16 @@ class World:
     site: Site
     database: str
     nodes: list[Node]
-    clients: list[Told]
+    clients: list[Listener]
     load: Load
     mails: Mails
     chance: random.Random
     say: Say
     progress: Progress = field(default_factory=Progress)
+    _rows: set[Told] = field(default_factory=set)
+    _last_seq: dict[str, int] = field(default_factory=dict)
     _looking: asyncpg.Connection | None = None
+    _look_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def users(self) -> list[str]:
@@ -125,9 +139,34 @@ class World:
             await asyncio.sleep(LOOK_EVERY / 4)
 
     async def caught_up(self) -> float:
-        """Returns when all that is due now is stored: the seconds that took."""
+        """Returns when all that is due now is stored, whatever comes meanwhile: the seconds that took."""
+        return await self._gone(self.load.due.rows - self._rows, lambda missing: missing - self._rows)
+
+    async def told(self) -> float:
+        """Returns when the clients were told all that is due now: the seconds that took."""
+        told = {client.user: client.told for client in self.clients}
+
+        def left(missing: set[Told]) -> set[Told]:
+            return {(user, serial) for user, serial in missing if serial not in told[user]}
+
+        return await self._gone(left(self.load.due.rows), left)
+
+    async def fresh_rows(self) -> float:
+        """Returns when a row comes that wasn't there when this was asked: the seconds that took."""
         begun = time.monotonic()
-        await self.stored(len(self.load.due.rows))
+        await eventually(self._look, "Postgres can be looked into", STALLED)
+        await self.stored(self.progress.rows + 1)
+        return time.monotonic() - begun
+
+    async def _gone(self, missing: set[Told], left: Callable[[set[Told]], set[Told]]) -> float:
+        """Returns when none of them is `left`: the seconds that took. Fails when nothing changes any more."""
+        begun = moved = time.monotonic()
+        while missing:
+            await asyncio.sleep(LOOK_EVERY / 4)
+            before, missing = len(missing), left(missing)
+            if len(missing) < before:
+                moved = time.monotonic()
+            assert time.monotonic() - moved < STALLED, f"{len(missing):,} rows or frames didn't come"
         return time.monotonic() - begun
 
     async def settle(self) -> float:
@@ -148,7 +187,8 @@ class World:
 
     def _complete(self) -> bool:
         due, now = self.load.due, self.progress
-        return min(now.rows, now.frames) >= len(due.rows) and now.mails >= len(due.mails)
+        told = sum(len(client.told) for client in self.clients)
+        return min(now.rows, told) >= len(due.rows) and now.mails >= len(due.mails)
 
     async def restless(self) -> None:
         """Cut a client off now and then, for ever; it comes back and resumes."""
@@ -181,16 +221,11 @@ class World:
 
     async def watch(self) -> None:
         """Keep `progress`, and say it every few seconds; for ever."""
-        said = grown = time.monotonic()
+        said = time.monotonic()
         while True:
-            before = self.progress.rows
             await self._look()
-            now = time.monotonic()
-            if self.progress.rows > before or before >= len(self.load.due.rows):
-                grown = now
-            self.progress.standstill = max(self.progress.standstill, now - grown)
-            if now - said > SAY_EVERY:
-                said = now
+            if time.monotonic() - said > SAY_EVERY:
+                said = time.monotonic()
                 self.say(self._how_far())
             await asyncio.sleep(LOOK_EVERY)
 
@@ -201,17 +236,28 @@ class World:
             await asyncio.sleep(TICK)
             self.progress.late = max(self.progress.late, time.monotonic() - asleep - TICK)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Bring `progress` up to date, and say whether Postgres let us."""
         self.progress.frames = sum(len(client.seen) for client in self.clients)
         self.progress.mails = len(await asyncio.to_thread(self.mails.read))
-        try:
-            if self._looking is None or self._looking.is_closed():
-                self._looking = await asyncio.wait_for(self.site.postgres.connect(self.database), 5)
-            asked = "select coalesce(sum(last_seq), 0)::int from inboxes where user_id = any($1::uuid[])"
-            self.progress.rows = await self._looking.fetchval(asked, self.users, timeout=5)
-        except Exception as error:  # of many kinds, while it is being stopped
-            self.say(f"Postgres can't be looked into: {type(error).__name__}")
-            self._looking = None
+        async with self._look_lock:
+            try:
+                if self._looking is None or self._looking.is_closed():
+                    self._looking = await asyncio.wait_for(self.site.postgres.connect(self.database), 5)
+                seqs = [self._last_seq.get(user, 0) for user in self.users]
+                found = await self._looking.fetch(NEW_ROWS, SERIAL, self.users, seqs, timeout=5)
+            except Exception as error:  # of many kinds, while it is being stopped
+                self.say(f"Postgres can't be looked into: {type(error).__name__}")
+                self._looking = None
+                return False
+            now = time.monotonic()
+            for user, seq, serial in found:  # an inbox's rows are committed in the order of seq
+                self._rows.add((user, serial))
+                self._last_seq[user] = max(seq, self._last_seq.get(user, 0))
+                waited = now - self.load.taken_at.get(serial, now)
+                self.progress.longest_wait = max(self.progress.longest_wait, waited)
+            self.progress.rows = len(self._rows)
+            return True
 
     def _how_far(self) -> str:
         due, now = self.load.due, self.progress
@@ -261,7 +307,7 @@ async def open_world(
     ]
     await hubs[0].make_topics()
     people = [new_user() for _ in range(users)]
-    clients = [Told(hubs, user) for user in people]
+    clients = [Listener(hubs, user) for user in people]
     load = Load(site.kafka.bootstrap, topic, people, mixture, chance)
     world = World(site, database, hubs, clients, load, Mails(site.mailbox.folder), chance, say)
     try:

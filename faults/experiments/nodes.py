@@ -23,6 +23,7 @@ POINTS = (
 )
 LATEST = 15  # passes of a failpoint until the node dies there
 DIES_WITHIN = 300.0
+BEHIND = 5.0  # seconds, once the others have its partitions
 AGAIN_WITHIN = 60.0  # seconds until what hung takes part again
 
 
@@ -124,7 +125,7 @@ async def _hang(
     await begin(node)
     begun = time.monotonic()
     await asyncio.sleep(seconds / 2)
-    run.figure("behind while it hung", await world.caught_up(), "s", at_most=seconds / 2)
+    run.figure("behind while it hung", await world.caught_up(), "s", at_most=BEHIND)
     await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
     await node.until_ready()
     run.figure("it was ready again", max(0.0, time.monotonic() - begun - seconds), "s", at_most=AGAIN_WITHIN)

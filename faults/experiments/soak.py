@@ -43,7 +43,7 @@ class Size:
 @experiment(
     "soak",
     "30 minutes of churn on 2 nodes: connections come and go, read, and are logged out, under load",
-    promises="2, 3, 5",
+    promises="2, 3",
 )
 async def soak(run: Run) -> None:
     seconds = run.sized(1800, least=40)

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from faults.experiment import Run, experiment
-from faults.load import GROUPS, Mixture
+from faults.load import GROUPS, NAME, Mixture
+from faults.world import World
 from tests.network import open_way
 from tests.user_service import FakeUserService, run_user_service
 
 RATE = 100.0
 CACHE = 1.0  # seconds that an answer is remembered; less than a mood lasts
-STANDSTILL = 5.0  # seconds; those who don't need the user service don't wait for it
+LONGEST_WAIT = 5.0  # seconds; those who don't need the user service don't wait for it
 CAUGHT_UP_WITHIN = 20.0  # seconds after it is itself again
 HUGE = b'{"data": {"group_name": "' + b"a" * 20_000_000 + b'", "members": []}}'
 
@@ -21,14 +22,14 @@ HUGE = b'{"data": {"group_name": "' + b"a" * 20_000_000 + b'", "members": []}}'
 @experiment(
     "user-service",
     "the user service is down, silent, drips, fails and lies in five ways, 20 s each; "
-    "1 event in 5 needs it, the others don't wait",
+    "1 event in 5 needs it, the others don't wait; 1 in 50 is garbage",
     promises="1, 2, 3, 6",
 )
 async def user_service(run: Run) -> None:
     seconds = run.sized(20, least=4)
     with run_user_service() as service:
         for group in GROUPS:
-            service.add_group(group, "Family Group", [])
+            service.add_group(group, NAME, [])
         async with open_way(urlsplit(service.address).port or 0) as way:
             moods: dict[str, Callable[[], None]] = {
                 "down": way.refuse,
@@ -36,9 +37,10 @@ async def user_service(run: Run) -> None:
                 "hanging": service.awake.clear,
                 **_lies(service),
             }
+            mixture = Mixture(group_every=5, garbage_every=50)
             settings = {"USER_SERVICE_URL": way.origin, "USER_SERVICE_CACHE": str(CACHE)}
             async with (
-                run.world(nodes=2, mixture=Mixture(group_every=5), settings=settings) as world,
+                run.world(nodes=2, mixture=mixture, settings=settings, longest_wait=LONGEST_WAIT) as world,
                 world.load.publishing(RATE),
             ):
                 worst = 0.0
@@ -53,9 +55,21 @@ async def user_service(run: Run) -> None:
                     run.say(f"caught up {taken:.1f} s after it was itself again")
                     worst = max(worst, taken)
                 run.figure("caught up after its return, at most", worst, "s", at_most=CAUGHT_UP_WITHIN)
-                run.figure(
-                    "longest standstill of the others", world.progress.standstill, "s", at_most=STANDSTILL
-                )
+                await _names_are_true(run, world)
+
+
+async def _names_are_true(run: Run, world: World) -> None:
+    connection = await run.site.postgres.connect(world.database)
+    try:
+        wrong = await connection.fetchval(
+            "select count(*) from notifications"
+            " where template_code = 'GROUP_USER_ADDED' and raw_data->>'group_name' is distinct from $1",
+            NAME,
+        )
+    finally:
+        await connection.close()
+    if wrong:
+        run.problems.append(f"{wrong:,} rows with another name than the group's")
 
 
 def _lies(service: FakeUserService) -> dict[str, Callable[[], None]]:
