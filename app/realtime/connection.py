@@ -250,9 +250,8 @@ class Connection(asyncio.Protocol):
         """The client brought a new token, which expires at this loop time."""
         self.claims = claims
         self._expires = expires
-        if not self._probing:
-            now = asyncio.get_running_loop().time()
-            self._clock.schedule(self, min(now + self._limits.ping_interval, expires))
+        if expires < self.due:  # never later: who renews all the time is looked at all the same
+            self._clock.schedule(self, expires)
 
     def abort(self) -> None:
         """End the connection at once, without a word."""
@@ -300,8 +299,13 @@ class Connection(asyncio.Protocol):
         if not self._waits:
             self._read_on()
 
-    def _read_on(self) -> None:
-        """Read some frames; if there are more, hear nothing new until it is their turn."""
+    def _read_on(self) -> bool:
+        """Read some frames; if there are more, hear nothing new until it is their turn. False if there is
+        nobody to hear any more.
+        """
+        if self._transport is None:
+            self._unread = b""
+            return False
         data, begun, start = self._unread, self._frames, 0
         while start < len(data) and not self._deaf and self._frames - begun < IN_A_ROW:
             self._read(data[start : start + AT_ONCE])
@@ -309,10 +313,11 @@ class Connection(asyncio.Protocol):
         self._unread = b"" if self._deaf or self._transport is None else data[start:]
         waited, self._waits = self._waits, bool(self._unread)
         if self._unread:
-            cast(asyncio.Transport, self._transport).pause_reading()
+            self._transport.pause_reading()
             self._pace.take(self._read_on)
         elif waited and self._transport is not None and not self._deaf:
             self._transport.resume_reading()
+        return True
 
     def _stop_reading(self) -> None:
         """The rest is left where it is. The clock ends the connection soon; until then the close frame can

@@ -315,6 +315,18 @@ async def test_too_many_frames_in_an_interval_close_with_4429() -> None:
     assert peer.lost == [peer.connection]
 
 
+async def test_a_client_that_renews_its_token_all_the_time_is_looked_at_when_it_was_due() -> None:
+    peer = Peer()
+    due, claims = peer.connection.due, peer.connection.claims
+    for soon in (30.0, 40.0, LIFETIME):
+        peer.connection.renew(claims, peer.now + soon)
+        assert peer.connection.due == due
+    peer.connection.renew(claims, peer.now + 1)
+    assert peer.connection.due < due
+    peer.connection.tick(peer.now + 2)
+    assert peer.close_code() == CloseCode.TOKEN_EXPIRED
+
+
 async def test_each_interval_has_its_own_count_of_frames() -> None:
     peer = Peer()
     for number in range(1, 5):
