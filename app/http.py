@@ -20,14 +20,13 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from app.api.errors import bare_answer, too_many, too_slow, unavailable
 from app.metrics import REFUSED
 from app.pacing import Pacer
+from app.security.turned_away import HELD, TARPIT
 
 LAST_WORD = 1.0  # seconds that an answer to a request which came too slowly may take to leave
 CROWD = 3000  # requests that wait for their turn, some three seconds; who comes then is told to come back
 ENOUGH = 64 * 1024  # bytes after which no more is read of who waits for the turn
-HELD = 2000  # connections of those who were turned away
-TARPIT = 5.0  # seconds until who was turned away is told again: at once it would be back at once
 CHUNKS = 64  # pieces of a body that are read in one turn
-UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
+UPGRADE = re.compile(rb"\r\nupgrade:[^a-z]*websocket")  # in lower case; Sanic takes off more than blanks
 
 TOO_SLOW = bare_answer(too_slow())
 CROWDED = bare_answer(unavailable("hub"))
@@ -56,13 +55,15 @@ class FairHttp(Http):
     ten thousand chunks.
     """
 
-    __slots__ = ("_first", "_paces", "_pieces")  # Sanic's classes have no __dict__
+    __slots__ = ("_first", "_paces", "_pieces", "in_line")  # Sanic's classes have no __dict__
 
     def __init__(self, protocol: FairProtocol) -> None:
         super().__init__(protocol)  # type: ignore[no-untyped-call]
         self._paces = protocol.paces
         self._first = True
         self._pieces = 0
+        self.in_line = False
+        """Whether a request waits for its turn."""
 
     async def http1(self) -> None:
         try:
@@ -76,11 +77,20 @@ class FairHttp(Http):
             self._first = False
             await super().http1_request_header()  # type: ignore[no-untyped-call]
             return
-        await self._turn(self._paces.further)
-        self.protocol._time = time.monotonic()  # the wait doesn't count as the client's
+        await self._get_in_line(self._paces.further)
         await super().http1_request_header()  # type: ignore[no-untyped-call]
         if self.upgrade_websocket:
-            await self._turn(self._paces.upgrades)
+            await self._get_in_line(self._paces.upgrades)
+
+    async def _get_in_line(self, pace: Pacer) -> None:
+        if len(pace) >= CROWD:
+            raise unavailable("hub")
+        self.in_line = True
+        try:
+            await self._turn(pace)
+        finally:
+            self.in_line = False
+            self.protocol._time = time.monotonic()  # the wait doesn't count as the client's
 
     async def _turn(self, pace: Pacer) -> None:
         try:
@@ -127,6 +137,8 @@ class FairProtocol(HttpProtocol):
     def check_timeouts(self) -> None:
         """Upgrades too: one that was let in has left this protocol."""
         http, again = self.http, self._callback_check_timeouts
+        if getattr(http, "in_line", False):
+            self._time = time.monotonic()
         upgrading = getattr(http, "upgrade_websocket", False)
         if upgrading:
             http.upgrade_websocket = False
@@ -194,8 +206,9 @@ class Arrival(asyncio.Protocol):
             return
         self._deadline.cancel()
         end = self._head.find(HEAD_END)
-        head = bytes(self._head[: end if end >= 0 else None])
-        self._upgrade = head if UPGRADE.search(head) else b""
+        if 0 <= end <= Http.HEADER_MAX_SIZE:  # else it is refused by its length
+            head = bytes(self._head[:end])
+            self._upgrade = head if UPGRADE.search(head.lower()) else b""
         pace = self._paces.upgrades if self._upgrade else self._paces.requests
         if len(pace) >= CROWD:
             self._refuse("crowd", CROWDED)
@@ -246,19 +259,23 @@ class Arrival(asyncio.Protocol):
         assert self._transport is not None
         self._in_line = False
         self._head.clear()
+        self._upgrade = b""
         self._transport.pause_reading()
         if self._paces.held < HELD:
             self._paces.held += 1
             loop = asyncio.get_running_loop()
-            loop.call_later(TARPIT, self._say_no, max(1, seconds - int(TARPIT)))
+            say_no = partial(self._say_no, max(1, seconds - int(TARPIT)))
+            loop.call_later(TARPIT, self._paces.ends.take, say_no)
         else:
             self._refuse("turned_away", b"")
         return True
 
-    def _say_no(self, seconds: int) -> None:
+    def _say_no(self, seconds: int) -> bool:
         self._paces.held -= 1
-        if self._transport is not None:
-            self._refuse("turned_away", bare_answer(too_many(seconds)))
+        if self._transport is None:
+            return False
+        self._refuse("turned_away", bare_answer(too_many(seconds)))
+        return True
 
     def _late(self) -> None:
         if self._head:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 TICK = 0.001  # seconds: timers know nothing finer
+IDLE = 50  # who had nothing to do: so many in one turn of the loop, as it takes time to find that out
 
 
 class Pacer:
@@ -57,11 +58,13 @@ class Pacer:
         self._room = min(self._most, self._room + (now - self._counted_at) / self._each)
         self._counted_at = now
         self._going = True
+        idle = 0
         try:
-            while self._line and self._room >= 1:
+            while self._line and self._room >= 1 and idle < IDLE:
                 self._room -= 1
                 if self._line.popleft()() is False:
                     self._room += 1
+                    idle += 1
         finally:
             self._going = bool(self._line)
             if self._going:

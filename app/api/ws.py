@@ -40,7 +40,7 @@ from app.realtime.session import Sessions
 from app.security.addresses import limited_address
 from app.security.origins import origin_allowed
 from app.security.tokens import Claims
-from app.security.turned_away import TurnedAway, key_of
+from app.security.turned_away import HELD, TARPIT, TurnedAway, key_of
 from app.settings import Settings
 from app.store.inboxes import InboxState
 
@@ -86,6 +86,7 @@ class Gate:
         self.turned_away = TurnedAway(self._crowded)
         self._open = True
         self._admitting = 0
+        self._held = 0
 
     def close(self) -> None:
         self._open = False
@@ -94,22 +95,32 @@ class Gate:
         """Make the request a connection. Raises `Problem`, `Unauthorized` or `Unavailable`, and then there is
         no socket. Who comes in a crowd too large to serve in time is told at once to come back (503).
         """
+        token = _token(request)
+        token_key = key_of((token or "").encode(errors="surrogateescape"))
+        if seconds := self.turned_away.wait_for(token_key):  # as a rule it was known at the door
+            await self._keep_waiting()
+            raise too_many(max(1, seconds - int(TARPIT)))
         if self._admitting >= self._settings.ws_max_upgrades:
             raise unavailable("hub")
         self._admitting += 1
         try:
-            await self._admit(request, user_id)
+            await self._admit(request, user_id, token, token_key)
         finally:
             self._admitting -= 1
 
-    async def _admit(self, request: Request, user_id: str) -> None:
+    async def _keep_waiting(self) -> None:
+        if self._held >= HELD:
+            return
+        self._held += 1
+        try:
+            await asyncio.sleep(TARPIT)
+        finally:
+            self._held -= 1
+
+    async def _admit(self, request: Request, user_id: str, token: str | None, token_key: bytes) -> None:
         if not origin_allowed(request.headers.get("origin"), self._settings.allowed_origins):
             raise _foreign_origin()
         asked_at = asyncio.get_running_loop().time()
-        token = _token(request)
-        token_key = key_of((token or "").encode(errors="surrogateescape"))
-        if seconds := self.turned_away.wait_for(token_key):
-            raise too_many(seconds)  # as a rule it was known at the door
         claims = await self._authenticator.claims(token)
         if claims.user_id != path_uuid("user_id", user_id):
             raise forbidden()
@@ -122,7 +133,11 @@ class Gate:
         connection.asked_at = asked_at
         connection.address = limited_address(request.client_ip)
         if refusal := self._one_too_many(connection):
-            self._hand_over(request, answer, connection)  # without asking Redis and Postgres anything for it
+            try:
+                self._hand_over(request, answer, connection)  # without asking Redis or Postgres anything
+            finally:
+                if not connection.connected:
+                    ws.dispose()
             connection.close(CloseCode.TOO_MANY, refusal)
             self.turned_away.remember(connection.token_key, claims.user_id, flooded=False)
             return

@@ -14,7 +14,7 @@ import pytest_asyncio
 from app import http as under_test
 from app.http import CHUNKS, FairHttp, FairProtocol, Paces
 from app.pacing import Pacer
-from tests.attacks.little_server import little_server
+from tests.attacks.little_server import PATIENCE, little_server
 from tests.hub import eventually
 
 BODY = b"POST /echo HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\nok"
@@ -154,7 +154,10 @@ async def test_who_was_turned_away_is_told_after_a_while_and_costs_no_request(
         assert (await ask(port, LAST.replace(b"Host: hub", b"Host: eyJ"))).endswith(b"ok"), "REST isn't asked"
 
 
-@pytest.mark.parametrize("header", [b"Upgrade: websocket", b"upgrade:websocket", b"UPGRADE:\t WebSocket"])
+@pytest.mark.parametrize(
+    "header",
+    [b"Upgrade: websocket", b"upgrade:websocket", b"UPGRADE:\t WebSocket", b"Upgrade:\x0c\xa0\rwebsocket"],
+)
 async def test_a_sign_in_is_known_however_it_is_written(
     monkeypatch: pytest.MonkeyPatch, header: bytes
 ) -> None:
@@ -177,6 +180,47 @@ async def test_a_sign_in_behind_another_request_waits_in_the_line_of_sign_ins(tu
         await eventually(in_line, "it waits")
         assert len(turns.at) == 1
         waiting.cancel()
+
+
+async def test_a_head_that_is_too_long_is_not_searched() -> None:
+    asked: list[bytes] = []
+
+    def turned_away(head: bytes) -> int:
+        asked.append(head)
+        return 1
+
+    long = UPGRADE.replace(b"\r\n\r\n", b"\r\nX: " + b"x" * FairHttp.HEADER_MAX_SIZE + b"\r\n\r\n")
+    async with little_server(turned_away=turned_away) as port:
+        assert (await ask(port, long)).startswith(b"HTTP/1.1 4")
+    assert not asked
+
+
+async def test_requests_on_kept_connections_are_refused_by_a_long_line_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "CROWD", 1)
+    standing = Pacer(1e9, 1)
+    async with little_server(paces=paces(further=standing)) as port:
+        assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
+        waiting = asyncio.create_task(ask(port, BODY + LAST))
+
+        async def in_line() -> bool:
+            return len(standing) == 1
+
+        await eventually(in_line, "one waits")
+        assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 503 ") == 1
+        waiting.cancel()
+
+
+async def test_the_wait_for_a_turn_is_not_the_clients_delay() -> None:
+    line = Pacer(1e9, 1)
+    async with little_server(paces=paces(further=line)) as port:
+        assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
+        waiting = asyncio.create_task(ask(port, BODY + LAST))
+        await asyncio.sleep(4 * PATIENCE)
+        line._each = 1e-9
+        line._go_on()
+        assert (await waiting).count(b"HTTP/1.1 200 ") == 2
 
 
 async def test_only_so_many_are_kept_waiting_for_a_no(monkeypatch: pytest.MonkeyPatch) -> None:

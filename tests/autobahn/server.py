@@ -76,7 +76,7 @@ class EchoGate(Gate):
             loop_time=_UNUSED,
         )
 
-    async def _admit(self, request: Request, user_id: str) -> None:
+    async def _admit(self, request: Request, user_id: str, token: str | None, token_key: bytes) -> None:
         ws, answer = self._handshake(request)
         self._hand_over(request, answer, self._connection(ws, _ANYONE))
 

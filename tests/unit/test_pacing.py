@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 
-from app.pacing import Pacer
+from app.pacing import IDLE, Pacer
 from tests.hub import eventually
 
 NEVER = 1e9  # seconds
@@ -77,6 +78,18 @@ async def test_those_who_have_nothing_to_do_any_more_take_nobodys_turn() -> None
     pacer.take(lambda: gone.append("at once"))
     pacer.take(lambda: gone.append("never"))
     assert (gone, len(pacer)) == (["at once"], 1)
+
+
+async def test_not_all_of_those_are_found_out_about_in_one_turn_of_the_loop() -> None:
+    pacer = Pacer(EACH, 1)
+    pacer.take(lambda: None)
+    for _ in range(1000):
+        pacer.take(lambda: False)
+    others = [len(pacer)]
+    while others[-1]:
+        await asyncio.sleep(0)
+        others.append(len(pacer))
+    assert max(before - after for before, after in pairwise(others)) <= IDLE
 
 
 async def test_one_that_fails_holds_up_nobody() -> None:
