@@ -22,8 +22,9 @@ HUGE = b'{"data": {"group_name": "' + b"a" * 20_000_000 + b'", "members": []}}'
 @experiment(
     "user-service",
     "the user service is down, silent, drips, fails and lies in five ways, 20 s each; "
-    "1 event in 5 needs it, the others don't wait; 1 in 50 is garbage",
+    "1 event in 5 needs it, the others don't wait; 1 in 40 is garbage",
     promises="1, 2, 3, 6",
+    may_repeat=True,  # in a rebalance, the dead letters behind an event that waits aside
 )
 async def user_service(run: Run) -> None:
     seconds = run.sized(20, least=4)
@@ -37,7 +38,7 @@ async def user_service(run: Run) -> None:
                 "hanging": service.awake.clear,
                 **_lies(service),
             }
-            mixture = Mixture(group_every=5, garbage_every=50)
+            mixture = Mixture(group_every=5, garbage_every=40)
             settings = {"USER_SERVICE_URL": way.origin, "USER_SERVICE_CACHE": str(CACHE)}
             async with (
                 run.world(nodes=2, mixture=mixture, settings=settings, longest_wait=LONGEST_WAIT) as world,
@@ -63,7 +64,7 @@ async def _names_are_true(run: Run, world: World) -> None:
     try:
         wrong = await connection.fetchval(
             "select count(*) from notifications"
-            " where template_code = 'GROUP_USER_ADDED' and raw_data->>'group_name' is distinct from $1",
+            " where template_code = 'GROUP_USER_ADDED' and position($1 in content) = 0",
             NAME,
         )
     finally:
