@@ -1,17 +1,24 @@
-"""Who wants the hub for himself: `python -m bench.attacker <way> <port> <token> <path>`, until it is killed.
+"""Who wants the hub for himself: `python -m bench.attacker <way> <port> <user> <path>`, until SIGTERM.
 
-It runs with the lowest priority: from elsewhere it would take no CPU from the machine it attacks.
+The environment has ATTACK_SECRET, by which tokens are signed. It runs with the lowest priority: from
+elsewhere it would take no CPU from the machine it attacks. At its end it says what it did, as JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from dataclasses import dataclass, field
 
 import uvloop
+
+from app.dev import tokens
+from app.serving import raise_file_limit
 
 _HALF_OPEN = 10_000
 _SLOW = 1000
@@ -22,7 +29,8 @@ _LONGER_THAN_ANY_DEADLINE = 60.0  # seconds
 _AGAIN = 0.05  # seconds
 _PINGS = bytes((0x89, 0x80, 0, 0, 0, 0)) * 40_000
 
-Attack = Callable[[int, bytes], Awaitable[None]]
+Attack = Callable[[int, bytes], Awaitable[bytes]]
+"""From the port and the head of an upgrade to what was answered."""
 
 
 def upgrade(path: str, token: str) -> bytes:
@@ -39,71 +47,112 @@ def upgrade(path: str, token: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def half_open(port: int, head: bytes) -> None:
+async def half_open(port: int, head: bytes) -> bytes:
     """The half of an upgrade, and then nothing."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head[: len(head) // 2])
-    await _until_closed(reader, writer)
+    return await _until_closed(reader, writer)
 
 
-async def slow_head(port: int, head: bytes) -> None:
+async def slow_head(port: int, head: bytes) -> bytes:
     """A byte a second."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        for byte in head:
-            writer.write(bytes((byte,)))
-            await writer.drain()
-            await asyncio.sleep(1)
-    finally:
-        await _until_closed(reader, writer)
+    for byte in head:
+        if reader.at_eof():
+            break
+        writer.write(bytes((byte,)))
+        await asyncio.sleep(1)
+    return await _until_closed(reader, writer)
 
 
-async def pings(port: int, head: bytes) -> None:
+async def pings(port: int, head: bytes) -> bytes:
     """As many pings as fit, over a connection that was let in."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head + _PINGS)
-    await _until_closed(reader, writer)
+    return await _until_closed(reader, writer)
 
 
-async def sockets(port: int, head: bytes) -> None:
+async def sockets(port: int, head: bytes) -> bytes:
     """A connection of a user who has too many."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head)
-    await _until_closed(reader, writer)
+    return await _until_closed(reader, writer)
 
 
-async def _until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
     try:
         async with asyncio.timeout(_LONGER_THAN_ANY_DEADLINE):
-            await reader.read()
+            return await reader.read()
     finally:
         writer.close()
 
 
-WAYS: dict[str, tuple[Attack, int]] = {
-    "half-open": (half_open, _HALF_OPEN),
-    "slow-heads": (slow_head, _SLOW),
-    "pings": (pings, _FLOODERS),
-    "sockets": (sockets, _SOCKETS),
+@dataclass(frozen=True)
+class Way:
+    """What one of so many does, again and again."""
+
+    attack: Attack
+    count: int
+    new_tokens: bool = False
+    """Each time with a token that was never seen, of one user all the same."""
+
+
+WAYS: dict[str, Way] = {
+    "half-open": Way(half_open, _HALF_OPEN),
+    "slow-heads": Way(slow_head, _SLOW),
+    "pings": Way(pings, _FLOODERS),
+    "sockets": Way(sockets, _SOCKETS),
+    "pings-new-tokens": Way(pings, _FLOODERS, new_tokens=True),
+    "sockets-new-tokens": Way(sockets, _SOCKETS, new_tokens=True),
 }
-"""By name: what one of them does, again and again, and how many do it."""
 
 
-async def _attack(attack: Attack, count: int, port: int, head: bytes) -> None:
-    opening = asyncio.Semaphore(_AT_ONCE)
+@dataclass
+class Done:
+    """What was done, and how it was answered."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    under_way: int = 0
+    most: int = 0
+
+    def begin(self) -> None:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+
+    def end(self, answer: str) -> None:
+        self.under_way -= 1
+        self.answers[answer] += 1
+
+
+async def _attack(way: Way, port: int, user: str, path: str) -> Done:
+    opening, done, over = asyncio.Semaphore(_AT_ONCE), Done(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    secret = os.environ["ATTACK_SECRET"]
+    head = upgrade(path, tokens.sign(user, secret))
 
     async def again_and_again() -> None:
         async with opening:
             await asyncio.sleep(_AGAIN)
         while True:
-            with suppress(OSError, TimeoutError):
-                await attack(port, head)
+            mine = upgrade(path, tokens.sign(user, secret)) if way.new_tokens else head
+            done.begin()
+            try:
+                answer = (await way.attack(port, mine))[9:12].decode() or "no answer"  # the status
+            except (OSError, TimeoutError) as error:
+                answer = type(error).__name__
+            done.end(answer)
             await asyncio.sleep(_AGAIN)
 
-    await asyncio.gather(*(again_and_again() for _ in range(count)))
+    attacking = [asyncio.create_task(again_and_again()) for _ in range(way.count)]
+    await over.wait()
+    done.answers["open at the end"] = done.under_way
+    for each in attacking:
+        each.cancel()
+    return done
 
 
 if __name__ == "__main__":
     os.nice(19)
-    attack, count = WAYS[sys.argv[1]]
-    uvloop.run(_attack(attack, count, int(sys.argv[2]), upgrade(sys.argv[4], sys.argv[3])))
+    raise_file_limit()
+    done = uvloop.run(_attack(WAYS[sys.argv[1]], int(sys.argv[2]), sys.argv[3], sys.argv[4]))
+    print(json.dumps({"most at once": done.most, **done.answers}), flush=True)
