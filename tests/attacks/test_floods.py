@@ -68,7 +68,7 @@ async def test_half_open_upgrades_hold_up_nobody_and_end_with_their_deadline(hub
     said = head(new_user())
     async with opened(hub, HALF_OPEN, said[: len(said) // 2]) as readers:
         await served(hub)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(25):  # ten seconds, and what a busy machine adds
             answers = await asyncio.gather(*(reader.read() for reader in readers))
     assert {answer[:12] for answer in answers} == {b"HTTP/1.1 408"}
     assert await hub.metric("hub_connections") == 0

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sanic import Sanic
 
 from app.http import CHUNKS
+from app.server import create_app
 from tests.attacks.little_server import PATIENCE, little_server
+from tests.settings import settings_on
 
 EACH = 0.05  # seconds between two bytes
 GIVEN_UP = 10.0  # seconds until a connection that is still open counts as held
 HEAD = b"POST /echo HTTP/1.1\r\nHost: hub\r\n"
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -79,6 +85,17 @@ async def test_who_brings_a_head_too_slowly_is_told_so(port: int, name: str) -> 
     problem = json.loads(body)
     assert (problem["code"], problem["status"]) == ("too_slow", 408)
     assert f"Content-Length: {len(body)}\r\n".encode() in head
+
+
+def test_the_hub_gives_the_time_that_is_documented() -> None:
+    """The tests above have less patience than the hub."""
+    promised = re.search(
+        r"the head within (\d+) s of the connection, body and answer within (\d+) s more", PAGE.read_text()
+    )
+    assert promised is not None
+    app = create_app(settings_on("redis://127.0.0.1:1/0"))
+    Sanic.unregister_app(app)
+    assert tuple(map(int, promised.groups())) == (app.config.REQUEST_TIMEOUT, app.config.RESPONSE_TIMEOUT)
 
 
 async def test_who_says_nothing_is_told_nothing_and_ends_too(port: int) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from sqlalchemy.event import listen, remove
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.errors import StoreRejected, Unavailable
@@ -393,6 +394,32 @@ async def test_nobody_reads_or_deletes_what_is_not_theirs(
     assert await store.delete(uuid4(), user) is None
     (untouched,) = await store.page(user, 10)
     assert not untouched.is_read
+
+
+async def test_what_is_not_theirs_takes_the_same_statements_as_what_is_not_there(
+    engine: AsyncEngine, writer: BatchWriter, store: NotificationStore
+) -> None:
+    """So nobody learns by the time whether an id is somebody's."""
+    user, stranger = uuid4(), uuid4()
+    await filled(writer, stranger, 1)
+    (one,) = await filled(writer, user, 1)
+    executed: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        executed.append(statement)
+
+    listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        for act in (store.mark_read, store.delete):
+            told = []
+            for wanted in (one, uuid4()):
+                executed.clear()
+                assert await act(wanted, stranger) is None
+                told.append(executed.copy())
+            assert told[0] == told[1]
+            assert len(told[0]) > 0
+    finally:
+        remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 async def test_what_is_deleted_is_gone_and_its_seq_is_not_given_again(

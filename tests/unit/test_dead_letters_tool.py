@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.dead_letters import command
 from app.dead_letters.arguments import add
 from app.dead_letters.command import Choice, Pace, printable
 from app.dead_letters.letter import Letter
@@ -102,6 +104,35 @@ async def test_time_that_a_slow_broker_took_is_not_made_up_for() -> None:
     for _ in range(3):
         await pace.wait()
     assert time.now == 162.0
+
+
+@pytest.mark.parametrize(("dry_run", "expected"), [(False, ["wait", "replay"] * 3), (True, [])])
+async def test_each_that_is_replayed_waits_for_its_turn(
+    monkeypatch: pytest.MonkeyPatch, dry_run: bool, expected: list[str]
+) -> None:
+    done: list[str] = []
+
+    class Shelf:
+        async def replay(self, _: Letter) -> None:
+            done.append("replay")
+
+    class Visit:
+        seen, failed = 3, False
+
+        def __init__(self, _: Choice) -> None:
+            pass
+
+        async def each(self, act: Callable[[Shelf, Letter], Awaitable[None]]) -> None:
+            for _ in range(self.seen):
+                await act(Shelf(), LETTER)
+
+    async def wait(_: Pace) -> None:
+        done.append("wait")
+
+    monkeypatch.setattr(command, "_Visit", Visit)
+    monkeypatch.setattr(Pace, "wait", wait)
+    assert await command.replay(Choice(), dry_run, 1.0) == 0
+    assert done == expected
 
 
 async def test_without_a_rate_nobody_waits() -> None:
