@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +156,35 @@ def presence(hub: Hub) -> set[bytes]:
         return {user for bucket in buckets for user in client.hkeys(bucket)}
 
 
+def redis_naming(who: Someone, hub: Hub, redis_events: RedisServer) -> list[str]:
+    """The keys of the hub in which they stand, by name or value, as text or as an id's bytes."""
+    marks = [*(mark.lower() for mark in who.marks), repr(uuid.UUID(who.user).bytes)[2:-1].lower()]
+    ours = (hub.environment["REDIS_PREFIX"].encode(), STREAM.encode())
+    with redis_py.Redis.from_url(hub.environment["REDIS_URL"]) as hubs, redis_events.client() as events:
+        return [
+            key.decode()
+            for client in (hubs, events)
+            for key in client.scan_iter()
+            if key.startswith(ours)
+            and key != STREAM.encode()  # the publishers' own
+            and any(mark in f"{key} {value_of(client, key)}".lower() for mark in marks)
+        ]
+
+
+def value_of(client: redis_py.Redis, key: bytes) -> object:
+    read: dict[bytes, Callable[[], object]] = {
+        b"string": lambda: client.get(key),
+        b"hash": lambda: client.hgetall(key),
+        b"list": lambda: client.lrange(key, 0, -1),
+        b"set": lambda: client.smembers(key),
+        b"zset": lambda: client.zrange(key, 0, -1),
+        b"stream": lambda: client.xrange(key),
+        b"none": lambda: None,  # it expired
+    }
+    kind: Any = client.type(key)
+    return read[kind]()
+
+
 async def test_nothing_of_the_person_is_left_and_another_is_untouched(
     hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer, pytestconfig: pytest.Config
 ) -> None:
@@ -169,10 +198,12 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         dry = await run_erase(hub, gone.user, "--dry-run")
         assert dry.returncode == 0, dry.stderr
         assert sum(map(len, (await rows_naming(gone, hub)).values())) > 0
+        assert len(redis_naming(gone, hub, redis_events)) > 1, "presence, and a letter"
         erased = await run_erase(hub, gone.user, "--yes")
         assert erased.returncode == 0, erased.stdout + erased.stderr
         assert await close_code(socket) == 4500
         assert uuid.UUID(gone.user).bytes not in presence(hub)
+        assert redis_naming(gone, hub, redis_events) == []
         assert uuid.UUID(other.user).bytes in presence(hub)
         await hub.publish(added(other.user))
         assert (await receive(others))["data"]["seq"] == 3
