@@ -154,7 +154,7 @@ TARGETS = (
         _BODIES | VALUES.map(as_json),
         json_words(SAMPLES),
         longest=MAX_EVENT_BYTES,
-        weight=8,
+        weight=36,
     ),
     Target(
         "handlers",

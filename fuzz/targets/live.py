@@ -222,6 +222,7 @@ TARGETS = (
             b"\xed\xa0\x80",
         ],
         longest=64 * 1024,
+        weight=36,
     ),
     Target(
         "session",

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import msgspec
@@ -28,6 +29,7 @@ from app.api.sending import Bulk, NotifyEmail
 from app.errors import Unauthorized
 from app.i18n import LOCALES, negotiate
 from app.security.tokens import LATEST, LEEWAY, TokenVerifier
+from app.security.turned_away import TurnedAway, key_of
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_text
 from fuzz.target import CANARY, Target
@@ -151,6 +153,29 @@ def check_bodies(data: bytes) -> None:
             assert CANARY not in words, "the refusal tells a value"
 
 
+def check_door(data: bytes) -> None:
+    """The head of an upgrade: who is refused by it has brought the token that was turned away."""
+    _AWAY.remember(key_of(_TURNED_AWAY), UUID(int=1), flooded=False)
+    if _AWAY.wait(data):
+        assert _TURNED_AWAY in unquote_to_bytes(data), "somebody else is refused"
+
+
+_TURNED_AWAY = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+_AWAY = TurnedAway(lambda _: True)
+_HEADS = st.lists(
+    st.sampled_from(
+        (
+            b"GET /ws?jwt=%b HTTP/1.1" % _TURNED_AWAY,
+            b"GET /ws?after=1&jwt=eyJ.a.b HTTP/1.1",
+            b"Authorization: Bearer %b" % _TURNED_AWAY,
+            b"authorization:bearer eyJ.a.b",
+            b"Sec-WebSocket-Protocol: hub.v1, bearer.%b" % _TURNED_AWAY,
+            b"Cookie: jwt=%b" % _TURNED_AWAY,
+            b"Upgrade: websocket",
+        )
+    )
+    | st.binary(max_size=20)
+).map(b"\r\n".join)
 _VALUE = re.compile(rb':\s*"' + CANARY.encode() + b'"')
 _FORMS: tuple[type[msgspec.Struct], ...] = (Bulk, NotifyEmail, NewChoice, Choice, ProfileBody)
 _BODIES: list[dict[str, Any]] = [
@@ -186,6 +211,15 @@ TARGETS = (
         spoiled(_TOKENS.map(lambda parts: ".".join(parts).encode())),
         [b"eyJ", b".", b"=", _b64(as_json({"alg": "none"})).encode() + b"."],
         longest=8000,
+    ),
+    Target(
+        "door",
+        "the head of an upgrade: only the token that was turned away is refused before the request is read",
+        check_door,
+        spoiled(_HEADS),
+        [b"\r\nauthorization: bearer ", b"\r\nsec-websocket-protocol: bearer.", b"?jwt=", _TURNED_AWAY],
+        longest=16 * 1024,
+        weight=4,
     ),
     Target(
         "signed tokens",
