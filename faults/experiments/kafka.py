@@ -39,7 +39,8 @@ async def broker_down(run: Run) -> None:
 
 @experiment(
     "rebalance-storm",
-    "a node joins or leaves (SIGTERM) every 5 s for 3 minutes, beside 2 that stay; 1 event in 40 is garbage",
+    "a node joins, until it reads events, or leaves (SIGTERM) every 5 s for 3 minutes, beside 2 that stay; "
+    "1 event in 40 is garbage",
     promises="1, 2, 3, 4, 6",
 )
 async def rebalance_storm(run: Run) -> None:
