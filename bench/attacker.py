@@ -57,12 +57,13 @@ async def half_open(port: int, head: bytes) -> bytes:
 async def slow_head(port: int, head: bytes) -> bytes:
     """A byte a second."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = asyncio.create_task(_until_closed(reader, writer))
     for byte in head:
-        if reader.at_eof():
+        if answer.done():
             break
         writer.write(bytes((byte,)))
         await asyncio.sleep(1)
-    return await _until_closed(reader, writer)
+    return await answer
 
 
 async def pings(port: int, head: bytes) -> bytes:
@@ -93,17 +94,19 @@ class Way:
 
     attack: Attack
     count: int
+    answers: frozenset[str]
+    """The statuses by which it is told that the attack was one: at least one of them has to come."""
     new_tokens: bool = False
     """Each time with a token that was never seen, of one user all the same."""
 
 
 WAYS: dict[str, Way] = {
-    "half-open": Way(half_open, _HALF_OPEN),
-    "slow-heads": Way(slow_head, _SLOW),
-    "pings": Way(pings, _FLOODERS),
-    "sockets": Way(sockets, _SOCKETS),
-    "pings-new-tokens": Way(pings, _FLOODERS, new_tokens=True),
-    "sockets-new-tokens": Way(sockets, _SOCKETS, new_tokens=True),
+    "half-open": Way(half_open, _HALF_OPEN, frozenset({"408"})),
+    "slow-heads": Way(slow_head, _SLOW, frozenset({"408"})),
+    "pings": Way(pings, _FLOODERS, frozenset({"101", "429"})),
+    "sockets": Way(sockets, _SOCKETS, frozenset({"101", "429"})),
+    "pings-new-tokens": Way(pings, _FLOODERS, frozenset({"101"}), new_tokens=True),
+    "sockets-new-tokens": Way(sockets, _SOCKETS, frozenset({"101"}), new_tokens=True),
 }
 
 
@@ -147,6 +150,8 @@ async def _attack(way: Way, port: int, user: str, path: str) -> Done:
     await over.wait()
     done.answers["open at the end"] = done.under_way
     for each in attacking:
+        if each.done():
+            each.result()  # which has failed: it would go on for ever
         each.cancel()
     return done
 

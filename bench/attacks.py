@@ -52,6 +52,7 @@ def _attacked(stage: Stage, way: str) -> Iterator[None]:
             attacker.send_signal(signal.SIGTERM)
             said = attacker.communicate()[0]
     did = json.loads(said)
+    assert WAYS[way].answers & did.keys(), f"this was no attack: {did}"
     say(f"  the attacker: {', '.join(f'{count:,} × {what}' for what, count in did.items())}")
     time.sleep(SETTLE)  # ten thousand connections that end at once are no calm
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +29,8 @@ class Run:
     """1: as it is meant; less for a look."""
     say: Say
     chance: random.Random
-    may_repeat: bool
-    """Whether mails and dead letters may be sent twice (promise 4): nodes die, or lose Postgres."""
+    may_repeat: Collection[str]
+    """Which columns of the ledger may count doubles (promise 4)."""
     ledger: Ledger | None = None
     figures: list[Figure] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -95,14 +95,16 @@ class Experiment:
     what: str
     promises: str
     """Their numbers in docs/reliability.md."""
-    may_repeat: bool
+    may_repeat: Collection[str]
     do: Do
 
 
 EXPERIMENTS: dict[str, Experiment] = {}
 
 
-def experiment(name: str, what: str, *, promises: str, may_repeat: bool = False) -> Callable[[Do], Do]:
+def experiment(
+    name: str, what: str, *, promises: str, may_repeat: Collection[str] = ()
+) -> Callable[[Do], Do]:
     """Make a function an experiment. It raises AssertionError, or adds to `Run.problems`, when it fails."""
 
     def note(do: Do) -> Do:

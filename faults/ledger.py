@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,6 +13,9 @@ from typing import TypeVar
 import msgspec
 
 T = TypeVar("T", bound=Hashable)
+
+SENT = ("mails", "letters")
+"""What goes out at least once: twice when a node dies or hangs, or loses Postgres, in the middle of it."""
 
 Told = tuple[str, int]
 """One row or frame: the receiver, and the serial number of the event."""
@@ -69,11 +72,10 @@ class Ledger(msgspec.Struct, frozen=True):
     mail_ids_wrong: int
     """Mails of one event with different Message-IDs."""
 
-    def problems(self, *, may_repeat: bool) -> list[str]:
+    def problems(self, *, may_repeat: Collection[str] = ()) -> list[str]:
         """What went wrong, in words; empty when nothing did.
 
-        `may_repeat`: nodes died or lost Postgres, so mails and dead letters may be sent twice (promise 4);
-        the ledger has how many.
+        `may_repeat`: the columns of what may have been sent twice (promise 4); the ledger has how many.
         """
         wrong = {
             "inboxes with gaps in seq": self.seq_wrong,
@@ -83,7 +85,7 @@ class Ledger(msgspec.Struct, frozen=True):
         for name in ("rows", "frames", "mails", "letters"):
             count: Count = getattr(self, name)
             wrong |= {f"{name} lost": count.lost, f"{name} of no event": count.strange}
-            if not may_repeat or name in ("rows", "frames"):
+            if name not in may_repeat:
                 wrong[f"{name} doubled"] = count.doubled
         return [f"{number:,} {what}" for what, number in wrong.items() if number]
 

@@ -238,9 +238,9 @@ class World:
 
     async def _look(self) -> bool:
         """Bring `progress` up to date, and say whether Postgres let us."""
-        self.progress.frames = sum(len(client.seen) for client in self.clients)
-        self.progress.mails = len(await asyncio.to_thread(self.mails.read))
         async with self._look_lock:
+            self.progress.frames = sum(len(client.seen) for client in self.clients)
+            self.progress.mails = len(await asyncio.to_thread(self.mails.read))
             try:
                 if self._looking is None or self._looking.is_closed():
                     self._looking = await asyncio.wait_for(self.site.postgres.connect(self.database), 5)

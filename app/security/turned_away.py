@@ -17,8 +17,8 @@ REMEMBERED_FOR = 60.0  # seconds after that
 MOST = 10_000  # tokens
 TARPIT = 5.0  # seconds until who comes again is told: at once it would be back at once
 HELD = 2000  # connections that wait for that
-_JWT = re.compile(rb"[?&]jwt=([^& #\r]+)")
-_SUBPROTOCOL = re.compile(rb"(?:^|,)[ \t]*bearer\.([^, \t]*)")
+_LOOKED_AT = 8  # what may be the beginning of a token, in one head
+_ONE_VALUE = re.compile(rb"[^& ]*")
 
 
 class _Away(NamedTuple):
@@ -86,10 +86,28 @@ def _token(head: bytes) -> bytes:
     scheme, _, token = _value(head, b"authorization").partition(b" ")
     if scheme.lower() == b"bearer" and token:
         return token.strip()
-    if offered := _SUBPROTOCOL.search(_value(head, b"sec-websocket-protocol")):
-        return offered[1]
-    query = _JWT.search(head[: head.find(b"\r\n")])
-    return unquote_to_bytes(query[1]) if query else b""
+    offered = _subprotocol(_value(head, b"sec-websocket-protocol"))
+    return _query(head[: head.find(b"\r\n")]) if offered is None else offered
+
+
+def _subprotocol(offered: bytes) -> bytes | None:
+    """The rest of the first item that begins with `bearer.`; None where none does."""
+    at = -1
+    for _ in range(_LOOKED_AT):
+        at = offered.find(b"bearer.", at + 1)
+        if at < 0:
+            return None
+        if offered[:at].rstrip()[-1:] in b",":
+            return offered[at + len(b"bearer.") :].partition(b",")[0].strip()
+    return b""
+
+
+def _query(line: bytes) -> bytes:
+    """The value of `jwt` in a request's line."""
+    query = b"&" + line.partition(b"?")[2]
+    at = query.find(b"&jwt=")
+    value = _ONE_VALUE.match(query, at + len(b"&jwt=")) if at >= 0 else None
+    return unquote_to_bytes(value[0]) if value else b""
 
 
 def _value(head: bytes, name: bytes) -> bytes:

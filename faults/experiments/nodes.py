@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from faults.experiment import Run, experiment
 from faults.failing_hub import BLOCKED, ON_SIGNAL
+from faults.ledger import SENT
 from faults.world import Node, World
 from tests.hub import eventually
 
@@ -31,7 +32,7 @@ AGAIN_WITHIN = 60.0  # seconds until what hung takes part again
     "kill-9",
     "kill -9 of one of 3 nodes, 50 times at random moments during 100,000 events",
     promises="1, 2, 3, 4",
-    may_repeat=True,
+    may_repeat=SENT,
 )
 async def kill_9(run: Run) -> None:
     """Each moment is that of a row, so none comes when the load is over; a node may still be starting."""
@@ -53,7 +54,7 @@ async def kill_9(run: Run) -> None:
     "a node dies before and after the commit, the publishing and the commit of the offset: "
     "5 times each, under load",
     promises="1, 2, 3, 4",
-    may_repeat=True,
+    may_repeat=SENT,
 )
 async def failpoints(run: Run) -> None:
     points = [*POINTS] * run.sized(5)
@@ -77,7 +78,7 @@ async def failpoints(run: Run) -> None:
     "loop-blocked",
     "the event loop of one of 3 nodes is blocked for 40 s: at any moment, and between a commit and its push",
     promises="2, 3, 4",
-    may_repeat=True,
+    may_repeat=SENT,
 )
 async def loop_blocked(run: Run) -> None:
     seconds = run.sized(40, least=24)
@@ -97,7 +98,7 @@ async def loop_blocked(run: Run) -> None:
     "frozen",
     "one of 3 nodes is stopped for 40 s by SIGSTOP, and goes on where it was",
     promises="2, 3, 4",
-    may_repeat=True,
+    may_repeat=SENT,
 )
 async def frozen(run: Run) -> None:
     seconds = run.sized(40, least=24)

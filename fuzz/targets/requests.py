@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
-from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import msgspec
@@ -26,6 +25,7 @@ from app.api.errors import Problem, problem_response
 from app.api.idempotency import MAX_LENGTH, _key
 from app.api.preferences import Choice, NewChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
+from app.api.ws import _token
 from app.errors import Unauthorized
 from app.i18n import LOCALES, negotiate
 from app.security.tokens import LATEST, LEEWAY, TokenVerifier
@@ -154,10 +154,18 @@ def check_bodies(data: bytes) -> None:
 
 
 def check_door(data: bytes) -> None:
-    """The head of an upgrade: who is refused by it has brought the token that was turned away."""
+    """The head of an upgrade: who is refused by it would be by the gate, which looks for the token in the
+    request.
+    """
     _AWAY.remember(key_of(_TURNED_AWAY), UUID(int=1), flooded=False)
-    if _AWAY.wait(data):
-        assert _TURNED_AWAY in unquote_to_bytes(data), "somebody else is refused"
+    if not _AWAY.wait(data):
+        return
+    with suppress(ValueError, SanicException, Unauthorized):  # it is refused all the same, for another reason
+        line, *rest = data.decode(errors="surrogateescape").split("\r\n")
+        _, address, _ = line.split(" ")
+        headers = [(name.lower(), value.lstrip()) for name, value in (each.split(":", 1) for each in rest)]
+        request = Request(address.encode("ascii"), Header(headers), "1.1", "GET", cast(Any, None), _APP)
+        assert _token(request) == _TURNED_AWAY.decode(), "somebody else is refused"
 
 
 _TURNED_AWAY = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"

@@ -59,5 +59,5 @@ async def test_what_is_lost_in_the_middle_is_told(site: Site, tmp_path: Path) ->
             )
             await connection.close()
 
-    result = await runner.run(Experiment("theft", "", "", False, steal), site, tmp_path, 1, SMALL)
+    result = await runner.run(Experiment("theft", "", "", (), steal), site, tmp_path, 1, SMALL)
     assert result.problems == ["1 inboxes with gaps in seq", "1 rows lost"]
