@@ -12,6 +12,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
@@ -91,6 +92,15 @@ class Batch(NamedTuple):
     rejected: list[Rejected]
 
 
+@dataclass(eq=False)
+class _Part:
+    """What one caller brings to be written together with what others bring."""
+
+    ready: Sequence[Ready]
+    rejected: list[Rejected] | None = None
+    """Of these; None until they are written."""
+
+
 class Groups(Protocol):
     """Where groups are asked for: see `app.user_service.UserService`."""
 
@@ -128,6 +138,8 @@ class Pipeline:
         self._now = now
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
+        self._resolved: list[_Part] = []
+        self._together = asyncio.Lock()
 
     def prepare(
         self, messages: Iterable[Message], groups: Mapping[UUID, Group] = MappingProxyType({})
@@ -183,6 +195,37 @@ class Pipeline:
             async with self._turn:
                 rejected += await self._write(part)
         return rejected
+
+    async def write_together(self, ready: Sequence[Ready]) -> list[Rejected]:
+        """`write`, in one transaction with what others bring here until it begins.
+
+        For events that waited aside: hundreds are resolved at the same moment, and each would have a
+        transaction of its own, for all of which the batches behind would wait.
+        """
+        mine = _Part(ready)
+        self._resolved.append(mine)
+        try:
+            async with self._together:
+                if mine.rejected is None:
+                    await self._write_parts(mine)
+        finally:
+            if mine.rejected is None:
+                self._resolved.remove(mine)
+        assert mine.rejected is not None
+        return mine.rejected
+
+    async def _write_parts(self, mine: _Part) -> None:
+        parts = [*self._resolved]
+        try:
+            rejected = await self.write([item for part in parts for item in part.ready])
+        except Exception:
+            if len(parts) == 1:
+                raise
+            parts, rejected = [mine], await self.write(mine.ready)  # it may be the fault of one of the others
+        for part in parts:
+            messages = {id(item.message) for item in part.ready}
+            part.rejected = [refused for refused in rejected if id(refused.message) in messages]
+            self._resolved.remove(part)
 
     async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
         """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""

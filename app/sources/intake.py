@@ -115,13 +115,17 @@ class Intake:
     async def _resolve(self, items: Sequence[Waiting]) -> None:
         batch = await self._pipeline.resolve(items)
         _refuse(batch.rejected)
-        await self._write(batch.ready)
+        _settle_written(batch.ready, await self._pipeline.write_together(batch.ready))
 
     async def _write(self, ready: Sequence[Ready]) -> None:
-        _refuse(await self._pipeline.write(ready))
-        for item in ready:
-            if not item.message.origin.done():
-                item.message.origin.set_result(None)
+        _settle_written(ready, await self._pipeline.write(ready))
+
+
+def _settle_written(ready: Iterable[Ready], rejected: Iterable[Rejected]) -> None:
+    _refuse(rejected)
+    for item in ready:
+        if not item.message.origin.done():
+            item.message.origin.set_result(None)
 
 
 def _refuse(rejected: Iterable[Rejected]) -> None:

@@ -258,7 +258,7 @@ class KafkaSource:
         self._count_waiting(len(items))
         try:
             batch = await self._pipeline.resolve(items)
-            rejected = batch.rejected + await self._pipeline.write(batch.ready)
+            rejected = batch.rejected + await self._pipeline.write_together(batch.ready)
         except Exception:
             log.exception("aside_failed")
             why = InvalidEvent("handler_failed", "the hub failed on it; its log has the trace")

@@ -39,6 +39,9 @@ class FakePipeline:
                 case _:
                     batch.ready.append(Ready(message, cast(Any, None), cast(Any, None)))
 
+    async def write_together(self, ready: Sequence[Ready]) -> list[Rejected]:
+        return await self.write(ready)
+
     async def write(self, ready: Sequence[Ready]) -> list[Rejected]:
         await self.gate.wait()
         self.written.append([json.loads(item.message.value or b"") for item in ready])

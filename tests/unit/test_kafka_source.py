@@ -77,6 +77,9 @@ class Pipeline:
             else:
                 batch.ready.append(Ready(message, event, cast(Any, None)))
 
+    async def write_together(self, ready: Sequence[Ready]) -> list[Any]:
+        return await self.write(ready)
+
     async def write(self, ready: Sequence[Ready]) -> list[Any]:
         await self.free.wait()
         self.written += [item.message.origin.offset for item in ready]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import time
@@ -227,6 +228,62 @@ async def test_no_transaction_has_many_more_rows_than_allowed() -> None:
     crowd = [str(uuid4()) for _ in range(MAX_ROWS // 2)]
     await pipeline.write(pipeline.prepare([message(i, receivers=crowd) for i in "abcde"]).ready)
     assert writer.batches == [["a", "b"], ["c", "d"], ["e"]]
+
+
+class SlowWriter(Writer):
+    """Each transaction takes some turns of the loop."""
+
+    async def write(self, entries: Sequence[Entry]) -> Written:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return await super().write(entries)
+
+
+async def test_those_that_are_resolved_at_once_share_a_transaction_and_a_batch_waits_for_few() -> None:
+    writer = SlowWriter(poison="x")
+    pipeline = make(writer, Bus())
+    ids = [f"{number}" for number in range(200)]
+    resolved = [
+        asyncio.create_task(pipeline.write_together(pipeline.prepare([message(event_id)]).ready))
+        for event_id in ids
+    ]
+    await asyncio.sleep(0)
+    await pipeline.write(pipeline.prepare([message("batch")]).ready)
+    assert len(writer.batches) <= 3, "the batch waited for all of them"
+    assert await asyncio.gather(*resolved) == [[]] * 200
+    assert sorted(event_id for batch in writer.batches for event_id in batch) == sorted([*ids, "batch"])
+    assert len(writer.batches) <= 4
+
+
+async def test_of_those_that_are_written_together_each_hears_of_its_own() -> None:
+    pipeline = make(SlowWriter(poison="x"), Bus())
+    parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abxcd"]
+    found = await asyncio.gather(*map(pipeline.write_together, parts))
+    assert [[refused.message.position_id for refused in each] for each in found] == [[], [], ["x"], [], []]
+
+
+async def test_one_who_gives_up_takes_none_of_the_others_with_it() -> None:
+    writer = SlowWriter()
+    pipeline = make(writer, Bus())
+    parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abcd"]
+    tasks = [asyncio.create_task(pipeline.write_together(part)) for part in parts]
+    await asyncio.sleep(0)
+    tasks[0].cancel()  # in the middle of its own
+    for _ in range(5):
+        await asyncio.sleep(0)
+    tasks[1].cancel()  # which writes for all
+    tasks[3].cancel()  # which waits
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert found[2] == []
+    assert writer.batches == [["c"]]
+
+
+async def test_what_fails_together_is_tried_alone() -> None:
+    writer = SlowWriter(RuntimeError("a bug"), RuntimeError("a bug"))
+    pipeline = make(writer, Bus())
+    parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abc"]
+    found = await asyncio.gather(*map(pipeline.write_together, parts), return_exceptions=True)
+    assert [type(each) for each in found] == [RuntimeError, list, list]
 
 
 async def test_an_event_without_receivers_waits_and_the_others_dont() -> None:
