@@ -74,7 +74,7 @@ async def test_without_redis_who_is_connected_goes_on_and_nobody_new_comes_in(
         redis.start()
         await joined(nodes)
         await nodes[0].publish(added(user))
-        await both(sockets, 4, within=1.0)
+        await both(sockets, 4, within=RECONCILED)
 
 
 async def test_what_was_published_in_the_moment_of_its_return_arrives_too(
@@ -115,7 +115,7 @@ async def test_a_silent_redis_is_noticed_and_delays_nobody_here(nodes: list[Hub]
             redis.thaw()
         await joined(nodes)
         await nodes[0].publish(added(user))
-        await both(sockets, 2, within=1.0)
+        await both(sockets, 2, within=RECONCILED)
 
 
 async def test_a_lost_subscription_loses_no_notification(nodes: list[Hub], redis: RedisServer) -> None:
