@@ -96,8 +96,9 @@ class Gate:
         no socket. Who comes in a crowd too large to serve in time is told at once to come back (503).
         """
         token = _token(request)
-        token_key = key_of((token or "").encode(errors="surrogateescape"))
-        if seconds := self.turned_away.wait_for(token_key):  # as a rule it was known at the door
+        token_bytes = (token or "").encode(errors="surrogateescape")
+        token_key = key_of(token_bytes)
+        if seconds := self.turned_away.wait_for(token_bytes):  # as a rule it was known at the door
             await self._keep_waiting()
             raise too_many(max(1, seconds - int(TARPIT)))
         if self._admitting >= self._settings.ws_max_upgrades:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import time
@@ -11,10 +12,14 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
+import msgspec
+
 COOL_DOWN = 10  # seconds in which who flooded isn't let in; twice as long each time
 LONGEST = 320  # seconds
 REMEMBERED_FOR = 60.0  # seconds after that
-MOST = 10_000  # tokens
+MOST = 10_000  # tokens, and users
+REFUSALS = 20  # of a user's sign-ins within a minute, after which any token that claims to be theirs will do
+LONGEST_TOKEN = 4096  # bytes of one whose claims are looked at
 TARPIT = 5.0  # seconds until who comes again is told: at once it would be back at once
 HELD = 2000  # connections that wait for that
 _LOOKED_AT = 8  # what may be the beginning of a token, in one head
@@ -27,18 +32,30 @@ class _Away(NamedTuple):
     not_before: float
 
 
+class _Crowd(NamedTuple):
+    refusals: int
+    since: float
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    sub: UUID
+
+
 class TurnedAway:
-    """Remembers tokens that were answered with 4429. To say no to someone who comes again and again takes
-    750 µs once a request is parsed and its token checked, and a tenth of that at the door.
+    """Remembers tokens that were answered with 4429, and users whose sign-ins were, again and again. To say no
+    to someone who comes all the time takes 750 µs once a request is parsed and its token checked, and a tenth
+    of that at the door.
 
     It says no only where the whole way would: not to somebody else, as the token has to be the same to the
-    byte, and not any longer than the reason lasts.
+    byte or to claim to be that user's, when it is forged or one too many; and not any longer than the reason
+    lasts.
     """
 
     def __init__(self, crowded: Callable[[UUID], bool]) -> None:
         """`crowded` says whether a user has as many connections here as are allowed."""
         self._crowded = crowded
         self._away: dict[bytes, _Away] = {}
+        self._crowds: dict[UUID, _Crowd] = {}
 
     def remember(self, key: bytes, user_id: UUID, *, flooded: bool) -> None:
         """The token of this `key` was refused as its user has too many connections, or as its client sent too
@@ -53,15 +70,34 @@ class TurnedAway:
         self._away[key] = _Away(user_id, cool_down, max(now, not_before))
         if len(self._away) > MOST:
             del self._away[next(iter(self._away))]
+        if not flooded:
+            refusals, since = self._crowds.pop(user_id, _Crowd(0, now))
+            late = now - since > REMEMBERED_FOR
+            self._crowds[user_id] = _Crowd(1, now) if late else _Crowd(refusals + 1, since)
+            if len(self._crowds) > MOST:
+                del self._crowds[next(iter(self._crowds))]
 
     def wait(self, head: bytes) -> int:
         """The seconds after which it is worth while to come again, if a request's head holds a token that
         would be refused; else 0.
         """
-        return self.wait_for(key_of(_token(head))) if self._away else 0
+        return self.wait_for(_token(head)) if self._away or self._crowds else 0
 
-    def wait_for(self, key: bytes) -> int:
-        """The same for the token of this `key`."""
+    def wait_for(self, token: bytes) -> int:
+        """The same for this token."""
+        return self._wait_for_key(key_of(token)) or self._wait_for_user(token)
+
+    def _wait_for_user(self, token: bytes) -> int:
+        user_id = _claimed_user(token) if self._crowds else None
+        crowd = self._crowds.get(user_id) if user_id else None
+        if crowd is None or user_id is None or crowd.refusals < REFUSALS:
+            return 0
+        if time.monotonic() - crowd.since > 2 * REMEMBERED_FOR:
+            del self._crowds[user_id]
+            return 0
+        return COOL_DOWN if self._crowded(user_id) else 0
+
+    def _wait_for_key(self, key: bytes) -> int:
         away = self._away.get(key)
         if away is None:
             return 0
@@ -77,6 +113,17 @@ class TurnedAway:
 def key_of(token: bytes) -> bytes:
     """What a token is remembered by, for it isn't kept."""
     return hashlib.blake2b(token, digest_size=16).digest()
+
+
+def _claimed_user(token: bytes) -> UUID | None:
+    """Whose a token says it is, though nobody has looked at its signature."""
+    if len(token) > LONGEST_TOKEN or token.count(b".") != 2:
+        return None
+    payload = token.split(b".")[1]
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(payload + b"=="), type=_Claim).sub
+    except ValueError:  # of which binascii's and msgspec's errors are some
+        return None
 
 
 def _token(head: bytes) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from uuid import UUID, uuid4
 
 import pytest
 
 from app.security import turned_away as under_test
-from app.security.turned_away import COOL_DOWN, LONGEST, REMEMBERED_FOR, TurnedAway, key_of
+from app.security.turned_away import COOL_DOWN, LONGEST, REFUSALS, REMEMBERED_FOR, TurnedAway, key_of
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4IiwianRpIjoieSJ9.c2ln_-bmF0dXJlc2lnbmF0dXJl"
 WAYS = {
@@ -90,6 +92,47 @@ def test_a_crowd_is_refused_while_it_is_one(door: Door) -> None:
     assert door.turned_away.wait(head())
     door.crowded = {uuid4()}
     assert not door.turned_away.wait(head())
+
+
+def claiming(user: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps({"sub": str(user), "jti": uuid4().hex}).encode())
+    return f"eyJhbGciOiJIUzI1NiJ9.{payload.decode().rstrip('=')}.c2lnbmF0dXJl"
+
+
+def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(door: Door) -> None:
+    def wait(user: object) -> int:
+        return door.turned_away.wait(head(f"Authorization: Bearer {claiming(user)}"))
+
+    door.crowded = {door.user}
+    for _ in range(REFUSALS):
+        assert not wait(door.user)
+        door.remember(flooded=False, token=claiming(door.user))
+    assert wait(door.user)
+    assert not wait(uuid4())
+    assert not wait("nobody's")
+    door.crowded = set()
+    assert not wait(door.user), "somebody left meanwhile"
+    door.crowded = {door.user}
+    door.now += 3 * REMEMBERED_FOR
+    assert not wait(door.user)
+    door.remember(flooded=False, token=claiming(door.user))
+    assert not wait(door.user), "it counts anew"
+
+
+def test_a_user_who_is_refused_now_and_then_is_told_by_the_connection(door: Door) -> None:
+    door.crowded = {door.user}
+    for _ in range(3 * REFUSALS):
+        door.remember(flooded=False, token=claiming(door.user))
+        door.now += 10
+        assert not door.turned_away.wait(head(f"Authorization: Bearer {claiming(door.user)}"))
+
+
+@pytest.mark.parametrize("payload", ["", "!", "bnVsbA", "W10", "eyJzdWIiOjF9", "e", "A" * 10_000, "\x80"])
+def test_claims_that_are_none_are_nobodys(door: Door, payload: str) -> None:
+    door.crowded = {door.user}
+    for _ in range(REFUSALS):
+        door.remember(flooded=False)
+    assert not door.turned_away.wait(head(f"Authorization: Bearer a.{payload}.b"))
 
 
 def test_who_flooded_may_come_again_after_a_while_and_each_time_a_longer_one(door: Door) -> None:
