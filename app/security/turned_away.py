@@ -42,9 +42,10 @@ class _Claim(msgspec.Struct, frozen=True):
 
 
 class TurnedAway:
-    """Remembers tokens that were answered with 4429, and users whose sign-ins were, again and again. To say no
-    to someone who comes all the time takes 750 µs once a request is parsed and its token checked, and a tenth
-    of that at the door.
+    """Remembers tokens that were answered with 4429, and users who were, again and again.
+
+    To say no to someone who comes all the time takes 750 µs once a request is parsed and its token checked,
+    and a tenth of that at the door.
 
     It says no only where the whole way would: not to somebody else, as the token has to be the same to the
     byte or to claim to be that user's, when it is forged or one too many; and not any longer than the reason
