@@ -13,7 +13,8 @@ from msgspec import Meta
 
 from app.deliveries import masked
 from app.errors import Unavailable
-from app.pipeline import Message, Pipeline
+from app.ingest.batch import Message
+from app.pipeline import Pipeline
 from app.planning import Plan
 from app.preferences.evaluator import INAPP, Decision, Verdict
 from app.store.notifications import NotificationStore

@@ -10,19 +10,21 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
+from app.domain.time import Now, moment
 from app.errors import InvalidEvent, StoreRejected, Unavailable
 from app.events import MAX_EVENT_BYTES, Event, decode
+from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
 from app.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.notifications import Group, Notification, notification_id
 from app.planning import Plan, Planner, Wish
@@ -30,8 +32,7 @@ from app.preferences.evaluator import Verdict
 from app.realtime.bus import Bus
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry, Later, Written
-from app.wall_clock import Now, moment
-from handlers.base import BaseMessageHandler, Effects
+from handlers.base import BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")
 
@@ -41,55 +42,6 @@ PUSH_AGAIN_WITHIN = timedelta(hours=1)
 MAX_ROWS = 10_000
 SLICE = 50  # messages prepared before others get a turn
 FIRST_RETRY, LAST_RETRY, GIVE_UP_AFTER = 0.1, 5.0, 600.0  # seconds
-
-
-class Message(NamedTuple):
-    """One message as a source received it. `position_id` names its place in the source, for ever."""
-
-    source: str
-    position_id: str
-    value: bytes | None
-    origin: Any
-    """The source's own record, for dead-lettering."""
-    event_type: str | None = None
-    """What the source knows the type to be, where messages don't say it themselves."""
-    happened_at: datetime | None = None
-    """When it happened, as far as the source knows."""
-    sender: str | None = None
-    """Which service sent it, where the source knows."""
-
-
-class Rejected(NamedTuple):
-    """A message that can never be handled, and why."""
-
-    message: Message
-    error: InvalidEvent
-
-
-class Ready(msgspec.Struct, frozen=True, gc=False):
-    """An event whose effects are known: only to be written."""
-
-    message: Message
-    event: Event
-    wish: Wish
-
-    @property
-    def effects(self) -> Effects:
-        return self.wish.effects
-
-
-class Waiting(NamedTuple):
-    """An event that can't be handled before its group is known."""
-
-    message: Message
-    event: Event
-    group_id: UUID
-
-
-class Batch(NamedTuple):
-    ready: list[Ready]
-    waiting: list[Waiting]
-    rejected: list[Rejected]
 
 
 @dataclass(eq=False)
@@ -356,14 +308,6 @@ class Pipeline:
                 self._bus.disconnect(users[event_id], seconds_ago)
         except Unavailable as error:
             log.error("log_out_again_skipped", extra={"events": len(users), "why": str(error)})
-
-
-def by_group(waiting: Iterable[Waiting]) -> Iterable[list[Waiting]]:
-    """Those that wait for the same group together."""
-    groups: defaultdict[UUID, list[Waiting]] = defaultdict(list)
-    for item in waiting:
-        groups[item.group_id].append(item)
-    return groups.values()
 
 
 def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:

@@ -15,6 +15,8 @@ from uuid import UUID
 import msgspec
 
 from app.deliveries import DeliveryDraft
+from app.domain.effects import Effects
+from app.domain.time import Now, moment
 from app.notifications import NotificationDraft
 from app.preferences.evaluator import (
     INAPP,
@@ -25,8 +27,6 @@ from app.preferences.evaluator import (
     Verdict,
     choice_id,
 )
-from app.wall_clock import Now, moment
-from handlers.base import Effects
 
 
 class Wish(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from app.errors import InvalidEvent, Unavailable
-from app.pipeline import Message
+from app.ingest.batch import Message
 from app.sources.intake import Intake
 from app.store.scheduled import Due, ScheduledStore, State
 from app.tasks import end

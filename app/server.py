@@ -25,7 +25,7 @@ from app.api.auth import Authenticator
 from app.api.idempotency import Idempotency
 from app.channels.base import Channel
 from app.channels.email import EmailChannel
-from app.channels.rendering import Brand, MailRenderer
+from app.channels.rendering import MailRenderer
 from app.channels.sms import SmsChannel
 from app.cleaner import Cleaner
 from app.dry_run import DryRun
@@ -262,7 +262,7 @@ def _code_topics(settings: Settings) -> dict[str, str | None]:
 
 
 def _channels(settings: Settings) -> dict[str, Channel]:
-    renderer = MailRenderer(Brand.of(settings))
+    renderer = MailRenderer(settings.brand)
     channels: tuple[Channel, ...] = (EmailChannel(settings, renderer), SmsChannel(settings))
     return {channel.name: channel for channel in channels}
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from app.errors import ConfigurationError
 from app.i18n import LOCALES
 from app.preferences.evaluator import CATEGORIES, CHANNELS, CHOICES
+from app.texts.brand import Brand
 
 TOPIC_SETTINGS = (
     "notification_topic",
@@ -280,6 +281,11 @@ class Settings(BaseSettings):
     def retention(self) -> timedelta | None:
         """How long notifications and deliveries are kept; None: for ever."""
         return timedelta(days=self.retention_days) if self.retention_days else None
+
+    @property
+    def brand(self) -> Brand:
+        """Whose mail it is."""
+        return Brand(self.brand_name, self.brand_color, self.brand_logo_url, self.brand_footer)
 
     @property
     def jwt_key(self) -> str:

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 
+from app.domain.time import Now
 from app.errors import Unavailable
 from app.metrics import CLOCK_OFF
 from app.redis import REDIS_ERRORS
@@ -22,8 +22,6 @@ WRONG = 2.0  # seconds off that are worth a line in the log
 
 Ask = Callable[[], Awaitable[float]]
 """Asks another clock for its unix time, bounded in time. Raises `Unavailable`, or one of REDIS_ERRORS."""
-Now = Callable[[], float]
-"""Unix seconds."""
 
 
 class WallClock:
@@ -91,8 +89,3 @@ class WallClock:
         answered = self._steady()
         if answered - asked < WITHIN:
             self._ahead[name] = answer - (asked + answered) / 2
-
-
-def moment(unix_seconds: float) -> datetime:
-    """The same in UTC."""
-    return datetime.fromtimestamp(unix_seconds, UTC)

@@ -18,9 +18,10 @@ import uvloop
 
 from app.channels.base import Outgoing
 from app.channels.email import EmailChannel
-from app.channels.message import build, mailbox, sender
-from app.channels.rendering import Brand, MailRenderer
+from app.channels.message import build, sender
+from app.channels.rendering import MailRenderer
 from app.channels.samples import SAMPLES
+from app.domain.addresses import mailbox
 from app.settings import Settings
 from bench.clients import ROOT
 from bench.progress import bar
@@ -43,7 +44,7 @@ def measure(mails: int) -> list[MailRate]:
 async def _rates(port: int, round_trip: float, mails: int) -> MailRate:
     """All have as many connections at once, and make the same mail from its template each time."""
     settings = _settings(port)
-    renderer = MailRenderer(Brand.of(settings))
+    renderer = MailRenderer(settings.brand)
     channel = EmailChannel(settings, renderer)
     origin, to = sender(settings.mail_from), mailbox(ADDRESS)
 

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from app.domain.effects import Effects
 from app.notifications import Group
-from handlers.base import BaseMessageHandler, Effects
+from handlers.base import BaseMessageHandler
 
 
 class LoggedOut(Struct):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from app.deliveries import DeliveryDraft
+from app.domain.effects import Effects, Text
 from app.errors import InvalidEvent
 from app.i18n import Message, render
 from app.notifications import Group, NotificationDraft
@@ -27,27 +26,6 @@ class Audience(Enum):
     RECEIVERS = "nobody else: the event has to name them"
     GROUP = "all members of the group"
     HEAD_CHEF = "the head chef of the group"
-
-
-class Text(NamedTuple):
-    """What a person reads."""
-
-    title: str
-    content: str
-
-
-class Effects(NamedTuple):
-    """What an event asks of the hub. `category` and `urgent` are the handler's unless the event says more.
-
-    With `send_at`, if that is to come, all of it happens then.
-    """
-
-    notification: NotificationDraft | None = None
-    disconnect: UUID | None = None
-    deliveries: Sequence[DeliveryDraft] = ()
-    category: str | None = None
-    urgent: bool | None = None
-    send_at: datetime | None = None
 
 
 S = TypeVar("S", bound=Struct)

@@ -10,15 +10,15 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from app.channels.message import mailbox
 from app.channels.rendering import TEMPLATES, UnfitData, sms_text
-from app.channels.sms import E164
 from app.deliveries import DeliveryDraft, GivenAttachment
+from app.domain.addresses import E164, mailbox
+from app.domain.effects import Effects, Text
 from app.errors import InvalidEvent
 from app.i18n import LOCALES, N_, negotiate, render
 from app.notifications import Group, NotificationDraft
 from app.preferences.evaluator import ALWAYS_ON, CATEGORIES
-from handlers.base import BaseMessageHandler, Effects, NotificationHandler, Text, kept
+from handlers.base import BaseMessageHandler, NotificationHandler, kept
 
 PLAIN = "plain"
 OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_"))

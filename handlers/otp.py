@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from app.channels.message import mailbox
 from app.deliveries import DeliveryDraft
+from app.domain.addresses import mailbox
+from app.domain.effects import Effects
 from app.errors import InvalidEvent
 from app.notifications import Group
-from handlers.base import BaseMessageHandler, Effects
+from handlers.base import BaseMessageHandler
 from handlers.fields import END, Address
 
 Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=rf"^[A-Za-z0-9-]+{END}")]

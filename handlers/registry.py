@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from app.domain.effects import Text
 from handlers.accounts import AccountLoggedOut
-from handlers.base import BaseMessageHandler, NotificationHandler, Text
+from handlers.base import BaseMessageHandler, NotificationHandler
 from handlers.bookings import BookingCancelled, BookingConfirmed
 from handlers.food import FoodExpired, FoodExpiringSoon
 from handlers.groups import GroupHeadChefUpdated, GroupUserAdded, GroupUserLeft, GroupUserRemoved

@@ -17,8 +17,7 @@ from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
-from app.channels.message import mailbox
-from app.channels.sms import E164
+from app.domain.addresses import E164, mailbox
 from app.i18n import LOCALES, N_
 from app.preferences.evaluator import ALWAYS_ON, CATEGORIES, CHANNELS, CHOICES, Evaluator, choice_id
 from app.store.preferences import PreferenceStore, Profile

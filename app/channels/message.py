@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.header import Header
@@ -12,51 +11,13 @@ from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import NamedTuple
 
-import idna
-
 from app.channels.base import Attachment
 from app.channels.rendering import Mail, one_line
+from app.domain.addresses import Mailbox, mailbox
 
-_ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-.")
 _TYPE = re.compile(r"(application|audio|font|image|text|video)/([a-z0-9][a-z0-9!#$&^_.+-]*)")
 _NAMED = re.compile(r"\"?([^<>]*?)\"?\s*<([^<>]*)>")
-MAX_LOCAL, MAX_ADDRESS = 64, 254  # bytes (RFC 5321, 4.5.3.1)
 MAX_NAME = 255  # characters, of a file
-
-
-class Mailbox(NamedTuple):
-    """Where mail goes: `local`@`domain`, the domain in ASCII (IDNA) always.
-
-    So only letters beyond ASCII in `local` need a server, and every one behind it, to know SMTPUTF8.
-    """
-
-    local: str
-    domain: str
-
-    @property
-    def ascii(self) -> bool:
-        return self.local.isascii()
-
-    def __str__(self) -> str:
-        return f"{self.local}@{self.domain}"
-
-
-def mailbox(address: str) -> Mailbox:
-    """Read one bare address. Raises `ValueError`, with words that don't repeat it, when it is none."""
-    local, at, domain = unicodedata.normalize("NFC", address).rpartition("@")
-    if not at:
-        raise ValueError("the address has no @")
-    if not local or not all(c in _ATEXT if c.isascii() else c.isprintable() for c in local):
-        raise ValueError("the address has characters before the @ that can't stand there")
-    if local.startswith(".") or local.endswith(".") or ".." in local:
-        raise ValueError("the address has a dot out of place before the @")
-    try:
-        found = Mailbox(local, idna.encode(domain, uts46=True, std3_rules=True).decode().rstrip("."))
-    except UnicodeError:
-        raise ValueError("what follows the @ of the address is no domain") from None
-    if len(local.encode()) > MAX_LOCAL or len(str(found).encode()) > MAX_ADDRESS:
-        raise ValueError("the address is longer than mail allows")
-    return found
 
 
 class Sender(NamedTuple):

@@ -22,7 +22,7 @@ from app.channels.markup import as_text, is_link, paragraphs, safe_html
 from app.errors import HubError
 from app.i18n import LOCALES, Message, localised_number
 from app.i18n import render as translated
-from app.settings import Settings
+from app.texts.brand import Brand
 from app.words import PAYMENT_FAILURES, PAYMENT_METHODS, in_words
 
 FOLDER = Path(__file__).parent / "templates"
@@ -40,20 +40,6 @@ class UnknownTemplate(HubError):  # noqa: N818 - named as its siblings in app.er
 
 class UnfitData(HubError):  # noqa: N818
     """The data doesn't fill the template. The text names what is missing, and holds no value."""
-
-
-class Brand(NamedTuple):
-    """Whose mail it is. `color` is #rrggbb; with `logo_url` the logo is shown instead of the name."""
-
-    name: str
-    color: str
-    logo_url: str | None = None
-    footer: str = ""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Brand:
-        """The brand that the settings describe."""
-        return cls(settings.brand_name, settings.brand_color, settings.brand_logo_url, settings.brand_footer)
 
 
 class Mail(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,12 +18,12 @@ import msgspec
 from app.channels.base import Confirm, Outgoing, Receipt, wanted
 from app.channels.failures import Guard, SetupFailed, not_rendered, safe_words
 from app.channels.rendering import sms_text
+from app.domain.addresses import E164
 from app.errors import ConfigurationError, DeliveryFailed
 from app.settings import Settings
 
 log = logging.getLogger("hub.sms")
 
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 LONGEST_WAIT = 3600.0  # seconds; who asks for more is asked again all the same
 _OF_THE_ACCOUNT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)

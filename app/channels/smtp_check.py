@@ -15,9 +15,10 @@ from aiosmtplib import SMTP, SMTPException
 from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings
 
-from app.channels.message import Mailbox, build, mailbox, to_bytes
+from app.channels.message import build, to_bytes
 from app.channels.rendering import Mail
 from app.channels.smtp import Server, SmtpSettings, abort, classify
+from app.domain.addresses import Mailbox, mailbox
 from app.errors import ConfigurationError, DeliveryFailed
 from app.settings import Settings
 

@@ -20,10 +20,11 @@ from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
 
 from app.channels.email import TRANSACTIONAL
-from app.channels.rendering import Brand, Mail, MailRenderer, sms_text
+from app.channels.rendering import Mail, MailRenderer, sms_text
 from app.channels.samples import SAMPLES
 from app.i18n import LOCALES
 from app.settings import Settings
+from app.texts.brand import Brand
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parents[1] / "docs" / "images"
@@ -45,7 +46,7 @@ _PAGES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=S
 def make_blueprint(settings: Settings) -> Blueprint:
     """The page at /gallery, and the mails that it frames below that."""
     blueprint = Blueprint("gallery", url_prefix="/gallery")
-    renderer = MailRenderer(Brand.of(settings))
+    renderer = MailRenderer(settings.brand)
 
     @blueprint.get("/")
     async def page(request: Request) -> HTTPResponse:

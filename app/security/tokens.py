@@ -9,9 +9,9 @@ from uuid import UUID
 
 import jwt
 
+from app.domain.time import Now
 from app.errors import Unauthorized
 from app.settings import Settings
-from app.wall_clock import Now
 
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.errors import InvalidEvent, Unavailable
-from app.pipeline import Message
+from app.ingest.batch import Message
 from app.sources.intake import Intake, Outcome
 
 MAX_BACKLOG = 20_000

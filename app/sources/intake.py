@@ -11,7 +11,8 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 
 from app.errors import InvalidEvent
-from app.pipeline import Batch, Message, Pipeline, Ready, Rejected, Waiting, by_group
+from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting, by_group
+from app.pipeline import Pipeline
 from app.tasks import end
 
 log = logging.getLogger("hub.intake")

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from app.domain.time import Now
 from app.errors import InvalidEvent, Unavailable
+from app.ingest.batch import Batch, Message, Rejected, Waiting, by_group
 from app.metrics import REBUILT, WAITING
-from app.pipeline import Batch, Message, Pipeline, Rejected, Waiting, by_group
+from app.pipeline import Pipeline
 from app.settings import Settings
 from app.sources import kafka_clients
 from app.sources.dead_letters import earlier
@@ -27,7 +29,6 @@ from app.sources.kafka_watch import ConsumerStalled, KafkaWatch, ask_ends
 from app.sources.progress import Progress
 from app.sources.redaction import for_letter
 from app.tasks import end, first, is_to_end
-from app.wall_clock import Now
 
 log = logging.getLogger("hub.kafka")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from app.pipeline import Rejected
+from app.domain.time import Now
+from app.ingest.batch import Rejected
 from app.sources.dead_letters import SUFFIX
 from app.sources.kafka_letters import letters
-from app.wall_clock import Now
 
 log = logging.getLogger("hub.kafka")
 

@@ -12,7 +12,7 @@ from aio_pika.exceptions import DeliveryError
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.errors import InvalidEvent
-from app.pipeline import Message
+from app.ingest.batch import Message
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
 from app.sources.intake import Intake, Outcome
 from app.sources.rabbitmq_message import letter, position

@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from app.errors import Unavailable
-from app.pipeline import SLICE, Message
+from app.ingest.batch import Message
+from app.pipeline import SLICE
 from app.redis import REDIS_ERRORS, connect, of_events, subscription
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX

@@ -17,9 +17,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.deliveries import SIGNAL, DeliveryDraft, delivery_id
+from app.domain.time import Now, moment
 from app.notifications import Notification, NotificationDraft, notification_id
 from app.store.engine import store_errors
-from app.wall_clock import Now, moment
 
 _NEW_EVENTS = """
 insert into processed_events (event_id) select unnest($1::text[])

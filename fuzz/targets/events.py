@@ -10,19 +10,22 @@ from uuid import UUID
 import msgspec
 from hypothesis import strategies as st
 
-from app.channels.rendering import Brand, MailRenderer, sms_text
+from app.channels.rendering import MailRenderer, sms_text
 from app.deliveries import DeliveryDraft, delivery_id
 from app.dev.samples import event_types, load
+from app.domain.effects import Effects
 from app.errors import InvalidEvent
 from app.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
 from app.i18n import LOCALES
+from app.ingest.batch import Message, Ready
 from app.notifications import Group, NotificationDraft, notification_id
-from app.pipeline import Message, Ready, _later
+from app.pipeline import _later
 from app.planning import Wish
+from app.texts.brand import Brand
 from fuzz.hostile import VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_json, check_text
 from fuzz.target import CANARY, Target
-from handlers.base import MAX_DATA_BYTES, BaseMessageHandler, Effects
+from handlers.base import MAX_DATA_BYTES, BaseMessageHandler
 from handlers.fields import MAX_RECEIVERS
 from handlers.otp import OtpRequested
 from handlers.registry import HANDLERS, text_in

@@ -15,7 +15,7 @@ import pytest
 from app.channels import failures
 from app.channels.base import Attachment, Outgoing
 from app.channels.email import EmailChannel
-from app.channels.rendering import Brand, MailRenderer
+from app.channels.rendering import MailRenderer
 from app.channels.samples import SAMPLES
 from app.channels.smtp_pool import PATIENCE
 from app.errors import ConfigurationError, DeliveryFailed
@@ -66,7 +66,7 @@ async def test_a_mail_arrives_as_people_and_programs_expect_it(
 
 async def test_every_template_is_a_mail_in_every_language(server: SmtpServer) -> None:
     settings = settings_to(server)
-    channel = EmailChannel(settings, MailRenderer(Brand.of(settings)))
+    channel = EmailChannel(settings, MailRenderer(settings.brand))
     for locale in LOCALES:
         for template, data in SAMPLES.items():
             await channel.send(Outgoing(uuid4(), template, "an@example.com", locale, data))

@@ -13,7 +13,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.events import Event
-from app.pipeline import Batch, Message, Pipeline, Ready
+from app.ingest.batch import Batch, Message, Ready
+from app.pipeline import Pipeline
 from app.sources import kafka_clients
 from app.sources.kafka import KafkaSource
 from tests.hub import eventually

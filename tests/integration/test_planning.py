@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from app.dry_run import DryRun
 from app.errors import Unavailable
 from app.i18n import LOCALES
+from app.ingest.batch import Message
 from app.notifications import Group
-from app.pipeline import Message, Pipeline
+from app.pipeline import Pipeline
 from app.planning import Planner
 from app.preferences.evaluator import CHOICES, Evaluator
 from app.store.engine import make_engine

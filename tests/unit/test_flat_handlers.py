@@ -9,10 +9,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.channels.rendering import Brand, MailRenderer
+from app.channels.rendering import MailRenderer
 from app.dev import samples
+from app.domain.effects import Effects
 from app.i18n import LOCALES
-from handlers.base import MAX_DATA_BYTES, Effects
+from app.texts.brand import Brand
+from handlers.base import MAX_DATA_BYTES
 from handlers.fields import MAX_RECEIVERS
 from handlers.flat import FlatEventHandler, PersonalEventHandler
 from handlers.registry import HANDLERS, text_in

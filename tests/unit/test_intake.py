@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 from app.errors import InvalidEvent
-from app.pipeline import Batch, Message, Pipeline, Ready, Rejected, Waiting
+from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
+from app.pipeline import Pipeline
 from app.sources.intake import Intake
 
 GROUP = uuid4()

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 
 from app.errors import InvalidEvent
 from app.events import Event
-from app.pipeline import Batch, Message, Ready, Rejected, Waiting
+from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
 from app.settings import Settings
 from app.sources import kafka_clients
 from app.sources.kafka import KafkaSource

@@ -19,7 +19,6 @@ from app.channels.rendering import (
     MAX_SMS,
     MAX_SUBJECT,
     TEMPLATES,
-    Brand,
     Mail,
     MailRenderer,
     UnfitData,
@@ -30,6 +29,7 @@ from app.channels.rendering import (
 from app.channels.samples import SAMPLES
 from app.dev import catalogues
 from app.i18n import LOCALES
+from app.texts.brand import Brand
 
 BRAND = Brand("Notification hub", "#0b6e99", None, "Example Ltd")
 UNSUBSCRIBE = "https://example.com/unsubscribe?a=1&b=2"

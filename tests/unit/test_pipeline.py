@@ -18,8 +18,9 @@ from app import pipeline as under_test
 from app.deliveries import DeliveryDraft
 from app.dev import samples
 from app.errors import InvalidEvent, StoreRejected, Unavailable
+from app.ingest.batch import Message
 from app.notifications import Group, Notification, notification_id
-from app.pipeline import MAX_ROWS, Message, Pipeline
+from app.pipeline import MAX_ROWS, Pipeline
 from app.planning import Planner
 from app.preferences.evaluator import Evaluator, Person
 from app.store.writer import Entry, Written

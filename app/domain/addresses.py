@@ -1,0 +1,52 @@
+"""Addresses that a delivery can go to: mailboxes and phone numbers."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+import idna
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+_ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-.")
+
+
+MAX_LOCAL, MAX_ADDRESS = 64, 254  # bytes (RFC 5321, 4.5.3.1)
+
+
+class Mailbox(NamedTuple):
+    """Where mail goes: `local`@`domain`, the domain in ASCII (IDNA) always.
+
+    So only letters beyond ASCII in `local` need a server, and every one behind it, to know SMTPUTF8.
+    """
+
+    local: str
+    domain: str
+
+    @property
+    def ascii(self) -> bool:
+        return self.local.isascii()
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+
+def mailbox(address: str) -> Mailbox:
+    """Read one bare address. Raises `ValueError`, with words that don't repeat it, when it is none."""
+    local, at, domain = unicodedata.normalize("NFC", address).rpartition("@")
+    if not at:
+        raise ValueError("the address has no @")
+    if not local or not all(c in _ATEXT if c.isascii() else c.isprintable() for c in local):
+        raise ValueError("the address has characters before the @ that can't stand there")
+    if local.startswith(".") or local.endswith(".") or ".." in local:
+        raise ValueError("the address has a dot out of place before the @")
+    try:
+        found = Mailbox(local, idna.encode(domain, uts46=True, std3_rules=True).decode().rstrip("."))
+    except UnicodeError:
+        raise ValueError("what follows the @ of the address is no domain") from None
+    if len(local.encode()) > MAX_LOCAL or len(str(found).encode()) > MAX_ADDRESS:
+        raise ValueError("the address is longer than mail allows")
+    return found

@@ -1,0 +1,1 @@
+"""From a message of any source to rows: decode, handle, plan, write."""
