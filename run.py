@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from uuid import UUID
 
 from app.dead_letters import arguments as dead_letters
-from app.errors import HubError
+from app.domain.errors import HubError
 
 
 def _serve(arguments: argparse.Namespace) -> int:

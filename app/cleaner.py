@@ -8,7 +8,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.store.cleaning import CleaningStore, Kind
 from app.tasks import end
 

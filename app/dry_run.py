@@ -11,12 +11,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from app.deliveries import masked
-from app.errors import Unavailable
+from app.domain.deliveries import masked
+from app.domain.errors import Unavailable
+from app.domain.planning import Plan
+from app.domain.preferences import INAPP, Decision, Verdict
 from app.ingest.batch import Message
 from app.pipeline import Pipeline
-from app.planning import Plan
-from app.preferences.evaluator import INAPP, Decision, Verdict
 from app.store.notifications import NotificationStore
 
 SIMULATE = "simulate"

@@ -17,8 +17,8 @@ from uuid import UUID
 
 from app.channels.attachments import load
 from app.channels.base import Channel, NotWanted, Outgoing
-from app.deliveries import Status, masked
-from app.errors import DeliveryFailed, Unavailable
+from app.domain.deliveries import Status, masked
+from app.domain.errors import DeliveryFailed, Unavailable
 from app.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.security.secrets import SecretBox
 from app.settings import Settings

@@ -21,14 +21,14 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
+from app.domain.events import MAX_EVENT_BYTES, Event, decode
+from app.domain.notifications import Group, Notification, notification_id
+from app.domain.planning import Plan, Planner, Wish
+from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
-from app.errors import InvalidEvent, StoreRejected, Unavailable
-from app.events import MAX_EVENT_BYTES, Event, decode
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
 from app.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
-from app.notifications import Group, Notification, notification_id
-from app.planning import Plan, Planner, Wish
-from app.preferences.evaluator import Verdict
 from app.realtime.bus import Bus
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry, Later, Written

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from app.errors import InvalidEvent, Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import Message
 from app.sources.intake import Intake
 from app.store.scheduled import Due, ScheduledStore, State

@@ -28,13 +28,13 @@ from app.channels.email import EmailChannel
 from app.channels.rendering import MailRenderer
 from app.channels.sms import SmsChannel
 from app.cleaner import Cleaner
+from app.domain.errors import Unavailable
+from app.domain.planning import Planner
+from app.domain.preferences import Evaluator
 from app.dry_run import DryRun
-from app.errors import Unavailable
 from app.metrics import REQUESTS
 from app.outbox import Outbox
 from app.pipeline import Pipeline
-from app.planning import Planner
-from app.preferences.evaluator import Evaluator
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
 from app.realtime.changes import Changes

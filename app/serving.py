@@ -16,7 +16,7 @@ from typing import Any
 
 from sanic import Sanic
 
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 from app.http import Arrival, Paces
 
 CLEAN_UP = 3.0  # seconds past the grace, for requests under way and for what is to be closed

@@ -17,9 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
+from app.domain.preferences import CATEGORIES, CHANNELS, CHOICES
 from app.i18n import LOCALES
-from app.preferences.evaluator import CATEGORIES, CHANNELS, CHOICES
 from app.texts.brand import Brand
 
 TOPIC_SETTINGS = (

@@ -14,9 +14,9 @@ import httpx
 import msgspec
 
 from app.breaker import Breaker, Call, State
-from app.errors import InvalidEvent, Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
+from app.domain.notifications import Group
 from app.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
-from app.notifications import Group
 from app.settings import Settings
 from app.tasks import end
 

@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from app.domain.errors import Unavailable
 from app.domain.time import Now
-from app.errors import Unavailable
 from app.metrics import CLOCK_OFF
 from app.redis import REDIS_ERRORS
 from app.tasks import end

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.errors import HubError
+from app.domain.errors import HubError
 
 log = logging.getLogger("hub.workers")
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import msgspec
 import uvloop
 
-from app.notifications import Notification
+from app.domain.notifications import Notification
 from app.realtime.presence import NodeId, Presence
 from app.realtime.protocol import notification_frame
 from app.realtime.publication import Publication, Push, pack, unpack

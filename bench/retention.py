@@ -21,7 +21,7 @@ import asyncpg
 
 from app.cleaner import PAUSE
 from app.dev.postgres import run_postgres
-from app.notifications import NotificationDraft
+from app.domain.notifications import NotificationDraft
 from app.store import migrations
 from app.store.cleaning import CleaningStore, Kind
 from app.store.engine import make_engine

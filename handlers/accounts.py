@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.domain.effects import Effects
-from app.notifications import Group
+from app.domain.notifications import Group
 from handlers.base import BaseMessageHandler
 
 

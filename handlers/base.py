@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from app.domain.effects import Effects, Text
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
+from app.domain.notifications import Group, NotificationDraft
 from app.i18n import Message, render
-from app.notifications import Group, NotificationDraft
 from handlers.fields import Name, Receivers, each_once
 
 MAX_DATA_BYTES = 16 * 1024

@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from app.deliveries import DeliveryDraft
+from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import Effects
+from app.domain.notifications import Group, NotificationDraft
 from app.i18n import negotiate
-from app.notifications import Group, NotificationDraft
 from handlers.base import NotificationHandler, kept
 from handlers.fields import Address, Name, Receivers, each_once
 

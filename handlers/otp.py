@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from app.deliveries import DeliveryDraft
 from app.domain.addresses import mailbox
+from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import Effects
-from app.errors import InvalidEvent
-from app.notifications import Group
+from app.domain.errors import InvalidEvent
+from app.domain.notifications import Group
 from handlers.base import BaseMessageHandler
 from handlers.fields import END, Address
 

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app import tasks
-from app.notifications import Notification
+from app.domain.notifications import Notification
 from app.realtime import bus, membership
 from app.realtime.bus import RedisBus
 from app.realtime.connection import Connection

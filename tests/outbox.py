@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.channels.base import Channel, Confirm, Outgoing, Receipt, wanted
-from app.deliveries import DeliveryDraft, Status, delivery_id
+from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.outbox import Outbox
 from app.security.secrets import SecretBox
 from app.settings import Settings

@@ -10,7 +10,7 @@ from sanic import Request
 
 from app.api.errors import Problem, forbidden, insufficient_scope
 from app.api.parameters import path_uuid
-from app.errors import Unauthorized, Unavailable
+from app.domain.errors import Unauthorized, Unavailable
 from app.security.token_state import TokenState
 from app.security.tokens import Claims, ServiceClaims, TokenVerifier
 

@@ -13,7 +13,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
-from app.deliveries import Status
+from app.domain.deliveries import Status
 from app.i18n import N_
 from app.store.deliveries import DeliveryStore
 

@@ -13,7 +13,7 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
-from app.errors import Unauthorized, Unavailable
+from app.domain.errors import Unauthorized, Unavailable
 from app.i18n import N_, Message, negotiate, render
 
 log = logging.getLogger("hub.api")

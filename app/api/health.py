@@ -12,7 +12,7 @@ from sanic import Blueprint, HTTPResponse, Request, json
 
 from app.api import schemas
 from app.api.auth import Authenticator
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.metrics import exposition
 
 Check = Callable[[], Awaitable[None]]

@@ -18,8 +18,8 @@ from app.api.auth import Authenticator
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
 from app.domain.addresses import E164, mailbox
+from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHANNELS, CHOICES, Evaluator, choice_id
 from app.i18n import LOCALES, N_
-from app.preferences.evaluator import ALWAYS_ON, CATEGORIES, CHANNELS, CHOICES, Evaluator, choice_id
 from app.store.preferences import PreferenceStore, Profile
 
 _CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]

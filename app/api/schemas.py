@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from app.events import MAX_EVENT_ID_LENGTH
+from app.domain.events import MAX_EVENT_ID_LENGTH
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -17,9 +17,9 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER, Problem
 from app.api.idempotency import Idempotency
-from app.deliveries import Status
+from app.domain.deliveries import Status
+from app.domain.errors import InvalidEvent
 from app.dry_run import DryRun, DryRunResult
-from app.errors import InvalidEvent
 from app.i18n import N_
 from app.sources.http import Accepted, HttpSource
 from app.store.deliveries import DeliveryStore

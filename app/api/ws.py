@@ -26,7 +26,7 @@ from app.api import schemas
 from app.api.auth import Authenticator, bearer_token
 from app.api.errors import Problem, forbidden, too_many, unavailable
 from app.api.parameters import MAX_SEQ, number, path_uuid
-from app.errors import Unauthorized
+from app.domain.errors import Unauthorized
 from app.i18n import N_
 from app.pacing import Pacer
 from app.realtime.catch_up import CatchUp

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.channels.base import Attachment
-from app.deliveries import GivenAttachment
-from app.errors import DeliveryFailed
+from app.domain.deliveries import GivenAttachment
+from app.domain.errors import DeliveryFailed
 
 _DEFAULT_TYPE = "application/octet-stream"
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.deliveries import Status
+from app.domain.deliveries import Status
 
 
 class Attachment(msgspec.Struct, frozen=True):

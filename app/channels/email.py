@@ -17,7 +17,7 @@ from app.channels.rendering import Mail
 from app.channels.smtp import Server, classify
 from app.channels.smtp_pool import Envelope, Pool
 from app.domain.addresses import Mailbox, mailbox
-from app.errors import DeliveryFailed
+from app.domain.errors import DeliveryFailed
 from app.settings import Settings
 
 log = logging.getLogger("hub.mail")

@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from app.channels.colors import DARK, LIGHT, edge_on, ink_on
 from app.channels.markup import as_text, is_link, paragraphs, safe_html
-from app.errors import HubError
+from app.domain.errors import HubError
 from app.i18n import LOCALES, Message, localised_number
 from app.i18n import render as translated
 from app.texts.brand import Brand

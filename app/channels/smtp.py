@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from app.channels.base import Outgoing
 from app.channels.failures import SetupFailed, safe_words
 from app.channels.message import Sender, sender
-from app.errors import ConfigurationError, DeliveryFailed
+from app.domain.errors import ConfigurationError, DeliveryFailed
 
 _ABOUT_THE_MAIL = (SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError)
 _NOT_LOGGED_IN, _TOO_LARGE = 530, 552

@@ -19,7 +19,7 @@ from app.channels.message import build, to_bytes
 from app.channels.rendering import Mail
 from app.channels.smtp import Server, SmtpSettings, abort, classify
 from app.domain.addresses import Mailbox, mailbox
-from app.errors import ConfigurationError, DeliveryFailed
+from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.settings import Settings
 
 RENEW_SOON = 14  # days

@@ -25,7 +25,7 @@ from aiosmtplib import (
 from app.channels.base import Confirm, NotWanted, wanted
 from app.channels.failures import Guard
 from app.channels.smtp import Server
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 
 GOODBYE = 1.0  # seconds for it, at the end; then the connections end without
 IDLE = 30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves

@@ -20,7 +20,7 @@ from app import settings
 from app.dead_letters import kafka, rabbitmq, redis
 from app.dead_letters.arguments import SOURCES
 from app.dead_letters.letter import Letter, Shelf
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.settings import Settings
 
 Act = Callable[[Shelf, Letter], Awaitable[None]]

@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from app.dead_letters.kafka_removal import RemovalRefused, removing
 from app.dead_letters.letter import Letter
-from app.errors import Unavailable
-from app.events import MAX_EVENT_BYTES
+from app.domain.errors import Unavailable
+from app.domain.events import MAX_EVENT_BYTES
 from app.settings import Settings
 from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, of_letter, originals
 from app.sources.kafka_letters import OFFSET, PARTITION, TIMESTAMP, encoded

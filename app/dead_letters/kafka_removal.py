@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 
 RemoveBefore = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
 

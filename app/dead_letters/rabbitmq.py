@@ -20,7 +20,7 @@ from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.dead_letters.letter import Letter, drop_all
-from app.errors import ConfigurationError, Unavailable
+from app.domain.errors import ConfigurationError, Unavailable
 from app.settings import Settings
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals

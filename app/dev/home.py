@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 
 DEV_JSON = "dev.json"
 

@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 
 import psutil
 
-from app.errors import HubError
+from app.domain.errors import HubError
 
 _GUARD = Path(__file__).with_name("guard.py")
 _LOG_KEPT_BYTES = 5_000_000

@@ -17,7 +17,7 @@ from app.dev.home import DEV_JSON, home
 from app.dev.mail import Mailbox, run_mail
 from app.dev.process import make_folder
 from app.dev.services import Services, run_services
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 from app.server import create_app
 from app.serving import bind, serve
 from app.settings import TOPIC_SETTINGS, Settings, load

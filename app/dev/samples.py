@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 
 FOLDER = Path(__file__).parent / "events"
 DEFAULT_SETTING = "NOTIFICATION_TOPIC"

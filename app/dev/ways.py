@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from app.dev import samples, tokens
 from app.dev.samples import Sample
-from app.errors import HubError
+from app.domain.errors import HubError
 from app.redis import REDIS_ERRORS
 from app.settings import Settings
 

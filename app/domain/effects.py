@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from app.deliveries import DeliveryDraft
-from app.notifications import NotificationDraft
+from app.domain.deliveries import DeliveryDraft
+from app.domain.notifications import NotificationDraft
 
 
 class Text(NamedTuple):

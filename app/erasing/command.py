@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from uuid import UUID
 
+from app.domain.erasure import Found, Place, Subject
+from app.domain.errors import ConfigurationError, HubError, Unavailable
 from app.erasing.connections import Connections
 from app.erasing.letters import EventStream, dead_letters
-from app.erasing.subject import Found, Place, Subject
-from app.errors import ConfigurationError, HubError, Unavailable
 from app.settings import Settings
 from app.store.engine import check_schema, make_engine
 from app.store.erasing import ErasingStore

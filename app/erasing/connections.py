@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from app.erasing.subject import Found, Subject
-from app.errors import Unavailable
+from app.domain.erasure import Found, Subject
+from app.domain.errors import Unavailable
 from app.realtime.membership import SILENT_AFTER
 from app.realtime.presence import NodeId, Presence
 from app.realtime.publication import Publication, pack

@@ -10,8 +10,8 @@ from typing import Any
 
 from app.dead_letters import kafka, rabbitmq, redis
 from app.dead_letters.letter import Letter, Shelf
-from app.erasing.subject import Found, Subject
-from app.errors import Unavailable
+from app.domain.erasure import Found, Subject
+from app.domain.errors import Unavailable
 from app.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX

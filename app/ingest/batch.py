@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 
 from app.domain.effects import Effects
-from app.errors import InvalidEvent
-from app.events import Event
-from app.planning import Wish
+from app.domain.errors import InvalidEvent
+from app.domain.events import Event
+from app.domain.planning import Wish
 
 
 class Message(NamedTuple):

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain.notifications import Notification
 from app.metrics import FRAMES, PUBLICATIONS, UNPUBLISHED
-from app.notifications import Notification
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import LEASE, Membership
 from app.realtime.presence import NodeId, Presence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.realtime.connection import Connection
 from app.realtime.inboxes import InboxReader
 from app.realtime.protocol import CloseCode, notification_frame

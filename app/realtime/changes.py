@@ -6,7 +6,7 @@ import asyncio
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from app.notifications import Count, Notification
+from app.domain.notifications import Count, Notification
 from app.realtime.bus import Bus
 from app.realtime.session_frames import AllRead, NotificationDeleted, NotificationRead, session_frame
 from app.store.notifications import NotificationStore

@@ -7,7 +7,7 @@ import logging
 from typing import NamedTuple
 from uuid import UUID
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.store.inboxes import InboxState, InboxStore
 from app.tasks import end
 

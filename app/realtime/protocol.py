@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import msgspec
 
-from app.notifications import Notification
+from app.domain.notifications import Notification
 
 SUBPROTOCOL = "hub.v1"
 TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 - the prefix browsers put before their token

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.realtime.catch_up import CatchUp
 from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
 from app.security.tokens import Claims

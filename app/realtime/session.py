@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.errors import Unauthorized, Unavailable
+from app.domain.errors import Unauthorized, Unavailable
 from app.realtime.catch_up import CatchUp, send_missed
 from app.realtime.changes import Changes
 from app.realtime.connection import Connection

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy.engine import make_url
 
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 from app.settings import Settings
 
 _KEY_BYTES = 32

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from redis.exceptions import ResponseError
 
-from app.errors import Unauthorized, Unavailable
+from app.domain.errors import Unauthorized, Unavailable
 from app.redis import REDIS_ERRORS, Client
 from app.security.tokens import Claims, ServiceClaims
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import jwt
 
+from app.domain.errors import Unauthorized
 from app.domain.time import Now
-from app.errors import Unauthorized
 from app.settings import Settings
 
 # PyJWT also accepts padding after the signature, which would give one token many spellings.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 
 SUFFIX = ".dlq"
 """Where letters of a Kafka topic, a queue or a stream are: its name, and this."""

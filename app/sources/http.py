@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.errors import InvalidEvent, Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import Message
 from app.sources.intake import Intake, Outcome
 

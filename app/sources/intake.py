@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting, by_group
 from app.pipeline import Pipeline
 from app.tasks import end

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now
-from app.errors import InvalidEvent, Unavailable
 from app.ingest.batch import Batch, Message, Rejected, Waiting, by_group
 from app.metrics import REBUILT, WAITING
 from app.pipeline import Pipeline

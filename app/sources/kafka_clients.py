@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from app.events import MAX_EVENT_BYTES
+from app.domain.events import MAX_EVENT_BYTES
 from app.settings import Settings
 from app.tasks import end, looked_at
 

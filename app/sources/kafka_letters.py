@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import TOPIC, earlier, originals, reasons
 
 PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"

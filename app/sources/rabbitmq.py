@@ -17,7 +17,7 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
 from app.sources.intake import Intake

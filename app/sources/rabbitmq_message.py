@@ -8,7 +8,7 @@ from copy import copy
 from aiormq import spec
 from pamqp.header import ContentHeader
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import QUEUE, earlier, originals, reasons
 from app.sources.redaction import for_letter
 

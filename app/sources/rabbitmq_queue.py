@@ -11,7 +11,7 @@ from functools import partial
 from aio_pika.exceptions import DeliveryError
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.ingest.batch import Message
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
 from app.sources.intake import Intake, Outcome

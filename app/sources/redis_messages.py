@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import CHANNEL, NEVER, STREAM, Earlier, earlier, originals, reasons
 from app.sources.redaction import for_letter
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.ingest.batch import Message
 from app.pipeline import SLICE
 from app.redis import REDIS_ERRORS, connect, of_events, subscription

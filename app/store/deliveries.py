@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
+from app.domain.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
 from app.settings import Settings
 from app.store import delivery_statements as sql
 from app.store.engine import connect_arguments, store_errors

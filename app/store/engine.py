@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.errors import ConfigurationError, StoreRejected, Unavailable
+from app.domain.errors import ConfigurationError, StoreRejected, Unavailable
 from app.settings import Settings
 from app.store.liveness import look_after
 

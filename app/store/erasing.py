@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.erasing.subject import Found, Subject
+from app.domain.erasure import Found, Subject
 from app.store.engine import store_errors
 
 _THEIR_DELIVERY = "(user_id = :user or (user_id is null and address ~* :named))"

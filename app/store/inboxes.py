@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.notifications import Count, Notification
+from app.domain.notifications import Count, Notification
 from app.store.engine import store_errors
 
 _STATES = """

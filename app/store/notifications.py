@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import ARRAY, Select, Text, Uuid, any_, cast, delete, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.notifications import Count, Notification
+from app.domain.notifications import Count, Notification
 from app.store.engine import store_errors
 from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N

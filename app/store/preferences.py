@@ -14,8 +14,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.preferences.evaluator import Person
-from app.preferences.quiet_hours import QuietHours
+from app.domain.preferences import Person
+from app.domain.quiet_hours import QuietHours
 from app.store.engine import store_errors
 from app.store.models import PreferenceRow as P
 

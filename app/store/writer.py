@@ -16,9 +16,9 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.deliveries import SIGNAL, DeliveryDraft, delivery_id
+from app.domain.deliveries import SIGNAL, DeliveryDraft, delivery_id
+from app.domain.notifications import Notification, NotificationDraft, notification_id
 from app.domain.time import Now, moment
-from app.notifications import Notification, NotificationDraft, notification_id
 from app.store.engine import store_errors
 
 _NEW_EVENTS = """

@@ -11,16 +11,16 @@ import msgspec
 from hypothesis import strategies as st
 
 from app.channels.rendering import MailRenderer, sms_text
-from app.deliveries import DeliveryDraft, delivery_id
 from app.dev.samples import event_types, load
+from app.domain.deliveries import DeliveryDraft, delivery_id
 from app.domain.effects import Effects
-from app.errors import InvalidEvent
-from app.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
+from app.domain.errors import InvalidEvent
+from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
+from app.domain.notifications import Group, NotificationDraft, notification_id
+from app.domain.planning import Wish
 from app.i18n import LOCALES
 from app.ingest.batch import Message, Ready
-from app.notifications import Group, NotificationDraft, notification_id
 from app.pipeline import _later
-from app.planning import Wish
 from app.texts.brand import Brand
 from fuzz.hostile import VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_json, check_text

@@ -14,7 +14,7 @@ from pamqp.header import ContentHeader
 
 from app.dead_letters.kafka import _letter as kafka_letter
 from app.dead_letters.redis import RedisShelf
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
 from app.sources import rabbitmq_message as rabbit
 from app.sources import redis_messages as redis

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from hypothesis import strategies as st
 
-from app.errors import ConfigurationError, Unavailable
-from app.preferences.evaluator import (
+from app.domain.errors import ConfigurationError, Unavailable
+from app.domain.preferences import (
     ALWAYS_ON,
     CATEGORIES,
     CHANNELS,
@@ -21,7 +21,7 @@ from app.preferences.evaluator import (
     Verdict,
     choice_id,
 )
-from app.preferences.quiet_hours import QuietHours
+from app.domain.quiet_hours import QuietHours
 from app.settings import Settings
 from app.settings import load as load_settings
 from app.user_service import read_group

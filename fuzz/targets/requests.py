@@ -26,7 +26,7 @@ from app.api.idempotency import MAX_LENGTH, _key
 from app.api.preferences import Choice, NewChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
 from app.api.ws import _token
-from app.errors import Unauthorized
+from app.domain.errors import Unauthorized
 from app.i18n import LOCALES, negotiate
 from app.security.tokens import LATEST, LEEWAY, TokenVerifier
 from app.security.turned_away import TurnedAway, key_of

@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from app.dev.mail import Mailbox
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 from app.settings import Settings, load
 from tests.conftest import running_hub
 from tests.hub import (

@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 
 from app import user_service
-from app.errors import InvalidEvent, Unavailable
-from app.notifications import Group
+from app.domain.errors import InvalidEvent, Unavailable
+from app.domain.notifications import Group
 from app.settings import Settings
 from app.user_service import CALLS_AT_ONCE, FAILURES, FIRST_PAUSE, MAX_ANSWER_BYTES, UserService, read_group
 from tests.hub import eventually, free_port

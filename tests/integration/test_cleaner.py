@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import cleaner as module
 from app.cleaner import Cleaner
-from app.errors import StoreRejected
+from app.domain.errors import StoreRejected
 from app.store.cleaning import TURN, CleaningStore, Kind
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore

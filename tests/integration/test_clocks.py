@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.realtime.presence import Presence
 from app.redis import REDIS_ERRORS, connect
 from app.store.engine import clock, make_engine

@@ -18,7 +18,7 @@ from app.channels.email import EmailChannel
 from app.channels.rendering import MailRenderer
 from app.channels.samples import SAMPLES
 from app.channels.smtp_pool import PATIENCE
-from app.errors import ConfigurationError, DeliveryFailed
+from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.i18n import LOCALES
 from tests.certificates import DAYS, Authority
 from tests.mail import CODE, HURRY, LOGIN, Texts, channel_to, failure, mail, nothing_but_hello, settings_to

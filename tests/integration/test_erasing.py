@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.deliveries import DeliveryDraft, Status
+from app.domain.deliveries import DeliveryDraft, Status
+from app.domain.erasure import Found, Subject
 from app.erasing import connections as module
 from app.erasing.connections import Connections
-from app.erasing.subject import Found, Subject
 from app.realtime.presence import NodeId, Presence
 from app.redis import connect
 from app.store.deliveries import DeliveryStore, Tried

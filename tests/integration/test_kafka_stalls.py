@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from app.events import Event
+from app.domain.events import Event
 from app.ingest.batch import Batch, Message, Ready
 from app.pipeline import Pipeline
 from app.sources import kafka_clients

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from app.errors import Unauthorized, Unavailable
+from app.domain.errors import Unauthorized, Unavailable
 from app.redis import Client, connect
 from app.security import token_state as under_test
 from app.security.token_state import ASK_AGAIN, KNOWN_FOR, TokenState

@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.dead_letters.kafka import open_shelf
 from app.dead_letters.letter import Letter
+from app.domain.erasure import Subject
 from app.erasing.letters import dead_letters
-from app.erasing.subject import Subject
 from app.settings import Settings
 from app.sources import dead_letters as letters_format
 from app.sources.kafka_letters import letters

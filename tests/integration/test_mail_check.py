@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.channels import smtp_check
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 from app.settings import Settings
 from tests.certificates import DAYS, Authority
 from tests.hub import ROOT

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 from app.store import migrations
 from app.store.engine import check_schema
 from app.store.models import Base

@@ -11,8 +11,8 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from app.channels.base import Outgoing
-from app.deliveries import Status
-from app.errors import ConfigurationError, DeliveryFailed
+from app.domain.deliveries import Status
+from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox import pause_before
 from app.security.secrets import SecretBox
 from app.settings import Settings

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.deliveries import Status, delivery_id
-from app.errors import DeliveryFailed, Unavailable
+from app.domain.deliveries import Status, delivery_id
+from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox import Outbox
 from app.security.secrets import SecretBox
 from app.store import delivery_statements as sql

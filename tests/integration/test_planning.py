@@ -14,14 +14,14 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.domain.errors import Unavailable
+from app.domain.notifications import Group
+from app.domain.planning import Planner
+from app.domain.preferences import CHOICES, Evaluator
 from app.dry_run import DryRun
-from app.errors import Unavailable
 from app.i18n import LOCALES
 from app.ingest.batch import Message
-from app.notifications import Group
 from app.pipeline import Pipeline
-from app.planning import Planner
-from app.preferences.evaluator import CHOICES, Evaluator
 from app.store.engine import make_engine
 from app.store.notifications import NotificationStore
 from app.store.preferences import PreferenceStore, Profile

@@ -14,9 +14,9 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.deliveries import SIGNAL
-from app.errors import Unavailable
-from app.notifications import NotificationDraft
+from app.domain.deliveries import SIGNAL
+from app.domain.errors import Unavailable
+from app.domain.notifications import NotificationDraft
 from app.settings import Settings
 from app.store import deliveries
 from app.store.deliveries import DeliverySignal

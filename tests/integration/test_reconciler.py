@@ -12,8 +12,8 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import tasks
-from app.errors import Unavailable
-from app.notifications import Notification
+from app.domain.errors import Unavailable
+from app.domain.notifications import Notification
 from app.realtime import reconciler as under_test
 from app.realtime.catch_up import CatchUp
 from app.realtime.inboxes import PAGE, InboxReader

@@ -19,7 +19,7 @@ from app.channels import failures
 from app.channels.base import Outgoing
 from app.channels.rendering import sms_text
 from app.channels.sms import SmsChannel
-from app.errors import ConfigurationError, DeliveryFailed
+from app.domain.errors import ConfigurationError, DeliveryFailed
 from tests.settings import settings_on
 from tests.twilio_server import NO_SUCH_NUMBER, SERVICE, SID, TOKEN, FakeTwilio, run_twilio
 

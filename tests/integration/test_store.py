@@ -18,8 +18,8 @@ import pytest_asyncio
 from sqlalchemy.event import listen, remove
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.errors import StoreRejected, Unavailable
-from app.notifications import Count, Notification, NotificationDraft, notification_id
+from app.domain.errors import StoreRejected, Unavailable
+from app.domain.notifications import Count, Notification, NotificationDraft, notification_id
 from app.settings import Settings
 from app.store.engine import make_engine
 from app.store.inboxes import InboxStore

@@ -11,8 +11,8 @@ import pytest
 
 from app.channels.attachments import load
 from app.channels.base import Attachment
-from app.deliveries import GivenAttachment
-from app.errors import DeliveryFailed
+from app.domain.deliveries import GivenAttachment
+from app.domain.errors import DeliveryFailed
 
 MOST = 1000  # bytes
 

@@ -11,7 +11,7 @@ from sanic_ext import Extend
 from sanic_testing.testing import SanicASGITestClient
 
 from app.api import cors, errors
-from app.errors import Unauthorized
+from app.domain.errors import Unauthorized
 
 PAGE = "https://app.example.com"
 ASKED = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import NEVER, Earlier, earlier, originals, reasons
 from app.sources.kafka_letters import letters
 

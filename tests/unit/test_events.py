@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidEvent
-from app.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
+from app.domain.errors import InvalidEvent
+from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
 
 POSITION = "kafka:events:0:7:1"
 VALUES = st.recursive(

@@ -14,11 +14,11 @@ import pytest
 from babel.messages.catalog import Catalog
 
 import handlers
-from app.deliveries import DeliveryDraft
 from app.dev import catalogues, samples
-from app.errors import InvalidEvent
+from app.domain.deliveries import DeliveryDraft
+from app.domain.errors import InvalidEvent
+from app.domain.notifications import Group, NotificationDraft
 from app.i18n import LOCALES, Message
-from app.notifications import Group, NotificationDraft
 from app.settings import TOPIC_SETTINGS
 from handlers.base import (
     MAX_DATA_BYTES,

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.errors import Unavailable
-from app.notifications import Count
+from app.domain.errors import Unavailable
+from app.domain.notifications import Count
 from app.realtime.inboxes import SHARED_BY, InboxReader
 from app.store.inboxes import InboxState
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
 from app.pipeline import Pipeline
 from app.sources.intake import Intake

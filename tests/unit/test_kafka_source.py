@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from aiokafka import TopicPartition
 
-from app.errors import InvalidEvent
-from app.events import Event
+from app.domain.errors import InvalidEvent
+from app.domain.events import Event
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
 from app.settings import Settings
 from app.sources import kafka_clients

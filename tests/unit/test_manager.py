@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.notifications import Notification
+from app.domain.notifications import Notification
 from app.realtime import manager as under_test
 from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager

@@ -15,14 +15,14 @@ import msgspec
 import pytest
 
 from app import pipeline as under_test
-from app.deliveries import DeliveryDraft
 from app.dev import samples
-from app.errors import InvalidEvent, StoreRejected, Unavailable
+from app.domain.deliveries import DeliveryDraft
+from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
+from app.domain.notifications import Group, Notification, notification_id
+from app.domain.planning import Planner
+from app.domain.preferences import Evaluator, Person
 from app.ingest.batch import Message
-from app.notifications import Group, Notification, notification_id
 from app.pipeline import MAX_ROWS, Pipeline
-from app.planning import Planner
-from app.preferences.evaluator import Evaluator, Person
 from app.store.writer import Entry, Written
 from handlers.registry import HANDLERS
 

@@ -11,7 +11,7 @@ from sanic import HTTPResponse, Request, Sanic, json
 from sanic_testing.testing import SanicASGITestClient
 
 from app.api import errors
-from app.errors import Unauthorized, Unavailable
+from app.domain.errors import Unauthorized, Unavailable
 from app.i18n import N_
 
 RAISED: dict[str, Exception] = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from app.preferences.quiet_hours import QuietHours
+from app.domain.quiet_hours import QuietHours
 
 MINUTE = timedelta(minutes=1)
 BERLIN = "Europe/Berlin"

@@ -9,7 +9,7 @@ import pytest
 from aiormq import spec
 from pamqp.header import ContentHeader
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 from app.sources.rabbitmq_message import identity, letter, position
 
 ERROR = InvalidEvent("bad_field", "it is bad")

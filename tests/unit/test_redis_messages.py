@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidEvent
-from app.events import decode
+from app.domain.errors import InvalidEvent
+from app.domain.events import decode
 from app.sources.redis_messages import Received, entry, letter, read, value_of
 
 LEAVES = (

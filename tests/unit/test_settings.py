@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from app.errors import ConfigurationError
+from app.domain.errors import ConfigurationError
 from app.settings import Settings, load
 from tests.hub import ROOT
 

@@ -26,8 +26,8 @@ from aiosmtplib import (
 from app.channels.base import Outgoing
 from app.channels.failures import MAX_WORDS, SetupFailed, safe_words
 from app.channels.smtp import classify
-from app.deliveries import masked
-from app.errors import DeliveryFailed
+from app.domain.deliveries import masked
+from app.domain.errors import DeliveryFailed
 
 CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
 CERTIFICATE.verify_message = "Hostname mismatch"

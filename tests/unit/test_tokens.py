@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import Unauthorized
+from app.domain.errors import Unauthorized
 from app.security.tokens import LEEWAY, MAX_TOKEN_LENGTH, Claims, TokenVerifier
 from app.settings import Settings
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.errors import Unavailable
+from app.domain.errors import Unavailable
 from app.wall_clock import WITHIN, WallClock
 
 TRUE = 1_800_000_000.0

@@ -14,19 +14,11 @@ from uuid import UUID
 
 import msgspec
 
-from app.deliveries import DeliveryDraft
+from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import Effects
+from app.domain.notifications import NotificationDraft
+from app.domain.preferences import INAPP, NOBODY_KNOWN, Decision, Evaluator, Person, Verdict, choice_id
 from app.domain.time import Now, moment
-from app.notifications import NotificationDraft
-from app.preferences.evaluator import (
-    INAPP,
-    NOBODY_KNOWN,
-    Decision,
-    Evaluator,
-    Person,
-    Verdict,
-    choice_id,
-)
 
 
 class Wish(msgspec.Struct, frozen=True, gc=False):

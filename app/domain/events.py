@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from app.errors import InvalidEvent
+from app.domain.errors import InvalidEvent
 
 MAX_EVENT_BYTES = 1024 * 1024
 MAX_EVENT_ID_LENGTH = 200

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from app.preferences.quiet_hours import QuietHours
+from app.domain.quiet_hours import QuietHours
 
 CATEGORIES = (
     *("groups", "food", "plans", "meals", "bookings", "payments", "inventory", "messages", "security"),
