@@ -25,7 +25,6 @@ from app.api.auth import Authenticator
 from app.api.idempotency import Idempotency
 from app.channels.base import Channel
 from app.channels.email import EmailChannel
-from app.channels.rendering import MailRenderer
 from app.channels.sms import SmsChannel
 from app.cleaner import Cleaner
 from app.domain.errors import Unavailable
@@ -71,6 +70,7 @@ from app.store.notifications import NotificationStore
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
+from app.texts.rendering import MailRenderer
 from app.user_service import UserService
 from app.wall_clock import WallClock
 from app.workers import Supervisor

@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError
 
 from app.domain.errors import ConfigurationError
 from app.domain.preferences import CATEGORIES, CHANNELS, CHOICES
-from app.i18n import LOCALES
 from app.texts.brand import Brand
+from app.texts.i18n import LOCALES
 
 TOPIC_SETTINGS = (
     "notification_topic",

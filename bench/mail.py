@@ -19,10 +19,10 @@ import uvloop
 from app.channels.base import Outgoing
 from app.channels.email import EmailChannel
 from app.channels.message import build, sender
-from app.channels.rendering import MailRenderer
 from app.channels.samples import SAMPLES
 from app.domain.addresses import mailbox
 from app.settings import Settings
+from app.texts.rendering import MailRenderer
 from bench.clients import ROOT
 from bench.progress import bar
 from bench.results import MailRate

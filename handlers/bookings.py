@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from app.i18n import N_, localised_number
+from app.texts.i18n import N_, localised_number
 from handlers.fields import Amount, Name
 from handlers.flat import PersonalEventHandler
 

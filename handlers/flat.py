@@ -12,7 +12,7 @@ from msgspec import Struct
 from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import Effects
 from app.domain.notifications import Group, NotificationDraft
-from app.i18n import negotiate
+from app.texts.i18n import negotiate
 from handlers.base import NotificationHandler, kept
 from handlers.fields import Address, Name, Receivers, each_once
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from app.i18n import N_, localised_date
+from app.texts.i18n import N_, localised_date
 from handlers.base import Audience, GroupData, GroupEventHandler
 from handlers.fields import Name
 

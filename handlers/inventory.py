@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from app.i18n import N_, localised_number
+from app.texts.i18n import N_, localised_number
 from handlers.fields import Amount, Name
 from handlers.flat import CrowdEventHandler
 

@@ -10,14 +10,14 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from app.channels.rendering import TEMPLATES, UnfitData, sms_text
 from app.domain.addresses import E164, mailbox
 from app.domain.deliveries import DeliveryDraft, GivenAttachment
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
 from app.domain.preferences import ALWAYS_ON, CATEGORIES
-from app.i18n import LOCALES, N_, negotiate, render
+from app.texts.i18n import LOCALES, N_, negotiate, render
+from app.texts.rendering import TEMPLATES, UnfitData, sms_text
 from handlers.base import BaseMessageHandler, NotificationHandler, kept
 
 PLAIN = "plain"

@@ -6,9 +6,9 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from app.channels.markup import is_link
-from app.i18n import N_, localised_number
-from app.words import PAYMENT_FAILURES, in_words
+from app.texts.i18n import N_, localised_number
+from app.texts.labels import PAYMENT_FAILURES, in_words
+from app.texts.markup import is_link
 from handlers.fields import Amount, Name
 from handlers.flat import PersonalEventHandler
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.i18n import N_
+from app.texts.i18n import N_
 from handlers.base import GroupData, GroupEventHandler
 from handlers.fields import Name
 

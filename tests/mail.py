@@ -13,9 +13,9 @@ import pytest
 
 from app.channels.base import Channel, Outgoing
 from app.channels.email import EmailChannel
-from app.channels.rendering import Mail
 from app.domain.errors import DeliveryFailed
 from app.settings import Settings
+from app.texts.rendering import Mail
 from tests.settings import settings_on
 from tests.smtp_server import SmtpServer
 

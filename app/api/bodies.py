@@ -11,7 +11,7 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from app.api.errors import Problem
-from app.i18n import N_
+from app.texts.i18n import N_
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 

@@ -14,8 +14,8 @@ from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
 from app.domain.deliveries import Status
-from app.i18n import N_
 from app.store.deliveries import DeliveryStore
+from app.texts.i18n import N_
 
 READ, RESEND = "deliveries:read", "deliveries:resend"
 DEFAULT_PAGE, MAX_PAGE = 100, 1000

@@ -14,7 +14,7 @@ from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.domain.errors import Unauthorized, Unavailable
-from app.i18n import N_, Message, negotiate, render
+from app.texts.i18n import N_, Message, negotiate, render
 
 log = logging.getLogger("hub.api")
 

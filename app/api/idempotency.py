@@ -11,8 +11,8 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from app.api.errors import Problem
-from app.i18n import N_
 from app.store.idempotency import IdempotencyStore
+from app.texts.i18n import N_
 
 HEADER = "Idempotency-Key"
 MAX_LENGTH = 255

@@ -14,9 +14,9 @@ from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import MAX_SEQ, flag, number, path_uuid
 from app.domain.notifications import Count, Notification
-from app.i18n import N_, negotiate, render
 from app.realtime.changes import Changes
 from app.store.notifications import NotificationStore
+from app.texts.i18n import N_, negotiate, render
 from handlers.registry import text_in
 
 MAX_PAGE = 1000

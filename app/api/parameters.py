@@ -10,7 +10,7 @@ from uuid import UUID
 from sanic import Request
 
 from app.api.errors import Problem
-from app.i18n import N_, Message
+from app.texts.i18n import N_, Message
 
 MAX_SEQ = 2**63 - 1
 

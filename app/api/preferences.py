@@ -19,8 +19,8 @@ from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
 from app.domain.addresses import E164, mailbox
 from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHANNELS, CHOICES, Evaluator, choice_id
-from app.i18n import LOCALES, N_
 from app.store.preferences import PreferenceStore, Profile
+from app.texts.i18n import LOCALES, N_
 
 _CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]
 Category = Annotated[str, Meta(extra_json_schema={"enum": _CHOSEN})]

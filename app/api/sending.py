@@ -20,11 +20,11 @@ from app.api.idempotency import Idempotency
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.dry_run import DryRun, DryRunResult
-from app.i18n import N_
 from app.sources.http import Accepted, HttpSource
 from app.store.deliveries import DeliveryStore
 from app.store.notifications import NotificationStore
 from app.store.scheduled import Scheduled, ScheduledStore, State
+from app.texts.i18n import N_
 from handlers.messages import MessageRequest
 
 SEND = "notifications:send"

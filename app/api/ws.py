@@ -27,7 +27,6 @@ from app.api.auth import Authenticator, bearer_token
 from app.api.errors import Problem, forbidden, too_many, unavailable
 from app.api.parameters import MAX_SEQ, number, path_uuid
 from app.domain.errors import Unauthorized
-from app.i18n import N_
 from app.pacing import Pacer
 from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
@@ -43,6 +42,7 @@ from app.security.tokens import Claims
 from app.security.turned_away import HELD, TARPIT, TurnedAway, key_of
 from app.settings import Settings
 from app.store.inboxes import InboxState
+from app.texts.i18n import N_
 
 log = logging.getLogger("hub.gate")
 

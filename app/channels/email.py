@@ -13,12 +13,12 @@ from aiosmtplib import SMTPException
 from app.channels.base import Confirm, Outgoing, Receipt, wanted
 from app.channels.failures import Guard, not_rendered, without_values
 from app.channels.message import build, to_bytes
-from app.channels.rendering import Mail
 from app.channels.smtp import Server, classify
 from app.channels.smtp_pool import Envelope, Pool
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import DeliveryFailed
 from app.settings import Settings
+from app.texts.rendering import Mail
 
 log = logging.getLogger("hub.mail")
 

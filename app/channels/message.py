@@ -12,8 +12,8 @@ from email.policy import EmailPolicy
 from typing import NamedTuple
 
 from app.channels.base import Attachment
-from app.channels.rendering import Mail, one_line
 from app.domain.addresses import Mailbox, mailbox
+from app.texts.rendering import Mail, one_line
 
 _TYPE = re.compile(r"(application|audio|font|image|text|video)/([a-z0-9][a-z0-9!#$&^_.+-]*)")
 _NAMED = re.compile(r"\"?([^<>]*?)\"?\s*<([^<>]*)>")

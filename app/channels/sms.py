@@ -17,10 +17,10 @@ import msgspec
 
 from app.channels.base import Confirm, Outgoing, Receipt, wanted
 from app.channels.failures import Guard, SetupFailed, not_rendered, safe_words
-from app.channels.rendering import sms_text
 from app.domain.addresses import E164
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.settings import Settings
+from app.texts.rendering import sms_text
 
 log = logging.getLogger("hub.sms")
 

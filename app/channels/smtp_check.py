@@ -16,11 +16,11 @@ from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings
 
 from app.channels.message import build, to_bytes
-from app.channels.rendering import Mail
 from app.channels.smtp import Server, SmtpSettings, abort, classify
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.settings import Settings
+from app.texts.rendering import Mail
 
 RENEW_SOON = 14  # days
 _TEST = Mail(

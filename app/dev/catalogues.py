@@ -13,7 +13,7 @@ from babel.messages.checkers import num_plurals, python_format
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-from app.i18n import DOMAIN, LOCALES, LOCALES_DIR
+from app.texts.i18n import DOMAIN, LOCALES, LOCALES_DIR
 
 ROOT = LOCALES_DIR.parent
 KEYWORDS = {"N_": None, "NN_": (1, 2), "_": None, "ngettext": (1, 2)}

@@ -20,11 +20,11 @@ from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
 
 from app.channels.email import TRANSACTIONAL
-from app.channels.rendering import Mail, MailRenderer, sms_text
 from app.channels.samples import SAMPLES
-from app.i18n import LOCALES
 from app.settings import Settings
 from app.texts.brand import Brand
+from app.texts.i18n import LOCALES
+from app.texts.rendering import Mail, MailRenderer, sms_text
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parents[1] / "docs" / "images"

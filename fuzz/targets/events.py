@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 from hypothesis import strategies as st
 
-from app.channels.rendering import MailRenderer, sms_text
 from app.dev.samples import event_types, load
 from app.domain.deliveries import DeliveryDraft, delivery_id
 from app.domain.effects import Effects
@@ -18,10 +17,11 @@ from app.domain.errors import InvalidEvent
 from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
 from app.domain.notifications import Group, NotificationDraft, notification_id
 from app.domain.planning import Wish
-from app.i18n import LOCALES
 from app.ingest.batch import Message, Ready
 from app.pipeline import _later
 from app.texts.brand import Brand
+from app.texts.i18n import LOCALES
+from app.texts.rendering import MailRenderer, sms_text
 from fuzz.hostile import VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_json, check_text
 from fuzz.target import CANARY, Target

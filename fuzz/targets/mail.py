@@ -13,13 +13,13 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from app.channels.base import Attachment
-from app.channels.markup import _STYLES, _TAGS, as_text, is_link, safe_html
 from app.channels.message import build, sender, to_bytes
-from app.channels.rendering import MAX_SMS, MAX_SUBJECT, MailRenderer, UnfitData, one_line, sms_text
 from app.channels.samples import SAMPLES
 from app.domain.addresses import Mailbox
-from app.i18n import LOCALES
 from app.texts.brand import Brand
+from app.texts.i18n import LOCALES
+from app.texts.markup import _STYLES, _TAGS, as_text, is_link, safe_html
+from app.texts.rendering import MAX_SMS, MAX_SUBJECT, MailRenderer, UnfitData, one_line, sms_text
 from fuzz.hostile import NASTY, TEXTS
 from fuzz.target import Target
 

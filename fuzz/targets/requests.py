@@ -27,9 +27,9 @@ from app.api.preferences import Choice, NewChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
 from app.api.ws import _token
 from app.domain.errors import Unauthorized
-from app.i18n import LOCALES, negotiate
 from app.security.tokens import LATEST, LEEWAY, TokenVerifier
 from app.security.turned_away import TurnedAway, key_of
+from app.texts.i18n import LOCALES, negotiate
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_text
 from fuzz.target import CANARY, Target

@@ -9,10 +9,10 @@ import pytest
 from sanic import Sanic
 from sanic_testing.testing import SanicASGITestClient
 
-from app.channels.rendering import TEMPLATES
 from app.dev import gallery
-from app.i18n import LOCALES
 from app.settings import load
+from app.texts.i18n import LOCALES
+from app.texts.rendering import TEMPLATES
 
 
 @pytest.fixture

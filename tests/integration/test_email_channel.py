@@ -15,11 +15,11 @@ import pytest
 from app.channels import failures
 from app.channels.base import Attachment, Outgoing
 from app.channels.email import EmailChannel
-from app.channels.rendering import MailRenderer
 from app.channels.samples import SAMPLES
 from app.channels.smtp_pool import PATIENCE
 from app.domain.errors import ConfigurationError, DeliveryFailed
-from app.i18n import LOCALES
+from app.texts.i18n import LOCALES
+from app.texts.rendering import MailRenderer
 from tests.certificates import DAYS, Authority
 from tests.mail import CODE, HURRY, LOGIN, Texts, channel_to, failure, mail, nothing_but_hello, settings_to
 from tests.settings import settings_on

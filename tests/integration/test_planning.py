@@ -19,13 +19,13 @@ from app.domain.notifications import Group
 from app.domain.planning import Planner
 from app.domain.preferences import CHOICES, Evaluator
 from app.dry_run import DryRun
-from app.i18n import LOCALES
 from app.ingest.batch import Message
 from app.pipeline import Pipeline
 from app.store.engine import make_engine
 from app.store.notifications import NotificationStore
 from app.store.preferences import PreferenceStore, Profile
 from app.store.writer import BatchWriter
+from app.texts.i18n import LOCALES
 from handlers.registry import HANDLERS
 from tests.settings import settings_on
 

@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.channels.rendering import MailRenderer
 from app.dev import samples
 from app.domain.effects import Effects
-from app.i18n import LOCALES
 from app.texts.brand import Brand
+from app.texts.i18n import LOCALES
+from app.texts.rendering import MailRenderer
 from handlers.base import MAX_DATA_BYTES
 from handlers.fields import MAX_RECEIVERS
 from handlers.flat import FlatEventHandler, PersonalEventHandler

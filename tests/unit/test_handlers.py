@@ -18,8 +18,8 @@ from app.dev import catalogues, samples
 from app.domain.deliveries import DeliveryDraft
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
-from app.i18n import LOCALES, Message
 from app.settings import TOPIC_SETTINGS
+from app.texts.i18n import LOCALES, Message
 from handlers.base import (
     MAX_DATA_BYTES,
     BaseMessageHandler,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dev import catalogues
-from app.i18n import LOCALES, N_, negotiate, render
+from app.texts.i18n import LOCALES, N_, negotiate, render
 
 PLAIN = "%(requester_username)s removed you from the group %(group_name)s."
 COUNTED = "%(dishes)d dish today. Breakfast: %(breakfast)s. Lunch: %(lunch)s. Dinner: %(dinner)s."

@@ -13,9 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.channels.colors import DARK, LIGHT, contrast, edge_on, ink_on
-from app.channels.markup import as_text, is_link, safe_html
-from app.channels.rendering import (
+from app.channels.samples import SAMPLES
+from app.dev import catalogues
+from app.texts.brand import Brand
+from app.texts.colors import DARK, LIGHT, contrast, edge_on, ink_on
+from app.texts.i18n import LOCALES
+from app.texts.markup import as_text, is_link, safe_html
+from app.texts.rendering import (
     MAX_SMS,
     MAX_SUBJECT,
     TEMPLATES,
@@ -26,10 +30,6 @@ from app.channels.rendering import (
     one_line,
     sms_text,
 )
-from app.channels.samples import SAMPLES
-from app.dev import catalogues
-from app.i18n import LOCALES
-from app.texts.brand import Brand
 
 BRAND = Brand("Notification hub", "#0b6e99", None, "Example Ltd")
 UNSUBSCRIBE = "https://example.com/unsubscribe?a=1&b=2"

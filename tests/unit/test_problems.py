@@ -12,7 +12,7 @@ from sanic_testing.testing import SanicASGITestClient
 
 from app.api import errors
 from app.domain.errors import Unauthorized, Unavailable
-from app.i18n import N_
+from app.texts.i18n import N_
 
 RAISED: dict[str, Exception] = {
     "own": errors.Problem(HTTPStatus.BAD_REQUEST, "own", N_("The request can't be read.")),

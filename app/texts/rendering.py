@@ -17,13 +17,13 @@ from jinja2.environment import TemplateModule
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from app.channels.colors import DARK, LIGHT, edge_on, ink_on
-from app.channels.markup import as_text, is_link, paragraphs, safe_html
 from app.domain.errors import HubError
-from app.i18n import LOCALES, Message, localised_number
-from app.i18n import render as translated
 from app.texts.brand import Brand
-from app.words import PAYMENT_FAILURES, PAYMENT_METHODS, in_words
+from app.texts.colors import DARK, LIGHT, edge_on, ink_on
+from app.texts.i18n import LOCALES, Message, localised_number
+from app.texts.i18n import render as translated
+from app.texts.labels import PAYMENT_FAILURES, PAYMENT_METHODS, in_words
+from app.texts.markup import as_text, is_link, paragraphs, safe_html
 
 FOLDER = Path(__file__).parent / "templates"
 SUFFIX = ".jinja"

@@ -22,7 +22,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
 LOCALES = ("vi", "en", "ru")
-LOCALES_DIR = Path(__file__).parent.parent / "locales"
+LOCALES_DIR = Path(__file__).parents[2] / "locales"
 DOMAIN = "hub"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.i18n import N_, Message, render
+from app.texts.i18n import N_, Message, render
 
 PAYMENT_METHODS: Mapping[str, Message] = {
     "credit_card": N_("Credit card"),
