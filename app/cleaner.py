@@ -9,8 +9,8 @@ import logging
 from datetime import timedelta
 
 from app.domain.errors import Unavailable
+from app.runtime.tasks import end
 from app.store.cleaning import CleaningStore, Kind
-from app.tasks import end
 
 log = logging.getLogger("hub.cleaner")
 

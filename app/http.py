@@ -18,8 +18,8 @@ from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from app.api.errors import bare_answer, too_many, too_slow, unavailable
-from app.metrics import REFUSED
-from app.pacing import Pacer
+from app.runtime.metrics import REFUSED
+from app.runtime.rate_limit import Pacer
 from app.security.turned_away import HELD, TARPIT
 
 LAST_WORD = 1.0  # seconds that an answer to a request which came too slowly may take to leave

@@ -19,11 +19,11 @@ from app.channels.attachments import load
 from app.channels.base import Channel, NotWanted, Outgoing
 from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, Unavailable
-from app.metrics import ATTEMPT_SECONDS, DELIVERIES
+from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
+from app.runtime.tasks import end
 from app.security.secrets import SecretBox
 from app.settings import Settings
 from app.store.deliveries import DeliveryStore, Taken, Tried
-from app.tasks import end
 
 log = logging.getLogger("hub.outbox")
 

@@ -28,8 +28,8 @@ from app.domain.planning import Plan, Planner, Wish
 from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
-from app.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.realtime.bus import Bus
+from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry, Later, Written
 from handlers.base import BaseMessageHandler

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import Message
+from app.runtime.tasks import end
 from app.sources.intake import Intake
 from app.store.scheduled import Due, ScheduledStore, State
-from app.tasks import end
 
 log = logging.getLogger("hub.scheduler")
 

@@ -19,7 +19,7 @@ from sanic_ext import Extend
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import __version__, log
+from app import __version__
 from app.api import cors, deliveries, docs, errors, health, notifications, preferences, sending, ws
 from app.api.auth import Authenticator
 from app.api.idempotency import Idempotency
@@ -31,7 +31,6 @@ from app.domain.errors import Unavailable
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.dry_run import DryRun
-from app.metrics import REQUESTS
 from app.outbox import Outbox
 from app.pipeline import Pipeline
 from app.realtime.bus import RedisBus
@@ -45,7 +44,10 @@ from app.realtime.presence import Presence
 from app.realtime.reconciler import Reconciler
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
-from app.redis import REDIS_ERRORS, Client, connect, subscription
+from app.runtime import log
+from app.runtime.metrics import REQUESTS
+from app.runtime.redis import REDIS_ERRORS, Client, connect, subscription
+from app.runtime.wall_clock import WallClock
 from app.scheduler import Scheduler
 from app.security.secrets import SecretBox
 from app.security.token_state import TokenState
@@ -72,7 +74,6 @@ from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
 from app.texts.rendering import MailRenderer
 from app.user_service import UserService
-from app.wall_clock import WallClock
 from app.workers import Supervisor
 from handlers.registry import handlers
 

@@ -13,12 +13,12 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from app.breaker import Breaker, Call, State
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
-from app.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
+from app.runtime.breaker import Breaker, Call, State
+from app.runtime.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
+from app.runtime.tasks import end
 from app.settings import Settings
-from app.tasks import end
 
 log = logging.getLogger("hub.user_service")
 
@@ -43,7 +43,7 @@ class _Answer(NamedTuple):
 class UserService:
     """Asks for groups: one call at a time for a group, bounded in time and size; answers are kept briefly.
 
-    While the service keeps failing it is asked only now and then (`app.breaker`); whoever asks meanwhile is
+    While the service keeps failing it is asked only now and then (`app.runtime.breaker`); whoever asks meanwhile is
     told so at once.
     """
 

@@ -14,7 +14,7 @@ from app.domain.notifications import Notification
 from app.realtime.presence import NodeId, Presence
 from app.realtime.protocol import notification_frame
 from app.realtime.publication import Publication, Push, pack, unpack
-from app.redis import connect, subscription
+from app.runtime.redis import connect, subscription
 from bench.events import user_id
 from bench.results import BusCost
 from bench.site import Site

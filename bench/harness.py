@@ -39,7 +39,8 @@ def _install(app: Sanic[Any, Any], window: Path) -> None:
 
 
 def _serve_hub(window: Path) -> None:
-    from app import log, server, serving, settings
+    from app import server, serving, settings
+    from app.runtime import log
 
     loaded = settings.load()
     log.configure(loaded.log_level)

@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
-from app import tasks
 from app.domain.notifications import Notification
 from app.realtime import bus, membership
 from app.realtime.bus import RedisBus
@@ -21,7 +20,8 @@ from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.realtime.presence import Beat, NodeId, Presence
 from app.realtime.publication import Publication, unpack
-from app.redis import connect, subscription
+from app.runtime import tasks
+from app.runtime.redis import connect, subscription
 from app.settings import Settings
 from tests.hub import eventually
 from tests.settings import settings_on

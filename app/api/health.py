@@ -13,7 +13,7 @@ from sanic import Blueprint, HTTPResponse, Request, json
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.domain.errors import Unavailable
-from app.metrics import exposition
+from app.runtime.metrics import exposition
 
 Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT = 3.0  # seconds

@@ -27,7 +27,6 @@ from app.api.auth import Authenticator, bearer_token
 from app.api.errors import Problem, forbidden, too_many, unavailable
 from app.api.parameters import MAX_SEQ, number, path_uuid
 from app.domain.errors import Unauthorized
-from app.pacing import Pacer
 from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
 from app.realtime.connection import Connection, FrameProtocol, Limits, logger
@@ -36,6 +35,7 @@ from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
 from app.realtime.session import Sessions
+from app.runtime.rate_limit import Pacer
 from app.security.addresses import limited_address
 from app.security.origins import origin_allowed
 from app.security.tokens import Claims

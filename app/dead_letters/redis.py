@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from app.dead_letters.letter import Letter, drop_all
 from app.domain.errors import ConfigurationError, Unavailable
-from app.redis import REDIS_ERRORS
+from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals
 from app.sources.redis_messages import VALUE

@@ -11,13 +11,13 @@ from pathlib import Path
 import uvloop
 from pydantic import SecretStr
 
-from app import log
 from app.dev import demo, gallery, mails, samples, tokens
 from app.dev.home import DEV_JSON, home
 from app.dev.mail import Mailbox, run_mail
 from app.dev.process import make_folder
 from app.dev.services import Services, run_services
 from app.domain.errors import ConfigurationError
+from app.runtime import log
 from app.server import create_app
 from app.serving import bind, serve
 from app.settings import TOPIC_SETTINGS, Settings, load

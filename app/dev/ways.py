@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from app.dev import samples, tokens
 from app.dev.samples import Sample
 from app.domain.errors import HubError
-from app.redis import REDIS_ERRORS
+from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 
 SECONDS = 10.0  # that one way may take

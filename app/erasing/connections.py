@@ -11,7 +11,7 @@ from app.domain.errors import Unavailable
 from app.realtime.membership import SILENT_AFTER
 from app.realtime.presence import NodeId, Presence
 from app.realtime.publication import Publication, pack
-from app.redis import REDIS_ERRORS, connect
+from app.runtime.redis import REDIS_ERRORS, connect
 from app.security.token_state import revoked_at_key
 from app.settings import Settings
 

@@ -12,7 +12,7 @@ from app.dead_letters import kafka, rabbitmq, redis
 from app.dead_letters.letter import Letter, Shelf
 from app.domain.erasure import Found, Subject
 from app.domain.errors import Unavailable
-from app.redis import REDIS_ERRORS
+from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
 from app.sources.redis_stream import events_redis

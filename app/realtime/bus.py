@@ -12,14 +12,14 @@ from uuid import UUID
 import msgspec
 
 from app.domain.notifications import Notification
-from app.metrics import FRAMES, PUBLICATIONS, UNPUBLISHED
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import LEASE, Membership
 from app.realtime.presence import NodeId, Presence
 from app.realtime.protocol import CloseCode, notification_frame
 from app.realtime.publication import Publication, Push, pack, unpack
-from app.redis import REDIS_ERRORS
-from app.tasks import end
+from app.runtime.metrics import FRAMES, PUBLICATIONS, UNPUBLISHED
+from app.runtime.redis import REDIS_ERRORS
+from app.runtime.tasks import end
 
 log = logging.getLogger("hub.bus")
 

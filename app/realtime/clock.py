@@ -6,7 +6,7 @@ import asyncio
 from math import ceil
 from typing import Protocol
 
-from app.tasks import end
+from app.runtime.tasks import end
 
 AT_ONCE = 20  # members that are called before others get a turn of the loop
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from app.domain.errors import Unavailable
+from app.runtime.tasks import end
 from app.store.inboxes import InboxState, InboxStore
-from app.tasks import end
 
 log = logging.getLogger("hub.inboxes")
 

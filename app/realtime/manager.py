@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, KeysView
 from uuid import UUID
 
-from app.metrics import CONNECTIONS
 from app.realtime.connection import Connection
 from app.realtime.protocol import CloseCode
 from app.realtime.publication import Push
+from app.runtime.metrics import CONNECTIONS
 
 DRAIN_POLL = 0.02  # seconds
 DRAIN_RATE = 1000  # connections closed in a second: what another node accepts easily

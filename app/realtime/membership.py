@@ -17,10 +17,10 @@ from uuid import UUID
 
 from redis.asyncio.client import PubSub
 
-from app.metrics import NODES
 from app.realtime.presence import ID_BYTES, NodeId, Presence
-from app.redis import REDIS_ERRORS
-from app.tasks import end, first
+from app.runtime.metrics import NODES
+from app.runtime.redis import REDIS_ERRORS
+from app.runtime.tasks import end, first
 
 log = logging.getLogger("hub.membership")
 

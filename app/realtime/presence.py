@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple, NewType
 from uuid import UUID
 
-from app.redis import Client
+from app.runtime.redis import Client
 
 NodeId = NewType("NodeId", bytes)
 """Eight bytes, new whenever a node joins: see `app.realtime.membership`."""

@@ -10,8 +10,8 @@ from app.realtime.catch_up import CatchUp
 from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
+from app.runtime.tasks import end
 from app.store.inboxes import InboxStore
-from app.tasks import end
 
 log = logging.getLogger("hub.reconciler")
 

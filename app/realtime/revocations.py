@@ -9,8 +9,8 @@ from typing import Protocol
 from app.domain.errors import Unavailable
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
+from app.runtime.tasks import end
 from app.security.tokens import Claims
-from app.tasks import end
 
 log = logging.getLogger("hub.revocations")
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from redis.exceptions import ResponseError
 
 from app.domain.errors import Unauthorized, Unavailable
-from app.redis import REDIS_ERRORS, Client
+from app.runtime.redis import REDIS_ERRORS, Client
 from app.security.tokens import Claims, ServiceClaims
 
 # Seconds that a token which Redis knew nothing against is good for REST while Redis is away. The user service

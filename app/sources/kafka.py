@@ -19,8 +19,9 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now
 from app.ingest.batch import Batch, Message, Rejected, Waiting, by_group
-from app.metrics import REBUILT, WAITING
 from app.pipeline import Pipeline
+from app.runtime.metrics import REBUILT, WAITING
+from app.runtime.tasks import end, first, is_to_end
 from app.settings import Settings
 from app.sources import kafka_clients
 from app.sources.dead_letters import earlier
@@ -28,7 +29,6 @@ from app.sources.kafka_dead_letters import KafkaDeadLetters
 from app.sources.kafka_watch import ConsumerStalled, KafkaWatch, ask_ends
 from app.sources.progress import Progress
 from app.sources.redaction import for_letter
-from app.tasks import end, first, is_to_end
 
 log = logging.getLogger("hub.kafka")
 

@@ -8,8 +8,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.domain.events import MAX_EVENT_BYTES
+from app.runtime.tasks import end, looked_at
 from app.settings import Settings
-from app.tasks import end, looked_at
 
 METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
 LEAVE_WITHIN = 2.0  # seconds; a broker that says nothing finds out by itself

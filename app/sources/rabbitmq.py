@@ -18,11 +18,11 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
 from app.domain.errors import Unavailable
+from app.runtime.tasks import end
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
 from app.sources.intake import Intake
 from app.sources.rabbitmq_queue import DEAD_LETTER_EXCHANGE, RETRY_AFTER, QueueConsumer
-from app.tasks import end
 
 log = logging.getLogger("hub.rabbitmq")
 # It tells of every try that fails; the source says it once in a while.

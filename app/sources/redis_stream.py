@@ -19,14 +19,14 @@ from redis.asyncio.client import PubSub
 from app.domain.errors import Unavailable
 from app.ingest.batch import Message
 from app.pipeline import SLICE
-from app.redis import REDIS_ERRORS, connect, of_events, subscription
+from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
+from app.runtime.tasks import end, first
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
 from app.sources.intake import Intake, Outcome
 from app.sources.redis_group import ConsumerGroup
 from app.sources.redis_messages import Reading, Received, letter, read
 from app.sources.redis_once import Once
-from app.tasks import end, first
 
 log = logging.getLogger("hub.redis_source")
 

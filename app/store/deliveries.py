@@ -16,12 +16,12 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
+from app.runtime.tasks import end
 from app.settings import Settings
 from app.store import delivery_statements as sql
 from app.store.engine import connect_arguments, store_errors
 from app.store.models import AttemptRow as A
 from app.store.models import DeliveryRow as D
-from app.tasks import end
 
 log = logging.getLogger("hub.outbox")
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from app import http as under_test
 from app.http import CHUNKS, FairHttp, FairProtocol, Paces
-from app.pacing import Pacer
+from app.runtime.rate_limit import Pacer
 from tests.attacks.little_server import PATIENCE, little_server
 from tests.hub import eventually
 

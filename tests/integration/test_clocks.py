@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.errors import Unavailable
 from app.realtime.presence import Presence
-from app.redis import REDIS_ERRORS, connect
+from app.runtime.redis import REDIS_ERRORS, connect
 from app.store.engine import clock, make_engine
 from tests.hub import free_port
 from tests.settings import settings_on

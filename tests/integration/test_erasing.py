@@ -17,11 +17,11 @@ from app.domain.erasure import Found, Subject
 from app.erasing import connections as module
 from app.erasing.connections import Connections
 from app.realtime.presence import NodeId, Presence
-from app.redis import connect
+from app.runtime.redis import connect
+from app.runtime.tasks import end
 from app.store.deliveries import DeliveryStore, Tried
 from app.store.erasing import ErasingStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry
-from app.tasks import end
 from tests.integration.test_store import engine_on, entry, stored_seqs
 from tests.settings import settings_on
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.domain.errors import Unauthorized, Unavailable
-from app.redis import Client, connect
+from app.runtime.redis import Client, connect
 from app.security import token_state as under_test
 from app.security.token_state import ASK_AGAIN, KNOWN_FOR, TokenState
 from app.security.tokens import Claims

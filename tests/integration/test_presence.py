@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from app.dev.redis import server_program
 from app.realtime.presence import AT_ONCE, BUCKETS, ID_BYTES, Beat, NodeId, Presence
-from app.redis import connect
+from app.runtime.redis import connect
 from tests.settings import settings_on
 
 SILENT_AFTER = 60.0  # nobody is silent in a test that doesn't mean it

@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import tasks
 from app.domain.errors import Unavailable
 from app.domain.notifications import Notification
 from app.realtime import reconciler as under_test
@@ -20,6 +19,7 @@ from app.realtime.inboxes import PAGE, InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
 from app.realtime.reconciler import Reconciler
+from app.runtime import tasks
 from app.store.inboxes import InboxState, InboxStore
 from app.store.writer import BatchWriter
 from tests.hub import eventually

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.breaker import Breaker, Call, State
+from app.runtime.breaker import Breaker, Call, State
 
 FAILURES, FIRST, LONGEST = 3, 1.0, 4.0
 

@@ -17,10 +17,10 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from app.pacing import Pacer
 from app.realtime.clock import Clock
 from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
+from app.runtime.rate_limit import Pacer
 from app.security.tokens import Claims
 from tests.hub import eventually
 

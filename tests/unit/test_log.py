@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.log import LineFormatter
+from app.runtime.log import LineFormatter
 
 NASTY = [
     "a\n2026-01-01T00:00:00Z error hub.api forged",

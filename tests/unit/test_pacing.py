@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.pacing import IDLE, Pacer
+from app.runtime.rate_limit import IDLE, Pacer
 from tests.hub import eventually
 
 NEVER = 1e9  # seconds

@@ -7,8 +7,8 @@ import gc
 
 import pytest
 
-from app import tasks as under_test
-from app.tasks import end
+from app.runtime import tasks as under_test
+from app.runtime.tasks import end
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.domain.errors import Unavailable
-from app.wall_clock import WITHIN, WallClock
+from app.runtime.wall_clock import WITHIN, WallClock
 
 TRUE = 1_800_000_000.0
 WRONG = 300.0

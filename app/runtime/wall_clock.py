@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from app.domain.errors import Unavailable
 from app.domain.time import Now
-from app.metrics import CLOCK_OFF
-from app.redis import REDIS_ERRORS
-from app.tasks import end
+from app.runtime.metrics import CLOCK_OFF
+from app.runtime.redis import REDIS_ERRORS
+from app.runtime.tasks import end
 
 log = logging.getLogger("hub.clock")
 

@@ -1,0 +1,1 @@
+"""What everything else runs on: logging, metrics, tasks, clocks, Redis connections, retries, limits."""
