@@ -18,9 +18,9 @@ from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from app.api.errors import bare_answer, too_many, too_slow, unavailable
+from app.auth.repeat_offenders import HELD, TARPIT
 from app.runtime.metrics import REFUSED
 from app.runtime.rate_limit import Pacer
-from app.security.turned_away import HELD, TARPIT
 
 LAST_WORD = 1.0  # seconds that an answer to a request which came too slowly may take to leave
 CROWD = 3000  # requests that wait for their turn, some three seconds; who comes then is told to come back

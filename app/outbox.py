@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from app.auth.secrets import SecretBox
 from app.channels.attachments import load
 from app.channels.base import Channel, NotWanted, Outgoing
 from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, Unavailable
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.runtime.tasks import end
-from app.security.secrets import SecretBox
 from app.settings import Settings
 from app.store.deliveries import DeliveryStore, Taken, Tried
 

@@ -23,6 +23,9 @@ from app import __version__
 from app.api import cors, deliveries, docs, errors, health, notifications, preferences, sending, ws
 from app.api.auth import Authenticator
 from app.api.idempotency import Idempotency
+from app.auth.revocations import TokenState
+from app.auth.secrets import SecretBox
+from app.auth.tokens import TokenVerifier
 from app.channels.base import Channel
 from app.channels.email import EmailChannel
 from app.channels.sms import SmsChannel
@@ -49,9 +52,6 @@ from app.runtime.metrics import REQUESTS
 from app.runtime.redis import REDIS_ERRORS, Client, connect, subscription
 from app.runtime.wall_clock import WallClock
 from app.scheduler import Scheduler
-from app.security.secrets import SecretBox
-from app.security.token_state import TokenState
-from app.security.tokens import TokenVerifier
 from app.serving import bind, raise_file_limit, serve
 from app.settings import Settings
 from app.sources import Source

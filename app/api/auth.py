@@ -10,9 +10,9 @@ from sanic import Request
 
 from app.api.errors import Problem, forbidden, insufficient_scope
 from app.api.parameters import path_uuid
+from app.auth.revocations import TokenState
+from app.auth.tokens import Claims, ServiceClaims, TokenVerifier
 from app.domain.errors import Unauthorized, Unavailable
-from app.security.token_state import TokenState
-from app.security.tokens import Claims, ServiceClaims, TokenVerifier
 
 METRICS = "metrics:read"
 

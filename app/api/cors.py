@@ -8,7 +8,7 @@ from typing import Any
 from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse
 
-from app.security.origins import origin_allowed
+from app.auth.origins import origin_allowed
 
 _READABLE = ("Content-Language", "Inbox-Count", "Link", "Location", "Retry-After")
 _ANSWER = {"Access-Control-Expose-Headers": ", ".join(_READABLE)}

@@ -26,6 +26,10 @@ from app.api import schemas
 from app.api.auth import Authenticator, bearer_token
 from app.api.errors import Problem, forbidden, too_many, unavailable
 from app.api.parameters import MAX_SEQ, number, path_uuid
+from app.auth.addresses import limited_address
+from app.auth.origins import origin_allowed
+from app.auth.repeat_offenders import HELD, TARPIT, TurnedAway, key_of
+from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized
 from app.realtime.catch_up import CatchUp
 from app.realtime.clock import Clock
@@ -36,10 +40,6 @@ from app.realtime.membership import Membership
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
 from app.realtime.session import Sessions
 from app.runtime.rate_limit import Pacer
-from app.security.addresses import limited_address
-from app.security.origins import origin_allowed
-from app.security.tokens import Claims
-from app.security.turned_away import HELD, TARPIT, TurnedAway, key_of
 from app.settings import Settings
 from app.store.inboxes import InboxState
 from app.texts.i18n import N_

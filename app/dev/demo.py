@@ -14,11 +14,11 @@ from sanic import Blueprint, HTTPResponse, Request, json
 from sanic.response import file
 
 from app.api.bodies import json_body
+from app.auth.origins import origin_allowed
+from app.auth.tokens import TokenVerifier
 from app.dev import samples, tokens
 from app.dev.samples import Sample
 from app.dev.ways import Ways, service_token
-from app.security.origins import origin_allowed
-from app.security.tokens import TokenVerifier
 from app.settings import Settings
 from handlers.registry import HANDLERS
 

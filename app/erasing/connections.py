@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from app.auth.revocations import revoked_at_key
 from app.domain.erasure import Found, Subject
 from app.domain.errors import Unavailable
 from app.realtime.membership import SILENT_AFTER
 from app.realtime.presence import NodeId, Presence
 from app.realtime.publication import Publication, pack
 from app.runtime.redis import REDIS_ERRORS, connect
-from app.security.token_state import revoked_at_key
 from app.settings import Settings
 
 CLOSED_WITHIN = 5.0  # seconds a node may take to close a connection and say so

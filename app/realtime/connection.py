@@ -13,11 +13,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from app.auth.tokens import Claims
 from app.realtime.clock import Clock
 from app.realtime.protocol import CloseCode
 from app.runtime.metrics import CLOSED
 from app.runtime.rate_limit import Pacer
-from app.security.tokens import Claims
 
 # A stalled client never answers a close frame: after this many seconds its transport is aborted.
 CLOSE_TIMEOUT = 5.0

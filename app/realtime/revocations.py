@@ -6,11 +6,11 @@ import asyncio
 import logging
 from typing import Protocol
 
+from app.auth.tokens import Claims
 from app.domain.errors import Unavailable
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
 from app.runtime.tasks import end
-from app.security.tokens import Claims
 
 log = logging.getLogger("hub.revocations")
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
 from app.realtime.catch_up import CatchUp, send_missed
 from app.realtime.changes import Changes
@@ -29,7 +30,6 @@ from app.realtime.session_frames import (
     heard,
     session_frame,
 )
-from app.security.tokens import Claims
 from app.store.inboxes import InboxState
 
 _PONG = session_frame(Pong())

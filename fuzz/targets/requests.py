@@ -26,9 +26,9 @@ from app.api.idempotency import MAX_LENGTH, _key
 from app.api.preferences import Choice, NewChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
 from app.api.ws import _token
+from app.auth.repeat_offenders import TurnedAway, key_of
+from app.auth.tokens import LATEST, LEEWAY, TokenVerifier
 from app.domain.errors import Unauthorized
-from app.security.tokens import LATEST, LEEWAY, TokenVerifier
-from app.security.turned_away import TurnedAway, key_of
 from app.texts.i18n import LOCALES, negotiate
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_text

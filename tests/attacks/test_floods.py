@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
-from app.security.turned_away import TARPIT
+from app.auth.repeat_offenders import TARPIT
 from app.serving import raise_file_limit
 from bench.attacker import upgrade
 from tests.attacks.test_frames import close_frame, frame, raw_socket

@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from app.auth import revocations as under_test
+from app.auth.revocations import ASK_AGAIN, KNOWN_FOR, TokenState
+from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import Client, connect
-from app.security import token_state as under_test
-from app.security.token_state import ASK_AGAIN, KNOWN_FOR, TokenState
-from app.security.tokens import Claims
 from tests.redis_server import RedisServer
 from tests.settings import settings_on
 

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.auth.revocations import TokenState
+from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
-from app.security.token_state import TokenState
-from app.security.tokens import Claims
 from tests.hub import free_port
 
 ISSUED = 1_800_000_000

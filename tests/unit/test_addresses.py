@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sanic.headers import fwd_normalize_address
 
-from app.security.addresses import limited_address
+from app.auth.addresses import limited_address
 
 IPV6 = st.integers(0, 2**128 - 1).map(IPv6Address).filter(lambda address: address.ipv4_mapped is None)
 

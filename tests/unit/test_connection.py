@@ -17,11 +17,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from app.auth.tokens import Claims
 from app.realtime.clock import Clock
 from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
 from app.runtime.rate_limit import Pacer
-from app.security.tokens import Claims
 from tests.hub import eventually
 
 LIMITS = Limits(ping_interval=20.0, answer_timeout=4.0, write_buffer=1000, max_frames=10)

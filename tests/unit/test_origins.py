@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.security.origins import origin_allowed
+from app.auth.origins import origin_allowed
 
 ALLOWED = ("https://app.example.com", "http://localhost:8000")
 

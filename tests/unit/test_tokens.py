@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.auth.tokens import LEEWAY, MAX_TOKEN_LENGTH, Claims, TokenVerifier
 from app.domain.errors import Unauthorized
-from app.security.tokens import LEEWAY, MAX_TOKEN_LENGTH, Claims, TokenVerifier
 from app.settings import Settings
 
 SECRET = "a secret for tests, long enough to be accepted"

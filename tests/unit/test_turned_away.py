@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.security import turned_away as under_test
-from app.security.turned_away import COOL_DOWN, LONGEST, REFUSALS, REMEMBERED_FOR, TurnedAway, key_of
+from app.auth import repeat_offenders as under_test
+from app.auth.repeat_offenders import COOL_DOWN, LONGEST, REFUSALS, REMEMBERED_FOR, TurnedAway, key_of
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4IiwianRpIjoieSJ9.c2ln_-bmF0dXJlc2lnbmF0dXJl"
 WAYS = {
@@ -43,7 +43,7 @@ class Door:
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     door = Door()
-    monkeypatch.setattr("app.security.turned_away.time.monotonic", lambda: door.now)
+    monkeypatch.setattr("app.auth.repeat_offenders.time.monotonic", lambda: door.now)
     return door
 
 

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from redis.exceptions import ResponseError
 
+from app.auth.tokens import Claims, ServiceClaims
 from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import REDIS_ERRORS, Client
-from app.security.tokens import Claims, ServiceClaims
 
 # Seconds that a token which Redis knew nothing against is good for REST while Redis is away. The user service
 # writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/009).
