@@ -29,7 +29,6 @@ from app.auth.tokens import TokenVerifier
 from app.channels.base import Channel
 from app.channels.email import EmailChannel
 from app.channels.sms import SmsChannel
-from app.cleaner import Cleaner
 from app.domain.errors import Unavailable
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
@@ -61,6 +60,7 @@ from app.sources.kafka import KafkaSource
 from app.sources.rabbitmq import RabbitSource
 from app.sources.redaction import without_code
 from app.sources.redis_stream import RedisSource
+from app.store.cleaner import Cleaner
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.engine import check_schema, make_engine, store_errors

@@ -19,11 +19,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from app.cleaner import PAUSE
 from app.dev.postgres import run_postgres
 from app.domain.notifications import NotificationDraft
 from app.runtime.tasks import end
 from app.store import migrations
+from app.store.cleaner import PAUSE
 from app.store.cleaning import CleaningStore, Kind
 from app.store.engine import make_engine
 from app.store.writer import BatchWriter, Entry

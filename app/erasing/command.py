@@ -15,7 +15,7 @@ from app.erasing.connections import Connections
 from app.erasing.letters import EventStream, dead_letters
 from app.settings import Settings
 from app.store.engine import check_schema, make_engine
-from app.store.erasing import ErasingStore
+from app.store.erasure import ErasingStore
 from app.store.migrations import head
 
 SCAN_WITHIN = 600.0  # seconds one statement may take: some read a table whole

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import cleaner as module
-from app.cleaner import Cleaner
 from app.domain.errors import StoreRejected
+from app.store import cleaner as module
+from app.store.cleaner import Cleaner
 from app.store.cleaning import TURN, CleaningStore, Kind
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore

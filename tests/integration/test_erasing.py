@@ -20,7 +20,7 @@ from app.realtime.presence import NodeId, Presence
 from app.runtime.redis import connect
 from app.runtime.tasks import end
 from app.store.deliveries import DeliveryStore, Tried
-from app.store.erasing import ErasingStore
+from app.store.erasure import ErasingStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry
 from tests.integration.test_store import engine_on, entry, stored_seqs
 from tests.settings import settings_on
