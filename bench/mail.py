@@ -16,11 +16,11 @@ from uuid import uuid4
 import aiosmtplib
 import uvloop
 
-from app.channels.base import Outgoing
-from app.channels.email import EmailChannel
-from app.channels.message import build, sender
 from app.channels.samples import SAMPLES
 from app.domain.addresses import mailbox
+from app.outbox.channel import Outgoing
+from app.outbox.email.channel import EmailChannel
+from app.outbox.email.message import build, sender
 from app.settings import Settings
 from app.texts.rendering import MailRenderer
 from bench.clients import ROOT

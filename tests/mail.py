@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from app.channels.base import Channel, Outgoing
-from app.channels.email import EmailChannel
 from app.domain.errors import DeliveryFailed
+from app.outbox.channel import Channel, Outgoing
+from app.outbox.email.channel import EmailChannel
 from app.settings import Settings
 from app.texts.rendering import Mail
 from tests.settings import settings_on

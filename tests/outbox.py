@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.secrets import SecretBox
-from app.channels.base import Channel, Confirm, Outgoing, Receipt, wanted
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
-from app.outbox import Outbox
+from app.outbox.channel import Channel, Confirm, Outgoing, Receipt, wanted
+from app.outbox.worker import Outbox
 from app.settings import Settings
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore

@@ -15,10 +15,10 @@ from aiosmtplib import SMTP, SMTPException
 from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings
 
-from app.channels.message import build, to_bytes
-from app.channels.smtp import Server, SmtpSettings, abort, classify
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import ConfigurationError, DeliveryFailed
+from app.outbox.email.message import build, to_bytes
+from app.outbox.email.smtp import Server, SmtpSettings, abort, classify
 from app.settings import Settings
 from app.texts.rendering import Mail
 

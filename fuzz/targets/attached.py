@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 from hypothesis import strategies as st
 
-from app.channels.attachments import load
-from app.channels.message import MAX_NAME, sender, to_bytes
 from app.domain.addresses import MAX_ADDRESS, Mailbox, mailbox
 from app.domain.deliveries import GivenAttachment, masked
 from app.domain.errors import DeliveryFailed
+from app.outbox.attachments import load
+from app.outbox.email.message import MAX_NAME, sender, to_bytes
 from fuzz.hostile import TEXTS, as_json, spoiled
 from fuzz.target import CANARY, Target
 from fuzz.targets.mail import check_message, message

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from app.channels.base import Attachment
-from app.channels.message import build, sender, to_bytes
 from app.channels.samples import SAMPLES
 from app.domain.addresses import Mailbox
+from app.outbox.channel import Attachment
+from app.outbox.email.message import build, sender, to_bytes
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
 from app.texts.markup import _STYLES, _TAGS, as_text, is_link, safe_html

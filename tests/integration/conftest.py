@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from app import outbox
-from app.channels.email import EmailChannel
+from app.outbox import worker as outbox
+from app.outbox.email.channel import EmailChannel
 from app.store.engine import make_engine
 from tests.certificates import Authority
 from tests.mail import LOGIN, channel_to

@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from app.channels import failures
-from app.channels.base import Attachment, Outgoing
-from app.channels.email import EmailChannel
 from app.channels.samples import SAMPLES
-from app.channels.smtp_pool import PATIENCE
 from app.domain.errors import ConfigurationError, DeliveryFailed
+from app.outbox import failures
+from app.outbox.channel import Attachment, Outgoing
+from app.outbox.email.channel import EmailChannel
+from app.outbox.email.pool import PATIENCE
 from app.texts.i18n import LOCALES
 from app.texts.rendering import MailRenderer
 from tests.certificates import DAYS, Authority

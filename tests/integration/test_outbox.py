@@ -11,10 +11,10 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from app.auth.secrets import SecretBox
-from app.channels.base import Outgoing
 from app.domain.deliveries import Status
 from app.domain.errors import ConfigurationError, DeliveryFailed
-from app.outbox import pause_before
+from app.outbox.channel import Outgoing
+from app.outbox.worker import pause_before
 from app.settings import Settings
 from tests.hub import eventually
 from tests.outbox import CODE, FakeChannel, Scene, code, mail

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from app.auth.secrets import SecretBox
 from app.domain.deliveries import Status, delivery_id
 from app.domain.errors import DeliveryFailed, Unavailable
-from app.outbox import Outbox
+from app.outbox.worker import Outbox
 from app.store import delivery_statements as sql
 from app.store.deliveries import DeliverySignal, DeliveryStore, Taken
 from app.store.writer import DeliveryEntry, Entry

@@ -15,10 +15,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from app.channels import failures
-from app.channels.base import Outgoing
-from app.channels.sms import SmsChannel
 from app.domain.errors import ConfigurationError, DeliveryFailed
+from app.outbox import failures
+from app.outbox.channel import Outgoing
+from app.outbox.sms import SmsChannel
 from app.texts.rendering import sms_text
 from tests.settings import settings_on
 from tests.twilio_server import NO_SUCH_NUMBER, SERVICE, SID, TOKEN, FakeTwilio, run_twilio

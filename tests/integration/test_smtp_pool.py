@@ -8,8 +8,9 @@ import time
 import pytest
 import uvloop
 
-from app.channels import failures, smtp_pool
-from app.channels.email import EmailChannel
+from app.outbox import failures
+from app.outbox.email import pool as smtp_pool
+from app.outbox.email.channel import EmailChannel
 from tests.certificates import Authority
 from tests.mail import HURRY, LOGIN, channel_to, failure, mail
 from tests.smtp_server import DROP, HANG, SmtpServer, Step, running

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.channels.attachments import load
-from app.channels.base import Attachment
 from app.domain.deliveries import GivenAttachment
 from app.domain.errors import DeliveryFailed
+from app.outbox.attachments import load
+from app.outbox.channel import Attachment
 
 MOST = 1000  # bytes
 

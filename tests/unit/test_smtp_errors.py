@@ -23,11 +23,11 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from app.channels.base import Outgoing
-from app.channels.failures import MAX_WORDS, SetupFailed, safe_words
-from app.channels.smtp import classify
 from app.domain.deliveries import masked
 from app.domain.errors import DeliveryFailed
+from app.outbox.channel import Outgoing
+from app.outbox.email.smtp import classify
+from app.outbox.failures import MAX_WORDS, SetupFailed, safe_words
 
 CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
 CERTIFICATE.verify_message = "Hostname mismatch"

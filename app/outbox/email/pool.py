@@ -22,10 +22,10 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from app.channels.base import Confirm, NotWanted, wanted
-from app.channels.failures import Guard
-from app.channels.smtp import Server
 from app.domain.errors import Unavailable
+from app.outbox.channel import Confirm, NotWanted, wanted
+from app.outbox.email.smtp import Server
+from app.outbox.failures import Guard
 
 GOODBYE = 1.0  # seconds for it, at the end; then the connections end without
 IDLE = 30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves

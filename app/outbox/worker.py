@@ -16,10 +16,10 @@ from typing import Any
 from uuid import UUID
 
 from app.auth.secrets import SecretBox
-from app.channels.attachments import load
-from app.channels.base import Channel, NotWanted, Outgoing
 from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, Unavailable
+from app.outbox.attachments import load
+from app.outbox.channel import Channel, NotWanted, Outgoing
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.runtime.tasks import end
 from app.settings import Settings

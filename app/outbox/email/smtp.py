@@ -20,10 +20,10 @@ from aiosmtplib import (
 )
 from pydantic import SecretStr
 
-from app.channels.base import Outgoing
-from app.channels.failures import SetupFailed, safe_words
-from app.channels.message import Sender, sender
 from app.domain.errors import ConfigurationError, DeliveryFailed
+from app.outbox.channel import Outgoing
+from app.outbox.email.message import Sender, sender
+from app.outbox.failures import SetupFailed, safe_words
 
 _ABOUT_THE_MAIL = (SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError)
 _NOT_LOGGED_IN, _TOO_LARGE = 530, 552

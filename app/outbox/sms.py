@@ -15,10 +15,10 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from app.channels.base import Confirm, Outgoing, Receipt, wanted
-from app.channels.failures import Guard, SetupFailed, not_rendered, safe_words
 from app.domain.addresses import E164
 from app.domain.errors import ConfigurationError, DeliveryFailed
+from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
+from app.outbox.failures import Guard, SetupFailed, not_rendered, safe_words
 from app.settings import Settings
 from app.texts.rendering import sms_text
 

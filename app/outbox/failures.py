@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from time import monotonic
 
-from app.channels.base import Outgoing
 from app.domain.deliveries import masked
 from app.domain.errors import DeliveryFailed, HubError
+from app.outbox.channel import Outgoing
 
 PAUSE = 30.0  # seconds a provider that refuses everything is left alone
 MAX_WORDS = 500  # characters kept of what a provider says

@@ -11,8 +11,8 @@ from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import NamedTuple
 
-from app.channels.base import Attachment
 from app.domain.addresses import Mailbox, mailbox
+from app.outbox.channel import Attachment
 from app.texts.rendering import Mail, one_line
 
 _TYPE = re.compile(r"(application|audio|font|image|text|video)/([a-z0-9][a-z0-9!#$&^_.+-]*)")

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Protocol
 
 from aiosmtplib import SMTPException
 
-from app.channels.base import Confirm, Outgoing, Receipt, wanted
-from app.channels.failures import Guard, not_rendered, without_values
-from app.channels.message import build, to_bytes
-from app.channels.smtp import Server, classify
-from app.channels.smtp_pool import Envelope, Pool
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import DeliveryFailed
+from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
+from app.outbox.email.message import build, to_bytes
+from app.outbox.email.pool import Envelope, Pool
+from app.outbox.email.smtp import Server, classify
+from app.outbox.failures import Guard, not_rendered, without_values
 from app.settings import Settings
 from app.texts.rendering import Mail
 

@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from app.channels.base import Attachment
 from app.domain.deliveries import GivenAttachment
 from app.domain.errors import DeliveryFailed
+from app.outbox.channel import Attachment
 
 _DEFAULT_TYPE = "application/octet-stream"
 

@@ -1,0 +1,1 @@
+"""Deliveries: rows claimed, rendered and handed to their channels."""
