@@ -38,7 +38,6 @@ from app.pipeline import Pipeline
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
 from app.realtime.changes import Changes
-from app.realtime.clock import Clock
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
@@ -46,6 +45,7 @@ from app.realtime.presence import Presence
 from app.realtime.reconciler import Reconciler
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
+from app.realtime.timer_wheel import Clock
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.runtime.redis import REDIS_ERRORS, Client, connect, subscription

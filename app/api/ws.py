@@ -32,13 +32,13 @@ from app.auth.repeat_offenders import HELD, TARPIT, TurnedAway, key_of
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized
 from app.realtime.catch_up import CatchUp
-from app.realtime.clock import Clock
 from app.realtime.connection import Connection, FrameProtocol, Limits, logger
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
 from app.realtime.session import Sessions
+from app.realtime.timer_wheel import Clock
 from app.runtime.rate_limit import Pacer
 from app.settings import Settings
 from app.store.inboxes import InboxState

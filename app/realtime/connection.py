@@ -14,8 +14,8 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from app.auth.tokens import Claims
-from app.realtime.clock import Clock
 from app.realtime.protocol import CloseCode
+from app.realtime.timer_wheel import Clock
 from app.runtime.metrics import CLOSED
 from app.runtime.rate_limit import Pacer
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from websockets.protocol import OPEN
 
 from app.auth.tokens import Claims
-from app.realtime.clock import Clock
 from app.realtime.connection import Connection, FrameProtocol, Limits
 from app.realtime.protocol import text_frame
 from app.realtime.publication import Publication, Push, pack, unpack
 from app.realtime.session import Sessions
 from app.realtime.session_frames import Read, Resume, Token, heard
+from app.realtime.timer_wheel import Clock
 from app.runtime.rate_limit import Pacer
 from fuzz.hostile import TEXTS, as_json, changed, json_words, spoiled
 from fuzz.target import CANARY, Target

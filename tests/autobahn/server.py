@@ -16,9 +16,9 @@ from websockets.frames import Frame, Opcode
 from app.api import errors
 from app.api.ws import Gate, make_blueprint
 from app.auth.tokens import LATEST, Claims
-from app.realtime.clock import Clock
 from app.realtime.connection import Connection, FrameProtocol
 from app.realtime.protocol import text_frame
+from app.realtime.timer_wheel import Clock
 from app.server import WEBSOCKET
 from app.serving import bind, serve
 from app.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.realtime.clock import AT_ONCE, Clock
+from app.realtime.timer_wheel import AT_ONCE, Clock
 
 START = 1000.25
 

@@ -18,9 +18,9 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from app.auth.tokens import Claims
-from app.realtime.clock import Clock
 from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
+from app.realtime.timer_wheel import Clock
 from app.runtime.rate_limit import Pacer
 from tests.hub import eventually
 
