@@ -29,12 +29,15 @@ from app.auth.tokens import TokenVerifier
 from app.domain.errors import Unavailable
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
-from app.dry_run import DryRun
+from app.ingest.batcher import Intake
+from app.ingest.dry_run import DryRun
+from app.ingest.pipeline import Pipeline
+from app.ingest.scheduler import Scheduler
+from app.ingest.user_service import UserService
 from app.outbox.channel import Channel
 from app.outbox.email.channel import EmailChannel
 from app.outbox.sms import SmsChannel
 from app.outbox.worker import Outbox
-from app.pipeline import Pipeline
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
 from app.realtime.changes import Changes
@@ -50,12 +53,10 @@ from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.runtime.redis import REDIS_ERRORS, Client, connect, subscription
 from app.runtime.wall_clock import WallClock
-from app.scheduler import Scheduler
 from app.serving import bind, raise_file_limit, serve
 from app.settings import Settings
 from app.sources import Source
 from app.sources.http import HttpSource
-from app.sources.intake import Intake
 from app.sources.kafka import KafkaSource
 from app.sources.rabbitmq import RabbitSource
 from app.sources.redaction import without_code
@@ -73,7 +74,6 @@ from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
 from app.texts.rendering import MailRenderer
-from app.user_service import UserService
 from app.workers import Supervisor
 from handlers.registry import handlers
 

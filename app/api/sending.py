@@ -19,7 +19,7 @@ from app.api.errors import RETRY_AFTER, Problem
 from app.api.idempotency import Idempotency
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
-from app.dry_run import DryRun, DryRunResult
+from app.ingest.dry_run import DryRun, DryRunResult
 from app.sources.http import Accepted, HttpSource
 from app.store.deliveries import DeliveryStore
 from app.store.notifications import NotificationStore

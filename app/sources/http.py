@@ -10,7 +10,7 @@ import msgspec
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import Message
-from app.sources.intake import Intake, Outcome
+from app.ingest.batcher import Intake, Outcome
 
 MAX_BACKLOG = 20_000
 """Events that wait to be stored; past that requests are refused at once, before Postgres is back."""

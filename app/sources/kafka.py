@@ -19,7 +19,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now
 from app.ingest.batch import Batch, Message, Rejected, Waiting, by_group
-from app.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline
 from app.runtime.metrics import REBUILT, WAITING
 from app.runtime.tasks import end, first, is_to_end
 from app.settings import Settings

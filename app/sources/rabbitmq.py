@@ -18,10 +18,10 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
 from app.domain.errors import Unavailable
+from app.ingest.batcher import Intake
 from app.runtime.tasks import end
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.intake import Intake
 from app.sources.rabbitmq_queue import DEAD_LETTER_EXCHANGE, RETRY_AFTER, QueueConsumer
 
 log = logging.getLogger("hub.rabbitmq")

@@ -13,9 +13,9 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.domain.errors import InvalidEvent
 from app.ingest.batch import Message
+from app.ingest.batcher import Intake, Outcome
 from app.runtime.tasks import end
 from app.sources import amqp  # noqa: F401 - it makes all messages readable
-from app.sources.intake import Intake, Outcome
 from app.sources.rabbitmq_message import letter, position
 from app.sources.tags import Tags
 

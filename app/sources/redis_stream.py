@@ -18,12 +18,12 @@ from redis.asyncio.client import PubSub
 
 from app.domain.errors import Unavailable
 from app.ingest.batch import Message
-from app.pipeline import SLICE
+from app.ingest.batcher import Intake, Outcome
+from app.ingest.pipeline import SLICE
 from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
 from app.runtime.tasks import end, first
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.intake import Intake, Outcome
 from app.sources.redis_group import ConsumerGroup
 from app.sources.redis_messages import Reading, Received, letter, read
 from app.sources.redis_once import Once

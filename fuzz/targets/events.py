@@ -18,7 +18,7 @@ from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decod
 from app.domain.notifications import Group, NotificationDraft, notification_id
 from app.domain.planning import Wish
 from app.ingest.batch import Message, Ready
-from app.pipeline import _later
+from app.ingest.pipeline import _later
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
 from app.texts.rendering import MailRenderer, sms_text

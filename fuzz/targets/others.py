@@ -22,9 +22,9 @@ from app.domain.preferences import (
     choice_id,
 )
 from app.domain.quiet_hours import QuietHours
+from app.ingest.user_service import read_group
 from app.settings import Settings
 from app.settings import load as load_settings
-from app.user_service import read_group
 from fuzz.hostile import TEXTS, as_json, changed, json_words, spoiled
 from fuzz.storable import check_text
 from fuzz.target import CANARY, Target

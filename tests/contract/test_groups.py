@@ -13,11 +13,18 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from app import user_service
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
+from app.ingest import user_service
+from app.ingest.user_service import (
+    CALLS_AT_ONCE,
+    FAILURES,
+    FIRST_PAUSE,
+    MAX_ANSWER_BYTES,
+    UserService,
+    read_group,
+)
 from app.settings import Settings
-from app.user_service import CALLS_AT_ONCE, FAILURES, FIRST_PAUSE, MAX_ANSWER_BYTES, UserService, read_group
 from tests.hub import eventually, free_port
 from tests.user_service import FakeUserService
 
@@ -220,7 +227,7 @@ async def test_a_service_that_keeps_failing_is_asked_no_more_until_it_is_back(
     groups: UserService, service: FakeUserService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    monkeypatch.setattr("app.user_service.monotonic", lambda: now)
+    monkeypatch.setattr("app.ingest.user_service.monotonic", lambda: now)
     service.status = 503
     asked = await asyncio.gather(*(groups.group(uuid4()) for _ in range(200)), return_exceptions=True)
     assert {type(answer) for answer in asked} == {Unavailable}

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.domain.events import Event
 from app.ingest.batch import Batch, Message, Ready
-from app.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline
 from app.sources import kafka_clients
 from app.sources.kafka import KafkaSource
 from tests.hub import eventually

@@ -18,9 +18,9 @@ from app.domain.errors import Unavailable
 from app.domain.notifications import Group
 from app.domain.planning import Planner
 from app.domain.preferences import CHOICES, Evaluator
-from app.dry_run import DryRun
 from app.ingest.batch import Message
-from app.pipeline import Pipeline
+from app.ingest.dry_run import DryRun
+from app.ingest.pipeline import Pipeline
 from app.store.engine import make_engine
 from app.store.notifications import NotificationStore
 from app.store.preferences import PreferenceStore, Profile

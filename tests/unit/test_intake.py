@@ -13,8 +13,8 @@ import pytest
 
 from app.domain.errors import InvalidEvent
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
-from app.pipeline import Pipeline
-from app.sources.intake import Intake
+from app.ingest.batcher import Intake
+from app.ingest.pipeline import Pipeline
 
 GROUP = uuid4()
 

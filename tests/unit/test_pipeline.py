@@ -14,15 +14,15 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from app import pipeline as under_test
 from app.dev import samples
 from app.domain.deliveries import DeliveryDraft
 from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
 from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator, Person
+from app.ingest import pipeline as under_test
 from app.ingest.batch import Message
-from app.pipeline import MAX_ROWS, Pipeline
+from app.ingest.pipeline import MAX_ROWS, Pipeline
 from app.store.writer import Entry, Written
 from handlers.registry import HANDLERS
 

@@ -16,7 +16,7 @@ from app.domain.errors import Unavailable
 from app.domain.planning import Plan
 from app.domain.preferences import INAPP, Decision, Verdict
 from app.ingest.batch import Message
-from app.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline
 from app.store.notifications import NotificationStore
 
 SIMULATE = "simulate"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import Message
+from app.ingest.batcher import Intake
 from app.runtime.tasks import end
-from app.sources.intake import Intake
 from app.store.scheduled import Due, ScheduledStore, State
 
 log = logging.getLogger("hub.scheduler")

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 
 from app.domain.errors import InvalidEvent
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting, by_group
-from app.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline
 from app.runtime.tasks import end
 
 log = logging.getLogger("hub.intake")
