@@ -57,10 +57,10 @@ from app.serving import bind, raise_file_limit, serve
 from app.settings import Settings
 from app.sources import Source
 from app.sources.http import HttpSource
-from app.sources.kafka import KafkaSource
-from app.sources.rabbitmq import RabbitSource
+from app.sources.kafka.source import KafkaSource
+from app.sources.rabbitmq.source import RabbitSource
 from app.sources.redaction import without_code
-from app.sources.redis_stream import RedisSource
+from app.sources.redis.source import RedisSource
 from app.store.cleaner import Cleaner
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore

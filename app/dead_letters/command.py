@@ -17,11 +17,13 @@ from datetime import datetime
 from typing import Any
 
 from app import settings
-from app.dead_letters import kafka, rabbitmq, redis
 from app.dead_letters.arguments import SOURCES
-from app.dead_letters.letter import Letter, Shelf
 from app.domain.errors import Unavailable
 from app.settings import Settings
+from app.sources.dlq import Letter, Shelf
+from app.sources.kafka import dlq as kafka
+from app.sources.rabbitmq import dlq as rabbitmq
+from app.sources.redis import dlq as redis
 
 Act = Callable[[Shelf, Letter], Awaitable[None]]
 

@@ -8,14 +8,16 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from types import MappingProxyType
 from typing import Any
 
-from app.dead_letters import kafka, rabbitmq, redis
-from app.dead_letters.letter import Letter, Shelf
 from app.domain.erasure import Found, Subject
 from app.domain.errors import Unavailable
 from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.redis_stream import events_redis
+from app.sources.dlq import Letter, Shelf
+from app.sources.kafka import dlq as kafka
+from app.sources.rabbitmq import dlq as rabbitmq
+from app.sources.redis import dlq as redis
+from app.sources.redis.source import events_redis
 
 PAGE = 500  # stream entries of one answer
 

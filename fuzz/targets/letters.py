@@ -12,16 +12,16 @@ from aiormq import spec
 from hypothesis import strategies as st
 from pamqp.header import ContentHeader
 
-from app.dead_letters.kafka import _letter as kafka_letter
-from app.dead_letters.redis import RedisShelf
 from app.domain.errors import InvalidEvent
-from app.sources import amqp  # noqa: F401 - it makes all messages readable
-from app.sources import rabbitmq_message as rabbit
-from app.sources import redis_messages as redis
 from app.sources.dead_letters import ATTEMPTS, POSITION, REDACTED, again, earlier, of_letter, originals
-from app.sources.kafka_letters import encoded, letters
+from app.sources.kafka.dead_letter import encoded, letters
+from app.sources.kafka.dlq import _letter as kafka_letter
+from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
+from app.sources.rabbitmq import message as rabbit
+from app.sources.rabbitmq.acks import Ack, Tags
 from app.sources.redaction import for_letter, without_code
-from app.sources.tags import Ack, Tags
+from app.sources.redis import messages as redis
+from app.sources.redis.dlq import RedisShelf
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
 from fuzz.target import CANARY, Target
 from fuzz.targets.events import SAMPLES

@@ -21,8 +21,8 @@ from aiokafka import AIOKafkaProducer
 
 import run
 from app.dead_letters.command import OPEN
-from app.dead_letters.letter import Letter
 from app.settings import load
+from app.sources.dlq import Letter
 from tests.conftest import running_hub
 from tests.hub import ROOT, Hub, event, eventually, free_port, new_user
 from tests.nodes import event_outcomes

@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from app.domain.events import Event
 from app.ingest.batch import Batch, Message, Ready
 from app.ingest.pipeline import Pipeline
-from app.sources import kafka_clients
-from app.sources.kafka import KafkaSource
+from app.sources.kafka import clients as kafka_clients
+from app.sources.kafka.source import KafkaSource
 from tests.hub import eventually
 from tests.settings import settings_on
 

@@ -12,13 +12,13 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from app.dead_letters.kafka import open_shelf
-from app.dead_letters.letter import Letter
 from app.domain.erasure import Subject
 from app.erasing.letters import dead_letters
 from app.settings import Settings
 from app.sources import dead_letters as letters_format
-from app.sources.kafka_letters import letters
+from app.sources.dlq import Letter
+from app.sources.kafka.dead_letter import letters
+from app.sources.kafka.dlq import open_shelf
 from tests.conftest import BROKER
 from tests.settings import settings_on
 from tests.unit.test_dead_letters import ERROR, Record

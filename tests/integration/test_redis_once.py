@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from app.sources.redis_once import WINDOW_MS, Once
+from app.sources.redis.dedup import WINDOW_MS, Once
 
 NOON = 1_795_262_400_000
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import NEVER, Earlier, earlier, originals, reasons
-from app.sources.kafka_letters import letters
+from app.sources.kafka.dead_letter import letters
 
 ERROR = InvalidEvent("bad_field", "it is bad")
 POSITION = "kafka:events:0:17:1795271827357"

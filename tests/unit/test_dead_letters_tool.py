@@ -12,7 +12,7 @@ import pytest
 from app.dead_letters import command
 from app.dead_letters.arguments import add
 from app.dead_letters.command import Choice, Pace, printable
-from app.dead_letters.letter import Letter
+from app.sources.dlq import Letter
 
 LETTER = Letter(
     id="redis:s.dlq:1-0",

@@ -14,9 +14,9 @@ from app.domain.errors import InvalidEvent
 from app.domain.events import Event
 from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
 from app.settings import Settings
-from app.sources import kafka_clients
-from app.sources.kafka import KafkaSource
-from app.sources.kafka_dead_letters import KafkaDeadLetters
+from app.sources.kafka import clients as kafka_clients
+from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
+from app.sources.kafka.source import KafkaSource
 
 P = TopicPartition("events", 0)
 

@@ -11,9 +11,9 @@ from aiokafka.errors import KafkaConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sources import kafka_watch
-from app.sources.kafka_watch import ConsumerStalled, KafkaWatch
-from app.sources.standstill import Standstill
+from app.sources.kafka import watchdog as kafka_watch
+from app.sources.kafka.stall import Standstill
+from app.sources.kafka.watchdog import ConsumerStalled, KafkaWatch
 
 PATIENCE = 30.0
 P, Q = TopicPartition("events", 0), TopicPartition("events", 1)

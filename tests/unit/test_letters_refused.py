@@ -19,8 +19,8 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from app.dead_letters import kafka_removal
-from app.dead_letters.kafka_removal import RemovalRefused, removing
+from app.sources.kafka import delete_records as kafka_removal
+from app.sources.kafka.delete_records import RemovalRefused, removing
 
 PLACE = TopicPartition("events.dlq", 0)
 

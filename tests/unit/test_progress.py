@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sources.progress import Progress
+from app.sources.kafka.offsets import Progress
 
 
 def test_what_was_passed_may_be_committed() -> None:

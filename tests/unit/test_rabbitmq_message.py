@@ -10,7 +10,7 @@ from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
-from app.sources.rabbitmq_message import identity, letter, position
+from app.sources.rabbitmq.message import identity, letter, position
 
 ERROR = InvalidEvent("bad_field", "it is bad")
 ROOM = 131_064

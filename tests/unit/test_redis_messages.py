@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import InvalidEvent
 from app.domain.events import decode
-from app.sources.redis_messages import Received, entry, letter, read, value_of
+from app.sources.redis.messages import Received, entry, letter, read, value_of
 
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sources.tags import Ack, Tags
+from app.sources.rabbitmq.acks import Ack, Tags
 
 
 def tags(count: int) -> Tags:

@@ -9,13 +9,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from app.dead_letters.letter import Letter, drop_all
 from app.domain.errors import ConfigurationError, Unavailable
 from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals
-from app.sources.redis_messages import VALUE
-from app.sources.redis_stream import events_redis
+from app.sources.dlq import Letter, drop_all
+from app.sources.redis.messages import VALUE
+from app.sources.redis.source import events_redis
 
 PAGE = 100  # letters read at once
 

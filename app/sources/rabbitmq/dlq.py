@@ -19,13 +19,13 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
-from app.dead_letters.letter import Letter, drop_all
 from app.domain.errors import ConfigurationError, Unavailable
 from app.settings import Settings
-from app.sources import amqp  # noqa: F401 - it makes all messages readable
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals
-from app.sources.rabbitmq import CONNECT_WITHIN, HEARTBEAT, queues
-from app.sources.rabbitmq_message import EXPIRATION
+from app.sources.dlq import Letter, drop_all
+from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
+from app.sources.rabbitmq.message import EXPIRATION
+from app.sources.rabbitmq.source import CONNECT_WITHIN, HEARTBEAT, queues
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from app.sources.dead_letters import (
     TIME,
     TOPIC,
 )
-from app.sources.kafka_letters import CUT_FROM, NULL_VALUE
+from app.sources.kafka.dead_letter import CUT_FROM, NULL_VALUE
 
 _NOT_AGAIN = {
     REDACTED: "a secret was taken out of it; its publisher has to send a new one",

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from app.dead_letters.kafka_removal import RemovalRefused, removing
-from app.dead_letters.letter import Letter
 from app.domain.errors import Unavailable
 from app.domain.events import MAX_EVENT_BYTES
 from app.settings import Settings
 from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, of_letter, originals
-from app.sources.kafka_letters import OFFSET, PARTITION, TIMESTAMP, encoded
+from app.sources.dlq import Letter
+from app.sources.kafka.dead_letter import OFFSET, PARTITION, TIMESTAMP, encoded
+from app.sources.kafka.delete_records import RemovalRefused, removing
 
 # It tells of every try that fails; the command says it once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -23,11 +23,11 @@ from app.ingest.pipeline import Pipeline
 from app.runtime.metrics import REBUILT, WAITING
 from app.runtime.tasks import end, first, is_to_end
 from app.settings import Settings
-from app.sources import kafka_clients
 from app.sources.dead_letters import earlier
-from app.sources.kafka_dead_letters import KafkaDeadLetters
-from app.sources.kafka_watch import ConsumerStalled, KafkaWatch, ask_ends
-from app.sources.progress import Progress
+from app.sources.kafka import clients as kafka_clients
+from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
+from app.sources.kafka.offsets import Progress
+from app.sources.kafka.watchdog import ConsumerStalled, KafkaWatch, ask_ends
 from app.sources.redaction import for_letter
 
 log = logging.getLogger("hub.kafka")

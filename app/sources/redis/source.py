@@ -24,9 +24,9 @@ from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
 from app.runtime.tasks import end, first
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.redis_group import ConsumerGroup
-from app.sources.redis_messages import Reading, Received, letter, read
-from app.sources.redis_once import Once
+from app.sources.redis.dedup import Once
+from app.sources.redis.group import ConsumerGroup
+from app.sources.redis.messages import Reading, Received, letter, read
 
 log = logging.getLogger("hub.redis_source")
 

@@ -15,9 +15,9 @@ from app.domain.errors import InvalidEvent
 from app.ingest.batch import Message
 from app.ingest.batcher import Intake, Outcome
 from app.runtime.tasks import end
-from app.sources import amqp  # noqa: F401 - it makes all messages readable
-from app.sources.rabbitmq_message import letter, position
-from app.sources.tags import Tags
+from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
+from app.sources.rabbitmq.acks import Tags
+from app.sources.rabbitmq.message import letter, position
 
 log = logging.getLogger("hub.rabbitmq")
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from app.sources.redis_messages import Received, entry
+from app.sources.redis.messages import Received, entry
 
 MAX_HELD = 10_000  # entries looked up at once; more than a node takes in hand
 

@@ -22,7 +22,7 @@ from app.ingest.batcher import Intake
 from app.runtime.tasks import end
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.rabbitmq_queue import DEAD_LETTER_EXCHANGE, RETRY_AFTER, QueueConsumer
+from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, RETRY_AFTER, QueueConsumer
 
 log = logging.getLogger("hub.rabbitmq")
 # It tells of every try that fails; the source says it once in a while.

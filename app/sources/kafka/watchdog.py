@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from app.sources.standstill import Standstill
+from app.sources.kafka.stall import Standstill
 
 LOOKS = 3  # in the time that a consumer may stand still
 ASK_WITHIN = 5.0  # seconds

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from app.domain.time import Now
 from app.ingest.batch import Rejected
 from app.sources.dead_letters import SUFFIX
-from app.sources.kafka_letters import letters
+from app.sources.kafka.dead_letter import letters
 
 log = logging.getLogger("hub.kafka")
 

@@ -1,0 +1,1 @@
+"""Kafka: source, watchdog, dead letters, DLQ reader."""

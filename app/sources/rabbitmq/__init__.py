@@ -1,0 +1,1 @@
+"""RabbitMQ: source, dead letters, DLQ reader."""

@@ -1,0 +1,1 @@
+"""Redis: source of Pub/Sub messages and stream entries, dead letters, DLQ reader."""
