@@ -11,8 +11,8 @@ from uuid import UUID
 
 from app.domain.erasure import Found, Place, Subject
 from app.domain.errors import ConfigurationError, HubError, Unavailable
-from app.erasing.connections import Connections
-from app.erasing.letters import EventStream, dead_letters
+from app.erasure.connections import Connections
+from app.erasure.dead_letters import EventStream, dead_letters
 from app.settings import Settings
 from app.store.engine import check_schema, make_engine
 from app.store.erasure import ErasingStore

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.deliveries import DeliveryDraft, Status
 from app.domain.erasure import Found, Subject
-from app.erasing import connections as module
-from app.erasing.connections import Connections
+from app.erasure import connections as module
+from app.erasure.connections import Connections
 from app.realtime.presence import NodeId, Presence
 from app.runtime.redis import connect
 from app.runtime.tasks import end

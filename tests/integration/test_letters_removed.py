@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.domain.erasure import Subject
-from app.erasing.letters import dead_letters
+from app.erasure.dead_letters import dead_letters
 from app.settings import Settings
 from app.sources import dead_letters as letters_format
 from app.sources.dlq import Letter
