@@ -8,7 +8,7 @@ import sys
 from contextlib import nullcontext
 from uuid import UUID
 
-from app.dead_letters import arguments as dead_letters
+from app.cli import dlq_arguments as dead_letters
 from app.domain.errors import HubError
 
 
@@ -44,14 +44,14 @@ def _publish(arguments: argparse.Namespace) -> None:
 
 
 def _mail_test(arguments: argparse.Namespace) -> int:
-    from app.channels import smtp_check
+    from app.cli import mail_test as smtp_check
 
     return asyncio.run(smtp_check.run(arguments.to))
 
 
 def _erase(arguments: argparse.Namespace) -> int:
     from app import settings
-    from app.erasing import command
+    from app.cli import erase as command
 
     return asyncio.run(
         command.run(

@@ -20,7 +20,7 @@ import redis as redis_py
 from aiokafka import AIOKafkaProducer
 
 import run
-from app.dead_letters.command import OPEN
+from app.cli.dlq import OPEN
 from app.settings import load
 from app.sources.dlq import Letter
 from tests.conftest import running_hub

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.channels import smtp_check
+from app.cli import mail_test as smtp_check
 from app.domain.errors import ConfigurationError
 from app.settings import Settings
 from tests.certificates import DAYS, Authority

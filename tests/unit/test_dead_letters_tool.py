@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.dead_letters import command
-from app.dead_letters.arguments import add
-from app.dead_letters.command import Choice, Pace, printable
+from app.cli import dlq as command
+from app.cli.dlq import Choice, Pace, printable
+from app.cli.dlq_arguments import add
 from app.sources.dlq import Letter
 
 LETTER = Letter(

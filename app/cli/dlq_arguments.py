@@ -57,31 +57,31 @@ def _add_filters(parser: argparse.ArgumentParser, limit: int | None) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from app.dead_letters import command
+    from app.cli import dlq as command
 
     return asyncio.run(command.show_list(_choice(arguments), arguments.all, arguments.json))
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from app.dead_letters import command
+    from app.cli import dlq as command
 
     return asyncio.run(command.show(_choice(arguments), arguments.raw))
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from app.dead_letters import command
+    from app.cli import dlq as command
 
     return asyncio.run(command.replay(_choice(arguments), arguments.dry_run, arguments.rate))
 
 
 def _drop(arguments: argparse.Namespace) -> int:
-    from app.dead_letters import command
+    from app.cli import dlq as command
 
     return asyncio.run(command.drop(_choice(arguments), arguments.dry_run))
 
 
 def _choice(arguments: argparse.Namespace) -> Any:
-    from app.dead_letters.command import Choice
+    from app.cli.dlq import Choice
 
     return Choice(
         ids=frozenset(arguments.ids),

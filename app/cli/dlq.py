@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from app import settings
-from app.dead_letters.arguments import SOURCES
+from app.cli.dlq_arguments import SOURCES
 from app.domain.errors import Unavailable
 from app.settings import Settings
 from app.sources.dlq import Letter, Shelf
