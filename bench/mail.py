@@ -16,7 +16,7 @@ from uuid import uuid4
 import aiosmtplib
 import uvloop
 
-from app.channels.samples import SAMPLES
+from app.dev.mail_samples import SAMPLES
 from app.domain.addresses import mailbox
 from app.outbox.channel import Outgoing
 from app.outbox.email.channel import EmailChannel

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
 
-from app.channels.samples import SAMPLES
+from app.dev.mail_samples import SAMPLES
 from app.outbox.email.channel import TRANSACTIONAL
 from app.settings import Settings
 from app.texts.brand import Brand

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from app.channels.samples import SAMPLES
+from app.dev.mail_samples import SAMPLES
 from app.domain.addresses import Mailbox
 from app.outbox.channel import Attachment
 from app.outbox.email.message import build, sender, to_bytes

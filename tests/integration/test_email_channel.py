@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.channels.samples import SAMPLES
+from app.dev.mail_samples import SAMPLES
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox import failures
 from app.outbox.channel import Attachment, Outgoing

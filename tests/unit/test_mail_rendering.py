@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.channels.samples import SAMPLES
 from app.dev import catalogues
+from app.dev.mail_samples import SAMPLES
 from app.texts.brand import Brand
 from app.texts.colors import DARK, LIGHT, contrast, edge_on, ink_on
 from app.texts.i18n import LOCALES
