@@ -13,11 +13,12 @@ from app.domain.errors import HubError
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from app import settings, workers
+    from app import settings
+    from app.server import supervisor as workers
 
     loaded = settings.load(workers=arguments.workers)
     with workers.share_metrics() if loaded.workers > 1 else nullcontext():
-        from app import server
+        from app.server import app as server
 
         return server.run(loaded)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import uvloop
 
 from app.dev import tokens
-from app.serving import raise_file_limit
+from app.server.serve import raise_file_limit
 
 _HALF_OPEN = 10_000
 _SLOW = 1000

@@ -39,8 +39,10 @@ def _install(app: Sanic[Any, Any], window: Path) -> None:
 
 
 def _serve_hub(window: Path) -> None:
-    from app import server, serving, settings
+    from app import settings
     from app.runtime import log
+    from app.server import app as server
+    from app.server import serve as serving
 
     loaded = settings.load()
     log.configure(loaded.log_level)

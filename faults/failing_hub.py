@@ -17,8 +17,9 @@ from typing import Any
 import aiormq
 from aiokafka import AIOKafkaConsumer
 
-from app import server, settings
+from app import settings
 from app.realtime.bus import RedisBus
+from app.server import app as server
 from app.store import writer
 
 Fail = Callable[[], None]

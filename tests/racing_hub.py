@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from app import server, settings
+from app import settings
 from app.realtime.changes import Changes
 from app.realtime.inboxes import InboxReader
+from app.server import app as server
 from app.store.inboxes import InboxState
 
 _made: list[Changes] = []

@@ -18,8 +18,8 @@ from app.dev.process import make_folder
 from app.dev.services import Services, run_services
 from app.domain.errors import ConfigurationError
 from app.runtime import log
-from app.server import create_app
-from app.serving import bind, serve
+from app.server.app import create_app
+from app.server.serve import bind, serve
 from app.settings import TOPIC_SETTINGS, Settings, load
 from app.store import migrations
 

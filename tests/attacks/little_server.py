@@ -12,8 +12,8 @@ from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse, text
 
 from app.api import errors
-from app.http import Arrival, Paces
-from app.serving import bind
+from app.server.protocol import Arrival, Paces
+from app.server.serve import bind
 
 PATIENCE = 0.4  # seconds
 

@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from app.auth.repeat_offenders import TARPIT
-from app.serving import raise_file_limit
+from app.server.serve import raise_file_limit
 from bench.attacker import upgrade
 from tests.attacks.test_frames import close_frame, frame, raw_socket
 from tests.hub import REST, WEBSOCKET, Hub, added, close_code, eventually, new_user, receive, token

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from sanic import Sanic
 
-from app.http import CHUNKS
-from app.server import create_app
+from app.server.app import create_app
+from app.server.protocol import CHUNKS
 from tests.attacks.little_server import PATIENCE, little_server
 from tests.settings import settings_on
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 import pytest_asyncio
 
-from app import http as under_test
-from app.http import CHUNKS, FairHttp, FairProtocol, Paces
 from app.runtime.rate_limit import Pacer
+from app.server import protocol as under_test
+from app.server.protocol import CHUNKS, FairHttp, FairProtocol, Paces
 from tests.attacks.little_server import PATIENCE, little_server
 from tests.hub import eventually
 

@@ -19,8 +19,8 @@ from app.auth.tokens import LATEST, Claims
 from app.realtime.connection import Connection, FrameProtocol
 from app.realtime.protocol import text_frame
 from app.realtime.timer_wheel import Clock
-from app.server import WEBSOCKET
-from app.serving import bind, serve
+from app.server.app import WEBSOCKET
+from app.server.serve import bind, serve
 from app.settings import Settings
 
 PATH = f"{WEBSOCKET}/notifications/users/anyone"

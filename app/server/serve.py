@@ -17,7 +17,7 @@ from typing import Any
 from sanic import Sanic
 
 from app.domain.errors import ConfigurationError
-from app.http import Arrival, Paces
+from app.server.protocol import Arrival, Paces
 
 CLEAN_UP = 3.0  # seconds past the grace, for requests under way and for what is to be closed
 LOOK_AGAIN = 0.02

@@ -53,7 +53,8 @@ from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.runtime.redis import REDIS_ERRORS, Client, connect, subscription
 from app.runtime.wall_clock import WallClock
-from app.serving import bind, raise_file_limit, serve
+from app.server.serve import bind, raise_file_limit, serve
+from app.server.supervisor import Supervisor
 from app.settings import Settings
 from app.sources import Source
 from app.sources.http import HttpSource
@@ -74,7 +75,6 @@ from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
 from app.texts.rendering import MailRenderer
-from app.workers import Supervisor
 from handlers.registry import handlers
 
 REST = "/api/v2/notification-service"

@@ -1,1 +1,0 @@
-"""Who may come in: tokens, their state, and the origins a browser may come from."""
