@@ -22,7 +22,7 @@ run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HO
 
 # Each of the two has services of its own; a file's tests stay together. Much of the time is waiting.
 test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some)
-	@$(BIN)/python -m tests.install_tools
+	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses 2 --dist loadfile)
 
 lint: $(READY) ## ruff, and the catalogues' check
@@ -34,11 +34,11 @@ types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
 bench: $(READY) ## the hub against a naive baseline: docs/benchmarks (BENCH=--quick for a short one)
-	@$(BIN)/python -m tests.install_tools
+	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m bench $(BENCH)
 
 faults: $(READY) ## the hub under faults: docs/reliability.md (EXPERIMENTS="kill-9 …" or --list, SEED=1, SIZE=0.05)
-	@$(BIN)/python -m tests.install_tools
+	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m faults --seed $(or $(SEED),1) --size $(or $(SIZE),1) $(EXPERIMENTS)
 
 fuzz: $(READY) ## three million hostile inputs: docs/fuzzing.md (INPUTS=…, SEED=… repeats them, TARGETS=… chooses)

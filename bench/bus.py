@@ -18,7 +18,7 @@ from app.runtime.redis import connect, subscription
 from bench.events import user_id
 from bench.results import BusCost
 from bench.site import Site
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 
 BATCH = 500
 _THERE = NodeId(b"bench--2")

@@ -26,8 +26,8 @@ from app.texts.rendering import MailRenderer
 from bench.clients import ROOT
 from bench.progress import bar
 from bench.results import MailRate
-from tests.mail import LOGIN
-from tests.settings import settings_on
+from tests.support.mail import LOGIN
+from tests.support.settings import settings_on
 
 FAR = 20.0  # milliseconds of round trip: a provider's server in a data centre not far away
 TEMPLATE, ADDRESS, LOCALE = "otp_register", "an@example.com", "vi"

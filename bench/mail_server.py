@@ -16,9 +16,9 @@ from pathlib import Path
 
 import uvloop
 
-from tests.certificates import Authority
-from tests.mail import LOGIN
-from tests.smtp_server import SmtpServer, running
+from tests.support.certificates import Authority
+from tests.support.mail import LOGIN
+from tests.support.smtp_server import SmtpServer, running
 
 FORGET_EVERY = 0.2  # seconds; the server keeps what it is sent
 HANDSHAKE = 1.5  # round trips until a TCP connection may carry its client's first byte

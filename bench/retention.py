@@ -27,7 +27,7 @@ from app.store.cleaner import PAUSE
 from app.store.cleaning import CleaningStore, Kind
 from app.store.engine import make_engine
 from app.store.writer import BatchWriter, Entry
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 
 ROWS = 1_000_000
 USERS = 20_000

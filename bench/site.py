@@ -25,7 +25,7 @@ from app.dev.redis import redis_note, run_redis
 from app.store import migrations
 from bench import cpu
 from bench.clients import ROOT, Clients
-from tests.kafka.choose import choose_broker
+from tests.support.kafka.choose import choose_broker
 
 _READY_SECONDS = 30.0
 _WINDOW_SECONDS = 10.0

@@ -27,8 +27,8 @@ from bench.options import Options
 from bench.progress import bar, say
 from bench.results import HTTP_BULK, Round, WayIn
 from bench.site import Site, Target
-from tests.install_tools import has_rabbitmq
-from tests.rabbitmq_server import MISSING, RabbitMQServer
+from tests.support.install_tools import has_rabbitmq
+from tests.support.rabbitmq_server import MISSING, RabbitMQServer
 
 BULK, BULK_AT_ONCE = 500, 4  # notifications a request, requests at once
 SINGLE_AT_ONCE = 64

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from faults.ledger import Due
-from tests.hub import GROUP
+from tests.support.hub import GROUP
 
 SERIAL = "serial"
 """An unknown field of the data, and a header: the hub hands both through."""

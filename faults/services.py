@@ -18,10 +18,10 @@ from app.dev.mail import Mailbox, run_mail
 from app.dev.postgres import postgres_note, run_postgres
 from app.dev.redis import redis_note
 from app.store import migrations
-from tests.hub import free_port
-from tests.kafka.apache import ApacheKafka, kafka_version
-from tests.network import Way, open_way
-from tests.redis_server import RedisServer
+from tests.support.hub import free_port
+from tests.support.kafka.apache import ApacheKafka, kafka_version
+from tests.support.network import Way, open_way
+from tests.support.redis_server import RedisServer
 
 
 class Postgres:

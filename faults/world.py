@@ -20,8 +20,8 @@ from faults.ledger import Found, Ledger, Told, balance
 from faults.load import SERIAL, Load, Mixture
 from faults.mails import Mails
 from faults.services import Site
-from tests.hub import Hub, eventually, hub_settings, new_user
-from tests.resuming_client import Client
+from tests.support.hub import Hub, eventually, hub_settings, new_user
+from tests.support.resuming_client import Client
 
 PARTITIONS = 6
 LOOK_EVERY, SAY_EVERY = 0.2, 5.0  # seconds

@@ -13,10 +13,10 @@ import pytest_asyncio
 from app.dev.postgres import postgres_note, run_postgres
 from app.dev.redis import redis_note, run_redis
 from app.store import migrations
-from tests.hub import Hub, free_port, hub_settings
-from tests.kafka.choose import Choice, pick_broker
-from tests.npm import copy_of_client
-from tests.user_service import FakeUserService, run_user_service
+from tests.support.hub import Hub, free_port, hub_settings
+from tests.support.kafka.choose import Choice, pick_broker
+from tests.support.npm import copy_of_client
+from tests.support.user_service import FakeUserService, run_user_service
 
 BROKER: pytest.StashKey[Choice] = pytest.StashKey()
 

@@ -43,8 +43,8 @@ class _Answer(NamedTuple):
 class UserService:
     """Asks for groups: one call at a time for a group, bounded in time and size; answers are kept briefly.
 
-    While the service keeps failing it is asked only now and then (`app.runtime.breaker`); whoever asks meanwhile is
-    told so at once.
+    While the service keeps failing it is asked only now and then (`app.runtime.breaker`); calls in between
+    fail at once.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -18,9 +18,9 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from faults.experiment import Run, experiment
 from faults.world import Node, World
-from tests.hub import close_code, eventually, new_user, token
-from tests.install_tools import faketime
-from tests.mailbox import new_address, text_of
+from tests.support.hub import close_code, eventually, new_user, token
+from tests.support.install_tools import faketime
+from tests.support.mailbox import new_address, text_of
 
 WRONG = 300  # seconds
 RATE = 100.0

@@ -9,7 +9,7 @@ import time
 from faults.experiment import Run, experiment
 from faults.load import Mixture
 from faults.world import READY_WITHIN, Node
-from tests.hub import eventually
+from tests.support.hub import eventually
 
 RATE = 200.0
 CAUGHT_UP_WITHIN = 30.0  # seconds after the broker's return

@@ -10,7 +10,7 @@ from faults.experiment import Run, experiment
 from faults.failing_hub import BLOCKED, ON_SIGNAL
 from faults.ledger import SENT
 from faults.world import Node, World
-from tests.hub import eventually
+from tests.support.hub import eventually
 
 RATE = 400.0
 QUICK = {"KAFKA_SESSION_TIMEOUT_MS": "3000"}  # so long nobody takes a dead node's partitions

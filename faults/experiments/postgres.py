@@ -19,7 +19,7 @@ from faults.experiment import Run, experiment
 from faults.ledger import SENT
 from faults.services import Postgres
 from faults.world import Node, World
-from tests.hub import REST, eventually, new_user
+from tests.support.hub import REST, eventually, new_user
 
 RATE = 500.0
 RECOVERED_WITHIN = 10.0  # seconds after its return

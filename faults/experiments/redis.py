@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from faults.experiment import Run, experiment
 from faults.world import Node
-from tests.hub import eventually
-from tests.network import open_way
-from tests.nodes import know_each_other
+from tests.support.hub import eventually
+from tests.support.network import open_way
+from tests.support.nodes import know_each_other
 
 RATE = 200.0
 NOTICED_WITHIN = 15.0  # seconds

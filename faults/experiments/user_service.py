@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from faults.experiment import Run, experiment
 from faults.load import GROUPS, NAME, Mixture
 from faults.world import World
-from tests.network import open_way
-from tests.user_service import FakeUserService, run_user_service
+from tests.support.network import open_way
+from tests.support.user_service import FakeUserService, run_user_service
 
 RATE = 100.0
 CACHE = 1.0  # seconds that an answer is remembered; less than a mood lasts

@@ -33,7 +33,7 @@ from app.texts.i18n import LOCALES, negotiate
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_text
 from fuzz.target import CANARY, Target
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 
 SECRET = b"a secret for fuzzing, long enough to be accepted"
 REASONS = ("missing_token", "invalid_token", "expired_token")

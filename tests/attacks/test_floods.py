@@ -18,7 +18,7 @@ from app.auth.repeat_offenders import TARPIT
 from app.server.serve import raise_file_limit
 from bench.attacker import upgrade
 from tests.attacks.test_frames import close_frame, frame, raw_socket
-from tests.hub import REST, WEBSOCKET, Hub, added, close_code, eventually, new_user, receive, token
+from tests.support.hub import REST, WEBSOCKET, Hub, added, close_code, eventually, new_user, receive, token
 
 HALF_OPEN = 400
 SOCKETS = 200

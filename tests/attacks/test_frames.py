@@ -15,7 +15,7 @@ import psutil
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.hub import WEBSOCKET, Hub, added, new_user, receive, token
+from tests.support.hub import WEBSOCKET, Hub, added, new_user, receive, token
 
 LARGEST = 16 * 1024  # WS_MAX_MESSAGE, its default
 BOMB = zlib.compressobj(9, wbits=-15)

@@ -16,8 +16,8 @@ import pytest_asyncio
 
 from app.dev.mail import Mailbox
 from tests.conftest import running_hub
-from tests.hub import REST, Hub, added, eventually, new_user, receive, token
-from tests.mailbox import mailed, mails, new_address, text_of, with_mail
+from tests.support.hub import REST, Hub, added, eventually, new_user, receive, token
+from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 
 VICTIM = "victim@example.com"
 BREAKS = ("\r\n", "\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.hub import WEBSOCKET, Hub, new_user, token
+from tests.support.hub import WEBSOCKET, Hub, new_user, token
 
 ALLOWED = "https://app.example.com"
 FOREIGN = [

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.hub import WEBSOCKET, Hub, added, new_user, receive, token
+from tests.support.hub import WEBSOCKET, Hub, added, new_user, receive, token
 
 ROUNDS = 60
 IDENTITY = [

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.dev.mail import Mailbox
-from tests.hub import REST, ROOT, SECRET, Hub, eventually, free_port, new_user, token
+from tests.support.hub import REST, ROOT, SECRET, Hub, eventually, free_port, new_user, token
 
 CANARY = "CANARY7hunter2"
 SCOPES = "notifications:send deliveries:read"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.hub import METRICS_TOKEN, REST, Hub, new_user, token
+from tests.support.hub import METRICS_TOKEN, REST, Hub, new_user, token
 
 OPEN = {"GET /health", "GET /ready"}
 SCOPES = {

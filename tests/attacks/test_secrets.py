@@ -25,17 +25,8 @@ from app.dev.mail import Mailbox
 from app.domain.errors import ConfigurationError
 from app.settings import Settings, load
 from tests.conftest import running_hub
-from tests.hub import (
-    METRICS_TOKEN,
-    REST,
-    ROOT,
-    WEBSOCKET,
-    Hub,
-    eventually,
-    new_user,
-    token,
-)
-from tests.mailbox import mailed, new_address, with_mail
+from tests.support.hub import METRICS_TOKEN, REST, ROOT, WEBSOCKET, Hub, eventually, new_user, token
+from tests.support.mailbox import mailed, new_address, with_mail
 
 CANARY = "CANARY7hunter2"
 SCOPES = "notifications:send deliveries:read deliveries:resend"

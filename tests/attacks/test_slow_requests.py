@@ -15,8 +15,8 @@ from sanic import Sanic
 
 from app.server.app import create_app
 from app.server.protocol import CHUNKS
-from tests.attacks.little_server import PATIENCE, little_server
-from tests.settings import settings_on
+from tests.support.little_server import PATIENCE, little_server
+from tests.support.settings import settings_on
 
 EACH = 0.05  # seconds between two bytes
 GIVEN_UP = 10.0  # seconds until a connection that is still open counts as held

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.hub import REST, Hub, added, new_user, token
+from tests.support.hub import REST, Hub, added, new_user, token
 
 SQL = [
     "' or '1'='1",

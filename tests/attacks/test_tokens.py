@@ -19,10 +19,10 @@ from cryptography.fernet import Fernet
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.attacks.forged import AUDIENCE, PUBLIC_KEY, claims, forged, hs256, rs256
 from tests.conftest import running_hub
-from tests.hub import REST, WEBSOCKET, Hub, close_code, eventually, new_user, receive, token
-from tests.redis_server import RedisServer
+from tests.support.forged import AUDIENCE, PUBLIC_KEY, claims, forged, hs256, rs256
+from tests.support.hub import REST, WEBSOCKET, Hub, close_code, eventually, new_user, receive, token
+from tests.support.redis_server import RedisServer
 
 UPGRADE = {
     "Connection": "Upgrade",

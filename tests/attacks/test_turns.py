@@ -14,8 +14,8 @@ import pytest_asyncio
 from app.runtime.rate_limit import Pacer
 from app.server import protocol as under_test
 from app.server.protocol import CHUNKS, FairHttp, FairProtocol, Paces
-from tests.attacks.little_server import PATIENCE, little_server
-from tests.hub import eventually
+from tests.support.hub import eventually
+from tests.support.little_server import PATIENCE, little_server
 
 BODY = b"POST /echo HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\nok"
 LAST = BODY.replace(b"Host", b"Connection: close\r\nHost")

@@ -25,8 +25,8 @@ from app.ingest.user_service import (
     read_group,
 )
 from app.settings import Settings
-from tests.hub import eventually, free_port
-from tests.user_service import FakeUserService
+from tests.support.hub import eventually, free_port
+from tests.support.user_service import FakeUserService
 
 TIMEOUT = 1.0
 GROUP, CHEF, MEMBER = uuid4(), uuid4(), uuid4()

@@ -10,9 +10,9 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from app.dev.mail import Mailbox, run_mail
-from tests.axe import Axe
-from tests.browser import run_browser
-from tests.rabbitmq_server import RabbitMQServer
+from tests.support.axe import Axe
+from tests.support.browser import run_browser
+from tests.support.rabbitmq_server import RabbitMQServer
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from tests.hub import Hub, added, event, new_user, reasons, receive
+from tests.support.hub import Hub, added, event, new_user, reasons, receive
 
 USER = new_user()
 GOOD = added(USER)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.hub import REST, WEBSOCKET, Hub, new_user, token
+from tests.support.hub import REST, WEBSOCKET, Hub, new_user, token
 
 HEADERS = b"Host: hub\r\nConnection: close\r\n"
 BROKEN: dict[str, tuple[bytes, int, str]] = {

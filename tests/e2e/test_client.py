@@ -10,11 +10,11 @@ from typing import Any
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.browser import needs_chromium
 from tests.conftest import running_hub
-from tests.hub import Hub, eventually, free_port
-from tests.network import Way, open_way
-from tests.tabs import CLIENT, README_USER, Tabs, open_tabs
+from tests.support.browser import needs_chromium
+from tests.support.hub import Hub, eventually, free_port
+from tests.support.network import Way, open_way
+from tests.support.tabs import CLIENT, README_USER, Tabs, open_tabs
 
 TABS = 30
 

@@ -20,11 +20,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.browser import needs_chromium
 from tests.conftest import running_hub
-from tests.hub import REST, Hub, eventually, free_port, token
-from tests.nodes import know_each_other
-from tests.tabs import Tabs, open_tabs
+from tests.support.browser import needs_chromium
+from tests.support.hub import REST, Hub, eventually, free_port, token
+from tests.support.nodes import know_each_other
+from tests.support.tabs import Tabs, open_tabs
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "3"))
 FIRST = int(os.environ.get("FIRST", "1"))

@@ -17,8 +17,8 @@ import pytest_asyncio
 
 from app.dev.mail import Mailbox
 from tests.conftest import running_hub
-from tests.hub import REST, Hub, added, eventually, new_user, token
-from tests.mailbox import mailed, mails, new_address, text_of, with_mail
+from tests.support.hub import REST, Hub, added, eventually, new_user, token
+from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 
 AT_ONCE = 3.0  # seconds
 

@@ -24,10 +24,10 @@ from app.cli.dlq import OPEN
 from app.settings import load
 from app.sources.dlq import Letter
 from tests.conftest import running_hub
-from tests.hub import ROOT, Hub, event, eventually, free_port, new_user
-from tests.nodes import event_outcomes
-from tests.rabbitmq_server import RabbitMQServer
-from tests.user_service import FakeUserService
+from tests.support.hub import ROOT, Hub, event, eventually, free_port, new_user
+from tests.support.nodes import event_outcomes
+from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.user_service import FakeUserService
 
 WAYS = ("kafka", "rabbitmq", "redis")
 

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tests.hub import Hub, added, eventually, new_user, receive
+from tests.support.hub import Hub, added, eventually, new_user, receive
 
 
 async def _read_all(socket: ClientConnection) -> None:

@@ -21,9 +21,9 @@ from websockets.asyncio.client import connect
 
 from app.dev import samples
 from tests.conftest import BROKER, running_hub
-from tests.hub import REST, ROOT, Hub, added, close_code, eventually, new_user, receive, token
-from tests.rabbitmq_server import RabbitMQServer
-from tests.redis_server import RedisServer
+from tests.support.hub import REST, ROOT, Hub, added, close_code, eventually, new_user, receive, token
+from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.redis_server import RedisServer
 
 STREAM = "inventory:low-stock:stream"
 QUEUE = "notifications"

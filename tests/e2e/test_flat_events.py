@@ -11,8 +11,8 @@ import pytest_asyncio
 from app.dev import samples
 from app.dev.mail import Mailbox
 from tests.conftest import running_hub
-from tests.hub import Hub, new_user, reasons, receive
-from tests.mailbox import mailed, mails, new_address, text_of, with_mail
+from tests.support.hub import Hub, new_user, reasons, receive
+from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 
 LIVE = {
     "title": "Booking BOOK-123 is confirmed",

@@ -9,9 +9,9 @@ from pathlib import Path
 import asyncpg
 
 from tests.e2e.test_codes import new_code, request
-from tests.hub import Hub, eventually, new_user
-from tests.mailbox import new_address
-from tests.smtp_server import HANG, SmtpServer, Step, running
+from tests.support.hub import Hub, eventually, new_user
+from tests.support.mailbox import new_address
+from tests.support.smtp_server import HANG, SmtpServer, Step, running
 
 CONVERSATION: tuple[Step, ...] = ("connect", "ehlo", "mail", "rcpt", "data", "middle", "end")
 

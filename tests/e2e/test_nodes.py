@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.hub import Hub, added, close_code, eventually, new_user, quiet, receive
-from tests.nodes import run_nodes
-from tests.resuming_client import Client
+from tests.support.hub import Hub, added, close_code, eventually, new_user, quiet, receive
+from tests.support.nodes import run_nodes
+from tests.support.resuming_client import Client
 
 LOGGED_OUT = 4500
 LIVE = 2.0  # seconds: over the bus, and not by the comparison with Postgres that makes good what it loses

@@ -20,11 +20,11 @@ import pytest_asyncio
 from app.dev import samples
 from app.dev.mail import Mailbox
 from tests.conftest import running_hub
-from tests.hub import REST, WAIT, Hub, added, eventually, new_user, quiet, receive, token
-from tests.mailbox import mails, new_address, with_mail
-from tests.nodes import event_outcomes, run_nodes
-from tests.rabbitmq_server import RabbitMQServer
-from tests.redis_server import RedisServer
+from tests.support.hub import REST, WAIT, Hub, added, eventually, new_user, quiet, receive, token
+from tests.support.mailbox import mails, new_address, with_mail
+from tests.support.nodes import event_outcomes, run_nodes
+from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.redis_server import RedisServer
 
 QUEUE = "notification.payment_events"
 CHANNEL = "inventory:low-stock"

@@ -19,7 +19,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.engine.recorder import ScenarioRecorder
 
-from tests.hub import REST, WEBSOCKET, Hub, new_user, token
+from tests.support.hub import REST, WEBSOCKET, Hub, new_user, token
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
 """How many requests are made up for a call, besides those at the bounds of its parameters."""

@@ -16,9 +16,9 @@ import pytest_asyncio
 import redis as redis_py
 
 from tests.conftest import running_hub
-from tests.hub import REST, Hub, added, eventually, new_user, token
-from tests.network import Way, open_way
-from tests.rabbitmq_server import RabbitMQServer
+from tests.support.hub import REST, Hub, added, eventually, new_user, token
+from tests.support.network import Way, open_way
+from tests.support.rabbitmq_server import RabbitMQServer
 
 QUEUE_SETTINGS = ("BOOKING_EVENTS_QUEUE", "PAYMENT_EVENTS_QUEUE", "NOTIFICATIONS_QUEUE")
 BATCH = 200

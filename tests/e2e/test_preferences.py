@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.hub import REST, Hub, new_user
+from tests.support.hub import REST, Hub, new_user
 
 PROFILE = {
     "locale": "ru",

@@ -17,9 +17,9 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import running_hub
-from tests.hub import Hub, added, event, eventually, new_user, receive
-from tests.rabbitmq_server import RabbitMQServer
-from tests.user_service import FakeUserService
+from tests.support.hub import Hub, added, event, eventually, new_user, receive
+from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.user_service import FakeUserService
 
 QUEUES = ("notification.booking_events", "notification.payment_events", "notifications")
 QUEUE = QUEUES[0]

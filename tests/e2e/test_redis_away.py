@@ -13,9 +13,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
 from tests.e2e.test_session import session
-from tests.hub import REST, Hub, added, close_code, eventually, new_user, receive, token
-from tests.nodes import know_each_other, run_nodes
-from tests.redis_server import RedisServer
+from tests.support.hub import REST, Hub, added, close_code, eventually, new_user, receive, token
+from tests.support.nodes import know_each_other, run_nodes
+from tests.support.redis_server import RedisServer
 
 NOTICED = 15.0  # seconds until a silent Redis must have been noticed
 RECONCILED = 5.0  # seconds after its return until nobody misses anything

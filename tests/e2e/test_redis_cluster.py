@@ -6,9 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.hub import added, close_code, new_user, receive
-from tests.nodes import run_nodes
-from tests.redis_server import RedisCluster
+from tests.support.hub import added, close_code, new_user, receive
+from tests.support.nodes import run_nodes
+from tests.support.redis_server import RedisCluster
 
 
 async def test_the_nodes_of_a_redis_cluster(environment: dict[str, str], tmp_path: Path) -> None:

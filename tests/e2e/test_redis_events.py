@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 import redis as redis_py
 
-from tests.hub import REST, Hub, added, event, eventually, new_user
-from tests.nodes import event_outcomes, run_nodes
-from tests.redis_server import RedisServer
-from tests.user_service import FakeUserService
+from tests.support.hub import REST, Hub, added, event, eventually, new_user
+from tests.support.nodes import event_outcomes, run_nodes
+from tests.support.redis_server import RedisServer
+from tests.support.user_service import FakeUserService
 
 CHANNEL = "inventory:low-stock"
 STREAM = "inventory:low-stock:stream"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.hub import GROUP, Hub, added, event, eventually, new_user, quiet, receive
-from tests.user_service import FakeUserService
+from tests.support.hub import GROUP, Hub, added, event, eventually, new_user, quiet, receive
+from tests.support.user_service import FakeUserService
 
 A_NOTIFICATION = {
     *("id", "group_id", "group_name", "receiver", "created_at", "template_code"),

@@ -17,8 +17,8 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 
 from tests.conftest import running_hub
-from tests.redis_server import RedisServer
-from tests.schedules import Schedule, World
+from tests.support.redis_server import RedisServer
+from tests.support.schedules import Schedule, World
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "12"))
 FIRST_SEED = int(os.environ.get("SEED", "1"))

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.hub import REST, Hub, added, event, eventually, new_user, quiet, receive, token
-from tests.mailbox import new_address
-from tests.user_service import FakeUserService
+from tests.support.hub import REST, Hub, added, event, eventually, new_user, quiet, receive, token
+from tests.support.mailbox import new_address
+from tests.support.user_service import FakeUserService
 
 USER = b"456e7890-e89b-12d3-a456-426614174001"
 MAIL = b'{"type": "email", "to": "a@b.example", "title": "T", "message": "M"'

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.dev import asyncapi
-from tests.hub import Hub, added, new_user, quiet, receive, token
+from tests.support.hub import Hub, added, new_user, quiet, receive, token
 
 
 def session(hub: Hub, user: str, query: str = "", **changes: Any) -> connect:
@@ -209,7 +209,7 @@ async def test_what_another_device_does_while_a_client_comes_is_told_behind_the_
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     own = {**environment, "KAFKA_GROUP": f"racing-{new_user()}", "REDIS_PREFIX": f"racing-{new_user()}"}
-    racing = Hub(own, tmp_path / "log", command=("-m", "tests.racing_hub"))
+    racing = Hub(own, tmp_path / "log", command=("-m", "tests.support.racing_hub"))
     await racing.start()
     try:
         user = new_user()

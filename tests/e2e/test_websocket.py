@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.conftest import running_hub
-from tests.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, receive, token
+from tests.support.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, receive, token
 
 
 @pytest_asyncio.fixture(scope="module")

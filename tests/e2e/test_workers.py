@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.hub import Hub, added, close_code, eventually, new_user, receive
-from tests.nodes import know_each_other
+from tests.support.hub import Hub, added, close_code, eventually, new_user, receive
+from tests.support.nodes import know_each_other
 
 
 async def test_workers_are_nodes_that_share_a_port_and_are_replaced_when_they_fall(

@@ -11,11 +11,11 @@ import pytest_asyncio
 from app.outbox import worker as outbox
 from app.outbox.email.channel import EmailChannel
 from app.store.engine import make_engine
-from tests.certificates import Authority
-from tests.mail import LOGIN, channel_to
-from tests.outbox import Scene
-from tests.settings import settings_on
-from tests.smtp_server import SmtpServer, running
+from tests.support.certificates import Authority
+from tests.support.mail import LOGIN, channel_to
+from tests.support.outbox import Scene
+from tests.support.settings import settings_on
+from tests.support.smtp_server import SmtpServer, running
 
 
 @pytest.fixture(scope="session")

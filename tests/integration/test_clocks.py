@@ -10,8 +10,8 @@ from app.domain.errors import Unavailable
 from app.realtime.presence import Presence
 from app.runtime.redis import REDIS_ERRORS, connect
 from app.store.engine import clock, make_engine
-from tests.hub import free_port
-from tests.settings import settings_on
+from tests.support.hub import free_port
+from tests.support.settings import settings_on
 
 MACHINE_BUSY = 5.0  # seconds
 

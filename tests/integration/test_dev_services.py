@@ -23,7 +23,7 @@ from app.dev.postgres import run_postgres
 from app.dev.process import ServiceError
 from app.dev.redis import redis_note, run_redis
 from app.dev.services import run_services
-from tests.kafka.choose import FORCE, choose_broker, pick_broker
+from tests.support.kafka.choose import FORCE, choose_broker, pick_broker
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30.0
@@ -330,6 +330,6 @@ def test_without_java_and_docker_the_embedded_broker_says_what_was_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv(FORCE, raising=False)
-    monkeypatch.setattr("tests.kafka.choose.find_java", lambda: None)
+    monkeypatch.setattr("tests.support.kafka.choose.find_java", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert pick_broker().description.endswith("; no Apache Kafka: no Java 17 or newer; no Docker")

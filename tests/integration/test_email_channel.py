@@ -20,10 +20,20 @@ from app.outbox.email.channel import EmailChannel
 from app.outbox.email.pool import PATIENCE
 from app.texts.i18n import LOCALES
 from app.texts.rendering import MailRenderer
-from tests.certificates import DAYS, Authority
-from tests.mail import CODE, HURRY, LOGIN, Texts, channel_to, failure, mail, nothing_but_hello, settings_to
-from tests.settings import settings_on
-from tests.smtp_server import DROP, HANG, SmtpServer, Step, running
+from tests.support.certificates import DAYS, Authority
+from tests.support.mail import (
+    CODE,
+    HURRY,
+    LOGIN,
+    Texts,
+    channel_to,
+    failure,
+    mail,
+    nothing_but_hello,
+    settings_to,
+)
+from tests.support.settings import settings_on
+from tests.support.smtp_server import DROP, HANG, SmtpServer, Step, running
 
 # --- what arrives -------------------------------------------------------------------------------------------
 

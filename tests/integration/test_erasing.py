@@ -23,7 +23,7 @@ from app.store.deliveries import DeliveryStore, Tried
 from app.store.erasure import ErasingStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry
 from tests.integration.test_store import engine_on, entry, stored_seqs
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 
 USER = UUID("456e7890-e89b-12d3-a456-426614174001")
 SUBJECT = Subject(USER, [" Mai@Example.com ", "+84912345678", ""])

@@ -1,7 +1,7 @@
 """What Kong's routes make of the clients' calls, called on the hub that runs.
 
-`tests/kong_router.py` works out the upstream path; here it meets the real router, so a path that kong.yml and
-the hub do not agree on fails. Any answer that only a handler can give proves the way.
+`tests/support/kong_router.py` computes the upstream path, and this test requests it from the real router. A
+path on which kong.yml and the hub disagree fails. An answer that only a handler can give proves the route.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.kong_router import match, upstream_path
+from tests.support.kong_router import match, upstream_path
 
 KONG: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "kong.yml").read_text())
 REST = "/api/v2/notification-service"

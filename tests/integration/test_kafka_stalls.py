@@ -17,8 +17,8 @@ from app.ingest.batch import Batch, Message, Ready
 from app.ingest.pipeline import Pipeline
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.source import KafkaSource
-from tests.hub import eventually
-from tests.settings import settings_on
+from tests.support.hub import eventually
+from tests.support.settings import settings_on
 
 STALLED_AFTER = 2.0
 MAX_POLL_INTERVAL = 2.0

@@ -15,8 +15,8 @@ from app.auth.revocations import ASK_AGAIN, KNOWN_FOR, TokenState
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import Client, connect
-from tests.redis_server import RedisServer
-from tests.settings import settings_on
+from tests.support.redis_server import RedisServer
+from tests.support.settings import settings_on
 
 ISSUED = 1_800_000_000
 

@@ -20,7 +20,7 @@ from app.sources.dlq import Letter
 from app.sources.kafka.dead_letter import letters
 from app.sources.kafka.dlq import open_shelf
 from tests.conftest import BROKER
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 from tests.unit.test_dead_letters import ERROR, Record
 
 

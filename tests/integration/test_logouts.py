@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from app.realtime import bus as under_test
 from app.realtime.bus import REMEMBERED
-from tests.in_process import Clock, Start, acquainted, now, running_nodes, until
+from tests.support.in_process import Clock, Start, acquainted, now, running_nodes, until
 
 LOGGED_OUT = 4500
 

@@ -14,10 +14,10 @@ import pytest
 from app.cli import mail_test as smtp_check
 from app.domain.errors import ConfigurationError
 from app.settings import Settings
-from tests.certificates import DAYS, Authority
-from tests.hub import ROOT
-from tests.mail import LOGIN
-from tests.smtp_server import DROP, HANG, SmtpServer, Step, running
+from tests.support.certificates import DAYS, Authority
+from tests.support.hub import ROOT
+from tests.support.mail import LOGIN
+from tests.support.smtp_server import DROP, HANG, SmtpServer, Step, running
 
 TO = "you@example.com"
 STEPS = ["resolve", "connect", "TLS", "login", "sender", "recipient", "send"]

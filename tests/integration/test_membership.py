@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from app.realtime import membership
 from app.realtime.presence import NodeId
-from tests.hub import eventually
-from tests.in_process import Node, Start, acquainted, at, rows, running_nodes, until
 from tests.integration.test_presence import table
+from tests.support.hub import eventually
+from tests.support.in_process import Node, Start, acquainted, at, rows, running_nodes, until
 from tests.unit.test_connection import Peer, settled
 
 

@@ -23,7 +23,7 @@ from app.domain.errors import ConfigurationError
 from app.store import migrations
 from app.store.engine import check_schema
 from app.store.models import Base
-from tests.hub import ROOT
+from tests.support.hub import ROOT
 
 TABLES = {
     *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),

@@ -16,8 +16,8 @@ from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Outgoing
 from app.outbox.worker import pause_before
 from app.settings import Settings
-from tests.hub import eventually
-from tests.outbox import CODE, FakeChannel, Scene, code, mail
+from tests.support.hub import eventually
+from tests.support.outbox import CODE, FakeChannel, Scene, code, mail
 
 
 async def secrets_left(database: str) -> int:

@@ -20,8 +20,8 @@ from app.outbox.worker import Outbox
 from app.store import delivery_statements as sql
 from app.store.deliveries import DeliverySignal, DeliveryStore, Taken
 from app.store.writer import DeliveryEntry, Entry
-from tests.hub import eventually
-from tests.outbox import FakeChannel, Scene, code, mail
+from tests.support.hub import eventually
+from tests.support.outbox import FakeChannel, Scene, code, mail
 
 ADDRESS = "user@example.com"
 YEAR = 365 * 24 * 3600.0

@@ -27,7 +27,7 @@ from app.store.preferences import PreferenceStore, Profile
 from app.store.writer import BatchWriter
 from app.texts.i18n import LOCALES
 from handlers.registry import HANDLERS
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 
 OFF = ("inventory.email", "food.inapp")
 

@@ -23,9 +23,9 @@ from app.store.deliveries import DeliverySignal
 from app.store.engine import make_engine, store_errors
 from app.store.liveness import PING_WITHIN
 from app.store.writer import BatchWriter, Entry
-from tests.hub import eventually
-from tests.network import Way, open_way
-from tests.settings import settings_on
+from tests.support.hub import eventually
+from tests.support.network import Way, open_way
+from tests.support.settings import settings_on
 
 TIMEOUT = 3.0
 POOL = 5

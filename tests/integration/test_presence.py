@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from app.dev.redis import server_program
 from app.realtime.presence import AT_ONCE, BUCKETS, ID_BYTES, Beat, NodeId, Presence
 from app.runtime.redis import connect
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 
 SILENT_AFTER = 60.0  # nobody is silent in a test that doesn't mean it
 BRIEF = 0.2

@@ -12,7 +12,7 @@ import pytest_asyncio
 from app.store.engine import make_engine
 from app.store.scheduled import ScheduledStore, State
 from app.store.writer import BatchWriter, Entry, Later
-from tests.settings import settings_on
+from tests.support.settings import settings_on
 
 PAST = timedelta(seconds=-1)
 

@@ -20,8 +20,8 @@ from app.outbox import failures
 from app.outbox.channel import Outgoing
 from app.outbox.sms import SmsChannel
 from app.texts.rendering import sms_text
-from tests.settings import settings_on
-from tests.twilio_server import NO_SUCH_NUMBER, SERVICE, SID, TOKEN, FakeTwilio, run_twilio
+from tests.support.settings import settings_on
+from tests.support.twilio_server import NO_SUCH_NUMBER, SERVICE, SID, TOKEN, FakeTwilio, run_twilio
 
 NUMBER = "+84912345678"
 CODE = "739148"  # a canary

@@ -11,9 +11,9 @@ import uvloop
 from app.outbox import failures
 from app.outbox.email import pool as smtp_pool
 from app.outbox.email.channel import EmailChannel
-from tests.certificates import Authority
-from tests.mail import HURRY, LOGIN, channel_to, failure, mail
-from tests.smtp_server import DROP, HANG, SmtpServer, Step, running
+from tests.support.certificates import Authority
+from tests.support.mail import HURRY, LOGIN, channel_to, failure, mail
+from tests.support.smtp_server import DROP, HANG, SmtpServer, Step, running
 
 # --- the login ----------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from app.store.engine import make_engine
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter, Entry, Written
-from tests.hub import eventually, free_port
+from tests.support.hub import eventually, free_port
 
 TIMEOUT = 5.0
 

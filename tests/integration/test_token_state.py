@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from app.auth.revocations import TokenState
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
-from tests.hub import free_port
+from tests.support.hub import free_port
 
 ISSUED = 1_800_000_000
 TIMEOUT = 0.2

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.npm import CLIENT, needs_node, run
+from tests.support.npm import CLIENT, needs_node, run
 
 pytestmark = needs_node
 

@@ -22,7 +22,7 @@ from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection
 from app.realtime.protocol import CloseCode, text_frame
 from app.realtime.timer_wheel import Clock
 from app.runtime.rate_limit import Pacer
-from tests.hub import eventually
+from tests.support.hub import eventually
 
 LIMITS = Limits(ping_interval=20.0, answer_timeout=4.0, write_buffer=1000, max_frames=10)
 MAX_MESSAGE = 1024

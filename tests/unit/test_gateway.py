@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from app.settings import Settings
-from tests.kong_router import NoRouteError, match, normalised, routes, upstream_path
+from tests.support.kong_router import NoRouteError, match, normalised, routes, upstream_path
 
 ROOT = Path(__file__).parents[2]
 KONG: dict[str, Any] = yaml.safe_load((ROOT / "kong.yml").read_text())

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from tests.network import Way, open_way
+from tests.support.network import Way, open_way
 
 SHORT = 0.2  # seconds that nothing is to come
 LONG = 10.0

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from app.runtime.rate_limit import IDLE, Pacer
-from tests.hub import eventually
+from tests.support.hub import eventually
 
 NEVER = 1e9  # seconds
 EACH = 0.003

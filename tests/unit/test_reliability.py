@@ -8,7 +8,7 @@ from bench import machine
 from faults import report, results
 from faults.ledger import Count, Ledger
 from faults.results import Figure, Result
-from tests.hub import ROOT
+from tests.support.hub import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.domain.errors import ConfigurationError
 from app.settings import Settings, load
-from tests.hub import ROOT
+from tests.support.hub import ROOT
 
 SECRET = "hunter2-" * 5
 REQUIRED = ("DATABASE_URL", "REDIS_URL", "USER_SERVICE_URL", "KAFKA_BOOTSTRAP_SERVERS", "JWT_ALGORITHM")

@@ -9,10 +9,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Route
 
 from tests.conftest import running_hub
-from tests.e2e.bell.pages import LIBRARY, STUB, page_of
-from tests.hub import Hub, free_port
-from tests.network import Way, open_way
-from tests.npm import CLIENT
+from tests.support.bell_pages import LIBRARY, STUB, page_of
+from tests.support.hub import Hub, free_port
+from tests.support.network import Way, open_way
+from tests.support.npm import CLIENT
 
 ORIGIN = "https://kitchen.example"
 PAGE = page_of("<notification-bell></notification-bell>", STUB)

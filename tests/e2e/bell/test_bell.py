@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.axe import Axe
-from tests.browser import needs_chromium
-from tests.e2e.bell.pages import LIVE, badge, bell, page_of, panel, rows, toasts
-from tests.hub import Hub, added, eventually
-from tests.network import Way
-from tests.tabs import Tabs, open_tabs
+from tests.support.axe import Axe
+from tests.support.bell_pages import LIVE, badge, bell, page_of, panel, rows, toasts
+from tests.support.browser import needs_chromium
+from tests.support.hub import Hub, added, eventually
+from tests.support.network import Way
+from tests.support.tabs import Tabs, open_tabs
 
 ONE_BELL = page_of("<notification-bell></notification-bell>", LIVE)
 TWO_BELLS = page_of("<notification-bell></notification-bell><notification-bell></notification-bell>", LIVE)

@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser import needs_chromium
-from tests.e2e.bell.pages import LIBRARY, badge, become, bell, notifications, panel, rows, toasts
+from tests.support.bell_pages import LIBRARY, badge, become, bell, notifications, panel, rows, toasts
+from tests.support.browser import needs_chromium
 
 pytestmark = needs_chromium
 

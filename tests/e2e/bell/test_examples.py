@@ -11,12 +11,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.browser import needs_chromium
-from tests.e2e.bell.pages import badge, bell, rows, toasts
-from tests.hub import ROOT, Hub
-from tests.network import Way
-from tests.npm import install, run
-from tests.tabs import README_USER, Tabs, open_tabs
+from tests.support.bell_pages import badge, bell, rows, toasts
+from tests.support.browser import needs_chromium
+from tests.support.hub import ROOT, Hub
+from tests.support.network import Way
+from tests.support.npm import install, run
+from tests.support.tabs import README_USER, Tabs, open_tabs
 
 BLOCK = re.compile(r"^```html\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MEDIA = {".js": "text/javascript", ".css": "text/css"}

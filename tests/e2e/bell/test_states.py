@@ -7,9 +7,9 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.axe import Axe
-from tests.browser import needs_chromium
-from tests.e2e.bell.pages import become, bell, notifications, panel, rows, toasts
+from tests.support.axe import Axe
+from tests.support.bell_pages import become, bell, notifications, panel, rows, toasts
+from tests.support.browser import needs_chromium
 
 SIZES = {"phone": (390, 780), "desktop": (1100, 760)}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

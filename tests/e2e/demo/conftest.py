@@ -13,12 +13,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser import CHROMIUM, run_browser
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import INBOXES, opened
-from tests.hub import ROOT, eventually, free_port
-from tests.install_tools import has_rabbitmq
-from tests.rabbitmq_server import RabbitMQServer
+from tests.support.browser import CHROMIUM, run_browser
+from tests.support.hub import ROOT, eventually, free_port
+from tests.support.install_tools import has_rabbitmq
+from tests.support.rabbitmq_server import RabbitMQServer
 
 START_SECONDS = 60
 STOP_SECONDS = 30

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from app.dev import samples, tokens
-from tests.hub import REST
+from tests.support.hub import REST
 
 
 class DevHub(NamedTuple):

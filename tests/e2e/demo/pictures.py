@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.async_api import Page
 
 from app.dev import demo
-from tests.hub import ROOT
+from tests.support.hub import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 MOST_BYTES = 150_000

@@ -16,7 +16,7 @@ import pytest
 from app.dev import demo
 from app.dev.ways import service_token
 from tests.e2e.demo.hub import DevHub
-from tests.hub import REST, ROOT, eventually
+from tests.support.hub import REST, ROOT, eventually
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXPECTED = {

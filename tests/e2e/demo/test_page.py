@@ -10,7 +10,6 @@ import pytest
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from app.dev import demo, samples
-from tests.axe import Axe
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import (
     INBOXES,
@@ -25,6 +24,7 @@ from tests.e2e.demo.people import (
     title,
 )
 from tests.e2e.demo.pictures import IMAGES, take
+from tests.support.axe import Axe
 
 SCREENSHOT = IMAGES / "demo.png"
 

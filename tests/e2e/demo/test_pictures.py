@@ -16,7 +16,7 @@ from app.dev import demo
 from app.dev.ways import service_token
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.pictures import IMAGES, PAGE, take
-from tests.hub import REST
+from tests.support.hub import REST
 
 MESSAGES = (
     (timedelta(days=5), "A member joined Family Group", "Say hello to Linh."),

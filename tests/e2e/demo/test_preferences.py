@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from app.dev import demo
 from tests.e2e.demo.people import INBOXES, choose_way, click_event, frames, inbox, notifications, preferences
-from tests.mailbox import new_address
+from tests.support.mailbox import new_address
 
 
 async def test_what_is_switched_off_does_not_come_and_the_dry_run_said_so(page: Page) -> None:

@@ -12,7 +12,7 @@ from app.dev import demo
 from app.dev.ways import GET_RABBITMQ
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import choose_way, inbox, notifications, opened, state
-from tests.hub import REST, eventually
+from tests.support.hub import REST, eventually
 
 
 @pytest.mark.parametrize(

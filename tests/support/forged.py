@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.hub import ISSUER, SECRET
+from tests.support.hub import ISSUER, SECRET
 
 AUDIENCE = "notification-hub"
 MINUTES = 600  # seconds: far more than clocks may differ by

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.hub import free_port
+from tests.support.hub import free_port
 
 CHUNK = 64 * 1024
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from app.dev.broker import broker_note, run_broker
 from app.dev.process import Command, Running, ServiceError, make_folder, start, start_on_free_port
-from tests.kafka.apache import (
+from tests.support.kafka.apache import (
     fetch_jars,
     kafka_settings,
     kafka_version,
     run_apache_kafka,
     wait_for_kafka,
 )
-from tests.kafka.java import JAVA_NEEDED, find_java
+from tests.support.kafka.java import JAVA_NEEDED, find_java
 
 FORCE = "TEST_BROKER"
 EMBEDDED_PARTITIONS = 2

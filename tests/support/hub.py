@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from app.dev import tokens
 from app.settings import TOPIC_SETTINGS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 REST = "/api/v2/notification-service"
 WEBSOCKET = "/ws/v2/notification-service"
 SECRET = "a secret for tests, long enough to be accepted"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.install_tools import NODE_NEEDED, has_node
+from tests.support.install_tools import NODE_NEEDED, has_node
 
-CLIENT = Path(__file__).parents[1] / "client"
+CLIENT = Path(__file__).parents[2] / "client"
 needs_node = pytest.mark.skipif(
     not has_node(), reason=f"no Node {NODE_NEEDED} with npm: the browser library's tests are skipped"
 )

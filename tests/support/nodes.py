@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.conftest import running_hub
-from tests.hub import Hub, eventually
+from tests.support.hub import Hub, eventually
 
 _EVENTS = re.compile(r'^hub_events_total\{outcome="(\w+)",source="(\w+)"\} (\S+)$', re.MULTILINE)
 

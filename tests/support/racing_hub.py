@@ -1,5 +1,5 @@
 """A hub where, whenever a client is let in, another device reads everything: after the look at the inbox, and
-before the client is connected. `python -m tests.racing_hub`
+before the client is connected. `python -m tests.support.racing_hub`
 """
 
 from __future__ import annotations

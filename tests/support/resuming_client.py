@@ -12,7 +12,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from tests.hub import Hub, token
+from tests.support.hub import Hub, token
 
 PAGE = 500
 MISSED = (WebSocketException, OSError, TimeoutError, httpx.HTTPError)

@@ -16,8 +16,8 @@ from app.outbox.channel import Channel, Outgoing
 from app.outbox.email.channel import EmailChannel
 from app.settings import Settings
 from app.texts.rendering import Mail
-from tests.settings import settings_on
-from tests.smtp_server import SmtpServer
+from tests.support.settings import settings_on
+from tests.support.smtp_server import SmtpServer
 
 PATIENCE = 5.0  # seconds; longer than anything takes that works
 HURRY = 0.2  # where the server hangs

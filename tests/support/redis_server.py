@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.dev.redis import server_program
-from tests.hub import WAIT, free_port
+from tests.support.hub import WAIT, free_port
 
 SLOTS = 16384  # of a Redis Cluster
 

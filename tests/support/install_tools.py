@@ -2,7 +2,7 @@
 
 `make test` runs it before pytest.
 
-    python -m tests.install_tools
+    python -m tests.support.install_tools
 
 Installs what is missing where it may (root, on a system with apt-get), else says which tests will be skipped.
 Always ends with status 0: without these tools the other tests still run.
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kafka.java import JAVA_NEEDED, find_java
+from tests.support.kafka.java import JAVA_NEEDED, find_java
 
 JAVA_KNOWN = range(JAVA_NEEDED, 31)
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in /usr/sbin changes its user

@@ -23,8 +23,8 @@ from app.realtime.publication import Publication, unpack
 from app.runtime import tasks
 from app.runtime.redis import connect, subscription
 from app.settings import Settings
-from tests.hub import eventually
-from tests.settings import settings_on
+from tests.support.hub import eventually
+from tests.support.settings import settings_on
 from tests.unit.test_connection import Peer
 from tests.unit.test_manager import joined, notification
 

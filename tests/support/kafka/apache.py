@@ -28,7 +28,7 @@ from app.dev.process import (
     start,
     start_on_free_port,
 )
-from tests.kafka.java import JAVA_NEEDED, find_java
+from tests.support.kafka.java import JAVA_NEEDED, find_java
 
 MESSAGE_MAX_BYTES = 8 * 1024 * 1024
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.async_api import Browser, BrowserContext, Error, Page, Route, WebSocket
 
-from tests.hub import WAIT, Hub, added, eventually, new_user
+from tests.support.hub import WAIT, Hub, added, eventually, new_user
 
-CLIENT = Path(__file__).parent.parent / "client"
+CLIENT = Path(__file__).parents[2] / "client"
 README_USER = "456e7890-e89b-12d3-a456-426614174001"
 HOUR = 3600
 HTML = "text/html; charset=utf-8"

@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.writer import BatchWriter, DeliveryEntry, Entry
-from tests.hub import eventually
+from tests.support.hub import eventually
 
 CODE = "482913"
 

@@ -22,8 +22,8 @@ from aiormq.abc import ChannelFrame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from tests.hub import eventually, free_port
-from tests.install_tools import RABBITMQ, has_rabbitmq
+from tests.support.hub import eventually, free_port
+from tests.support.install_tools import RABBITMQ, has_rabbitmq
 
 STARTS_WITHIN = 60.0  # seconds; an Erlang VM takes several
 PIECE = 100_000  # bytes of a body in one frame

@@ -8,7 +8,7 @@ import secrets
 from email.message import EmailMessage
 
 from app.dev.mail import Mailbox
-from tests.hub import eventually
+from tests.support.hub import eventually
 
 
 def with_mail(environment: dict[str, str], mailbox: Mailbox, **more: str) -> dict[str, str]:

@@ -16,9 +16,9 @@ import asyncpg
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from tests.hub import Hub, added, eventually, new_user
-from tests.redis_server import RedisServer
-from tests.resuming_client import Client
+from tests.support.hub import Hub, added, eventually, new_user
+from tests.support.redis_server import RedisServer
+from tests.support.resuming_client import Client
 
 STEPS = 12
 USERS = 3

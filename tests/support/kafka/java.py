@@ -1,4 +1,4 @@
-"""Finding a Java that Apache Kafka runs on. Imports little: tests/install_tools.py asks here too."""
+"""Finding a Java that Apache Kafka runs on. Imports little: tests/support/install_tools.py asks here too."""
 
 import os
 import re

@@ -1,0 +1,1 @@
+"""What tests share: servers, fakes, clients, and how they are started. Imports no tests."""
