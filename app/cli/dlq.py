@@ -20,23 +20,23 @@ from app import settings
 from app.cli.dlq_arguments import SOURCES
 from app.domain.errors import Unavailable
 from app.settings import Settings
-from app.sources.dlq import Letter, Shelf
+from app.sources.dlq import DeadLetter, DlqReader
 from app.sources.kafka import dlq as kafka
 from app.sources.rabbitmq import dlq as rabbitmq
 from app.sources.redis import dlq as redis
 
-Act = Callable[[Shelf, Letter], Awaitable[None]]
+Act = Callable[[DlqReader, DeadLetter], Awaitable[None]]
 
 ERROR_SHOWN = 60  # characters of the error, in the list
-OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[Shelf]]] = {
-    "kafka": kafka.open_shelf,
-    "rabbitmq": rabbitmq.open_shelf,
-    "redis": redis.open_shelf,
+OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[DlqReader]]] = {
+    "kafka": kafka.open_dlq,
+    "rabbitmq": rabbitmq.open_dlq,
+    "redis": redis.open_dlq,
 }
 
 
 @dataclass(frozen=True)
-class Choice:
+class DeadLetterFilter:
     """Which letters: those that none of these leaves out."""
 
     ids: Collection[str] = ()
@@ -45,7 +45,7 @@ class Choice:
     since: datetime | None = None
     limit: int | None = None
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, letter: DeadLetter) -> bool:
         """Whether it is one of them; the limit is left to who counts."""
         late_enough = self.since is None or (letter.time is not None and letter.time >= self.since)
         return (
@@ -87,7 +87,7 @@ class Pace:
 class _Visit:
     """Goes through the letters of a choice, shelf by shelf."""
 
-    def __init__(self, choice: Choice, *, done: bool = False) -> None:
+    def __init__(self, choice: DeadLetterFilter, *, done: bool = False) -> None:
         self._choice = choice
         self._done = done
         self._missing = set(choice.ids)
@@ -103,16 +103,16 @@ class _Visit:
             if self.more:
                 break
             try:
-                async with OPEN[source](loaded) as shelf, aclosing(self._chosen(shelf)) as letters:
+                async with OPEN[source](loaded) as reader, aclosing(self._chosen(reader)) as letters:
                     async for letter in letters:
-                        await act(shelf, letter)
+                        await act(reader, letter)
             except Unavailable as error:
                 self._fail(str(error))
         for missing in sorted(self._missing):
             self._fail(f"There is no letter {missing} (any more). `run.py dlq list` shows which there are.")
 
-    async def _chosen(self, shelf: Shelf) -> AsyncGenerator[Letter, None]:
-        async with aclosing(shelf.letters(self._done)) as letters:
+    async def _chosen(self, reader: DlqReader) -> AsyncGenerator[DeadLetter, None]:
+        async with aclosing(reader.letters(self._done)) as letters:
             async for letter in letters:
                 if not self._choice.takes(letter):
                     continue
@@ -128,12 +128,12 @@ class _Visit:
         print(why, file=sys.stderr)
 
 
-async def show_list(choice: Choice, done: bool, as_json: bool) -> int:
+async def show_list(choice: DeadLetterFilter, done: bool, as_json: bool) -> int:
     """A table of the letters, or a JSON object a line."""
     visit = _Visit(choice, done=done)
     rows: list[tuple[str, ...]] = []
 
-    async def collect(_: Shelf, letter: Letter) -> None:
+    async def collect(_: DlqReader, letter: DeadLetter) -> None:
         if as_json:
             _say(_json(_described(letter)))
         else:
@@ -143,17 +143,20 @@ async def show_list(choice: Choice, done: bool, as_json: bool) -> int:
     if rows:
         _print_table([_HEAD if done else _HEAD[:-1], *rows])
     elif not (as_json or visit.failed):
-        _say("There are no dead letters" + (" that fit." if choice != Choice(limit=choice.limit) else "."))
+        _say(
+            "There are no dead letters"
+            + (" that fit." if choice != DeadLetterFilter(limit=choice.limit) else ".")
+        )
     if visit.more:
         print(f"There are more than {choice.limit}: --limit shows more.", file=sys.stderr)
     return int(visit.failed)
 
 
-async def show(choice: Choice, raw: bool) -> int:
+async def show(choice: DeadLetterFilter, raw: bool) -> int:
     """One letter, with all that is known of it; or its message, byte by byte."""
     visit = _Visit(choice, done=True)
 
-    async def print_it(_: Shelf, letter: Letter) -> None:
+    async def print_it(_: DlqReader, letter: DeadLetter) -> None:
         if raw:
             sys.stdout.buffer.write(letter.body)
             sys.stdout.buffer.flush()
@@ -164,11 +167,11 @@ async def show(choice: Choice, raw: bool) -> int:
     return int(visit.failed)
 
 
-async def replay(choice: Choice, dry_run: bool, rate: float | None) -> int:
+async def replay(choice: DeadLetterFilter, dry_run: bool, rate: float | None) -> int:
     """Put the messages back where they came from, `rate` a second at most."""
     visit, pace, hindered = _Visit(choice), Pace(rate), 0
 
-    async def put_back(shelf: Shelf, letter: Letter) -> None:
+    async def put_back(reader: DlqReader, letter: DeadLetter) -> None:
         nonlocal hindered
         if letter.hindrance is not None:
             hindered += 1
@@ -176,7 +179,7 @@ async def replay(choice: Choice, dry_run: bool, rate: float | None) -> int:
             return
         if not dry_run:
             await pace.wait()
-            await shelf.replay(letter)
+            await reader.replay(letter)
         _say(f"{printable(letter.id)}: {'would go' if dry_run else 'went'} back to {letter.target}")
 
     await visit.each(put_back)
@@ -185,13 +188,13 @@ async def replay(choice: Choice, dry_run: bool, rate: float | None) -> int:
     return int(visit.failed or hindered > 0)
 
 
-async def drop(choice: Choice, dry_run: bool) -> int:
+async def drop(choice: DeadLetterFilter, dry_run: bool) -> int:
     """Take letters away for ever."""
     visit = _Visit(choice)
 
-    async def take_away(shelf: Shelf, letter: Letter) -> None:
+    async def take_away(reader: DlqReader, letter: DeadLetter) -> None:
         if not dry_run:
-            await shelf.drop(letter)
+            await reader.drop(letter)
         _say(f"{printable(letter.id)}: {'would be dropped' if dry_run else 'dropped'}")
 
     await visit.each(take_away)
@@ -213,7 +216,7 @@ def _json(value: object) -> str:
 _HEAD = ("ID", "TIME", "SOURCE", "PLACE", "REASON", "ERROR", "DONE")
 
 
-def _row(letter: Letter, done: bool) -> tuple[str, ...]:
+def _row(letter: DeadLetter, done: bool) -> tuple[str, ...]:
     error = letter.error if len(letter.error) <= ERROR_SHOWN else letter.error[: ERROR_SHOWN - 1] + "…"
     row = (letter.id, letter.why.get("dlq.time", "-"), letter.source, letter.place, letter.reason, error)
     return tuple(map(printable, (*row, letter.done or "-") if done else row))
@@ -225,7 +228,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         _say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _described(letter: Letter) -> dict[str, Any]:
+def _described(letter: DeadLetter) -> dict[str, Any]:
     """All but the message."""
     return {
         "id": letter.id,
@@ -240,7 +243,7 @@ def _described(letter: Letter) -> dict[str, Any]:
     }
 
 
-def _whole(letter: Letter) -> str:
+def _whole(letter: DeadLetter) -> str:
     """Everything, the message last."""
     named = {
         "id": letter.id,

@@ -81,9 +81,9 @@ def _drop(arguments: argparse.Namespace) -> int:
 
 
 def _choice(arguments: argparse.Namespace) -> Any:
-    from app.cli.dlq import Choice
+    from app.cli.dlq import DeadLetterFilter
 
-    return Choice(
+    return DeadLetterFilter(
         ids=frozenset(arguments.ids),
         source=arguments.source,
         reason=arguments.reason,

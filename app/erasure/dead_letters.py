@@ -13,7 +13,7 @@ from app.domain.errors import Unavailable
 from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.dlq import Letter, Shelf
+from app.sources.dlq import DeadLetter, DlqReader
 from app.sources.kafka import dlq as kafka
 from app.sources.rabbitmq import dlq as rabbitmq
 from app.sources.redis import dlq as redis
@@ -22,46 +22,49 @@ from app.sources.redis.source import events_redis
 PAGE = 500  # stream entries of one answer
 
 
-class Letters:
+class DeadLetterPlace:
     """The dead letters of one source (see `app.erasing.subject.Place`)."""
 
-    def __init__(self, what: str, open_shelf: Callable[[], AbstractAsyncContextManager[Shelf]]) -> None:
+    def __init__(self, what: str, open_dlq: Callable[[], AbstractAsyncContextManager[DlqReader]]) -> None:
         """`what` such as Kafka topic: where letters of that source are."""
         self._what = what
-        self._open = open_shelf
+        self._open = open_dlq
 
     async def look(self, subject: Subject) -> Sequence[Found]:
         named: Counter[str] = Counter()
-        async with self._open() as shelf:
-            async with aclosing(shelf.letters(done=True)) as letters:
+        async with self._open() as reader:
+            async with aclosing(reader.letters(done=True)) as letters:
                 async for letter in letters:
                     named[letter.target] += _names(subject, letter)
-            return self._found(shelf, named, await shelf.keeps() if named.total() else {})
+            return self._found(reader, named, await reader.keeps() if named.total() else {})
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
-        async with self._open() as shelf:
-            kept = await shelf.keeps()
-            removed = await shelf.remove(lambda letter: letter.target not in kept and _names(subject, letter))
-            return self._found(shelf, removed)
+        async with self._open() as reader:
+            kept = await reader.keeps()
+            removed = await reader.remove(
+                lambda letter: letter.target not in kept and _names(subject, letter)
+            )
+            return self._found(reader, removed)
 
     async def close(self) -> None:
         """There is a connection only during a call."""
 
     def _found(
-        self, shelf: Shelf, number: Counter[str], stays: Mapping[str, str] = MappingProxyType({})
+        self, reader: DlqReader, number: Counter[str], stays: Mapping[str, str] = MappingProxyType({})
     ) -> list[Found]:
         return [
-            Found(f"{self._what} {each}{SUFFIX}", number[each], stays.get(each, "")) for each in shelf.targets
+            Found(f"{self._what} {each}{SUFFIX}", number[each], stays.get(each, ""))
+            for each in reader.targets
         ]
 
 
-def dead_letters(settings: Settings) -> list[Letters]:
+def dead_letters(settings: Settings) -> list[DeadLetterPlace]:
     """Those of all sources there are."""
-    found = [Letters("Kafka topic", lambda: kafka.open_shelf(settings))]
+    found = [DeadLetterPlace("Kafka topic", lambda: kafka.open_dlq(settings))]
     if settings.rabbitmq_url is not None:
-        found.append(Letters("RabbitMQ queue", lambda: rabbitmq.open_shelf(settings)))
+        found.append(DeadLetterPlace("RabbitMQ queue", lambda: rabbitmq.open_dlq(settings)))
     if settings.redis_events_url is not None:
-        found.append(Letters("Redis stream", lambda: redis.open_shelf(settings)))
+        found.append(DeadLetterPlace("Redis stream", lambda: redis.open_dlq(settings)))
     return found
 
 
@@ -96,5 +99,5 @@ class EventStream:
             after = b"(" + entries[-1][0]
 
 
-def _names(subject: Subject, letter: Letter) -> bool:
+def _names(subject: Subject, letter: DeadLetter) -> bool:
     return subject.named_in(*letter.texts)

@@ -45,22 +45,22 @@ _MAX_ATTEMPTS = 1_000_000
 T = TypeVar("T")
 
 
-class Earlier(NamedTuple):
+class EarlierAttempts(NamedTuple):
     """What a message that was put back says of itself."""
 
     position: str | None = None
     attempts: int = 0
 
 
-NEVER = Earlier()
+NEVER = EarlierAttempts()
 """Of a message that was not put back."""
 
 
-def earlier(headers: Mapping[str, object], source: str) -> Earlier:
+def earlier(headers: Mapping[str, object], source: str) -> EarlierAttempts:
     """What was known of the message when it was put back; nothing of one that never was. Never raises."""
     position = _text(headers.get(AGAIN_POSITION))
     attempts = _text(headers.get(AGAIN_ATTEMPTS))
-    return Earlier(
+    return EarlierAttempts(
         position if position.startswith(f"{source}:") and len(position) <= _MAX_POSITION else None,
         int(attempts) if attempts.isdecimal() and len(attempts) < len(str(_MAX_ATTEMPTS)) else 0,
     )

@@ -31,7 +31,7 @@ _NOT_AGAIN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter."""
 
     id: str
@@ -96,28 +96,28 @@ class Letter:
         return None
 
 
-class Shelf(Protocol):
+class DlqReader(Protocol):
     """The dead letters of one source. All calls raise what the driver raises; who opened it translates."""
 
     @property
     def targets(self) -> Sequence[str]:
         """The Kafka topics, queues or streams that its letters are of."""
 
-    def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
+    def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
         """Those that are there when it begins, the oldest of each place first; with `done` also those that
         were replayed or dropped, where they are still there.
         """
 
-    async def replay(self, letter: Letter) -> None:
+    async def replay(self, letter: DeadLetter) -> None:
         """Put the message back where it came from, then take the letter away. Interrupted in between it is
         put back again by the next replay, which is safe. Only a letter without hindrance, that `letters` gave
         last.
         """
 
-    async def drop(self, letter: Letter) -> None:
+    async def drop(self, letter: DeadLetter) -> None:
         """Take the letter, which `letters` gave last, away for ever."""
 
-    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+    async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
         """Take away all such letters, also those that are done, so that nothing of them can be read any more;
         how many, by target.
         """
@@ -126,12 +126,12 @@ class Shelf(Protocol):
         """The targets whose letters `remove` can't take away, and why."""
 
 
-async def drop_all(shelf: Shelf, unwanted: Callable[[Letter], bool]) -> Counter[str]:
-    """`Shelf.remove` where dropping a letter removes it."""
+async def drop_all(reader: DlqReader, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
+    """`DlqReader.remove` where dropping a letter removes it."""
     removed: Counter[str] = Counter()
-    async with aclosing(shelf.letters(done=True)) as letters:
+    async with aclosing(reader.letters(done=True)) as letters:
         async for letter in letters:
             if unwanted(letter):
-                await shelf.drop(letter)
+                await reader.drop(letter)
                 removed[letter.target] += 1
     return removed

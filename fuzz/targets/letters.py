@@ -21,14 +21,14 @@ from app.sources.rabbitmq import message as rabbit
 from app.sources.rabbitmq.acks import Ack, Tags
 from app.sources.redaction import for_letter, without_code
 from app.sources.redis import messages as redis
-from app.sources.redis.dlq import RedisShelf
+from app.sources.redis.dlq import RedisDlqReader
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
 from fuzz.target import CANARY, Target
 from fuzz.targets.events import SAMPLES
 
 ROOM = 128 * 1024 - 8  # bytes of AMQP properties
 _ERROR = InvalidEvent("bad_field", "why")
-_SHELF = RedisShelf(cast(Any, None), "stream")  # only its reading is used
+_SHELF = RedisDlqReader(cast(Any, None), "stream")  # only its reading is used
 _CUT = b"\xfe\xff"
 
 

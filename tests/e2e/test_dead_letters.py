@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaProducer
 import run
 from app.cli.dlq import OPEN
 from app.settings import load
-from app.sources.dlq import Letter
+from app.sources.dlq import DeadLetter
 from tests.conftest import running_hub
 from tests.support.hub import ROOT, Hub, event, eventually, free_port, new_user
 from tests.support.nodes import event_outcomes
@@ -88,18 +88,18 @@ class Scene:
                     client.publish(self.hub.environment["LOW_STOCK_CHANNEL"], value)
         return value
 
-    async def letters(self, source: str, body: bytes) -> list[Letter]:
+    async def letters(self, source: str, body: bytes) -> list[DeadLetter]:
         """The letters of a message there are now."""
         settings = load(
             _env_file=None, **{name.lower(): value for name, value in self.hub.environment.items()}
         )
-        async with OPEN[source](settings) as shelf:
-            return [letter async for letter in shelf.letters(False) if letter.body == body]
+        async with OPEN[source](settings) as reader:
+            return [letter async for letter in reader.letters(False) if letter.body == body]
 
-    async def letter(self, source: str, body: bytes, attempts: int = 1) -> Letter:
+    async def letter(self, source: str, body: bytes, attempts: int = 1) -> DeadLetter:
         """The letter of a message, once there is one that says it was given up so often."""
 
-        async def there() -> Letter | None:
+        async def there() -> DeadLetter | None:
             found = [
                 each for each in await self.letters(source, body) if each.why["dlq.attempts"] == str(attempts)
             ]
@@ -191,7 +191,7 @@ async def test_what_can_be_handled_now_is_put_back_and_stored_once(
     assert f"There is no letter {letter.id}" in complaint
 
 
-async def again(scene: Scene, letter: Letter) -> None:
+async def again(scene: Scene, letter: DeadLetter) -> None:
     """Put the same letter into its place a second time."""
     if letter.source == "kafka":
         records = await scene.hub.records(f"{scene.hub.topic}.dlq")

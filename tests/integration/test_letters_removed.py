@@ -16,9 +16,9 @@ from app.domain.erasure import Subject
 from app.erasure.dead_letters import dead_letters
 from app.settings import Settings
 from app.sources import dead_letters as letters_format
-from app.sources.dlq import Letter
+from app.sources.dlq import DeadLetter
 from app.sources.kafka.dead_letter import letters
-from app.sources.kafka.dlq import open_shelf
+from app.sources.kafka.dlq import open_dlq
 from tests.conftest import BROKER
 from tests.support.settings import settings_on
 from tests.unit.test_dead_letters import ERROR, Record
@@ -55,12 +55,12 @@ async def put(producer: AIOKafkaProducer, topic: str, value: bytes, offset: int)
     await producer.send_and_wait(f"{topic}.dlq", **letter)
 
 
-async def on_shelf(settings: Settings, done: bool = False) -> list[Letter]:
-    async with open_shelf(settings) as shelf:
-        return [letter async for letter in shelf.letters(done)]
+async def on_shelf(settings: Settings, done: bool = False) -> list[DeadLetter]:
+    async with open_dlq(settings) as reader:
+        return [letter async for letter in reader.letters(done)]
 
 
-def names_mai(letter: Letter) -> bool:
+def names_mai(letter: DeadLetter) -> bool:
     return any(b"mai" in text for text in letter.texts)
 
 
@@ -86,10 +86,10 @@ async def test_the_unwanted_is_gone_and_the_others_are_as_before(
     for number, value in enumerate((b"one", b"of mai", b"two", b"mai again", b"dropped")):
         await put(producer, topic, value, number)
     before = {letter.body: letter for letter in await on_shelf(settings)}
-    async with open_shelf(settings) as shelf:
-        await shelf.drop([letter async for letter in shelf.letters(False)][-1])
-        assert await shelf.keeps() == {}
-        assert await shelf.remove(names_mai) == {topic: 2}
+    async with open_dlq(settings) as reader:
+        await reader.drop([letter async for letter in reader.letters(False)][-1])
+        assert await reader.keeps() == {}
+        assert await reader.remove(names_mai) == {topic: 2}
     after = await on_shelf(settings, done=True)
     assert [letter.body for letter in after] == [b"one", b"two"]
     for letter in after:
@@ -105,8 +105,8 @@ async def test_interrupted_before_the_old_ones_went_it_leaves_no_letter_twice(
     topic = settings.notification_topic
     for number, value in ((0, b"one"), (1, b"mai"), (2, b"two"), (0, b"one"), (2, b"two")):
         await put(producer, topic, value, number)
-    async with open_shelf(settings) as shelf:
-        await shelf.remove(names_mai)
+    async with open_dlq(settings) as reader:
+        await reader.remove(names_mai)
     assert [letter.body for letter in await on_shelf(settings)] == [b"one", b"two"]
 
 
@@ -115,8 +115,8 @@ async def test_where_nothing_is_unwanted_nothing_is_written_again(
 ) -> None:
     await put(producer, settings.notification_topic, b"one", 0)
     [before] = await on_shelf(settings)
-    async with open_shelf(settings) as shelf:
-        assert await shelf.remove(names_mai) == {}
+    async with open_dlq(settings) as reader:
+        assert await reader.remove(names_mai) == {}
     assert await on_shelf(settings) == [before]
 
 
@@ -154,7 +154,7 @@ async def test_a_letter_keeps_its_age_whatever_it_says_of_it(
     [before] = [letter for letter in await on_shelf(settings) if letter.body == b"one"]
     assert before.time is not None
     assert before.time > datetime.now(UTC) + timedelta(hours=1)
-    async with open_shelf(settings) as shelf:
-        assert await shelf.remove(names_mai) == {topic: 1}
+    async with open_dlq(settings) as reader:
+        assert await reader.remove(names_mai) == {topic: 1}
     [after] = await on_shelf(settings, done=True)
     assert after.handle.timestamp_ms == before.handle.timestamp_ms

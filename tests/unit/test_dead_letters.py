@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import NEVER, Earlier, earlier, originals, reasons
+from app.sources.dead_letters import NEVER, EarlierAttempts, earlier, originals, reasons
 from app.sources.kafka.dead_letter import letters
 
 ERROR = InvalidEvent("bad_field", "it is bad")
@@ -48,8 +48,8 @@ def test_a_redacted_letter_says_so_and_holds_no_position_that_may_be_a_hash_of_t
     ("headers", "known"),
     [
         ({}, NEVER),
-        ({"hub.position": POSITION, "hub.attempts": "2"}, Earlier(POSITION, 2)),
-        ({"hub.position": POSITION.encode(), "hub.attempts": b"2"}, Earlier(POSITION, 2)),
+        ({"hub.position": POSITION, "hub.attempts": "2"}, EarlierAttempts(POSITION, 2)),
+        ({"hub.position": POSITION.encode(), "hub.attempts": b"2"}, EarlierAttempts(POSITION, 2)),
         ({"hub.position": "rabbitmq:q:1"}, NEVER),
         ({"hub.position": "kafka:" + "x" * 1000}, NEVER),
         ({"hub.position": 7, "hub.attempts": None}, NEVER),
@@ -59,7 +59,7 @@ def test_a_redacted_letter_says_so_and_holds_no_position_that_may_be_a_hash_of_t
     ids=str,
 )
 def test_what_a_message_says_of_an_earlier_time_is_heard_if_it_makes_sense(
-    headers: dict[str, Any], known: Earlier
+    headers: dict[str, Any], known: EarlierAttempts
 ) -> None:
     assert earlier(headers, "kafka") == known
 

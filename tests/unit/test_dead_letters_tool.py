@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.cli import dlq as command
-from app.cli.dlq import Choice, Pace, printable
+from app.cli.dlq import DeadLetterFilter, Pace, printable
 from app.cli.dlq_arguments import add
-from app.sources.dlq import Letter
+from app.sources.dlq import DeadLetter
 
-LETTER = Letter(
+LETTER = DeadLetter(
     id="redis:s.dlq:1-0",
     source="redis",
     target="s",
@@ -36,24 +36,24 @@ AT_EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("choice", "taken"),
     [
-        (Choice(), True),
-        (Choice(ids=("redis:s.dlq:1-0", "redis:s.dlq:2-0")), True),
-        (Choice(ids=("redis:s.dlq:2-0",)), False),
-        (Choice(reason="bad_field"), True),
-        (Choice(reason="not_json"), False),
-        (Choice(ids=("redis:s.dlq:1-0",), reason="not_json"), False),
-        (Choice(since=AT_EIGHT), True),
-        (Choice(since=AT_EIGHT + timedelta(seconds=1)), False),
+        (DeadLetterFilter(), True),
+        (DeadLetterFilter(ids=("redis:s.dlq:1-0", "redis:s.dlq:2-0")), True),
+        (DeadLetterFilter(ids=("redis:s.dlq:2-0",)), False),
+        (DeadLetterFilter(reason="bad_field"), True),
+        (DeadLetterFilter(reason="not_json"), False),
+        (DeadLetterFilter(ids=("redis:s.dlq:1-0",), reason="not_json"), False),
+        (DeadLetterFilter(since=AT_EIGHT), True),
+        (DeadLetterFilter(since=AT_EIGHT + timedelta(seconds=1)), False),
     ],
     ids=str,
 )
-def test_a_letter_is_chosen_that_nothing_leaves_out(choice: Choice, taken: bool) -> None:
+def test_a_letter_is_chosen_that_nothing_leaves_out(choice: DeadLetterFilter, taken: bool) -> None:
     assert choice.takes(LETTER) == taken
 
 
 @pytest.mark.parametrize("time", ["", "yesterday", "2026-11-21T08:00:00"])
 def test_a_letter_that_does_not_say_when_is_in_no_time(time: str) -> None:
-    assert not Choice(since=AT_EIGHT).takes(replace(LETTER, why={"dlq.time": time}))
+    assert not DeadLetterFilter(since=AT_EIGHT).takes(replace(LETTER, why={"dlq.time": time}))
 
 
 def test_a_letter_came_from_where_it_says_and_goes_back_to_what_keeps_it() -> None:
@@ -113,16 +113,16 @@ async def test_each_that_is_replayed_waits_for_its_turn(
     done: list[str] = []
 
     class Shelf:
-        async def replay(self, _: Letter) -> None:
+        async def replay(self, _: DeadLetter) -> None:
             done.append("replay")
 
     class Visit:
         seen, failed = 3, False
 
-        def __init__(self, _: Choice) -> None:
+        def __init__(self, _: DeadLetterFilter) -> None:
             pass
 
-        async def each(self, act: Callable[[Shelf, Letter], Awaitable[None]]) -> None:
+        async def each(self, act: Callable[[Shelf, DeadLetter], Awaitable[None]]) -> None:
             for _ in range(self.seen):
                 await act(Shelf(), LETTER)
 
@@ -131,7 +131,7 @@ async def test_each_that_is_replayed_waits_for_its_turn(
 
     monkeypatch.setattr(command, "_Visit", Visit)
     monkeypatch.setattr(Pace, "wait", wait)
-    assert await command.replay(Choice(), dry_run, 1.0) == 0
+    assert await command.replay(DeadLetterFilter(), dry_run, 1.0) == 0
     assert done == expected
 
 

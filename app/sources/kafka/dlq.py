@@ -19,7 +19,7 @@ from app.domain.errors import Unavailable
 from app.domain.events import MAX_EVENT_BYTES
 from app.settings import Settings
 from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, of_letter, originals
-from app.sources.dlq import Letter
+from app.sources.dlq import DeadLetter
 from app.sources.kafka.dead_letter import OFFSET, PARTITION, TIMESTAMP, encoded
 from app.sources.kafka.delete_records import RemovalRefused, removing
 
@@ -42,7 +42,7 @@ class _Handle(NamedTuple):
 
 
 @asynccontextmanager
-async def open_shelf(settings: Settings) -> AsyncIterator[KafkaShelf]:
+async def open_dlq(settings: Settings) -> AsyncIterator[KafkaDlqReader]:
     """The letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
     servers = settings.kafka_bootstrap_servers
     topics = [f"{topic}{SUFFIX}" for topic in settings.topics.values()]
@@ -57,7 +57,7 @@ async def open_shelf(settings: Settings) -> AsyncIterator[KafkaShelf]:
     try:
         await producer.start()
         await consumer.start()
-        yield KafkaShelf(consumer, producer, topics, servers)
+        yield KafkaDlqReader(consumer, producer, topics, servers)
     except (KafkaError, OSError) as error:
         why = str(error) or type(error).__name__
         raise Unavailable("kafka", f"{why}. Does a broker answer at {servers}?") from None
@@ -66,7 +66,7 @@ async def open_shelf(settings: Settings) -> AsyncIterator[KafkaShelf]:
         await producer.stop()
 
 
-class KafkaShelf:
+class KafkaDlqReader:
     """The letters in some Kafka topics."""
 
     def __init__(self, consumer: Any, producer: Any, topics: Sequence[str], servers: str) -> None:
@@ -77,7 +77,7 @@ class KafkaShelf:
         self._servers = servers
         self.targets = [topic.removesuffix(SUFFIX) for topic in topics]
 
-    async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
+    async def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
         self._consumer.assign(await self._places())
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         marks: Marks = defaultdict(dict)
@@ -90,7 +90,7 @@ class KafkaShelf:
             if MARK not in of_letter(record.headers) and (done or what is None):
                 yield _letter(record, what)
 
-    async def replay(self, letter: Letter) -> None:
+    async def replay(self, letter: DeadLetter) -> None:
         await self._producer.send_and_wait(
             letter.target,
             letter.body,
@@ -100,10 +100,10 @@ class KafkaShelf:
         )
         await self._mark(letter, "replayed")
 
-    async def drop(self, letter: Letter) -> None:
+    async def drop(self, letter: DeadLetter) -> None:
         await self._mark(letter, "dropped")
 
-    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+    async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
         """Kafka removes all records before one, and none alone: where there is an unwanted one, the letters
         that are open and wanted are written again behind it, with new numbers, and all before goes.
         """
@@ -141,7 +141,7 @@ class KafkaShelf:
         ]
 
     async def _write_again(
-        self, places: Collection[TopicPartition], unwanted: Callable[[Letter], bool]
+        self, places: Collection[TopicPartition], unwanted: Callable[[DeadLetter], bool]
     ) -> dict[TopicPartition, int]:
         """Write the wanted letters behind all others; up to where what was there before is spare by now. What
         an interrupted call wrote twice becomes one.
@@ -185,20 +185,20 @@ class KafkaShelf:
                     if record.offset < ends[place]:
                         yield place, record
 
-    async def _partition(self, letter: Letter) -> int | None:
+    async def _partition(self, letter: DeadLetter) -> int | None:
         """The one it came from: events with one key keep their partition, however its publisher chose it."""
         partition = letter.why.get(PARTITION, "")
         there = await self._producer.partitions_for(letter.target)
         return int(partition) if partition.isdecimal() and int(partition) in there else None
 
-    async def _mark(self, letter: Letter, what: str) -> None:
+    async def _mark(self, letter: DeadLetter, what: str) -> None:
         place, offset, _ = letter.handle
         mark = encoded({MARK: what, MARKED: str(offset)})
         await self._producer.send_and_wait(place.topic, b"", partition=place.partition, headers=mark)
 
 
-def _letter(record: Any, done: str | None) -> Letter:
-    return Letter(
+def _letter(record: Any, done: str | None) -> DeadLetter:
+    return DeadLetter(
         id=f"kafka:{record.topic}:{record.partition}:{record.offset}",
         source="kafka",
         target=record.topic.removesuffix(SUFFIX),

@@ -22,14 +22,14 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from app.domain.errors import ConfigurationError, Unavailable
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals
-from app.sources.dlq import Letter, drop_all
+from app.sources.dlq import DeadLetter, drop_all
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.message import EXPIRATION
 from app.sources.rabbitmq.source import CONNECT_WITHIN, HEARTBEAT, queues
 
 
 @asynccontextmanager
-async def open_shelf(settings: Settings) -> AsyncIterator[RabbitShelf]:
+async def open_dlq(settings: Settings) -> AsyncIterator[RabbitDlqReader]:
     """The letters of all queues. Raises `Unavailable` when the broker doesn't answer, now or later."""
     if settings.rabbitmq_url is None:
         raise ConfigurationError("RABBITMQ_URL is not set. Set it to the broker that holds the letters.")
@@ -38,7 +38,7 @@ async def open_shelf(settings: Settings) -> AsyncIterator[RabbitShelf]:
             settings.rabbitmq_url.get_secret_value(), timeout=CONNECT_WITHIN, heartbeat=HEARTBEAT
         )
         async with connection:
-            yield RabbitShelf(connection, queues(settings))
+            yield RabbitDlqReader(connection, queues(settings))
     except DeliveryError:
         raise Unavailable("rabbitmq", "it returned a message. Is its queue there, and not full?") from None
     except (AMQPError, OSError) as error:
@@ -51,14 +51,14 @@ async def open_shelf(settings: Settings) -> AsyncIterator[RabbitShelf]:
         raise Unavailable("rabbitmq", "the connection ended") from None
 
 
-class RabbitShelf:
+class RabbitDlqReader:
     """The letters of some queues."""
 
     def __init__(self, connection: AbstractConnection, targets: Sequence[str]) -> None:
         self._connection = connection
         self.targets = targets
 
-    async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
+    async def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
         for queue in self.targets:
             try:
                 async with self._connection.channel(on_return_raises=True) as channel:
@@ -68,7 +68,7 @@ class RabbitShelf:
             except ChannelNotFoundEntity:
                 continue  # nothing was ever dead-lettered
 
-    async def replay(self, letter: Letter) -> None:
+    async def replay(self, letter: DeadLetter) -> None:
         message: DeliveredMessage = letter.handle
         properties = copy(message.header.properties)
         properties.headers = {**dict(letter.headers), **again(letter.why)}
@@ -78,19 +78,19 @@ class RabbitShelf:
         )
         await self.drop(letter)
 
-    async def drop(self, letter: Letter) -> None:
+    async def drop(self, letter: DeadLetter) -> None:
         message: DeliveredMessage = letter.handle
         assert message.delivery_tag is not None
         await message.channel.basic_ack(message.delivery_tag, wait=True)
 
-    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+    async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
         return await drop_all(self, unwanted)
 
     async def keeps(self) -> Mapping[str, str]:
         return {}
 
 
-async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[Letter]:
+async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[DeadLetter]:
     """As many as there are at the beginning: those that a replay brings again aren't taken again."""
     letters = queue + SUFFIX
     declared = await channel.queue_declare(letters, passive=True)
@@ -101,10 +101,10 @@ async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[Letter]:
         yield _letter(queue, message)
 
 
-def _letter(queue: str, message: DeliveredMessage) -> Letter:
+def _letter(queue: str, message: DeliveredMessage) -> DeadLetter:
     headers = (message.header.properties.headers or {}).items()
     why = of_letter(headers)
-    return Letter(
+    return DeadLetter(
         id=f"rabbitmq:{queue}{SUFFIX}:{_number(why, message.body)}",
         source="rabbitmq",
         target=queue,

@@ -13,7 +13,7 @@ from app.domain.errors import ConfigurationError, Unavailable
 from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals
-from app.sources.dlq import Letter, drop_all
+from app.sources.dlq import DeadLetter, drop_all
 from app.sources.redis.messages import VALUE
 from app.sources.redis.source import events_redis
 
@@ -21,20 +21,20 @@ PAGE = 100  # letters read at once
 
 
 @asynccontextmanager
-async def open_shelf(settings: Settings) -> AsyncIterator[RedisShelf]:
+async def open_dlq(settings: Settings) -> AsyncIterator[RedisDlqReader]:
     """The letters of the stream and of the channel. Raises `Unavailable` when Redis doesn't answer."""
     if settings.redis_events_url is None:
         raise ConfigurationError("REDIS_EVENTS_URL is not set. Set it to the Redis that holds the letters.")
     redis = events_redis(settings)
     try:
-        yield RedisShelf(redis, settings.low_stock_stream)
+        yield RedisDlqReader(redis, settings.low_stock_stream)
     except REDIS_ERRORS as error:
         raise Unavailable("redis_events", str(error) or type(error).__name__) from None
     finally:
         await redis.aclose()
 
 
-class RedisShelf:
+class RedisDlqReader:
     """The letters of one stream, and of the channel that says the same."""
 
     def __init__(self, redis: Redis, stream: str) -> None:
@@ -43,7 +43,7 @@ class RedisShelf:
         self.targets = [stream]
         self._letters = stream + SUFFIX
 
-    async def letters(self, done: bool) -> AsyncGenerator[Letter, None]:
+    async def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
         newest: Any = await self._redis.xrevrange(self._letters, count=1)
         after = "-"
         while newest:
@@ -54,7 +54,7 @@ class RedisShelf:
                 return
             after = f"({page[-1][0].decode()}"
 
-    async def replay(self, letter: Letter) -> None:
+    async def replay(self, letter: DeadLetter) -> None:
         """What came over the channel goes to the stream: it keeps it until a node has it."""
         fields: dict[Any, Any] = {VALUE: letter.body, **again(letter.why)}
         async with self._redis.pipeline(transaction=True) as both:
@@ -62,18 +62,18 @@ class RedisShelf:
             both.xdel(self._letters, letter.handle)
             await both.execute()
 
-    async def drop(self, letter: Letter) -> None:
+    async def drop(self, letter: DeadLetter) -> None:
         await self._redis.xdel(self._letters, letter.handle)
 
-    async def remove(self, unwanted: Callable[[Letter], bool]) -> Counter[str]:
+    async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
         return await drop_all(self, unwanted)
 
     async def keeps(self) -> Mapping[str, str]:
         return {}
 
-    def _letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Letter:
+    def _letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         named = {name.decode(errors="replace"): value for name, value in fields.items()}
-        return Letter(
+        return DeadLetter(
             id=f"redis:{self._letters}:{entry_id.decode()}",
             source="redis",
             target=self._stream,

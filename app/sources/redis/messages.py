@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import CHANNEL, NEVER, STREAM, Earlier, earlier, originals, reasons
+from app.sources.dead_letters import CHANNEL, NEVER, STREAM, EarlierAttempts, earlier, originals, reasons
 from app.sources.redaction import for_letter
 
 VALUE = "value"
@@ -30,7 +30,7 @@ class Received:
     value: bytes
     entry_id: bytes | None = None
     """Of the stream entry; None for what came over the channel."""
-    earlier: Earlier = NEVER
+    earlier: EarlierAttempts = NEVER
 
     @property
     def sent_at_ms(self) -> int | None:
