@@ -26,7 +26,7 @@ from app.store import migrations
 from app.store.cleaner import PAUSE
 from app.store.cleaning import CleaningStore, Kind
 from app.store.engine import make_engine
-from app.store.writer import BatchWriter, Entry
+from app.store.writer import BatchWriter, EventRecord
 from tests.support.settings import settings_on
 
 ROWS = 1_000_000
@@ -96,9 +96,9 @@ async def _writing(writer: BatchWriter) -> AsyncIterator[list[float]]:
         await end(writing)
 
 
-def _entry(receiver: UUID) -> Entry:
+def _entry(receiver: UUID) -> EventRecord:
     draft = NotificationDraft(None, "A group", [receiver], "GROUP_USER_ADDED", "{}", "A title", "Content")
-    return Entry(str(uuid4()), [draft])
+    return EventRecord(str(uuid4()), [draft])
 
 
 async def _seconds(work: Awaitable[object]) -> float:

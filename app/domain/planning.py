@@ -21,7 +21,7 @@ from app.domain.preferences import INAPP, NOBODY_KNOWN, Decision, Evaluator, Per
 from app.domain.time import Now, moment
 
 
-class Wish(msgspec.Struct, frozen=True, gc=False):
+class PlanRequest(msgspec.Struct, frozen=True, gc=False):
     """What a handler makes of an event: `effects`, and the same in another locale."""
 
     effects: Effects
@@ -64,7 +64,7 @@ class Planner:
         self._locale = locale
         self._now = now
 
-    async def plan(self, wishes: Sequence[Wish]) -> list[Plan]:
+    async def plan(self, wishes: Sequence[PlanRequest]) -> list[Plan]:
         """A plan for each. Raises `Unavailable` when Postgres doesn't answer."""
         users: list[UUID] = []  # some of them twice: that costs less than to tell
         for wish in wishes:
@@ -75,7 +75,7 @@ class Planner:
         now = moment(self._now())
         return [self._plan(wish, known, now) for wish in wishes]
 
-    def _plan(self, wish: Wish, known: Mapping[UUID, Person], now: datetime) -> Plan:
+    def _plan(self, wish: PlanRequest, known: Mapping[UUID, Person], now: datetime) -> Plan:
         draft = wish.effects.notification
         notifications: Sequence[NotificationDraft] = ()
         not_told: list[tuple[UUID, Decision]] = []
@@ -98,7 +98,7 @@ class Planner:
         return Plan(notifications, deliveries, declined, not_told)
 
     def _told(
-        self, wish: Wish, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
+        self, wish: PlanRequest, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
     ) -> tuple[list[NotificationDraft], list[tuple[UUID, Decision]]]:
         """The draft in each receiver's locale, for those who want it."""
         by_locale: defaultdict[str, list[UUID]] = defaultdict(list)
@@ -118,7 +118,7 @@ class Planner:
         return told, not_told
 
     def _delivery(
-        self, wish: Wish, number: int, draft: DeliveryDraft, person: Person, now: datetime
+        self, wish: PlanRequest, number: int, draft: DeliveryDraft, person: Person, now: datetime
     ) -> PlannedDelivery:
         decision = self._evaluator.decide(person, wish.category, draft.channel, now, urgent=wish.urgent)
         address = draft.address or person.address(draft.channel)

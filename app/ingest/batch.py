@@ -13,10 +13,10 @@ import msgspec
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.events import Event
-from app.domain.planning import Wish
+from app.domain.planning import PlanRequest
 
 
-class Message(NamedTuple):
+class SourceMessage(NamedTuple):
     """One message as a source received it. `position_id` names its place in the source, for ever."""
 
     source: str
@@ -35,39 +35,39 @@ class Message(NamedTuple):
 class Rejected(NamedTuple):
     """A message that can never be handled, and why."""
 
-    message: Message
+    message: SourceMessage
     error: InvalidEvent
 
 
-class Ready(msgspec.Struct, frozen=True, gc=False):
+class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event whose effects are known: only to be written."""
 
-    message: Message
+    message: SourceMessage
     event: Event
-    wish: Wish
+    wish: PlanRequest
 
     @property
     def effects(self) -> Effects:
         return self.wish.effects
 
 
-class Waiting(NamedTuple):
+class ParkedEvent(NamedTuple):
     """An event that can't be handled before its group is known."""
 
-    message: Message
+    message: SourceMessage
     event: Event
     group_id: UUID
 
 
 class Batch(NamedTuple):
-    ready: list[Ready]
-    waiting: list[Waiting]
+    ready: list[PreparedEvent]
+    waiting: list[ParkedEvent]
     rejected: list[Rejected]
 
 
-def by_group(waiting: Iterable[Waiting]) -> Iterable[list[Waiting]]:
+def by_group(waiting: Iterable[ParkedEvent]) -> Iterable[list[ParkedEvent]]:
     """Those that wait for the same group together."""
-    groups: defaultdict[UUID, list[Waiting]] = defaultdict(list)
+    groups: defaultdict[UUID, list[ParkedEvent]] = defaultdict(list)
     for item in waiting:
         groups[item.group_id].append(item)
     return groups.values()

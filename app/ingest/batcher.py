@@ -11,7 +11,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 
 from app.domain.errors import InvalidEvent
-from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting, by_group
+from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage, by_group
 from app.ingest.pipeline import Pipeline
 from app.runtime.tasks import end
 
@@ -23,7 +23,7 @@ hub stops before it knows: then the message has to come again, which is safe.
 """
 
 
-class Intake:
+class Batcher:
     """Passes messages through the pipeline, those of all its sources together. While one batch is written the
     next is prepared, so that Postgres and we work at the same time.
     """
@@ -32,9 +32,9 @@ class Intake:
         """`batch_size` is how many messages are in one transaction, at most."""
         self._pipeline = pipeline
         self._batch_size = batch_size
-        self._pending: list[Message] = []
+        self._pending: list[SourceMessage] = []
         self._arrived = asyncio.Event()
-        self._ready: list[Ready] = []
+        self._ready: list[PreparedEvent] = []
         self._prepared, self._room = asyncio.Event(), asyncio.Event()
         self._aside: set[asyncio.Task[None]] = set()
         self._running: tuple[asyncio.Task[None], ...] = ()
@@ -55,7 +55,7 @@ class Intake:
         """How many messages wait for their transaction."""
         return len(self._pending) + len(self._ready)
 
-    def submit(self, messages: Iterable[Message]) -> list[Outcome]:
+    def submit(self, messages: Iterable[SourceMessage]) -> list[Outcome]:
         """Take the messages, in their order; an outcome for each, which takes the place of its `origin`."""
         loop = asyncio.get_running_loop()
         taken = [message._replace(origin=loop.create_future()) for message in messages]
@@ -78,7 +78,7 @@ class Intake:
             self._room.clear()
             await self._room.wait()
 
-    async def _prepare(self, messages: Sequence[Message]) -> None:
+    async def _prepare(self, messages: Sequence[SourceMessage]) -> None:
         batch = Batch([], [], [])
         await self._pipeline.prepare_into(batch, messages)
         for items in by_group(batch.waiting):
@@ -97,7 +97,7 @@ class Intake:
             self._room.set()
             await self._settle([item.message for item in ready], self._write(ready))
 
-    async def _settle(self, messages: Sequence[Message], work: Coroutine[None, None, None]) -> None:
+    async def _settle(self, messages: Sequence[SourceMessage], work: Coroutine[None, None, None]) -> None:
         """Do the work, and see that each of the messages has its outcome when the work ends without."""
         try:
             await work
@@ -110,19 +110,19 @@ class Intake:
             _give_up(messages)
             raise
 
-    async def _wait_aside(self, items: Sequence[Waiting]) -> None:
+    async def _wait_aside(self, items: Sequence[ParkedEvent]) -> None:
         await self._settle([item.message for item in items], self._resolve(items))
 
-    async def _resolve(self, items: Sequence[Waiting]) -> None:
+    async def _resolve(self, items: Sequence[ParkedEvent]) -> None:
         batch = await self._pipeline.resolve(items)
         _refuse(batch.rejected)
         _settle_written(batch.ready, await self._pipeline.write_together(batch.ready))
 
-    async def _write(self, ready: Sequence[Ready]) -> None:
+    async def _write(self, ready: Sequence[PreparedEvent]) -> None:
         _settle_written(ready, await self._pipeline.write(ready))
 
 
-def _settle_written(ready: Iterable[Ready], rejected: Iterable[Rejected]) -> None:
+def _settle_written(ready: Iterable[PreparedEvent], rejected: Iterable[Rejected]) -> None:
     _refuse(rejected)
     for item in ready:
         if not item.message.origin.done():
@@ -135,6 +135,6 @@ def _refuse(rejected: Iterable[Rejected]) -> None:
             refused.message.origin.set_result(refused.error)
 
 
-def _give_up(messages: Iterable[Message]) -> None:
+def _give_up(messages: Iterable[SourceMessage]) -> None:
     for message in messages:
         message.origin.cancel()

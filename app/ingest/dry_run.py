@@ -15,7 +15,7 @@ from app.domain.deliveries import masked
 from app.domain.errors import Unavailable
 from app.domain.planning import Plan
 from app.domain.preferences import INAPP, Decision, Verdict
-from app.ingest.batch import Message
+from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import Pipeline
 from app.store.notifications import NotificationStore
 
@@ -60,7 +60,7 @@ class DryRun:
 
     async def of(self, event: bytes, event_id: str) -> DryRunResult:
         """Its outcomes. `event_id` is its id where it has none. Raises `InvalidEvent` or `Unavailable`."""
-        batch = self._pipeline.prepare([Message("dry_run", event_id, event, None)])
+        batch = self._pipeline.prepare([SourceMessage("dry_run", event_id, event, None)])
         if batch.waiting:
             try:
                 async with asyncio.timeout(self._within):

@@ -24,14 +24,14 @@ import msgspec
 from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event, decode
 from app.domain.notifications import Group, Notification, notification_id
-from app.domain.planning import Plan, Planner, Wish
+from app.domain.planning import Plan, Planner, PlanRequest
 from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
-from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
+from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.realtime.bus import Bus
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.store.notifications import NotificationStore
-from app.store.writer import BatchWriter, DeliveryEntry, Entry, Later, Written
+from app.store.writer import BatchWriter, DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
 from handlers.base import BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")
@@ -45,10 +45,10 @@ FIRST_RETRY, LAST_RETRY, GIVE_UP_AFTER = 0.1, 5.0, 600.0  # seconds
 
 
 @dataclass(eq=False)
-class _Part:
+class PendingWrite:
     """What one caller brings to be written together with what others bring."""
 
-    ready: Sequence[Ready]
+    ready: Sequence[PreparedEvent]
     rejected: list[Rejected] | None = None
     """Of these; None until they are written."""
 
@@ -90,11 +90,11 @@ class Pipeline:
         self._now = now
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
-        self._resolved: list[_Part] = []
+        self._resolved: list[PendingWrite] = []
         self._together = asyncio.Lock()
 
     def prepare(
-        self, messages: Iterable[Message], groups: Mapping[UUID, Group] = MappingProxyType({})
+        self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group] = MappingProxyType({})
     ) -> Batch:
         """Decode and handle all messages that need nobody's answer, or only what `groups` answers.
 
@@ -113,9 +113,9 @@ class Pipeline:
                 group_id = handler.group_needed(parsed)
                 group = (groups.get(group_id) or self._groups.remembered(group_id)) if group_id else None
                 if group_id and group is None:
-                    batch.waiting.append(Waiting(message, event, group_id))
+                    batch.waiting.append(ParkedEvent(message, event, group_id))
                 else:
-                    item = Ready(message, event, self._wish(handler, parsed, event.body, group))
+                    item = PreparedEvent(message, event, self._wish(handler, parsed, event.body, group))
                     if self._is_to_come(item):
                         _later(item)  # what couldn't come in again is refused now
                     batch.ready.append(item)
@@ -127,7 +127,7 @@ class Pipeline:
                 batch.rejected.append(_rejected(message, why))
         return batch
 
-    async def prepare_into(self, batch: Batch, messages: Sequence[Message]) -> None:
+    async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         """`prepare`, with the result added to `batch`; others get a turn meanwhile."""
         for start in range(0, len(messages), SLICE):
             part = self.prepare(messages[start : start + SLICE])
@@ -136,7 +136,7 @@ class Pipeline:
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)
 
-    async def write(self, ready: Sequence[Ready]) -> list[Rejected]:
+    async def write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
         """Store the events' effects and publish them; returns those that Postgres can't take.
 
         When this returns, each other event is committed and was pushed. While Postgres is away it tries
@@ -148,13 +148,13 @@ class Pipeline:
                 rejected += await self._write(part)
         return rejected
 
-    async def write_together(self, ready: Sequence[Ready]) -> list[Rejected]:
+    async def write_together(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
         """`write`, in one transaction with what others bring here until it begins.
 
         For events that waited aside: hundreds are resolved at the same moment, and each would have a
         transaction of its own, for all of which the batches behind would wait.
         """
-        mine = _Part(ready)
+        mine = PendingWrite(ready)
         self._resolved.append(mine)
         try:
             async with self._together:
@@ -166,7 +166,7 @@ class Pipeline:
         assert mine.rejected is not None
         return mine.rejected
 
-    async def _write_parts(self, mine: _Part) -> None:
+    async def _write_parts(self, mine: PendingWrite) -> None:
         parts = [*self._resolved]
         try:
             rejected = await self.write([item for part in parts for item in part.ready])
@@ -179,7 +179,7 @@ class Pipeline:
             part.rejected = [refused for refused in rejected if id(refused.message) in messages]
             self._resolved.remove(part)
 
-    async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
+    async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
         """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""
         give_up_at = time.monotonic() + GIVE_UP_AFTER
         delay = FIRST_RETRY
@@ -198,17 +198,17 @@ class Pipeline:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             delay = min(delay * 2, LAST_RETRY)
 
-    async def plan(self, ready: Sequence[Ready]) -> list[Plan]:
+    async def plan(self, ready: Sequence[PreparedEvent]) -> list[Plan]:
         """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
         return await self._planner.plan([item.wish for item in ready])
 
     def _wish(
         self, handler: BaseMessageHandler[Any], parsed: Any, body: Mapping[str, Any], group: Group | None
-    ) -> Wish:
+    ) -> PlanRequest:
         effects = handler.handle(parsed, body, group, self._locale)
         category = handler.category if effects.category is None else effects.category
         urgent = handler.urgent if effects.urgent is None else effects.urgent
-        return Wish(effects, category, urgent, partial(handler.handle, parsed, body, group))
+        return PlanRequest(effects, category, urgent, partial(handler.handle, parsed, body, group))
 
     def _handler(self, event: Event) -> BaseMessageHandler[Any]:
         handler = self._handlers.get(event.event_type)
@@ -217,10 +217,10 @@ class Pipeline:
             raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
         return handler
 
-    async def _write(self, ready: Sequence[Ready]) -> list[Rejected]:
+    async def _write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
         if not ready:
             return []
-        by_id: dict[str, Ready] = {}
+        by_id: dict[str, PreparedEvent] = {}
         for item in ready:
             by_id.setdefault(item.event.event_id, item)
         try:
@@ -242,15 +242,15 @@ class Pipeline:
         _count(ready, by_id, written.new)
         return []
 
-    def _is_to_come(self, item: Ready) -> bool:
+    def _is_to_come(self, item: PreparedEvent) -> bool:
         send_at = item.wish.effects.send_at
         return send_at is not None and send_at > moment(self._now())
 
-    def _entry(self, item: Ready, plan: Plan) -> Entry:
+    def _entry(self, item: PreparedEvent, plan: Plan) -> EventRecord:
         if self._is_to_come(item):
-            return Entry(item.event.event_id, later=_later(item))
+            return EventRecord(item.event.event_id, later=_later(item))
         deliveries = [
-            DeliveryEntry(
+            DeliveryRecord(
                 draft,
                 None if draft.secret is None else self._encrypt(draft.secret),
                 decision.until,
@@ -259,7 +259,7 @@ class Pipeline:
             )
             for draft, decision in plan.deliveries
         ]
-        return Entry(item.event.event_id, plan.notifications, deliveries, item.message.happened_at)
+        return EventRecord(item.event.event_id, plan.notifications, deliveries, item.message.happened_at)
 
     def _publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         try:
@@ -267,7 +267,7 @@ class Pipeline:
         except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
-    async def _commit(self, ready: Sequence[Ready]) -> Written:
+    async def _commit(self, ready: Sequence[PreparedEvent]) -> WriteResult:
         delay = FIRST_RETRY
         while True:
             try:
@@ -280,7 +280,7 @@ class Pipeline:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_RETRY)
 
-    async def _pushed_maybe(self, again: Collection[Ready]) -> list[Notification]:
+    async def _pushed_maybe(self, again: Collection[PreparedEvent]) -> list[Notification]:
         """The notifications of events that came before, which a dead node may not have pushed."""
         ids = [
             notification_id(item.event.event_id, receiver)
@@ -296,7 +296,7 @@ class Pipeline:
             log.error("push_again_skipped", extra={"events": len(again), "why": str(error)})
             return []
 
-    async def _log_out_again(self, again: Mapping[str, Ready]) -> None:
+    async def _log_out_again(self, again: Mapping[str, PreparedEvent]) -> None:
         """A dead node may not have ended the connections of who logged out. Those opened since stay."""
         users = {
             event_id: item.effects.disconnect for event_id, item in again.items() if item.effects.disconnect
@@ -310,7 +310,7 @@ class Pipeline:
             log.error("log_out_again_skipped", extra={"events": len(users), "why": str(error)})
 
 
-def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
+def _parts(ready: Sequence[PreparedEvent]) -> Iterator[Sequence[PreparedEvent]]:
     """`ready` in order, cut so that no transaction has many more than `MAX_ROWS` rows."""
     start = rows = 0
     for position, item in enumerate(ready):
@@ -323,7 +323,7 @@ def _parts(ready: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
         yield ready[start:]
 
 
-def _later(item: Ready) -> Later:
+def _later(item: PreparedEvent) -> ScheduledEvent:
     """The event as it comes in again at that time: then it isn't for later any more, whatever clocks say.
 
     Raises `InvalidEvent` (too_large) when it would be refused then: written anew, numbers may be longer.
@@ -336,17 +336,17 @@ def _later(item: Ready) -> Later:
         raise InvalidEvent(
             "too_large", f"{len(encoded)} bytes with its id; an event for later has at most {MAX_EVENT_BYTES}"
         )
-    return Later(item.effects.send_at, encoded, item.message.sender)
+    return ScheduledEvent(item.effects.send_at, encoded, item.message.sender)
 
 
-def _count(ready: Sequence[Ready], by_id: Mapping[str, Ready], new: Collection[str]) -> None:
+def _count(ready: Sequence[PreparedEvent], by_id: Mapping[str, PreparedEvent], new: Collection[str]) -> None:
     stored = Counter(by_id[event_id].message.source for event_id in new)
     for source, events in Counter(item.message.source for item in ready).items():
         EVENTS.labels(source, "stored").inc(stored[source])
         EVENTS.labels(source, "duplicate").inc(events - stored[source])
 
 
-def _rejected(message: Message, error: InvalidEvent) -> Rejected:
+def _rejected(message: SourceMessage, error: InvalidEvent) -> Rejected:
     EVENTS.labels(message.source, "rejected").inc()
     REJECTED.labels(message.source, error.reason).inc()
     return Rejected(message, error)

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Sequence
 
 from app.domain.errors import InvalidEvent, Unavailable
-from app.ingest.batch import Message
-from app.ingest.batcher import Intake
+from app.ingest.batch import SourceMessage
+from app.ingest.batcher import Batcher
 from app.runtime.tasks import end
 from app.store.scheduled import Due, ScheduledStore, State
 
@@ -22,7 +22,7 @@ LEASE = 60.0  # seconds until others may try what a node has taken; twice is har
 class Scheduler:
     """Works while it is started; several nodes share the work."""
 
-    def __init__(self, store: ScheduledStore, intake: Intake) -> None:
+    def __init__(self, store: ScheduledStore, intake: Batcher) -> None:
         self._store = store
         self._intake = intake
         self._running: asyncio.Task[None] | None = None
@@ -49,7 +49,9 @@ class Scheduler:
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _hand_over(self, due: Sequence[Due]) -> None:
-        messages = [Message("schedule", each.event_id, each.body, None, None, each.send_at) for each in due]
+        messages = [
+            SourceMessage("schedule", each.event_id, each.body, None, None, each.send_at) for each in due
+        ]
         outcomes = await asyncio.gather(*self._intake.submit(messages), return_exceptions=True)
         sent = []
         for each, outcome in zip(due, outcomes, strict=True):

@@ -29,7 +29,7 @@ from app.auth.tokens import TokenVerifier
 from app.domain.errors import Unavailable
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
-from app.ingest.batcher import Intake
+from app.ingest.batcher import Batcher
 from app.ingest.dry_run import DryRun
 from app.ingest.pipeline import Pipeline
 from app.ingest.scheduler import Scheduler
@@ -117,7 +117,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     pipelines = [
         Pipeline(table, user_service, planner, writer, store, bus, locale, box.encrypt, now) for _ in range(2)
     ]
-    intake = Intake(pipelines[0], settings.batch_size)
+    intake = Batcher(pipelines[0], settings.batch_size)
     scheduled = ScheduledStore(engine)
     scheduler = Scheduler(scheduled, intake)
     cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept), settings.retention)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from app.domain.errors import InvalidEvent, Unavailable
-from app.ingest.batch import Message
-from app.ingest.batcher import Intake, Outcome
+from app.ingest.batch import SourceMessage
+from app.ingest.batcher import Batcher, Outcome
 
 MAX_BACKLOG = 20_000
 """Events that wait to be stored; past that requests are refused at once, before Postgres is back."""
@@ -38,7 +38,7 @@ _head = msgspec.json.Decoder(_Head)
 class HttpSource:
     """Takes events in requests. They share batches with all others that come while one is written."""
 
-    def __init__(self, intake: Intake, within: float) -> None:
+    def __init__(self, intake: Batcher, within: float) -> None:
         """`within` is how many seconds a request waits for Postgres, or for a group to be known."""
         self._intake = intake
         self._within = within
@@ -58,7 +58,7 @@ class HttpSource:
         submitted = [event_id not in RESERVED_IDS for event_id in ids]
         outcomes = iter(
             self._intake.submit(
-                Message("http", event_id, event, None, sender=sender)
+                SourceMessage("http", event_id, event, None, sender=sender)
                 for event, event_id, taken in zip(events, ids, submitted, strict=True)
                 if taken
             )

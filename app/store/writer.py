@@ -72,7 +72,7 @@ where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
 """
 
 
-class DeliveryEntry(NamedTuple):
+class DeliveryRecord(NamedTuple):
     """A delivery to record: with its secret encrypted, and from when on it is due, or why it isn't at all."""
 
     draft: DeliveryDraft
@@ -83,7 +83,7 @@ class DeliveryEntry(NamedTuple):
     suppressed: bool = False
 
 
-class Later(NamedTuple):
+class ScheduledEvent(NamedTuple):
     """When an event is to happen that comes too early, and the event itself."""
 
     send_at: datetime
@@ -91,21 +91,21 @@ class Later(NamedTuple):
     sender: str | None = None
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """An event to record, with what its receivers are told, and what is to be delivered. No receiver is in
     two of the `drafts`.
     """
 
     event_id: str
     drafts: Sequence[NotificationDraft] = ()
-    deliveries: Sequence[DeliveryEntry] = ()
+    deliveries: Sequence[DeliveryRecord] = ()
     happened_at: datetime | None = None
     """When the event happened, as far as its source knows."""
-    later: Later | None = None
+    later: ScheduledEvent | None = None
     """Then nothing is recorded but this."""
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """`new`: ids of the events this call recorded; the others were recorded before and changed nothing.
     `notifications`: what was inserted, in rising `seq` for each receiver.
     """
@@ -121,7 +121,7 @@ class BatchWriter:
         self._engine = engine
         self._now = now
 
-    async def write(self, entries: Sequence[Entry]) -> Written:
+    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
         """Record the events and insert their notifications, all or nothing. `event_id`s are unique in a call.
 
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
@@ -141,7 +141,7 @@ class BatchWriter:
                 outgoing = [entry for entry in entries if entry.deliveries and entry.event_id in new]
                 if outgoing:
                     await _insert_deliveries(connection, outgoing, moment(self._now()))
-        return Written(new, notifications)
+        return WriteResult(new, notifications)
 
 
 async def _insert(
@@ -196,7 +196,9 @@ async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> di
     return {row.user_id: row.last_seq - counts[row.user_id] + 1 for row in rows}
 
 
-async def _insert_deliveries(connection: AsyncConnection, entries: Sequence[Entry], now: datetime) -> None:
+async def _insert_deliveries(
+    connection: AsyncConnection, entries: Sequence[EventRecord], now: datetime
+) -> None:
     rows = [
         (
             delivery_id(entry.event_id, draft),

@@ -16,8 +16,8 @@ from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
 from app.domain.notifications import Group, NotificationDraft, notification_id
-from app.domain.planning import Wish
-from app.ingest.batch import Message, Ready
+from app.domain.planning import PlanRequest
+from app.ingest.batch import PreparedEvent, SourceMessage
 from app.ingest.pipeline import _later
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
@@ -126,9 +126,9 @@ def _check_later(
     handler: BaseMessageHandler[Any], event: Event, effects: Effects, parsed: Any, locale: str
 ) -> None:
     """What is kept until then is an event of the same effects."""
-    message = Message("http", event.event_id, b"", None)
-    wish = Wish(effects, "messages", False, lambda _: effects)
-    later = _later(Ready(message, event, wish))
+    message = SourceMessage("http", event.event_id, b"", None)
+    wish = PlanRequest(effects, "messages", False, lambda _: effects)
+    later = _later(PreparedEvent(message, event, wish))
     try:
         again = decode(later.body, "elsewhere")
     except InvalidEvent as error:

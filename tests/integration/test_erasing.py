@@ -21,7 +21,7 @@ from app.runtime.redis import connect
 from app.runtime.tasks import end
 from app.store.deliveries import DeliveryStore, Tried
 from app.store.erasure import ErasingStore
-from app.store.writer import BatchWriter, DeliveryEntry, Entry
+from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
 from tests.integration.test_store import engine_on, entry, stored_seqs
 from tests.support.settings import settings_on
 
@@ -96,9 +96,9 @@ def test_who_is_named_in_a_message_is_found_however_it_is_written(message: bytes
     assert SUBJECT.named_in(b"nobody", message)
 
 
-def mail(user: UUID | None, address: str, **data: str) -> Entry:
+def mail(user: UUID | None, address: str, **data: str) -> EventRecord:
     draft = DeliveryDraft("email", "plain", address, "en", data, user_id=user)
-    return Entry(str(uuid4()), deliveries=[DeliveryEntry(draft)])
+    return EventRecord(str(uuid4()), deliveries=[DeliveryRecord(draft)])
 
 
 def number(found: list[Found], where: str) -> int:

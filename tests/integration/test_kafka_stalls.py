@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.domain.events import Event
-from app.ingest.batch import Batch, Message, Ready
+from app.ingest.batch import Batch, PreparedEvent, SourceMessage
 from app.ingest.pipeline import Pipeline
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.source import KafkaSource
@@ -33,11 +33,11 @@ class SlowPipeline:
         self.free.set()
         self.written: list[bytes] = []
 
-    async def prepare_into(self, batch: Batch, messages: Sequence[Message]) -> None:
+    async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         event = Event("an event", "x", {})
-        batch.ready.extend(Ready(message, event, cast(Any, None)) for message in messages)
+        batch.ready.extend(PreparedEvent(message, event, cast(Any, None)) for message in messages)
 
-    async def write(self, ready: Sequence[Ready]) -> list[Any]:
+    async def write(self, ready: Sequence[PreparedEvent]) -> list[Any]:
         await self.free.wait()
         self.written += [item.message.value or b"" for item in ready]
         return []

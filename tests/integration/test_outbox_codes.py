@@ -19,7 +19,7 @@ from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox.worker import Outbox
 from app.store import delivery_statements as sql
 from app.store.deliveries import DeliverySignal, DeliveryStore, Taken
-from app.store.writer import DeliveryEntry, Entry
+from app.store.writer import DeliveryRecord, EventRecord
 from tests.support.hub import eventually
 from tests.support.outbox import FakeChannel, Scene, code, mail
 
@@ -394,8 +394,8 @@ async def test_the_time_until_it_is_due_is_none_that_it_was_tried_in_vain(
 
     scene.channel.answer = greylisted
     due_at = datetime.now(UTC) + timedelta(seconds=1.2)
-    entry = DeliveryEntry(mail(), None, due_at, "quiet hours")
-    await scene.writer.write([Entry("of the night", (), [entry])])
+    entry = DeliveryRecord(mail(), None, due_at, "quiet hours")
+    await scene.writer.write([EventRecord("of the night", (), [entry])])
     scene.node(delivery_give_up=1.0)
     (delivery,) = [delivery_id("of the night", mail())]
 
@@ -408,6 +408,6 @@ async def test_the_time_until_it_is_due_is_none_that_it_was_tried_in_vain(
 
 async def test_what_was_suppressed_can_not_be_sent_again(scene: Scene) -> None:
     nowhere = mail(user_id=uuid4(), address=None)
-    entry = DeliveryEntry(nowhere, None, None, "the user's profile has no address for email", True)
-    await scene.writer.write([Entry("nowhere", (), [entry])])
+    entry = DeliveryRecord(nowhere, None, None, "the user's profile has no address for email", True)
+    await scene.writer.write([EventRecord("nowhere", (), [entry])])
     assert not await scene.store.resend(delivery_id("nowhere", nowhere))

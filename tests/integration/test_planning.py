@@ -18,7 +18,7 @@ from app.domain.errors import Unavailable
 from app.domain.notifications import Group
 from app.domain.planning import Planner
 from app.domain.preferences import CHOICES, Evaluator
-from app.ingest.batch import Message
+from app.ingest.batch import SourceMessage
 from app.ingest.dry_run import DryRun
 from app.ingest.pipeline import Pipeline
 from app.store.engine import make_engine
@@ -52,7 +52,9 @@ class Scene(NamedTuple):
     dry_run: DryRun
 
     async def happen(self, event: dict[str, Any]) -> None:
-        batch = self.pipeline.prepare([Message("kafka", str(uuid4()), msgspec.json.encode(event), None)])
+        batch = self.pipeline.prepare(
+            [SourceMessage("kafka", str(uuid4()), msgspec.json.encode(event), None)]
+        )
         assert not batch.rejected, [str(each.error) for each in batch.rejected]
         assert await self.pipeline.write(batch.ready) == []
 

@@ -22,7 +22,7 @@ from app.store import deliveries
 from app.store.deliveries import DeliverySignal
 from app.store.engine import make_engine, store_errors
 from app.store.liveness import PING_WITHIN
-from app.store.writer import BatchWriter, Entry
+from app.store.writer import BatchWriter, EventRecord
 from tests.support.hub import eventually
 from tests.support.network import Way, open_way
 from tests.support.settings import settings_on
@@ -93,9 +93,9 @@ async def test_a_silent_postgres_is_given_up_in_time_and_taken_back_at_once(
     assert await asyncio.gather(*(backend(engine) for _ in range(POOL)))
 
 
-def entry(receiver: UUID) -> Entry:
+def entry(receiver: UUID) -> EventRecord:
     draft = NotificationDraft(None, None, (receiver,), "PLAN_EXPIRED", "{}", "title", "content")
-    return Entry(uuid4().hex, (draft,), happened_at=datetime.now(UTC))
+    return EventRecord(uuid4().hex, (draft,), happened_at=datetime.now(UTC))
 
 
 async def test_what_a_lost_transaction_had_locked_is_free_again_soon(engine: AsyncEngine, way: Way) -> None:

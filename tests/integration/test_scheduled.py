@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from app.store.engine import make_engine
 from app.store.scheduled import ScheduledStore, State
-from app.store.writer import BatchWriter, Entry, Later
+from app.store.writer import BatchWriter, EventRecord, ScheduledEvent
 from tests.support.settings import settings_on
 
 PAST = timedelta(seconds=-1)
@@ -24,8 +24,8 @@ class Scene:
 
     async def schedule(self, after: timedelta = PAST, sender: str | None = "kitchen") -> str:
         event_id = str(uuid4())
-        later = Later(datetime.now(UTC) + after, b"{}", sender)
-        assert (await self.writer.write([Entry(event_id, later=later)])).new == {event_id}
+        later = ScheduledEvent(datetime.now(UTC) + after, b"{}", sender)
+        assert (await self.writer.write([EventRecord(event_id, later=later)])).new == {event_id}
         return event_id
 
 
@@ -54,7 +54,7 @@ async def test_what_is_cancelled_while_it_is_on_its_way_does_not_happen(schedule
     event_id = await scheduled.schedule()
     assert [each.event_id for each in await scheduled.store.take(10, 60.0)] == [event_id]
     assert await scheduled.store.cancel(event_id, "kitchen")
-    assert (await scheduled.writer.write([Entry(event_id)])).new == set(), "it counts as processed"
+    assert (await scheduled.writer.write([EventRecord(event_id)])).new == set(), "it counts as processed"
     await scheduled.store.finish([event_id], State.SENT)
     found = await scheduled.store.get(event_id)
     assert found is not None
@@ -63,7 +63,7 @@ async def test_what_is_cancelled_while_it_is_on_its_way_does_not_happen(schedule
 
 async def test_what_has_happened_can_not_be_cancelled(scheduled: Scene) -> None:
     event_id = await scheduled.schedule()
-    assert (await scheduled.writer.write([Entry(event_id)])).new == {event_id}
+    assert (await scheduled.writer.write([EventRecord(event_id)])).new == {event_id}
     assert not await scheduled.store.cancel(event_id, "kitchen"), "though it isn't noted yet"
     found = await scheduled.store.get(event_id)
     assert found is not None

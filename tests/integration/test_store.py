@@ -24,7 +24,7 @@ from app.settings import Settings
 from app.store.engine import make_engine
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
-from app.store.writer import BatchWriter, Entry, Written
+from app.store.writer import BatchWriter, EventRecord, WriteResult
 from tests.support.hub import eventually, free_port
 
 TIMEOUT = 5.0
@@ -82,8 +82,8 @@ def draft(receivers: Sequence[UUID], **changes: Any) -> NotificationDraft:
     return NotificationDraft(**values | changes)
 
 
-def entry(*receivers: UUID, event_id: str | None = None, **changes: Any) -> Entry:
-    return Entry(event_id or str(uuid4()), [draft(receivers, **changes)])
+def entry(*receivers: UUID, event_id: str | None = None, **changes: Any) -> EventRecord:
+    return EventRecord(event_id or str(uuid4()), [draft(receivers, **changes)])
 
 
 async def stored_seqs(operator: asyncpg.Connection, user: UUID) -> list[int]:
@@ -91,7 +91,7 @@ async def stored_seqs(operator: asyncpg.Connection, user: UUID) -> list[int]:
     return [row["seq"] for row in rows]
 
 
-def seqs(written: Written, user: UUID) -> list[int]:
+def seqs(written: WriteResult, user: UUID) -> list[int]:
     return [n.seq for n in written.notifications if n.receiver == user]
 
 
@@ -137,9 +137,9 @@ async def test_the_same_batch_twice_gives_no_second_row(
     writer: BatchWriter, operator: asyncpg.Connection
 ) -> None:
     a, b = uuid4(), uuid4()
-    batch = [entry(a, b), entry(a), Entry(str(uuid4()))]
+    batch = [entry(a, b), entry(a), EventRecord(str(uuid4()))]
     assert (await writer.write(batch)).new == {event.event_id for event in batch}
-    assert await writer.write(batch) == Written(set(), [])
+    assert await writer.write(batch) == WriteResult(set(), [])
     assert await stored_seqs(operator, a) == [1, 2]
     assert (await writer.write([entry(a)])).notifications[0].seq == 3
 
@@ -157,13 +157,13 @@ async def test_of_a_batch_that_came_in_part_before_only_the_rest_is_written(
 
 
 async def test_an_event_that_tells_nobody_is_recorded(writer: BatchWriter) -> None:
-    event = Entry(str(uuid4()))
-    assert await writer.write([event]) == Written({event.event_id}, [])
-    assert await writer.write([event]) == Written(set(), [])
+    event = EventRecord(str(uuid4()))
+    assert await writer.write([event]) == WriteResult({event.event_id}, [])
+    assert await writer.write([event]) == WriteResult(set(), [])
 
 
 async def test_an_empty_batch_is_harmless(writer: BatchWriter) -> None:
-    assert await writer.write([]) == Written(set(), [])
+    assert await writer.write([]) == WriteResult(set(), [])
 
 
 async def test_ten_thousand_receivers_fit_in_one_event(
@@ -186,7 +186,7 @@ async def test_writers_at_once_neither_deadlock_nor_leave_a_gap(
     nodes = [engine_on(database, database_pool_size=2) for _ in range(4)]
     got: defaultdict[UUID, list[int]] = defaultdict(list)
 
-    async def work(node: AsyncEngine, mine: list[Entry]) -> None:
+    async def work(node: AsyncEngine, mine: list[EventRecord]) -> None:
         writer = BatchWriter(node)
         while mine:
             size = chance.randint(1, 12)

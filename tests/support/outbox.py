@@ -17,7 +17,7 @@ from app.outbox.worker import Outbox
 from app.settings import Settings
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
-from app.store.writer import BatchWriter, DeliveryEntry, Entry
+from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
 from tests.support.hub import eventually
 
 CODE = "482913"
@@ -90,9 +90,9 @@ class Scene:
         """As the pipeline does; the event is `age` seconds old."""
         event_id = str(uuid4())
         secrets = [None if each.secret is None else self.box.encrypt(each.secret) for each in drafts]
-        deliveries = [DeliveryEntry(*each) for each in zip(drafts, secrets, strict=True)]
+        deliveries = [DeliveryRecord(*each) for each in zip(drafts, secrets, strict=True)]
         happened_at = datetime.now(UTC) - timedelta(seconds=age)
-        await self.writer.write([Entry(event_id, (), deliveries, happened_at)])
+        await self.writer.write([EventRecord(event_id, (), deliveries, happened_at)])
         return [delivery_id(event_id, each) for each in drafts]
 
     async def ends(self, delivery: UUID, status: Status) -> str | None:

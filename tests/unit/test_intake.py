@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from app.domain.errors import InvalidEvent
-from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
-from app.ingest.batcher import Intake
+from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
+from app.ingest.batcher import Batcher
 from app.ingest.pipeline import Pipeline
 
 GROUP = uuid4()
@@ -28,39 +28,41 @@ class FakePipeline:
         self.gate.set()
         self.known = asyncio.Event()
 
-    async def prepare_into(self, batch: Batch, messages: Sequence[Message]) -> None:
+    async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         for message in messages:
             match json.loads(message.value or b""):
                 case "bad":
                     batch.rejected.append(Rejected(message, InvalidEvent("bad", "it is bad")))
                 case "waits":
-                    batch.waiting.append(Waiting(message, cast(Any, None), GROUP))
+                    batch.waiting.append(ParkedEvent(message, cast(Any, None), GROUP))
                 case "breaks":
                     raise RuntimeError("a bug")
                 case _:
-                    batch.ready.append(Ready(message, cast(Any, None), cast(Any, None)))
+                    batch.ready.append(PreparedEvent(message, cast(Any, None), cast(Any, None)))
 
-    async def write_together(self, ready: Sequence[Ready]) -> list[Rejected]:
+    async def write_together(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
         return await self.write(ready)
 
-    async def write(self, ready: Sequence[Ready]) -> list[Rejected]:
+    async def write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
         await self.gate.wait()
         self.written.append([json.loads(item.message.value or b"") for item in ready])
         refused = InvalidEvent("store_rejected", "no")
         return [Rejected(item.message, refused) for item in ready if item.message.value == b'"poison"']
 
-    async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
+    async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
         await self.known.wait()
-        return Batch([Ready(item.message, cast(Any, None), cast(Any, None)) for item in waiting], [], [])
+        return Batch(
+            [PreparedEvent(item.message, cast(Any, None), cast(Any, None)) for item in waiting], [], []
+        )
 
 
-def messages(*names: str) -> list[Message]:
-    return [Message("test", name, json.dumps(name).encode(), None) for name in names]
+def messages(*names: str) -> list[SourceMessage]:
+    return [SourceMessage("test", name, json.dumps(name).encode(), None) for name in names]
 
 
 @asynccontextmanager
-async def running(pipeline: FakePipeline, batch_size: int = 100) -> AsyncIterator[Intake]:
-    intake = Intake(cast(Pipeline, pipeline), batch_size)
+async def running(pipeline: FakePipeline, batch_size: int = 100) -> AsyncIterator[Batcher]:
+    intake = Batcher(cast(Pipeline, pipeline), batch_size)
     intake.start()
     yield intake
     await intake.stop()

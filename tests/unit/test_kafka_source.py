@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 
 from app.domain.errors import InvalidEvent
 from app.domain.events import Event
-from app.ingest.batch import Batch, Message, Ready, Rejected, Waiting
+from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.settings import Settings
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
@@ -69,23 +69,23 @@ class Pipeline:
         self.free = asyncio.Event()
         self.written: list[int] = []
 
-    async def prepare_into(self, batch: Batch, messages: Sequence[Message]) -> None:
+    async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         for message in messages:
             event = Event(str(message.origin.offset), "x", {})
             if message.origin.offset in self.aside:
-                batch.waiting.append(Waiting(message, event, uuid4()))
+                batch.waiting.append(ParkedEvent(message, event, uuid4()))
             else:
-                batch.ready.append(Ready(message, event, cast(Any, None)))
+                batch.ready.append(PreparedEvent(message, event, cast(Any, None)))
 
-    async def write_together(self, ready: Sequence[Ready]) -> list[Any]:
+    async def write_together(self, ready: Sequence[PreparedEvent]) -> list[Any]:
         return await self.write(ready)
 
-    async def write(self, ready: Sequence[Ready]) -> list[Any]:
+    async def write(self, ready: Sequence[PreparedEvent]) -> list[Any]:
         await self.free.wait()
         self.written += [item.message.origin.offset for item in ready]
         return []
 
-    async def resolve(self, waiting: Sequence[Waiting]) -> Batch:
+    async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -231,6 +231,6 @@ async def test_a_dead_letter_is_of_the_time_that_the_hub_knows_not_of_a_clock_th
 
     dead_letters = KafkaDeadLetters(lambda value: value, lambda: 1_700_000_000.5)
     why = InvalidEvent("not_json", "it is no JSON")
-    message = Message("kafka", "kafka:events:0:7:1", b"x", Record(7))
+    message = SourceMessage("kafka", "kafka:events:0:7:1", b"x", Record(7))
     await dead_letters.put(Producer(), [Rejected(message, why)])
     assert [(each["topic"], each["timestamp_ms"]) for each in sent] == [("events.dlq", 1_700_000_000_500)]

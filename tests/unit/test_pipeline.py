@@ -21,9 +21,9 @@ from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator, Person
 from app.ingest import pipeline as under_test
-from app.ingest.batch import Message
+from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import MAX_ROWS, Pipeline
-from app.store.writer import Entry, Written
+from app.store.writer import EventRecord, WriteResult
 from handlers.registry import HANDLERS
 
 USER = uuid4()
@@ -79,7 +79,7 @@ class Writer:
         self.later: list[str] = []
         self.seq = 100
 
-    async def write(self, entries: Sequence[Entry]) -> Written:
+    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
         ids = [entry.event_id for entry in entries]
         if self.poison & set(ids):
             raise StoreRejected("not this one")
@@ -90,11 +90,11 @@ class Writer:
         self.later += [entry.event_id for entry in entries if entry.later]
         self.deliveries += [each.draft for entry in entries for each in entry.deliveries]
         new = set(ids) - self.known
-        return Written(
+        return WriteResult(
             new, [self._next(entry) for entry in entries if entry.drafts and entry.event_id in new]
         )
 
-    def _next(self, entry: Entry) -> Notification:
+    def _next(self, entry: EventRecord) -> Notification:
         self.seq += 1
         return notification(entry.event_id, self.seq)
 
@@ -113,7 +113,7 @@ def notification(event_id: str, seq: int) -> Notification:
     return Notification(notification_id(event_id, USER), None, None, USER, made, "X", raw, False, "", "", seq)
 
 
-def message(event_id: str, **changes: Any) -> Message:
+def message(event_id: str, **changes: Any) -> SourceMessage:
     body = {
         "event_id": event_id,
         "event_type": "group_user_left",
@@ -122,10 +122,10 @@ def message(event_id: str, **changes: Any) -> Message:
         "data": {"group_name": "Nhà mình"},
         **changes,
     }
-    return Message("kafka", event_id, json.dumps(body).encode(), None)
+    return SourceMessage("kafka", event_id, json.dumps(body).encode(), None)
 
 
-def logout(event_id: str) -> Message:
+def logout(event_id: str) -> SourceMessage:
     return message(event_id, event_type="account_logged_out", user_id=str(USER))
 
 
@@ -163,7 +163,7 @@ async def test_what_is_for_later_and_would_be_too_large_then_is_refused_now(
     numbers = b",".join([b"1e9"] * 200_000)  # written anew: 1000000000.0
     told = b'"user_id": "%s", "message": "m", "send_at": "%d-01-01T00:00:00Z"' % (str(USER).encode(), year)
     body = b'{"type": "inapp", %s, "x": [%s]}' % (told, numbers)
-    batch = make(Writer(), Bus()).prepare([Message("http", "a", body, None)])
+    batch = make(Writer(), Bus()).prepare([SourceMessage("http", "a", body, None)])
     assert [item.error.reason for item in batch.rejected] == refused
 
 
@@ -234,7 +234,7 @@ async def test_no_transaction_has_many_more_rows_than_allowed() -> None:
 class SlowWriter(Writer):
     """Each transaction takes some turns of the loop."""
 
-    async def write(self, entries: Sequence[Entry]) -> Written:
+    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
         for _ in range(10):
             await asyncio.sleep(0)
         return await super().write(entries)
@@ -347,6 +347,6 @@ async def test_whether_an_event_is_for_later_is_judged_by_the_given_clock(
         "message": "x",
         "send_at": due.isoformat(),
     }
-    batch = pipeline.prepare([Message("http", "a", json.dumps(body).encode(), None)])
+    batch = pipeline.prepare([SourceMessage("http", "a", json.dumps(body).encode(), None)])
     assert await pipeline.write(batch.ready) == []
     assert writer.later == later

@@ -18,7 +18,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now
-from app.ingest.batch import Batch, Message, Rejected, Waiting, by_group
+from app.ingest.batch import Batch, ParkedEvent, Rejected, SourceMessage, by_group
 from app.ingest.pipeline import Pipeline
 from app.runtime.metrics import REBUILT, WAITING
 from app.runtime.tasks import end, first, is_to_end
@@ -211,13 +211,13 @@ class KafkaSource:
         await self._pipeline.prepare_into(batch, messages)  # the batch that is being written goes on
         ends.update((partition, records[-1].offset) for partition, records in polled.records.items())
 
-    def _message(self, record: Any) -> Message:
+    def _message(self, record: Any) -> SourceMessage:
         # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
         position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
         if record.headers:
             position = earlier(dict(record.headers), "kafka").position or position
         known_type = self._topics.get(record.topic)
-        return Message("kafka", position, record.value, record, known_type, _happened_at(record))
+        return SourceMessage("kafka", position, record.value, record, known_type, _happened_at(record))
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():
@@ -248,13 +248,13 @@ class KafkaSource:
             progress.passed(partition, offset)
         self._commit_soon()
 
-    def _set_aside(self, waiting: Iterable[Waiting]) -> None:
+    def _set_aside(self, waiting: Iterable[ParkedEvent]) -> None:
         for items in by_group(waiting):
             task = asyncio.create_task(self._finish_aside(items), name="kafka aside")
             self._aside.add(task)
             task.add_done_callback(self._aside.discard)
 
-    async def _finish_aside(self, items: Sequence[Waiting]) -> None:
+    async def _finish_aside(self, items: Sequence[ParkedEvent]) -> None:
         progress = self._progress
         self._count_waiting(len(items))
         try:
@@ -339,6 +339,6 @@ def _happened_at(record: Any) -> datetime | None:
         return None
 
 
-def _place(message: Message) -> tuple[TopicPartition, int]:
+def _place(message: SourceMessage) -> tuple[TopicPartition, int]:
     record = message.origin
     return TopicPartition(record.topic, record.partition), record.offset

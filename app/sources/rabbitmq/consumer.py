@@ -12,8 +12,8 @@ from aio_pika.exceptions import DeliveryError
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.domain.errors import InvalidEvent
-from app.ingest.batch import Message
-from app.ingest.batcher import Intake, Outcome
+from app.ingest.batch import SourceMessage
+from app.ingest.batcher import Batcher, Outcome
 from app.runtime.tasks import end
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.acks import Tags
@@ -35,7 +35,7 @@ class QueueConsumer:
     def __init__(
         self,
         queue: str,
-        intake: Intake,
+        intake: Batcher,
         channel: AbstractChannel,
         fail: Callable[[BaseException], None],
     ) -> None:
@@ -82,10 +82,10 @@ class QueueConsumer:
         [outcome] = self._intake.submit([self._message(delivered)])
         outcome.add_done_callback(partial(self._known, delivered, tag))
 
-    def _message(self, delivered: DeliveredMessage) -> Message:
+    def _message(self, delivered: DeliveredMessage) -> SourceMessage:
         properties = delivered.header.properties
         known_by = position(self._queue, delivered.body, properties)
-        return Message("rabbitmq", known_by, delivered.body, None, None, properties.timestamp)
+        return SourceMessage("rabbitmq", known_by, delivered.body, None, None, properties.timestamp)
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
         """What became of the message is known, unless the hub stops before."""

@@ -18,7 +18,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
 from app.domain.errors import Unavailable
-from app.ingest.batcher import Intake
+from app.ingest.batcher import Batcher
 from app.runtime.tasks import end
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
@@ -38,7 +38,7 @@ LEAVE_WITHIN = 2.0
 class RabbitSource:
     """Consumes the hub's queues; nodes share them as competing consumers."""
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Batcher) -> None:
         """`settings.rabbitmq_url` must be set."""
         assert settings.rabbitmq_url is not None
         self._url = settings.rabbitmq_url

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from app.domain.errors import Unavailable
-from app.ingest.batch import Message
-from app.ingest.batcher import Intake, Outcome
+from app.ingest.batch import SourceMessage
+from app.ingest.batcher import Batcher, Outcome
 from app.ingest.pipeline import SLICE
 from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
 from app.runtime.tasks import end, first
@@ -55,7 +55,7 @@ class RedisSource:
     is kept from being claimed, however long it waits aside; when the node dies others claim it.
     """
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Batcher) -> None:
         """`settings.redis_events_url` is set."""
         self._settings = of_events(settings)
         self._redis = redis = events_redis(settings)
@@ -200,7 +200,7 @@ class RedisSource:
         for item, message, outcome in zip(received, messages, self._intake.submit(messages), strict=True):
             outcome.add_done_callback(partial(self._settle, item, message.position_id))
 
-    async def _messages(self, received: Sequence[Received]) -> list[Message]:
+    async def _messages(self, received: Sequence[Received]) -> list[SourceMessage]:
         """Without an `event_id` the identity is what the message says and when that was first sighted; of one
         that was put back, what it was before.
         """
@@ -216,7 +216,7 @@ class RedisSource:
         ]
         times = iter(await self._once.sighted(unknown))
         return [
-            Message(
+            SourceMessage(
                 "redis",
                 position or f"redis:{reading.digest}:{next(times)}",
                 item.value,
