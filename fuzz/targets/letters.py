@@ -18,7 +18,7 @@ from app.sources.kafka.dead_letter import encoded, letters
 from app.sources.kafka.dlq import _letter as kafka_letter
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq import message as rabbit
-from app.sources.rabbitmq.acks import Ack, Tags
+from app.sources.rabbitmq.acks import Ack, AckTracker
 from app.sources.redaction import for_letter, without_code
 from app.sources.redis import messages as redis
 from app.sources.redis.dlq import RedisDlqReader
@@ -71,7 +71,7 @@ def _keys(value: Any) -> set[str]:
 
 def check_tags(data: bytes) -> None:
     """Each byte is a delivery that comes, one that is settled, or a moment to acknowledge."""
-    tags, arrived = Tags(), 0
+    tags, arrived = AckTracker(), 0
     settled: set[int] = set()
     acknowledged: set[int] = set()
     for byte in data:

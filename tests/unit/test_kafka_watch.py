@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.sources.kafka import watchdog as kafka_watch
-from app.sources.kafka.stall import Standstill
-from app.sources.kafka.watchdog import ConsumerStalled, KafkaWatch
+from app.sources.kafka.stall import StallDetector
+from app.sources.kafka.watchdog import ConsumerStalled, ConsumerWatchdog
 
 PATIENCE = 30.0
 P, Q = TopicPartition("events", 0), TopicPartition("events", 1)
@@ -28,7 +28,7 @@ def test_only_who_had_more_to_read_for_so_long_and_never_moved_stands_still(
     seen: list[tuple[float, int, int]],
 ) -> None:
     """`seen`: at each look the seconds since the last, the position, and the end."""
-    standstill: Standstill[str] = Standstill(PATIENCE)
+    standstill: StallDetector[str] = StallDetector(PATIENCE)
     now, history = 0.0, []
     for seconds, position, end in seen:
         now += seconds
@@ -43,7 +43,7 @@ def test_only_who_had_more_to_read_for_so_long_and_never_moved_stands_still(
 
 
 def test_a_partition_stands_still_beside_others_that_move() -> None:
-    standstill: Standstill[str] = Standstill(PATIENCE)
+    standstill: StallDetector[str] = StallDetector(PATIENCE)
     assert standstill.look(0.0, {"p": 5, "q": 0}, {"p": 9, "q": 99}) == []
     assert standstill.look(PATIENCE, {"p": 5, "q": 7}, {"p": 9, "q": 99}) == ["p"]
     standstill.forget()
@@ -58,7 +58,7 @@ class Scene:
         self.position_of = {P: 3}
         self.end_of = {P: 9}
         self.away = False
-        self.watch = KafkaWatch(PATIENCE, self.ends)
+        self.watch = ConsumerWatchdog(PATIENCE, self.ends)
         monkeypatch.setattr(kafka_watch, "_now", lambda: self.now)
 
     async def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:

@@ -7,17 +7,17 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sources.kafka.offsets import Progress
+from app.sources.kafka.offsets import OffsetTracker
 
 
 def test_what_was_passed_may_be_committed() -> None:
-    progress: Progress[str] = Progress()
+    progress: OffsetTracker[str] = OffsetTracker()
     progress.passed("a", 9)
     assert progress.to_commit() == {"a": 10}
 
 
 def test_a_message_set_aside_holds_its_partition_and_no_other() -> None:
-    progress: Progress[str] = Progress()
+    progress: OffsetTracker[str] = OffsetTracker()
     progress.set_aside("a", 4)
     progress.passed("a", 9)
     progress.passed("b", 5)
@@ -27,7 +27,7 @@ def test_a_message_set_aside_holds_its_partition_and_no_other() -> None:
 
 
 def test_the_earliest_of_several_set_aside_holds() -> None:
-    progress: Progress[str] = Progress()
+    progress: OffsetTracker[str] = OffsetTracker()
     for offset in (7, 3, 5):
         progress.set_aside("a", offset)
     progress.passed("a", 9)
@@ -39,7 +39,7 @@ def test_the_earliest_of_several_set_aside_holds() -> None:
 
 
 def test_a_position_is_committed_once_and_never_goes_back() -> None:
-    progress: Progress[str] = Progress()
+    progress: OffsetTracker[str] = OffsetTracker()
     progress.passed("a", 9)
     progress.committed(progress.to_commit())
     assert progress.to_commit() == {}
@@ -54,7 +54,7 @@ def test_the_position_never_passes_a_message_that_is_not_done_and_reaches_the_en
     batches: list[list[bool]], random: random.Random
 ) -> None:
     """`batches`: for each message, whether it is set aside; those finish in any order, between batches."""
-    progress: Progress[int] = Progress()
+    progress: OffsetTracker[int] = OffsetTracker()
     undone: list[int] = []
     end = position = 0
 
@@ -85,7 +85,7 @@ def test_the_position_never_passes_a_message_that_is_not_done_and_reaches_the_en
 
 
 def test_a_message_set_aside_by_a_batch_that_is_not_done_moves_nothing() -> None:
-    progress: Progress[str] = Progress()
+    progress: OffsetTracker[str] = OffsetTracker()
     progress.passed("a", 9)
     progress.set_aside("a", 15)  # the next batch, 10 to 19, has only begun
     assert progress.to_commit() == {"a": 10}

@@ -5,17 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sources.rabbitmq.acks import Ack, Tags
+from app.sources.rabbitmq.acks import Ack, AckTracker
 
 
-def tags(count: int) -> Tags:
-    arrived = Tags()
+def tags(count: int) -> AckTracker:
+    arrived = AckTracker()
     for tag in range(1, count + 1):
         arrived.arrived(tag)
     return arrived
 
 
-def settle(known: Tags, *settled: int) -> list[Ack]:
+def settle(known: AckTracker, *settled: int) -> list[Ack]:
     for tag in settled:
         known.settled(tag)
     return known.take()

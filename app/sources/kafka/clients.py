@@ -44,7 +44,7 @@ async def start(settings: Settings) -> tuple[Any, Any]:
     return consumer, producer
 
 
-class Farewells:
+class ClosingClients:
     """Clients that stop. They are waited for only so long, as a broker may say nothing; but not broken off: a
     consumer that is half stopped would go on telling its group that it lives, and keep its partitions.
     """

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 P = TypeVar("P", bound=Hashable)
 
 
-class Progress(Generic[P]):
+class OffsetTracker(Generic[P]):
     """Knows for each partition which offset is the first that is not done.
 
     Batches finish in order, but some of their messages wait aside and finish later; the position to commit

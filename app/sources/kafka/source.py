@@ -26,8 +26,8 @@ from app.settings import Settings
 from app.sources.dead_letters import earlier
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
-from app.sources.kafka.offsets import Progress
-from app.sources.kafka.watchdog import ConsumerStalled, KafkaWatch, ask_ends
+from app.sources.kafka.offsets import OffsetTracker
+from app.sources.kafka.watchdog import ConsumerStalled, ConsumerWatchdog, ask_ends
 from app.sources.redaction import for_letter
 
 log = logging.getLogger("hub.kafka")
@@ -73,7 +73,7 @@ class KafkaSource:
         self._pipeline = pipeline
         self._topics = topics
         self._dead_letters = KafkaDeadLetters(redact, now)
-        self._progress: Progress[TopicPartition] = Progress()
+        self._progress: OffsetTracker[TopicPartition] = OffsetTracker()
         self._aside: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._next = _nothing()
@@ -82,10 +82,10 @@ class KafkaSource:
         self._writing: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
-        self._farewells = kafka_clients.Farewells()
+        self._farewells = kafka_clients.ClosingClients()
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self.watch = KafkaWatch(settings.kafka_stalled_after, self._ends)
+        self.watch = ConsumerWatchdog(settings.kafka_stalled_after, self._ends)
         self._consumer: Any = None
         self._producer: Any = None
 
@@ -159,7 +159,7 @@ class KafkaSource:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await self._farewells.part(consumer, self._producer)
-        self._progress = Progress()
+        self._progress = OffsetTracker()
 
     async def _poll(self) -> None:
         """One step: take what came; write it when the batch before is written, and until then take more.
@@ -316,7 +316,7 @@ class KafkaSource:
         await self._commit()
         for task in self._aside:
             task.cancel()
-        self._progress = Progress()
+        self._progress = OffsetTracker()
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

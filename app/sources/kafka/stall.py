@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 P = TypeVar("P", bound=Hashable)
 
 
-class Standstill(Generic[P]):
+class StallDetector(Generic[P]):
     """Compares positions with the ends of their partitions, look by look."""
 
     def __init__(self, patience: float) -> None:

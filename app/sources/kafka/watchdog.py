@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from app.sources.kafka.stall import Standstill
+from app.sources.kafka.stall import StallDetector
 
 LOOKS = 3  # in the time that a consumer may stand still
 ASK_WITHIN = 5.0  # seconds
@@ -28,7 +28,7 @@ class ConsumerStalled(Exception):  # noqa: N818
     """The consumer has more to read, and doesn't."""
 
 
-class KafkaWatch:
+class ConsumerWatchdog:
     """Watches a consumer that is polled inside `poll`.
 
     It is to blame only for polls that hang, and for partitions that stand still though polls emptied what it
@@ -40,7 +40,7 @@ class KafkaWatch:
         """`patience` is in seconds; `ends` asks a broker, not by way of the consumer."""
         self._patience = patience
         self._ends = ends
-        self._standstill: Standstill[TopicPartition] = Standstill(patience)
+        self._standstill: StallDetector[TopicPartition] = StallDetector(patience)
         self._polling_since: float | None = None
         self._emptied = False
 

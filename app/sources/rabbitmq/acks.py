@@ -12,7 +12,7 @@ class Ack(NamedTuple):
     multiple: bool
 
 
-class Tags:
+class AckTracker:
     """Knows which deliveries are settled, and acknowledges them in few words.
 
     A channel numbers its deliveries 1, 2, 3 … They are settled in any order: what waits aside is settled

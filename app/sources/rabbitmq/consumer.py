@@ -16,7 +16,7 @@ from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 from app.runtime.tasks import end
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
-from app.sources.rabbitmq.acks import Tags
+from app.sources.rabbitmq.acks import AckTracker
 from app.sources.rabbitmq.message import letter, position
 
 log = logging.getLogger("hub.rabbitmq")
@@ -46,7 +46,7 @@ class QueueConsumer:
         self._intake = intake
         self._channel = channel
         self._fail = fail
-        self._tags = Tags()
+        self._tags = AckTracker()
         self._settled = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()

@@ -39,7 +39,7 @@ end
 """
 
 
-class Once:
+class Deduplicator:
     """Knows which messages are the same event. Raises what redis-py raises; asking again is harmless."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:

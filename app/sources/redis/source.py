@@ -24,7 +24,7 @@ from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
 from app.runtime.tasks import end, first
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.redis.dedup import Once
+from app.sources.redis.dedup import Deduplicator
 from app.sources.redis.group import ConsumerGroup
 from app.sources.redis.messages import Reading, Received, letter, read
 
@@ -61,7 +61,7 @@ class RedisSource:
         self._redis = redis = events_redis(settings)
         self._intake = intake
         self._group = ConsumerGroup(redis, settings.low_stock_stream, settings.redis_group, uuid4().hex)
-        self._once = Once(redis, settings.redis_prefix)
+        self._once = Deduplicator(redis, settings.redis_prefix)
         self._silent_ms = int(settings.redis_claim_after * 1000)
         self._look_after_every = settings.redis_claim_after / 3
         self._in_hand: set[Received] = set()
