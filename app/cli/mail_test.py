@@ -48,7 +48,7 @@ async def run(to: str) -> int:
         raise ConfigurationError(
             "--to: take an address that is ASCII before the @, which every server knows."
         )
-    return 0 if await _Check(Server(settings), recipient).passes() else 1
+    return 0 if await _Check(Server(settings), recipient).retryable() else 1
 
 
 def load() -> SmtpSettings:
@@ -81,7 +81,7 @@ class _Check:
         self._to = to
         self._client = server.client()
 
-    async def passes(self) -> bool:
+    async def retryable(self) -> bool:
         """Take the steps until one fails; whether none did."""
         steps = {
             "resolve": self._resolve,

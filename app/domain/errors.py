@@ -46,11 +46,11 @@ class DeliveryFailed(HubError):  # noqa: N818
     """One attempt to deliver a message failed.
 
     `code` is a stable word (such as smtp_451, twilio_21211, timeout), the text the provider's own words.
-    `passes` says whether another attempt can help; `retry_after` is how many seconds the provider asks for.
+    `retryable` says whether another attempt can help; `retry_after` is how many seconds the provider asks for.
     """
 
-    def __init__(self, code: str, text: str, *, passes: bool, retry_after: float | None = None) -> None:
+    def __init__(self, code: str, text: str, *, retryable: bool, retry_after: float | None = None) -> None:
         super().__init__(text)
         self.code = code
-        self.passes = passes
+        self.retryable = retryable
         self.retry_after = retry_after

@@ -71,8 +71,8 @@ def _read(path: str, folder: str | None, room: int) -> bytes:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise _refused(f"{len(path)} characters are no path") from None
-        raise _refused(f"{path!r} can't be read: {error.strerror}", passes=True) from None
+        raise _refused(f"{path!r} can't be read: {error.strerror}", retryable=True) from None
 
 
-def _refused(text: str, *, passes: bool = False) -> DeliveryFailed:
-    return DeliveryFailed("attachment", text, passes=passes)
+def _refused(text: str, *, retryable: bool = False) -> DeliveryFailed:
+    return DeliveryFailed("attachment", text, retryable=retryable)

@@ -36,7 +36,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     """Whether `data` holds a secret: then nothing that the provider says is kept, as it may quote it."""
 
 
-class NotWanted(Exception):  # noqa: N818 - no error
+class DeliveryCancelled(Exception):  # noqa: N818 - no error
     """What was to be sent isn't wanted any more; `status` is what becomes of it."""
 
     def __init__(self, status: Status) -> None:

@@ -25,10 +25,10 @@ class SetupFailed(DeliveryFailed):
     """
 
     def __init__(self, code: str, text: str) -> None:
-        super().__init__(code, text, passes=True, retry_after=PAUSE)
+        super().__init__(code, text, retryable=True, retry_after=PAUSE)
 
 
-class Guard:
+class FailFastBreaker:
     """Keeps messages from a provider that has just refused everything.
 
     Thousands of them would each try the same wrong password, until the account is locked or the hub banned.
@@ -54,7 +54,7 @@ class Guard:
 def not_rendered(template: str, error: Exception) -> DeliveryFailed:
     """A template that could not be filled. Only the hub's own errors are sure to hold none of the data."""
     why = str(error) if isinstance(error, HubError) else type(error).__name__
-    return DeliveryFailed("not_rendered", f"{template} can't be rendered ({why})", passes=False)
+    return DeliveryFailed("not_rendered", f"{template} can't be rendered ({why})", retryable=False)
 
 
 def safe_words(said: str, outgoing: Outgoing | None = None, credentials: Iterable[str] = ()) -> str:

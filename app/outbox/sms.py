@@ -18,7 +18,7 @@ import msgspec
 from app.domain.addresses import E164
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
-from app.outbox.failures import Guard, SetupFailed, not_rendered, safe_words
+from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, safe_words
 from app.settings import Settings
 from app.texts.rendering import sms_text
 
@@ -29,7 +29,7 @@ _OF_THE_ACCOUNT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
-class _Answer(msgspec.Struct):
+class TwilioAnswer(msgspec.Struct):
     """What is read of Twilio's JSON: `sid` of a message, or `code` and `message` of an error."""
 
     sid: str | None = None
@@ -48,7 +48,7 @@ class SmsChannel:
         self._render = render
         self._timeout = settings.twilio_timeout
         self._at_once = settings.twilio_concurrency
-        self._guard = Guard(log)
+        self._guard = FailFastBreaker(log)
         self._service = settings.twilio_messaging_service_sid or ""
         self._client: httpx.AsyncClient | None = None
         if settings.twilio_account_sid is None:
@@ -78,7 +78,9 @@ class SmsChannel:
         """As `Channel.send`. Twilio can't tell a double: when its answer is lost, the SMS goes out twice."""
         assert self._client is not None, "simulated"
         if not E164.fullmatch(outgoing.address):
-            raise DeliveryFailed("bad_number", "the phone number isn't in E.164 (+84912345678)", passes=False)
+            raise DeliveryFailed(
+                "bad_number", "the phone number isn't in E.164 (+84912345678)", retryable=False
+            )
         form = {"MessagingServiceSid": self._service, "To": outgoing.address, "Body": self._text(outgoing)}
         self._guard.check()
         await confirm()
@@ -86,10 +88,10 @@ class SmsChannel:
             async with asyncio.timeout(self._timeout):
                 response = await self._client.post("/Messages.json", data=form)
         except (TimeoutError, httpx.TimeoutException):
-            raise DeliveryFailed("timeout", "Twilio didn't answer in time", passes=True) from None
+            raise DeliveryFailed("timeout", "Twilio didn't answer in time", retryable=True) from None
         except (httpx.HTTPError, OSError) as error:
             raise DeliveryFailed(
-                "connect", f"no connection to Twilio ({type(error).__name__})", passes=True
+                "connect", f"no connection to Twilio ({type(error).__name__})", retryable=True
             ) from None
         answer = _read(response.content)
         if response.is_success:
@@ -108,15 +110,15 @@ class SmsChannel:
         except Exception as error:  # whatever a template does
             raise not_rendered(outgoing.template, error) from None
 
-    def _failure(self, response: httpx.Response, answer: _Answer, outgoing: Outgoing) -> DeliveryFailed:
+    def _failure(self, response: httpx.Response, answer: TwilioAnswer, outgoing: Outgoing) -> DeliveryFailed:
         status = response.status_code
         code = f"twilio_{answer.code}" if answer.code is not None else f"twilio_http_{status}"
         said = safe_words(answer.message or response.reason_phrase, outgoing, (self._token,)) or str(status)
         if status in _OF_THE_ACCOUNT:
             return SetupFailed(code, said)
-        passes = status in _PASSING or status >= 500
+        retryable = status in _PASSING or status >= 500
         return DeliveryFailed(
-            code, said, passes=passes, retry_after=_retry_after(response) if passes else None
+            code, said, retryable=retryable, retry_after=_retry_after(response) if retryable else None
         )
 
 
@@ -139,12 +141,12 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _read(content: bytes) -> _Answer:
+def _read(content: bytes) -> TwilioAnswer:
     """The answer; empty when it isn't Twilio's JSON (a proxy's page, say)."""
     try:
-        return msgspec.json.decode(content, type=_Answer)
+        return msgspec.json.decode(content, type=TwilioAnswer)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _Answer()
+        return TwilioAnswer()
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -19,11 +19,11 @@ from app.auth.secrets import SecretBox
 from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox.attachments import load
-from app.outbox.channel import Channel, NotWanted, Outgoing
+from app.outbox.channel import Channel, DeliveryCancelled, Outgoing
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.runtime.tasks import end
 from app.settings import Settings
-from app.store.deliveries import DeliveryStore, Taken, Tried
+from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
 
 log = logging.getLogger("hub.outbox")
 
@@ -44,7 +44,7 @@ def pause_before(
     `attempt` (from 1) has failed with `error`, `age` seconds after the delivery was asked for; `chance` is a
     random number in 0 … 1. Exponential, capped, with jitter; a provider that asks for more time gets it.
     """
-    if not error.passes:
+    if not error.retryable:
         return None
     pause = float(min(FIRST_PAUSE * 2.0 ** min(attempt - 1, 30), LAST_PAUSE)) * (0.5 + chance / 2)
     pause = max(pause, error.retry_after or 0.0)
@@ -70,7 +70,7 @@ class Outbox:
         self._wake = asyncio.Event()
         self._stopping = False
         self._running: asyncio.Task[None] | None = None
-        self._attempts: dict[asyncio.Task[None], Taken] = {}
+        self._attempts: dict[asyncio.Task[None], LeasedDelivery] = {}
 
     def start(self) -> None:
         self._running = asyncio.create_task(self._run(), name=f"outbox {self._channel.name}")
@@ -146,7 +146,7 @@ class Outbox:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
 
-    async def _deliver(self, taken: Taken, asked_at: float) -> None:
+    async def _deliver(self, taken: LeasedDelivery, asked_at: float) -> None:
         deadline = asked_at + self._settings.delivery_lease * OF_LEASE
         if taken.expires_in is not None:
             deadline = min(deadline, asked_at + taken.expires_in)
@@ -164,36 +164,36 @@ class Outbox:
         else:
             await self._attempt(taken, deadline)
 
-    async def _attempt(self, taken: Taken, deadline: float) -> None:
+    async def _attempt(self, taken: LeasedDelivery, deadline: float) -> None:
         started_at, begun = datetime.now(UTC), time.monotonic()
         try:
             async with asyncio.timeout(deadline - begun):
                 receipt = await self._channel.send(await self._outgoing(taken), lambda: self._confirm(taken))
-        except NotWanted as unwanted:
+        except DeliveryCancelled as unwanted:
             await self._finish(taken, unwanted.status, _UNWANTED[unwanted.status])
             return
         except Exception as error:
             failure = _failure(error)
             seconds = time.monotonic() - begun
-            await self._failed(taken, failure, Tried(started_at, seconds, failure.code, str(failure)))
+            await self._failed(taken, failure, AttemptResult(started_at, seconds, failure.code, str(failure)))
         else:
             log.info("delivered", extra=_shown(taken))
-            tried = Tried(started_at, time.monotonic() - begun, provider_id=receipt.provider_id)
+            tried = AttemptResult(started_at, time.monotonic() - begun, provider_id=receipt.provider_id)
             await self._finish(taken, Status.SENT, None, tried)
         ATTEMPT_SECONDS.labels(taken.channel).observe(time.monotonic() - begun)
 
-    async def _confirm(self, taken: Taken) -> None:
-        """Raises `NotWanted` when the code has been replaced, or its time is over, since it was taken."""
+    async def _confirm(self, taken: LeasedDelivery) -> None:
+        """Raises `DeliveryCancelled` when the code has been replaced, or its time is over, since it was taken."""
         if taken.code:
             unwanted = await self._store.unwanted(taken.id)
             if unwanted is not None:
-                raise NotWanted(unwanted)
+                raise DeliveryCancelled(unwanted)
 
-    async def _outgoing(self, taken: Taken) -> Outgoing:
+    async def _outgoing(self, taken: LeasedDelivery) -> Outgoing:
         """Raises `DeliveryFailed`."""
         secret: dict[str, Any] | None = self._box.decrypt(taken.secret) if taken.secret else {}
         if secret is None:  # another node may have the key already, or still
-            raise DeliveryFailed("no_key", "no key of DELIVERY_KEYS opens its secret", passes=True)
+            raise DeliveryFailed("no_key", "no key of DELIVERY_KEYS opens its secret", retryable=True)
         folder, most = self._settings.attachments_dir, self._settings.attachments_max_bytes
         attachments = (
             await asyncio.to_thread(load, taken.attachments, folder, most) if taken.attachments else ()
@@ -203,7 +203,7 @@ class Outbox:
             taken.id, taken.template, taken.address, taken.locale, data, attachments, bool(secret)
         )
 
-    async def _failed(self, taken: Taken, failure: DeliveryFailed, tried: Tried) -> None:
+    async def _failed(self, taken: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:
         log.warning("attempt_failed", extra={**_shown(taken), "code": failure.code})
         pause = pause_before(
             taken.attempts,
@@ -213,13 +213,13 @@ class Outbox:
             random.random(),  # noqa: S311 - jitter
         )
         if pause is None:
-            reason = "tried for too long" if failure.passes else "another attempt can't help"
+            reason = "tried for too long" if failure.retryable else "another attempt can't help"
             await self._finish(taken, Status.FAILED, reason, tried)
         else:
             await self._again(taken, None, pause, tried)
 
     async def _finish(
-        self, taken: Taken, status: Status, reason: str | None, tried: Tried | None = None
+        self, taken: LeasedDelivery, status: Status, reason: str | None, tried: AttemptResult | None = None
     ) -> None:
         DELIVERIES.labels(taken.channel, status.value).inc()
         while True:  # a mail that was sent and isn't noted goes out twice
@@ -231,7 +231,7 @@ class Outbox:
                 await asyncio.sleep(POSTGRES_AWAY)
 
     async def _again(
-        self, taken: Taken, reason: str | None, pause: float, tried: Tried | None = None
+        self, taken: LeasedDelivery, reason: str | None, pause: float, tried: AttemptResult | None = None
     ) -> None:
         try:
             await self._store.again(taken.id, reason, pause, tried, taken.attempts)
@@ -247,14 +247,14 @@ def _failure(error: Exception) -> DeliveryFailed:
         case DeliveryFailed():
             return error
         case TimeoutError():
-            return DeliveryFailed("timeout", "the attempt took too long", passes=True)
+            return DeliveryFailed("timeout", "the attempt took too long", retryable=True)
         case Unavailable():
-            return DeliveryFailed("unavailable", f"{error.dependency} didn't answer", passes=True)
+            return DeliveryFailed("unavailable", f"{error.dependency} didn't answer", retryable=True)
     log.error("attempt_broke", extra={"why": type(error).__name__})
-    return DeliveryFailed("internal", f"the hub failed on it ({type(error).__name__})", passes=True)
+    return DeliveryFailed("internal", f"the hub failed on it ({type(error).__name__})", retryable=True)
 
 
-def _shown(taken: Taken) -> dict[str, object]:
+def _shown(taken: LeasedDelivery) -> dict[str, object]:
     """What of a delivery may stand in a log."""
     return {
         "delivery": taken.id,

@@ -28,7 +28,7 @@ log = logging.getLogger("hub.outbox")
 LISTEN_AGAIN, LISTEN_CHECK = 2.0, 15.0  # seconds
 
 
-class Taken(NamedTuple):
+class LeasedDelivery(NamedTuple):
     """A delivery that this node may try now."""
 
     id: UUID
@@ -52,7 +52,7 @@ class Taken(NamedTuple):
     attachments: Sequence[GivenAttachment]
 
 
-class Tried(NamedTuple):
+class AttemptResult(NamedTuple):
     """What one attempt came to."""
 
     started_at: datetime
@@ -61,10 +61,12 @@ class Tried(NamedTuple):
     error: str | None = None
     provider_id: str | None = None
 
-    def storable(self) -> Tried:
+    def storable(self) -> AttemptResult:
         """The same without NUL, which Postgres can't take."""
         texts = (self.error_code, self.error, self.provider_id)
-        return Tried(self.started_at, self.seconds, *(text and text.replace("\0", "") for text in texts))
+        return AttemptResult(
+            self.started_at, self.seconds, *(text and text.replace("\0", "") for text in texts)
+        )
 
 
 class DeliveryStore:
@@ -75,7 +77,7 @@ class DeliveryStore:
 
     async def take(
         self, channel: str, most: int, lease: float, held: Iterable[UUID] = (), *, codes: bool
-    ) -> list[Taken]:
+    ) -> list[LeasedDelivery]:
         """Up to `most` deliveries that are due, now this node's for `lease` seconds: only those with
         one-time `codes`, or all but those, and none that it has `held` since before.
         """
@@ -96,7 +98,7 @@ class DeliveryStore:
                 return None if found is None else Status(found)
 
     async def finish(
-        self, delivery: UUID, status: Status, reason: str | None, tried: Tried | None, number: int
+        self, delivery: UUID, status: Status, reason: str | None, tried: AttemptResult | None, number: int
     ) -> None:
         """It is done with, if the attempt `number` is the last; its secret is erased. `tried` is what came of
         that, if it was made.
@@ -110,7 +112,7 @@ class DeliveryStore:
                     await connection.exec_driver_sql(sql.NOTE, _attempt(delivery, number, status, tried))
 
     async def again(
-        self, delivery: UUID, reason: str | None, seconds: float, tried: Tried | None, number: int
+        self, delivery: UUID, reason: str | None, seconds: float, tried: AttemptResult | None, number: int
     ) -> None:
         """It is due again after so many seconds. Without `tried` the attempt isn't counted."""
         tried = tried and tried.storable()
@@ -215,8 +217,8 @@ def _delivery(row: Any) -> Delivery:
     return Delivery(**{**values, "status": Status(values["status"])})
 
 
-def _taken(row: Any, *, codes: bool) -> Taken:
-    return Taken(
+def _taken(row: Any, *, codes: bool) -> LeasedDelivery:
+    return LeasedDelivery(
         row.id,
         row.channel,
         row.template,
@@ -238,7 +240,7 @@ def _attachments(text: str | None) -> list[GivenAttachment]:
     return msgspec.json.decode(text, type=list[GivenAttachment]) if text else []
 
 
-def _attempt(delivery: UUID, number: int, outcome: Status, tried: Tried) -> tuple[object, ...]:
+def _attempt(delivery: UUID, number: int, outcome: Status, tried: AttemptResult) -> tuple[object, ...]:
     failed = outcome is Status.PENDING
     return (
         delivery,

@@ -58,7 +58,7 @@ def check_attachments(data: bytes) -> None:
         loaded = load(given, str(_folder()), MAX_ATTACHED)
     except DeliveryFailed as error:
         assert error.code == "attachment"
-        assert not error.passes, "it would be tried again, in vain"
+        assert not error.retryable, "it would be tried again, in vain"
         str(error).encode()
         return
     assert sum(len(each.content) for each in loaded) <= MAX_ATTACHED

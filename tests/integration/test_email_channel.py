@@ -150,7 +150,7 @@ async def test_nobody_can_add_headers_or_receivers(server: SmtpServer, channel: 
         f"an@{'a.' * 130}com",
     ):
         failed = await failure(channel, mail(address))
-        assert (failed.code, failed.passes) == ("bad_address", False)
+        assert (failed.code, failed.retryable) == ("bad_address", False)
         assert not address or address not in str(failed)
     assert server.commands.count("RCPT") == len(server.messages) == 1
 
@@ -187,7 +187,7 @@ async def test_an_address_that_the_server_can_not_carry_is_refused_in_clear_word
     tls = authority.server("127.0.0.1")
     async with running(SmtpServer(tls, extensions=("8BITMIME",))) as server, channel_to(server) as channel:
         failed = await failure(channel, mail("người@example.com"))
-        assert (failed.code, failed.passes) == ("smtputf8_not_offered", False)
+        assert (failed.code, failed.retryable) == ("smtputf8_not_offered", False)
         assert "outside ASCII before the @" in str(failed)
         await channel.send(mail("an@ví-dụ.vn"))
         assert server.connections == 1
@@ -212,7 +212,7 @@ async def test_what_the_server_refuses_passes_or_not_by_its_code(
     failed = await failure(channel)
     code = int(answer[:3])
     assert failed.code == f"smtp_{code}"
-    assert failed.passes is (code < 500 or step not in ABOUT_THE_MAIL or step == "mail")
+    assert failed.retryable is (code < 500 or step not in ABOUT_THE_MAIL or step == "mail")
     assert str(failed) == answer.replace("451-4.7.1 try\n451", "451 4.7.1 try")
     assert not server.messages
     if code < 500:
@@ -229,7 +229,7 @@ async def test_a_dropped_connection_passes_and_the_next_attempt_has_the_same_mes
     server.answer(step, DROP)
     failed = await failure(channel, outgoing)
     assert failed.code in ("disconnected", "connect")
-    assert failed.passes
+    assert failed.retryable
     server.calm()
     await channel.send(outgoing)
     ids = [received.parsed["Message-ID"] for received in server.messages]
@@ -243,17 +243,17 @@ async def test_a_server_that_hangs_takes_no_longer_than_the_time_out(server: Smt
         begun = time.monotonic()
         failed = await failure(channel)
         assert time.monotonic() - begun < PATIENCE * HURRY + 1
-    assert (failed.code, failed.passes) == ("timeout", True)
+    assert (failed.code, failed.retryable) == ("timeout", True)
 
 
 async def test_nobody_listens_or_no_such_host(server: SmtpServer) -> None:
     await server.stop()
     async with channel_to(server) as channel:
         failed = await failure(channel)
-        assert (failed.code, failed.passes) == ("connect", True)
+        assert (failed.code, failed.retryable) == ("connect", True)
     async with channel_to(server, smtp_host="no-such-host.invalid") as channel:
         failed = await failure(channel)
-        assert (failed.code, failed.passes) == ("connect", True)
+        assert (failed.code, failed.retryable) == ("connect", True)
     await server.start()
 
 
@@ -266,7 +266,7 @@ async def test_one_refused_receiver_of_several_costs_the_others_nothing(server: 
         )
     refused = results[1]
     assert isinstance(refused, DeliveryFailed)
-    assert (refused.code, refused.passes) == ("smtp_550", False)
+    assert (refused.code, refused.retryable) == ("smtp_550", False)
     assert str(refused) == "550 5.1.1 <g***@example.com>: no such user"  # fit for a log
     assert [received.recipient for received in server.messages] == ["an@example.com", "binh@example.com"]
     assert server.connections == 1
@@ -278,7 +278,7 @@ async def test_a_mail_too_large_is_refused_before_it_is_sent(authority: Authorit
     async with running(SmtpServer(tls, max_size=5000)) as server, channel_to(server) as channel:
         big = Attachment("a.bin", "application/octet-stream", bytes(10_000))
         failed = await failure(channel, mail(attachments=(big,)))
-        assert (failed.code, failed.passes, str(failed)) == ("smtp_552", False, "552 5.3.4 too large")
+        assert (failed.code, failed.retryable, str(failed)) == ("smtp_552", False, "552 5.3.4 too large")
         await channel.send(mail())
         assert len(server.messages) == server.connections == 1
 
@@ -287,7 +287,7 @@ async def test_a_template_that_fails_tells_nothing_of_its_data(
     server: SmtpServer, channel: EmailChannel
 ) -> None:
     failed = await failure(channel, mail(data={"kode": CODE}))
-    assert (failed.code, failed.passes) == ("not_rendered", False)
+    assert (failed.code, failed.retryable) == ("not_rendered", False)
     assert not server.connections
 
 
@@ -304,7 +304,7 @@ async def test_stripped_starttls_is_noticed_and_logged(
 ) -> None:
     server.offers_starttls = False
     failed = await failure(channel)
-    assert (failed.code, failed.passes) == ("tls_not_offered", True)
+    assert (failed.code, failed.retryable) == ("tls_not_offered", True)
     assert nothing_but_hello(server)
     assert [record.levelname for record in caplog.records if record.message == "setup_failed"] == ["ERROR"]
 
@@ -312,7 +312,7 @@ async def test_stripped_starttls_is_noticed_and_logged(
 @pytest.mark.parametrize("answer", ["454 4.7.0 not now", "502 5.5.1 unknown"])
 async def test_refused_starttls_ends_it(server: SmtpServer, channel: EmailChannel, answer: str) -> None:
     server.answer("starttls", answer)
-    assert (await failure(channel)).passes
+    assert (await failure(channel)).retryable
     assert nothing_but_hello(server)
 
 
@@ -330,7 +330,7 @@ async def test_a_certificate_that_does_not_hold_ends_it(
         channel_to(server, smtp_security=security) as channel,
     ):
         failed = await failure(channel)
-        assert (failed.code, failed.passes) == ("certificate", True)
+        assert (failed.code, failed.retryable) == ("certificate", True)
         assert {"name": "mismatch", "date": "expired", "authority": "issuer"}[wrong] in str(failed)
         assert server.commands in ([], ["EHLO", "STARTTLS"])
         assert implicit or nothing_but_hello(server)
@@ -350,7 +350,7 @@ async def test_tls_from_the_first_byte(authority: Authority) -> None:
 async def test_a_server_without_tls_where_tls_is_expected_gets_no_word(server: SmtpServer) -> None:
     async with channel_to(server, smtp_security="tls") as channel:
         failed = await failure(channel)
-        assert (failed.code, failed.passes) == ("tls", True)
+        assert (failed.code, failed.retryable) == ("tls", True)
         assert "EHLO" not in server.commands
 
 

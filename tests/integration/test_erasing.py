@@ -19,7 +19,7 @@ from app.erasure.connections import Connections
 from app.realtime.presence import NodeId, Presence
 from app.runtime.redis import connect
 from app.runtime.tasks import end
-from app.store.deliveries import DeliveryStore, Tried
+from app.store.deliveries import AttemptResult, DeliveryStore
 from app.store.erasure import ErasingStore
 from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
 from tests.integration.test_store import engine_on, entry, stored_seqs
@@ -167,7 +167,7 @@ async def test_of_a_delivery_erased_during_its_attempt_nothing_is_noted(
     await BatchWriter(engine).write([mail(user, f"{user.hex}@example.com")])
     [each] = await deliveries.take("email", 100, 60.0, [], codes=False)
     await store.erase(Subject(user))
-    tried = Tried(datetime.now(UTC), 0.1, "smtp_451", f"{user.hex}@example.com is busy")
+    tried = AttemptResult(datetime.now(UTC), 0.1, "smtp_451", f"{user.hex}@example.com is busy")
     if done:
         await deliveries.finish(each.id, Status.SENT, None, tried, each.attempts)
     else:

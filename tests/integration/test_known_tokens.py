@@ -64,7 +64,7 @@ def claims() -> Claims:
     return Claims(uuid4(), str(uuid4()), ISSUED, ISSUED + 3600)
 
 
-async def passes(state: TokenState, claims: Claims) -> bool:
+async def retryable(state: TokenState, claims: Claims) -> bool:
     """Whether it does; False while nobody can tell."""
     try:
         await state.check_unless_known(claims)
@@ -84,11 +84,11 @@ async def test_a_known_token_passes_while_redis_is_away_and_an_unknown_one_does_
     known, unknown = claims(), claims()
     await state.check_unless_known(known)
     server.kill()
-    assert await passes(state, known)
-    assert await passes(state, known)
-    assert not await passes(state, unknown)
-    assert not await passes(state, known._replace(token_id=unknown.token_id))
-    assert not await passes(state, unknown._replace(token_id=known.token_id))
+    assert await retryable(state, known)
+    assert await retryable(state, known)
+    assert not await retryable(state, unknown)
+    assert not await retryable(state, known._replace(token_id=unknown.token_id))
+    assert not await retryable(state, unknown._replace(token_id=known.token_id))
 
 
 async def test_a_sign_in_makes_a_token_known_and_needs_redis_all_the_same(
@@ -99,7 +99,7 @@ async def test_a_sign_in_makes_a_token_known_and_needs_redis_all_the_same(
     server.kill()
     with pytest.raises(Unavailable):
         await state.check(token)
-    assert await passes(state, token)
+    assert await retryable(state, token)
 
 
 async def test_an_unknown_token_is_asked_for_again_once_redis_is_back(
@@ -107,16 +107,16 @@ async def test_an_unknown_token_is_asked_for_again_once_redis_is_back(
 ) -> None:
     token = claims()
     server.kill()
-    assert not await passes(state, token)
+    assert not await retryable(state, token)
     server.start()
-    assert await passes(state, token)
+    assert await retryable(state, token)
     server.kill()
-    assert await passes(state, token)
+    assert await retryable(state, token)
 
 
 async def test_redis_has_the_last_word_while_it_is_there(state: TokenState, redis: Client) -> None:
     token = claims()
-    assert await passes(state, token)
+    assert await retryable(state, token)
     await revoke(redis, token)
     with pytest.raises(Unauthorized, match="revoked_token"):
         await state.check_unless_known(token)
@@ -129,7 +129,7 @@ async def test_a_token_seen_to_be_revoked_is_not_known_any_more(
     token, other = claims(), claims()
     sibling = token._replace(token_id="another")
     for each in (token, sibling, other):
-        assert await passes(state, each)
+        assert await retryable(state, each)
     if whole_user:
         await redis.set(f"user-service:global_revoke_ts:{token.user_id}", ISSUED + 1)
     else:
@@ -137,9 +137,9 @@ async def test_a_token_seen_to_be_revoked_is_not_known_any_more(
     with pytest.raises(Unauthorized):
         await state.check(token)
     server.kill()
-    assert not await passes(state, token)
-    assert not await passes(state, sibling)
-    assert await passes(state, other)
+    assert not await retryable(state, token)
+    assert not await retryable(state, sibling)
+    assert await retryable(state, other)
 
 
 async def test_a_token_the_watch_saw_revoked_is_not_known_any_more(
@@ -147,12 +147,12 @@ async def test_a_token_the_watch_saw_revoked_is_not_known_any_more(
 ) -> None:
     token, other = claims(), claims()
     for each in (token, other):
-        assert await passes(state, each)
+        assert await retryable(state, each)
     await revoke(redis, token)
     assert await state.revoked([token, other]) == [True, False]
     server.kill()
-    assert await passes(state, other)
-    assert not await passes(state, token)
+    assert await retryable(state, other)
+    assert not await retryable(state, token)
 
 
 @pytest.mark.parametrize("whole_user", [False, True])
@@ -161,16 +161,16 @@ async def test_a_token_that_was_revoked_without_being_used_is_not_known_when_red
 ) -> None:
     """A thief's token, revoked by its owner's user service; then the thief, or chance, takes Redis down."""
     token, other = claims(), claims()
-    assert await passes(state, token)
-    assert await passes(state, other)
+    assert await retryable(state, token)
+    assert await retryable(state, other)
     if whole_user:
         await redis.set(f"user-service:global_revoke_ts:{token.user_id}", ISSUED + 1)
     else:
         await revoke(redis, token)
     await state.review()
     server.kill()
-    assert not await passes(state, token)
-    assert await passes(state, other)
+    assert not await retryable(state, token)
+    assert await retryable(state, other)
 
 
 async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
@@ -180,19 +180,19 @@ async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
     monkeypatch.setattr(under_test, "ASKED_AT_ONCE", 2)
     tokens = [claims() for _ in range(7)]
     for token in tokens:
-        assert await passes(state, token)
+        assert await retryable(state, token)
         await revoke(redis, token)
     for _ in range(3):
         await state.review()
     server.kill()
-    assert [token for token in tokens if await passes(state, token)] == []
+    assert [token for token in tokens if await retryable(state, token)] == []
 
 
 async def test_what_nobody_used_for_long_is_not_asked_about_for_ever(
     state: TokenState, redis: Client, clock: Monotonic
 ) -> None:
     token = claims()
-    assert await passes(state, token)
+    assert await retryable(state, token)
     clock.now += KNOWN_FOR
     await state.review()
     assert not state._known
@@ -202,55 +202,55 @@ async def test_no_token_of_a_user_who_logged_out_is_known(state: TokenState, ser
     phone, other = claims(), claims()
     laptop = phone._replace(token_id="another")
     for token in (phone, laptop, other):
-        assert await passes(state, token)
+        assert await retryable(state, token)
     state.forget(phone.user_id)
     state.forget(uuid4())
     server.kill()
-    assert [await passes(state, token) for token in (phone, laptop, other)] == [False, False, True]
+    assert [await retryable(state, token) for token in (phone, laptop, other)] == [False, False, True]
 
 
 async def test_a_token_is_known_for_so_long_since_redis_last_spoke_for_it(
     state: TokenState, server: RedisServer, clock: Monotonic
 ) -> None:
     first, again = claims(), claims()
-    assert await passes(state, first)
-    assert await passes(state, again)
+    assert await retryable(state, first)
+    assert await retryable(state, again)
     clock.now = 500.0
-    assert await passes(state, again)
+    assert await retryable(state, again)
     server.kill()
     clock.now = KNOWN_FOR - 1
-    assert (await passes(state, first), await passes(state, again)) == (True, True)
-    assert not await passes(state, claims())
+    assert (await retryable(state, first), await retryable(state, again)) == (True, True)
+    assert not await retryable(state, claims())
     clock.now = KNOWN_FOR
-    assert (await passes(state, first), await passes(state, again)) == (False, True)
+    assert (await retryable(state, first), await retryable(state, again)) == (False, True)
     clock.now = 500.0 + KNOWN_FOR
-    assert (await passes(state, first), await passes(state, again)) == (False, False)
+    assert (await retryable(state, first), await retryable(state, again)) == (False, False)
 
 
 async def test_what_passes_while_redis_is_away_is_not_known_for_longer(
     state: TokenState, server: RedisServer, clock: Monotonic
 ) -> None:
     token = claims()
-    assert await passes(state, token)
+    assert await retryable(state, token)
     server.kill()
     for clock.now in (300.0, 600.0, KNOWN_FOR - 1):
-        assert await passes(state, token)
+        assert await retryable(state, token)
     clock.now = KNOWN_FOR
-    assert not await passes(state, token)
+    assert not await retryable(state, token)
 
 
 async def test_for_a_moment_nobody_who_is_known_waits_for_a_redis_that_did_not_answer(
     state: TokenState, redis: Client, server: RedisServer, clock: Monotonic
 ) -> None:
     known = claims()
-    assert await passes(state, known)
+    assert await retryable(state, known)
     server.kill()
-    assert await passes(state, known)
+    assert await retryable(state, known)
     server.start()
     await revoke(redis, known)
     clock.now = ASK_AGAIN / 2
-    assert await passes(state, known), "it isn't asked"
-    assert await passes(state, claims()), "it is asked for who isn't known"
+    assert await retryable(state, known), "it isn't asked"
+    assert await retryable(state, claims()), "it is asked for who isn't known"
     clock.now = ASK_AGAIN
     with pytest.raises(Unauthorized):
         await state.check_unless_known(known)
@@ -260,9 +260,9 @@ async def test_an_entry_that_can_not_be_read_does_not_spare_the_others_from_bein
     state: TokenState, redis: Client, clock: Monotonic
 ) -> None:
     known, broken = claims(), claims()
-    assert await passes(state, known)
+    assert await retryable(state, known)
     await redis.hset(f"user-service:global_revoke_ts:{broken.user_id}", "at", "1")
-    assert not await passes(state, broken)
+    assert not await retryable(state, broken)
     await revoke(redis, known)
     with pytest.raises(Unauthorized):
         await state.check_unless_known(known)
@@ -273,13 +273,13 @@ async def test_each_token_of_a_user_is_known_by_itself(
 ) -> None:
     old = claims()
     new = old._replace(token_id="another")
-    assert await passes(state, old)
+    assert await retryable(state, old)
     clock.now = KNOWN_FOR / 2
-    assert await passes(state, new)
+    assert await retryable(state, new)
     server.kill()
-    assert (await passes(state, old), await passes(state, new)) == (True, True)
+    assert (await retryable(state, old), await retryable(state, new)) == (True, True)
     clock.now = KNOWN_FOR
-    assert (await passes(state, old), await passes(state, new)) == (False, True)
+    assert (await retryable(state, old), await retryable(state, new)) == (False, True)
 
 
 async def test_only_so_many_users_are_known_and_those_seen_last(
@@ -288,27 +288,27 @@ async def test_only_so_many_users_are_known_and_those_seen_last(
     monkeypatch.setattr(under_test, "MAX_KNOWN", 10)
     tokens = [claims() for _ in range(10)]
     for token in tokens:
-        assert await passes(state, token)
-    assert await passes(state, tokens[0])  # seen again: others go before it
+        assert await retryable(state, token)
+    assert await retryable(state, tokens[0])  # seen again: others go before it
     late = [claims() for _ in range(3)]
     for token in late:
-        assert await passes(state, token)
+        assert await retryable(state, token)
     server.kill()
-    assert await asyncio.gather(*(passes(state, token) for token in tokens)) == [
+    assert await asyncio.gather(*(retryable(state, token) for token in tokens)) == [
         number not in (1, 2, 3) for number in range(10)
     ]
-    assert all([await passes(state, token) for token in late])
+    assert all([await retryable(state, token) for token in late])
 
 
 async def test_a_redis_that_says_nothing_is_as_one_that_is_away(
     state: TokenState, server: RedisServer
 ) -> None:
     known, unknown = claims(), claims()
-    assert await passes(state, known)
+    assert await retryable(state, known)
     server.freeze()
     try:
         start = time.monotonic()
-        answers = list(await asyncio.gather(passes(state, known), passes(state, unknown)))
+        answers = list(await asyncio.gather(retryable(state, known), retryable(state, unknown)))
         took = time.monotonic() - start
     finally:
         server.thaw()

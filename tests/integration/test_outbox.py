@@ -46,7 +46,7 @@ async def test_a_delivery_goes_out_at_once_and_its_row_says_so(scene: Scene, dat
 
 
 async def test_what_can_pass_is_tried_again_until_it_does(scene: Scene) -> None:
-    failures = [DeliveryFailed("smtp_451", "451 try later", passes=True)] * 3
+    failures = [DeliveryFailed("smtp_451", "451 try later", retryable=True)] * 3
 
     def answer(_: Outgoing) -> None:
         if failures:
@@ -65,7 +65,7 @@ async def test_what_can_pass_is_tried_again_until_it_does(scene: Scene) -> None:
 
 async def test_what_cannot_pass_fails_at_once_with_the_providers_words(scene: Scene, database: str) -> None:
     def answer(_: Outgoing) -> None:
-        raise DeliveryFailed("smtp_550", "550 no such user", passes=False)
+        raise DeliveryFailed("smtp_550", "550 no such user", retryable=False)
 
     scene.channel.answer = answer
     scene.node()
@@ -208,12 +208,12 @@ async def test_after_an_exception_of_a_channel_it_is_tried_again_and_no_code_is_
 @pytest.mark.parametrize(
     ("attempt", "error", "age", "pause"),
     [
-        (1, DeliveryFailed("x", "", passes=True), 0, 2.0),
-        (2, DeliveryFailed("x", "", passes=True), 0, 4.0),
-        (50, DeliveryFailed("x", "", passes=True), 0, 900.0),
-        (1, DeliveryFailed("x", "", passes=False), 0, None),
-        (1, DeliveryFailed("x", "", passes=True, retry_after=77), 0, 77.0),
-        (1, DeliveryFailed("x", "", passes=True), 86_399, None),
+        (1, DeliveryFailed("x", "", retryable=True), 0, 2.0),
+        (2, DeliveryFailed("x", "", retryable=True), 0, 4.0),
+        (50, DeliveryFailed("x", "", retryable=True), 0, 900.0),
+        (1, DeliveryFailed("x", "", retryable=False), 0, None),
+        (1, DeliveryFailed("x", "", retryable=True, retry_after=77), 0, 77.0),
+        (1, DeliveryFailed("x", "", retryable=True), 86_399, None),
     ],
 )
 def test_whether_and_when_to_try_again(
@@ -223,7 +223,7 @@ def test_whether_and_when_to_try_again(
 
 
 def test_the_pause_has_jitter() -> None:
-    error = DeliveryFailed("x", "", passes=True)
+    error = DeliveryFailed("x", "", retryable=True)
     assert pause_before(3, error, 0, 86_400, chance=0.0) == 4.0
     assert pause_before(3, error, 0, 86_400, chance=1.0) == 8.0
 

@@ -18,7 +18,7 @@ from app.domain.deliveries import Status, delivery_id
 from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox.worker import Outbox
 from app.store import delivery_statements as sql
-from app.store.deliveries import DeliverySignal, DeliveryStore, Taken
+from app.store.deliveries import DeliverySignal, DeliveryStore, LeasedDelivery
 from app.store.writer import DeliveryRecord, EventRecord
 from tests.support.hub import eventually
 from tests.support.outbox import FakeChannel, Scene, code, mail
@@ -154,7 +154,7 @@ async def test_a_code_that_expires_while_postgres_answers_is_not_sent(
 ) -> None:
     take = DeliveryStore.take
 
-    async def slowly(self: DeliveryStore, *given: Any, **more: Any) -> list[Taken]:
+    async def slowly(self: DeliveryStore, *given: Any, **more: Any) -> list[LeasedDelivery]:
         taken = await take(self, *given, **more)
         await asyncio.sleep(1.2 if taken else 0)
         return taken
@@ -178,7 +178,7 @@ async def test_a_secret_is_gone_when_its_code_expires_whatever_the_server_asks_f
     scene: Scene, database: str
 ) -> None:
     def later(_: object) -> None:
-        raise DeliveryFailed("smtp_451", "in an hour", passes=True, retry_after=3600)
+        raise DeliveryFailed("smtp_451", "in an hour", retryable=True, retry_after=3600)
 
     scene.channel.answer = later
     scene.node()
@@ -308,10 +308,10 @@ async def test_one_that_was_asked_for_long_ago_is_tried_as_long_again_when_resen
     scene: Scene, database: str
 ) -> None:
     def unknown(_: object) -> None:
-        raise DeliveryFailed("smtp_550", "no such user", passes=False)
+        raise DeliveryFailed("smtp_550", "no such user", retryable=False)
 
     def greylisted(_: object) -> None:
-        raise DeliveryFailed("smtp_450", "come back later", passes=True)
+        raise DeliveryFailed("smtp_450", "come back later", retryable=True)
 
     scene.channel.answer = unknown
     scene.node()
@@ -390,7 +390,7 @@ async def test_the_time_until_it_is_due_is_none_that_it_was_tried_in_vain(
     scene: Scene, database: str
 ) -> None:
     def greylisted(_: object) -> None:
-        raise DeliveryFailed("smtp_450", "come back later", passes=True)
+        raise DeliveryFailed("smtp_450", "come back later", retryable=True)
 
     scene.channel.answer = greylisted
     due_at = datetime.now(UTC) + timedelta(seconds=1.2)

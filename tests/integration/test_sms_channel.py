@@ -107,11 +107,11 @@ async def test_the_text_is_the_template_of_sms(twilio: FakeTwilio) -> None:
 
 async def test_what_twilio_refuses_does_not_pass(twilio: FakeTwilio, channel: SmsChannel) -> None:
     failed = await failure(channel, sms(NO_SUCH_NUMBER))
-    assert (failed.code, failed.passes) == ("twilio_21211", False)
+    assert (failed.code, failed.retryable) == ("twilio_21211", False)
     assert str(failed) == "The 'To' number ***001 is not a valid phone number."
     twilio.fail(400, 21610, f"Attempt to send '{CODE}' to an unsubscribed recipient {NUMBER}")
     failed = await failure(channel)
-    assert (failed.code, failed.passes) == ("twilio_21610", False)
+    assert (failed.code, failed.retryable) == ("twilio_21610", False)
     assert str(failed) == "Attempt to send '…' to an unsubscribed recipient ***678"
 
 
@@ -120,7 +120,7 @@ async def test_too_many_requests_pass_after_the_time_twilio_asks_for(
 ) -> None:
     twilio.fail(429, 20429, "Too Many Requests", Retry_After="17")
     failed = await failure(channel)
-    assert (failed.code, failed.passes, failed.retry_after) == ("twilio_20429", True, 17.0)
+    assert (failed.code, failed.retryable, failed.retry_after) == ("twilio_20429", True, 17.0)
     later = datetime.now(UTC) + timedelta(seconds=60)
     twilio.fail(429, 20429, "Too Many Requests", Retry_After=format_datetime(later, usegmt=True))
     assert (await failure(channel)).retry_after == pytest.approx(60, abs=2)
@@ -129,17 +129,17 @@ async def test_too_many_requests_pass_after_the_time_twilio_asks_for(
     for nonsense in ("", "soon", "-5", "²"):
         twilio.fail(429, 20429, "Too Many Requests", Retry_After=nonsense.encode().decode("latin-1"))
         failed = await failure(channel)
-        assert (failed.passes, failed.retry_after) == (True, None)
+        assert (failed.retryable, failed.retry_after) == (True, None)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
 async def test_a_fault_of_twilio_passes(twilio: FakeTwilio, channel: SmsChannel, status: int) -> None:
     twilio.fail(status)
     failed = await failure(channel)
-    assert (failed.code, failed.passes) == (f"twilio_http_{status}", True)
+    assert (failed.code, failed.retryable) == (f"twilio_http_{status}", True)
     twilio.fail(status, 20500, "Internal error")
     failed = await failure(channel)
-    assert (failed.code, str(failed), failed.passes) == ("twilio_20500", "Internal error", True)
+    assert (failed.code, str(failed), failed.retryable) == ("twilio_20500", "Internal error", True)
 
 
 async def test_no_answer_in_time_passes(twilio: FakeTwilio, channel: SmsChannel) -> None:
@@ -147,13 +147,13 @@ async def test_no_answer_in_time_passes(twilio: FakeTwilio, channel: SmsChannel)
     begun = time.monotonic()
     failed = await failure(channel)
     assert time.monotonic() - begun < TIMEOUT + 1
-    assert (failed.code, failed.passes) == ("timeout", True)
+    assert (failed.code, failed.retryable) == ("timeout", True)
 
 
 async def test_nobody_listens() -> None:
     channel = channel_to("http://127.0.0.1:1")
     failed = await failure(channel)
-    assert (failed.code, failed.passes) == ("connect", True)
+    assert (failed.code, failed.retryable) == ("connect", True)
     await channel.close()
 
 
@@ -171,7 +171,7 @@ async def test_an_account_that_does_not_hold_waits_for_an_operator(
     else:
         twilio.fail(status, 20003, "Authenticate")
     failed = [await failure(channel) for _ in range(3)]
-    assert {(each.code, each.passes, each.retry_after) for each in failed} == {("twilio_20003", True, 0.2)}
+    assert {(each.code, each.retryable, each.retry_after) for each in failed} == {("twilio_20003", True, 0.2)}
     assert twilio.calls == 1
     logged = [record for record in caplog.records if record.message == "setup_failed"]
     assert [(record.name, record.levelname) for record in logged] == [("hub.sms", "ERROR")]
@@ -195,7 +195,7 @@ async def test_what_can_not_be_read_of_a_success_is_no_failure(
 async def test_only_numbers_in_e164_are_sent_to(twilio: FakeTwilio, channel: SmsChannel, number: str) -> None:
     with pytest.raises(DeliveryFailed) as failed:
         await channel.send(sms(number))
-    assert (failed.value.code, failed.value.passes) == ("bad_number", False)
+    assert (failed.value.code, failed.value.retryable) == ("bad_number", False)
     assert not twilio.calls
 
 
@@ -203,7 +203,7 @@ async def test_a_template_that_fails_tells_nothing_of_its_data(
     twilio: FakeTwilio, channel: SmsChannel
 ) -> None:
     failed = await failure(channel, sms(kode=CODE))
-    assert (failed.code, failed.passes) == ("not_rendered", False)
+    assert (failed.code, failed.retryable) == ("not_rendered", False)
     assert not twilio.calls
 
 

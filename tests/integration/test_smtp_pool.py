@@ -25,7 +25,7 @@ async def test_a_wrong_password_waits_for_an_operator_and_is_not_tried_again_and
     server.login = (LOGIN[0], "another")
     async with channel_to(server, smtp_connections=1) as channel:
         failed = await asyncio.gather(*(failure(channel) for _ in range(20)))
-        assert {(each.code, each.passes) for each in failed} == {("smtp_535", True)}
+        assert {(each.code, each.retryable) for each in failed} == {("smtp_535", True)}
         assert {str(each) for each in failed} == {"535 5.7.8 bad username or password"}
         assert {each.retry_after for each in failed} == {0.3}
         assert server.connections == 1
@@ -44,7 +44,7 @@ async def test_a_server_that_offers_no_login_or_wants_one(authority: Authority) 
         server.login = LOGIN
         async with channel_to(server, smtp_username=None) as channel:
             failed = await failure(channel)
-            assert (failed.code, failed.passes, failed.retry_after) == ("smtp_530", True, failures.PAUSE)
+            assert (failed.code, failed.retryable, failed.retry_after) == ("smtp_530", True, failures.PAUSE)
 
 
 # --- many mails over few connections ------------------------------------------------------------------------
@@ -101,7 +101,7 @@ async def test_only_what_was_not_begun_is_tried_again_at_once(
     steps: tuple[Step, ...] = ("mail", "rcpt", "data", "end")
     for step in steps:
         server.answer(step, DROP, times=1)
-        assert (await failure(channel)).passes
+        assert (await failure(channel)).retryable
         await channel.send(mail())
     server.answer("mail", "451 4.3.0 not now", times=1)
     assert (await failure(channel)).code == "smtp_451"
@@ -137,7 +137,7 @@ async def test_a_refusal_counts_whatever_the_server_does_after_it(server: SmtpSe
     server.answer("data", fault, times=1)
     async with channel_to(server, smtp_timeout=HURRY) as channel:
         failed = await failure(channel)
-        assert (failed.code, failed.passes) == ("smtp_550", False)
+        assert (failed.code, failed.retryable) == ("smtp_550", False)
     async with channel_to(server) as channel:
         await channel.send(mail())
         assert len(server.messages) == 1
@@ -149,7 +149,7 @@ async def test_closing_gives_up_what_is_under_way(server: SmtpServer, channel: E
     await server.reached("data")
     await channel.close()
     failed = await sending
-    assert (failed.code, failed.passes) == ("disconnected", True)
+    assert (failed.code, failed.retryable) == ("disconnected", True)
     await server.emptied()
 
 
@@ -188,7 +188,7 @@ def test_under_uvloop(authority: Authority) -> None:
                 server.cut_all()
                 await server.emptied()
                 server.answer(step, fault, times=1)
-                assert (await failure(channel)).passes
+                assert (await failure(channel)).retryable
             await channel.send(mail())
             assert all(received.secure for received in server.messages)
 
@@ -202,7 +202,7 @@ async def test_nonsense_ends_the_conversation(server: SmtpServer, words: str) ->
     async with channel_to(server, smtp_timeout=HURRY) as channel:
         server.answer("rcpt", words, times=1)
         failed = await failure(channel)
-        assert (failed.code, failed.passes) == ("bad_answer", True)
+        assert (failed.code, failed.retryable) == ("bad_answer", True)
         await channel.send(mail())
         assert server.connections == 2
 

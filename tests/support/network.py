@@ -64,8 +64,8 @@ class Way:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one connection on, until an end closes it."""
-        passes = self._passes
-        await passes.wait()
+        retryable = self._passes
+        await retryable.wait()
         if self._refuses:
             writer.transport.abort()
             return
@@ -73,16 +73,16 @@ class Way:
             reader_behind, writer_behind = await asyncio.open_connection("127.0.0.1", self.port_behind)
             self._open |= {writer, writer_behind}
             await asyncio.gather(
-                self._pass(reader, writer_behind, passes), self._pass(reader_behind, writer, passes)
+                self._pass(reader, writer_behind, retryable), self._pass(reader_behind, writer, retryable)
             )
         writer.close()
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, retryable: asyncio.Event
     ) -> None:
         try:
             while data := await reader.read(CHUNK):
-                await passes.wait()
+                await retryable.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 writer.write(data)

@@ -28,11 +28,11 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def refusal(*given: GivenAttachment, folder: Path | None = None, passes: bool = False) -> str:
+def refusal(*given: GivenAttachment, folder: Path | None = None, retryable: bool = False) -> str:
     """Why they can't be attached."""
     with pytest.raises(DeliveryFailed) as failed:
         load(given, None if folder is None else str(folder), MOST)
-    assert (failed.value.code, failed.value.passes) == ("attachment", passes)
+    assert (failed.value.code, failed.value.retryable) == ("attachment", retryable)
     return str(failed.value)
 
 
@@ -99,7 +99,7 @@ def test_a_file_that_can_not_be_read_now_may_be_later(folder: Path, monkeypatch:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "open", fail)
-    text = refusal(of("tickets/vé 1.pdf"), folder=folder, passes=True)
+    text = refusal(of("tickets/vé 1.pdf"), folder=folder, retryable=True)
     assert text == "'tickets/vé 1.pdf' can't be read: Input/output error"
 
 

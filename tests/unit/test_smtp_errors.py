@@ -61,7 +61,7 @@ def caused(error: SMTPException, cause: Exception) -> SMTPException:
 def test_what_concerns_the_way_or_the_moment_passes(error: Exception, code: str, text: str) -> None:
     failure = classify(error)
     assert not isinstance(failure, SetupFailed)
-    assert (failure.code, str(failure), failure.passes, failure.retry_after) == (code, text, True, None)
+    assert (failure.code, str(failure), failure.retryable, failure.retry_after) == (code, text, True, None)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_concerns_the_way_or_the_moment_passes(error: Exception, code: str,
 )
 def test_what_is_said_of_the_mail_itself_does_not(error: Exception, code: str) -> None:
     failure = classify(error)
-    assert (failure.code, failure.passes) == (code, False)
+    assert (failure.code, failure.retryable) == (code, False)
     assert str(failure).endswith("no")
 
 
@@ -95,12 +95,12 @@ def test_what_is_said_of_the_mail_itself_does_not(error: Exception, code: str) -
 def test_what_concerns_every_mail_waits_for_an_operator(error: Exception, code: str) -> None:
     failure = classify(error)
     assert isinstance(failure, SetupFailed)
-    assert (failure.code, failure.passes) == (code, True)
+    assert (failure.code, failure.retryable) == (code, True)
     assert failure.retry_after
 
 
 def test_what_is_classified_stays_so() -> None:
-    failure = DeliveryFailed("bad_address", "no", passes=False)
+    failure = DeliveryFailed("bad_address", "no", retryable=False)
     assert classify(failure) is failure
 
 

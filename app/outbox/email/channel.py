@@ -14,9 +14,9 @@ from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
 from app.outbox.email.message import build, to_bytes
-from app.outbox.email.pool import Envelope, Pool
+from app.outbox.email.pool import Pool, SmtpEnvelope
 from app.outbox.email.smtp import Server, classify
-from app.outbox.failures import Guard, not_rendered, without_values
+from app.outbox.failures import FailFastBreaker, not_rendered, without_values
 from app.settings import Settings
 from app.texts.rendering import Mail
 
@@ -47,7 +47,7 @@ class EmailChannel:
     def __init__(self, settings: Settings, renderer: Renderer) -> None:
         self._renderer = renderer
         self._unsubscribe_url = settings.unsubscribe_url
-        self._guard = Guard(log)
+        self._guard = FailFastBreaker(log)
         self._at_once = settings.smtp_connections
         self._pool: Pool | None = None
         if settings.smtp_host is not None:
@@ -84,11 +84,11 @@ class EmailChannel:
         if self._pool is not None:
             await self._pool.close()
 
-    async def _envelope(self, outgoing: Outgoing, server: Server) -> Envelope:
+    async def _envelope(self, outgoing: Outgoing, server: Server) -> SmtpEnvelope:
         try:
             to = mailbox(outgoing.address)
         except ValueError as error:
-            raise DeliveryFailed("bad_address", str(error), passes=False) from None
+            raise DeliveryFailed("bad_address", str(error), retryable=False) from None
         try:
             if outgoing.attachments:  # encoding megabytes takes a while
                 content = await asyncio.to_thread(self._content, outgoing, server, to)
@@ -96,7 +96,7 @@ class EmailChannel:
                 content = self._content(outgoing, server, to)
         except Exception as error:  # whatever a template does
             raise not_rendered(outgoing.template, error) from None
-        return Envelope(str(server.sender.mailbox), str(to), content, utf8=not to.ascii)
+        return SmtpEnvelope(str(server.sender.mailbox), str(to), content, utf8=not to.ascii)
 
     def _content(self, outgoing: Outgoing, server: Server, to: Mailbox) -> bytes:
         unsubscribe = None

@@ -23,9 +23,9 @@ from aiosmtplib import (
 )
 
 from app.domain.errors import Unavailable
-from app.outbox.channel import Confirm, NotWanted, wanted
+from app.outbox.channel import Confirm, DeliveryCancelled, wanted
 from app.outbox.email.smtp import Server
-from app.outbox.failures import Guard
+from app.outbox.failures import FailFastBreaker
 
 GOODBYE = 1.0  # seconds for it, at the end; then the connections end without
 IDLE = 30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves
@@ -38,7 +38,7 @@ MAX_ANSWER = 64 * 1024  # bytes; no server says so much
 _OK, _FORWARDED, _GO_AHEAD, _CLOSING = 250, 251, 354, 421
 
 
-class Envelope(NamedTuple):
+class SmtpEnvelope(NamedTuple):
     """A mail as `message.to_bytes` writes it, and the addresses for the server, as `message.Mailbox` does.
 
     With `utf8` only a server with SMTPUTF8 can take it.
@@ -53,17 +53,17 @@ class Envelope(NamedTuple):
 class Pool:
     """Up to `size` connections. Whoever sends needs a slot: `async with pool.slots`, and `send` within."""
 
-    def __init__(self, server: Server, size: int, guard: Guard) -> None:
+    def __init__(self, server: Server, size: int, guard: FailFastBreaker) -> None:
         self.server = server
         self.slots = asyncio.Semaphore(size)
         self._guard = guard
-        self._idle: list[_Line] = []  # the longest idle first
-        self._busy: set[_Line] = set()
-        self._leaving: dict[asyncio.Task[None], _Line] = {}
+        self._idle: list[SmtpConnection] = []  # the longest idle first
+        self._busy: set[SmtpConnection] = set()
+        self._leaving: dict[asyncio.Task[None], SmtpConnection] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def send(self, envelope: Envelope, confirm: Confirm = wanted) -> SMTPResponse:
+    async def send(self, envelope: SmtpEnvelope, confirm: Confirm = wanted) -> SMTPResponse:
         """Hand a mail over; returns the server's 250. A connection that died while idle is made up for.
 
         `confirm` is awaited when there is a connection. Raises what it raises, `DeliveryFailed` when there is
@@ -79,7 +79,7 @@ class Pool:
             except _Stale:
                 break  # the others are likely to be dead too, which may take a time-out each to see
         self._guard.check()
-        return await self._use(_Line(await self.server.open()), envelope, confirm)
+        return await self._use(SmtpConnection(await self.server.open()), envelope, confirm)
 
     async def close(self) -> None:
         """Say goodbye on idle connections, give up those in use: their mails fail, and may be tried again."""
@@ -96,12 +96,12 @@ class Pool:
             line.abort()
         await asyncio.gather(*self._leaving)
 
-    async def _use(self, line: _Line, envelope: Envelope, confirm: Confirm) -> SMTPResponse:
+    async def _use(self, line: SmtpConnection, envelope: SmtpEnvelope, confirm: Confirm) -> SMTPResponse:
         self._busy.add(line)
         try:
             await confirm()
             return await line.send(envelope)
-        except (SMTPResponseException, SMTPNotSupported, NotWanted, Unavailable):
+        except (SMTPResponseException, SMTPNotSupported, DeliveryCancelled, Unavailable):
             raise  # refused in good order, by the server or by us
         except BaseException:
             line.abort()
@@ -110,7 +110,7 @@ class Pool:
             self._busy.discard(line)
             self._put_back(line)
 
-    def _put_back(self, line: _Line) -> None:
+    def _put_back(self, line: SmtpConnection) -> None:
         if not line.usable:
             line.abort()
         elif self._closed or line.mails >= MAX_MAILS:
@@ -131,7 +131,7 @@ class Pool:
             self._leave(self._idle.pop(0))
         self._watch()
 
-    def _leave(self, line: _Line) -> None:
+    def _leave(self, line: SmtpConnection) -> None:
         task = asyncio.create_task(line.quit())
         self._leaving[task] = line
         task.add_done_callback(self._leaving.pop)
@@ -150,7 +150,7 @@ class _Step(NamedTuple):
         return None if answer.code in self.accepted else self.refused(*answer)
 
 
-class _Line(asyncio.Protocol):
+class SmtpConnection(asyncio.Protocol):
     """An open connection, for one mail at a time.
 
     It takes the transport over from aiosmtplib, which waits for the answer to each command: where the server
@@ -174,7 +174,7 @@ class _Line(asyncio.Protocol):
         """Whether it is open, and the server has said nothing unasked (such as that it will close)."""
         return not (self._transport.is_closing() or self._answers or self._unread or self._said)
 
-    async def send(self, envelope: Envelope) -> SMTPResponse:
+    async def send(self, envelope: SmtpEnvelope) -> SMTPResponse:
         """Hand a mail over; returns the server's 250.
 
         Raises `_Stale` when a fresh connection should be tried, otherwise what aiosmtplib raises. Only if it
@@ -219,7 +219,7 @@ class _Line(asyncio.Protocol):
         """Close at once, without a word. Who waits for an answer is told that the connection is lost."""
         self._transport.abort()
 
-    def _steps(self, envelope: Envelope) -> tuple[_Step, ...]:
+    def _steps(self, envelope: SmtpEnvelope) -> tuple[_Step, ...]:
         mail = b" ".join((b"MAIL FROM:" + _path(envelope.sender), *self._options(envelope)))
         return (
             _Step(mail, (_OK,), lambda code, said: SMTPSenderRefused(code, said, envelope.sender)),
@@ -231,7 +231,7 @@ class _Line(asyncio.Protocol):
             _Step(b"DATA", (_GO_AHEAD,), SMTPDataError),
         )
 
-    def _options(self, envelope: Envelope) -> Iterator[bytes]:
+    def _options(self, envelope: SmtpEnvelope) -> Iterator[bytes]:
         if "size" in self._extensions:
             yield b"SIZE=%d" % len(envelope.content)
         if envelope.utf8:

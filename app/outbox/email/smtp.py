@@ -52,7 +52,7 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
     if isinstance(error, DeliveryFailed):
         return error
     if isinstance(error, SMTPNotSupported):
-        return DeliveryFailed("smtputf8_not_offered", str(error), passes=False)
+        return DeliveryFailed("smtputf8_not_offered", str(error), retryable=False)
     if isinstance(error, SMTPResponseException):
         return _answered(error, clean(f"{error.code} {error.message}"))
     if isinstance(error, SMTPConnectError) and isinstance(error.__cause__, ssl.SSLError):
@@ -62,23 +62,23 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
     if isinstance(error, ssl.SSLError):
         return SetupFailed("tls", f"no TLS with the server: {error}")
     if isinstance(error, TimeoutError):
-        return DeliveryFailed("timeout", str(error) or "the server didn't answer in time", passes=True)
+        return DeliveryFailed("timeout", str(error) or "the server didn't answer in time", retryable=True)
     if isinstance(error, SMTPConnectError):
-        return DeliveryFailed("connect", str(error), passes=True)
+        return DeliveryFailed("connect", str(error), retryable=True)
     if isinstance(error, OSError):
-        return DeliveryFailed("disconnected", str(error) or type(error).__name__, passes=True)
-    return DeliveryFailed("smtp", type(error).__name__, passes=True)
+        return DeliveryFailed("disconnected", str(error) or type(error).__name__, retryable=True)
+    return DeliveryFailed("smtp", type(error).__name__, retryable=True)
 
 
 def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
     if not 400 <= error.code < 600:
-        return DeliveryFailed("bad_answer", f"the server's answer makes no sense: {said}", passes=True)
+        return DeliveryFailed("bad_answer", f"the server's answer makes no sense: {said}", retryable=True)
     if error.code < 500:
-        return DeliveryFailed(f"smtp_{error.code}", said, passes=True)
+        return DeliveryFailed(f"smtp_{error.code}", said, retryable=True)
     refused_us = isinstance(error, SMTPSenderRefused) and error.code != _TOO_LARGE
     if refused_us or error.code == _NOT_LOGGED_IN or not isinstance(error, _ABOUT_THE_MAIL):
         return SetupFailed(f"smtp_{error.code}", said)
-    return DeliveryFailed(f"smtp_{error.code}", said, passes=False)
+    return DeliveryFailed(f"smtp_{error.code}", said, retryable=False)
 
 
 class Server:
