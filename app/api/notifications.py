@@ -13,8 +13,8 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import MAX_SEQ, flag, number, path_uuid
-from app.domain.notifications import Count, Notification
-from app.realtime.changes import Changes
+from app.domain.notifications import InboxCounters, Notification
+from app.realtime.changes import InboxCommands
 from app.store.notifications import NotificationStore
 from app.texts.i18n import N_, negotiate, render
 from handlers.registry import text_in
@@ -23,7 +23,7 @@ MAX_PAGE = 1000
 
 
 def make_blueprint(
-    prefix: str, authenticator: Authenticator, store: NotificationStore, changes: Changes, locale: str
+    prefix: str, authenticator: Authenticator, store: NotificationStore, changes: InboxCommands, locale: str
 ) -> Blueprint:
     """The calls under `prefix`; `locale` is the one of messages to who asks for none.
 
@@ -139,7 +139,7 @@ def _language_headers(locale: str | None) -> dict[str, str]:
     return vary if locale is None else {"Content-Language": locale, **vary}
 
 
-def _count_header(count: Count) -> dict[str, str]:
+def _count_header(count: InboxCounters) -> dict[str, str]:
     """A dictionary of RFC 9651, with the names that the frames of the session protocol use."""
     return {"Inbox-Count": ", ".join(f"{name}={value}" for name, value in count._asdict().items())}
 

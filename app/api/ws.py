@@ -38,7 +38,7 @@ from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
 from app.realtime.session import Sessions
-from app.realtime.timer_wheel import Clock
+from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import Pacer
 from app.settings import Settings
 from app.store.inboxes import InboxState
@@ -55,7 +55,7 @@ class Gate:
         settings: Settings,
         authenticator: Authenticator,
         manager: WebSocketManager,
-        clock: Clock,
+        clock: TimerWheel,
         reader: InboxReader,
         catch_up: CatchUp,
         sessions: Sessions,

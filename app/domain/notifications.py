@@ -31,7 +31,7 @@ class Notification(msgspec.Struct, frozen=True):
         return self.template_code.lower()
 
 
-class Count(NamedTuple):
+class InboxCounters(NamedTuple):
     """How many notifications of an inbox were unread at a moment, and which moment that was.
 
     `rev` counts what the user changed, `last_seq` what came: neither ever falls, so of two counts the one

@@ -62,18 +62,18 @@ class RedisBus:
         presence: Presence,
         membership: Membership,
         reconcile: Callable[[], None],
-        greet_again: Callable[[], None],
+        resync: Callable[[], None],
         on_logout: Callable[[UUID], None],
     ) -> None:
         """`reconcile` brings this node's connections the notifications that they may have missed,
-        `greet_again` what other devices may have done; `on_logout` hears of every user who logged out,
+        `resync` what other devices may have done; `on_logout` hears of every user who logged out,
         wherever that was handled.
         """
         self._manager = manager
         self._presence = presence
         self._membership = membership
         self._reconcile = reconcile
-        self._greet_again = greet_again
+        self._greet_again = resync
         self._on_logout = on_logout
         self._pending: list[Notification | Push] = []
         self._logouts: dict[UUID, float] = {}

@@ -6,13 +6,13 @@ import asyncio
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from app.domain.notifications import Count, Notification
+from app.domain.notifications import InboxCounters, Notification
 from app.realtime.bus import Bus
 from app.realtime.session_frames import AllRead, NotificationDeleted, NotificationRead, session_frame
 from app.store.notifications import NotificationStore
 
 
-class Changes:
+class InboxCommands:
     """Each call raises `Unavailable` when Postgres doesn't answer. The changes of one user on this node come
     one after the other, so that the last count that is told is the last there was.
     """
@@ -22,7 +22,7 @@ class Changes:
         self._bus = bus
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
-    async def read(self, notification: UUID, user: UUID) -> tuple[Notification, Count] | None:
+    async def read(self, notification: UUID, user: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, now read, and the count then; None when the inbox has none with that id."""
         async with self._turn(user):
             changed = await self._store.mark_read(notification, user)
@@ -30,7 +30,7 @@ class Changes:
                 self._bus.tell(user, session_frame(NotificationRead(notification, *changed[1])))
             return changed
 
-    async def read_all(self, user: UUID, up_to: int | None) -> tuple[int, Count]:
+    async def read_all(self, user: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
         """All are read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
         then. What comes later is unread, whatever `up_to` was.
         """
@@ -39,7 +39,7 @@ class Changes:
             self._bus.tell(user, session_frame(AllRead(until, *count)))
             return until, count
 
-    async def delete(self, notification: UUID, user: UUID) -> Count | None:
+    async def delete(self, notification: UUID, user: UUID) -> InboxCounters | None:
         """The count without the notification, which is gone now; None when there was none with that id."""
         async with self._turn(user):
             count = await self._store.delete(notification, user)

@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 
 from app.auth.tokens import Claims
 from app.realtime.protocol import CloseCode
-from app.realtime.timer_wheel import Clock
+from app.realtime.timer_wheel import TimerWheel
 from app.runtime.metrics import CLOSED
 from app.runtime.rate_limit import Pacer
 
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         claims: Claims,
         expires: float,
         limits: Limits,
-        clock: Clock,
+        clock: TimerWheel,
         pace: Pacer,
         on_lost: Callable[[Connection], None],
         on_message: Callable[[Connection, bytes], None] | None = None,

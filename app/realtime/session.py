@@ -12,7 +12,7 @@ import msgspec
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
 from app.realtime.catch_up import CatchUp, send_missed
-from app.realtime.changes import Changes
+from app.realtime.changes import InboxCommands
 from app.realtime.connection import Connection
 from app.realtime.inboxes import SHARED_BY, InboxReader
 from app.realtime.membership import Membership
@@ -44,7 +44,7 @@ class Sessions:
         membership: Membership,
         reader: InboxReader,
         catch_up: CatchUp,
-        changes: Changes,
+        changes: InboxCommands,
         verify: Callable[[str | None], Awaitable[Claims]],
         loop_time: Callable[[float], float],
         history: Callable[[UUID, int], str],
@@ -73,7 +73,7 @@ class Sessions:
             connection.last_seq = max(connection.last_seq, state.last_seq)
             self._let_go(connection)
 
-    def greet_again(self) -> None:
+    def resync(self) -> None:
         """Other devices' changes may have been missed: everybody is told how the inbox stands."""
         self._in_background(self._greet_all())
 

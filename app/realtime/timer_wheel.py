@@ -21,7 +21,7 @@ class Timed(Protocol):
         """Do what is due; the moment to be called again, or None for never. Must not raise."""
 
 
-class Clock:
+class TimerWheel:
     """Calls `tick` of each member at or within a second after its moment (loop time, seconds)."""
 
     def __init__(self) -> None:

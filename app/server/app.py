@@ -40,7 +40,7 @@ from app.outbox.sms import SmsChannel
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
-from app.realtime.changes import Changes
+from app.realtime.changes import InboxCommands
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
@@ -48,7 +48,7 @@ from app.realtime.presence import Presence
 from app.realtime.reconciler import Reconciler
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
-from app.realtime.timer_wheel import Clock
+from app.realtime.timer_wheel import TimerWheel
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.runtime.redis import REDIS_ERRORS, Client, connect, subscription
@@ -92,7 +92,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     store = NotificationStore(engine)
     user_service = UserService(settings)
     token_state = TokenState(redis, one_by_one=settings.redis_cluster)
-    clock = Clock()
+    clock = TimerWheel()
     inboxes = InboxStore(engine)
     reader = InboxReader(inboxes)
     catch_up = CatchUp(reader)
@@ -103,10 +103,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     manager = WebSocketManager(catch_up.start, membership.left)
     reconciler = Reconciler(manager, inboxes, catch_up, membership)
 
-    def greet_again() -> None:
-        sessions.greet_again()
+    def resync() -> None:
+        sessions.resync()
 
-    bus = RedisBus(manager, presence, membership, reconciler.soon, greet_again, token_state.forget)
+    bus = RedisBus(manager, presence, membership, reconciler.soon, resync, token_state.forget)
     people = PreferenceStore(engine)
     evaluator = Evaluator(settings.preferences_off)
     box = SecretBox(settings)
@@ -146,7 +146,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     signal_of_deliveries = DeliverySignal(settings, wake_outboxes)
     authenticator = Authenticator(TokenVerifier(settings, now), token_state, settings.metrics_token)
     watch = RevocationWatch(manager, token_state)
-    changes = Changes(store, bus)
+    changes = InboxCommands(store, bus)
     sessions = Sessions(
         manager, membership, reader, catch_up, changes, authenticator.claims, wall_clock.loop_time, _history
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.domain.notifications import Count, Notification
+from app.domain.notifications import InboxCounters, Notification
 from app.store.engine import store_errors
 
 _STATES = """
@@ -35,7 +35,7 @@ order by number, seq
 class InboxState(NamedTuple):
     """`missed` holds what is there with a `seq` over the one asked for, up to and with `until`."""
 
-    counted: Count
+    counted: InboxCounters
     until: int
     missed: list[Notification]
 
@@ -83,7 +83,7 @@ class InboxStore:
                     for row in rows:
                         missed[numbers[row[0] - 1]].append(_notification(list(row[1:])))
         return [
-            InboxState(Count(state.unread, state.last_seq, state.rev), end, found)
+            InboxState(InboxCounters(state.unread, state.last_seq, state.rev), end, found)
             for state, end, found in zip(states, until, missed, strict=True)
         ]
 

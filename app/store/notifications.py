@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import ARRAY, Select, Text, Uuid, any_, cast, delete, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.domain.notifications import Count, Notification
+from app.domain.notifications import InboxCounters, Notification
 from app.store.engine import store_errors
 from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N
@@ -60,7 +60,9 @@ class NotificationStore:
             async with self._engine.connect() as connection:
                 return int(await connection.scalar(_unread_of(receiver)) or 0)
 
-    async def mark_read(self, notification: UUID, receiver: UUID) -> tuple[Notification, Count] | None:
+    async def mark_read(
+        self, notification: UUID, receiver: UUID
+    ) -> tuple[Notification, InboxCounters] | None:
         """The notification, now read, and the count then; None when there is none with that id."""
         statement = (
             update(N)
@@ -73,7 +75,7 @@ class NotificationStore:
                 row = (await change.connection.execute(statement)).one_or_none()
                 return None if row is None else (_notification(row), await change.counted())
 
-    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, Count]:
+    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
         """Mark all read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
         then. It is never more than there are.
         """
@@ -84,7 +86,7 @@ class NotificationStore:
                 await change.connection.execute(marking.values(is_read=True))
                 return until, await change.counted()
 
-    async def delete(self, notification: UUID, receiver: UUID) -> Count | None:
+    async def delete(self, notification: UUID, receiver: UUID) -> InboxCounters | None:
         """The count after the notification was deleted; None when there is none with that id."""
         statement = delete(N).where(N.id == notification, N.receiver == receiver)
         with store_errors():
@@ -127,14 +129,14 @@ class _Change(NamedTuple):
     receiver: UUID
     last_seq: int
 
-    async def counted(self) -> Count:
+    async def counted(self) -> InboxCounters:
         """The count after the change, which gets the next `rev`."""
         if not self.last_seq:
-            return Count(0, 0, 0)  # nothing to change; what comes meanwhile comes after it
+            return InboxCounters(0, 0, 0)  # nothing to change; what comes meanwhile comes after it
         unread = _unread_of(self.receiver).scalar_subquery()
         raising = update(I).where(I.user_id == self.receiver).values(rev=I.rev + 1).returning(unread, I.rev)
         number, rev = (await self.connection.execute(raising)).one()
-        return Count(number, self.last_seq, rev)
+        return InboxCounters(number, self.last_seq, rev)
 
 
 def _unread_of(receiver: UUID) -> Select[int]:

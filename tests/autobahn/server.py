@@ -18,7 +18,7 @@ from app.api.ws import Gate, make_blueprint
 from app.auth.tokens import LATEST, Claims
 from app.realtime.connection import Connection, FrameProtocol
 from app.realtime.protocol import text_frame
-from app.realtime.timer_wheel import Clock
+from app.realtime.timer_wheel import TimerWheel
 from app.server.app import WEBSOCKET
 from app.server.serve import bind, serve
 from app.settings import Settings
@@ -62,7 +62,7 @@ class Echo(Connection):
 class EchoGate(Gate):
     """The hub's gate, open to everybody: no token, no inbox, no count of connections."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: TimerWheel) -> None:
         super().__init__(
             settings,
             authenticator=_UNUSED,
@@ -93,7 +93,7 @@ def _send_back(connection: Connection, text: bytes) -> None:
 def create_app() -> Sanic[Any, Any]:
     """The echo server, with the hub's default limits but for the size of a message."""
     app: Sanic[Any, Any] = Sanic("autobahn-echo", configure_logging=False)
-    clock = Clock()
+    clock = TimerWheel()
     settings = Settings(**_SETTINGS)
     errors.install(app)
     app.blueprint(make_blueprint(WEBSOCKET, EchoGate(settings, clock)))

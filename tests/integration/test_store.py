@@ -19,7 +19,7 @@ from sqlalchemy.event import listen, remove
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.errors import StoreRejected, Unavailable
-from app.domain.notifications import Count, Notification, NotificationDraft, notification_id
+from app.domain.notifications import InboxCounters, Notification, NotificationDraft, notification_id
 from app.settings import Settings
 from app.store.engine import make_engine
 from app.store.inboxes import InboxStore
@@ -427,7 +427,7 @@ async def test_what_is_deleted_is_gone_and_its_seq_is_not_given_again(
 ) -> None:
     user = uuid4()
     ids = await filled(writer, user, 3)
-    assert await store.delete(ids[2], user) == Count(unread=2, last_seq=3, rev=1)
+    assert await store.delete(ids[2], user) == InboxCounters(unread=2, last_seq=3, rev=1)
     assert await store.delete(ids[2], user) is None
     assert [n.seq for n in await store.page(user, 10)] == [2, 1]
     await filled(writer, user, 1)
@@ -466,9 +466,9 @@ async def test_marking_all_read_stops_at_the_seq_that_is_named(
     user, other = uuid4(), uuid4()
     await filled(writer, user, 5)
     await filled(writer, other, 1)
-    assert await store.mark_all_read(user, 3) == (3, Count(unread=2, last_seq=5, rev=1))
+    assert await store.mark_all_read(user, 3) == (3, InboxCounters(unread=2, last_seq=5, rev=1))
     assert [n.seq for n in await store.page(user, 10, unread=True)] == [5, 4]
-    assert await store.mark_all_read(user, None) == (5, Count(unread=0, last_seq=5, rev=2))
+    assert await store.mark_all_read(user, None) == (5, InboxCounters(unread=0, last_seq=5, rev=2))
     assert await store.unread(user) == 0
     assert await store.unread(other) == 1
 
@@ -477,9 +477,9 @@ async def test_marking_all_read_says_nothing_of_those_that_are_still_to_come(
     writer: BatchWriter, store: NotificationStore
 ) -> None:
     user = uuid4()
-    assert await store.mark_all_read(user, 9) == (0, Count(unread=0, last_seq=0, rev=0))
+    assert await store.mark_all_read(user, 9) == (0, InboxCounters(unread=0, last_seq=0, rev=0))
     await filled(writer, user, 2)
-    assert await store.mark_all_read(user, 9) == (2, Count(unread=0, last_seq=2, rev=1))
+    assert await store.mark_all_read(user, 9) == (2, InboxCounters(unread=0, last_seq=2, rev=1))
     await filled(writer, user, 1)
     assert await store.unread(user) == 1
 
@@ -489,7 +489,7 @@ async def test_what_changes_nothing_has_no_revision(writer: BatchWriter, store: 
     (one,) = await filled(writer, user, 1)
     assert await store.mark_read(uuid4(), user) is None
     assert await store.delete(uuid4(), user) is None
-    assert await store.delete(one, user) == Count(unread=0, last_seq=1, rev=1)
+    assert await store.delete(one, user) == InboxCounters(unread=0, last_seq=1, rev=1)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -500,7 +500,7 @@ async def test_each_count_of_many_changes_at_once_is_that_of_its_revision(
     user, chance = uuid4(), random.Random(seed)
     ids = await filled(writer, user, 10)
     seq_of = {identity: seq for seq, identity in enumerate(ids, 1)}
-    history: dict[int, tuple[set[int], Count]] = {}
+    history: dict[int, tuple[set[int], InboxCounters]] = {}
 
     async def publish() -> None:
         for notification in (
@@ -528,7 +528,7 @@ async def test_each_count_of_many_changes_at_once_is_that_of_its_revision(
         done |= changed
         assert count.unread == len(set(range(1, count.last_seq + 1)) - done), f"revision {rev}"
     [state] = await InboxStore(engine).states([(user, None)], 1)
-    assert state.counted == Count(await store.unread(user), max(seq_of.values()), len(history))
+    assert state.counted == InboxCounters(await store.unread(user), max(seq_of.values()), len(history))
 
 
 async def test_the_states_of_many_inboxes_come_in_the_order_they_were_asked_for(

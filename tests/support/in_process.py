@@ -127,7 +127,7 @@ class Node:
             self.presence,
             self.membership,
             reconcile=lambda: self.reconciled.append(now()),
-            greet_again=self._greet,
+            resync=self._greet,
             on_logout=self.gone.append,
         )
 

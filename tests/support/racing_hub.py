@@ -8,17 +8,17 @@ from typing import Any
 from uuid import UUID
 
 from app import settings
-from app.realtime.changes import Changes
+from app.realtime.changes import InboxCommands
 from app.realtime.inboxes import InboxReader
 from app.server import app as server
 from app.store.inboxes import InboxState
 
-_made: list[Changes] = []
-_make = Changes.__init__
+_made: list[InboxCommands] = []
+_make = InboxCommands.__init__
 _read = InboxReader.read
 
 
-def make(self: Changes, *parts: Any) -> None:
+def make(self: InboxCommands, *parts: Any) -> None:
     _make(self, *parts)
     _made.append(self)
 
@@ -30,6 +30,6 @@ async def read(self: InboxReader, user_id: UUID, after: int | None = None) -> In
 
 
 if __name__ == "__main__":
-    Changes.__init__ = make  # type: ignore[assignment, method-assign]
+    InboxCommands.__init__ = make  # type: ignore[assignment, method-assign]
     InboxReader.read = read  # type: ignore[method-assign]
     server.run(settings.load())

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.realtime.timer_wheel import AT_ONCE, Clock
+from app.realtime.timer_wheel import AT_ONCE, TimerWheel
 
 START = 1000.25
 
@@ -49,11 +49,11 @@ class Member:
         return self._again(now)
 
 
-def run(body: Callable[[Clock], Coroutine[Any, Any, None]]) -> None:
+def run(body: Callable[[TimerWheel], Coroutine[Any, Any, None]]) -> None:
     """Run `body` with a started clock."""
 
     async def main() -> None:
-        clock = Clock()
+        clock = TimerWheel()
         clock.start()
         await asyncio.sleep(0)
         await body(clock)
@@ -67,7 +67,7 @@ def run(body: Callable[[Clock], Coroutine[Any, Any, None]]) -> None:
 def test_each_member_is_called_once_at_or_within_a_second_after_its_moment(delays: list[float]) -> None:
     members = [(START + delay, Member()) for delay in delays]
 
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         for moment, member in members:
             clock.schedule(member, moment)
         await asyncio.sleep(60)
@@ -82,7 +82,7 @@ def test_each_member_is_called_once_at_or_within_a_second_after_its_moment(delay
 def test_a_new_moment_takes_the_place_of_the_old_one() -> None:
     later, sooner = Member(), Member()
 
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         clock.schedule(later, START + 2)
         clock.schedule(later, START + 20)
         clock.schedule(sooner, START + 20)
@@ -97,7 +97,7 @@ def test_a_new_moment_takes_the_place_of_the_old_one() -> None:
 def test_none_takes_a_member_out() -> None:
     member = Member()
 
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         clock.schedule(member, START + 2)
         clock.schedule(member, None)
         clock.schedule(member, None)
@@ -110,7 +110,7 @@ def test_none_takes_a_member_out() -> None:
 def test_what_tick_answers_is_the_next_moment() -> None:
     member = Member(lambda now: now + 5 if now < START + 20 else None)
 
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         clock.schedule(member, START + 0.75)
         await asyncio.sleep(100)
 
@@ -119,7 +119,7 @@ def test_what_tick_answers_is_the_next_moment() -> None:
 
 
 def test_a_member_may_take_another_of_the_same_second_out_or_move_it() -> None:
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         def take_out(now: float) -> None:
             clock.schedule(moved, now + 10)
 
@@ -136,7 +136,7 @@ def test_a_member_may_take_another_of_the_same_second_out_or_move_it() -> None:
 def test_a_loop_that_was_busy_for_long_misses_no_one() -> None:
     members = [Member() for _ in range(10)]
 
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         for second, member in enumerate(members):
             clock.schedule(member, START + 1 + second)
         loop = asyncio.get_running_loop()
@@ -151,7 +151,7 @@ def test_a_loop_that_was_busy_for_long_misses_no_one() -> None:
 def test_a_stopped_clock_calls_no_one() -> None:
     member = Member()
 
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         clock.schedule(member, START + 2)
         await clock.stop()
         await asyncio.sleep(10)
@@ -163,7 +163,7 @@ def test_a_stopped_clock_calls_no_one() -> None:
 def test_a_moment_that_has_passed_is_the_next_second() -> None:
     member = Member()
 
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         clock.schedule(member, START - 3)
         await asyncio.sleep(2)
 
@@ -172,7 +172,7 @@ def test_a_moment_that_has_passed_is_the_next_second() -> None:
 
 
 def test_of_many_that_are_due_some_are_called_and_others_work_goes_in_between() -> None:
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         turn, at = 0, list[int]()
 
         def next_turn() -> None:
@@ -196,7 +196,7 @@ def test_of_many_that_are_due_some_are_called_and_others_work_goes_in_between() 
 
 
 def test_who_gets_another_moment_while_others_are_called_is_called_then_and_only_then() -> None:
-    async def body(clock: Clock) -> None:
+    async def body(clock: TimerWheel) -> None:
         members = list[Member]()
 
         def put_the_others_off(now: float) -> None:

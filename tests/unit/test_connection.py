@@ -20,7 +20,7 @@ from websockets.uri import parse_uri
 from app.auth.tokens import Claims
 from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
-from app.realtime.timer_wheel import Clock
+from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import Pacer
 from tests.support.hub import eventually
 
@@ -81,7 +81,7 @@ class Peer:
         pace: Pacer | None = None,
         limits: Limits = LIMITS,
     ) -> None:
-        self.clock = Clock()
+        self.clock = TimerWheel()
         self.lost: list[Connection] = []
         self.transport = FakeTransport()
         self.now = asyncio.get_running_loop().time()

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.domain.errors import Unavailable
-from app.domain.notifications import Count
+from app.domain.notifications import InboxCounters
 from app.realtime.inboxes import SHARED_BY, InboxReader
 from app.store.inboxes import InboxState
 
@@ -26,7 +26,7 @@ class Store:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
-        return [InboxState(Count(0, user.int % 1000, 0), user.int % 1000, []) for user, _ in wanted]
+        return [InboxState(InboxCounters(0, user.int % 1000, 0), user.int % 1000, []) for user, _ in wanted]
 
 
 async def test_a_crowd_shares_few_reads_and_each_gets_its_own_answer() -> None:
