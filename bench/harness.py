@@ -48,7 +48,7 @@ def _serve_hub(window: Path) -> None:
     log.configure(loaded.log_level)
     app = server.create_app(loaded)
     _install(app, window)
-    uvloop.run(serving.serve(app, serving.bind(loaded.host, loaded.port), app.ctx.turned_away))
+    uvloop.run(serving.serve(app, serving.bind(loaded.host, loaded.port), app.ctx.repeat_offenders))
 
 
 def _serve_naive(window: Path) -> None:

@@ -28,7 +28,7 @@ from app.api.errors import Problem, forbidden, too_many, unavailable
 from app.api.parameters import MAX_SEQ, number, path_uuid
 from app.auth.addresses import limited_address
 from app.auth.origins import origin_allowed
-from app.auth.repeat_offenders import HELD, TARPIT, TurnedAway, key_of
+from app.auth.repeat_offenders import HELD, TARPIT, RepeatOffenders, key_of
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized
 from app.realtime.catch_up import CatchUp
@@ -39,7 +39,7 @@ from app.realtime.membership import Membership
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
 from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
-from app.runtime.rate_limit import Pacer
+from app.runtime.rate_limit import AdmissionQueue
 from app.settings import Settings
 from app.store.inboxes import InboxState
 from app.texts.i18n import N_
@@ -82,8 +82,8 @@ class Gate:
             settings.ws_write_buffer,
             settings.ws_max_frames,
         )
-        self._reading = Pacer(0.002, 1)
-        self.turned_away = TurnedAway(self._crowded)
+        self._reading = AdmissionQueue(0.002, 1)
+        self.repeat_offenders = RepeatOffenders(self._crowded)
         self._open = True
         self._admitting = 0
         self._held = 0
@@ -98,7 +98,7 @@ class Gate:
         token = _token(request)
         token_bytes = (token or "").encode(errors="surrogateescape")
         token_key = key_of(token_bytes)
-        if seconds := self.turned_away.wait_for(token_bytes):  # as a rule it was known at the door
+        if seconds := self.repeat_offenders.wait_for(token_bytes):  # as a rule it was known at the door
             await self._keep_waiting()
             raise too_many(max(1, seconds - int(TARPIT)))
         if self._admitting >= self._settings.ws_max_upgrades:
@@ -140,7 +140,7 @@ class Gate:
                 if not connection.connected:
                     ws.dispose()
             connection.close(CloseCode.TOO_MANY, refusal)
-            self.turned_away.remember(connection.token_key, claims.user_id, flooded=False)
+            self.repeat_offenders.remember(connection.token_key, claims.user_id, flooded=False)
             return
         # Register, read, go live: what is pushed while we read is remembered, and fetched after; what other
         # devices do is held, and told after the greeting.
@@ -180,7 +180,7 @@ class Gate:
         flooded = connection.close_code == CloseCode.TOO_MANY and self._manager.has(connection)
         self._manager.remove(connection)
         if flooded:
-            self.turned_away.remember(connection.token_key, connection.user_id, flooded=True)
+            self.repeat_offenders.remember(connection.token_key, connection.user_id, flooded=True)
 
     def _handshake(self, request: Request) -> tuple[FrameProtocol, Response]:
         ws = FrameProtocol(

@@ -41,7 +41,7 @@ class _Claim(msgspec.Struct, frozen=True):
     sub: UUID
 
 
-class TurnedAway:
+class RepeatOffenders:
     """Remembers tokens that were answered with 4429, and users who were, again and again.
 
     To say no to someone who comes all the time takes 750 µs once a request is parsed and its token checked,

@@ -62,7 +62,7 @@ class DeadLetterFilter:
         return [source for source in SOURCES if not off.get(source)]
 
 
-class Pace:
+class RateLimiter:
     """Lets through so many a second at most, evenly; all at once without a rate."""
 
     def __init__(
@@ -169,7 +169,7 @@ async def show(choice: DeadLetterFilter, raw: bool) -> int:
 
 async def replay(choice: DeadLetterFilter, dry_run: bool, rate: float | None) -> int:
     """Put the messages back where they came from, `rate` a second at most."""
-    visit, pace, hindered = _Visit(choice), Pace(rate), 0
+    visit, pace, hindered = _Visit(choice), RateLimiter(rate), 0
 
     async def put_back(reader: DlqReader, letter: DeadLetter) -> None:
         nonlocal hindered

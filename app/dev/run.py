@@ -54,7 +54,7 @@ def run() -> None:
             _say(_welcome(settings))
 
         try:
-            uvloop.run(serve(app, listener, app.ctx.turned_away, ready))
+            uvloop.run(serve(app, listener, app.ctx.repeat_offenders, ready))
         finally:
             (folder / DEV_JSON).unlink(missing_ok=True)
     _say("Stopped. The data stays in " + str(folder))

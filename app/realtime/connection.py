@@ -17,7 +17,7 @@ from app.auth.tokens import Claims
 from app.realtime.protocol import CloseCode
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.metrics import CLOSED
-from app.runtime.rate_limit import Pacer
+from app.runtime.rate_limit import AdmissionQueue
 
 # A stalled client never answers a close frame: after this many seconds its transport is aborted.
 CLOSE_TIMEOUT = 5.0
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
         expires: float,
         limits: Limits,
         clock: TimerWheel,
-        pace: Pacer,
+        pace: AdmissionQueue,
         on_lost: Callable[[Connection], None],
         on_message: Callable[[Connection, bytes], None] | None = None,
     ) -> None:

@@ -11,7 +11,7 @@ TICK = 0.001  # seconds: timers know nothing finer
 IDLE = 50  # who had nothing to do: so many in one turn of the loop, as it takes time to find that out
 
 
-class Pacer:
+class AdmissionQueue:
     """A line in front of the event loop whose members go at a steady pace (a token bucket that queues).
 
     A thousand requests that came at once would all be worked on in the same turns of the loop, and a push

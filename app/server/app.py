@@ -192,7 +192,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     for blueprint in more:
         app.blueprint(blueprint)
     _measure_requests(app)
-    app.ctx.turned_away = gate.turned_away.wait
+    app.ctx.repeat_offenders = gate.repeat_offenders.wait
     running = AsyncExitStack()
 
     @app.before_server_start
@@ -343,6 +343,6 @@ def _work(
 ) -> None:
     try:
         app = create_app(settings)
-        uvloop.run(serve(app, listener, app.ctx.turned_away, on_ready, lifeline))
+        uvloop.run(serve(app, listener, app.ctx.repeat_offenders, on_ready, lifeline))
     finally:
         listener.close()

@@ -1,6 +1,6 @@
 """HTTP connections of which none, nor any number, holds up the others.
 
-A connection is an `Arrival` until the head of its first request is there, then Sanic's. It can't be held open
+A connection is an `PendingConnection` until the head of its first request is there, then Sanic's. It can't be held open
 by sending slowly, and each request waits for its turn on the event loop.
 """
 
@@ -20,7 +20,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from app.api.errors import bare_answer, too_many, too_slow, unavailable
 from app.auth.repeat_offenders import HELD, TARPIT
 from app.runtime.metrics import REFUSED
-from app.runtime.rate_limit import Pacer
+from app.runtime.rate_limit import AdmissionQueue
 
 LAST_WORD = 1.0  # seconds that an answer to a request which came too slowly may take to leave
 CROWD = 3000  # requests that wait for their turn, some three seconds; who comes then is told to come back
@@ -33,7 +33,7 @@ CROWDED = bare_answer(unavailable("hub"))
 HEAD_END = b"\r\n\r\n"
 
 
-class Paces:
+class AdmissionQueues:
     """How fast connections get on, those of one event loop together.
 
     A sign-in takes some 1.1 ms of CPU in all, another request as a rule less, an end 0.1. No more than `most`
@@ -41,10 +41,10 @@ class Paces:
     """
 
     def __init__(self) -> None:
-        self.upgrades = Pacer(0.001, 2)
-        self.requests = Pacer(0.0005, 2)
-        self.further = Pacer(0.0005, 2)  # requests behind the first, and pieces of bodies
-        self.ends = Pacer(0.0002, 5)
+        self.upgrades = AdmissionQueue(0.001, 2)
+        self.requests = AdmissionQueue(0.0005, 2)
+        self.further = AdmissionQueue(0.0005, 2)  # requests behind the first, and pieces of bodies
+        self.ends = AdmissionQueue(0.0002, 5)
         self.held = 0
 
 
@@ -82,7 +82,7 @@ class FairHttp(Http):
         if self.upgrade_websocket:
             await self._get_in_line(self._paces.upgrades)
 
-    async def _get_in_line(self, pace: Pacer) -> None:
+    async def _get_in_line(self, pace: AdmissionQueue) -> None:
         if len(pace) >= CROWD:
             raise unavailable("hub")
         self.in_line = True
@@ -92,7 +92,7 @@ class FairHttp(Http):
             self.in_line = False
             self.protocol._time = time.monotonic()  # the wait doesn't count as the client's
 
-    async def _turn(self, pace: Pacer) -> None:
+    async def _turn(self, pace: AdmissionQueue) -> None:
         try:
             await pace.turn()
         except asyncio.CancelledError:
@@ -119,7 +119,7 @@ class FairProtocol(HttpProtocol):
     HTTP_CLASS = FairHttp
     __slots__ = ("paces",)
 
-    def __init__(self, *, paces: Paces, **sanics: Any) -> None:
+    def __init__(self, *, paces: AdmissionQueues, **sanics: Any) -> None:
         super().__init__(**sanics)
         self.paces = paces
 
@@ -154,7 +154,7 @@ class FairProtocol(HttpProtocol):
         return bool(getattr(self.http, "request_body", None))
 
 
-class Arrival(asyncio.Protocol):
+class PendingConnection(asyncio.Protocol):
     """A connection until the head of its first request is there and its turn has come.
 
     It costs a buffer and a timer, where Sanic makes a task and 12 KB for each: ten thousand that open and say
@@ -174,15 +174,15 @@ class Arrival(asyncio.Protocol):
     )
 
     def __init__(
-        self, paces: Paces, turned_away: Callable[[bytes], int], patience: float, **sanics: Any
+        self, paces: AdmissionQueues, repeat_offenders: Callable[[bytes], int], patience: float, **sanics: Any
     ) -> None:
-        """`turned_away` says how many seconds the head of an upgrade comes too early, if its sender would be
+        """`repeat_offenders` says how many seconds the head of an upgrade comes too early, if its sender would be
         refused again.
         `patience` is in seconds, from the connection to the end of the head. `sanics` are what Sanic gives
         its own protocol.
         """
         self._paces = paces
-        self._turned_away = turned_away
+        self._turned_away = repeat_offenders
         self._http: Callable[[], FairProtocol] = partial(FairProtocol, paces=paces, **sanics)
         self._connections: set[asyncio.Protocol] = sanics["connections"]
         self._deadline = asyncio.get_running_loop().call_later(patience, self._late)

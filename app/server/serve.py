@@ -17,7 +17,7 @@ from typing import Any
 from sanic import Sanic
 
 from app.domain.errors import ConfigurationError
-from app.server.protocol import Arrival, Paces
+from app.server.protocol import AdmissionQueues, PendingConnection
 
 CLEAN_UP = 3.0  # seconds past the grace, for requests under way and for what is to be closed
 LOOK_AGAIN = 0.02
@@ -29,12 +29,12 @@ log = logging.getLogger("hub.server")
 async def serve(
     app: Sanic[Any, Any],
     listener: socket.socket,
-    turned_away: Callable[[bytes], int],
+    repeat_offenders: Callable[[bytes], int],
     on_ready: Callable[[], None] | None = None,
     lifeline: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until the descriptor `lifeline` is readable; then drain and return.
-    `turned_away` says how many seconds an upgrade's head comes too early, if it would be refused again.
+    `repeat_offenders` says how many seconds an upgrade's head comes too early, if it would be refused again.
 
     Sanic's own `run` stops the loop under the listeners' feet; here it only serves HTTP.
     """
@@ -44,7 +44,9 @@ async def serve(
         loop.add_signal_handler(number, stopping.set)
     if lifeline is not None:
         loop.add_reader(lifeline, stopping.set)
-    arrival: Any = partial(Arrival, Paces(), turned_away, app.config.REQUEST_TIMEOUT)  # Sanic only calls it
+    arrival: Any = partial(
+        PendingConnection, AdmissionQueues(), repeat_offenders, app.config.REQUEST_TIMEOUT
+    )  # Sanic only calls it
     server: Any = await app.create_server(
         sock=listener,
         backlog=BACKLOG,

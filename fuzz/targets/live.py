@@ -19,7 +19,7 @@ from app.realtime.publication import Publication, Push, pack, unpack
 from app.realtime.session import Sessions
 from app.realtime.session_frames import Read, Resume, Token, heard
 from app.realtime.timer_wheel import TimerWheel
-from app.runtime.rate_limit import Pacer
+from app.runtime.rate_limit import AdmissionQueue
 from fuzz.hostile import TEXTS, as_json, changed, json_words, spoiled
 from fuzz.target import CANARY, Target
 
@@ -103,7 +103,7 @@ async def _came_of(parts: list[bytes], most: int) -> _Came:
         _loop.time() + 3600,
         _LIMITS._replace(max_frames=most),
         TimerWheel(),
-        Pacer(1e-9, 1_000_000),  # nobody else is there to go first
+        AdmissionQueue(1e-9, 1_000_000),  # nobody else is there to go first
         lost.append,
         answer,
     )

@@ -26,7 +26,7 @@ from app.api.idempotency import MAX_LENGTH, _key
 from app.api.preferences import Choice, NewChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
 from app.api.ws import _token
-from app.auth.repeat_offenders import TurnedAway, key_of
+from app.auth.repeat_offenders import RepeatOffenders, key_of
 from app.auth.tokens import LATEST, LEEWAY, TokenVerifier
 from app.domain.errors import Unauthorized
 from app.texts.i18n import LOCALES, negotiate
@@ -169,7 +169,7 @@ def check_door(data: bytes) -> None:
 
 
 _TURNED_AWAY = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
-_AWAY = TurnedAway(lambda _: True)
+_AWAY = RepeatOffenders(lambda _: True)
 _HEADS = st.lists(
     st.sampled_from(
         (

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 import pytest_asyncio
 
-from app.runtime.rate_limit import Pacer
+from app.runtime.rate_limit import AdmissionQueue
 from app.server import protocol as under_test
-from app.server.protocol import CHUNKS, FairHttp, FairProtocol, Paces
+from app.server.protocol import CHUNKS, AdmissionQueues, FairHttp, FairProtocol
 from tests.support.hub import eventually
 from tests.support.little_server import PATIENCE, little_server
 
@@ -86,15 +86,15 @@ async def test_requests_in_one_packet_are_too(turns: Turns) -> None:
 async def test_a_body_in_many_chunks_leaves_room_for_others(turns: Turns) -> None:
     chunks = 20 * CHUNKS
     head = b"POST /echo HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with little_server(turns.note, paces=paces(further=Pacer(0.001, 1))) as port:
+    async with little_server(turns.note, paces=paces(further=AdmissionQueue(0.001, 1))) as port:
         before = turns.count
         answer = await ask(port, head + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
     assert answer.endswith(b"x" * chunks)
     assert turns.at[0] - before >= chunks / CHUNKS
 
 
-def paces(**other: Pacer) -> Paces:
-    paces = Paces()
+def paces(**other: AdmissionQueue) -> AdmissionQueues:
+    paces = AdmissionQueues()
     for name, pacer in other.items():
         setattr(paces, name, pacer)
     return paces
@@ -102,7 +102,7 @@ def paces(**other: Pacer) -> Paces:
 
 async def test_who_comes_when_the_line_is_long_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "CROWD", 3)
-    standing = Pacer(1e9, 1)
+    standing = AdmissionQueue(1e9, 1)
     async with little_server(paces=paces(requests=standing)) as port:
         assert (await ask(port, LAST)).endswith(b"ok")
         waiting = [asyncio.create_task(ask(port, LAST)) for _ in range(3)]
@@ -121,7 +121,7 @@ async def test_who_comes_when_the_line_is_long_is_told_to_come_back(monkeypatch:
 
 
 async def test_who_leaves_the_line_is_not_worked_for(turns: Turns) -> None:
-    line = Pacer(1e9, 1)
+    line = AdmissionQueue(1e9, 1)
     async with little_server(turns.note, paces=paces(requests=line)) as port:
         assert (await ask(port, LAST)).endswith(b"ok")
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -143,7 +143,7 @@ async def test_who_was_turned_away_is_told_after_a_while_and_costs_no_request(
     turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "TARPIT", 0.3)
-    async with little_server(turns.note, turned_away=lambda head: 20 * (b"eyJ" in head)) as port:
+    async with little_server(turns.note, repeat_offenders=lambda head: 20 * (b"eyJ" in head)) as port:
         began = asyncio.get_running_loop().time()
         hostile = UPGRADE.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer eyJ.a.b\r\n\r\n")
         head, _, body = (await ask(port, hostile + b"\x89\x80\0\0\0\0" * 10_000)).partition(b"\r\n\r\n")
@@ -162,14 +162,14 @@ async def test_a_sign_in_is_known_however_it_is_written(
     monkeypatch: pytest.MonkeyPatch, header: bytes
 ) -> None:
     monkeypatch.setattr(under_test, "TARPIT", 0.05)
-    async with little_server(turned_away=lambda _: 1) as port:
+    async with little_server(repeat_offenders=lambda _: 1) as port:
         assert (await ask(port, UPGRADE.replace(b"Upgrade: websocket", header))).startswith(b"HTTP/1.1 429 ")
         body = LAST.replace(b"2\r\n\r\nok", b"24\r\n\r\nx=\r\nUpgrade: websocket\r\n")
         assert (await ask(port, body)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_sign_in_behind_another_request_waits_in_the_line_of_sign_ins(turns: Turns) -> None:
-    line = Pacer(1e9, 1)
+    line = AdmissionQueue(1e9, 1)
     async with little_server(turns.note, paces=paces(upgrades=line)) as port:
         assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 ")
         waiting = asyncio.create_task(ask(port, BODY + UPGRADE))
@@ -185,11 +185,11 @@ async def test_a_sign_in_behind_another_request_waits_in_the_line_of_sign_ins(tu
 async def test_a_head_that_is_too_long_is_not_searched() -> None:
     asked: list[bytes] = []
 
-    def turned_away(head: bytes) -> int:
+    def repeat_offenders(head: bytes) -> int:
         asked.append(head)
         return 1
 
-    async with little_server(turned_away=turned_away) as port:
+    async with little_server(repeat_offenders=repeat_offenders) as port:
         end = b"\r\nX: " + b"x" * FairHttp.HEADER_MAX_SIZE + b"\r\n\r\n"  # Sanic sets it for its first app
         long = UPGRADE.replace(b"\r\n\r\n", end)
         assert (await ask(port, long)).startswith(b"HTTP/1.1 4")
@@ -200,7 +200,7 @@ async def test_requests_on_kept_connections_are_refused_by_a_long_line_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "CROWD", 1)
-    standing = Pacer(1e9, 1)
+    standing = AdmissionQueue(1e9, 1)
     async with little_server(paces=paces(further=standing)) as port:
         assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
         waiting = asyncio.create_task(ask(port, BODY + LAST))
@@ -214,7 +214,7 @@ async def test_requests_on_kept_connections_are_refused_by_a_long_line_too(
 
 
 async def test_the_wait_for_a_turn_is_not_the_clients_delay() -> None:
-    line = Pacer(1e9, 1)
+    line = AdmissionQueue(1e9, 1)
     async with little_server(paces=paces(further=line)) as port:
         assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
         waiting = asyncio.create_task(ask(port, BODY + LAST))
@@ -227,14 +227,14 @@ async def test_the_wait_for_a_turn_is_not_the_clients_delay() -> None:
 async def test_only_so_many_are_kept_waiting_for_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "TARPIT", 0.5)
     monkeypatch.setattr(under_test, "HELD", 2)
-    async with little_server(turned_away=lambda _: 1) as port:
+    async with little_server(repeat_offenders=lambda _: 1) as port:
         answers = await asyncio.gather(*(ask(port, UPGRADE) for _ in range(5)))
         assert sorted(answer[:12] for answer in answers) == [b""] * 3 + [b"HTTP/1.1 429"] * 2
         assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 429"), "those before are forgotten"
 
 
 async def test_connections_that_end_at_once_are_cleared_away_in_turns(turns: Turns) -> None:
-    ends = Pacer(1e9, 1)
+    ends = AdmissionQueue(1e9, 1)
     async with little_server(turns.note, paces=paces(ends=ends)) as port:
         kept = []
         for _ in range(20):
@@ -256,8 +256,8 @@ async def test_one_of_a_crowd_that_waits_is_looked_at_again_when_its_turn_comes(
 ) -> None:
     monkeypatch.setattr(under_test, "TARPIT", 0.1)
     away: list[bytes] = []
-    line = Pacer(1e9, 1)
-    async with little_server(turned_away=lambda _: len(away), paces=paces(upgrades=line)) as port:
+    line = AdmissionQueue(1e9, 1)
+    async with little_server(repeat_offenders=lambda _: len(away), paces=paces(upgrades=line)) as port:
         assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 ")
         waiting = asyncio.create_task(ask(port, UPGRADE))
 

@@ -12,7 +12,7 @@ from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse, text
 
 from app.api import errors
-from app.server.protocol import Arrival, Paces
+from app.server.protocol import AdmissionQueues, PendingConnection
 from app.server.serve import bind
 
 PATIENCE = 0.4  # seconds
@@ -21,8 +21,8 @@ PATIENCE = 0.4  # seconds
 @asynccontextmanager
 async def little_server(
     on_request: Callable[[], None] = lambda: None,
-    turned_away: Callable[[bytes], int] = lambda _: 0,
-    paces: Paces | None = None,
+    repeat_offenders: Callable[[bytes], int] = lambda _: 0,
+    paces: AdmissionQueues | None = None,
 ) -> AsyncIterator[int]:
     """Its port. It answers `POST /echo` with the body, and tells of each request."""
     app: Sanic[Any, Any] = Sanic(f"little-{uuid4().hex}", configure_logging=False)
@@ -44,7 +44,7 @@ async def little_server(
         return text(request.body.decode())
 
     with bind("127.0.0.1", 0) as listener:
-        arrival: Any = partial(Arrival, paces or Paces(), turned_away, PATIENCE)
+        arrival: Any = partial(PendingConnection, paces or AdmissionQueues(), repeat_offenders, PATIENCE)
         server: Any = await app.create_server(sock=listener, protocol=arrival, return_asyncio_server=True)
         await server.startup()
         try:

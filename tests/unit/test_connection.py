@@ -21,7 +21,7 @@ from app.auth.tokens import Claims
 from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection, FrameProtocol, Limits
 from app.realtime.protocol import CloseCode, text_frame
 from app.realtime.timer_wheel import TimerWheel
-from app.runtime.rate_limit import Pacer
+from app.runtime.rate_limit import AdmissionQueue
 from tests.support.hub import eventually
 
 LIMITS = Limits(ping_interval=20.0, answer_timeout=4.0, write_buffer=1000, max_frames=10)
@@ -78,7 +78,7 @@ class Peer:
         self,
         user: UUID | None = None,
         on_lost: Callable[[Connection], None] | None = None,
-        pace: Pacer | None = None,
+        pace: AdmissionQueue | None = None,
         limits: Limits = LIMITS,
     ) -> None:
         self.clock = TimerWheel()
@@ -91,7 +91,7 @@ class Peer:
             self.now + LIFETIME,
             limits,
             self.clock,
-            Pacer(0.001, 2) if pace is None else pace,
+            AdmissionQueue(0.001, 2) if pace is None else pace,
             on_lost or self.lost.append,
         )
         self.connection.connection_made(self.transport)
@@ -540,7 +540,7 @@ async def test_of_a_flood_only_so_much_is_read_and_its_client_still_learns_why(o
 
 
 async def test_of_many_frames_some_are_read_and_the_rest_after_others_had_their_turn() -> None:
-    pace = Pacer(1e9, 1)
+    pace = AdmissionQueue(1e9, 1)
     peers = [Peer(pace=pace, limits=LIMITS._replace(max_frames=1000)) for _ in range(3)]
     for peer in peers:
         peer.connection.data_received(EMPTY_PING * 500)
@@ -553,7 +553,7 @@ async def test_of_many_frames_some_are_read_and_the_rest_after_others_had_their_
 
 
 async def test_in_the_end_all_of_many_frames_are_read_and_answered_in_order() -> None:
-    peer = Peer(pace=Pacer(0.001, 1), limits=LIMITS._replace(max_frames=1000))
+    peer = Peer(pace=AdmissionQueue(0.001, 1), limits=LIMITS._replace(max_frames=1000))
     for number in range(500):
         peer.client.send_ping(str(number).encode())
     peer.say()
@@ -563,7 +563,7 @@ async def test_in_the_end_all_of_many_frames_are_read_and_answered_in_order() ->
 
 
 async def test_who_goes_while_frames_wait_to_be_read_is_lost_once() -> None:
-    pace = Pacer(0.001, 1)
+    pace = AdmissionQueue(0.001, 1)
     peer = Peer(pace=pace, limits=LIMITS._replace(max_frames=1000))
     peer.connection.data_received(EMPTY_PING * 500)
     peer.connection.connection_lost(None)

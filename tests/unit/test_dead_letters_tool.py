@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.cli import dlq as command
-from app.cli.dlq import DeadLetterFilter, Pace, printable
+from app.cli.dlq import DeadLetterFilter, RateLimiter, printable
 from app.cli.dlq_arguments import add
 from app.sources.dlq import DeadLetter
 
@@ -87,7 +87,7 @@ class Time:
 @pytest.mark.parametrize(("rate", "in_ten_seconds"), [(2.0, 20), (0.5, 5), (25.0, 250)])
 async def test_no_more_go_in_a_time_than_the_rate_says(rate: float, in_ten_seconds: int) -> None:
     time = Time()
-    pace, gone = Pace(rate, time, time.sleep), 0
+    pace, gone = RateLimiter(rate, time, time.sleep), 0
     while True:
         await pace.wait()
         if time.now >= 109.999:
@@ -98,7 +98,7 @@ async def test_no_more_go_in_a_time_than_the_rate_says(rate: float, in_ten_secon
 
 async def test_time_that_a_slow_broker_took_is_not_made_up_for() -> None:
     time = Time()
-    pace = Pace(1.0, time, time.sleep)
+    pace = RateLimiter(1.0, time, time.sleep)
     await pace.wait()
     time.now += 60
     for _ in range(3):
@@ -126,18 +126,18 @@ async def test_each_that_is_replayed_waits_for_its_turn(
             for _ in range(self.seen):
                 await act(Shelf(), LETTER)
 
-    async def wait(_: Pace) -> None:
+    async def wait(_: RateLimiter) -> None:
         done.append("wait")
 
     monkeypatch.setattr(command, "_Visit", Visit)
-    monkeypatch.setattr(Pace, "wait", wait)
+    monkeypatch.setattr(RateLimiter, "wait", wait)
     assert await command.replay(DeadLetterFilter(), dry_run, 1.0) == 0
     assert done == expected
 
 
 async def test_without_a_rate_nobody_waits() -> None:
     time = Time()
-    pace = Pace(None, time, time.sleep)
+    pace = RateLimiter(None, time, time.sleep)
     for _ in range(1000):
         await pace.wait()
     assert time.now == 100.0

@@ -8,14 +8,14 @@ from itertools import pairwise
 
 import pytest
 
-from app.runtime.rate_limit import IDLE, Pacer
+from app.runtime.rate_limit import IDLE, AdmissionQueue
 from tests.support.hub import eventually
 
 NEVER = 1e9  # seconds
 EACH = 0.003
 
 
-async def all_gone(pacer: Pacer) -> None:
+async def all_gone(pacer: AdmissionQueue) -> None:
     async def gone() -> bool:
         return len(pacer) == 0
 
@@ -23,7 +23,7 @@ async def all_gone(pacer: Pacer) -> None:
 
 
 async def test_as_many_go_at_once_as_may_and_the_others_wait() -> None:
-    pacer, gone = Pacer(NEVER, 2), list[int]()
+    pacer, gone = AdmissionQueue(NEVER, 2), list[int]()
     for number in range(5):
         pacer.take(lambda number=number: gone.append(number))  # type: ignore[misc]
     assert gone == [0, 1]
@@ -33,7 +33,7 @@ async def test_as_many_go_at_once_as_may_and_the_others_wait() -> None:
 
 
 async def test_those_who_wait_go_in_order_and_no_faster_than_the_pace() -> None:
-    pacer, gone = Pacer(EACH, 1), list[int]()
+    pacer, gone = AdmissionQueue(EACH, 1), list[int]()
     began = time.monotonic()
     for number in range(20):
         pacer.take(lambda number=number: gone.append(number))  # type: ignore[misc]
@@ -43,7 +43,7 @@ async def test_those_who_wait_go_in_order_and_no_faster_than_the_pace() -> None:
 
 
 async def test_who_comes_while_others_wait_goes_behind_them() -> None:
-    pacer, gone = Pacer(EACH, 1), list[str]()
+    pacer, gone = AdmissionQueue(EACH, 1), list[str]()
     pacer.take(lambda: gone.append("first"))
     pacer.take(lambda: gone.append("second"))
     await asyncio.sleep(0)
@@ -53,7 +53,7 @@ async def test_who_comes_while_others_wait_goes_behind_them() -> None:
 
 
 async def test_who_takes_the_next_turn_in_its_own_waits_for_it() -> None:
-    pacer, gone = Pacer(NEVER, 1), list[int]()
+    pacer, gone = AdmissionQueue(NEVER, 1), list[int]()
 
     def go() -> None:
         gone.append(1)
@@ -64,7 +64,7 @@ async def test_who_takes_the_next_turn_in_its_own_waits_for_it() -> None:
 
 
 async def test_after_a_calm_no_more_go_at_once_than_before() -> None:
-    pacer, gone = Pacer(0.001, 2), list[int]()
+    pacer, gone = AdmissionQueue(0.001, 2), list[int]()
     await asyncio.sleep(0.02)
     for _ in range(5):
         pacer.take(lambda: gone.append(1))
@@ -72,7 +72,7 @@ async def test_after_a_calm_no_more_go_at_once_than_before() -> None:
 
 
 async def test_those_who_have_nothing_to_do_any_more_take_nobodys_turn() -> None:
-    pacer, gone = Pacer(NEVER, 1), list[str]()
+    pacer, gone = AdmissionQueue(NEVER, 1), list[str]()
     for _ in range(1000):
         pacer.take(lambda: False)
     pacer.take(lambda: gone.append("at once"))
@@ -81,7 +81,7 @@ async def test_those_who_have_nothing_to_do_any_more_take_nobodys_turn() -> None
 
 
 async def test_not_all_of_those_are_found_out_about_in_one_turn_of_the_loop() -> None:
-    pacer = Pacer(EACH, 1)
+    pacer = AdmissionQueue(EACH, 1)
     pacer.take(lambda: None)
     for _ in range(1000):
         pacer.take(lambda: False)
@@ -93,7 +93,7 @@ async def test_not_all_of_those_are_found_out_about_in_one_turn_of_the_loop() ->
 
 
 async def test_one_that_fails_holds_up_nobody() -> None:
-    pacer, gone = Pacer(EACH, 1), list[str]()
+    pacer, gone = AdmissionQueue(EACH, 1), list[str]()
 
     def fail() -> None:
         raise RuntimeError("a bug")
@@ -112,7 +112,7 @@ async def test_one_that_fails_holds_up_nobody() -> None:
 
 
 async def test_whose_work_takes_longer_than_the_pace_still_lets_others_in_between() -> None:
-    pacer, others = Pacer(1e-9, 1), list[int]()
+    pacer, others = AdmissionQueue(1e-9, 1), list[int]()
     for turn in range(5):
         asyncio.get_running_loop().call_soon(others.append, turn)
         await pacer.turn()
@@ -120,7 +120,7 @@ async def test_whose_work_takes_longer_than_the_pace_still_lets_others_in_betwee
 
 
 async def test_who_gave_up_waiting_takes_nobodys_turn() -> None:
-    pacer = Pacer(EACH, 1)
+    pacer = AdmissionQueue(EACH, 1)
     await pacer.turn()
     impatient = asyncio.create_task(pacer.turn())
     patient = asyncio.create_task(pacer.turn())

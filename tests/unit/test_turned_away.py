@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.auth import repeat_offenders as under_test
-from app.auth.repeat_offenders import COOL_DOWN, LONGEST, REFUSALS, REMEMBERED_FOR, TurnedAway, key_of
+from app.auth.repeat_offenders import COOL_DOWN, LONGEST, REFUSALS, REMEMBERED_FOR, RepeatOffenders, key_of
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4IiwianRpIjoieSJ9.c2ln_-bmF0dXJlc2lnbmF0dXJl"
 WAYS = {
@@ -33,11 +33,11 @@ class Door:
     def __init__(self) -> None:
         self.now = 1000.0
         self.crowded: set[UUID] = set()
-        self.turned_away = TurnedAway(lambda user: user in self.crowded)
+        self.repeat_offenders = RepeatOffenders(lambda user: user in self.crowded)
         self.user = uuid4()
 
     def remember(self, *, flooded: bool, token: str = TOKEN) -> None:
-        self.turned_away.remember(key_of(token.encode()), self.user, flooded=flooded)
+        self.repeat_offenders.remember(key_of(token.encode()), self.user, flooded=flooded)
 
 
 @pytest.fixture
@@ -49,21 +49,21 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Door:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_token_is_known_however_it_is_brought(door: Door, way: str) -> None:
-    assert not door.turned_away.wait(head(WAYS[way]))
+    assert not door.repeat_offenders.wait(head(WAYS[way]))
     door.remember(flooded=True)
-    assert door.turned_away.wait(head(WAYS[way]))
+    assert door.repeat_offenders.wait(head(WAYS[way]))
 
 
 def test_the_token_is_known_in_an_address(door: Door) -> None:
     door.remember(flooded=True)
-    assert door.turned_away.wait(head("Accept: */*", f"/ws?after=3&jwt={TOKEN}&x=1"))
-    assert door.turned_away.wait(head("Accept: */*", f"/ws?jwt={TOKEN.replace('.', '%2E')}"))
+    assert door.repeat_offenders.wait(head("Accept: */*", f"/ws?after=3&jwt={TOKEN}&x=1"))
+    assert door.repeat_offenders.wait(head("Accept: */*", f"/ws?jwt={TOKEN.replace('.', '%2E')}"))
 
 
 @pytest.mark.parametrize("other", [TOKEN[:-1], TOKEN + "x", "x" + TOKEN, TOKEN.swapcase(), "a.b.c", ""])
 def test_no_other_token_is(door: Door, other: str) -> None:
     door.remember(flooded=True)
-    assert not door.turned_away.wait(head(f"Authorization: Bearer {other}"))
+    assert not door.repeat_offenders.wait(head(f"Authorization: Bearer {other}"))
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_a_token_that_stands_elsewhere_is_not_the_one_that_counts(
     door: Door, line: str, address: str
 ) -> None:
     door.remember(flooded=True)
-    assert not door.turned_away.wait(head(line, address))
+    assert not door.repeat_offenders.wait(head(line, address))
 
 
 def test_a_crowd_is_refused_while_it_is_one(door: Door) -> None:
     door.remember(flooded=False)
-    assert not door.turned_away.wait(head()), "somebody left meanwhile"
+    assert not door.repeat_offenders.wait(head()), "somebody left meanwhile"
     door.crowded = {door.user}
-    assert door.turned_away.wait(head())
+    assert door.repeat_offenders.wait(head())
     door.crowded = {uuid4()}
-    assert not door.turned_away.wait(head())
+    assert not door.repeat_offenders.wait(head())
 
 
 def claiming(user: object) -> str:
@@ -101,7 +101,7 @@ def claiming(user: object) -> str:
 
 def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(door: Door) -> None:
     def wait(user: object) -> int:
-        return door.turned_away.wait(head(f"Authorization: Bearer {claiming(user)}"))
+        return door.repeat_offenders.wait(head(f"Authorization: Bearer {claiming(user)}"))
 
     door.crowded = {door.user}
     for _ in range(REFUSALS):
@@ -124,7 +124,7 @@ def test_a_user_who_is_refused_now_and_then_is_told_by_the_connection(door: Door
     for _ in range(3 * REFUSALS):
         door.remember(flooded=False, token=claiming(door.user))
         door.now += 10
-        assert not door.turned_away.wait(head(f"Authorization: Bearer {claiming(door.user)}"))
+        assert not door.repeat_offenders.wait(head(f"Authorization: Bearer {claiming(door.user)}"))
 
 
 @pytest.mark.parametrize("payload", ["", "!", "bnVsbA", "W10", "eyJzdWIiOjF9", "e", "A" * 10_000, "\x80"])
@@ -132,18 +132,18 @@ def test_claims_that_are_none_are_nobodys(door: Door, payload: str) -> None:
     door.crowded = {door.user}
     for _ in range(REFUSALS):
         door.remember(flooded=False)
-    assert not door.turned_away.wait(head(f"Authorization: Bearer a.{payload}.b"))
+    assert not door.repeat_offenders.wait(head(f"Authorization: Bearer a.{payload}.b"))
 
 
 def test_who_flooded_may_come_again_after_a_while_and_each_time_a_longer_one(door: Door) -> None:
     for cool_down in (COOL_DOWN, 2 * COOL_DOWN, 4 * COOL_DOWN):
         for _ in range(20):  # at the same time, which counts once
             door.remember(flooded=True)
-        assert door.turned_away.wait(head()) == cool_down
+        assert door.repeat_offenders.wait(head()) == cool_down
         door.now += cool_down - 0.5
-        assert door.turned_away.wait(head()) == 1
+        assert door.repeat_offenders.wait(head()) == 1
         door.now += 0.6
-        assert not door.turned_away.wait(head())
+        assert not door.repeat_offenders.wait(head())
 
 
 def test_no_while_is_longer_than_the_longest(door: Door) -> None:
@@ -151,22 +151,22 @@ def test_no_while_is_longer_than_the_longest(door: Door) -> None:
         door.remember(flooded=True)
         door.now += LONGEST
     door.remember(flooded=True)
-    assert door.turned_away.wait(head()) == LONGEST
+    assert door.repeat_offenders.wait(head()) == LONGEST
 
 
 def test_a_refusal_for_the_crowd_shortens_no_cool_down(door: Door) -> None:
     door.remember(flooded=True)
     door.now += 1
     door.remember(flooded=False)
-    assert door.turned_away.wait(head()) == COOL_DOWN - 1
+    assert door.repeat_offenders.wait(head()) == COOL_DOWN - 1
 
 
 def test_a_token_is_forgotten(door: Door) -> None:
     door.remember(flooded=False)
     door.crowded = {door.user}
     door.now += REMEMBERED_FOR
-    assert not door.turned_away.wait(head()), "its whole way would tell: it may be revoked by now"
-    assert not vars(door.turned_away)["_away"]
+    assert not door.repeat_offenders.wait(head()), "its whole way would tell: it may be revoked by now"
+    assert not vars(door.repeat_offenders)["_away"]
 
 
 def test_only_so_many_are_remembered_and_none_is_kept_itself(
@@ -176,9 +176,9 @@ def test_only_so_many_are_remembered_and_none_is_kept_itself(
     tokens = [f"{TOKEN}{number}" for number in range(3)]
     for token in tokens:
         door.remember(flooded=True, token=token)
-    known = [door.turned_away.wait(head(f"Authorization: Bearer {token}")) for token in tokens]
+    known = [door.repeat_offenders.wait(head(f"Authorization: Bearer {token}")) for token in tokens]
     assert known == [0, COOL_DOWN, COOL_DOWN]
-    assert TOKEN not in repr(vars(door.turned_away))
+    assert TOKEN not in repr(vars(door.repeat_offenders))
 
 
 @pytest.mark.parametrize(
@@ -188,4 +188,4 @@ def test_only_so_many_are_remembered_and_none_is_kept_itself(
 def test_a_hostile_head_is_searched_in_one_pass(door: Door, piece: bytes) -> None:
     """A search that begins anew at each byte would take minutes for this; `make test`'s own limit ends it."""
     door.remember(flooded=True)
-    assert not door.turned_away.wait(piece * (1_000_000 // len(piece)))
+    assert not door.repeat_offenders.wait(piece * (1_000_000 // len(piece)))
