@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import psutil
 
-from app.dev.mail import Mailbox, run_mail
+from app.dev.mail import MailCatcher, run_mail
 from app.dev.postgres import postgres_note, run_postgres
 from app.dev.redis import redis_note
 from app.store import migrations
@@ -90,7 +90,7 @@ class Site:
     postgres: Postgres
     redis: RedisServer
     kafka: ApacheKafka
-    mailbox: Mailbox
+    mailbox: MailCatcher
     to_postgres: Way
     to_redis: Way
     to_kafka: Way

@@ -14,7 +14,7 @@ from msgspec import Struct
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
-from app.texts.i18n import Message, render
+from app.texts.i18n import Translatable, render
 from handlers.fields import Name, Receivers, each_once
 
 MAX_DATA_BYTES = 16 * 1024
@@ -75,8 +75,8 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
     """
 
     data_type: type[D]
-    title: ClassVar[Message]
-    content: ClassVar[Message]
+    title: ClassVar[Translatable]
+    content: ClassVar[Translatable]
 
     @property
     def template_code(self) -> str:

@@ -17,13 +17,13 @@ from handlers.base import NotificationHandler, kept
 from handlers.fields import Address, Name, Receivers, each_once
 
 
-class Envelope(Struct):
+class FlatEnvelope(Struct):
     """What a flat event says of those who are told. `locale` is their mail's, where the hub has it."""
 
     locale: Name | None = None
 
 
-E = TypeVar("E", bound=Envelope)
+E = TypeVar("E", bound=FlatEnvelope)
 D = TypeVar("D", bound=Struct)
 
 
@@ -67,27 +67,27 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
         ]
 
 
-class Person(Envelope, kw_only=True):
+class Recipient(FlatEnvelope, kw_only=True):
     """One person, by mail address; `user_id` where the publisher knows them as a user."""
 
     user_email: Address
     user_id: UUID | None = None
 
 
-class PersonalEventHandler(FlatEventHandler[Person, D], Generic[D]):
+class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
     """A flat event told to one person: by mail, and in the inbox too when it names the user."""
 
-    envelope_type = Person
+    envelope_type = Recipient
 
     def handle(
-        self, message: FlatMessage[Person, D], body: Mapping[str, Any], group: Group | None, locale: str
+        self, message: FlatMessage[Recipient, D], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
         person = message.envelope
         told = self._told(message.data, body, [person.user_id], locale) if person.user_id else None
         return Effects(told, deliveries=self._mails(message, [(person.user_id, person.user_email)], locale))
 
 
-class Crowd(Envelope, kw_only=True):
+class Crowd(FlatEnvelope, kw_only=True):
     receivers: Receivers | None = None
 
 

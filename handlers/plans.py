@@ -7,11 +7,11 @@ from handlers.base import GroupData, GroupEventHandler
 from handlers.fields import Name
 
 
-class Plan(GroupData, kw_only=True):
+class PlanData(GroupData, kw_only=True):
     plan_id: int
 
 
-class PlanWithDeadline(Plan, kw_only=True):
+class PlanWithDeadline(PlanData, kw_only=True):
     deadline: Name
 
 
@@ -19,7 +19,7 @@ class AssignedPlan(PlanWithDeadline, kw_only=True):
     assignee_username: Name
 
 
-class ReportedPlan(Plan, kw_only=True):
+class ReportedPlan(PlanData, kw_only=True):
     assignee_username: Name
 
 

@@ -10,7 +10,7 @@ from sanic import Request
 
 from app.api.errors import Problem, forbidden, insufficient_scope
 from app.api.parameters import path_uuid
-from app.auth.revocations import TokenState
+from app.auth.revocations import RevocationStore
 from app.auth.tokens import Claims, ServiceClaims, TokenVerifier
 from app.domain.errors import Unauthorized, Unavailable
 
@@ -21,7 +21,7 @@ class Authenticator:
     """Checks that a token is valid and not revoked. Headers a gateway may set are never trusted."""
 
     def __init__(
-        self, verifier: TokenVerifier, state: TokenState, metrics_token: SecretStr | None = None
+        self, verifier: TokenVerifier, state: RevocationStore, metrics_token: SecretStr | None = None
     ) -> None:
         self._verifier = verifier
         self._state = state

@@ -14,7 +14,7 @@ from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.domain.errors import Unauthorized, Unavailable
-from app.texts.i18n import N_, Message, negotiate, render
+from app.texts.i18n import N_, Translatable, negotiate, render
 
 log = logging.getLogger("hub.api")
 
@@ -26,7 +26,7 @@ UNREAD = "NONE"  # the method Sanic gives a request whose head it couldn't read
 ERROR_LOCALE = "en"
 
 
-class Asked(Request):
+class HubRequest(Request):
     """A request, also where its address can't be read.
 
     To answer an error Sanic makes a request with that same address, which fails again: the client would get
@@ -47,7 +47,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         self,
         status: HTTPStatus,
         code: str,
-        detail: Message,
+        detail: Translatable,
         headers: Mapping[str, str] = MappingProxyType({}),
         /,
         **params: object,

@@ -19,7 +19,7 @@ MAX_LENGTH = 255
 SECONDS = 60.0  # a request may take; after that a node that handles it is taken for dead
 
 
-class _Answer(msgspec.Struct):
+class StoredAnswer(msgspec.Struct):
     """An answer as it is kept."""
 
     headers: dict[str, str]
@@ -61,7 +61,7 @@ class Idempotency:
                     N_("The request with this Idempotency-Key is being handled. Try again in a moment."),
                     {"Retry-After": "1"},
                 )
-            kept = msgspec.json.decode(known.answer, type=_Answer)
+            kept = msgspec.json.decode(known.answer, type=StoredAnswer)
             return HTTPResponse(bytes(kept.body), known.status, kept.headers, "application/json")
         try:
             answer = await handle(str(uuid5(NAMESPACE_URL, f"{service}\n{key}\n{fingerprint.hex()}")))
@@ -75,7 +75,7 @@ class Idempotency:
         if "Retry-After" in answer.headers:
             await self._store.release(service, key)
             return answer
-        kept = _Answer(dict(answer.headers), msgspec.Raw(answer.body or b"null"))
+        kept = StoredAnswer(dict(answer.headers), msgspec.Raw(answer.body or b"null"))
         await self._store.answered(service, key, answer.status, msgspec.json.encode(kept))
         return answer
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sanic import Request
 
 from app.api.errors import Problem
-from app.texts.i18n import N_, Message
+from app.texts.i18n import N_, Translatable
 
 MAX_SEQ = 2**63 - 1
 
@@ -109,6 +109,6 @@ def _values(request: Request, name: str) -> list[str]:
     return list(request.get_args(keep_blank_values=True).getlist(name, []))
 
 
-def bad_parameter(detail: Message, **params: object) -> Problem:
+def bad_parameter(detail: Translatable, **params: object) -> Problem:
     """400: what is wrong with a parameter, and how it should be."""
     return Problem(HTTPStatus.BAD_REQUEST, "bad_parameter", detail, {}, **params)

@@ -29,13 +29,13 @@ Locale = Annotated[str, Meta(extra_json_schema={"enum": list(LOCALES)})]
 Clock = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", examples=["22:00"])]
 
 
-class Choice(msgspec.Struct, forbid_unknown_fields=True):
+class PreferenceChoice(msgspec.Struct, forbid_unknown_fields=True):
     """Whether messages of a category come over a channel."""
 
     enabled: bool
 
 
-class NewChoice(Choice):
+class NewChoice(PreferenceChoice):
     category: Category
     channel: Channel
 
@@ -66,7 +66,7 @@ class Preferences(msgspec.Struct):
     preferences: list[Preference]
 
 
-TYPES = (Choice, NewChoice, ProfileBody, Preference, Preferences)
+TYPES = (PreferenceChoice, NewChoice, ProfileBody, Preference, Preferences)
 """For the OpenAPI description."""
 
 
@@ -158,7 +158,7 @@ def make_blueprint(
     async def set_preference(request: Request, user_id: str, preference_id: str) -> HTTPResponse:
         owner = await authenticator.owner(request, user_id)
         choice = _found(preference_id)
-        await store.set_choice(owner, choice, json_body(request, Choice).enabled)
+        await store.set_choice(owner, choice, json_body(request, PreferenceChoice).enabled)
         return json_answer(await preference(owner, choice))
 
     @blueprint.delete("/users/<user_id:str>/<preference_id:str>")

@@ -23,7 +23,7 @@ from app.ingest.dry_run import DryRun, DryRunResult
 from app.sources.http import Accepted, HttpSource
 from app.store.deliveries import DeliveryStore
 from app.store.notifications import NotificationStore
-from app.store.scheduled import Scheduled, ScheduledStore, State
+from app.store.scheduled import Scheduled, ScheduledState, ScheduledStore
 from app.texts.i18n import N_
 from handlers.messages import MessageRequest
 
@@ -246,7 +246,7 @@ def make_blueprint(
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
         if later is None:
             return json_answer(Followed(event_id, "processed", listed))
-        status = "processed" if later.status is State.SENT else later.status.value
+        status = "processed" if later.status is ScheduledState.SENT else later.status.value
         return json_answer(Followed(event_id, status, listed, later.send_at, later.reason))
 
     @blueprint.delete("/notifications/<event_id:str>")

@@ -22,7 +22,7 @@ ASKED_AT_ONCE = 500  # tokens
 ASK_AGAIN = 1.0  # seconds that nobody waits for a Redis that didn't answer, if there is another way
 
 
-class TokenState:
+class RevocationStore:
     """Reads revocations from Redis. Fails closed: no answer, no entry for a token that isn't known."""
 
     def __init__(self, redis: Client, one_by_one: bool = False) -> None:

@@ -18,7 +18,7 @@ from app.auth.origins import origin_allowed
 from app.auth.tokens import TokenVerifier
 from app.dev import samples, tokens
 from app.dev.samples import Sample
-from app.dev.ways import Ways, service_token
+from app.dev.ways import DevTransports, service_token
 from app.settings import Settings
 from handlers.registry import HANDLERS
 
@@ -48,7 +48,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     blueprint = Blueprint("demo")
     assert settings.jwt_secret is not None
     secret = settings.jwt_secret.get_secret_value()
-    ways = Ways(settings, service_token(secret), f"http://127.0.0.1:{settings.port}{NOTIFICATIONS}")
+    ways = DevTransports(settings, service_token(secret), f"http://127.0.0.1:{settings.port}{NOTIFICATIONS}")
     verifier = TokenVerifier(settings)
     redis = Redis.from_url(settings.redis_url.get_secret_value())
 

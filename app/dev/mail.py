@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from app.dev.process import free_port, make_folder
 
 
-class Mailbox(NamedTuple):
+class MailCatcher(NamedTuple):
     """Where the server listens on this machine, and the folder of the .eml files, named in their order."""
 
     port: int
@@ -43,13 +43,13 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def run_mail(home: Path) -> Iterator[Mailbox]:
+def run_mail(home: Path) -> Iterator[MailCatcher]:
     """Catch mail into `home/mail`; what is there stays."""
     folder = make_folder(home / "mail")
     port = free_port()
     controller = Controller(_Keeper(folder), hostname="127.0.0.1", port=port, enable_SMTPUTF8=True)
     controller.start()
     try:
-        yield Mailbox(port, folder)
+        yield MailCatcher(port, folder)
     finally:
         controller.stop()

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from app.dev import demo, gallery, mails, samples, tokens
 from app.dev.home import DEV_JSON, home
-from app.dev.mail import Mailbox, run_mail
+from app.dev.mail import MailCatcher, run_mail
 from app.dev.process import make_folder
 from app.dev.services import Services, run_services
 from app.domain.errors import ConfigurationError
@@ -67,7 +67,7 @@ def _port() -> int:
     return int(text)
 
 
-def _settings(services: Services, mailbox: Mailbox, port: int, folder: Path) -> Settings:
+def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path) -> Settings:
     base = f"http://127.0.0.1:{port}"
     return load(
         _env_file=(),  # an operator's .env is not for development
@@ -98,7 +98,7 @@ def _secret(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def _description(settings: Settings, services: Services, mailbox: Mailbox) -> str:
+def _description(settings: Settings, services: Services, mailbox: MailCatcher) -> str:
     assert settings.jwt_secret is not None
     assert settings.redis_events_url is not None
     return json.dumps(

@@ -27,7 +27,7 @@ GET_RABBITMQ = "RabbitMQ isn't set. Start the hub with RABBITMQ_URL=amqp://user:
 Send = Callable[[Sample], Awaitable[str]]
 
 
-class Way(NamedTuple):
+class DevTransport(NamedTuple):
     """One way, as the page shows it; `missing` says how to get it where it isn't there."""
 
     id: str
@@ -35,7 +35,7 @@ class Way(NamedTuple):
     missing: str = ""
 
 
-class Sent(NamedTuple):
+class PublishedSample(NamedTuple):
     """What became of an event on one way: the place it went to, or why it didn't."""
 
     way: str
@@ -43,7 +43,7 @@ class Sent(NamedTuple):
     error: str = ""
 
 
-class Ways:
+class DevTransports:
     """Publishes by any of the ways that this hub listens on."""
 
     def __init__(self, settings: Settings, service_token: str, notifications: str) -> None:
@@ -67,32 +67,32 @@ class Ways:
         }
 
     @property
-    def all(self) -> list[Way]:
+    def all(self) -> list[DevTransport]:
         """Every way, in the order to show them in."""
         return [
-            Way("kafka", "Kafka"),
-            Way("rabbitmq", "RabbitMQ", "" if self._rabbitmq_url else GET_RABBITMQ),
-            Way("redis_stream", "Redis stream"),
-            Way("redis_pubsub", "Redis Pub/Sub"),
-            Way("http", "HTTP"),
+            DevTransport("kafka", "Kafka"),
+            DevTransport("rabbitmq", "RabbitMQ", "" if self._rabbitmq_url else GET_RABBITMQ),
+            DevTransport("redis_stream", "Redis stream"),
+            DevTransport("redis_pubsub", "Redis Pub/Sub"),
+            DevTransport("http", "HTTP"),
         ]
 
     async def close(self) -> None:
         await self._redis.aclose()
         await self._http.aclose()
 
-    async def send(self, sample: Sample, ways: Sequence[str]) -> list[Sent]:
+    async def send(self, sample: Sample, ways: Sequence[str]) -> list[PublishedSample]:
         """Send it by all these ways (ids) at once; what became of it on each."""
         return await asyncio.gather(*(self._send(sample, way) for way in ways))
 
-    async def _send(self, sample: Sample, way: str) -> Sent:
+    async def _send(self, sample: Sample, way: str) -> PublishedSample:
         try:
             async with asyncio.timeout(SECONDS):
-                return Sent(way, await self._senders[way](sample))
+                return PublishedSample(way, await self._senders[way](sample))
         except HubError as error:
-            return Sent(way, error=str(error))
+            return PublishedSample(way, error=str(error))
         except UNREACHABLE as error:
-            return Sent(way, error=f"It doesn't answer ({type(error).__name__}). Does it run?")
+            return PublishedSample(way, error=f"It doesn't answer ({type(error).__name__}). Does it run?")
 
     async def _by_kafka(self, sample: Sample) -> str:
         return await samples.publish(self._settings.kafka_bootstrap_servers, self._settings.topics, sample)

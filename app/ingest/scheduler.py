@@ -10,7 +10,7 @@ from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher
 from app.runtime.tasks import end
-from app.store.scheduled import Due, ScheduledStore, State
+from app.store.scheduled import Due, ScheduledState, ScheduledStore
 
 log = logging.getLogger("hub.scheduler")
 
@@ -58,8 +58,8 @@ class Scheduler:
             if outcome is None:
                 sent.append(each.event_id)
             elif isinstance(outcome, InvalidEvent):
-                await self._store.finish([each.event_id], State.FAILED, str(outcome))
+                await self._store.finish([each.event_id], ScheduledState.FAILED, str(outcome))
             else:  # a bug, as the intake's log has it: it is tried again after the lease
                 log.error("schedule_delayed", extra={"event": each.event_id})
         if sent:
-            await self._store.finish(sent, State.SENT)
+            await self._store.finish(sent, ScheduledState.SENT)

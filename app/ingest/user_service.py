@@ -15,7 +15,7 @@ import msgspec
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
-from app.runtime.breaker import Breaker, Call, State
+from app.runtime.breaker import Breaker, BreakerState, Call
 from app.runtime.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
 from app.runtime.tasks import end
 from app.settings import Settings
@@ -35,7 +35,7 @@ _OVERLOADED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
-class _Answer(NamedTuple):
+class GroupAnswer(NamedTuple):
     status: int
     body: bytes
 
@@ -97,7 +97,7 @@ class UserService:
         self._known[group_id] = (monotonic(), group)
         return group
 
-    async def _guarded(self, group_id: UUID) -> _Answer:
+    async def _guarded(self, group_id: UUID) -> GroupAnswer:
         """The answer, if the breaker lets us ask and the service does answer; else `Unavailable`."""
         call = self._breaker.begin(monotonic())
         self._show()
@@ -129,12 +129,12 @@ class UserService:
         self._breaker.failed(call, monotonic())
         log.warning("user_service_failed", extra={"why": why, "circuit": self._show().name.lower()})
 
-    def _show(self) -> State:
+    def _show(self) -> BreakerState:
         state = self._breaker.state(monotonic())
         USER_SERVICE_CIRCUIT.set(state)
         return state
 
-    async def _get(self, path: str) -> _Answer:
+    async def _get(self, path: str) -> GroupAnswer:
         """One call. Reads no more than a group can need, and unpacks nothing: a small answer may unpack to a
         huge one.
         """
@@ -146,7 +146,7 @@ class UserService:
                 body += part
                 if len(body) > MAX_ANSWER_BYTES:
                     raise _unavailable(f"answered with more than {MAX_ANSWER_BYTES} bytes")
-        return _Answer(response.status_code, bytes(body))
+        return GroupAnswer(response.status_code, bytes(body))
 
 
 def read_group(answer: bytes) -> Group:

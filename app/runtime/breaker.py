@@ -11,7 +11,7 @@ from typing import NewType
 Call = NewType("Call", int)
 
 
-class State(IntEnum):
+class BreakerState(IntEnum):
     """The numbers are those of the metric."""
 
     CLOSED = 0
@@ -40,18 +40,18 @@ class Breaker:
         self._era = 0
         self._trying = False
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> BreakerState:
         """As a call at this time (in seconds, of any clock that never goes back) would meet it."""
         if self._open_until is None:
-            return State.CLOSED
-        return State.OPEN if now < self._open_until else State.HALF_OPEN
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now < self._open_until else BreakerState.HALF_OPEN
 
     def begin(self, now: float) -> Call | None:
         """A call that may be made now; None: it may not."""
         state = self.state(now)
-        if state is State.OPEN or (state is State.HALF_OPEN and self._trying):
+        if state is BreakerState.OPEN or (state is BreakerState.HALF_OPEN and self._trying):
             return None
-        self._trying = state is State.HALF_OPEN
+        self._trying = state is BreakerState.HALF_OPEN
         return Call(self._era)
 
     def succeeded(self, call: Call) -> None:

@@ -23,7 +23,7 @@ from app import __version__
 from app.api import cors, deliveries, docs, errors, health, notifications, preferences, sending, ws
 from app.api.auth import Authenticator
 from app.api.idempotency import Idempotency
-from app.auth.revocations import TokenState
+from app.auth.revocations import RevocationStore
 from app.auth.secrets import SecretBox
 from app.auth.tokens import TokenVerifier
 from app.domain.errors import Unavailable
@@ -85,13 +85,13 @@ METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT")
 
 def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     """The hub as a Sanic app; its listeners start and stop all the rest. `more` is served beside it."""
-    app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=errors.Asked)
+    app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=errors.HubRequest)
     app.config.update(_http_limits(settings))
     engine = make_engine(settings)
     redis = connect(settings)
     store = NotificationStore(engine)
     user_service = UserService(settings)
-    token_state = TokenState(redis, one_by_one=settings.redis_cluster)
+    revocation_store = RevocationStore(redis, one_by_one=settings.redis_cluster)
     clock = TimerWheel()
     inboxes = InboxStore(engine)
     reader = InboxReader(inboxes)
@@ -106,7 +106,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     def resync() -> None:
         sessions.resync()
 
-    bus = RedisBus(manager, presence, membership, reconciler.soon, resync, token_state.forget)
+    bus = RedisBus(manager, presence, membership, reconciler.soon, resync, revocation_store.forget)
     people = PreferenceStore(engine)
     evaluator = Evaluator(settings.preferences_off)
     box = SecretBox(settings)
@@ -144,8 +144,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
             outbox.wake()
 
     signal_of_deliveries = DeliverySignal(settings, wake_outboxes)
-    authenticator = Authenticator(TokenVerifier(settings, now), token_state, settings.metrics_token)
-    watch = RevocationWatch(manager, token_state)
+    authenticator = Authenticator(TokenVerifier(settings, now), revocation_store, settings.metrics_token)
+    watch = RevocationWatch(manager, revocation_store)
     changes = InboxCommands(store, bus)
     sessions = Sessions(
         manager, membership, reader, catch_up, changes, authenticator.claims, wall_clock.loop_time, _history

@@ -30,7 +30,7 @@ returning s.event_id, s.body, s.send_at
 _TAKE_ID = "insert into processed_events (event_id) values ($1) on conflict do nothing returning 1"
 
 
-class State(StrEnum):
+class ScheduledState(StrEnum):
     SCHEDULED = "scheduled"
     SENT = "sent"
     FAILED = "failed"
@@ -48,7 +48,7 @@ class Due(NamedTuple):
 class Scheduled(NamedTuple):
     """How an event for later stands, and why, when it failed."""
 
-    status: State
+    status: ScheduledState
     send_at: datetime
     reason: str | None
     sender: str | None
@@ -75,18 +75,21 @@ class ScheduledStore:
                 rows = await connection.exec_driver_sql(_TAKE, (most, lease))
                 return [Due(row.event_id, row.body, row.send_at) for row in rows]
 
-    async def finish(self, events: Sequence[str], status: State, reason: str | None = None) -> None:
+    async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:
         """They were handled, or never can be. The events themselves aren't kept."""
         values = {"status": status.value, "reason": reason, "body": b"", "taken_until": None}
-        ours = (S.event_id == any_(literal(list(events), ARRAY(Text))), S.status == State.SCHEDULED.value)
+        ours = (
+            S.event_id == any_(literal(list(events), ARRAY(Text))),
+            S.status == ScheduledState.SCHEDULED.value,
+        )
         with store_errors():
             async with self._engine.begin() as connection:
                 await connection.execute(update(S).where(*ours).values(values))
 
     async def cancel(self, event_id: str, sender: str) -> bool:
         """Let what this service scheduled never happen; whether that could be."""
-        values = {"status": State.CANCELLED.value, "body": b""}
-        ours = (S.event_id == event_id, S.status == State.SCHEDULED.value, _may(sender))
+        values = {"status": ScheduledState.CANCELLED.value, "body": b""}
+        ours = (S.event_id == event_id, S.status == ScheduledState.SCHEDULED.value, _may(sender))
         with store_errors():
             async with self._engine.connect() as connection, connection.begin() as transaction:
                 changed = await connection.execute(update(S).where(*ours).values(values))
@@ -102,4 +105,4 @@ class ScheduledStore:
         with store_errors():
             async with self._engine.connect() as connection:
                 row = (await connection.execute(query)).one_or_none()
-                return row and Scheduled(State(row.status), row.send_at, row.reason, row.sender)
+                return row and Scheduled(ScheduledState(row.status), row.send_at, row.reason, row.sender)

@@ -26,21 +26,21 @@ LOCALES_DIR = Path(__file__).parents[2] / "locales"
 DOMAIN = "hub"
 
 
-class Message(NamedTuple):
+class Translatable(NamedTuple):
     """A text to translate, with `%(name)s` places; with `plural`, the one to use is chosen by a count."""
 
     singular: str
     plural: str | None = None
 
 
-def N_(text: str) -> Message:  # noqa: N802 - gettext's customary name
+def N_(text: str) -> Translatable:  # noqa: N802 - gettext's customary name
     """Mark a text for translation."""
-    return Message(text)
+    return Translatable(text)
 
 
-def NN_(singular: str, plural: str) -> Message:  # noqa: N802
+def NN_(singular: str, plural: str) -> Translatable:  # noqa: N802
     """Mark a text with a plural form for translation."""
-    return Message(singular, plural)
+    return Translatable(singular, plural)
 
 
 @cache
@@ -54,13 +54,13 @@ def _catalogue(locale: str) -> GNUTranslations:
 
 
 @lru_cache(maxsize=1024)
-def _template(locale: str, message: Message, count: int | None) -> str:
+def _template(locale: str, message: Translatable, count: int | None) -> str:
     if message.plural is None or count is None:
         return _catalogue(locale).gettext(message.singular)
     return _catalogue(locale).ngettext(message.singular, message.plural, count)
 
 
-def render(locale: str, message: Message, params: Mapping[str, object], count: int | None = None) -> str:
+def render(locale: str, message: Translatable, params: Mapping[str, object], count: int | None = None) -> str:
     """`message` in `locale`, its places filled from `params`; `count` chooses the plural form.
 
     The values are inserted as they are and never read as a template.

@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from app.domain.errors import HubError
 from app.texts.brand import Brand
 from app.texts.colors import DARK, LIGHT, edge_on, ink_on
-from app.texts.i18n import LOCALES, Message, localised_number
+from app.texts.i18n import LOCALES, Translatable, localised_number
 from app.texts.i18n import render as translated
 from app.texts.labels import PAYMENT_FAILURES, PAYMENT_METHODS, in_words
 from app.texts.markup import as_text, is_link, paragraphs, safe_html
@@ -120,10 +120,10 @@ def _texts(locale: str) -> dict[str, Callable[..., str]]:
     """What templates call to speak the reader's language."""
 
     def gettext(text: str, **params: object) -> str:
-        return translated(locale, Message(text), params)
+        return translated(locale, Translatable(text), params)
 
     def ngettext(singular: str, plural: str, count: int, **params: object) -> str:
-        return translated(locale, Message(singular, plural), params, count)
+        return translated(locale, Translatable(singular, plural), params, count)
 
     return {"_": gettext, "ngettext": ngettext}
 

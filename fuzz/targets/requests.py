@@ -23,7 +23,7 @@ from app.api import parameters
 from app.api.bodies import json_body
 from app.api.errors import Problem, problem_response
 from app.api.idempotency import MAX_LENGTH, _key
-from app.api.preferences import Choice, NewChoice, ProfileBody, _checked
+from app.api.preferences import NewChoice, PreferenceChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
 from app.api.ws import _token
 from app.auth.repeat_offenders import RepeatOffenders, key_of
@@ -185,7 +185,7 @@ _HEADS = st.lists(
     | st.binary(max_size=20)
 ).map(b"\r\n".join)
 _VALUE = re.compile(rb':\s*"' + CANARY.encode() + b'"')
-_FORMS: tuple[type[msgspec.Struct], ...] = (Bulk, NotifyEmail, NewChoice, Choice, ProfileBody)
+_FORMS: tuple[type[msgspec.Struct], ...] = (Bulk, NotifyEmail, NewChoice, PreferenceChoice, ProfileBody)
 _BODIES: list[dict[str, Any]] = [
     {"notifications": [{"type": "inapp"}]},
     {"email": CANARY, "subject": "s", "text": "t"},

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.dev.mail import Mailbox
+from app.dev.mail import MailCatcher
 from tests.conftest import running_hub
 from tests.support.hub import REST, Hub, added, eventually, new_user, receive, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
@@ -66,7 +66,7 @@ def files_in(home: Path) -> Path:
 
 @pytest_asyncio.fixture(scope="module")
 async def hub(
-    environment: dict[str, str], mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], mailbox: MailCatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
     home = tmp_path_factory.mktemp("mail")
     own = {**with_mail(environment, mailbox), "ATTACHMENTS_DIR": str(files_in(home))}
@@ -91,7 +91,7 @@ async def refused(service: httpx.AsyncClient, body: dict[str, Any], path: str = 
 
 
 async def test_an_address_that_is_more_than_one_address_is_refused(
-    service: httpx.AsyncClient, mailbox: Mailbox
+    service: httpx.AsyncClient, mailbox: MailCatcher
 ) -> None:
     for address in ADDRESSES:
         await refused(service, message(to=address))
@@ -110,7 +110,7 @@ async def test_such_an_address_is_no_address_of_a_profile(hub: Hub) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
 
 
-async def test_such_an_address_in_an_event_is_dead_lettered(hub: Hub, mailbox: Mailbox) -> None:
+async def test_such_an_address_in_an_event_is_dead_lettered(hub: Hub, mailbox: MailCatcher) -> None:
     """Be it a booking or a code that is to go there."""
     booking = {"event_type": "booking.confirmed", "booking_id": "B", "movie_title": "M", "showtime": "now"}
     booking |= {"seats": ["A1"], "total_amount": 1.0}  # type: ignore[dict-item]
@@ -141,7 +141,7 @@ async def test_a_subject_of_more_than_one_line_is_refused(service: httpx.AsyncCl
 
 @pytest.mark.parametrize("end", BREAKS, ids=ascii)
 async def test_an_attachments_name_and_type_add_no_header(
-    service: httpx.AsyncClient, mailbox: Mailbox, end: str
+    service: httpx.AsyncClient, mailbox: MailCatcher, end: str
 ) -> None:
     for more in (
         {"name": f"a.txt{end}Bcc: {VICTIM}"},
@@ -195,7 +195,7 @@ class Tags(HTMLParser):
 
 
 async def test_a_text_stays_text_in_mail_inbox_and_push(
-    hub: Hub, service: httpx.AsyncClient, mailbox: Mailbox
+    hub: Hub, service: httpx.AsyncClient, mailbox: MailCatcher
 ) -> None:
     user, address = new_user(), new_address()
     booking = {"event_type": "booking.confirmed", "user_email": address, "user_id": user, "locale": "en"}
@@ -242,7 +242,7 @@ def batched(listed: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     ids=ascii,
 )
 async def test_no_file_outside_its_folder_is_attached(
-    hub: Hub, service: httpx.AsyncClient, mailbox: Mailbox, path: str
+    hub: Hub, service: httpx.AsyncClient, mailbox: MailCatcher, path: str
 ) -> None:
     address = new_address()
     answer = await service.post("/notifications", json=message(to=address, attachments=[{"path": path}]))
@@ -257,7 +257,7 @@ async def test_no_file_outside_its_folder_is_attached(
     assert mails(mailbox, address) == []
 
 
-async def test_a_file_of_the_folder_is(service: httpx.AsyncClient, mailbox: Mailbox) -> None:
+async def test_a_file_of_the_folder_is(service: httpx.AsyncClient, mailbox: MailCatcher) -> None:
     address = new_address()
     answer = await service.post("/notifications", json=message(to=address, attachments=[{"path": "a.txt"}]))
     assert answer.status_code == 202

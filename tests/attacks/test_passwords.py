@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.dev.mail import Mailbox
+from app.dev.mail import MailCatcher
 from tests.support.hub import REST, ROOT, SECRET, Hub, eventually, free_port, new_user, token
 
 CANARY = "CANARY7hunter2"
@@ -35,7 +35,7 @@ PASSWORDS = {
 
 
 @pytest.fixture
-def failing(environment: dict[str, str], mailbox: Mailbox) -> dict[str, str]:
+def failing(environment: dict[str, str], mailbox: MailCatcher) -> dict[str, str]:
     """Settings full of passwords, for services that refuse them or aren't there."""
     database = environment["DATABASE_URL"].replace("postgres@", f"postgres:{CANARY}@")
     assert CANARY in database

@@ -21,7 +21,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from app.dev.mail import Mailbox
+from app.dev.mail import MailCatcher
 from app.domain.errors import ConfigurationError
 from app.settings import Settings, load
 from tests.conftest import running_hub
@@ -75,7 +75,7 @@ def test_a_setting_that_can_not_be_read_is_not_repeated(
 
 @pytest_asyncio.fixture(scope="module")
 async def hub(
-    environment: dict[str, str], mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], mailbox: MailCatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
     own = with_mail(environment, mailbox)
     async with running_hub(own, tmp_path_factory.mktemp("secrets") / "log") as running:
@@ -139,7 +139,7 @@ async def letters(hub: Hub, topic: str, count: int) -> str:
     return repr([(each.key, each.value, each.headers) for each in found])
 
 
-async def test_a_code_that_can_not_be_sent_stands_nowhere(hub: Hub, mailbox: Mailbox) -> None:
+async def test_a_code_that_can_not_be_sent_stands_nowhere(hub: Hub, mailbox: MailCatcher) -> None:
     code, topic = canary(), hub.environment["REGISTRATION_EVENTS_TOPIC"]
     await hub.publish(*spoiled(code), topic=topic)
     assert code not in await letters(hub, topic, len(spoiled(code)))
@@ -173,7 +173,7 @@ async def says_nothing_of(hub: Hub, secret: str) -> None:
         assert not [row for row in rows if secret in row["text"]], table
 
 
-async def test_a_code_that_was_sent_stands_in_its_mail_only(hub: Hub, mailbox: Mailbox) -> None:
+async def test_a_code_that_was_sent_stands_in_its_mail_only(hub: Hub, mailbox: MailCatcher) -> None:
     code, address = canary(), new_address()
     asked = {"email": address, "otp_code": code, "action": "register"}
     await hub.publish(asked, topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from app.dev.mail import Mailbox, run_mail
+from app.dev.mail import MailCatcher, run_mail
 from tests.support.axe import Axe
 from tests.support.browser import run_browser
 from tests.support.rabbitmq_server import RabbitMQServer
@@ -27,7 +27,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServe
 
 
 @pytest.fixture(scope="module")
-def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
+def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailCatcher]:
     """A mail server that keeps what it is sent."""
     with run_mail(tmp_path_factory.mktemp("mail")) as running:
         yield running

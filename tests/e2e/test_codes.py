@@ -15,7 +15,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from app.dev.mail import Mailbox
+from app.dev.mail import MailCatcher
 from tests.conftest import running_hub
 from tests.support.hub import REST, Hub, added, eventually, new_user, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
@@ -25,7 +25,7 @@ AT_ONCE = 3.0  # seconds
 
 @pytest_asyncio.fixture(scope="module")
 async def hub(
-    environment: dict[str, str], mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], mailbox: MailCatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
     own = with_mail(environment, mailbox)
     async with running_hub(own, tmp_path_factory.mktemp("codes") / "log") as running:
@@ -49,7 +49,9 @@ def new_code() -> str:
         ("EMAIL_CHANGE_EVENTS_TOPIC", "change_email"),
     ],
 )
-async def test_each_kafka_topic_mails_its_code(hub: Hub, mailbox: Mailbox, setting: str, action: str) -> None:
+async def test_each_kafka_topic_mails_its_code(
+    hub: Hub, mailbox: MailCatcher, setting: str, action: str
+) -> None:
     address, code = new_address(), new_code()
     await hub.publish(request(address, code, action), topic=hub.environment[setting])
     (message,) = await mailed(mailbox, address)
@@ -62,7 +64,7 @@ async def test_each_kafka_topic_mails_its_code(hub: Hub, mailbox: Mailbox, setti
 
 
 async def test_an_action_that_does_not_fit_its_kafka_topic_is_dead_lettered_without_its_code(
-    hub: Hub, mailbox: Mailbox
+    hub: Hub, mailbox: MailCatcher
 ) -> None:
     topic = hub.environment["REGISTRATION_EVENTS_TOPIC"]
     code, broken = new_code(), new_code()
@@ -84,7 +86,7 @@ async def test_an_action_that_does_not_fit_its_kafka_topic_is_dead_lettered_with
     await mailed(mailbox, address)
 
 
-async def test_a_code_stands_nowhere_but_in_its_mail(hub: Hub, mailbox: Mailbox) -> None:
+async def test_a_code_stands_nowhere_but_in_its_mail(hub: Hub, mailbox: MailCatcher) -> None:
     address, code = new_address(), new_code()
     await hub.publish(request(address, code), topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])
     await mailed(mailbox, address)
@@ -101,7 +103,7 @@ async def test_a_code_stands_nowhere_but_in_its_mail(hub: Hub, mailbox: Mailbox)
     assert code not in await hub.metrics()
 
 
-async def test_a_code_does_not_wait_behind_a_backlog_of_notifications(hub: Hub, mailbox: Mailbox) -> None:
+async def test_a_code_does_not_wait_behind_a_backlog_of_notifications(hub: Hub, mailbox: MailCatcher) -> None:
     users = [new_user() for _ in range(50)]
     await hub.publish(*(added(user) for user in users for _ in range(100)))
     address, begun = new_address(), time.monotonic()
@@ -110,7 +112,7 @@ async def test_a_code_does_not_wait_behind_a_backlog_of_notifications(hub: Hub, 
     assert time.monotonic() - begun < AT_ONCE
 
 
-async def test_the_log_of_deliveries_is_for_services_with_the_scope(hub: Hub, mailbox: Mailbox) -> None:
+async def test_the_log_of_deliveries_is_for_services_with_the_scope(hub: Hub, mailbox: MailCatcher) -> None:
     address = new_address()
     await hub.publish(request(address, new_code()), topic=hub.environment["REGISTRATION_EVENTS_TOPIC"])
     await mailed(mailbox, address)
@@ -143,7 +145,7 @@ async def test_the_log_of_deliveries_is_for_services_with_the_scope(hub: Hub, ma
 
 
 async def test_no_mail_is_lost_by_kills_and_at_most_one_doubled_by_each(
-    environment: dict[str, str], mailbox: Mailbox, tmp_path: Path
+    environment: dict[str, str], mailbox: MailCatcher, tmp_path: Path
 ) -> None:
     """Killed again and again while codes are on their way; whatever is doubled has the same Message-ID."""
     own = with_mail(environment, mailbox, KAFKA_GROUP=f"killed-{new_user()}", DELIVERY_LEASE="2")

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.dev import samples
-from app.dev.mail import Mailbox
+from app.dev.mail import MailCatcher
 from tests.conftest import running_hub
 from tests.support.hub import Hub, new_user, reasons, receive
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
@@ -33,7 +33,7 @@ IN_LOCALES = {
 
 @pytest_asyncio.fixture(scope="module")
 async def hub(
-    environment: dict[str, str], mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], mailbox: MailCatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
     """A hub that mails."""
     own = with_mail(environment, mailbox)
@@ -45,7 +45,7 @@ def sample(event_type: str, **changes: Any) -> dict[str, Any]:
     return {**samples.load(event_type).message, **changes}
 
 
-async def test_a_booking_of_a_user_is_one_row_one_frame_and_one_mail(hub: Hub, mailbox: Mailbox) -> None:
+async def test_a_booking_of_a_user_is_one_row_one_frame_and_one_mail(hub: Hub, mailbox: MailCatcher) -> None:
     user, address = new_user(), new_address()
     message = sample("booking.confirmed", event_id=address, user_id=user, user_email=address, locale="ru")
     last = sample("booking.cancelled", user_id=user, user_email=new_address())
@@ -67,7 +67,7 @@ async def test_a_booking_of_a_user_is_one_row_one_frame_and_one_mail(hub: Hub, m
     assert len(await hub.rows("select 1 from deliveries where address = $1", address)) == 1
 
 
-async def test_a_booking_of_nobody_the_hub_knows_is_a_mail_only(hub: Hub, mailbox: Mailbox) -> None:
+async def test_a_booking_of_nobody_the_hub_knows_is_a_mail_only(hub: Hub, mailbox: MailCatcher) -> None:
     address = new_address()
     (before,) = await hub.rows("select count(*) as rows from notifications")
     await hub.publish(sample("booking.confirmed", user_email=address))
@@ -100,7 +100,7 @@ async def test_low_stock_is_told_to_its_receivers_live(hub: Hub) -> None:
     assert not await hub.rows("select 1 from deliveries where template = 'low_stock'")
 
 
-async def test_a_payment_with_a_hostile_retry_url_is_dead_lettered(hub: Hub, mailbox: Mailbox) -> None:
+async def test_a_payment_with_a_hostile_retry_url_is_dead_lettered(hub: Hub, mailbox: MailCatcher) -> None:
     address = new_address()
     await hub.publish(sample("payment.failed", user_email=address, retry_url="javascript:alert(1)"))
     assert reasons(await hub.dead_letters()) == ["bad_field"]

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from app.dev import samples
-from app.dev.mail import Mailbox
+from app.dev.mail import MailCatcher
 from tests.conftest import running_hub
 from tests.support.hub import REST, WAIT, Hub, added, eventually, new_user, quiet, receive, token
 from tests.support.mailbox import mails, new_address, with_mail
@@ -44,7 +44,7 @@ class World:
     nodes: list[Hub]
     rabbitmq: RabbitMQServer
     redis: RedisServer
-    mailbox: Mailbox
+    mailbox: MailCatcher
 
     async def wait_for(self, outcomes: int) -> Counter[str]:
         """What became of all that came so far, once that many did."""
@@ -124,7 +124,7 @@ async def world(
     environment: dict[str, str],
     rabbitmq: RabbitMQServer,
     redis_of_events: RedisServer,
-    mailbox: Mailbox,
+    mailbox: MailCatcher,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[World]:
     operator = await asyncpg.connect(environment["DATABASE_URL"])

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.auth import revocations as under_test
-from app.auth.revocations import ASK_AGAIN, KNOWN_FOR, TokenState
+from app.auth.revocations import ASK_AGAIN, KNOWN_FOR, RevocationStore
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import Client, connect
@@ -38,8 +38,8 @@ async def redis(server: RedisServer) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-def state(redis: Client) -> TokenState:
-    return TokenState(redis)
+def state(redis: Client) -> RevocationStore:
+    return RevocationStore(redis)
 
 
 class Monotonic:
@@ -64,7 +64,7 @@ def claims() -> Claims:
     return Claims(uuid4(), str(uuid4()), ISSUED, ISSUED + 3600)
 
 
-async def retryable(state: TokenState, claims: Claims) -> bool:
+async def retryable(state: RevocationStore, claims: Claims) -> bool:
     """Whether it does; False while nobody can tell."""
     try:
         await state.check_unless_known(claims)
@@ -79,7 +79,7 @@ async def revoke(redis: Client, claims: Claims) -> None:
 
 
 async def test_a_known_token_passes_while_redis_is_away_and_an_unknown_one_does_not(
-    state: TokenState, server: RedisServer
+    state: RevocationStore, server: RedisServer
 ) -> None:
     known, unknown = claims(), claims()
     await state.check_unless_known(known)
@@ -92,7 +92,7 @@ async def test_a_known_token_passes_while_redis_is_away_and_an_unknown_one_does_
 
 
 async def test_a_sign_in_makes_a_token_known_and_needs_redis_all_the_same(
-    state: TokenState, server: RedisServer
+    state: RevocationStore, server: RedisServer
 ) -> None:
     token = claims()
     await state.check(token)
@@ -103,7 +103,7 @@ async def test_a_sign_in_makes_a_token_known_and_needs_redis_all_the_same(
 
 
 async def test_an_unknown_token_is_asked_for_again_once_redis_is_back(
-    state: TokenState, server: RedisServer
+    state: RevocationStore, server: RedisServer
 ) -> None:
     token = claims()
     server.kill()
@@ -114,7 +114,7 @@ async def test_an_unknown_token_is_asked_for_again_once_redis_is_back(
     assert await retryable(state, token)
 
 
-async def test_redis_has_the_last_word_while_it_is_there(state: TokenState, redis: Client) -> None:
+async def test_redis_has_the_last_word_while_it_is_there(state: RevocationStore, redis: Client) -> None:
     token = claims()
     assert await retryable(state, token)
     await revoke(redis, token)
@@ -124,7 +124,7 @@ async def test_redis_has_the_last_word_while_it_is_there(state: TokenState, redi
 
 @pytest.mark.parametrize("whole_user", [False, True])
 async def test_a_token_seen_to_be_revoked_is_not_known_any_more(
-    state: TokenState, redis: Client, server: RedisServer, whole_user: bool
+    state: RevocationStore, redis: Client, server: RedisServer, whole_user: bool
 ) -> None:
     token, other = claims(), claims()
     sibling = token._replace(token_id="another")
@@ -143,7 +143,7 @@ async def test_a_token_seen_to_be_revoked_is_not_known_any_more(
 
 
 async def test_a_token_the_watch_saw_revoked_is_not_known_any_more(
-    state: TokenState, redis: Client, server: RedisServer
+    state: RevocationStore, redis: Client, server: RedisServer
 ) -> None:
     token, other = claims(), claims()
     for each in (token, other):
@@ -157,7 +157,7 @@ async def test_a_token_the_watch_saw_revoked_is_not_known_any_more(
 
 @pytest.mark.parametrize("whole_user", [False, True])
 async def test_a_token_that_was_revoked_without_being_used_is_not_known_when_redis_goes_away(
-    state: TokenState, redis: Client, server: RedisServer, whole_user: bool
+    state: RevocationStore, redis: Client, server: RedisServer, whole_user: bool
 ) -> None:
     """A thief's token, revoked by its owner's user service; then the thief, or chance, takes Redis down."""
     token, other = claims(), claims()
@@ -174,7 +174,7 @@ async def test_a_token_that_was_revoked_without_being_used_is_not_known_when_red
 
 
 async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
-    state: TokenState, redis: Client, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    state: RevocationStore, redis: Client, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "MAX_REVIEWED", 3)
     monkeypatch.setattr(under_test, "ASKED_AT_ONCE", 2)
@@ -189,7 +189,7 @@ async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
 
 
 async def test_what_nobody_used_for_long_is_not_asked_about_for_ever(
-    state: TokenState, redis: Client, clock: Monotonic
+    state: RevocationStore, redis: Client, clock: Monotonic
 ) -> None:
     token = claims()
     assert await retryable(state, token)
@@ -198,7 +198,9 @@ async def test_what_nobody_used_for_long_is_not_asked_about_for_ever(
     assert not state._known
 
 
-async def test_no_token_of_a_user_who_logged_out_is_known(state: TokenState, server: RedisServer) -> None:
+async def test_no_token_of_a_user_who_logged_out_is_known(
+    state: RevocationStore, server: RedisServer
+) -> None:
     phone, other = claims(), claims()
     laptop = phone._replace(token_id="another")
     for token in (phone, laptop, other):
@@ -210,7 +212,7 @@ async def test_no_token_of_a_user_who_logged_out_is_known(state: TokenState, ser
 
 
 async def test_a_token_is_known_for_so_long_since_redis_last_spoke_for_it(
-    state: TokenState, server: RedisServer, clock: Monotonic
+    state: RevocationStore, server: RedisServer, clock: Monotonic
 ) -> None:
     first, again = claims(), claims()
     assert await retryable(state, first)
@@ -228,7 +230,7 @@ async def test_a_token_is_known_for_so_long_since_redis_last_spoke_for_it(
 
 
 async def test_what_passes_while_redis_is_away_is_not_known_for_longer(
-    state: TokenState, server: RedisServer, clock: Monotonic
+    state: RevocationStore, server: RedisServer, clock: Monotonic
 ) -> None:
     token = claims()
     assert await retryable(state, token)
@@ -240,7 +242,7 @@ async def test_what_passes_while_redis_is_away_is_not_known_for_longer(
 
 
 async def test_for_a_moment_nobody_who_is_known_waits_for_a_redis_that_did_not_answer(
-    state: TokenState, redis: Client, server: RedisServer, clock: Monotonic
+    state: RevocationStore, redis: Client, server: RedisServer, clock: Monotonic
 ) -> None:
     known = claims()
     assert await retryable(state, known)
@@ -257,7 +259,7 @@ async def test_for_a_moment_nobody_who_is_known_waits_for_a_redis_that_did_not_a
 
 
 async def test_an_entry_that_can_not_be_read_does_not_spare_the_others_from_being_asked_for(
-    state: TokenState, redis: Client, clock: Monotonic
+    state: RevocationStore, redis: Client, clock: Monotonic
 ) -> None:
     known, broken = claims(), claims()
     assert await retryable(state, known)
@@ -269,7 +271,7 @@ async def test_an_entry_that_can_not_be_read_does_not_spare_the_others_from_bein
 
 
 async def test_each_token_of_a_user_is_known_by_itself(
-    state: TokenState, server: RedisServer, clock: Monotonic
+    state: RevocationStore, server: RedisServer, clock: Monotonic
 ) -> None:
     old = claims()
     new = old._replace(token_id="another")
@@ -283,7 +285,7 @@ async def test_each_token_of_a_user_is_known_by_itself(
 
 
 async def test_only_so_many_users_are_known_and_those_seen_last(
-    state: TokenState, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    state: RevocationStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "MAX_KNOWN", 10)
     tokens = [claims() for _ in range(10)]
@@ -301,7 +303,7 @@ async def test_only_so_many_users_are_known_and_those_seen_last(
 
 
 async def test_a_redis_that_says_nothing_is_as_one_that_is_away(
-    state: TokenState, server: RedisServer
+    state: RevocationStore, server: RedisServer
 ) -> None:
     known, unknown = claims(), claims()
     assert await retryable(state, known)

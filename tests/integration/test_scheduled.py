@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest_asyncio
 
 from app.store.engine import make_engine
-from app.store.scheduled import ScheduledStore, State
+from app.store.scheduled import ScheduledState, ScheduledStore
 from app.store.writer import BatchWriter, EventRecord, ScheduledEvent
 from tests.support.settings import settings_on
 
@@ -46,7 +46,7 @@ async def test_what_is_due_is_taken_by_one_and_after_the_lease_by_another(schedu
     assert await scheduled.store.take(10, 60.0) == []
     await asyncio.sleep(0.4)
     assert [each.event_id for each in await scheduled.store.take(10, 60.0)] == [due]
-    await scheduled.store.finish([due], State.SENT)
+    await scheduled.store.finish([due], ScheduledState.SENT)
     assert await scheduled.store.take(10, 0.0) == []
 
 
@@ -55,10 +55,10 @@ async def test_what_is_cancelled_while_it_is_on_its_way_does_not_happen(schedule
     assert [each.event_id for each in await scheduled.store.take(10, 60.0)] == [event_id]
     assert await scheduled.store.cancel(event_id, "kitchen")
     assert (await scheduled.writer.write([EventRecord(event_id)])).new == set(), "it counts as processed"
-    await scheduled.store.finish([event_id], State.SENT)
+    await scheduled.store.finish([event_id], ScheduledState.SENT)
     found = await scheduled.store.get(event_id)
     assert found is not None
-    assert found.status is State.CANCELLED
+    assert found.status is ScheduledState.CANCELLED
 
 
 async def test_what_has_happened_can_not_be_cancelled(scheduled: Scene) -> None:
@@ -67,7 +67,7 @@ async def test_what_has_happened_can_not_be_cancelled(scheduled: Scene) -> None:
     assert not await scheduled.store.cancel(event_id, "kitchen"), "though it isn't noted yet"
     found = await scheduled.store.get(event_id)
     assert found is not None
-    assert found.status is State.SCHEDULED
+    assert found.status is ScheduledState.SCHEDULED
     assert not await scheduled.store.cancel(str(uuid4()), "kitchen")
 
 

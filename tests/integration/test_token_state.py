@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app.auth.revocations import TokenState
+from app.auth.revocations import RevocationStore
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
 from tests.support.hub import free_port
@@ -43,7 +43,7 @@ def claims() -> Claims:
 
 async def revoked(redis: Redis, claims: Claims) -> bool:
     try:
-        await TokenState(redis).check(claims)
+        await RevocationStore(redis).check(claims)
     except Unauthorized as error:
         assert error.reason == "revoked_token"  # noqa: PT017
         return True

@@ -7,11 +7,11 @@ import email.policy
 import secrets
 from email.message import EmailMessage
 
-from app.dev.mail import Mailbox
+from app.dev.mail import MailCatcher
 from tests.support.hub import eventually
 
 
-def with_mail(environment: dict[str, str], mailbox: Mailbox, **more: str) -> dict[str, str]:
+def with_mail(environment: dict[str, str], mailbox: MailCatcher, **more: str) -> dict[str, str]:
     """The settings of a hub that mails there."""
     return {
         **environment,
@@ -30,7 +30,7 @@ def new_address() -> str:
     return f"user-{secrets.token_hex(6)}@example.com"
 
 
-def mails(mailbox: Mailbox, address: str) -> list[EmailMessage]:
+def mails(mailbox: MailCatcher, address: str) -> list[EmailMessage]:
     """Those to `address`, in their order."""
     found = []
     for path in sorted(mailbox.folder.glob("*.eml")):
@@ -40,7 +40,9 @@ def mails(mailbox: Mailbox, address: str) -> list[EmailMessage]:
     return found
 
 
-async def mailed(mailbox: Mailbox, address: str, count: int = 1, within: float = 20.0) -> list[EmailMessage]:
+async def mailed(
+    mailbox: MailCatcher, address: str, count: int = 1, within: float = 20.0
+) -> list[EmailMessage]:
     """The mails to `address`, once there are at least `count`."""
 
     async def enough() -> list[EmailMessage] | None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.runtime.breaker import Breaker, Call, State
+from app.runtime.breaker import Breaker, BreakerState, Call
 
 FAILURES, FIRST, LONGEST = 3, 1.0, 4.0
 
@@ -29,8 +29,8 @@ def test_so_many_failures_in_a_row_open_it_and_one_fewer_do_not() -> None:
             breaker.failed(call, 0.0)
         else:
             breaker.succeeded(call)
-        assert breaker.state(0.0) is State.CLOSED
-    assert opened().state(0.0) is State.OPEN
+        assert breaker.state(0.0) is BreakerState.CLOSED
+    assert opened().state(0.0) is BreakerState.OPEN
 
 
 def test_after_the_pause_one_call_tries_and_its_success_closes() -> None:
@@ -40,7 +40,7 @@ def test_after_the_pause_one_call_tries_and_its_success_closes() -> None:
     assert trial is not None
     assert breaker.begin(FIRST) is None
     breaker.succeeded(trial)
-    assert breaker.state(FIRST) is State.CLOSED
+    assert breaker.state(FIRST) is BreakerState.CLOSED
     assert breaker.begin(FIRST) is not None
 
 
@@ -68,7 +68,7 @@ def test_once_closed_the_next_pause_is_the_first_again() -> None:
         call = breaker.begin(10.0)
         assert call is not None
         breaker.failed(call, 10.0)
-    assert breaker.state(10.0 + FIRST) is State.HALF_OPEN
+    assert breaker.state(10.0 + FIRST) is BreakerState.HALF_OPEN
 
 
 def test_a_trial_that_nobody_waited_for_leaves_its_place_to_another() -> None:
@@ -86,14 +86,14 @@ def test_what_was_called_before_it_opened_neither_closes_it_nor_keeps_it_open() 
     for call in failing:
         breaker.failed(call, 0.0)
     breaker.succeeded(early)
-    assert breaker.state(0.5) is State.OPEN
+    assert breaker.state(0.5) is BreakerState.OPEN
     trial = breaker.begin(FIRST)
     breaker.failed(late, FIRST)
     breaker.abandoned(left)
     assert breaker.begin(FIRST) is None, "the trial has its place"
     assert trial is not None
     breaker.succeeded(trial)
-    assert breaker.state(FIRST) is State.CLOSED
+    assert breaker.state(FIRST) is BreakerState.CLOSED
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -115,9 +115,9 @@ class AnyOrder(RuleBasedStateMachine):
     def begin(self) -> None:
         before = self.breaker.state(self.now)
         call = self.breaker.begin(self.now)
-        if before is State.CLOSED:
+        if before is BreakerState.CLOSED:
             assert call is not None
-        elif before is State.OPEN:
+        elif before is BreakerState.OPEN:
             assert call is None
         else:
             assert (call is None) == bool(self.trials)
@@ -131,7 +131,7 @@ class AnyOrder(RuleBasedStateMachine):
     def end(self, which: int, end: str) -> None:
         call = self.under_way.pop(which % len(self.under_way))
         before = self.breaker.state(self.now)
-        current = call in self.trials or before is State.CLOSED
+        current = call in self.trials or before is BreakerState.CLOSED
         if end == "succeeded":
             self.breaker.succeeded(call)
         elif end == "failed":
@@ -143,14 +143,14 @@ class AnyOrder(RuleBasedStateMachine):
         if not current:
             assert after is before
         if call in self.trials:
-            assert after is {"succeeded": State.CLOSED, "failed": State.OPEN}.get(end, before)
+            assert after is {"succeeded": BreakerState.CLOSED, "failed": BreakerState.OPEN}.get(end, before)
             self.trials.remove(call)
 
     @invariant()
     def never_shut_for_ever(self) -> None:
         """Whatever happened: a pause after the last failure a call may be made, or one is on its way."""
         later = max(self.now, self.failed_at + LONGEST)
-        assert self.breaker.state(later) is not State.OPEN
+        assert self.breaker.state(later) is not BreakerState.OPEN
 
 
 TestAnyOrder = AnyOrder.TestCase

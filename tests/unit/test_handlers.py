@@ -19,7 +19,7 @@ from app.domain.deliveries import DeliveryDraft
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
 from app.settings import TOPIC_SETTINGS
-from app.texts.i18n import LOCALES, Message
+from app.texts.i18n import LOCALES, Translatable
 from handlers.base import (
     MAX_DATA_BYTES,
     BaseMessageHandler,
@@ -144,8 +144,8 @@ def test_no_event_type_misses_its_class_registry_line_texts_or_sample() -> None:
 class Invented(GroupEventHandler[GroupData]):
     event_type = "invented"
     data_type = GroupData
-    title = Message("Invented!")
-    content = Message("Somebody invented %(group_name)s.")
+    title = Translatable("Invented!")
+    content = Translatable("Somebody invented %(group_name)s.")
 
 
 def test_what_an_added_event_type_still_misses_is_named() -> None:
