@@ -23,7 +23,7 @@ from app.dev.postgres import run_postgres
 from app.domain.notifications import NotificationDraft
 from app.runtime.tasks import end
 from app.store import migrations
-from app.store.cleaner import PAUSE
+from app.store.cleaner import PAUSE_SECONDS
 from app.store.cleaning import CleaningStore, Kind
 from app.store.engine import make_engine
 from app.store.writer import BatchWriter, EventRecord
@@ -72,7 +72,7 @@ async def _measure(url: str) -> None:
             async with _writing(writer) as waits:
                 for _ in range(BATCHES):
                     batches.append(await _seconds(store.remove(kind, KEPT, size)))
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(PAUSE_SECONDS)
             _show(f"{size} {kind.name.lower()} removed", batches)
             _show("  the writer meanwhile", waits)
     await engine.dispose()

@@ -18,7 +18,7 @@ from app.store.deliveries import DeliveryStore
 from app.texts.i18n import N_
 
 READ, RESEND = "deliveries:read", "deliveries:resend"
-DEFAULT_PAGE, MAX_PAGE = 100, 1000
+DEFAULT_PAGE_ROWS, MAX_PAGE = 100, 1000
 
 
 def make_blueprint(
@@ -37,7 +37,7 @@ def make_blueprint(
     )
     async def list_deliveries(request: Request) -> HTTPResponse:
         await authenticator.service(request, READ)
-        limit = number(request, "limit", 1, MAX_PAGE) or DEFAULT_PAGE
+        limit = number(request, "limit", 1, MAX_DELIVERY_ROWS) or DEFAULT_PAGE_ROWS
         wanted = {
             "user_id": uuid(request, "user_id"),
             "event_id": text(request, "event_id", 200),

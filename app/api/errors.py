@@ -18,7 +18,7 @@ from app.texts.i18n import N_, Translatable, negotiate, render
 
 log = logging.getLogger("hub.api")
 
-RETRY_AFTER = 2  # seconds
+RETRY_AFTER_SECONDS = 2  # seconds
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 PROBLEM = "application/problem+json"
 UNREAD = "NONE"  # the method Sanic gives a request whose head it couldn't read
@@ -98,7 +98,7 @@ def unavailable(dependency: str) -> Problem:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "dependency_down",
         N_("%(dependency)s doesn't answer at the moment. Try again in a few seconds."),
-        {"Retry-After": str(RETRY_AFTER)},
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
         dependency=dependency,
     )
 

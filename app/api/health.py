@@ -16,7 +16,7 @@ from app.domain.errors import Unavailable
 from app.runtime.metrics import exposition
 
 Check = Callable[[], Awaitable[None]]
-CHECK_TIMEOUT = 3.0  # seconds
+CHECK_TIMEOUT_SECONDS = 3.0  # seconds
 
 
 def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[str, Check]) -> Blueprint:
@@ -65,12 +65,12 @@ async def _ask(check: Check, in_words: bool) -> dict[str, object]:
     start = perf_counter()
     error = None
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             await check()
     except Unavailable as problem:
         error = str(problem)
     except TimeoutError:
-        error = f"no answer in {CHECK_TIMEOUT:g} s"
+        error = f"no answer in {CHECK_TIMEOUT_SECONDS:g} s"
     latency = round((perf_counter() - start) * 1000, 2)
     if error is None:
         return {"status": "up", "latency_ms": latency}

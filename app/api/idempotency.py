@@ -15,8 +15,8 @@ from app.store.idempotency import IdempotencyStore
 from app.texts.i18n import N_
 
 HEADER = "Idempotency-Key"
-MAX_LENGTH = 255
-SECONDS = 60.0  # a request may take; after that a node that handles it is taken for dead
+MAX_KEY_CHARS = 255
+LEASE_SECONDS = 60.0  # a request may take; after that a node that handles it is taken for dead
 
 
 class StoredAnswer(msgspec.Struct):
@@ -46,7 +46,7 @@ class Idempotency:
         if key is None:
             return await handle(str(uuid4()))
         fingerprint = _fingerprint(request)
-        known = await self._store.claim(service, key, fingerprint, SECONDS)
+        known = await self._store.claim(service, key, fingerprint, LEASE_SECONDS)
         if known is not None:
             if not known.same:
                 raise Problem(
@@ -88,7 +88,7 @@ def _key(request: Request) -> str | None:
     key: str = values[0].strip()
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
-    if len(values) > 1 or not 0 < len(key) <= MAX_LENGTH or not key.isascii() or not key.isprintable():
+    if len(values) > 1 or not 0 < len(key) <= MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
         raise Problem(
             HTTPStatus.BAD_REQUEST,
             "bad_idempotency_key",

@@ -19,7 +19,7 @@ from app.store.notifications import NotificationStore
 from app.texts.i18n import N_, negotiate, render
 from handlers.registry import text_in
 
-MAX_PAGE = 1000
+MAX_NOTIFICATION_ROWS = 1000
 
 
 def make_blueprint(
@@ -43,11 +43,11 @@ def make_blueprint(
     )
     async def list_notifications(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        limit = number(request, "limit", 1, MAX_PAGE)
+        limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
         before = number(request, "before", 1, MAX_SEQ)
         unread = flag(request, "unread")
-        page = await store.page(receiver, (limit or MAX_PAGE) + 1, before, unread)
-        shown, more = page[: limit or MAX_PAGE], page[limit or MAX_PAGE :]
+        page = await store.page(receiver, (limit or MAX_NOTIFICATION_ROWS) + 1, before, unread)
+        shown, more = page[: limit or MAX_NOTIFICATION_ROWS], page[limit or MAX_NOTIFICATION_ROWS :]
         wanted = _locale(request)
         headers = _language_headers(wanted)
         if more:

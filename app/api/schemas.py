@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from app.domain.events import MAX_EVENT_ID_LENGTH
+from app.domain.events import MAX_EVENT_ID_CHARS
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -17,7 +17,7 @@ _EVENT_ID = {
     "type": "string",
     "nullable": True,
     "minLength": 1,
-    "maxLength": MAX_EVENT_ID_LENGTH,
+    "maxLength": MAX_EVENT_ID_CHARS,
     "description": "makes a repeated send harmless; the hub chooses one where it is missing",
 }
 
@@ -273,7 +273,7 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
 
 _UUID = {"type": "string", "format": "uuid"}
 _TEXT_IDS: dict[str, dict[str, Any]] = {
-    "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_LENGTH},
+    "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
 }
 """Of the ids in paths those that are no UUIDs."""

@@ -15,7 +15,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import json_answer, json_body
-from app.api.errors import RETRY_AFTER, Problem
+from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
@@ -28,7 +28,7 @@ from app.texts.i18n import N_
 from handlers.messages import MessageRequest
 
 SEND = "notifications:send"
-MAX_BULK, MAX_DELIVERIES = 10_000, 1000
+MAX_BULK_EVENTS, MAX_DELIVERIES = 10_000, 1000
 ACCEPTED, UNKNOWN = "accepted", "unknown"
 SEND_AGAIN = "It may be stored later. Send it again with this id as its event_id: then it is told once."
 
@@ -36,7 +36,7 @@ SEND_AGAIN = "It may be stored later. Send it again with this id as its event_id
 class Bulk(msgspec.Struct):
     """Many at once: each as POST /notifications takes it."""
 
-    notifications: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BULK)]
+    notifications: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BULK_EVENTS)]
 
 
 class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
@@ -131,7 +131,7 @@ def make_blueprint(
     async def send_all(events: list[bytes], request_id: str, service: str) -> HTTPResponse:
         results = [shown(each) for each in await source.accept(events, request_id, service)]
         accepted, unknown = (sum(each.status == it for each in results) for it in (ACCEPTED, UNKNOWN))
-        headers = {"Retry-After": str(RETRY_AFTER)} if unknown else {}
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if unknown else {}
         rejected = len(results) - accepted - unknown
         return json_answer(BulkSent(accepted, rejected, unknown, results), HTTPStatus.ACCEPTED, headers)
 
@@ -292,7 +292,7 @@ def _not_known(event_id: str) -> Problem:
             "The event wasn't stored in time, and may be later. Send it again with the event_id "
             "%(event_id)s, or with the same Idempotency-Key: then it is told once."
         ),
-        {"Retry-After": str(RETRY_AFTER)},
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
         event_id=event_id,
     )
 

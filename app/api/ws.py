@@ -28,7 +28,7 @@ from app.api.errors import Problem, forbidden, too_many, unavailable
 from app.api.parameters import MAX_SEQ, number, path_uuid
 from app.auth.addresses import limited_address
 from app.auth.origins import origin_allowed
-from app.auth.repeat_offenders import HELD, TARPIT, RepeatOffenders, key_of
+from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS, RepeatOffenders, key_of
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized
 from app.realtime.catch_up import CatchUp
@@ -100,7 +100,7 @@ class Gate:
         token_key = key_of(token_bytes)
         if seconds := self.repeat_offenders.wait_for(token_bytes):  # as a rule it was known at the door
             await self._keep_waiting()
-            raise too_many(max(1, seconds - int(TARPIT)))
+            raise too_many(max(1, seconds - int(REFUSAL_DELAY_SECONDS)))
         if self._admitting >= self._settings.ws_max_upgrades:
             raise unavailable("hub")
         self._admitting += 1
@@ -110,11 +110,11 @@ class Gate:
             self._admitting -= 1
 
     async def _keep_waiting(self) -> None:
-        if self._held >= HELD:
+        if self._held >= MAX_DELAYED_CONNECTIONS:
             return
         self._held += 1
         try:
-            await asyncio.sleep(TARPIT)
+            await asyncio.sleep(REFUSAL_DELAY_SECONDS)
         finally:
             self._held -= 1
 

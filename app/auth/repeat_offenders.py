@@ -14,15 +14,17 @@ from uuid import UUID
 
 import msgspec
 
-COOL_DOWN = 10  # seconds in which who flooded isn't let in; twice as long each time
-LONGEST = 320  # seconds
-REMEMBERED_FOR = 60.0  # seconds after that
-MOST = 10_000  # tokens, and users
-REFUSALS = 20  # of a user's sign-ins within a minute, after which any token that claims to be theirs will do
-LONGEST_TOKEN = 4096  # bytes of one whose claims are looked at
-TARPIT = 5.0  # seconds until who comes again is told: at once it would be back at once
-HELD = 2000  # connections that wait for that
-_LOOKED_AT = 8  # what may be the beginning of a token, in one head
+FIRST_COOL_DOWN_SECONDS = 10  # seconds in which who flooded isn't let in; twice as long each time
+LAST_COOL_DOWN_SECONDS = 320  # seconds
+REMEMBERED_SECONDS = 60.0  # seconds after that
+MAX_ENTRIES = 10_000  # tokens, and users
+MAX_REFUSALS = (
+    20  # of a user's sign-ins within a minute, after which any token that claims to be theirs will do
+)
+MAX_PARSED_TOKEN_BYTES = 4096  # bytes of one whose claims are looked at
+REFUSAL_DELAY_SECONDS = 5.0  # seconds until who comes again is told: at once it would be back at once
+MAX_DELAYED_CONNECTIONS = 2000  # connections that wait for that
+_MAX_CANDIDATES = 8  # what may be the beginning of a token, in one head
 _ONE_VALUE = re.compile(rb"[^& ]*")
 
 
@@ -66,16 +68,16 @@ class RepeatOffenders:
         before = self._away.pop(key, None)
         cool_down, not_before = (before.cool_down, before.not_before) if before else (0, now)
         if flooded and now >= not_before:  # those who flood at the same time count once
-            cool_down = min(LONGEST, 2 * cool_down or COOL_DOWN)
+            cool_down = min(LAST_COOL_DOWN_SECONDS, 2 * cool_down or FIRST_COOL_DOWN_SECONDS)
             not_before = now + cool_down
         self._away[key] = _Away(user_id, cool_down, max(now, not_before))
-        if len(self._away) > MOST:
+        if len(self._away) > MAX_ENTRIES:
             del self._away[next(iter(self._away))]
         if not flooded:
             refusals, since = self._crowds.pop(user_id, _Crowd(0, now))
-            late = now - since > REMEMBERED_FOR
+            late = now - since > REMEMBERED_SECONDS
             self._crowds[user_id] = _Crowd(1, now) if late else _Crowd(refusals + 1, since)
-            if len(self._crowds) > MOST:
+            if len(self._crowds) > MAX_ENTRIES:
                 del self._crowds[next(iter(self._crowds))]
 
     def wait(self, head: bytes) -> int:
@@ -91,24 +93,24 @@ class RepeatOffenders:
     def _wait_for_user(self, token: bytes) -> int:
         user_id = _claimed_user(token) if self._crowds else None
         crowd = self._crowds.get(user_id) if user_id else None
-        if crowd is None or user_id is None or crowd.refusals < REFUSALS:
+        if crowd is None or user_id is None or crowd.refusals < MAX_REFUSALS:
             return 0
-        if time.monotonic() - crowd.since > 2 * REMEMBERED_FOR:
+        if time.monotonic() - crowd.since > 2 * REMEMBERED_SECONDS:
             del self._crowds[user_id]
             return 0
-        return COOL_DOWN if self._crowded(user_id) else 0
+        return FIRST_COOL_DOWN_SECONDS if self._crowded(user_id) else 0
 
     def _wait_for_key(self, key: bytes) -> int:
         away = self._away.get(key)
         if away is None:
             return 0
         left = away.not_before - time.monotonic()
-        if left <= -REMEMBERED_FOR:
+        if left <= -REMEMBERED_SECONDS:
             del self._away[key]
             return 0
         if left > 0:
             return ceil(left)
-        return COOL_DOWN if self._crowded(away.user_id) else 0
+        return FIRST_COOL_DOWN_SECONDS if self._crowded(away.user_id) else 0
 
 
 def key_of(token: bytes) -> bytes:
@@ -118,7 +120,7 @@ def key_of(token: bytes) -> bytes:
 
 def _claimed_user(token: bytes) -> UUID | None:
     """Whose a token says it is, though nobody has looked at its signature."""
-    if len(token) > LONGEST_TOKEN or token.count(b".") != 2:
+    if len(token) > MAX_PARSED_TOKEN_BYTES or token.count(b".") != 2:
         return None
     payload = token.split(b".")[1]
     try:
@@ -141,7 +143,7 @@ def _token(head: bytes) -> bytes:
 def _subprotocol(offered: bytes) -> bytes | None:
     """The rest of the first item that begins with `bearer.`; None where none does."""
     at = -1
-    for _ in range(_LOOKED_AT):
+    for _ in range(_MAX_CANDIDATES):
         at = offered.find(b"bearer.", at + 1)
         if at < 0:
             return None

@@ -15,11 +15,11 @@ from app.runtime.redis import REDIS_ERRORS, Client
 
 # Seconds that a token which Redis knew nothing against is good for REST while Redis is away. The user service
 # writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/009).
-KNOWN_FOR = 900.0
-MAX_KNOWN = 20_000  # users
-MAX_REVIEWED = 5000  # known tokens asked about at a time: some 10 ms of CPU, and 75 on a cluster
-ASKED_AT_ONCE = 500  # tokens
-ASK_AGAIN = 1.0  # seconds that nobody waits for a Redis that didn't answer, if there is another way
+CACHED_SECONDS = 900.0
+MAX_CACHED_USERS = 20_000  # users
+MAX_REVIEWED_TOKENS = 5000  # known tokens asked about at a time: some 10 ms of CPU, and 75 on a cluster
+MAX_TOKENS_PER_QUERY = 500  # tokens
+RETRY_SECONDS = 1.0  # seconds that nobody waits for a Redis that didn't answer, if there is another way
 
 
 class RevocationStore:
@@ -49,7 +49,7 @@ class RevocationStore:
     async def check_unless_known(self, claims: Claims) -> None:
         """The same, but while Redis is away a token that held lately still does, mostly without a wait."""
         now = time.monotonic()
-        known = now - self._known.get(claims.user_id, {}).get(claims, -KNOWN_FOR) < KNOWN_FOR
+        known = now - self._known.get(claims.user_id, {}).get(claims, -CACHED_SECONDS) < CACHED_SECONDS
         if known and now < self._ask_again_at:
             return
         try:
@@ -57,7 +57,7 @@ class RevocationStore:
         except Unavailable as error:
             if isinstance(error.__context__, ResponseError):
                 raise  # it did answer: an entry that can't be read says nothing good
-            self._ask_again_at = time.monotonic() + ASK_AGAIN
+            self._ask_again_at = time.monotonic() + RETRY_SECONDS
             if not known:
                 raise
 
@@ -68,9 +68,9 @@ class RevocationStore:
     def _remember(self, claims: Claims) -> None:
         now = time.monotonic()
         tokens = self._known.pop(claims.user_id, {})
-        lately = {token: moment for token, moment in tokens.items() if now - moment < KNOWN_FOR}
+        lately = {token: moment for token, moment in tokens.items() if now - moment < CACHED_SECONDS}
         self._known[claims.user_id] = {**lately, claims: now}
-        if len(self._known) > MAX_KNOWN:
+        if len(self._known) > MAX_CACHED_USERS:
             del self._known[next(iter(self._known))]
 
     async def review(self) -> None:
@@ -80,15 +80,18 @@ class RevocationStore:
         if not self._unreviewed:
             self._forget_old()
             self._unreviewed = [claims for tokens in self._known.values() for claims in tokens]
-        some, self._unreviewed = self._unreviewed[:MAX_REVIEWED], self._unreviewed[MAX_REVIEWED:]
-        for start in range(0, len(some), ASKED_AT_ONCE):
-            await self.revoked(some[start : start + ASKED_AT_ONCE])
+        some, self._unreviewed = (
+            self._unreviewed[:MAX_REVIEWED_TOKENS],
+            self._unreviewed[MAX_REVIEWED_TOKENS:],
+        )
+        for start in range(0, len(some), MAX_TOKENS_PER_QUERY):
+            await self.revoked(some[start : start + MAX_TOKENS_PER_QUERY])
 
     def _forget_old(self) -> None:
         """Users stand in the order in which they were last remembered."""
         now = time.monotonic()
         for user_id in [*self._known]:
-            if now - max(self._known[user_id].values()) < KNOWN_FOR:
+            if now - max(self._known[user_id].values()) < CACHED_SECONDS:
                 return
             self.forget(user_id)
 

@@ -15,10 +15,10 @@ from app.settings import Settings
 
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-MAX_TOKEN_LENGTH = 8192
-MAX_NAME_LENGTH = 255  # of a service
-LATEST = 2**40  # some 35,000 years from now: later is no date, and overflows clocks
-LEEWAY = 5  # seconds of clock difference between the issuer and us
+MAX_TOKEN_BYTES = 8192
+MAX_SERVICE_NAME_CHARS = 255  # of a service
+MAX_UNIX_SECONDS = 2**40  # some 35,000 years from now: later is no date, and overflows clocks
+LEEWAY_SECONDS = 5  # seconds of clock difference between the issuer and us
 
 
 class Claims(NamedTuple):
@@ -67,7 +67,7 @@ class TokenVerifier:
         """The claims of a service's token, whose subject may be any text. Raises as `verify` does."""
         claims = self._decode(token)
         name = claims["sub"]
-        if not name or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+        if not name or not name.isprintable() or len(name) > MAX_SERVICE_NAME_CHARS:
             raise Unauthorized("invalid_token")
         scope = claims.get("scope", "")
         scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
@@ -76,7 +76,7 @@ class TokenVerifier:
     def _decode(self, token: str | None) -> dict[str, Any]:
         if not token:
             raise Unauthorized("missing_token")
-        if len(token) > MAX_TOKEN_LENGTH or not _COMPACT.fullmatch(token):
+        if len(token) > MAX_TOKEN_BYTES or not _COMPACT.fullmatch(token):
             raise Unauthorized("invalid_token")
         try:
             claims: dict[str, Any] = jwt.decode(
@@ -98,7 +98,7 @@ class TokenVerifier:
             token_id = claims["jti"]
             if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
                 raise Unauthorized("invalid_token")
-            if int(claims["exp"]) > LATEST:
+            if int(claims["exp"]) > MAX_UNIX_SECONDS:
                 raise Unauthorized("invalid_token")
             return claims
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
@@ -107,7 +107,7 @@ class TokenVerifier:
     def _check_times(self, claims: dict[str, Any]) -> None:
         """Raises `Unauthorized`, or what `int` does."""
         now = self._now()
-        if max(int(claims["iat"]), int(claims.get("nbf", 0))) > now + LEEWAY:
+        if max(int(claims["iat"]), int(claims.get("nbf", 0))) > now + LEEWAY_SECONDS:
             raise Unauthorized("invalid_token")
-        if int(claims["exp"]) <= now - LEEWAY:
+        if int(claims["exp"]) <= now - LEEWAY_SECONDS:
             raise Unauthorized("expired_token")

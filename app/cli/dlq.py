@@ -27,7 +27,7 @@ from app.sources.redis import dlq as redis
 
 Act = Callable[[DlqReader, DeadLetter], Awaitable[None]]
 
-ERROR_SHOWN = 60  # characters of the error, in the list
+MAX_ERROR_CHARS = 60  # characters of the error, in the list
 OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[DlqReader]]] = {
     "kafka": kafka.open_dlq,
     "rabbitmq": rabbitmq.open_dlq,
@@ -217,7 +217,9 @@ _HEAD = ("ID", "TIME", "SOURCE", "PLACE", "REASON", "ERROR", "DONE")
 
 
 def _row(letter: DeadLetter, done: bool) -> tuple[str, ...]:
-    error = letter.error if len(letter.error) <= ERROR_SHOWN else letter.error[: ERROR_SHOWN - 1] + "…"
+    error = (
+        letter.error if len(letter.error) <= MAX_ERROR_CHARS else letter.error[: MAX_ERROR_CHARS - 1] + "…"
+    )
     row = (letter.id, letter.why.get("dlq.time", "-"), letter.source, letter.place, letter.reason, error)
     return tuple(map(printable, (*row, letter.done or "-") if done else row))
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 SOURCES = ("kafka", "rabbitmq", "redis")
-SHOWN = 100
+DEFAULT_LIMIT_ROWS = 100
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     )
     calls = dlq.add_subparsers(title="commands", metavar="", required=True)
     listed = calls.add_parser("list", help="which there are, the oldest of each place first")
-    _add_filters(listed, SHOWN)
+    _add_filters(listed, DEFAULT_LIMIT_ROWS)
     listed.add_argument("--all", action="store_true", help="also those that were replayed or dropped (Kafka)")
     listed.add_argument("--json", action="store_true", help="a JSON object for each, one a line")
     listed.set_defaults(command=_list, ids=[])

@@ -18,9 +18,9 @@ from app.store.engine import check_schema, make_engine
 from app.store.erasure import ErasingStore
 from app.store.migrations import head
 
-SCAN_WITHIN = 600.0  # seconds one statement may take: some read a table whole
-ROUNDS = 3  # what was under way when the first began is found by the next
-SETTLE = 1.0  # seconds between them
+SCAN_TIMEOUT_SECONDS = 600.0  # seconds one statement may take: some read a table whole
+MAX_ROUNDS = 3  # what was under way when the first began is found by the next
+SETTLE_SECONDS = 1.0  # seconds between them
 ELSEWHERE = """
 Not looked into, as it isn't the hub's to remove: the Kafka topics and queues that events come by, backups,
 logs, mail and SMS that were sent, and what the user service knows."""
@@ -45,7 +45,7 @@ async def run(
         raise ConfigurationError(
             "Nobody can be asked whether to go on: add --yes, or --dry-run to look only."
         )
-    engine = make_engine(settings.model_copy(update={"database_timeout": SCAN_WITHIN}))
+    engine = make_engine(settings.model_copy(update={"database_timeout": SCAN_TIMEOUT_SECONDS}))
     async with AsyncExitStack() as opened:
         store = ErasingStore(engine)
         opened.push_async_callback(store.close)
@@ -83,9 +83,9 @@ async def _erase(order: Sequence[Place], places: Sequence[Place], subject: Subje
     """
     removed: Counter[str] = Counter()
     with _saying("Not all was removed: run the command again when it answers."):
-        for again in range(ROUNDS):
+        for again in range(MAX_ROUNDS):
             if again:
-                await asyncio.sleep(SETTLE)
+                await asyncio.sleep(SETTLE_SECONDS)
             for place in order:
                 removed.update({found.where: found.number for found in await place.erase(subject)})
             left = [found for found in await _look(places, subject) if found.number]

@@ -22,7 +22,7 @@ from app.outbox.email.smtp import Server, SmtpSettings, abort, classify
 from app.settings import Settings
 from app.texts.rendering import Mail
 
-RENEW_SOON = 14  # days
+RENEWAL_WARNING_DAYS = 14  # days
 _TEST = Mail(
     "A test of the notification hub",
     "The hub can send mail with these settings.\n",
@@ -161,7 +161,7 @@ def _certificate(client: SMTP) -> str:
     by = issuer.get("organizationName") or issuer.get("commonName") or "an unnamed issuer"
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
     days = (until - datetime.now(UTC)).days
-    soon = ", renew it" if days < RENEW_SOON else ""
+    soon = ", renew it" if days < RENEWAL_WARNING_DAYS else ""
     version = client.get_transport_info("cipher")[1]
     return f"{version}, certificate for {names} by {by}, until {until:%Y-%m-%d} ({days} days{soon})"
 

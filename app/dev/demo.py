@@ -97,7 +97,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     async def log_out(request: Request) -> HTTPResponse:
         """What the user service does on a logout: revoke the token, then tell the hub."""
         claims = verifier.verify(request.token)
-        await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY)
+        await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
         sample = samples.load("account_logged_out")
         sample.message.update(user_id=str(claims.user_id), access_token_id=claims.token_id)
         place = await samples.publish(settings.kafka_bootstrap_servers, settings.topics, sample)

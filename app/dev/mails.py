@@ -12,7 +12,7 @@ from typing import Any
 
 from sanic import Blueprint, HTTPResponse, Request, json
 
-NEWEST = 20
+MAX_MAILS_SHOWN = 20
 # A mail may look as it likes, but does nothing, loads nothing but pictures, and is no part of the page.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; sandbox; frame-ancestors 'self'"
@@ -44,7 +44,7 @@ def make_blueprint(folder: Path) -> Blueprint:
 
 def _newest(folder: Path) -> list[dict[str, Any]]:
     paths = sorted(folder.glob("*.eml"), key=lambda path: int(path.stem.split("-")[0]), reverse=True)
-    return [_summary(path) for path in paths[:NEWEST]]
+    return [_summary(path) for path in paths[:MAX_MAILS_SHOWN]]
 
 
 def _summary(path: Path) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from app.domain.errors import HubError
 
 _GUARD = Path(__file__).with_name("guard.py")
 _LOG_KEPT_BYTES = 5_000_000
-_LINES_SHOWN = 12
-_PORT_ATTEMPTS = 5
+_MAX_LINES_SHOWN = 12
+_MAX_PORT_ATTEMPTS = 5
 _LOCK_WAIT_SECONDS = 20.0
 # A process that was just killed still looks alive for a moment.
 _OWNER_DIES_SECONDS = 1.0
@@ -108,7 +108,7 @@ class Running:
     def _failure(self, what: str) -> ServiceError:
         lines = _lines_since(self.command.log, self.log_start)
         kind = PortTaken if any("already in use" in line for line in lines) else ServiceError
-        shown = "\n".join(f"  {line}" for line in lines[-_LINES_SHOWN:]) or "  (nothing)"
+        shown = "\n".join(f"  {line}" for line in lines[-_MAX_LINES_SHOWN:]) or "  (nothing)"
         return kind(
             f"{self.command.name} {what}. {self.command.remedy}\n"
             f"The last lines of {self.command.log}:\n{shown}"
@@ -151,7 +151,7 @@ def run_to_end(command: Command) -> None:
 
 def start_on_free_port(start_on: Callable[[int], Started]) -> Started:
     """`start_on(port)` with a free port, again with another one when somebody was faster (PortTaken)."""
-    for _ in range(_PORT_ATTEMPTS - 1):
+    for _ in range(_MAX_PORT_ATTEMPTS - 1):
         with suppress(PortTaken):
             return start_on(free_port())
     return start_on(free_port())

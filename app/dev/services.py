@@ -10,7 +10,7 @@ from app.dev.broker import broker_note, run_broker
 from app.dev.postgres import postgres_note, run_postgres
 from app.dev.redis import redis_note, run_redis
 
-PARTITIONS = 2
+PARTITION_COUNT = 2
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Services:
 
 @contextmanager
 def run_services(
-    home: Path, topics: Sequence[str], *, partitions: int = PARTITIONS, fast: bool = False
+    home: Path, topics: Sequence[str], *, partitions: int = PARTITION_COUNT, fast: bool = False
 ) -> Iterator[Services]:
     """Run Postgres, Redis and a broker with these Kafka topics; data and logs are in `home`.
 

@@ -8,7 +8,7 @@ import uuid
 import jwt
 
 ISSUER = "hub-development"
-ONE_DAY = 24 * 3600
+ONE_DAY_SECONDS = 24 * 3600
 
 
 def sign(
@@ -16,7 +16,7 @@ def sign(
     secret: str,
     *,
     issuer: str | None = ISSUER,
-    lifetime: int = ONE_DAY,
+    lifetime: int = ONE_DAY_SECONDS,
     scope: str | None = None,
 ) -> str:
     """An HS256 token of `user_id`, valid for `lifetime` seconds; with a `scope`, a service's."""

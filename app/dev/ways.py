@@ -19,8 +19,8 @@ from app.domain.errors import HubError
 from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 
-SECONDS = 10.0  # that one way may take
-STREAM_LENGTH = 10_000  # about; the hub never deletes entries
+TIMEOUT_SECONDS = 10.0  # that one way may take
+MAX_STREAM_ENTRIES = 10_000  # about; the hub never deletes entries
 UNREACHABLE = (KafkaError, AMQPError, httpx.HTTPError, *REDIS_ERRORS)
 GET_RABBITMQ = "RabbitMQ isn't set. Start the hub with RABBITMQ_URL=amqp://user:password@host:5672/ make run"
 
@@ -53,7 +53,7 @@ class DevTransports:
         self._redis = Redis.from_url(settings.redis_events_url.get_secret_value(), decode_responses=True)
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {service_token}"},
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
             trust_env=False,  # a proxy knows no way back to this machine
         )
         self._notifications = notifications
@@ -87,7 +87,7 @@ class DevTransports:
 
     async def _send(self, sample: Sample, way: str) -> PublishedSample:
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 return PublishedSample(way, await self._senders[way](sample))
         except HubError as error:
             return PublishedSample(way, error=str(error))
@@ -102,7 +102,7 @@ class DevTransports:
             raise HubError(GET_RABBITMQ)
         queue = self._queue(sample.message)
         message = aio_pika.Message(_body(sample), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        connection = await aio_pika.connect(self._rabbitmq_url.get_secret_value(), timeout=SECONDS)
+        connection = await aio_pika.connect(self._rabbitmq_url.get_secret_value(), timeout=TIMEOUT_SECONDS)
         async with connection, connection.channel(on_return_raises=True) as channel:
             await channel.default_exchange.publish(message, queue)
         return f"queue {queue}"
@@ -117,7 +117,7 @@ class DevTransports:
 
     async def _by_stream(self, sample: Sample) -> str:
         stream = self._settings.low_stock_stream
-        entry = await self._redis.xadd(stream, {"event": _body(sample)}, maxlen=STREAM_LENGTH)
+        entry = await self._redis.xadd(stream, {"event": _body(sample)}, maxlen=MAX_STREAM_ENTRIES)
         return f"{stream}, entry {entry!s}"
 
     async def _by_pubsub(self, sample: Sample) -> str:

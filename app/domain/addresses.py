@@ -14,7 +14,7 @@ E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-.")
 
 
-MAX_LOCAL, MAX_ADDRESS = 64, 254  # bytes (RFC 5321, 4.5.3.1)
+MAX_LOCAL_BYTES, MAX_ADDRESS = 64, 254  # bytes (RFC 5321, 4.5.3.1)
 
 
 class Mailbox(NamedTuple):
@@ -47,6 +47,6 @@ def mailbox(address: str) -> Mailbox:
         found = Mailbox(local, idna.encode(domain, uts46=True, std3_rules=True).decode().rstrip("."))
     except UnicodeError:
         raise ValueError("what follows the @ of the address is no domain") from None
-    if len(local.encode()) > MAX_LOCAL or len(str(found).encode()) > MAX_ADDRESS:
+    if len(local.encode()) > MAX_LOCAL_BYTES or len(str(found).encode()) > MAX_ADDRESS_BYTES:
         raise ValueError("the address is longer than mail allows")
     return found

@@ -13,7 +13,7 @@ import msgspec
 from app.domain.errors import InvalidEvent
 
 MAX_EVENT_BYTES = 1024 * 1024
-MAX_EVENT_ID_LENGTH = 200
+MAX_EVENT_ID_CHARS = 200
 MESSAGE = "message"
 """The type of an event without `event_type`, but with the `type` (of channel) that a message has."""
 
@@ -50,8 +50,8 @@ def decode(message: bytes | None, position_id: str, known_type: str | None = Non
     event_id = body.get("event_id")
     if event_id is None:
         event_id = position_id
-    elif not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_EVENT_ID_LENGTH:
-        raise InvalidEvent("bad_event_id", f"event_id is a string of 1 to {MAX_EVENT_ID_LENGTH} characters")
+    elif not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_EVENT_ID_CHARS:
+        raise InvalidEvent("bad_event_id", f"event_id is a string of 1 to {MAX_EVENT_ID_CHARS} characters")
     event_type = known_type or body.get("event_type") or (MESSAGE if "type" in body else None)
     if not isinstance(event_type, str) or not event_type:
         raise InvalidEvent("no_event_type", "event_type is missing or not a string")

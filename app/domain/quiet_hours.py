@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-_DAYS_AHEAD = 4  # a zone may skip a day, as Apia did the 30th of December 2011
+_LOOKAHEAD_DAYS = 4  # a zone may skip a day, as Apia did the 30th of December 2011
 _SECOND = timedelta(seconds=1)
 
 
@@ -27,7 +27,7 @@ class QuietHours(NamedTuple):
         today = now.astimezone(self.zone).date()
         ends = (
             datetime.combine(today + timedelta(days=day), self.ends, self.zone).replace(fold=fold)
-            for day in range(_DAYS_AHEAD)
+            for day in range(_LOOKAHEAD_DAYS)
             for fold in (0, 1)
         )
         moments = sorted(self._clocks_show(end) for end in ends)

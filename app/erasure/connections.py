@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from app.auth.revocations import revoked_at_key
 from app.domain.erasure import Found, Subject
 from app.domain.errors import Unavailable
-from app.realtime.membership import SILENT_AFTER
+from app.realtime.membership import UNRESPONSIVE_AFTER_SECONDS
 from app.realtime.presence import NodeId, Presence
 from app.realtime.publication import Publication, pack
 from app.runtime.redis import REDIS_ERRORS, connect
 from app.settings import Settings
 
-CLOSED_WITHIN = 5.0  # seconds a node may take to close a connection and say so
-LOOK_EVERY = 0.05
+CLOSE_TIMEOUT_SECONDS = 5.0  # seconds a node may take to close a connection and say so
+CLOSE_POLL_SECONDS = 0.05
 
 
 class Connections:
@@ -38,13 +38,13 @@ class Connections:
         """End the connections as a logout does, on every node, and forget those of nodes that died."""
         with _redis_errors():
             before = await self._nodes(subject)
-            alive = await self._presence.alive(SILENT_AFTER)
+            alive = await self._presence.alive(UNRESPONSIVE_AFTER_SECONDS)
             publication = pack(Publication(logged_out=[(subject.user_id, 0.0)]))
             await self._presence.publish([(node, publication) for node in alive])
-            for _ in range(round(CLOSED_WITHIN / LOOK_EVERY)):
+            for _ in range(round(CLOSE_TIMEOUT_SECONDS / CLOSE_POLL_SECONDS)):
                 if not alive & await self._nodes(subject):
                     break
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(CLOSE_POLL_SECONDS)
             for node in before - alive:
                 await self._presence.change(node, (), (subject.user_id,))
             after = await self._nodes(subject)

@@ -19,7 +19,7 @@ from app.sources.rabbitmq import dlq as rabbitmq
 from app.sources.redis import dlq as redis
 from app.sources.redis.source import events_redis
 
-PAGE = 500  # stream entries of one answer
+PAGE_ENTRIES = 500  # stream entries of one answer
 
 
 class DeadLetterPlace:
@@ -92,7 +92,7 @@ class EventStream:
     async def _naming(self, subject: Subject) -> int:
         number, after = 0, b"-"
         while True:
-            entries: Any = await self._redis.xrange(self._stream, after, "+", PAGE)
+            entries: Any = await self._redis.xrange(self._stream, after, "+", PAGE_ENTRIES)
             if not entries:
                 return number
             number += sum(subject.named_in(*fields.keys(), *fields.values()) for _, fields in entries)

@@ -39,9 +39,9 @@ log = logging.getLogger("hub.pipeline")
 # A redelivered event is pushed again if it is this young: the node may have died between commit and push.
 # Older ones come from an offset that was set back; nobody wants last week's pushes again.
 PUSH_AGAIN_WITHIN = timedelta(hours=1)
-MAX_ROWS = 10_000
-SLICE = 50  # messages prepared before others get a turn
-FIRST_RETRY, LAST_RETRY, GIVE_UP_AFTER = 0.1, 5.0, 600.0  # seconds
+MAX_ROWS_PER_TRANSACTION = 10_000
+MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, GIVE_UP_AFTER = 0.1, 5.0, 600.0  # seconds
 
 
 @dataclass(eq=False)
@@ -129,8 +129,8 @@ class Pipeline:
 
     async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         """`prepare`, with the result added to `batch`; others get a turn meanwhile."""
-        for start in range(0, len(messages), SLICE):
-            part = self.prepare(messages[start : start + SLICE])
+        for start in range(0, len(messages), MAX_MESSAGES_PER_TURN):
+            part = self.prepare(messages[start : start + MAX_MESSAGES_PER_TURN])
             batch.ready.extend(part.ready)
             batch.waiting.extend(part.waiting)
             batch.rejected.extend(part.rejected)
@@ -181,8 +181,8 @@ class Pipeline:
 
     async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
         """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""
-        give_up_at = time.monotonic() + GIVE_UP_AFTER
-        delay = FIRST_RETRY
+        give_up_at = time.monotonic() + RETRY_DEADLINE_SECONDS
+        delay = FIRST_RETRY_SECONDS
         while True:
             try:
                 group = await self._groups.group(waiting[0].group_id)
@@ -193,10 +193,10 @@ class Pipeline:
                 if time.monotonic() >= give_up_at:
                     final = InvalidEvent("user_service_unavailable", str(error))
                     return Batch([], [], [_rejected(item.message, final) for item in waiting])
-                if delay == FIRST_RETRY:  # the user service's own log has each call
+                if delay == FIRST_RETRY_SECONDS:  # the user service's own log has each call
                     log.warning("events_wait_aside", extra={"events": len(waiting), "why": str(error)})
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            delay = min(delay * 2, LAST_RETRY)
+            delay = min(delay * 2, LAST_RETRY_SECONDS)
 
     async def plan(self, ready: Sequence[PreparedEvent]) -> list[Plan]:
         """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
@@ -268,7 +268,7 @@ class Pipeline:
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
     async def _commit(self, ready: Sequence[PreparedEvent]) -> WriteResult:
-        delay = FIRST_RETRY
+        delay = FIRST_RETRY_SECONDS
         while True:
             try:
                 with BATCH_SECONDS.time():
@@ -278,7 +278,7 @@ class Pipeline:
                 STALLED.inc()
                 log.error("store_unavailable", extra={"events": len(ready), "why": str(error)})
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, LAST_RETRY)
+                delay = min(delay * 2, LAST_RETRY_SECONDS)
 
     async def _pushed_maybe(self, again: Collection[PreparedEvent]) -> list[Notification]:
         """The notifications of events that came before, which a dead node may not have pushed."""
@@ -311,12 +311,12 @@ class Pipeline:
 
 
 def _parts(ready: Sequence[PreparedEvent]) -> Iterator[Sequence[PreparedEvent]]:
-    """`ready` in order, cut so that no transaction has many more than `MAX_ROWS` rows."""
+    """`ready` in order, cut so that no transaction has many more than `MAX_ROWS_PER_TRANSACTION` rows."""
     start = rows = 0
     for position, item in enumerate(ready):
         told = item.effects.notification
         rows += max(1, len(told.receivers if told else ()) + len(item.effects.deliveries))
-        if rows >= MAX_ROWS:
+        if rows >= MAX_ROWS_PER_TRANSACTION:
             yield ready[start : position + 1]
             start, rows = position + 1, 0
     if start < len(ready):

@@ -14,9 +14,11 @@ from app.store.scheduled import Due, ScheduledState, ScheduledStore
 
 log = logging.getLogger("hub.scheduler")
 
-LOOK_EVERY = 1.0  # seconds; so late may an event be
-AT_ONCE = 1000
-LEASE = 60.0  # seconds until others may try what a node has taken; twice is harmless, by the event's id
+POLL_SECONDS = 1.0  # seconds; so late may an event be
+MAX_EVENTS_PER_ROUND = 1000
+LEASE_SECONDS = (
+    60.0  # seconds until others may try what a node has taken; twice is harmless, by the event's id
+)
 
 
 class Scheduler:
@@ -37,7 +39,7 @@ class Scheduler:
     async def _run(self) -> None:
         while True:
             try:
-                due: Sequence[Due] = await self._store.take(AT_ONCE, LEASE)
+                due: Sequence[Due] = await self._store.take(MAX_EVENTS_PER_ROUND, LEASE_SECONDS)
                 await self._hand_over(due)
             except Unavailable as error:
                 log.warning("schedule_unreachable", extra={"why": str(error)})
@@ -45,8 +47,8 @@ class Scheduler:
             except Exception:
                 log.exception("scheduler_failed")
                 due = ()
-            if len(due) < AT_ONCE:
-                await asyncio.sleep(LOOK_EVERY)
+            if len(due) < MAX_EVENTS_PER_ROUND:
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _hand_over(self, due: Sequence[Due]) -> None:
         messages = [

@@ -24,13 +24,15 @@ log = logging.getLogger("hub.user_service")
 
 PATH = "/api/v1/user-service/groups/internal/{group_id}/members"
 HEAD_CHEF = "head_chef"
-MAX_CACHED = 10_000
-CALLS_AT_ONCE = 16
+MAX_CACHED_GROUPS = 10_000
+MAX_CONCURRENT_CALLS = 16
 MAX_ANSWER_BYTES = 1024 * 1024  # some 14,000 members
-LARGE = 32 * 1024  # bytes; reading more, 0.1 s or so for all that fits, would hold up the event loop
-MAX_NAME = 500  # characters, as in events
-FAILURES = 5  # in a row, until it is no longer asked
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0  # seconds; so late is its return noticed
+LARGE_ANSWER_BYTES = (
+    32 * 1024
+)  # bytes; reading more, 0.1 s or so for all that fits, would hold up the event loop
+MAX_GROUP_NAME_CHARS = 500  # characters, as in events
+MAX_FAILURES = 5  # in a row, until it is no longer asked
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 5.0  # seconds; so late is its return noticed
 _OVERLOADED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
@@ -57,8 +59,8 @@ class UserService:
         self._keep = settings.user_service_cache
         self._known: dict[UUID, tuple[float, Group]] = {}
         self._asking: dict[UUID, asyncio.Task[Group]] = {}
-        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._breaker = Breaker(FAILURES, FIRST_PAUSE, LONGEST_PAUSE)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+        self._breaker = Breaker(MAX_FAILURES, FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
 
     async def close(self) -> None:
         await end(*self._asking.values())
@@ -90,9 +92,9 @@ class UserService:
             raise InvalidEvent("unknown_group", f"the user service knows no group {group_id}")
         if answer.status != HTTPStatus.OK:
             raise _unavailable(f"answered {answer.status}")
-        large = len(answer.body) > LARGE
+        large = len(answer.body) > LARGE_ANSWER_BYTES
         group = await asyncio.to_thread(read_group, answer.body) if large else read_group(answer.body)
-        if len(self._known) >= MAX_CACHED:
+        if len(self._known) >= MAX_CACHED_GROUPS:
             self._known.clear()
         self._known[group_id] = (monotonic(), group)
         return group
@@ -160,7 +162,7 @@ def read_group(answer: bytes) -> Group:
         members = tuple(dict.fromkeys(_member_id(member) for member in listed))
         chefs = tuple(dict.fromkeys(_member_id(m) for m in listed if m.get("role") == HEAD_CHEF))
         name = data["group_name"]
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or "\0" in name:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_GROUP_NAME_CHARS or "\0" in name:
             raise ValueError("group_name is no text that can be kept")
         return Group(name, members, chefs)
     except _UNREADABLE as error:

@@ -12,9 +12,9 @@ from app.domain.deliveries import masked
 from app.domain.errors import DeliveryFailed, HubError
 from app.outbox.channel import Outgoing
 
-PAUSE = 30.0  # seconds a provider that refuses everything is left alone
-MAX_WORDS = 500  # characters kept of what a provider says
-MIN_HIDDEN = 4  # shorter values are no secrets, and stand in words by chance
+PAUSE_SECONDS = 30.0  # seconds a provider that refuses everything is left alone
+MAX_ERROR_CHARS = 500  # characters kept of what a provider says
+MIN_SECRET_CHARS = 4  # shorter values are no secrets, and stand in words by chance
 
 
 class SetupFailed(DeliveryFailed):
@@ -25,7 +25,7 @@ class SetupFailed(DeliveryFailed):
     """
 
     def __init__(self, code: str, text: str) -> None:
-        super().__init__(code, text, retryable=True, retry_after=PAUSE)
+        super().__init__(code, text, retryable=True, retry_after=PAUSE_SECONDS)
 
 
 class FailFastBreaker:
@@ -40,14 +40,14 @@ class FailFastBreaker:
         self._until = 0.0
 
     def check(self) -> None:
-        """Raises what happened, for `PAUSE` seconds after it did."""
+        """Raises what happened, for `PAUSE_SECONDS` seconds after it did."""
         if self._failed is not None and monotonic() < self._until:
             raise SetupFailed(self._failed.code, str(self._failed))
 
     def note(self, failure: DeliveryFailed) -> None:
-        """Take note of any failure; one of the set-up is logged as an error, once in `PAUSE` seconds."""
+        """Take note of any failure; one of the set-up is logged as an error, once in `PAUSE_SECONDS` seconds."""
         if isinstance(failure, SetupFailed) and monotonic() >= self._until:
-            self._failed, self._until = failure, monotonic() + PAUSE
+            self._failed, self._until = failure, monotonic() + PAUSE_SECONDS
             self._log.error("setup_failed", extra={"code": failure.code, "said": str(failure)})
 
 
@@ -67,7 +67,7 @@ def safe_words(said: str, outgoing: Outgoing | None = None, credentials: Iterabl
         status = _STATUS.match(said)
         return f"{status[0] if status else ''} (the words are left out, as they may quote the code)".strip()
     line = without_values(said, outgoing, credentials)
-    return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 1]}…"
+    return line if len(line) <= MAX_ERROR_CHARS else f"{line[: MAX_ERROR_CHARS - 1]}…"
 
 
 _STATUS = re.compile(r"[2-5][0-9][0-9](?:[ -][245]\.[0-9]{1,3}\.[0-9]{1,3})?(?![0-9])")
@@ -82,7 +82,7 @@ def without_values(said: str, outgoing: Outgoing | None = None, credentials: Ite
     if outgoing is not None:
         line = re.sub(re.escape(outgoing.address), masked(outgoing.address), line, flags=re.IGNORECASE)
         hidden.update(_values(outgoing.data))
-    hidden = {value for value in hidden if len(value) >= MIN_HIDDEN}
+    hidden = {value for value in hidden if len(value) >= MIN_SECRET_CHARS}
     if hidden:
         longest_first = sorted(hidden, key=len, reverse=True)
         line = re.sub("|".join(map(_pattern, longest_first)), "…", line, flags=re.IGNORECASE)
@@ -91,10 +91,10 @@ def without_values(said: str, outgoing: Outgoing | None = None, credentials: Ite
 
 def _pattern(value: str) -> str:
     """Codes are also found in the groups that people read them in."""
-    return r"[\W_]?".join(value) if value.isalnum() and len(value) <= _CODE else re.escape(value)
+    return r"[\W_]?".join(value) if value.isalnum() and len(value) <= _MAX_CODE_CHARS else re.escape(value)
 
 
-_CODE = 64
+_MAX_CODE_CHARS = 64
 
 
 def _encoded(credential: str) -> Iterator[str]:

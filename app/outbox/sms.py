@@ -24,7 +24,7 @@ from app.texts.rendering import sms_text
 
 log = logging.getLogger("hub.sms")
 
-LONGEST_WAIT = 3600.0  # seconds; who asks for more is asked again all the same
+MAX_RETRY_AFTER_SECONDS = 3600.0  # seconds; who asks for more is asked again all the same
 _OF_THE_ACCOUNT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -153,11 +153,11 @@ def _retry_after(response: httpx.Response) -> float | None:
     """The seconds of `Retry-After`, which may be a number or a date (RFC 9110, 10.2.3)."""
     given = response.headers.get("Retry-After", "")
     if given.isdecimal():
-        return min(float(given), LONGEST_WAIT)
+        return min(float(given), MAX_RETRY_AFTER_SECONDS)
     try:
         moment = parsedate_to_datetime(given)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_WAIT)
+        return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), MAX_RETRY_AFTER_SECONDS)
     except (ValueError, OverflowError):  # no date, or none that a clock shows
         return None

@@ -27,11 +27,11 @@ from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
 
 log = logging.getLogger("hub.outbox")
 
-FIRST_PAUSE, LAST_PAUSE = 2.0, 900.0  # seconds between attempts
-POLL = 5.0  # seconds, in case that the signal of a new delivery is lost
-POSTGRES_AWAY = 1.0
-RELEASE_WITHIN = 1.0  # seconds, at the end; what isn't released is due after the lease
-OF_LEASE = 0.8  # share of the lease that an attempt may take, so that no other node tries meanwhile
+FIRST_RETRY_SECONDS, LAST_PAUSE = 2.0, 900.0  # seconds between attempts
+POLL_SECONDS = 5.0  # seconds, in case that the signal of a new delivery is lost
+POSTGRES_RETRY_SECONDS = 1.0
+RELEASE_TIMEOUT_SECONDS = 1.0  # seconds, at the end; what isn't released is due after the lease
+MAX_LEASE_SHARE = 0.8  # share of the lease that an attempt may take, so that no other node tries meanwhile
 EXPIRED = "its time was over"
 _UNWANTED = {Status.SUPPRESSED: "a newer code took its place", Status.EXPIRED: EXPIRED}
 
@@ -46,7 +46,9 @@ def pause_before(
     """
     if not error.retryable:
         return None
-    pause = float(min(FIRST_PAUSE * 2.0 ** min(attempt - 1, 30), LAST_PAUSE)) * (0.5 + chance / 2)
+    pause = float(min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 30), LAST_RETRY_SECONDS)) * (
+        0.5 + chance / 2
+    )
     pause = max(pause, error.retry_after or 0.0)
     return pause if age + pause < give_up else None
 
@@ -91,7 +93,7 @@ class Outbox:
         left = list(self._attempts.values())
         await end(*self._attempts)
         try:
-            async with asyncio.timeout(RELEASE_WITHIN):
+            async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
                 await self._store.release([(taken.id, taken.attempts) for taken in left])
         except (Unavailable, TimeoutError) as error:
             log.warning("not_released", extra={"deliveries": len(left), "why": str(error)})
@@ -104,10 +106,10 @@ class Outbox:
                 await self._wait_for_more(await self._take())
             except Unavailable as error:
                 log.warning("outbox_unreachable", extra={"why": str(error)})
-                await asyncio.sleep(POSTGRES_AWAY)
+                await asyncio.sleep(POSTGRES_RETRY_SECONDS)
             except Exception:
                 log.exception("outbox_failed")
-                await asyncio.sleep(POSTGRES_AWAY)
+                await asyncio.sleep(POSTGRES_RETRY_SECONDS)
 
     @property
     def _room(self) -> int:
@@ -139,15 +141,15 @@ class Outbox:
     async def _wait_for_more(self, more: bool) -> None:
         if (more and self._room > 0) or self._stopping:
             return
-        pause = POLL
+        pause = POLL_SECONDS
         if self._room > 0:
             due = await self._store.next_due(self._channel.name, codes=self._codes)
-            pause = POLL if due is None else min(POLL, due + 0.01)
+            pause = POLL_SECONDS if due is None else min(POLL_SECONDS, due + 0.01)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
 
     async def _deliver(self, taken: LeasedDelivery, asked_at: float) -> None:
-        deadline = asked_at + self._settings.delivery_lease * OF_LEASE
+        deadline = asked_at + self._settings.delivery_lease * MAX_LEASE_SHARE
         if taken.expires_in is not None:
             deadline = min(deadline, asked_at + taken.expires_in)
         cap, cooldown = self._settings.otp_hourly_cap, self._settings.otp_cooldown
@@ -228,7 +230,7 @@ class Outbox:
                 return
             except Unavailable as error:
                 log.error("delivery_not_noted", extra={"delivery": taken.id, "why": str(error)})
-                await asyncio.sleep(POSTGRES_AWAY)
+                await asyncio.sleep(POSTGRES_RETRY_SECONDS)
 
     async def _again(
         self, taken: LeasedDelivery, reason: str | None, pause: float, tried: AttemptResult | None = None

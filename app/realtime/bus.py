@@ -13,7 +13,7 @@ import msgspec
 
 from app.domain.notifications import Notification
 from app.realtime.manager import WebSocketManager
-from app.realtime.membership import LEASE, Membership
+from app.realtime.membership import LEASE_SECONDS, Membership
 from app.realtime.presence import NodeId, Presence
 from app.realtime.protocol import CloseCode, notification_frame
 from app.realtime.publication import Publication, Push, pack, unpack
@@ -23,11 +23,13 @@ from app.runtime.tasks import end
 
 log = logging.getLogger("hub.bus")
 
-AT_ONCE = 500  # frames of one publication, at most
-MAX_PENDING = 50_000  # frames waiting for Redis; past that the other nodes read Postgres instead
-REMEMBERED = 900.0  # seconds a logout is repeated to nodes that join: they may have been away for long
-MAX_REMEMBERED = 100_000  # logouts kept while Redis is away
-FLUSH_WITHIN = 2.0  # seconds that the last publications of a node that stops may take
+MAX_FRAMES_PER_PUBLICATION = 500  # frames of one publication, at most
+MAX_PENDING_FRAMES = 50_000  # frames waiting for Redis; past that the other nodes read Postgres instead
+LOGOUT_REPEAT_SECONDS = (
+    900.0  # seconds a logout is repeated to nodes that join: they may have been away for long
+)
+MAX_REPEATED_LOGOUTS = 100_000  # logouts kept while Redis is away
+FLUSH_TIMEOUT_SECONDS = 2.0  # seconds that the last publications of a node that stops may take
 
 
 class Bus(Protocol):
@@ -91,7 +93,7 @@ class RedisBus:
         await end(self._sending)
         if self._membership.joined:
             try:
-                async with asyncio.timeout(FLUSH_WITHIN):
+                async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
                     await self._send()
             except REDIS_ERRORS as error:
                 log.warning("stopped_unpublished", extra={"why": type(error).__name__})
@@ -132,7 +134,7 @@ class RedisBus:
         membership = self._membership
         if not items or membership.alone:
             return
-        if not membership.joined or len(self._pending) > MAX_PENDING:
+        if not membership.joined or len(self._pending) > MAX_PENDING_FRAMES:
             self._give_up(len(items) + len(self._pending))
             return
         self._pending += items
@@ -165,7 +167,10 @@ class RedisBus:
         while self._pending:
             if self._logouts:
                 await self._send_logouts()
-            some, self._pending = self._pending[:AT_ONCE], self._pending[AT_ONCE:]
+            some, self._pending = (
+                self._pending[:MAX_FRAMES_PER_PUBLICATION],
+                self._pending[MAX_FRAMES_PER_PUBLICATION:],
+            )
             try:
                 await self._send_frames(some)
             except BaseException:
@@ -213,13 +218,13 @@ class RedisBus:
 
     def _forget_old(self) -> None:
         """Forget logouts that no node can have missed: those from before this one had to join again."""
-        limit = _now() - REMEMBERED
+        limit = _now() - LOGOUT_REPEAT_SECONDS
         joined_at = self._membership.joined_at
         settled = joined_at is not None and joined_at < limit
         while self._remembered:
             user = next(iter(self._remembered))
             old = settled and self._remembered[user] < limit
-            if not old and len(self._remembered) <= MAX_REMEMBERED:
+            if not old and len(self._remembered) <= MAX_REPEATED_LOGOUTS:
                 return
             del self._remembered[user]
 
@@ -232,9 +237,9 @@ class RedisBus:
         self._reconcile()
         self._greet_again()
         later = asyncio.get_running_loop().call_later
-        later(LEASE, self._reconcile)
+        later(LEASE_SECONDS, self._reconcile)
         if self._membership.others:
-            later(LEASE, self._greet_again)
+            later(LEASE_SECONDS, self._greet_again)
 
     def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
         """Other nodes came or went. One that went may have committed what it told nobody of."""

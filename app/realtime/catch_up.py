@@ -10,7 +10,9 @@ from app.realtime.inboxes import InboxReader
 from app.realtime.protocol import CloseCode, notification_frame
 from app.store.inboxes import InboxState
 
-AT_ONCE = 32 * 1024  # bytes sent before looking whether the client reads; less than any write buffer's limit
+MAX_BYTES_PER_TURN = (
+    32 * 1024
+)  # bytes sent before looking whether the client reads; less than any write buffer's limit
 
 
 class CatchUp:
@@ -44,7 +46,7 @@ async def send_missed(connection: Connection, state: InboxState) -> None:
     frames: list[bytes] = []
     for notification in state.missed:
         frames.append(notification_frame(notification))
-        if sum(map(len, frames)) >= AT_ONCE:
+        if sum(map(len, frames)) >= MAX_BYTES_PER_TURN:
             connection.send(b"".join(frames))
             frames.clear()
             await connection.drained()

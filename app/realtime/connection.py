@@ -20,13 +20,15 @@ from app.runtime.metrics import CLOSED
 from app.runtime.rate_limit import AdmissionQueue
 
 # A stalled client never answers a close frame: after this many seconds its transport is aborted.
-CLOSE_TIMEOUT = 5.0
+CLOSE_TIMEOUT_SECONDS = 5.0
 PING = b"\x89\x00"  # a whole frame (RFC 6455, 5.5.2)
-SLOWEST = 64 * 1024  # bytes a second: a ping that stands behind as much more may be answered as much later
+MIN_BYTES_PER_SECOND = (
+    64 * 1024
+)  # bytes a second: a ping that stands behind as much more may be answered as much later
 # Frames read in a row, and the bytes between two looks at their count; then the rest waits for its turn. The
 # kernel hands over up to 256 KB, and the 43,000 empty frames in there would hold up everybody else for 0.6 s.
-IN_A_ROW = 40
-AT_ONCE = 256
+MAX_CONTROL_FRAMES_IN_A_ROW = 40
+MAX_BYTES_PER_READ = 256
 
 # The sans-I/O layer tells of every closed connection and every client's mistake; both are daily bread here.
 logger = logging.getLogger("hub.websocket")
@@ -224,7 +226,7 @@ class Connection(asyncio.Protocol):
         """A ping, and the clock set to look for its answer."""
         self._probing = True
         self._answered = False
-        patience = self._limits.answer_timeout + self._unanswered / SLOWEST
+        patience = self._limits.answer_timeout + self._unanswered / MIN_BYTES_PER_SECOND
         moment = asyncio.get_running_loop().time() + patience
         self._clock.schedule(self, min(moment, self._expires))
         return PING
@@ -244,7 +246,7 @@ class Connection(asyncio.Protocol):
         self._ws.send_close(code, reason)
         self._flush()
         self._lost()
-        self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
+        self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT_SECONDS)
 
     def renew(self, claims: Claims, expires: float) -> None:
         """The client brought a new token, which expires at this loop time."""
@@ -265,7 +267,7 @@ class Connection(asyncio.Protocol):
             return None
         if now >= self._expires:
             self.close(CloseCode.TOKEN_EXPIRED, "token expired")
-            return now + CLOSE_TIMEOUT
+            return now + CLOSE_TIMEOUT_SECONDS
         if not self._answered and not self._waits:
             self.abort()
             return None
@@ -307,9 +309,9 @@ class Connection(asyncio.Protocol):
             self._unread = b""
             return False
         data, begun, start = self._unread, self._frames, 0
-        while start < len(data) and not self._deaf and self._frames - begun < IN_A_ROW:
-            self._read(data[start : start + AT_ONCE])
-            start += AT_ONCE
+        while start < len(data) and not self._deaf and self._frames - begun < MAX_CONTROL_FRAMES_IN_A_ROW:
+            self._read(data[start : start + MAX_BYTES_PER_READ])
+            start += MAX_BYTES_PER_READ
         self._unread = b"" if self._deaf or self._transport is None else data[start:]
         waited, self._waits = self._waits, bool(self._unread)
         if self._unread:
@@ -386,7 +388,7 @@ class Connection(asyncio.Protocol):
                     self._transport.write(data)
             else:
                 self._transport.close()
-                self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT)
+                self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT_SECONDS)
         if self._ws.state is not OPEN:
             self._lost()
 

@@ -13,8 +13,8 @@ from app.store.inboxes import InboxState, InboxStore
 
 log = logging.getLogger("hub.inboxes")
 
-SHARED_BY = 100  # askers of one read, at most
-PAGE = 500  # missed notifications of one answer, at most
+MAX_READERS_PER_QUERY = 100  # askers of one read, at most
+PAGE_ROWS = 500  # missed notifications of one answer, at most
 
 
 class _Wanted(NamedTuple):
@@ -32,7 +32,7 @@ class InboxReader:
         self._reading: asyncio.Task[None] | None = None
 
     async def read(self, user_id: UUID, after: int | None = None) -> InboxState:
-        """How the inbox stands now; with `after`, the next `PAGE` notifications that follow that `seq`.
+        """How the inbox stands now; with `after`, the next `PAGE_ROWS` notifications that follow that `seq`.
 
         Raises `Unavailable`.
         """
@@ -50,9 +50,9 @@ class InboxReader:
 
     async def _read_all(self) -> None:
         while self._wanted:
-            now, self._wanted = self._wanted[:SHARED_BY], self._wanted[SHARED_BY:]
+            now, self._wanted = self._wanted[:MAX_READERS_PER_QUERY], self._wanted[MAX_READERS_PER_QUERY:]
             try:
-                states = await self._store.states([(w.user_id, w.after) for w in now], PAGE)
+                states = await self._store.states([(w.user_id, w.after) for w in now], PAGE_ROWS)
             except Exception as error:  # whatever it was, nobody is left waiting
                 if not isinstance(error, Unavailable):
                     log.exception("inboxes_unread", extra={"inboxes": len(now)})

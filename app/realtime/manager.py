@@ -11,8 +11,8 @@ from app.realtime.protocol import CloseCode
 from app.realtime.publication import Push
 from app.runtime.metrics import CONNECTIONS
 
-DRAIN_POLL = 0.02  # seconds
-DRAIN_RATE = 1000  # connections closed in a second: what another node accepts easily
+DRAIN_POLL_SECONDS = 0.02  # seconds
+MAX_CLOSES_PER_SECOND = 1000  # connections closed in a second: what another node accepts easily
 
 
 class WebSocketManager:
@@ -133,7 +133,7 @@ class WebSocketManager:
         loop = asyncio.get_running_loop()
         start = loop.time()
         connections = list(self)
-        window = min(within / 2, len(connections) / DRAIN_RATE)
+        window = min(within / 2, len(connections) / MAX_CLOSES_PER_SECOND)
         reason = f"restarting; reconnect_within_ms={max(1000, round(window * 1000))}"
         for number, connection in enumerate(connections):
             ahead = start + window * number / len(connections) - loop.time()
@@ -144,4 +144,4 @@ class WebSocketManager:
             if loop.time() >= start + within:
                 for connection in connections:
                     connection.abort()
-            await asyncio.sleep(DRAIN_POLL)
+            await asyncio.sleep(DRAIN_POLL_SECONDS)

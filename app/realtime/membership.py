@@ -17,18 +17,18 @@ from uuid import UUID
 
 from redis.asyncio.client import PubSub
 
-from app.realtime.presence import ID_BYTES, NodeId, Presence
+from app.realtime.presence import NODE_ID_BYTES, NodeId, Presence
 from app.runtime.metrics import NODES
 from app.runtime.redis import REDIS_ERRORS
 from app.runtime.tasks import end, first
 
 log = logging.getLogger("hub.membership")
 
-BEAT_EVERY = 1.0  # seconds
-SILENT_AFTER = 5.0  # seconds until a node that says nothing counts as dead
-LEASE = 2.0  # seconds that "no other node is there" may be relied on
-LEAVE_WITHIN = 1.0  # seconds; who can't leave in time is found to be silent
-JOIN_AGAIN = 0.5  # seconds between tries
+BEAT_SECONDS = 1.0  # seconds
+UNRESPONSIVE_AFTER_SECONDS = 5.0  # seconds until a node that says nothing counts as dead
+LEASE_SECONDS = 2.0  # seconds that "no other node is there" may be relied on
+LEAVE_TIMEOUT_SECONDS = 1.0  # seconds; who can't leave in time is found to be silent
+REJOIN_SECONDS = 0.5  # seconds between tries
 
 
 class Listener(Protocol):
@@ -87,9 +87,9 @@ class Membership:
     def alone(self) -> bool:
         """Whether it is certain that no other node has connections that should hear of a commit made now.
 
-        A node that joins fetches what was committed in its first `LEASE`, in which others may not know it.
+        A node that joins fetches what was committed in its first `LEASE_SECONDS`, in which others may not know it.
         """
-        return self.joined and not self.others and _now() - self._heard_at < LEASE
+        return self.joined and not self.others and _now() - self._heard_at < LEASE_SECONDS
 
     def start(self, users: Collection[UUID], listener: Listener) -> None:
         """Begin to join, in the background. `users` always holds all who are connected to this node."""
@@ -103,7 +103,7 @@ class Membership:
         await end(self._running, self._changing, self._cleaning)
         if joined:
             try:
-                async with asyncio.timeout(LEAVE_WITHIN):
+                async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
                     await self._presence.forget(self.node)
             except REDIS_ERRORS as error:
                 log.info("left_without_a_word", extra={"why": type(error).__name__})
@@ -132,7 +132,7 @@ class Membership:
                 log.warning("not_joined", extra={"why": str(error) or type(error).__name__})
             except Exception:
                 log.exception("membership_failed")
-            await asyncio.sleep(JOIN_AGAIN)
+            await asyncio.sleep(REJOIN_SECONDS)
 
     async def _belong(self) -> None:
         """Join and stay, until something fails."""
@@ -156,7 +156,7 @@ class Membership:
 
     async def _beat(self, node: NodeId, *, first: bool = False) -> None:
         asked_at = _now()
-        beat = await self._presence.beat(node, SILENT_AFTER)
+        beat = await self._presence.beat(node, UNRESPONSIVE_AFTER_SECONDS)
         if not (first or beat.known):
             raise LostError("the other nodes held this one for dead")
         self._heard_at = asked_at
@@ -173,7 +173,7 @@ class Membership:
 
     async def _beat_on(self, node: NodeId) -> None:
         while True:
-            await asyncio.sleep(BEAT_EVERY)
+            await asyncio.sleep(BEAT_SECONDS)
             await self._beat(node)
             # To ourselves: that it comes back proves the whole way.
             await self._presence.publish([(node, b"")])
@@ -181,7 +181,7 @@ class Membership:
     async def _listen(self, subscription: PubSub) -> None:
         assert self._listener is not None
         while True:
-            message = await subscription.get_message(timeout=SILENT_AFTER)
+            message = await subscription.get_message(timeout=UNRESPONSIVE_AFTER_SECONDS)
             if message is None:
                 raise LostError("Redis is silent")
             if message["data"]:
@@ -228,7 +228,7 @@ class Membership:
 
 
 def _new_id() -> NodeId:
-    return NodeId(os.urandom(ID_BYTES))
+    return NodeId(os.urandom(NODE_ID_BYTES))
 
 
 def _now() -> float:

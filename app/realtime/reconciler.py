@@ -15,10 +15,12 @@ from app.store.inboxes import InboxStore
 
 log = logging.getLogger("hub.reconciler")
 
-TICK = 2.0  # seconds between comparisons while Redis is away
-TICKS = 8  # as many ticks pass between them otherwise: nodes may be cut off from Redis without knowing
-AT_ONCE = 2000  # inboxes of one query
-GRACE = 0.3  # seconds that what was just committed may be on its way
+TICK_SECONDS = 2.0  # seconds between comparisons while Redis is away
+CONNECTED_TICK_COUNT = (
+    8  # as many ticks pass between them otherwise: nodes may be cut off from Redis without knowing
+)
+MAX_INBOXES_PER_QUERY = 2000  # inboxes of one query
+GRACE_SECONDS = 0.3  # seconds that what was just committed may be on its way
 
 
 class Reconciler:
@@ -51,10 +53,10 @@ class Reconciler:
         ticks = 0
         while True:
             try:
-                await asyncio.wait_for(self._asked.wait(), TICK)
+                await asyncio.wait_for(self._asked.wait(), TICK_SECONDS)
             except TimeoutError:
                 ticks += 1
-            if not self._asked.is_set() and self._membership.joined and ticks < TICKS:
+            if not self._asked.is_set() and self._membership.joined and ticks < CONNECTED_TICK_COUNT:
                 continue
             ticks = 0
             self._asked.clear()
@@ -62,7 +64,7 @@ class Reconciler:
                 await self._compare()
             except Unavailable as error:
                 log.warning("not_reconciled", extra={"why": str(error)})
-                await asyncio.sleep(TICK / 2)
+                await asyncio.sleep(TICK_SECONDS / 2)
                 self._asked.set()
             except Exception:  # it goes on, whatever one comparison met
                 log.exception("reconciling_failed")
@@ -70,11 +72,11 @@ class Reconciler:
     async def _compare(self) -> None:
         missing: list[tuple[Connection, int]] = []
         users = list(self._manager.users)
-        for start in range(0, len(users), AT_ONCE):
-            for user, last_seq in await self._store.last_seqs(users[start : start + AT_ONCE]):
+        for start in range(0, len(users), MAX_INBOXES_PER_QUERY):
+            for user, last_seq in await self._store.last_seqs(users[start : start + MAX_INBOXES_PER_QUERY]):
                 missing += ((each, last_seq) for each in self._manager.of(user) if each.last_seq < last_seq)
         if missing:
-            await asyncio.sleep(GRACE)
+            await asyncio.sleep(GRACE_SECONDS)
         found = sum(self._fetch(connection, last_seq) for connection, last_seq in missing)
         if found:
             log.info("reconciled", extra={"connections": found})

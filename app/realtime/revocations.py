@@ -14,8 +14,8 @@ from app.runtime.tasks import end
 
 log = logging.getLogger("hub.revocations")
 
-INTERVAL = 1.0  # seconds between looks; a revocation ends its connections within two of them
-AT_ONCE = 500  # connections of one look-up
+CHECK_SECONDS = 1.0  # seconds between looks; a revocation ends its connections within two of them
+MAX_CONNECTIONS_PER_QUERY = 500  # connections of one look-up
 
 
 class Revocations(Protocol):
@@ -44,7 +44,7 @@ class RevocationWatch:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(CHECK_SECONDS)
             try:
                 await self._look()
                 await self._revocations.review()
@@ -55,8 +55,8 @@ class RevocationWatch:
 
     async def _look(self) -> None:
         connections = list(self._manager)
-        for start in range(0, len(connections), AT_ONCE):
-            some = connections[start : start + AT_ONCE]
+        for start in range(0, len(connections), MAX_CONNECTIONS_PER_QUERY):
+            some = connections[start : start + MAX_CONNECTIONS_PER_QUERY]
             flags = await self._revocations.revoked([connection.claims for connection in some])
             for connection, revoked in zip(some, flags, strict=True):
                 if revoked:

@@ -14,7 +14,7 @@ from app.domain.errors import Unauthorized, Unavailable
 from app.realtime.catch_up import CatchUp, send_missed
 from app.realtime.changes import InboxCommands
 from app.realtime.connection import Connection
-from app.realtime.inboxes import SHARED_BY, InboxReader
+from app.realtime.inboxes import MAX_READERS_PER_QUERY, InboxReader
 from app.realtime.membership import Membership
 from app.realtime.protocol import CloseCode
 from app.realtime.session_frames import (
@@ -100,8 +100,8 @@ class Sessions:
 
     async def _greet_all(self) -> None:
         sessions = [connection for connection in self._connections if connection.session]
-        for start in range(0, len(sessions), SHARED_BY):
-            some = sessions[start : start + SHARED_BY]
+        for start in range(0, len(sessions), MAX_READERS_PER_QUERY):
+            some = sessions[start : start + MAX_READERS_PER_QUERY]
             try:
                 states = await asyncio.gather(*(self._reader.read(each.user_id) for each in some))
             except Unavailable:

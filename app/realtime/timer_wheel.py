@@ -8,7 +8,7 @@ from typing import Protocol
 
 from app.runtime.tasks import end
 
-AT_ONCE = 20  # members that are called before others get a turn of the loop
+MAX_CALLS_PER_TURN = 20  # members that are called before others get a turn of the loop
 
 
 class Timed(Protocol):
@@ -57,6 +57,6 @@ class TimerWheel:
                     if member.due == self._done:  # it may have got another moment while others had their turn
                         member.due = 0
                         self.schedule(member, member.tick(now))
-                    if number % AT_ONCE == 0:
+                    if number % MAX_CALLS_PER_TURN == 0:
                         await asyncio.sleep(0)
             await asyncio.sleep(self._done + 1 - loop.time())

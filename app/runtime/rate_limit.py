@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-TICK = 0.001  # seconds: timers know nothing finer
-IDLE = 50  # who had nothing to do: so many in one turn of the loop, as it takes time to find that out
+TICK_SECONDS = 0.001  # seconds: timers know nothing finer
+MAX_IDLE_PER_TURN = (
+    50  # who had nothing to do: so many in one turn of the loop, as it takes time to find that out
+)
 
 
 class AdmissionQueue:
@@ -60,7 +62,7 @@ class AdmissionQueue:
         self._going = True
         idle = 0
         try:
-            while self._line and self._room >= 1 and idle < IDLE:
+            while self._line and self._room >= 1 and idle < MAX_IDLE_PER_TURN:
                 self._room -= 1
                 if self._line.popleft()() is False:
                     self._room += 1
@@ -68,4 +70,4 @@ class AdmissionQueue:
         finally:
             self._going = bool(self._line)
             if self._going:
-                asyncio.get_running_loop().call_later(TICK, self._go_on)
+                asyncio.get_running_loop().call_later(TICK_SECONDS, self._go_on)

@@ -20,8 +20,8 @@ Client: TypeAlias = Redis | RedisCluster
 REDIS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 """Whatever a call may raise when Redis doesn't answer as it should."""
 
-CONNECTIONS = 50
-CLUSTER_CONNECTIONS = 1000  # a cluster's client refuses where the other waits for a free one
+MAX_CONNECTIONS = 50
+MAX_CLUSTER_CONNECTIONS = 1000  # a cluster's client refuses where the other waits for a free one
 
 
 def connect(settings: Settings) -> Client:
@@ -32,14 +32,14 @@ def connect(settings: Settings) -> Client:
     if settings.redis_cluster:
         return RedisCluster.from_url(
             url,
-            max_connections=CLUSTER_CONNECTIONS,
+            max_connections=MAX_CLUSTER_CONNECTIONS,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=retry,
         )
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=CONNECTIONS,
+        max_connections=MAX_CONNECTIONS,
         timeout=timeout,  # for a free connection: a storm of sign-ins queues here
         socket_timeout=timeout,
         socket_connect_timeout=timeout,

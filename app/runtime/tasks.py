@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-AGAIN = 1.0  # seconds; long enough for what a task does at its end
+CANCEL_AGAIN_SECONDS = 1.0  # seconds; long enough for what a task does at its end
 
 
 async def end(*tasks: asyncio.Task[Any] | None) -> None:
@@ -21,7 +21,7 @@ async def end(*tasks: asyncio.Task[Any] | None) -> None:
         for task in pending:
             task.cancel()
         try:
-            done, pending = await asyncio.wait(pending, timeout=AGAIN)
+            done, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
         except asyncio.CancelledError as error:  # whoever waits is ended too: not before these have
             interrupted = error
             continue

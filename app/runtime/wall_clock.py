@@ -15,10 +15,10 @@ from app.runtime.tasks import end
 
 log = logging.getLogger("hub.clock")
 
-EVERY = 10.0  # seconds between comparisons
-AGAIN = 1.0  # seconds, until all have answered once
-WITHIN = 2.0  # seconds; an answer that took longer says too little
-WRONG = 2.0  # seconds off that are worth a line in the log
+COMPARE_SECONDS = 10.0  # seconds between comparisons
+FIRST_COMPARE_SECONDS = 1.0  # seconds, until all have answered once
+MAX_ANSWER_SECONDS = 2.0  # seconds; an answer that took longer says too little
+MAX_OFFSET_SECONDS = 2.0  # seconds off that are worth a line in the log
 
 Ask = Callable[[], Awaitable[float]]
 """Asks another clock for its unix time, bounded in time. Raises `Unavailable`, or one of REDIS_ERRORS."""
@@ -67,7 +67,7 @@ class WallClock:
         await asyncio.gather(*(self._ask(name, ask) for name, ask in self._others.items()))
         off = self._own() - self.now()
         CLOCK_OFF.set(off)
-        if (abs(off) > WRONG) is not self._wrong:
+        if (abs(off) > MAX_OFFSET_SECONDS) is not self._wrong:
             self._wrong = not self._wrong
             level = logging.ERROR if self._wrong else logging.INFO
             log.log(
@@ -76,7 +76,7 @@ class WallClock:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(EVERY if self._known else AGAIN)
+            await asyncio.sleep(COMPARE_SECONDS if self._known else FIRST_COMPARE_SECONDS)
             await self.compare()
 
     async def _ask(self, name: str, ask: Ask) -> None:
@@ -87,5 +87,5 @@ class WallClock:
             log.info("clock_not_asked", extra={"of": name, "why": type(error).__name__})
             return
         answered = self._steady()
-        if answered - asked < WITHIN:
+        if answered - asked < MAX_ANSWER_SECONDS:
             self._ahead[name] = answer - (asked + answered) / 2

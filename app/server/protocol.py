@@ -18,14 +18,16 @@ from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from app.api.errors import bare_answer, too_many, too_slow, unavailable
-from app.auth.repeat_offenders import HELD, TARPIT
+from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.runtime.metrics import REFUSED
 from app.runtime.rate_limit import AdmissionQueue
 
-LAST_WORD = 1.0  # seconds that an answer to a request which came too slowly may take to leave
-CROWD = 3000  # requests that wait for their turn, some three seconds; who comes then is told to come back
-ENOUGH = 64 * 1024  # bytes after which no more is read of who waits for the turn
-CHUNKS = 64  # pieces of a body that are read in one turn
+TIMEOUT_RESPONSE_SECONDS = 1.0  # seconds that an answer to a request which came too slowly may take to leave
+MAX_QUEUED_REQUESTS = (
+    3000  # requests that wait for their turn, some three seconds; who comes then is told to come back
+)
+MAX_UNREAD_BYTES = 64 * 1024  # bytes after which no more is read of who waits for the turn
+MAX_CHUNKS_PER_TURN = 64  # pieces of a body that are read in one turn
 UPGRADE = re.compile(rb"\r\nupgrade:[^a-z]*websocket")  # in lower case; Sanic takes off more than blanks
 
 TOO_SLOW = bare_answer(too_slow())
@@ -83,7 +85,7 @@ class FairHttp(Http):
             await self._get_in_line(self._paces.upgrades)
 
     async def _get_in_line(self, pace: AdmissionQueue) -> None:
-        if len(pace) >= CROWD:
+        if len(pace) >= MAX_QUEUED_REQUESTS:
             raise unavailable("hub")
         self.in_line = True
         try:
@@ -102,7 +104,7 @@ class FairHttp(Http):
 
     async def read(self) -> bytes | None:
         self._pieces += 1
-        if self._pieces % CHUNKS == 0:
+        if self._pieces % MAX_CHUNKS_PER_TURN == 0:
             await self._turn(self._paces.further)
         return await super().read()
 
@@ -146,7 +148,7 @@ class FairProtocol(HttpProtocol):
         if upgrading:
             http.upgrade_websocket = True
         if self._callback_check_timeouts is again:  # time is up, and nobody will look again
-            self.loop.call_later(LAST_WORD, self.abort)
+            self.loop.call_later(TIMEOUT_RESPONSE_SECONDS, self.abort)
 
     @property
     def _unread(self) -> bool:
@@ -199,7 +201,7 @@ class PendingConnection(asyncio.Protocol):
         seen = max(0, len(self._head) + 1 - len(HEAD_END))
         self._head += data
         assert self._transport is not None
-        if len(self._head) > ENOUGH:
+        if len(self._head) > MAX_UNREAD_BYTES:
             self._transport.pause_reading()
         whole = self._head.find(HEAD_END, seen) >= 0 or len(self._head) > Http.HEADER_MAX_SIZE
         if self._in_line or not whole:
@@ -210,7 +212,7 @@ class PendingConnection(asyncio.Protocol):
             head = bytes(self._head[:end])
             self._upgrade = head if UPGRADE.search(head.lower()) else b""
         pace = self._paces.upgrades if self._upgrade else self._paces.requests
-        if len(pace) >= CROWD:
+        if len(pace) >= MAX_QUEUED_REQUESTS:
             self._refuse("crowd", CROWDED)
         elif not self._held_back():
             self._in_line = True
@@ -261,11 +263,11 @@ class PendingConnection(asyncio.Protocol):
         self._head.clear()
         self._upgrade = b""
         self._transport.pause_reading()
-        if self._paces.held < HELD:
+        if self._paces.held < MAX_DELAYED_CONNECTIONS:
             self._paces.held += 1
             loop = asyncio.get_running_loop()
-            say_no = partial(self._say_no, max(1, seconds - int(TARPIT)))
-            loop.call_later(TARPIT, self._paces.ends.take, say_no)
+            say_no = partial(self._say_no, max(1, seconds - int(REFUSAL_DELAY_SECONDS)))
+            loop.call_later(REFUSAL_DELAY_SECONDS, self._paces.ends.take, say_no)
         else:
             self._refuse("turned_away", b"")
         return True

@@ -19,9 +19,9 @@ from sanic import Sanic
 from app.domain.errors import ConfigurationError
 from app.server.protocol import AdmissionQueues, PendingConnection
 
-CLEAN_UP = 3.0  # seconds past the grace, for requests under way and for what is to be closed
-LOOK_AGAIN = 0.02
-BACKLOG = 4096  # connections the kernel keeps while we accept others
+CLEAN_UP_SECONDS = 3.0  # seconds past the grace, for requests under way and for what is to be closed
+DRAIN_POLL_SECONDS = 0.02
+BACKLOG_CONNECTIONS = 4096  # connections the kernel keeps while we accept others
 
 log = logging.getLogger("hub.server")
 
@@ -49,7 +49,7 @@ async def serve(
     )  # Sanic only calls it
     server: Any = await app.create_server(
         sock=listener,
-        backlog=BACKLOG,
+        backlog=BACKLOG_CONNECTIONS,
         protocol=arrival,
         return_asyncio_server=True,
         asyncio_server_kwargs={"start_serving": False},
@@ -68,10 +68,10 @@ async def serve(
         loop.remove_reader(lifeline)
     log.info("stopping")
     try:
-        async with asyncio.timeout(app.config.GRACEFUL_SHUTDOWN_TIMEOUT + CLEAN_UP):
+        async with asyncio.timeout(app.config.GRACEFUL_SHUTDOWN_TIMEOUT + CLEAN_UP_SECONDS):
             await server.before_stop()
             server.close()
-            await _answered(server, CLEAN_UP / 2)
+            await _answered(server, CLEAN_UP_SECONDS / 2)
             await server.after_stop()
         log.info("stopped")
     except TimeoutError:
@@ -84,7 +84,7 @@ async def _answered(server: Any, within: float) -> None:
     while server.connections and time.monotonic() < end:
         for connection in list(server.connections):
             connection.close_if_idle()
-        await asyncio.sleep(LOOK_AGAIN)
+        await asyncio.sleep(DRAIN_POLL_SECONDS)
 
 
 def _spare_the_collector() -> None:

@@ -21,11 +21,14 @@ from app.domain.errors import HubError
 
 log = logging.getLogger("hub.workers")
 
-FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0  # seconds before a fallen worker is replaced; longer if it falls again
-STEADY_AFTER = 10.0  # seconds after which a fall counts as the first
-KILL_AFTER = 5.0  # seconds past the workers' own grace
-SHORT = 1.0  # seconds that clients may wait for the next worker
-POLL = 0.5
+FIRST_RESTART_SECONDS, LAST_PAUSE = (
+    0.2,
+    30.0,
+)  # seconds before a fallen worker is replaced; longer if it falls again
+STABLE_AFTER_SECONDS = 10.0  # seconds after which a fall counts as the first
+KILL_AFTER_SECONDS = 5.0  # seconds past the workers' own grace
+MAX_GAP_SECONDS = 1.0  # seconds that clients may wait for the next worker
+POLL_SECONDS = 0.5
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 Serve = Callable[[socket.socket, int, Callable[[], None]], None]
@@ -49,7 +52,7 @@ class _Worker:
     """Readable once the worker is ready, or gone."""
     started_at: float = 0.0
     start_at: float = 0.0
-    pause: float = FIRST_PAUSE
+    pause: float = FIRST_RESTART_SECONDS
     was_ready: bool = False
 
 
@@ -83,7 +86,7 @@ class Supervisor:
                 self._stop()
             self._start_due()
             waiting = [worker.ready for worker in self._workers if worker.ready >= 0]
-            readable, _, _ = select.select([woken, *waiting], [], [], POLL)
+            readable, _, _ = select.select([woken, *waiting], [], [], POLL_SECONDS)
             if woken in readable:
                 os.read(woken, 4096)
             for worker in self._workers:
@@ -168,10 +171,10 @@ class Supervisor:
             self._status = 1
             self._stop()
             return
-        steady = status == 0 or time.monotonic() - worker.started_at > STEADY_AFTER
-        worker.pause = FIRST_PAUSE if steady else min(worker.pause * 2, LAST_PAUSE)
+        steady = status == 0 or time.monotonic() - worker.started_at > STABLE_AFTER_SECONDS
+        worker.pause = FIRST_RESTART_SECONDS if steady else min(worker.pause * 2, LAST_RESTART_SECONDS)
         worker.start_at = time.monotonic() + worker.pause
-        if worker.pause > SHORT and worker.listener is not None:
+        if worker.pause > MAX_GAP_SECONDS and worker.listener is not None:
             worker.listener.close()  # nobody waits so long in its queue: the kernel chooses another worker
             worker.listener = None
         how = {"pid": pid, "status": os.waitstatus_to_exitcode(status), "next_in_seconds": worker.pause}
@@ -179,7 +182,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         if self._stop_by is None:
-            self._stop_by = time.monotonic() + self._grace + KILL_AFTER
+            self._stop_by = time.monotonic() + self._grace + KILL_AFTER_SECONDS
             self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:

@@ -39,7 +39,7 @@ AGAIN_ATTEMPTS = "hub.attempts"
 
 _OURS = "dlq."
 _AGAIN = (AGAIN_POSITION, AGAIN_ATTEMPTS)
-_MAX_POSITION = 1000  # characters; those of the sources have 600 at most
+_MAX_POSITION_CHARS = 1000  # characters; those of the sources have 600 at most
 _MAX_ATTEMPTS = 1_000_000
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def earlier(headers: Mapping[str, object], source: str) -> EarlierAttempts:
     position = _text(headers.get(AGAIN_POSITION))
     attempts = _text(headers.get(AGAIN_ATTEMPTS))
     return EarlierAttempts(
-        position if position.startswith(f"{source}:") and len(position) <= _MAX_POSITION else None,
+        position if position.startswith(f"{source}:") and len(position) <= _MAX_POSITION_CHARS else None,
         int(attempts) if attempts.isdecimal() and len(attempts) < len(str(_MAX_ATTEMPTS)) else 0,
     )
 

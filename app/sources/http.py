@@ -12,7 +12,7 @@ from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 
-MAX_BACKLOG = 20_000
+MAX_BACKLOG_EVENTS = 20_000
 """Events that wait to be stored; past that requests are refused at once, before Postgres is back."""
 RESERVED_IDS = frozenset(("test", "bulk", "dry-run", ".", ".."))
 """What an event can't be called that is followed under its id: these are words of the same path."""
@@ -49,7 +49,7 @@ class HttpSource:
         An event without an `event_id` gets one of `request_id`, so the same request again changes nothing.
         Raises `Unavailable`, and takes none of them, while too many wait already.
         """
-        if self._intake.backlog + len(events) > max(MAX_BACKLOG, len(events)):
+        if self._intake.backlog + len(events) > max(MAX_BACKLOG_EVENTS, len(events)):
             raise Unavailable("postgres", "too many events wait to be stored")
         ids = [
             given if given is not None else _id(request_id, number, len(events))

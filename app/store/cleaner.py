@@ -14,9 +14,9 @@ from app.store.cleaning import CleaningStore, Kind
 
 log = logging.getLogger("hub.cleaner")
 
-LOOK_EVERY = 60.0  # seconds
-AT_ONCE = 5000  # rows; more in one transaction would hold up others
-PAUSE = 0.1  # seconds between two transactions, which others have Postgres to themselves
+CLEAN_EVERY_SECONDS = 60.0  # seconds
+MAX_ROWS_PER_TRANSACTION = 5000  # rows; more in one transaction would hold up others
+PAUSE_SECONDS = 0.1  # seconds between two transactions, which others have Postgres to themselves
 EXPIRED_FOR = timedelta(
     minutes=5
 )  # workers erase a secret at once; one that is left has a channel nobody knows
@@ -58,14 +58,14 @@ class Cleaner:
                 log.warning("cleaning_delayed", extra={"why": str(error)})
             except Exception:
                 log.exception("cleaner_failed")
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(CLEAN_EVERY_SECONDS)
 
     async def _clean(self, kind: Kind, kept: timedelta) -> None:
         """Remove all that is older, unless another node does."""
-        rows, removed = 0, AT_ONCE
-        while removed == AT_ONCE:
-            removed = await self._store.remove(kind, kept, AT_ONCE) or 0
+        rows, removed = 0, MAX_ROWS_PER_TRANSACTION
+        while removed == MAX_ROWS_PER_TRANSACTION:
+            removed = await self._store.remove(kind, kept, MAX_ROWS_PER_TRANSACTION) or 0
             rows += removed
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE_SECONDS)
         if rows:
             log.info("cleaned", extra={"what": kind.name.lower(), "rows": rows})

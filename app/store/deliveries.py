@@ -25,7 +25,7 @@ from app.store.models import DeliveryRow as D
 
 log = logging.getLogger("hub.outbox")
 
-LISTEN_AGAIN, LISTEN_CHECK = 2.0, 15.0  # seconds
+LISTEN_RETRY_SECONDS, LISTEN_CHECK = 2.0, 15.0  # seconds
 
 
 class LeasedDelivery(NamedTuple):
@@ -275,7 +275,7 @@ class DeliverySignal:
                 await self._listen_once()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.warning("not_listening", extra={"why": type(error).__name__})
-            await asyncio.sleep(LISTEN_AGAIN)
+            await asyncio.sleep(LISTEN_RETRY_SECONDS)
 
     async def _listen_once(self) -> None:
         connection = await asyncpg.connect(**self._arguments)
@@ -286,7 +286,7 @@ class DeliverySignal:
             self._heard()
             while not closed.is_set():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(closed.wait(), LISTEN_CHECK)
+                    await asyncio.wait_for(closed.wait(), LISTEN_CHECK_SECONDS)
                 await connection.execute("select 1")  # a connection that died in silence answers nothing
         finally:
             connection.terminate()

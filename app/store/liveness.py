@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-PING_WITHIN = 2.0  # seconds; a Postgres that needs longer for nothing counts as away
+PING_TIMEOUT_SECONDS = 2.0  # seconds; a Postgres that needs longer for nothing counts as away
 _MADE_AT = "made_at"
 _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -46,4 +46,4 @@ def look_after(engine: AsyncEngine) -> None:
 
 
 async def _ping(connection: asyncpg.Connection) -> None:
-    await connection.execute("select 1", timeout=PING_WITHIN)
+    await connection.execute("select 1", timeout=PING_TIMEOUT_SECONDS)

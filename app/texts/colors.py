@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 BLACK, WHITE = "#000000", "#ffffff"
-SEEN = 1.6  # contrast from which a surface stands out from the one below it
+MIN_CONTRAST = 1.6  # contrast from which a surface stands out from the one below it
 
 
 class Palette(NamedTuple):
@@ -36,7 +36,7 @@ def ink_on(color: str) -> str:
 
 def edge_on(surface: str, color: str) -> str:
     """The colour for the edge of a `color` button, so that it is seen on `surface` even if much like it."""
-    return color if contrast(color, surface) >= SEEN else ink_on(surface)
+    return color if contrast(color, surface) >= MIN_CONTRAST else ink_on(surface)
 
 
 def _luminance(color: str) -> float:

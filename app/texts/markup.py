@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from markupsafe import Markup, escape
 
-MAX_URL = 2000  # characters
-MAX_DEPTH = 30  # tags inside each other; deeper ones are left out
+MAX_URL_CHARS = 2000  # characters
+MAX_NESTED_TAGS = 30  # tags inside each other; deeper ones are left out
 _NOT_IN_URLS = re.compile(r'[\s<>"\\]')
 
 _BLOCKS = frozenset(("p", "div", "ul", "ol", "li", "blockquote", "pre", "h2", "h3", "h4"))
@@ -42,7 +42,12 @@ _HREF = re.compile(r"""(?<!\S)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""", 
 
 def is_link(url: object) -> bool:
     """Whether a mail may link to `url`: absolute, of http or https, and saying openly which host it is."""
-    if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or _NOT_IN_URLS.search(url):
+    if (
+        not isinstance(url, str)
+        or len(url) > MAX_URL_CHARS
+        or not url.isprintable()
+        or _NOT_IN_URLS.search(url)
+    ):
         return False
     try:
         parts = urlsplit(url)
@@ -132,7 +137,7 @@ def _rewrite(html: str, writer: _Writer) -> str:
             at = _end_of(tag, html, at)
         elif tag in _VOID:
             written.append(writer.void(tag))
-        elif tag in _TAGS and not closing and len(nested) < MAX_DEPTH:
+        elif tag in _TAGS and not closing and len(nested) < MAX_NESTED_TAGS:
             nested.append((_TAGS[tag], _url(token[3]) if tag == "a" else None))
             written.append(writer.start(*nested[-1]))
         elif tag in _TAGS and closing and any(name == _TAGS[tag] for name, _ in nested):

@@ -28,7 +28,7 @@ from app.texts.markup import as_text, is_link, paragraphs, safe_html
 FOLDER = Path(__file__).parent / "templates"
 SUFFIX = ".jinja"
 TEMPLATES = frozenset(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"[a-z]*{SUFFIX}"))
-MAX_SUBJECT, MAX_SMS = 150, 1000  # characters
+MAX_SUBJECT_CHARS, MAX_SMS = 150, 1000  # characters
 
 # Control characters no mail needs, and halves of characters that can't be written as UTF-8.
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -72,11 +72,11 @@ class MailRenderer:
 def sms_text(template: str, locale: str, data: Mapping[str, Any]) -> str:
     """What an SMS of this template says. Raises as `MailRenderer.render`."""
     text = str(_module(_TEXT, "sms", template, locale, data, {}))
-    lines = filter(None, (one_line(line, MAX_SMS) for line in text.splitlines()))
-    return "\n".join(lines)[:MAX_SMS].rstrip()
+    lines = filter(None, (one_line(line, MAX_SMS_CHARS) for line in text.splitlines()))
+    return "\n".join(lines)[:MAX_SMS_CHARS].rstrip()
 
 
-def one_line(text: str, most: int = MAX_SUBJECT) -> str:
+def one_line(text: str, most: int = MAX_SUBJECT_CHARS) -> str:
     """The text in one line of at most `most` characters, without any that control or can't be seen."""
     seen = "".join(c for c in text if c.isprintable() or c.isspace() or c in _JOINERS)
     line = " ".join(seen.split())

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 from hypothesis import strategies as st
 
-from app.domain.addresses import MAX_ADDRESS, Mailbox, mailbox
+from app.domain.addresses import MAX_ADDRESS_BYTES, Mailbox, mailbox
 from app.domain.deliveries import GivenAttachment, masked
 from app.domain.errors import DeliveryFailed
 from app.outbox.attachments import load
-from app.outbox.email.message import MAX_NAME, sender, to_bytes
+from app.outbox.email.message import MAX_FILE_NAME_CHARS, sender, to_bytes
 from fuzz.hostile import TEXTS, as_json, spoiled
 from fuzz.target import CANARY, Target
 from fuzz.targets.mail import check_message, message
@@ -38,7 +38,7 @@ def check_address(data: bytes) -> None:
         assert str(box).isprintable()
         assert not set(str(box)) & set(' ,;<>"()[]\\'), f"{box} is more than an address"
         assert box.domain.isascii()
-        assert len(str(box).encode()) <= MAX_ADDRESS
+        assert len(str(box).encode()) <= MAX_ADDRESS_BYTES
         assert mailbox(str(box)) == box, "read again it is another"
 
 
@@ -72,7 +72,7 @@ def check_attachments(data: bytes) -> None:
         allowed = {"Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "MIME-Version"}
         assert {*part.keys()} <= allowed, f"a part's headers: {part.keys()}"
         assert part.get_payload(decode=True) == attachment.content
-        assert len(part.get_filename() or "") <= MAX_NAME
+        assert len(part.get_filename() or "") <= MAX_FILE_NAME_CHARS
 
 
 @cache

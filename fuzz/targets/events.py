@@ -14,7 +14,7 @@ from app.dev.samples import event_types, load
 from app.domain.deliveries import DeliveryDraft, delivery_id
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
-from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_LENGTH, Event, decode
+from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_CHARS, Event, decode
 from app.domain.notifications import Group, NotificationDraft, notification_id
 from app.domain.planning import PlanRequest
 from app.ingest.batch import PreparedEvent, SourceMessage
@@ -53,7 +53,7 @@ def check_decode(data: bytes) -> None:
         assert error.reason in REASONS, error.reason
         check_text(str(error), 300)
         return
-    check_text(event.event_id, max(MAX_EVENT_ID_LENGTH, len(POSITION)))
+    check_text(event.event_id, max(MAX_EVENT_ID_CHARS, len(POSITION)))
     check_text(event.event_type, len(data))
     check_json(msgspec.json.encode(event.body).decode(), 10 * len(data) + 10)
 

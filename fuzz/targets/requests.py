@@ -22,12 +22,12 @@ from sanic.exceptions import SanicException
 from app.api import parameters
 from app.api.bodies import json_body
 from app.api.errors import Problem, problem_response
-from app.api.idempotency import MAX_LENGTH, _key
+from app.api.idempotency import MAX_KEY_CHARS, _key
 from app.api.preferences import NewChoice, PreferenceChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
 from app.api.ws import _token
 from app.auth.repeat_offenders import RepeatOffenders, key_of
-from app.auth.tokens import LATEST, LEEWAY, TokenVerifier
+from app.auth.tokens import LEEWAY_SECONDS, MAX_UNIX_SECONDS, TokenVerifier
 from app.domain.errors import Unauthorized
 from app.texts.i18n import LOCALES, negotiate
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
@@ -75,8 +75,8 @@ def _check_claims(token_id: str, issued_at: int, expires_at: int) -> None:
     check_text(token_id, 8192)
     assert token_id
     assert token_id.isprintable()
-    assert time.time() - LEEWAY - 1 <= expires_at <= LATEST
-    assert issued_at <= time.time() + LEEWAY
+    assert time.time() - LEEWAY_SECONDS - 1 <= expires_at <= MAX_UNIX_SECONDS
+    assert issued_at <= time.time() + LEEWAY_SECONDS
 
 
 def _b64(part: bytes) -> str:
@@ -113,7 +113,7 @@ def check_query(data: bytes) -> None:
             _check_problem(request, problem)
     try:
         found = _key(request)
-        assert found is None or (0 < len(found) <= MAX_LENGTH and found.isascii() and found.isprintable())
+        assert found is None or (0 < len(found) <= MAX_KEY_CHARS and found.isascii() and found.isprintable())
     except Problem as problem:
         _check_problem(request, problem)
     assert negotiate(language.decode("utf-8", "replace"), "none") in (*LOCALES, "none")

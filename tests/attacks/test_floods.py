@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
-from app.auth.repeat_offenders import TARPIT
+from app.auth.repeat_offenders import REFUSAL_DELAY_SECONDS
 from app.server.serve import raise_file_limit
 from bench.attacker import upgrade
 from tests.attacks.test_frames import close_frame, frame, raw_socket
@@ -120,7 +120,7 @@ async def answer(hub: Hub, user: str, held: str, before: bytes = b"") -> bytes:
     """The first line of what an upgrade with this token is told, behind another request or not."""
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
     try:
-        async with asyncio.timeout(TARPIT + 10):
+        async with asyncio.timeout(REFUSAL_DELAY_SECONDS + 10):
             if before:
                 writer.write(before)
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
@@ -149,7 +149,7 @@ async def test_who_flooded_is_kept_out_for_a_while_and_their_other_devices_are_n
     at_the_door, at_the_gate, elsewhere = await asyncio.gather(
         refused(b""), refused(health), answer(hub, user, other)
     )
-    assert min(at_the_door, at_the_gate) >= TARPIT
+    assert min(at_the_door, at_the_gate) >= REFUSAL_DELAY_SECONDS
     assert elsewhere.startswith(b"HTTP/1.1 101 ")
     assert await hub.metric('hub_connections_refused_total{reason="turned_away"}') >= 1
     writer.close()
@@ -172,4 +172,4 @@ async def test_one_too_many_is_let_in_as_soon_as_another_leaves(hub: Hub) -> Non
         async def let_in() -> bool:
             return (await answer(hub, user, held)).startswith(b"HTTP/1.1 101 ")
 
-        await eventually(let_in, "there is room", within=3 * TARPIT)
+        await eventually(let_in, "there is room", within=3 * REFUSAL_DELAY_SECONDS)

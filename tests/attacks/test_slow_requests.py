@@ -14,7 +14,7 @@ import pytest_asyncio
 from sanic import Sanic
 
 from app.server.app import create_app
-from app.server.protocol import CHUNKS
+from app.server.protocol import MAX_CHUNKS_PER_TURN
 from tests.support.little_server import PATIENCE, little_server
 from tests.support.settings import settings_on
 
@@ -63,7 +63,10 @@ SLOW: dict[str, tuple[bytes, bytes | list[bytes]]] = {
     "the head of an upgrade": (b"GET /echo HTTP/1.1\r\n" + UPGRADE, b"X-A: b\r\n"),
     "a body": (HEAD + b"Content-Length: 100000\r\n\r\n", b"x"),
     "a body in chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-    "a body in many chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", [b"1\r\nx\r\n" * CHUNKS]),
+    "a body in many chunks": (
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+        [b"1\r\nx\r\n" * MAX_CHUNKS_PER_TURN],
+    ),
     "a body behind an upgrade": (HEAD + UPGRADE + b"Content-Length: 100000\r\n\r\n", b"x"),
     "a body that nobody reads": (HEAD.replace(b"echo", b"?") + b"Content-Length: 100000\r\n\r\n", b"x"),
     "nothing behind an upgrade with a body": (HEAD + UPGRADE + b"Content-Length: 100000\r\n\r\n", b""),

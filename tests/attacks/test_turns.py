@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from app.runtime.rate_limit import AdmissionQueue
 from app.server import protocol as under_test
-from app.server.protocol import CHUNKS, AdmissionQueues, FairHttp, FairProtocol
+from app.server.protocol import MAX_CHUNKS_PER_TURN, AdmissionQueues, FairHttp, FairProtocol
 from tests.support.hub import eventually
 from tests.support.little_server import PATIENCE, little_server
 
@@ -84,13 +84,13 @@ async def test_requests_in_one_packet_are_too(turns: Turns) -> None:
 
 
 async def test_a_body_in_many_chunks_leaves_room_for_others(turns: Turns) -> None:
-    chunks = 20 * CHUNKS
+    chunks = 20 * MAX_CHUNKS_PER_TURN
     head = b"POST /echo HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with little_server(turns.note, paces=paces(further=AdmissionQueue(0.001, 1))) as port:
         before = turns.count
         answer = await ask(port, head + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
     assert answer.endswith(b"x" * chunks)
-    assert turns.at[0] - before >= chunks / CHUNKS
+    assert turns.at[0] - before >= chunks / MAX_CHUNKS_PER_TURN
 
 
 def paces(**other: AdmissionQueue) -> AdmissionQueues:

@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 
 from app.api import errors
 from app.api.ws import Gate, make_blueprint
-from app.auth.tokens import LATEST, Claims
+from app.auth.tokens import MAX_UNIX_SECONDS, Claims
 from app.realtime.connection import Connection, FrameProtocol
 from app.realtime.protocol import text_frame
 from app.realtime.timer_wheel import TimerWheel
@@ -25,7 +25,7 @@ from app.settings import Settings
 
 PATH = f"{WEBSOCKET}/notifications/users/anyone"
 
-_ANYONE = Claims(UUID(int=0), "", 0, LATEST)
+_ANYONE = Claims(UUID(int=0), "", 0, MAX_UNIX_SECONDS)
 _UNUSED = cast(Any, None)
 _SETTINGS: dict[str, Any] = {
     "database_url": "postgresql://unused",

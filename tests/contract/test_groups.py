@@ -17,10 +17,10 @@ from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
 from app.ingest import user_service
 from app.ingest.user_service import (
-    CALLS_AT_ONCE,
-    FAILURES,
-    FIRST_PAUSE,
+    FIRST_PAUSE_SECONDS,
     MAX_ANSWER_BYTES,
+    MAX_CONCURRENT_CALLS,
+    MAX_FAILURES,
     UserService,
     read_group,
 )
@@ -231,15 +231,15 @@ async def test_a_service_that_keeps_failing_is_asked_no_more_until_it_is_back(
     service.status = 503
     asked = await asyncio.gather(*(groups.group(uuid4()) for _ in range(200)), return_exceptions=True)
     assert {type(answer) for answer in asked} == {Unavailable}
-    assert FAILURES <= len(service.asked) <= FAILURES + CALLS_AT_ONCE
+    assert MAX_FAILURES <= len(service.asked) <= MAX_FAILURES + MAX_CONCURRENT_CALLS
     service.asked.clear()
-    now += FIRST_PAUSE
+    now += FIRST_PAUSE_SECONDS
     await asyncio.gather(*(groups.group(uuid4()) for _ in range(10)), return_exceptions=True)
     assert len(service.asked) == 1
     service.calm()
     with pytest.raises(Unavailable, match="not asked"):
         await groups.group(GROUP)
-    now += 2 * FIRST_PAUSE
+    now += 2 * FIRST_PAUSE_SECONDS
     assert await groups.group(GROUP) == EXPECTED
     assert await groups.group(GROUP) == EXPECTED
     service.status = 500
@@ -252,7 +252,7 @@ async def test_who_answers_at_once_is_asked_again_whatever_it_says(
     groups: UserService, service: FakeUserService, answer: tuple[int, bytes]
 ) -> None:
     service.status, service.body = answer
-    for _ in range(2 * FAILURES):
+    for _ in range(2 * MAX_FAILURES):
         with pytest.raises((Unavailable, InvalidEvent)):
             await groups.group(uuid4())
     service.calm()

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from app.realtime import bus as under_test
 from app.realtime import membership
-from app.realtime.bus import AT_ONCE
+from app.realtime.bus import MAX_FRAMES_PER_PUBLICATION
 from app.realtime.protocol import text_frame
 from app.realtime.publication import Publication, Push, pack
 from app.runtime.tasks import end
@@ -60,7 +60,7 @@ async def test_thousands_at_once_reach_the_connections_of_all_nodes_once_and_in_
     assert [seqs(peer) for peer in peers] == [[*range(1, 1001)]] * 9
     all_of_it = dict.fromkeys(users, 2 * 1000)
     await until(lambda: nodes[0].presence.pushed() == all_of_it, "each is published once for each node")
-    assert len(nodes[0].presence.sent) == 2 * 3000 / AT_ONCE, "packed"
+    assert len(nodes[0].presence.sent) == 2 * 3000 / MAX_FRAMES_PER_PUBLICATION, "packed"
     assert not any(node.behind or node.reconciled for node in nodes)
 
 
@@ -253,9 +253,9 @@ async def test_all_that_is_dropped_is_counted(start: Start) -> None:
     before = unpublished()
     await there.arrive(user := uuid4())
     here.presence.failing.add("publish")
-    here.bus.publish(rows(user, 1, AT_ONCE + 1))
+    here.bus.publish(rows(user, 1, MAX_FRAMES_PER_PUBLICATION + 1))
     await until(lambda: unpublished() > before, "they are dropped")
-    assert unpublished() - before == AT_ONCE + 1
+    assert unpublished() - before == MAX_FRAMES_PER_PUBLICATION + 1
 
 
 async def test_what_comes_while_a_node_is_not_joined_is_made_good_when_it_is(start: Start) -> None:

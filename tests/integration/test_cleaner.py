@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.errors import StoreRejected
 from app.store import cleaner as module
 from app.store.cleaner import Cleaner
-from app.store.cleaning import TURN, CleaningStore, Kind
+from app.store.cleaning import ADVISORY_LOCK_KEY, CleaningStore, Kind
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter
@@ -181,9 +181,9 @@ async def test_while_another_node_is_at_it_nothing_is_done(
     store: CleaningStore, operator: asyncpg.Connection
 ) -> None:
     await make_event_ids(operator, 5, timedelta(days=31))
-    await operator.execute(f"select pg_advisory_lock({TURN})")
+    await operator.execute(f"select pg_advisory_lock({ADVISORY_LOCK_KEY})")
     assert await store.remove(Kind.EVENT_IDS, KEPT, 10) is None
-    await operator.execute(f"select pg_advisory_unlock({TURN})")
+    await operator.execute(f"select pg_advisory_unlock({ADVISORY_LOCK_KEY})")
     assert await store.remove(Kind.EVENT_IDS, KEPT, 2) == 2
     assert await store.remove(Kind.EVENT_IDS, KEPT, 10) == 3
     assert await store.remove(Kind.EVENT_IDS, KEPT, 10) == 0

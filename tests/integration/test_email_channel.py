@@ -17,7 +17,7 @@ from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox import failures
 from app.outbox.channel import Attachment, Outgoing
 from app.outbox.email.channel import EmailChannel
-from app.outbox.email.pool import PATIENCE
+from app.outbox.email.pool import TIMEOUT_FACTOR
 from app.texts.i18n import LOCALES
 from app.texts.rendering import MailRenderer
 from tests.support.certificates import DAYS, Authority
@@ -242,7 +242,7 @@ async def test_a_server_that_hangs_takes_no_longer_than_the_time_out(server: Smt
     async with channel_to(server, smtp_timeout=HURRY) as channel:
         begun = time.monotonic()
         failed = await failure(channel)
-        assert time.monotonic() - begun < PATIENCE * HURRY + 1
+        assert time.monotonic() - begun < TIMEOUT_FACTOR * HURRY + 1
     assert (failed.code, failed.retryable) == ("timeout", True)
 
 
@@ -388,7 +388,7 @@ async def test_the_code_is_in_nothing_that_is_written(
         server.answer(step, f"451 4.7.1 spam: 'Your code is {CODE}' {spaced} {LOGIN[1]} {'x' * 600}")
         failed = await failure(channel)
         assert spaced not in str(failed)
-        assert len(str(failed)) <= failures.MAX_WORDS
+        assert len(str(failed)) <= failures.MAX_ERROR_CHARS
     server.calm()
     server.answer("end", f"250 2.0.0 Ok: queued as {CODE}")
     receipt = await channel.send(mail())

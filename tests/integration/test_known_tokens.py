@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.auth import revocations as under_test
-from app.auth.revocations import ASK_AGAIN, KNOWN_FOR, RevocationStore
+from app.auth.revocations import CACHED_SECONDS, RETRY_SECONDS, RevocationStore
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import Client, connect
@@ -193,7 +193,7 @@ async def test_what_nobody_used_for_long_is_not_asked_about_for_ever(
 ) -> None:
     token = claims()
     assert await retryable(state, token)
-    clock.now += KNOWN_FOR
+    clock.now += CACHED_SECONDS
     await state.review()
     assert not state._known
 
@@ -220,12 +220,12 @@ async def test_a_token_is_known_for_so_long_since_redis_last_spoke_for_it(
     clock.now = 500.0
     assert await retryable(state, again)
     server.kill()
-    clock.now = KNOWN_FOR - 1
+    clock.now = CACHED_SECONDS - 1
     assert (await retryable(state, first), await retryable(state, again)) == (True, True)
     assert not await retryable(state, claims())
-    clock.now = KNOWN_FOR
+    clock.now = CACHED_SECONDS
     assert (await retryable(state, first), await retryable(state, again)) == (False, True)
-    clock.now = 500.0 + KNOWN_FOR
+    clock.now = 500.0 + CACHED_SECONDS
     assert (await retryable(state, first), await retryable(state, again)) == (False, False)
 
 
@@ -235,9 +235,9 @@ async def test_what_passes_while_redis_is_away_is_not_known_for_longer(
     token = claims()
     assert await retryable(state, token)
     server.kill()
-    for clock.now in (300.0, 600.0, KNOWN_FOR - 1):
+    for clock.now in (300.0, 600.0, CACHED_SECONDS - 1):
         assert await retryable(state, token)
-    clock.now = KNOWN_FOR
+    clock.now = CACHED_SECONDS
     assert not await retryable(state, token)
 
 
@@ -250,10 +250,10 @@ async def test_for_a_moment_nobody_who_is_known_waits_for_a_redis_that_did_not_a
     assert await retryable(state, known)
     server.start()
     await revoke(redis, known)
-    clock.now = ASK_AGAIN / 2
+    clock.now = RETRY_SECONDS / 2
     assert await retryable(state, known), "it isn't asked"
     assert await retryable(state, claims()), "it is asked for who isn't known"
-    clock.now = ASK_AGAIN
+    clock.now = RETRY_SECONDS
     with pytest.raises(Unauthorized):
         await state.check_unless_known(known)
 
@@ -276,11 +276,11 @@ async def test_each_token_of_a_user_is_known_by_itself(
     old = claims()
     new = old._replace(token_id="another")
     assert await retryable(state, old)
-    clock.now = KNOWN_FOR / 2
+    clock.now = CACHED_SECONDS / 2
     assert await retryable(state, new)
     server.kill()
     assert (await retryable(state, old), await retryable(state, new)) == (True, True)
-    clock.now = KNOWN_FOR
+    clock.now = CACHED_SECONDS
     assert (await retryable(state, old), await retryable(state, new)) == (False, True)
 
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.realtime import bus as under_test
-from app.realtime.bus import REMEMBERED
+from app.realtime.bus import LOGOUT_REPEAT_SECONDS
 from tests.support.in_process import Clock, Start, acquainted, now, running_nodes, until
 
 LOGGED_OUT = 4500
@@ -63,7 +63,7 @@ async def test_a_logout_that_is_redelivered_late_spares_connections_asked_for_af
 ) -> None:
     nodes = await start(2)
     user = uuid4()
-    clock.ahead = REMEMBERED + 1  # the nodes have been joined for some time
+    clock.ahead = LOGOUT_REPEAT_SECONDS + 1  # the nodes have been joined for some time
     after = [await node.arrive(user, asked_at=clock.now() - 29) for node in nodes]
     nodes[0].bus.disconnect(user, seconds_ago=30)
     await until(lambda: nodes[1].gone == [user], "the other hears of it")
@@ -135,7 +135,7 @@ async def test_what_a_node_heard_while_it_was_away_is_not_forgotten_while_it_joi
     peer = await there.arrive(user)
     await here.lost()
     here.bus.disconnect(user)
-    clock.ahead = REMEMBERED + 1
+    clock.ahead = LOGOUT_REPEAT_SECONDS + 1
     hold = here.presence.hold("change")
     await here.back()
     await hold.reached.wait()
@@ -250,9 +250,9 @@ async def test_logouts_are_forgotten_after_a_while(start: Start, clock: Clock) -
     (node,) = await start(1)
     old, recent, last = uuid4(), uuid4(), uuid4()
     began = clock.now()
-    clock.ahead = REMEMBERED  # long joined
+    clock.ahead = LOGOUT_REPEAT_SECONDS  # long joined
     node.bus.disconnect(old)
-    clock.ahead += REMEMBERED - 1
+    clock.ahead += LOGOUT_REPEAT_SECONDS - 1
     node.bus.disconnect(recent)
     assert node.bus.logged_out(old, began)
     clock.ahead += 2
@@ -264,8 +264,8 @@ async def test_a_user_who_logs_out_again_is_remembered_from_then_on(start: Start
     (node,) = await start(1)
     often, once, last = uuid4(), uuid4(), uuid4()
     began = clock.now()
-    clock.ahead = REMEMBERED
-    for user, later in ((often, 1), (once, REMEMBERED - 1), (often, 2)):
+    clock.ahead = LOGOUT_REPEAT_SECONDS
+    for user, later in ((often, 1), (once, LOGOUT_REPEAT_SECONDS - 1), (often, 2)):
         node.bus.disconnect(user)
         clock.ahead += later
     node.bus.disconnect(last)

@@ -211,7 +211,7 @@ async def test_a_node_that_hears_nothing_any_more_joins_again(start: Start) -> N
 async def test_a_node_that_hears_only_itself_stays(start: Start) -> None:
     nodes = await start(2)
     before = [node.id for node in nodes]
-    await asyncio.sleep(1.2 * membership.SILENT_AFTER)
+    await asyncio.sleep(1.2 * membership.UNRESPONSIVE_AFTER_SECONDS)
     assert [node.id for node in nodes] == before
     assert not any(node.reconciled for node in nodes)
 

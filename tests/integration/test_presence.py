@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from app.dev.redis import server_program
-from app.realtime.presence import AT_ONCE, BUCKETS, ID_BYTES, Beat, NodeId, Presence
+from app.realtime.presence import BUCKET_COUNT, MAX_USERS_PER_COMMAND, NODE_ID_BYTES, Beat, NodeId, Presence
 from app.runtime.redis import connect
 from tests.support.settings import settings_on
 
 SILENT_AFTER = 60.0  # nobody is silent in a test that doesn't mean it
 BRIEF = 0.2
-A, B, C = (NodeId(bytes([number]) * ID_BYTES) for number in (1, 2, 3))
+A, B, C = (NodeId(bytes([number]) * NODE_ID_BYTES) for number in (1, 2, 3))
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -58,7 +58,7 @@ def beat(known: bool, others: Collection[NodeId] = (), silent: Collection[NodeId
 
 def of_bucket(number: int) -> UUID:
     """A new user of this bucket."""
-    return UUID(int=uuid4().int // BUCKETS * BUCKETS + number)
+    return UUID(int=uuid4().int // BUCKET_COUNT * BUCKET_COUNT + number)
 
 
 # Who is where
@@ -127,7 +127,7 @@ async def test_ids_that_look_like_parts_of_one_another_are_told_apart(presence: 
 
 async def test_any_byte_may_stand_in_an_id(presence: Presence) -> None:
     user = uuid4()
-    odd = [NodeId(b"\x00\r\n\xff\x00%.*"), NodeId(bytes(ID_BYTES)), NodeId(b"\xff" * ID_BYTES)]
+    odd = [NodeId(b"\x00\r\n\xff\x00%.*"), NodeId(bytes(NODE_ID_BYTES)), NodeId(b"\xff" * NODE_ID_BYTES)]
     for node in odd:
         await presence.change(node, [user])
         await presence.beat(node, SILENT_AFTER)
@@ -139,7 +139,7 @@ async def test_any_byte_may_stand_in_an_id(presence: Presence) -> None:
 
 async def test_2500_users_fit_into_one_call(presence: Presence) -> None:
     users = [uuid4() for _ in range(2500)]
-    crowd = [of_bucket(3) for _ in range(AT_ONCE + 1)]  # more than one command takes
+    crowd = [of_bucket(3) for _ in range(MAX_USERS_PER_COMMAND + 1)]  # more than one command takes
     await presence.change(A, [*users, *crowd])
     await presence.change(B, users[::2])
     found = await table(presence, [*users, *crowd])
@@ -150,7 +150,7 @@ async def test_2500_users_fit_into_one_call(presence: Presence) -> None:
     }
 
 
-CROWD = [UUID(int=number) for number in (0, 1, 2, BUCKETS, BUCKETS + 1)]  # some share a bucket
+CROWD = [UUID(int=number) for number in (0, 1, 2, BUCKET_COUNT, BUCKET_COUNT + 1)]  # some share a bucket
 Users = st.sets(st.sampled_from(CROWD))
 Step = st.tuples(st.sampled_from([A, B, C]), Users, Users, st.integers(0, 5).map(lambda number: number == 0))
 
@@ -175,12 +175,12 @@ async def test_any_sequence_of_changes_leaves_what_a_dict_would_hold(
                 nodes.discard(node)
     held = {user: nodes for user, nodes in model.items() if nodes}
     assert await table(presence, CROWD) == held
-    used = {user.int % BUCKETS for user in held}
+    used = {user.int % BUCKET_COUNT for user in held}
     assert await keys(redis, prefix) == {f"{prefix}:presence:{number}".encode() for number in used}
 
 
 async def test_changes_of_many_nodes_at_the_same_time_do_not_lose_one_another(presence: Presence) -> None:
-    nodes = [NodeId(uuid4().bytes[:ID_BYTES]) for _ in range(20)]
+    nodes = [NodeId(uuid4().bytes[:NODE_ID_BYTES]) for _ in range(20)]
     users = [of_bucket(0) for _ in range(5)]
     await asyncio.gather(*(presence.change(node, users) for node in nodes))
     assert await table(presence, users) == {user: set(nodes) for user in users}
@@ -228,15 +228,15 @@ async def test_a_forgotten_node_is_neither_alive_nor_silent_nor_known(presence: 
 async def test_forgetting_cleans_every_bucket_and_leaves_the_other_nodes(
     redis: Redis, prefix: str, presence: Presence
 ) -> None:
-    own = [of_bucket(number) for number in range(BUCKETS)]
-    shared = [of_bucket(number) for number in range(BUCKETS // 2)]
+    own = [of_bucket(number) for number in range(BUCKET_COUNT)]
+    shared = [of_bucket(number) for number in range(BUCKET_COUNT // 2)]
     for node, users in ((A, own + shared), (B, shared), (C, shared)):
         await presence.change(node, users)
         await presence.beat(node, SILENT_AFTER)
-    assert len(await keys(redis, prefix)) == BUCKETS + 1
+    assert len(await keys(redis, prefix)) == BUCKET_COUNT + 1
     await presence.forget(A)
     assert await table(presence, own + shared) == {user: {B, C} for user in shared}
-    assert len(await keys(redis, prefix)) == BUCKETS // 2 + 1
+    assert len(await keys(redis, prefix)) == BUCKET_COUNT // 2 + 1
     await presence.forget(C)
     await presence.forget(C)
     await presence.forget(B)
@@ -251,7 +251,7 @@ async def test_every_key_begins_with_the_prefix_and_hubs_do_not_meet(redis: Redi
     user = uuid4()
     await ours.change(A, [user])
     await ours.beat(A, SILENT_AFTER)
-    bucket = f"{prefix}:presence:{user.int % BUCKETS}"
+    bucket = f"{prefix}:presence:{user.int % BUCKET_COUNT}"
     assert await keys(redis, prefix) == {f"{prefix}:nodes".encode(), bucket.encode()}
     assert ours.channel(A) == f"{prefix}:node:{A.hex()}"
     assert ours.channel(A) != theirs.channel(A)
@@ -264,7 +264,7 @@ async def test_every_key_begins_with_the_prefix_and_hubs_do_not_meet(redis: Redi
 @pytest.mark.skipif(server_program() is None, reason="fakeredis has no MONITOR")
 async def test_no_command_names_two_keys(redis: Redis, prefix: str, presence: Presence) -> None:
     """On a cluster they could be on different servers. Seen by Redis itself: what each command names."""
-    users = [of_bucket(number) for number in range(BUCKETS)]
+    users = [of_bucket(number) for number in range(BUCKET_COUNT)]
     named: list[list[str]] = []
     async with redis.monitor() as monitor:
         await presence.change(A, users, [of_bucket(1)])
@@ -278,5 +278,5 @@ async def test_no_command_names_two_keys(redis: Redis, prefix: str, presence: Pr
                 break
             if seen["client_type"] != "lua":
                 named.append([word for word in seen["command"].split(" ") if word.startswith(f"{prefix}:")])
-    assert len(named) == BUCKETS + 1 + BUCKETS + 1 + 2 + BUCKETS + 1
+    assert len(named) == BUCKET_COUNT + 1 + BUCKET_COUNT + 1 + 2 + BUCKET_COUNT + 1
     assert {len(names) for names in named} == {1}

@@ -15,7 +15,7 @@ from app.domain.errors import Unavailable
 from app.domain.notifications import Notification
 from app.realtime import reconciler as under_test
 from app.realtime.catch_up import CatchUp
-from app.realtime.inboxes import PAGE, InboxReader
+from app.realtime.inboxes import PAGE_ROWS, InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
 from app.realtime.reconciler import Reconciler
@@ -153,11 +153,11 @@ async def test_live_notifications_follow_what_was_fetched(node: Node) -> None:
 
 async def test_more_than_a_page_is_fetched_page_by_page(node: Node) -> None:
     user = uuid4()
-    await node.commit(*[user] * (2 * PAGE + 7))
+    await node.commit(*[user] * (2 * PAGE_ROWS + 7))
     peer = joined(node.manager, user)
     node.reconciler.soon()
-    await until(at(2 * PAGE + 7, peer), "it has all")
-    assert seqs(peer) == list(range(1, 2 * PAGE + 8))
+    await until(at(2 * PAGE_ROWS + 7, peer), "it has all")
+    assert seqs(peer) == list(range(1, 2 * PAGE_ROWS + 8))
     assert node.store.fetched == [user] * 3
 
 
@@ -235,7 +235,7 @@ async def test_while_postgres_is_away_it_is_asked_again_until_it_answers(node: N
     await until(at(1, peer), "it has what it missed")
     assert len(node.store.compared) == 4
     pauses = [later - earlier for earlier, later in pairwise(node.store.compared)]
-    assert min(pauses) > 0.8 * under_test.TICK / 2
+    assert min(pauses) > 0.8 * under_test.TICK_SECONDS / 2
 
 
 async def test_a_comparison_that_meets_a_bug_is_not_the_last(node: Node) -> None:
@@ -280,7 +280,7 @@ async def test_with_redis_all_are_compared_now_and_then_unasked(
     await until(lambda: len(node.store.compared) >= 3, "they are compared")
     assert seqs(peer) == [1]
     pauses = [later - earlier for earlier, later in pairwise(node.store.compared)]
-    assert min(pauses) > 0.8 * 2 * under_test.TICK
+    assert min(pauses) > 0.8 * 2 * under_test.TICK_SECONDS
 
 
 async def test_after_its_end_nothing_is_compared(node: Node) -> None:
@@ -290,7 +290,7 @@ async def test_after_its_end_nothing_is_compared(node: Node) -> None:
         await node.reconciler.stop()
     before = len(node.store.compared)
     node.reconciler.soon()
-    await asyncio.sleep(2 * under_test.TICK)
+    await asyncio.sleep(2 * under_test.TICK_SECONDS)
     assert len(node.store.compared) == before
 
 

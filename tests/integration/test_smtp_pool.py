@@ -44,7 +44,11 @@ async def test_a_server_that_offers_no_login_or_wants_one(authority: Authority) 
         server.login = LOGIN
         async with channel_to(server, smtp_username=None) as channel:
             failed = await failure(channel)
-            assert (failed.code, failed.retryable, failed.retry_after) == ("smtp_530", True, failures.PAUSE)
+            assert (failed.code, failed.retryable, failed.retry_after) == (
+                "smtp_530",
+                True,
+                failures.PAUSE_SECONDS,
+            )
 
 
 # --- many mails over few connections ------------------------------------------------------------------------
@@ -158,7 +162,7 @@ async def test_closing_does_not_wait_for_a_server_that_hangs(server: SmtpServer)
     async with channel_to(server, smtp_timeout=60.0) as channel:
         await asyncio.gather(channel.send(mail()), channel.send(mail()))
         begun = time.monotonic()
-    assert time.monotonic() - begun < smtp_pool.GOODBYE + 1
+    assert time.monotonic() - begun < smtp_pool.QUIT_TIMEOUT_SECONDS + 1
     await server.emptied()
 
 

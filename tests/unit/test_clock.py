@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.realtime.timer_wheel import AT_ONCE, TimerWheel
+from app.realtime.timer_wheel import MAX_CALLS_PER_TURN, TimerWheel
 
 START = 1000.25
 
@@ -178,7 +178,7 @@ def test_of_many_that_are_due_some_are_called_and_others_work_goes_in_between() 
         def next_turn() -> None:
             nonlocal turn
             turn += 1
-            if len(at) < 10 * AT_ONCE:
+            if len(at) < 10 * MAX_CALLS_PER_TURN:
                 asyncio.get_running_loop().call_soon(next_turn)
 
         def note(_: float) -> None:
@@ -186,11 +186,11 @@ def test_of_many_that_are_due_some_are_called_and_others_work_goes_in_between() 
                 next_turn()
             at.append(turn)
 
-        for _ in range(10 * AT_ONCE):
+        for _ in range(10 * MAX_CALLS_PER_TURN):
             clock.schedule(Member(note), START + 1)
         await asyncio.sleep(5)
-        assert len(at) == 10 * AT_ONCE
-        assert max(at.count(turn) for turn in at) == AT_ONCE
+        assert len(at) == 10 * MAX_CALLS_PER_TURN
+        assert max(at.count(turn) for turn in at) == MAX_CALLS_PER_TURN
 
     run(body)
 
@@ -204,7 +204,7 @@ def test_who_gets_another_moment_while_others_are_called_is_called_then_and_only
                 if not member.called and now < START + 5:
                     clock.schedule(member, START + 5)
 
-        members += [Member(put_the_others_off) for _ in range(3 * AT_ONCE)]
+        members += [Member(put_the_others_off) for _ in range(3 * MAX_CALLS_PER_TURN)]
         for member in members:
             clock.schedule(member, START + 1)
         await asyncio.sleep(10)

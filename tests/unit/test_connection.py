@@ -18,7 +18,14 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from app.auth.tokens import Claims
-from app.realtime.connection import AT_ONCE, CLOSE_TIMEOUT, IN_A_ROW, Connection, FrameProtocol, Limits
+from app.realtime.connection import (
+    CLOSE_TIMEOUT_SECONDS,
+    MAX_BYTES_PER_READ,
+    MAX_CONTROL_FRAMES_IN_A_ROW,
+    Connection,
+    FrameProtocol,
+    Limits,
+)
 from app.realtime.protocol import CloseCode, text_frame
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import AdmissionQueue
@@ -203,8 +210,8 @@ async def test_a_client_that_never_answers_the_close_is_aborted() -> None:
     peer = Peer()
     peer.transport.stalled = True
     peer.connection.close(CloseCode.TOO_SLOW)
-    assert peer.now + CLOSE_TIMEOUT <= peer.connection.due <= peer.now + CLOSE_TIMEOUT + 2
-    assert peer.connection.tick(peer.now + CLOSE_TIMEOUT) is None
+    assert peer.now + CLOSE_TIMEOUT_SECONDS <= peer.connection.due <= peer.now + CLOSE_TIMEOUT_SECONDS + 2
+    assert peer.connection.tick(peer.now + CLOSE_TIMEOUT_SECONDS) is None
     assert peer.transport.ended == "aborted"
     await settled()
     assert peer.lost == [peer.connection]
@@ -296,7 +303,7 @@ async def test_an_expired_token_closes_with_4401() -> None:
     peer.connection.tick(peer.now + LIFETIME - 1)
     peer.read()
     peer.say()
-    assert peer.connection.tick(peer.now + LIFETIME) == peer.now + LIFETIME + CLOSE_TIMEOUT
+    assert peer.connection.tick(peer.now + LIFETIME) == peer.now + LIFETIME + CLOSE_TIMEOUT_SECONDS
     assert peer.close_code() == 4401
     assert peer.lost == [peer.connection]
 
@@ -530,11 +537,11 @@ async def test_of_a_flood_only_so_much_is_read_and_its_client_still_learns_why(o
     flood = bytes((0x80 | opcode, 0x80, 0, 0, 0, 0)) * 40_000
     peer.connection.data_received(flood)
     assert peer.close_code() == 4429
-    assert peer.connection._frames <= AT_ONCE / 6 + LIMITS.max_frames
+    assert peer.connection._frames <= MAX_BYTES_PER_READ / 6 + LIMITS.max_frames
     assert peer.transport.paused
     await settled()
     assert peer.connection.connected
-    peer.connection.tick(peer.now + CLOSE_TIMEOUT)
+    peer.connection.tick(peer.now + CLOSE_TIMEOUT_SECONDS)
     await settled()
     assert not peer.connection.connected
 
@@ -545,7 +552,7 @@ async def test_of_many_frames_some_are_read_and_the_rest_after_others_had_their_
     for peer in peers:
         peer.connection.data_received(EMPTY_PING * 500)
     read = [peer.connection._frames for peer in peers]
-    most = IN_A_ROW + AT_ONCE / len(EMPTY_PING)
+    most = MAX_CONTROL_FRAMES_IN_A_ROW + MAX_BYTES_PER_READ / len(EMPTY_PING)
     assert read[0] <= 2 * most, "it took the one turn there was"
     assert max(read[1:]) <= most
     assert all(peer.transport.paused for peer in peers)

@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.errors import Unavailable
 from app.domain.notifications import InboxCounters
-from app.realtime.inboxes import SHARED_BY, InboxReader
+from app.realtime.inboxes import MAX_READERS_PER_QUERY, InboxReader
 from app.store.inboxes import InboxState
 
 
@@ -32,10 +32,10 @@ class Store:
 async def test_a_crowd_shares_few_reads_and_each_gets_its_own_answer() -> None:
     store = Store()
     reader = InboxReader(store)  # type: ignore[arg-type]
-    users = [uuid4() for _ in range(SHARED_BY * 2 + 50)]
+    users = [uuid4() for _ in range(MAX_READERS_PER_QUERY * 2 + 50)]
     states = await asyncio.gather(*(reader.read(user) for user in users))
     assert [state.last_seq for state in states] == [user.int % 1000 for user in users]
-    assert store.reads == [SHARED_BY, SHARED_BY, 50]
+    assert store.reads == [MAX_READERS_PER_QUERY, MAX_READERS_PER_QUERY, 50]
 
 
 @pytest.mark.parametrize("error", [Unavailable("postgres", "gone"), RuntimeError("a bug")])

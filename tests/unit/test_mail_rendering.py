@@ -20,8 +20,8 @@ from app.texts.colors import DARK, LIGHT, contrast, edge_on, ink_on
 from app.texts.i18n import LOCALES
 from app.texts.markup import as_text, is_link, safe_html
 from app.texts.rendering import (
-    MAX_SMS,
-    MAX_SUBJECT,
+    MAX_SMS_CHARS,
+    MAX_SUBJECT_CHARS,
     TEMPLATES,
     Mail,
     MailRenderer,
@@ -329,7 +329,7 @@ def test_the_logo_is_shown_instead_of_the_name() -> None:
 @given(st.text() | st.text(st.sampled_from("a\r\n\x00\x0b\x1c\x85\u2028\u202e: ")))
 def test_a_subject_adds_no_header_whatever_the_event_holds(title: str) -> None:
     subject = render("plain", title=f"x{title}").subject
-    assert 0 < len(subject) <= MAX_SUBJECT
+    assert 0 < len(subject) <= MAX_SUBJECT_CHARS
     assert "".join(c for c in subject if c not in "\u200c\u200d").isprintable()
     message = EmailMessage()
     message["Subject"] = subject
@@ -345,7 +345,7 @@ def test_header_injection_stays_in_the_subject() -> None:
 
 
 def test_a_long_subject_is_cut_and_an_emoji_left_whole() -> None:
-    assert render("plain", title="x" * 1000).subject == "x" * (MAX_SUBJECT - 1) + "…"
+    assert render("plain", title="x" * 1000).subject == "x" * (MAX_SUBJECT_CHARS - 1) + "…"
     assert render("plain", title="👩\u200d🍳 cooks").subject == "👩\u200d🍳 cooks"
 
 
@@ -398,7 +398,7 @@ def test_an_sms_is_short_and_plain(template: str, locale: str) -> None:
 
 
 def test_a_long_sms_is_cut() -> None:
-    assert len(sms_text("plain", "en", {"title": "x" * 5000, "message": "y" * 5000})) <= MAX_SMS
+    assert len(sms_text("plain", "en", {"title": "x" * 5000, "message": "y" * 5000})) <= MAX_SMS_CHARS
 
 
 colors = st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
@@ -568,5 +568,5 @@ def test_what_can_not_be_seen_leaves_no_gap_in_a_line(text: str, line: str) -> N
 
 
 def test_an_sms_that_is_cut_ends_with_no_space() -> None:
-    text = sms_text("plain", "en", {"title": "", "message": f"a\n{'b' * (MAX_SMS - 3)} c"})
-    assert text == f"a\n{'b' * (MAX_SMS - 3)}"
+    text = sms_text("plain", "en", {"title": "", "message": f"a\n{'b' * (MAX_SMS_CHARS - 3)} c"})
+    assert text == f"a\n{'b' * (MAX_SMS_CHARS - 3)}"

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.runtime.rate_limit import IDLE, AdmissionQueue
+from app.runtime.rate_limit import MAX_IDLE_PER_TURN, AdmissionQueue
 from tests.support.hub import eventually
 
 NEVER = 1e9  # seconds
@@ -89,7 +89,7 @@ async def test_not_all_of_those_are_found_out_about_in_one_turn_of_the_loop() ->
     while others[-1]:
         await asyncio.sleep(0)
         others.append(len(pacer))
-    assert max(before - after for before, after in pairwise(others)) <= IDLE
+    assert max(before - after for before, after in pairwise(others)) <= MAX_IDLE_PER_TURN
 
 
 async def test_one_that_fails_holds_up_nobody() -> None:

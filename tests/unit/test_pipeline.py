@@ -22,7 +22,7 @@ from app.domain.planning import Planner
 from app.domain.preferences import Evaluator, Person
 from app.ingest import pipeline as under_test
 from app.ingest.batch import SourceMessage
-from app.ingest.pipeline import MAX_ROWS, Pipeline
+from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline
 from app.store.writer import EventRecord, WriteResult
 from handlers.registry import HANDLERS
 
@@ -226,7 +226,7 @@ async def test_a_push_that_fails_does_not_stop_the_source() -> None:
 async def test_no_transaction_has_many_more_rows_than_allowed() -> None:
     writer = Writer()
     pipeline = make(writer, Bus())
-    crowd = [str(uuid4()) for _ in range(MAX_ROWS // 2)]
+    crowd = [str(uuid4()) for _ in range(MAX_ROWS_PER_TRANSACTION // 2)]
     await pipeline.write(pipeline.prepare([message(i, receivers=crowd) for i in "abcde"]).ready)
     assert writer.batches == [["a", "b"], ["c", "d"], ["e"]]
 

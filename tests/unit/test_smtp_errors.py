@@ -27,7 +27,7 @@ from app.domain.deliveries import masked
 from app.domain.errors import DeliveryFailed
 from app.outbox.channel import Outgoing
 from app.outbox.email.smtp import classify
-from app.outbox.failures import MAX_WORDS, SetupFailed, safe_words
+from app.outbox.failures import MAX_ERROR_CHARS, SetupFailed, safe_words
 
 CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
 CERTIFICATE.verify_message = "Hostname mismatch"
@@ -110,7 +110,7 @@ def outgoing(**data: object) -> Outgoing:
 
 def test_words_are_one_line_of_bounded_length() -> None:
     assert safe_words("no\r\nsuch\x00 \x1b[31muser\udc80") == "no such [31muser"
-    assert safe_words("x" * 1000) == "x" * (MAX_WORDS - 1) + "…"
+    assert safe_words("x" * 1000) == "x" * (MAX_ERROR_CHARS - 1) + "…"
 
 
 def test_words_hold_nothing_of_the_mail() -> None:

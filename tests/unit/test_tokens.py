@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth.tokens import LEEWAY, MAX_TOKEN_LENGTH, Claims, TokenVerifier
+from app.auth.tokens import LEEWAY_SECONDS, MAX_TOKEN_BYTES, Claims, TokenVerifier
 from app.domain.errors import Unauthorized
 from app.settings import Settings
 
@@ -116,12 +116,15 @@ def test_no_token_is_missing(token: str | None) -> None:
 
 
 def test_an_expired_token_is_told_apart() -> None:
-    assert refusal(signed(claims(exp=int(time.time()) - LEEWAY - 1))) == "expired_token"
+    assert refusal(signed(claims(exp=int(time.time()) - LEEWAY_SECONDS - 1))) == "expired_token"
 
 
 def test_clocks_may_differ_by_the_leeway() -> None:
     now = int(time.time())
-    assert HS256.verify(signed(claims(iat=now + LEEWAY - 2, nbf=now + LEEWAY - 2))).user_id == USER
+    assert (
+        HS256.verify(signed(claims(iat=now + LEEWAY_SECONDS - 2, nbf=now + LEEWAY_SECONDS - 2))).user_id
+        == USER
+    )
 
 
 @pytest.mark.parametrize("ahead", [300, -300])
@@ -241,7 +244,7 @@ def test_a_changed_payload_is_refused() -> None:
 
 
 def test_a_huge_token_is_refused_unread() -> None:
-    assert refusal(signed(claims(more="x" * MAX_TOKEN_LENGTH))) == "invalid_token"
+    assert refusal(signed(claims(more="x" * MAX_TOKEN_BYTES))) == "invalid_token"
     assert refusal("." * 10_000_000) == "invalid_token"
 
 

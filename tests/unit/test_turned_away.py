@@ -9,7 +9,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.auth import repeat_offenders as under_test
-from app.auth.repeat_offenders import COOL_DOWN, LONGEST, REFUSALS, REMEMBERED_FOR, RepeatOffenders, key_of
+from app.auth.repeat_offenders import (
+    FIRST_COOL_DOWN_SECONDS,
+    LAST_COOL_DOWN_SECONDS,
+    MAX_REFUSALS,
+    REMEMBERED_SECONDS,
+    RepeatOffenders,
+    key_of,
+)
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4IiwianRpIjoieSJ9.c2ln_-bmF0dXJlc2lnbmF0dXJl"
 WAYS = {
@@ -104,7 +111,7 @@ def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(door: Doo
         return door.repeat_offenders.wait(head(f"Authorization: Bearer {claiming(user)}"))
 
     door.crowded = {door.user}
-    for _ in range(REFUSALS):
+    for _ in range(MAX_REFUSALS):
         assert not wait(door.user)
         door.remember(flooded=False, token=claiming(door.user))
     assert wait(door.user)
@@ -113,7 +120,7 @@ def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(door: Doo
     door.crowded = set()
     assert not wait(door.user), "somebody left meanwhile"
     door.crowded = {door.user}
-    door.now += 3 * REMEMBERED_FOR
+    door.now += 3 * REMEMBERED_SECONDS
     assert not wait(door.user)
     door.remember(flooded=False, token=claiming(door.user))
     assert not wait(door.user), "it counts anew"
@@ -121,7 +128,7 @@ def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(door: Doo
 
 def test_a_user_who_is_refused_now_and_then_is_told_by_the_connection(door: Door) -> None:
     door.crowded = {door.user}
-    for _ in range(3 * REFUSALS):
+    for _ in range(3 * MAX_REFUSALS):
         door.remember(flooded=False, token=claiming(door.user))
         door.now += 10
         assert not door.repeat_offenders.wait(head(f"Authorization: Bearer {claiming(door.user)}"))
@@ -130,13 +137,13 @@ def test_a_user_who_is_refused_now_and_then_is_told_by_the_connection(door: Door
 @pytest.mark.parametrize("payload", ["", "!", "bnVsbA", "W10", "eyJzdWIiOjF9", "e", "A" * 10_000, "\x80"])
 def test_claims_that_are_none_are_nobodys(door: Door, payload: str) -> None:
     door.crowded = {door.user}
-    for _ in range(REFUSALS):
+    for _ in range(MAX_REFUSALS):
         door.remember(flooded=False)
     assert not door.repeat_offenders.wait(head(f"Authorization: Bearer a.{payload}.b"))
 
 
 def test_who_flooded_may_come_again_after_a_while_and_each_time_a_longer_one(door: Door) -> None:
-    for cool_down in (COOL_DOWN, 2 * COOL_DOWN, 4 * COOL_DOWN):
+    for cool_down in (FIRST_COOL_DOWN_SECONDS, 2 * FIRST_COOL_DOWN_SECONDS, 4 * FIRST_COOL_DOWN_SECONDS):
         for _ in range(20):  # at the same time, which counts once
             door.remember(flooded=True)
         assert door.repeat_offenders.wait(head()) == cool_down
@@ -149,22 +156,22 @@ def test_who_flooded_may_come_again_after_a_while_and_each_time_a_longer_one(doo
 def test_no_while_is_longer_than_the_longest(door: Door) -> None:
     for _ in range(10):
         door.remember(flooded=True)
-        door.now += LONGEST
+        door.now += LAST_COOL_DOWN_SECONDS
     door.remember(flooded=True)
-    assert door.repeat_offenders.wait(head()) == LONGEST
+    assert door.repeat_offenders.wait(head()) == LAST_COOL_DOWN_SECONDS
 
 
 def test_a_refusal_for_the_crowd_shortens_no_cool_down(door: Door) -> None:
     door.remember(flooded=True)
     door.now += 1
     door.remember(flooded=False)
-    assert door.repeat_offenders.wait(head()) == COOL_DOWN - 1
+    assert door.repeat_offenders.wait(head()) == FIRST_COOL_DOWN_SECONDS - 1
 
 
 def test_a_token_is_forgotten(door: Door) -> None:
     door.remember(flooded=False)
     door.crowded = {door.user}
-    door.now += REMEMBERED_FOR
+    door.now += REMEMBERED_SECONDS
     assert not door.repeat_offenders.wait(head()), "its whole way would tell: it may be revoked by now"
     assert not vars(door.repeat_offenders)["_away"]
 
@@ -177,7 +184,7 @@ def test_only_so_many_are_remembered_and_none_is_kept_itself(
     for token in tokens:
         door.remember(flooded=True, token=token)
     known = [door.repeat_offenders.wait(head(f"Authorization: Bearer {token}")) for token in tokens]
-    assert known == [0, COOL_DOWN, COOL_DOWN]
+    assert known == [0, FIRST_COOL_DOWN_SECONDS, FIRST_COOL_DOWN_SECONDS]
     assert TOKEN not in repr(vars(door.repeat_offenders))
 
 

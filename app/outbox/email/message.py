@@ -17,7 +17,7 @@ from app.texts.rendering import Mail, one_line
 
 _TYPE = re.compile(r"(application|audio|font|image|text|video)/([a-z0-9][a-z0-9!#$&^_.+-]*)")
 _NAMED = re.compile(r"\"?([^<>]*?)\"?\s*<([^<>]*)>")
-MAX_NAME = 255  # characters, of a file
+MAX_FILE_NAME_CHARS = 255  # characters, of a file
 
 
 class Sender(NamedTuple):
@@ -105,7 +105,7 @@ def build(
             attachment.content,
             maintype=main,
             subtype=sub,
-            filename=one_line(attachment.name, MAX_NAME),
+            filename=one_line(attachment.name, MAX_FILE_NAME_CHARS),
             params={"charset": "utf-8"} if main == "text" and _is_utf8(attachment.content) else None,
         )
     return message

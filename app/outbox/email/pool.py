@@ -27,14 +27,16 @@ from app.outbox.channel import Confirm, DeliveryCancelled, wanted
 from app.outbox.email.smtp import Server
 from app.outbox.failures import FailFastBreaker
 
-GOODBYE = 1.0  # seconds for it, at the end; then the connections end without
-IDLE = 30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves
-MAX_MAILS = 100  # over one connection; some servers refuse more
-SLOWEST_LINK = 64 * 1024  # bytes a second; a slower one is taken for a hang
-PATIENCE = (
+QUIT_TIMEOUT_SECONDS = 1.0  # seconds for it, at the end; then the connections end without
+MAX_IDLE_SECONDS = (
+    30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves
+)
+MAX_MAILS_PER_CONNECTION = 100  # over one connection; some servers refuse more
+MIN_BYTES_PER_SECOND = 64 * 1024  # bytes a second; a slower one is taken for a hang
+TIMEOUT_FACTOR = (
     6  # times the usual time-out for the answer to a mail: it is looked through, and given up goes out twice
 )
-MAX_ANSWER = 64 * 1024  # bytes; no server says so much
+MAX_ANSWER_BYTES = 64 * 1024  # bytes; no server says so much
 _OK, _FORWARDED, _GO_AHEAD, _CLOSING = 250, 251, 354, 421
 
 
@@ -91,7 +93,7 @@ class Pool:
         while self._idle:
             self._leave(self._idle.pop())
         if self._leaving:
-            await asyncio.wait(self._leaving, timeout=GOODBYE)
+            await asyncio.wait(self._leaving, timeout=QUIT_TIMEOUT_SECONDS)
         for line in self._leaving.values():
             line.abort()
         await asyncio.gather(*self._leaving)
@@ -113,7 +115,7 @@ class Pool:
     def _put_back(self, line: SmtpConnection) -> None:
         if not line.usable:
             line.abort()
-        elif self._closed or line.mails >= MAX_MAILS:
+        elif self._closed or line.mails >= MAX_MAILS_PER_CONNECTION:
             self._leave(line)
         else:
             line.idle_since = monotonic()
@@ -122,12 +124,12 @@ class Pool:
 
     def _watch(self) -> None:
         if self._timer is None and self._idle:
-            pause = max(0.0, self._idle[0].idle_since + IDLE - monotonic())
+            pause = max(0.0, self._idle[0].idle_since + MAX_IDLE_SECONDS - monotonic())
             self._timer = asyncio.get_running_loop().call_later(pause, self._end_idle)
 
     def _end_idle(self) -> None:
         self._timer = None
-        while self._idle and self._idle[0].idle_since + IDLE <= monotonic():
+        while self._idle and self._idle[0].idle_since + MAX_IDLE_SECONDS <= monotonic():
             self._leave(self._idle.pop(0))
         self._watch()
 
@@ -253,7 +255,7 @@ class SmtpConnection(asyncio.Protocol):
 
     async def _hand_over(self, content: bytes) -> SMTPResponse:
         self._write(content.replace(b"\r\n.", b"\r\n..") + b".")
-        answer = await self._answer(PATIENCE * self._timeout + len(content) / SLOWEST_LINK)
+        answer = await self._answer(TIMEOUT_FACTOR * self._timeout + len(content) / MIN_BYTES_PER_SECOND)
         if answer.code != _OK:
             raise SMTPDataError(*answer)
         return answer
@@ -287,7 +289,7 @@ class SmtpConnection(asyncio.Protocol):
             if line[3:4] != b"-":
                 self._answers.append(_read(self._said))
                 self._said = []
-        if len(self._unread) + sum(map(len, self._said)) > MAX_ANSWER:
+        if len(self._unread) + sum(map(len, self._said)) > MAX_ANSWER_BYTES:
             self.abort()
         if self._answers:
             self._wake()

@@ -12,7 +12,7 @@ from app.runtime.tasks import end, looked_at
 from app.settings import Settings
 
 METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
-LEAVE_WITHIN = 2.0  # seconds; a broker that says nothing finds out by itself
+LEAVE_TIMEOUT_SECONDS = 2.0  # seconds; a broker that says nothing finds out by itself
 
 
 async def start(settings: Settings) -> tuple[Any, Any]:
@@ -53,13 +53,13 @@ class ClosingClients:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def part(self, *clients: Any) -> None:
-        """Stop them; returns when they have, or after `LEAVE_WITHIN`."""
+        """Stop them; returns when they have, or after `LEAVE_TIMEOUT_SECONDS`."""
         leaving = [asyncio.create_task(client.stop(), name="kafka leave") for client in clients]
         for task in leaving:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
             task.add_done_callback(looked_at)
-        await asyncio.wait(leaving, timeout=LEAVE_WITHIN)
+        await asyncio.wait(leaving, timeout=LEAVE_TIMEOUT_SECONDS)
 
     async def end(self) -> None:
         """Break off what still goes on: nothing of it outlives the hub."""

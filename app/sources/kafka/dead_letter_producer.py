@@ -16,7 +16,7 @@ from app.sources.kafka.dead_letter import letters
 
 log = logging.getLogger("hub.kafka")
 
-RETRY_AFTER = 1.0
+RETRY_SECONDS = 1.0
 
 
 class KafkaDeadLetters:
@@ -51,4 +51,4 @@ class KafkaDeadLetters:
             else:
                 log.error("dead_letter_lost", extra={"position": item.message.position_id})
                 return
-            await asyncio.sleep(RETRY_AFTER)
+            await asyncio.sleep(RETRY_SECONDS)

@@ -30,7 +30,7 @@ MARK, MARKED = "dlq.done", "dlq.done_offset"
 """The headers of a mark: what became of a letter (replayed, dropped), and the letter's offset."""
 POLL_MS = 200
 _SAME = (TOPIC, PARTITION, OFFSET, TIMESTAMP, ATTEMPTS)  # letters that agree in these are one letter
-MAX_LETTER_BYTES = 2 * MAX_EVENT_BYTES
+MAX_DEAD_LETTER_BYTES = 2 * MAX_EVENT_BYTES
 
 Marks = dict[TopicPartition, dict[int, str]]
 
@@ -46,13 +46,13 @@ async def open_dlq(settings: Settings) -> AsyncIterator[KafkaDlqReader]:
     """The letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
     servers = settings.kafka_bootstrap_servers
     topics = [f"{topic}{SUFFIX}" for topic in settings.topics.values()]
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=MAX_LETTER_BYTES)
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=MAX_DEAD_LETTER_BYTES)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
-        max_partition_fetch_bytes=MAX_LETTER_BYTES,
+        max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
     )
     try:
         await producer.start()

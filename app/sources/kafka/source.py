@@ -33,9 +33,9 @@ from app.sources.redaction import for_letter
 log = logging.getLogger("hub.kafka")
 
 POLL_MS = 200
-KEEP_ALIVE = 1.0  # seconds between polls of a consumer that is paused
-MAX_WAITING = 5_000  # events set aside; past that, intake waits for them
-RETRY_AFTER = 1.0
+PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
+MAX_PARKED_EVENTS = 5_000  # events set aside; past that, intake waits for them
+RETRY_SECONDS = 1.0
 
 
 class _Prepared(NamedTuple):
@@ -133,7 +133,7 @@ class KafkaSource:
             finally:
                 await self._disconnect()
             if not self._stopping.is_set():
-                await asyncio.sleep(RETRY_AFTER)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _consume(self) -> None:
         while not self._stopping.is_set():
@@ -169,7 +169,9 @@ class KafkaSource:
         if self._polling is None and self._has_room():
             self._polling = asyncio.create_task(self._get(POLL_MS), name="kafka poll")
         pending = {task for task in (self._polling, self._writing) if task is not None} or self._aside
-        done, _ = await asyncio.wait(pending, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            pending, timeout=PAUSED_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
         if self._polling in done:
             await self._take(await self._polled())
         elif self._polling is None and not done:
@@ -178,7 +180,7 @@ class KafkaSource:
 
     def _has_room(self) -> bool:
         events = sum(len(part) for part in self._next.batch)
-        return events < self._settings.batch_size and self._waiting <= MAX_WAITING
+        return events < self._settings.batch_size and self._waiting <= MAX_PARKED_EVENTS
 
     async def _get(self, timeout_ms: int) -> _Polled:
         with self.watch.poll():

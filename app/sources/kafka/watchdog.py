@@ -16,10 +16,10 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from app.sources.kafka.stall import StallDetector
 
-LOOKS = 3  # in the time that a consumer may stand still
-ASK_WITHIN = 5.0  # seconds
-POSITION_WITHIN = 0.2
-UNKNOWN = -1  # the position of a partition for which the consumer hasn't found one
+MIN_CHECKS_PER_STALL = 3  # in the time that a consumer may stand still
+END_OFFSETS_TIMEOUT_SECONDS = 5.0  # seconds
+POSITION_TIMEOUT_SECONDS = 0.2
+UNKNOWN_OFFSET = -1  # the position of a partition for which the consumer hasn't found one
 
 Ends = Callable[[Collection[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
 
@@ -68,7 +68,7 @@ class ConsumerWatchdog:
         self._standstill.forget()
         self._emptied = False
         while True:
-            await asyncio.sleep(self._patience / LOOKS)
+            await asyncio.sleep(self._patience / MIN_CHECKS_PER_STALL)
             await self._look(consumer)
 
     async def _look(self, consumer: Any) -> None:
@@ -77,7 +77,7 @@ class ConsumerWatchdog:
             self._standstill.forget()
             return
         try:
-            async with asyncio.timeout(ASK_WITHIN):
+            async with asyncio.timeout(END_OFFSETS_TIMEOUT_SECONDS):
                 ends = await self._ends(consumer.assignment())
         except (KafkaError, OSError, TimeoutError):
             self.assigned()  # no broker: the time begins anew
@@ -98,10 +98,10 @@ async def _positions(consumer: Any, partitions: Collection[TopicPartition]) -> d
     found = {}
     for partition in partitions:
         try:
-            async with asyncio.timeout(POSITION_WITHIN):
+            async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
                 found[partition] = await consumer.position(partition)
         except TimeoutError:
-            found[partition] = UNKNOWN
+            found[partition] = UNKNOWN_OFFSET
         except IllegalStateError:
             continue  # it was taken away meanwhile
     return found

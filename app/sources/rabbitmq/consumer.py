@@ -22,8 +22,8 @@ from app.sources.rabbitmq.message import letter, position
 log = logging.getLogger("hub.rabbitmq")
 
 DEAD_LETTER_EXCHANGE = "notification.dlx"
-RETRY_AFTER = 1.0  # seconds
-FRAME_OVERHEAD = 8  # bytes
+RETRY_SECONDS = 1.0  # seconds
+FRAME_OVERHEAD_BYTES = 8  # bytes
 
 
 class QueueConsumer:
@@ -137,12 +137,12 @@ class QueueConsumer:
                 break
             except DeliveryError as problem:  # no queue is bound, or it is full
                 log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
-            await asyncio.sleep(RETRY_AFTER)
+            await asyncio.sleep(RETRY_SECONDS)
         self._settle(tag)
 
     def _room(self) -> int:
         """Bytes the broker takes properties in: one frame, but for what every frame has around it."""
-        return self._channel.connection.connection_tune.frame_max - FRAME_OVERHEAD
+        return self._channel.connection.connection_tune.frame_max - FRAME_OVERHEAD_BYTES
 
     def _cancelled(self, _: object) -> None:
         self._fail(ConnectionError(f"the broker ended the consumer of {self._queue}: is the queue deleted?"))

@@ -25,7 +25,7 @@ from app.sources.dead_letters import SUFFIX, again, of_letter, originals
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.message import EXPIRATION
-from app.sources.rabbitmq.source import CONNECT_WITHIN, HEARTBEAT, queues
+from app.sources.rabbitmq.source import CONNECT_TIMEOUT_SECONDS, HEARTBEAT_SECONDS, queues
 
 
 @asynccontextmanager
@@ -35,7 +35,9 @@ async def open_dlq(settings: Settings) -> AsyncIterator[RabbitDlqReader]:
         raise ConfigurationError("RABBITMQ_URL is not set. Set it to the broker that holds the letters.")
     try:
         connection = await aio_pika.connect(
-            settings.rabbitmq_url.get_secret_value(), timeout=CONNECT_WITHIN, heartbeat=HEARTBEAT
+            settings.rabbitmq_url.get_secret_value(),
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            heartbeat=HEARTBEAT_SECONDS,
         )
         async with connection:
             yield RabbitDlqReader(connection, queues(settings))

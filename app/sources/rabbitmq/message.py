@@ -14,7 +14,7 @@ from app.sources.redaction import for_letter
 
 EXPIRATION = "dlq.expiration"
 """How long the message was to live (milliseconds), where its publisher said so."""
-PERSISTENT = 2  # the delivery mode of what outlives a restart of the broker
+PERSISTENT_MODE = 2  # the delivery mode of what outlives a restart of the broker
 
 
 def identity(body: bytes, properties: spec.Basic.Properties) -> str:
@@ -59,7 +59,7 @@ def letter(
     kept.headers = {**dict(originals(theirs.items())), **ours}
     if not redacted:  # a hash would tell the six digits
         kept.message_id = identity(body, properties)
-    kept.delivery_mode = PERSISTENT
+    kept.delivery_mode = PERSISTENT_MODE
     kept.expiration = None  # a letter waits until someone looks
     kept.user_id = None  # the broker takes none but the sender's own
     if not _fits(kept, room):

@@ -22,17 +22,19 @@ from app.ingest.batcher import Batcher
 from app.runtime.tasks import end
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, RETRY_AFTER, QueueConsumer
+from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, RETRY_SECONDS, QueueConsumer
 
 log = logging.getLogger("hub.rabbitmq")
 # It tells of every try that fails; the source says it once in a while.
 logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
-HEARTBEAT = 5  # seconds; aiormq waits for three and looks every two: a silent broker is noticed after some 20
-CONNECT_WITHIN = 10.0
-SAY_AGAIN = 30.0
-FINISH_WITHIN = 2.0  # seconds; what waits aside longer than that at the end comes again
-LEAVE_WITHIN = 2.0
+HEARTBEAT_SECONDS = (
+    5  # seconds; aiormq waits for three and looks every two: a silent broker is noticed after some 20
+)
+CONNECT_TIMEOUT_SECONDS = 10.0
+LOG_AGAIN_SECONDS = 30.0
+FINISH_TIMEOUT_SECONDS = 2.0  # seconds; what waits aside longer than that at the end comes again
+LEAVE_TIMEOUT_SECONDS = 2.0
 
 
 class RabbitSource:
@@ -48,7 +50,7 @@ class RabbitSource:
         self._consuming = False
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
-        self._said = -SAY_AGAIN
+        self._said = -LOG_AGAIN_SECONDS
 
     def start(self) -> None:
         """Begin: connect (again and again while no broker answers), declare the queues, consume."""
@@ -79,19 +81,19 @@ class RabbitSource:
             if failure is not None:
                 self._complain(failure)
             if not self._stopping.is_set():
-                await asyncio.sleep(RETRY_AFTER)
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _complain(self, failure: BaseException) -> None:
         if not isinstance(failure, (AMQPError, OSError)):
             log.error("source_failed", exc_info=failure)
-        elif time.monotonic() - self._said >= SAY_AGAIN:
+        elif time.monotonic() - self._said >= LOG_AGAIN_SECONDS:
             self._said = time.monotonic()
             log.error("rabbitmq_unavailable", extra={"why": str(failure) or type(failure).__name__})
 
     async def _session(self) -> None:
         """One connection, from its beginning until it fails (raises why) or the hub stops."""
         connection = await aio_pika.connect(
-            self._url.get_secret_value(), timeout=CONNECT_WITHIN, heartbeat=HEARTBEAT
+            self._url.get_secret_value(), timeout=CONNECT_TIMEOUT_SECONDS, heartbeat=HEARTBEAT_SECONDS
         )
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         consumers: list[QueueConsumer] = []
@@ -110,10 +112,10 @@ class RabbitSource:
                 consumer = QueueConsumer(queue, self._intake, underlay, fail)
                 consumers.append(consumer)
                 await consumer.start(self._prefetch)
-            self._consuming, self._said = True, -SAY_AGAIN
+            self._consuming, self._said = True, -LOG_AGAIN_SECONDS
             log.info("rabbitmq_consuming", extra={"queues": self._queues})
             await self._until(ended)
-            await asyncio.gather(*(consumer.finish(FINISH_WITHIN) for consumer in consumers))
+            await asyncio.gather(*(consumer.finish(FINISH_TIMEOUT_SECONDS) for consumer in consumers))
         finally:
             self._consuming = False
             fail(ConnectionError("closed"))
@@ -121,7 +123,7 @@ class RabbitSource:
             for consumer in consumers:
                 await consumer.close()
             with suppress(AMQPError, OSError):
-                await asyncio.wait_for(connection.close(), LEAVE_WITHIN)
+                await asyncio.wait_for(connection.close(), LEAVE_TIMEOUT_SECONDS)
 
     async def _until(self, ended: asyncio.Future[None]) -> None:
         """Wait until the hub stops; raises why the connection ended, if it does before."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from redis.asyncio import Redis
 
 WINDOW_MS = 60_000  # two messages that say the same within it are one event
-KEPT_MS = 24 * 3600 * 1000
+RETENTION_MS = 24 * 3600 * 1000
 MAX_SIGHTINGS = 24 * 60  # of one message; there can't be more in a day
-MAX_LETTERS = 100_000
+MAX_DEAD_LETTERS = 100_000
 
 # The earliest *known*, not the earliest in time: what comes later is appended, so a time that was answered
 # once is answered for ever.
@@ -27,13 +27,13 @@ for _, known in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
 end
 redis.call('RPUSH', KEYS[1], at)
 redis.call('LTRIM', KEYS[1], -{MAX_SIGHTINGS}, -1)
-redis.call('PEXPIRE', KEYS[1], {KEPT_MS})
+redis.call('PEXPIRE', KEYS[1], {RETENTION_MS})
 return at
 """
 
 _ADD_LETTER = f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', {MAX_LETTERS}, '*', unpack(ARGV))
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', {MAX_DEAD_LETTERS}, '*', unpack(ARGV))
   redis.call('SET', KEYS[1], '', 'PX', {WINDOW_MS})
 end
 """

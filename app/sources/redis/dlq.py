@@ -17,7 +17,7 @@ from app.sources.dlq import DeadLetter, drop_all
 from app.sources.redis.messages import VALUE
 from app.sources.redis.source import events_redis
 
-PAGE = 100  # letters read at once
+PAGE_ENTRIES = 100  # letters read at once
 
 
 @asynccontextmanager
@@ -47,10 +47,10 @@ class RedisDlqReader:
         newest: Any = await self._redis.xrevrange(self._letters, count=1)
         after = "-"
         while newest:
-            page: Any = await self._redis.xrange(self._letters, after, newest[0][0], count=PAGE)
+            page: Any = await self._redis.xrange(self._letters, after, newest[0][0], count=PAGE_ENTRIES)
             for entry_id, fields in page:
                 yield self._letter(entry_id, fields)
-            if len(page) < PAGE:
+            if len(page) < PAGE_ENTRIES:
                 return
             after = f"({page[-1][0].decode()}"
 

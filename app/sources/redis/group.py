@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from app.sources.redis.messages import Received, entry
 
-MAX_HELD = 10_000  # entries looked up at once; more than a node takes in hand
+MAX_PENDING_ENTRIES = 10_000  # entries looked up at once; more than a node takes in hand
 
 # In one step: a consumer that comes back to life in between would lose what it just read.
 _FORGET = """
@@ -81,7 +81,7 @@ class ConsumerGroup:
     async def held(self) -> list[bytes]:
         """The ids of this consumer's entries."""
         pending: Any = await self._redis.xpending_range(
-            self._stream, self._group, "-", "+", MAX_HELD, consumername=self._consumer
+            self._stream, self._group, "-", "+", MAX_PENDING_ENTRIES, consumername=self._consumer
         )
         return [entry["message_id"] for entry in pending]
 

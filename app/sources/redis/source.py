@@ -19,7 +19,7 @@ from redis.asyncio.client import PubSub
 from app.domain.errors import Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
-from app.ingest.pipeline import SLICE
+from app.ingest.pipeline import MAX_MESSAGES_PER_TURN
 from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
 from app.runtime.tasks import end, first
 from app.settings import Settings
@@ -30,9 +30,9 @@ from app.sources.redis.messages import Reading, Received, letter, read
 
 log = logging.getLogger("hub.redis_source")
 
-MAX_IN_HAND = 5_000  # messages without an outcome; past that, reading waits for them
-LONGEST_READ = 1.0  # seconds an answer may be held back for entries to come
-RETRY_AFTER = 1.0  # seconds
+MAX_PENDING_MESSAGES = 5_000  # messages without an outcome; past that, reading waits for them
+MAX_READ_SECONDS = 1.0  # seconds an answer may be held back for entries to come
+RETRY_SECONDS = 1.0  # seconds
 
 
 class _Settled(NamedTuple):
@@ -108,7 +108,7 @@ class RedisSource:
             finally:
                 self._serving = False
             if not self._stopping:
-                await asyncio.sleep(RETRY_AFTER)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _serve(self) -> None:
         await self._group.make()
@@ -124,7 +124,7 @@ class RedisSource:
     async def _read_stream(self) -> None:
         """Returns when the node is to stop; never with entries that were read and not taken in hand."""
         # Redis must answer before that counts as its silence, or we as silent to the others.
-        longest = min(LONGEST_READ, self._settings.redis_timeout / 2, self._look_after_every)
+        longest = min(MAX_READ_SECONDS, self._settings.redis_timeout / 2, self._look_after_every)
         while not self._stopping:
             await self._until(lambda: self._room > 0 or self._stopping)
             count = min(self._settings.batch_size, max(1, self._room))
@@ -205,8 +205,8 @@ class RedisSource:
         that was put back, what it was before.
         """
         readings = []
-        for start in range(0, len(received), SLICE):
-            readings += [read(item.value) for item in received[start : start + SLICE]]
+        for start in range(0, len(received), MAX_MESSAGES_PER_TURN):
+            readings += [read(item.value) for item in received[start : start + MAX_MESSAGES_PER_TURN]]
             await asyncio.sleep(0)
         known = [_known_by(item, reading) for item, reading in zip(received, readings, strict=True)]
         unknown = [
@@ -261,7 +261,7 @@ class RedisSource:
 
     @property
     def _room(self) -> int:
-        return MAX_IN_HAND - len(self._in_hand)
+        return MAX_PENDING_MESSAGES - len(self._in_hand)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         async with self._changed:
