@@ -18,7 +18,7 @@ from app.store.deliveries import DeliveryStore
 from app.texts.i18n import N_
 
 READ, RESEND = "deliveries:read", "deliveries:resend"
-DEFAULT_PAGE_ROWS, MAX_PAGE = 100, 1000
+DEFAULT_PAGE_ROWS, MAX_DELIVERY_ROWS = 100, 1000
 
 
 def make_blueprint(

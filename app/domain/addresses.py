@@ -14,7 +14,7 @@ E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-.")
 
 
-MAX_LOCAL_BYTES, MAX_ADDRESS = 64, 254  # bytes (RFC 5321, 4.5.3.1)
+MAX_LOCAL_BYTES, MAX_ADDRESS_BYTES = 64, 254  # bytes (RFC 5321, 4.5.3.1)
 
 
 class Mailbox(NamedTuple):

@@ -45,8 +45,9 @@ class Unauthorized(HubError):  # noqa: N818
 class DeliveryFailed(HubError):  # noqa: N818
     """One attempt to deliver a message failed.
 
-    `code` is a stable word (such as smtp_451, twilio_21211, timeout), the text the provider's own words.
-    `retryable` says whether another attempt can help; `retry_after` is how many seconds the provider asks for.
+    `code` is a stable identifier (such as smtp_451, twilio_21211, timeout), the text is the provider's own.
+    `retryable` says whether another attempt can help; `retry_after` is the delay in seconds that the provider
+    asks for.
     """
 
     def __init__(self, code: str, text: str, *, retryable: bool, retry_after: float | None = None) -> None:

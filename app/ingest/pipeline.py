@@ -41,7 +41,7 @@ log = logging.getLogger("hub.pipeline")
 PUSH_AGAIN_WITHIN = timedelta(hours=1)
 MAX_ROWS_PER_TRANSACTION = 10_000
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
-FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, GIVE_UP_AFTER = 0.1, 5.0, 600.0  # seconds
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, RETRY_DEADLINE_SECONDS = 0.1, 5.0, 600.0  # seconds
 
 
 @dataclass(eq=False)

@@ -32,7 +32,7 @@ LARGE_ANSWER_BYTES = (
 )  # bytes; reading more, 0.1 s or so for all that fits, would hold up the event loop
 MAX_GROUP_NAME_CHARS = 500  # characters, as in events
 MAX_FAILURES = 5  # in a row, until it is no longer asked
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 5.0  # seconds; so late is its return noticed
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 5.0  # seconds; so late is its return noticed
 _OVERLOADED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 

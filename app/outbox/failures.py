@@ -45,7 +45,7 @@ class FailFastBreaker:
             raise SetupFailed(self._failed.code, str(self._failed))
 
     def note(self, failure: DeliveryFailed) -> None:
-        """Take note of any failure; one of the set-up is logged as an error, once in `PAUSE_SECONDS` seconds."""
+        """Record a failure. A set-up failure is logged as an error, once in `PAUSE_SECONDS`."""
         if isinstance(failure, SetupFailed) and monotonic() >= self._until:
             self._failed, self._until = failure, monotonic() + PAUSE_SECONDS
             self._log.error("setup_failed", extra={"code": failure.code, "said": str(failure)})

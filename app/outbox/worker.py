@@ -27,7 +27,7 @@ from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
 
 log = logging.getLogger("hub.outbox")
 
-FIRST_RETRY_SECONDS, LAST_PAUSE = 2.0, 900.0  # seconds between attempts
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 2.0, 900.0  # seconds between attempts
 POLL_SECONDS = 5.0  # seconds, in case that the signal of a new delivery is lost
 POSTGRES_RETRY_SECONDS = 1.0
 RELEASE_TIMEOUT_SECONDS = 1.0  # seconds, at the end; what isn't released is due after the lease
@@ -185,7 +185,7 @@ class Outbox:
         ATTEMPT_SECONDS.labels(taken.channel).observe(time.monotonic() - begun)
 
     async def _confirm(self, taken: LeasedDelivery) -> None:
-        """Raises `DeliveryCancelled` when the code has been replaced, or its time is over, since it was taken."""
+        """Raises `DeliveryCancelled` when the code was replaced or has expired since it was claimed."""
         if taken.code:
             unwanted = await self._store.unwanted(taken.id)
             if unwanted is not None:

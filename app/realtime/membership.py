@@ -87,7 +87,7 @@ class Membership:
     def alone(self) -> bool:
         """Whether it is certain that no other node has connections that should hear of a commit made now.
 
-        A node that joins fetches what was committed in its first `LEASE_SECONDS`, in which others may not know it.
+        A node that joins fetches what was committed in its first `LEASE_SECONDS`: others may not know it yet.
         """
         return self.joined and not self.others and _now() - self._heard_at < LEASE_SECONDS
 

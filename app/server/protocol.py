@@ -1,7 +1,7 @@
-"""HTTP connections of which none, nor any number, holds up the others.
+"""HTTP connections with per-connection and global admission limits.
 
-A connection is an `PendingConnection` until the head of its first request is there, then Sanic's. It can't be held open
-by sending slowly, and each request waits for its turn on the event loop.
+A connection is a `PendingConnection` until the head of its first request is complete, then Sanic's. A client
+can't keep it open by sending slowly, and each request waits for its turn on the event loop.
 """
 
 from __future__ import annotations
@@ -178,8 +178,7 @@ class PendingConnection(asyncio.Protocol):
     def __init__(
         self, paces: AdmissionQueues, repeat_offenders: Callable[[bytes], int], patience: float, **sanics: Any
     ) -> None:
-        """`repeat_offenders` says how many seconds the head of an upgrade comes too early, if its sender would be
-        refused again.
+        """`repeat_offenders` returns for how many seconds the sender of an upgrade's head would still be refused.
         `patience` is in seconds, from the connection to the end of the head. `sanics` are what Sanic gives
         its own protocol.
         """

@@ -21,7 +21,7 @@ from app.domain.errors import HubError
 
 log = logging.getLogger("hub.workers")
 
-FIRST_RESTART_SECONDS, LAST_PAUSE = (
+FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = (
     0.2,
     30.0,
 )  # seconds before a fallen worker is replaced; longer if it falls again

@@ -25,7 +25,7 @@ from app.store.models import DeliveryRow as D
 
 log = logging.getLogger("hub.outbox")
 
-LISTEN_RETRY_SECONDS, LISTEN_CHECK = 2.0, 15.0  # seconds
+LISTEN_RETRY_SECONDS, LISTEN_CHECK_SECONDS = 2.0, 15.0  # seconds
 
 
 class LeasedDelivery(NamedTuple):

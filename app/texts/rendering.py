@@ -28,7 +28,7 @@ from app.texts.markup import as_text, is_link, paragraphs, safe_html
 FOLDER = Path(__file__).parent / "templates"
 SUFFIX = ".jinja"
 TEMPLATES = frozenset(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"[a-z]*{SUFFIX}"))
-MAX_SUBJECT_CHARS, MAX_SMS = 150, 1000  # characters
+MAX_SUBJECT_CHARS, MAX_SMS_CHARS = 150, 1000  # characters
 
 # Control characters no mail needs, and halves of characters that can't be written as UTF-8.
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")

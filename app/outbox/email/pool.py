@@ -33,9 +33,9 @@ MAX_IDLE_SECONDS = (
 )
 MAX_MAILS_PER_CONNECTION = 100  # over one connection; some servers refuse more
 MIN_BYTES_PER_SECOND = 64 * 1024  # bytes a second; a slower one is taken for a hang
-TIMEOUT_FACTOR = (
-    6  # times the usual time-out for the answer to a mail: it is looked through, and given up goes out twice
-)
+# Times the usual time-out, for the answer to a mail: the server scans it first, and a mail given up on may be
+# sent twice.
+CONTENT_TIMEOUT_COUNT = 6
 MAX_ANSWER_BYTES = 64 * 1024  # bytes; no server says so much
 _OK, _FORWARDED, _GO_AHEAD, _CLOSING = 250, 251, 354, 421
 
@@ -255,7 +255,9 @@ class SmtpConnection(asyncio.Protocol):
 
     async def _hand_over(self, content: bytes) -> SMTPResponse:
         self._write(content.replace(b"\r\n.", b"\r\n..") + b".")
-        answer = await self._answer(TIMEOUT_FACTOR * self._timeout + len(content) / MIN_BYTES_PER_SECOND)
+        answer = await self._answer(
+            CONTENT_TIMEOUT_COUNT * self._timeout + len(content) / MIN_BYTES_PER_SECOND
+        )
         if answer.code != _OK:
             raise SMTPDataError(*answer)
         return answer
