@@ -178,7 +178,7 @@ class PendingConnection(asyncio.Protocol):
     def __init__(
         self, paces: AdmissionQueues, repeat_offenders: Callable[[bytes], int], patience: float, **sanics: Any
     ) -> None:
-        """`repeat_offenders` returns for how many seconds the sender of an upgrade's head would still be refused.
+        """`repeat_offenders` returns for how many seconds the sender of this head would still be refused.
         `patience` is in seconds, from the connection to the end of the head. `sanics` are what Sanic gives
         its own protocol.
         """

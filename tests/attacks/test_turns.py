@@ -101,7 +101,7 @@ def paces(**other: AdmissionQueue) -> AdmissionQueues:
 
 
 async def test_who_comes_when_the_line_is_long_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "CROWD", 3)
+    monkeypatch.setattr(under_test, "MAX_QUEUED_REQUESTS", 3)
     standing = AdmissionQueue(1e9, 1)
     async with little_server(paces=paces(requests=standing)) as port:
         assert (await ask(port, LAST)).endswith(b"ok")
@@ -142,7 +142,7 @@ async def test_who_leaves_the_line_is_not_worked_for(turns: Turns) -> None:
 async def test_who_was_turned_away_is_told_after_a_while_and_costs_no_request(
     turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "TARPIT", 0.3)
+    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.3)
     async with little_server(turns.note, repeat_offenders=lambda head: 20 * (b"eyJ" in head)) as port:
         began = asyncio.get_running_loop().time()
         hostile = UPGRADE.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer eyJ.a.b\r\n\r\n")
@@ -161,7 +161,7 @@ async def test_who_was_turned_away_is_told_after_a_while_and_costs_no_request(
 async def test_a_sign_in_is_known_however_it_is_written(
     monkeypatch: pytest.MonkeyPatch, header: bytes
 ) -> None:
-    monkeypatch.setattr(under_test, "TARPIT", 0.05)
+    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.05)
     async with little_server(repeat_offenders=lambda _: 1) as port:
         assert (await ask(port, UPGRADE.replace(b"Upgrade: websocket", header))).startswith(b"HTTP/1.1 429 ")
         body = LAST.replace(b"2\r\n\r\nok", b"24\r\n\r\nx=\r\nUpgrade: websocket\r\n")
@@ -199,7 +199,7 @@ async def test_a_head_that_is_too_long_is_not_searched() -> None:
 async def test_requests_on_kept_connections_are_refused_by_a_long_line_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_test, "CROWD", 1)
+    monkeypatch.setattr(under_test, "MAX_QUEUED_REQUESTS", 1)
     standing = AdmissionQueue(1e9, 1)
     async with little_server(paces=paces(further=standing)) as port:
         assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
@@ -225,8 +225,8 @@ async def test_the_wait_for_a_turn_is_not_the_clients_delay() -> None:
 
 
 async def test_only_so_many_are_kept_waiting_for_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "TARPIT", 0.5)
-    monkeypatch.setattr(under_test, "HELD", 2)
+    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.5)
+    monkeypatch.setattr(under_test, "MAX_DELAYED_CONNECTIONS", 2)
     async with little_server(repeat_offenders=lambda _: 1) as port:
         answers = await asyncio.gather(*(ask(port, UPGRADE) for _ in range(5)))
         assert sorted(answer[:12] for answer in answers) == [b""] * 3 + [b"HTTP/1.1 429"] * 2
@@ -254,7 +254,7 @@ async def test_connections_that_end_at_once_are_cleared_away_in_turns(turns: Tur
 async def test_one_of_a_crowd_that_waits_is_looked_at_again_when_its_turn_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_test, "TARPIT", 0.1)
+    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.1)
     away: list[bytes] = []
     line = AdmissionQueue(1e9, 1)
     async with little_server(repeat_offenders=lambda _: len(away), paces=paces(upgrades=line)) as port:

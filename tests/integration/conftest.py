@@ -47,7 +47,7 @@ async def channel(server: SmtpServer) -> AsyncIterator[EmailChannel]:
 @pytest_asyncio.fixture
 async def scene(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """An outbox that nobody works on yet."""
-    monkeypatch.setattr(outbox, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(outbox, "FIRST_RETRY_SECONDS", 0.05)
     settings = settings_on("redis://redis", database_url=database, otp_cooldown=0)
     engine = make_engine(settings)
     made = Scene(settings, engine)

@@ -34,7 +34,7 @@ async def start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who says nothing is soon held for dead."""
-    monkeypatch.setattr(membership, "SILENT_AFTER", 1.0)
+    monkeypatch.setattr(membership, "UNRESPONSIVE_AFTER_SECONDS", 1.0)
 
 
 def unpublished() -> float:
@@ -156,7 +156,7 @@ async def test_that_nobody_else_is_there_is_believed_only_for_the_lease(
 ) -> None:
     (here,) = await start(1)
     here.bus.publish(rows(uuid4(), 1))
-    monkeypatch.setattr(membership, "LEASE", 0.0)
+    monkeypatch.setattr(membership, "LEASE_SECONDS", 0.0)
     here.bus.publish(rows(uuid4(), 1))
     await until(lambda: here.presence.looked_up > 0, "it looks whether somebody is there")
     assert here.presence.looked_up == 1
@@ -186,7 +186,7 @@ async def test_what_other_devices_did_before_all_know_of_the_newcomer_is_made_go
 async def test_too_much_for_redis_is_dropped_and_the_others_compare_instead(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "MAX_PENDING", 100)
+    monkeypatch.setattr(under_test, "MAX_PENDING_FRAMES", 100)
     here, there = await start(2)
     user, before = uuid4(), unpublished()
     near, far = await here.arrive(user), await there.arrive(user)
@@ -221,7 +221,7 @@ async def test_what_is_dropped_while_the_others_are_told_to_compare_is_told_too(
     hold = here.presence.hold("reconcile")
     await here.back()
     await hold.reached.wait()
-    monkeypatch.setattr(under_test, "MAX_PENDING", 0)
+    monkeypatch.setattr(under_test, "MAX_PENDING_FRAMES", 0)
     here.bus.publish(rows(user, 2))
     here.bus.publish(rows(user, 3))
     peer.connection.last_seq = 3
@@ -357,7 +357,7 @@ async def test_what_is_being_sent_at_the_end_is_made_good(start: Start) -> None:
 async def test_the_end_is_not_put_off_for_long_by_a_redis_that_hangs(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "FLUSH_WITHIN", 0.2)
+    monkeypatch.setattr(under_test, "FLUSH_TIMEOUT_SECONDS", 0.2)
     here, there = await start(2)
     await there.arrive(user := uuid4())
     here.presence.hold("publish")

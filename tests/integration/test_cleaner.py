@@ -91,8 +91,8 @@ async def test_what_is_old_is_removed_and_nothing_else(
 async def test_much_is_removed_in_many_transactions_each_small(
     engine: AsyncEngine, operator: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 100)
-    monkeypatch.setattr(module, "PAUSE", 0.0)
+    monkeypatch.setattr(module, "MAX_ROWS_PER_TRANSACTION", 100)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
     await make_event_ids(operator, 1050, timedelta(days=31))
     await make_event_ids(operator, 1, timedelta(days=1))
     removed: list[int | None] = []

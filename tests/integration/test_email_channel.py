@@ -17,7 +17,7 @@ from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox import failures
 from app.outbox.channel import Attachment, Outgoing
 from app.outbox.email.channel import EmailChannel
-from app.outbox.email.pool import TIMEOUT_FACTOR
+from app.outbox.email.pool import CONTENT_TIMEOUT_COUNT
 from app.texts.i18n import LOCALES
 from app.texts.rendering import MailRenderer
 from tests.support.certificates import DAYS, Authority
@@ -242,7 +242,7 @@ async def test_a_server_that_hangs_takes_no_longer_than_the_time_out(server: Smt
     async with channel_to(server, smtp_timeout=HURRY) as channel:
         begun = time.monotonic()
         failed = await failure(channel)
-        assert time.monotonic() - begun < TIMEOUT_FACTOR * HURRY + 1
+        assert time.monotonic() - begun < CONTENT_TIMEOUT_COUNT * HURRY + 1
     assert (failed.code, failed.retryable) == ("timeout", True)
 
 

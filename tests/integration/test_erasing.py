@@ -180,7 +180,7 @@ async def test_of_a_delivery_erased_during_its_attempt_nothing_is_noted(
 async def test_presence_that_a_dead_node_left_is_removed_and_a_living_one_s_stays(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CLOSED_WITHIN", 0.1)
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT_SECONDS", 0.1)
     settings = settings_on(redis_url, redis_prefix=f"erasing-{uuid4().hex}")
     redis = connect(settings)
     presence = Presence(redis, settings.redis_prefix)

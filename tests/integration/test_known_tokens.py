@@ -176,8 +176,8 @@ async def test_a_token_that_was_revoked_without_being_used_is_not_known_when_red
 async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
     state: RevocationStore, redis: Client, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "MAX_REVIEWED", 3)
-    monkeypatch.setattr(under_test, "ASKED_AT_ONCE", 2)
+    monkeypatch.setattr(under_test, "MAX_REVIEWED_TOKENS", 3)
+    monkeypatch.setattr(under_test, "MAX_TOKENS_PER_QUERY", 2)
     tokens = [claims() for _ in range(7)]
     for token in tokens:
         assert await retryable(state, token)
@@ -287,7 +287,7 @@ async def test_each_token_of_a_user_is_known_by_itself(
 async def test_only_so_many_users_are_known_and_those_seen_last(
     state: RevocationStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "MAX_KNOWN", 10)
+    monkeypatch.setattr(under_test, "MAX_CACHED_USERS", 10)
     tokens = [claims() for _ in range(10)]
     for token in tokens:
         assert await retryable(state, token)

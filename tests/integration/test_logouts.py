@@ -275,7 +275,7 @@ async def test_a_user_who_logs_out_again_is_remembered_from_then_on(start: Start
 async def test_only_so_many_are_remembered_however_long_redis_is_away(
     start: Start, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "MAX_REMEMBERED", 5)
+    monkeypatch.setattr(under_test, "MAX_REPEATED_LOGOUTS", 5)
     (node,) = await start(1)
     await node.lost()
     users = [uuid4() for _ in range(8)]

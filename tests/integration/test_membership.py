@@ -27,7 +27,7 @@ async def start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who says nothing is soon held for dead."""
-    monkeypatch.setattr(membership, "SILENT_AFTER", 1.0)
+    monkeypatch.setattr(membership, "UNRESPONSIVE_AFTER_SECONDS", 1.0)
 
 
 def truth(nodes: Collection[Node]) -> dict[UUID, set[NodeId]]:
@@ -139,7 +139,9 @@ async def test_the_tables_tell_the_truth_in_the_end_whoever_comes_and_goes(
 async def test_after_a_lost_subscription_a_node_joins_under_a_new_id_with_all_its_users(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "SILENT_AFTER", 60.0)  # the ids before aren't left to be missed
+    monkeypatch.setattr(
+        membership, "UNRESPONSIVE_AFTER_SECONDS", 60.0
+    )  # the ids before aren't left to be missed
     nodes = await start(2)
     users = [uuid4() for _ in range(50)]
     peers = [await node.arrive(user) for user in users for node in nodes]

@@ -124,8 +124,8 @@ async def test_what_a_lost_transaction_had_locked_is_free_again_soon(engine: Asy
 async def test_the_signal_outlives_the_look_whether_its_connection_does(
     settings: Settings, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "LISTEN_CHECK", 0.05)
-    monkeypatch.setattr(deliveries, "LISTEN_AGAIN", 3600.0)
+    monkeypatch.setattr(deliveries, "LISTEN_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(deliveries, "LISTEN_RETRY_SECONDS", 3600.0)
     heard = asyncio.Event()
     signal = DeliverySignal(settings, heard.set)
     signal.start()
@@ -143,8 +143,8 @@ async def test_the_signal_outlives_the_look_whether_its_connection_does(
 async def test_a_signal_whose_connection_died_in_silence_listens_again(
     settings: Settings, engine: AsyncEngine, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "LISTEN_CHECK", 0.05)
-    monkeypatch.setattr(deliveries, "LISTEN_AGAIN", 0.05)
+    monkeypatch.setattr(deliveries, "LISTEN_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(deliveries, "LISTEN_RETRY_SECONDS", 0.05)
     heard = asyncio.Event()
     signal = DeliverySignal(settings, heard.set)
     signal.start()

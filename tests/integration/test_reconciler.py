@@ -101,7 +101,7 @@ def constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compares just when asked."""
     for name, value in (("TICK", 0.05), ("TICKS", 10**9), ("GRACE", 0.05)):
         monkeypatch.setattr(under_test, name, value)
-    monkeypatch.setattr(tasks, "AGAIN", 0.1)
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.1)
 
 
 @pytest_asyncio.fixture
@@ -164,7 +164,7 @@ async def test_more_than_a_page_is_fetched_page_by_page(node: Node) -> None:
 async def test_more_inboxes_than_one_query_takes_are_all_compared(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "AT_ONCE", 3)
+    monkeypatch.setattr(under_test, "MAX_INBOXES_PER_QUERY", 3)
     users = [uuid4() for _ in range(10)]
     await node.commit(*users)
     peers = [joined(node.manager, user) for user in users]
@@ -175,7 +175,7 @@ async def test_more_inboxes_than_one_query_takes_are_all_compared(
 
 
 async def test_what_arrives_meanwhile_is_not_fetched(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "GRACE", 0.3)
+    monkeypatch.setattr(under_test, "GRACE_SECONDS", 0.3)
     on_its_way, lost = uuid4(), uuid4()
     peer, misses = joined(node.manager, on_its_way), joined(node.manager, lost)
     committed = await node.commit(on_its_way, lost)
@@ -276,7 +276,7 @@ async def test_with_redis_all_are_compared_now_and_then_unasked(
     user = uuid4()
     await node.commit(user)
     peer = joined(node.manager, user)
-    monkeypatch.setattr(under_test, "TICKS", 2)
+    monkeypatch.setattr(under_test, "CONNECTED_TICK_COUNT", 2)
     await until(lambda: len(node.store.compared) >= 3, "they are compared")
     assert seqs(peer) == [1]
     pauses = [later - earlier for earlier, later in pairwise(node.store.compared)]

@@ -165,7 +165,7 @@ async def test_an_account_that_does_not_hold_waits_for_an_operator(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(failures, "PAUSE", 0.2)
+    monkeypatch.setattr(failures, "PAUSE_SECONDS", 0.2)
     if status == 401:
         twilio.token = "another"
     else:

@@ -21,7 +21,7 @@ from tests.support.smtp_server import DROP, HANG, SmtpServer, Step, running
 async def test_a_wrong_password_waits_for_an_operator_and_is_not_tried_again_and_again(
     server: SmtpServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures, "PAUSE", 0.3)
+    monkeypatch.setattr(failures, "PAUSE_SECONDS", 0.3)
     server.login = (LOGIN[0], "another")
     async with channel_to(server, smtp_connections=1) as channel:
         failed = await asyncio.gather(*(failure(channel) for _ in range(20)))
@@ -114,7 +114,7 @@ async def test_only_what_was_not_begun_is_tried_again_at_once(
 async def test_a_connection_is_left_after_many_mails(
     server: SmtpServer, channel: EmailChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smtp_pool, "MAX_MAILS", 3)
+    monkeypatch.setattr(smtp_pool, "MAX_MAILS_PER_CONNECTION", 3)
     for _ in range(6):
         await channel.send(mail())
     await server.emptied()
@@ -124,7 +124,7 @@ async def test_a_connection_is_left_after_many_mails(
 async def test_idle_connections_are_left_politely(
     server: SmtpServer, channel: EmailChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smtp_pool, "IDLE", 0.2)
+    monkeypatch.setattr(smtp_pool, "MAX_IDLE_SECONDS", 0.2)
     await asyncio.gather(channel.send(mail()), channel.send(mail()))
     await asyncio.sleep(0.1)
     await channel.send(mail())

@@ -170,8 +170,8 @@ async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Asyn
     """Nodes that beat fast."""
     for name in ("BEAT_EVERY", "JOIN_AGAIN"):
         monkeypatch.setattr(membership, name, globals()[name])
-    monkeypatch.setattr(bus, "LEASE", LEASE)
-    monkeypatch.setattr(tasks, "AGAIN", 0.1)
+    monkeypatch.setattr(bus, "LEASE_SECONDS", LEASE)
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.1)
     settings = settings_on(redis_url, redis_prefix=f"nodes-{uuid4().hex}")
     nodes: list[Node] = []
 

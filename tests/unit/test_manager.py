@@ -229,7 +229,7 @@ async def test_draining_nobody_returns_at_once() -> None:
 
 
 async def test_a_drain_spreads_the_closing_and_announces_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "DRAIN_RATE", 100)
+    monkeypatch.setattr(under_test, "MAX_CLOSES_PER_SECOND", 100)
     manager = WebSocketManager(nobody_is_behind, nobody_cares)
     peers = [joined(manager, uuid4()) for _ in range(20)]
     draining = asyncio.create_task(manager.drain(within=60))

@@ -138,7 +138,7 @@ def make(
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "FIRST_RETRY", 0.0)
+    monkeypatch.setattr(under_test, "FIRST_RETRY_SECONDS", 0.0)
 
 
 async def test_events_are_written_in_their_order() -> None:

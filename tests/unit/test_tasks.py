@@ -13,7 +13,7 @@ from app.runtime.tasks import end
 
 @pytest.fixture(autouse=True)
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "AGAIN", 0.05)
+    monkeypatch.setattr(under_test, "CANCEL_AGAIN_SECONDS", 0.05)
 
 
 async def ends() -> None:

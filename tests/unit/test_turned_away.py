@@ -179,7 +179,7 @@ def test_a_token_is_forgotten(door: Door) -> None:
 def test_only_so_many_are_remembered_and_none_is_kept_itself(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "MOST", 2)
+    monkeypatch.setattr(under_test, "MAX_ENTRIES", 2)
     tokens = [f"{TOKEN}{number}" for number in range(3)]
     for token in tokens:
         door.remember(flooded=True, token=token)
