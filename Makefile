@@ -25,9 +25,10 @@ test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses s
 	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses 2 --dist loadfile)
 
-lint: $(READY) ## ruff, and the catalogues' check
+lint: $(READY) ## ruff, the imports' directions, the catalogues
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-timing
 	@$(BIN)/python -m app.dev.catalogues check
 
 types: $(READY) ## mypy, strict

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from app.sources.dead_letters import (
     ATTEMPTS,
     CHANNEL,
+    CUT_FROM,
     ERROR,
+    NULL_VALUE,
     POSITION,
     QUEUE,
     REASON,
@@ -21,7 +23,6 @@ from app.sources.dead_letters import (
     TIME,
     TOPIC,
 )
-from app.sources.kafka.dead_letter import CUT_FROM, NULL_VALUE
 
 _NOT_AGAIN = {
     REDACTED: "a secret was taken out of it; its publisher has to send a new one",

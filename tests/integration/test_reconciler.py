@@ -99,7 +99,7 @@ class Node:
 @pytest.fixture
 def constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compares just when asked."""
-    for name, value in (("TICK", 0.05), ("TICKS", 10**9), ("GRACE", 0.05)):
+    for name, value in (("TICK_SECONDS", 0.05), ("CONNECTED_TICK_COUNT", 10**9), ("GRACE_SECONDS", 0.05)):
         monkeypatch.setattr(under_test, name, value)
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.1)
 

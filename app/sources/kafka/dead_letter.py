@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import TOPIC, earlier, originals, reasons
+from app.sources.dead_letters import CUT_FROM, NULL_VALUE, TOPIC, earlier, originals, reasons
 
 PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"
-NULL_VALUE = "dlq.null_value"
-"""Set where the record had no value: it is empty in the letter."""
-CUT_FROM = "dlq.cut_from"
-"""Set where the letter holds the beginning of the value only, and neither key nor headers: their sizes."""
 _CUT_BYTES = 64 * 1024
 
 Letter = dict[str, Any]
