@@ -28,7 +28,7 @@ test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses s
 lint: $(READY) ## ruff, the imports' directions, the catalogues
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m app.dev.catalogues check
 
 types: $(READY) ## mypy, strict
