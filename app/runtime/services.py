@@ -1,0 +1,88 @@
+"""Long-running parts of the process: one protocol to start and stop them, and the two shapes they have."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from app.runtime.tasks import end
+
+log = logging.getLogger("hub.services")
+
+
+class Service(Protocol):
+    """A part that runs from `start` until `stop`. The process starts its services in one order and stops
+    them in the reverse.
+    """
+
+    async def start(self) -> None:
+        """Return when the service works. An exception means that the process can't start."""
+
+    async def stop(self) -> None:
+        """Return when nothing of it runs any more. A service that was never started stops at once."""
+
+
+class Background:
+    """A service of one task."""
+
+    def __init__(self, run: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
+        """`run` is called at each start and cancelled by `stop`; what it raises is logged."""
+        self._run = run
+        self._name = name
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Create the task; `run` begins at the next turn of the event loop."""
+        if self._task is not None:
+            raise RuntimeError(f"{self._name} is already started")
+        self._task = asyncio.create_task(self._logged(), name=self._name)
+
+    async def stop(self) -> None:
+        """Cancel the task and wait for its end."""
+        task, self._task = self._task, None
+        await end(task)
+
+    async def _logged(self) -> None:
+        try:
+            await self._run()
+        except Exception:
+            log.exception("service_failed", extra={"service": self._name})
+            raise
+
+
+def every(
+    interval: float | Callable[[], float],
+    work: Callable[[], Awaitable[object]],
+    *,
+    name: str,
+    at_start: bool = True,
+) -> Service:
+    """Make a service that does `work`, pauses for `interval`, and so on until it is stopped.
+
+    Work that raises is logged as `periodic_work_failed` and done again after the interval. Two runs never
+    overlap. `stop` cancels a run that is under way, and so takes no longer than the run's own clean-up.
+
+    Args:
+        interval: The seconds between the end of a run and the next one, or a function that computes them
+            after each run.
+        work: One run.
+        name: What the log and the task are called.
+        at_start: Whether the first run begins at once, or after the interval.
+    """
+
+    def pause() -> float:
+        return interval() if callable(interval) else interval
+
+    async def run() -> None:
+        if not at_start:
+            await asyncio.sleep(pause())
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("periodic_work_failed", extra={"work": name})
+            await asyncio.sleep(pause())
+
+    return Background(run, name=name)
