@@ -19,3 +19,8 @@ def settings_on(redis_url: str, **changes: Any) -> Settings:
         "jwt_secret": "a secret for tests, long enough to be accepted",
     }
     return Settings(**{**values, **changes})
+
+
+def by_name(settings: Settings) -> dict[str, Any]:
+    """The value of each setting by the name of its environment variable."""
+    return {name.upper(): getattr(settings, name) for name in Settings.model_fields}
