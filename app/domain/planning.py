@@ -49,9 +49,18 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
 
 class People(Protocol):
-    """Where preferences are asked for: see `app.store.preferences.PreferenceStore`."""
+    """What people have set in their profiles: `app.store.preferences` in production, `app.testing` in tests.
 
-    async def people(self, users: Collection[UUID]) -> Mapping[UUID, Person]: ...
+    Read only. Everything that was saved before the call is in the answer; a change that is saved during the
+    call may be in it or not.
+    """
+
+    async def people(self, users: Collection[UUID]) -> Mapping[UUID, Person]:
+        """Those of `users` who have set anything. `users` may hold the same user twice.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
 
 
 class Planner:

@@ -17,7 +17,7 @@ from app.domain.planning import Plan
 from app.domain.preferences import INAPP, Decision, Verdict
 from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import Pipeline
-from app.store.notifications import NotificationStore
+from app.store.ports import ProcessedEvents
 
 SIMULATE = "simulate"
 
@@ -50,7 +50,7 @@ class DryRun:
     """Asks the same pipeline that events go through."""
 
     def __init__(
-        self, pipeline: Pipeline, store: NotificationStore, simulated: Collection[str], within: float
+        self, pipeline: Pipeline, store: ProcessedEvents, simulated: Collection[str], within: float
     ) -> None:
         """`simulated` are the channels that aren't configured; `within` the seconds that a group may take."""
         self._pipeline = pipeline

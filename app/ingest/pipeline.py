@@ -30,8 +30,8 @@ from app.domain.time import Now, moment
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.realtime.bus import Bus
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
-from app.store.notifications import NotificationStore
-from app.store.writer import BatchWriter, DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
+from app.store.ports import EventWriter, ProcessedEvents
+from app.store.writer import DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
 from handlers.base import BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")
@@ -54,11 +54,22 @@ class PendingWrite:
 
 
 class Groups(Protocol):
-    """Where groups are asked for: see `app.user_service.UserService`."""
+    """Resolves groups: `app.ingest.user_service.UserService` in production, `app.testing` in tests.
 
-    def remembered(self, group_id: UUID) -> Group | None: ...
+    Calls may be concurrent; those for one group share one request. An answer may be cached, so it can be a
+    few seconds old. Errors are not cached: the next call asks again.
+    """
 
-    async def group(self, group_id: UUID) -> Group: ...
+    def remembered(self, group_id: UUID) -> Group | None:
+        """The group, if its answer is cached. Never waits."""
+
+    async def group(self, group_id: UUID) -> Group:
+        """The group.
+
+        Raises:
+            InvalidEvent: `unknown_group`, the group does not exist; a repetition cannot help.
+            Unavailable: There was no usable answer in time; a repetition can help.
+        """
 
 
 class Pipeline:
@@ -69,8 +80,8 @@ class Pipeline:
         handlers: Mapping[str, BaseMessageHandler[Any]],
         groups: Groups,
         planner: Planner,
-        writer: BatchWriter,
-        store: NotificationStore,
+        writer: EventWriter,
+        store: ProcessedEvents,
         bus: Bus,
         locale: str,
         encrypt: Callable[[Mapping[str, Any]], bytes],

@@ -33,22 +33,36 @@ FLUSH_TIMEOUT_SECONDS = 2.0  # seconds that the last publications of a node that
 
 
 class Bus(Protocol):
-    """Tells connections what was committed, wherever they are. No method waits.
+    """Pushes what was committed to connections, on whichever node they are.
 
-    Nothing is kept: who isn't connected reads the inbox later.
+    - No method waits or raises because a peer is away: connections of this node get their frames during the
+      call, those of other nodes in the background.
+    - Nothing is kept for later: a user who is not connected reads the inbox instead. Frames for other nodes
+      may be lost; those nodes then compare their connections with the store, so no notification is lost.
+    - A logout is not lost: it is repeated until every node that was a member knows of it.
+    - A connection gets notifications in rising `seq`, each once; a session connection also gets session
+      frames, in the order of the calls.
     """
 
     def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
-        """Push the notifications to their receivers' connections. The caller serialises calls, and passes
-        notifications in rising `seq` for each receiver. `again`: their events were handled before, by a node
-        that may have told nobody.
+        """Push the notifications to their receivers' connections.
+
+        The caller serialises calls, and passes notifications after their commit, in rising `seq` for each
+        receiver. A gap makes a connection read the store before it gets anything else.
+
+        Args:
+            again: The events were processed before, by a node that may not have published them. Plain
+                connections that were opened since then get the notifications, be it a second time; session
+                connections compare `seq` and need none.
         """
 
     def tell(self, user_id: UUID, frame: bytes) -> None:
-        """Send a session frame to the user's connections: another device changed something."""
+        """Send a session frame to the user's session connections: another device changed something."""
 
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
-        """End every connection that the user had so long ago: they logged out then."""
+        """Close every connection that the user had opened until `seconds_ago`, the time of the logout. Later
+        ones stay. Of several logouts the newest counts.
+        """
 
 
 class RedisBus:

@@ -1,0 +1,120 @@
+"""What the hub asks of its store, as protocols: Postgres in production, `app.testing` in tests.
+
+One contract suite (tests/contract) runs on both. Every method raises `Unavailable` when the store does not
+answer; then a read has no effect, and a write may or may not have been committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from app.domain.notifications import InboxCounters, Notification
+from app.store.inboxes import InboxState
+from app.store.scheduled import Due, Scheduled, ScheduledState
+from app.store.writer import EventRecord, WriteResult
+
+
+class EventWriter(Protocol):
+    """Records events with all their effects.
+
+    - Atomic: a call commits everything or nothing. No reader sees a part of it, and everyone sees all of it
+      as soon as the call returns.
+    - Idempotent: an `event_id` that was recorded before changes nothing, whatever the record holds now.
+    - `seq` counts 1, 2, 3 … in each inbox without gaps, in the order of the records of a call.
+    - Concurrent calls are safe, on one node and on several. A caller that publishes what it wrote must not
+      begin the next call before it has published, or its publications leave the order of `seq`.
+    """
+
+    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
+        """Record the events. Each `event_id` occurs once in a call.
+
+        Raises:
+            StoreRejected: The store can never take one of the values; nothing was recorded.
+            Unavailable: The batch may have been committed, only the answer was lost. Call again with the same
+                records: those that were recorded stay as they are.
+        """
+
+
+class ProcessedEvents(Protocol):
+    """What is known of events that were recorded before. Read only; it sees every committed write."""
+
+    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
+        """The notifications with these ids that were created at or after `since`, in rising `seq`."""
+
+    async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
+        """Each of the events that was recorded, with its age in seconds by the store's clock."""
+
+
+class Inboxes(Protocol):
+    """Single inboxes, as the user reads and changes them.
+
+    - Each change is atomic, and changes of one inbox are serialised with each other and with writes: the
+      counters that a change returns are exact for their `last_seq` and `rev`.
+    - A change of an inbox raises its `rev` by one. A call that changes nothing, because no notification has
+      that id, leaves it.
+    - Another user's notification is treated as one that does not exist.
+    """
+
+    async def page(
+        self, receiver: UUID, limit: int, before: int | None = None, unread: bool = False
+    ) -> list[Notification]:
+        """At most `limit` notifications, newest first; only those with a `seq` below `before`, only unread
+        ones if `unread` is set.
+        """
+
+    async def unread(self, receiver: UUID) -> int:
+        """The number of unread notifications."""
+
+    async def mark_read(
+        self, notification: UUID, receiver: UUID
+    ) -> tuple[Notification, InboxCounters] | None:
+        """The notification, which is read now, and the counters after that; None if there is none."""
+
+    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Mark everything up to and including `up_to` as read, or everything.
+
+        Returns:
+            The highest `seq` that was covered, never above the inbox's last one, and the counters after that.
+        """
+
+    async def delete(self, notification: UUID, receiver: UUID) -> InboxCounters | None:
+        """The counters after the notification was deleted; None if there is none. Its `seq` is not reused."""
+
+
+class InboxStates(Protocol):
+    """Many inboxes at once, for connections that catch up."""
+
+    async def last_seqs(self, users: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """The last `seq` of each inbox, in any order. An inbox that never got anything is left out."""
+
+    async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
+        """The state of the inbox of each (user, after), in that order; with an `after`, also the
+        notifications that follow it, up to the `seq` after + `most`.
+
+        Everything that was committed before the call is in the answer.
+        """
+
+
+class ScheduledEvents(Protocol):
+    """Events with a `send_at` in the future, until they are due.
+
+    - A lease is exclusive: concurrent calls of `take` never return the same event, until its lease ends.
+    - At least once: an event whose lease ends before `finish` is returned again. Its `event_id` makes the
+      repetition harmless.
+    - `cancel` and the processing of the same event exclude each other: exactly one of them succeeds.
+    """
+
+    async def take(self, most: int, lease: float) -> Sequence[Due]:
+        """Lease up to `most` events that are due, for `lease` seconds."""
+
+    async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:
+        """Set the final status of these events and erase their bodies. A final status is never changed."""
+
+    async def cancel(self, event_id: str, sender: str) -> bool:
+        """Cancel an event of this sender, or one without a sender; False if it is too late or not theirs."""
+
+    async def get(self, event_id: str) -> Scheduled | None:
+        """The status of a scheduled event; None if no event with this id was ever scheduled."""
