@@ -11,28 +11,20 @@ import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from app import settings
-from app.cli.dlq_arguments import SOURCES
 from app.domain.errors import Unavailable
 from app.settings import Settings
+from app.sources import BROKERS, Broker
 from app.sources.dlq import DeadLetter, DlqReader
-from app.sources.kafka import dlq as kafka
-from app.sources.rabbitmq import dlq as rabbitmq
-from app.sources.redis import dlq as redis
 
 Act = Callable[[DlqReader, DeadLetter], Awaitable[None]]
 
 MAX_ERROR_CHARS = 60  # characters of the error, in the list
-OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[DlqReader]]] = {
-    "kafka": kafka.open_dlq,
-    "rabbitmq": rabbitmq.open_dlq,
-    "redis": redis.open_dlq,
-}
 
 
 @dataclass(frozen=True)
@@ -52,14 +44,13 @@ class DeadLetterFilter:
             (not self.ids or letter.id in self.ids) and late_enough and self.reason in (None, letter.reason)
         )
 
-    def sources(self, loaded: Settings) -> Collection[str]:
-        """Where to look; all that there are, unless it says which."""
+    def brokers(self, loaded: Settings) -> Collection[Broker]:
+        """Where to look: all brokers that are configured, unless ids or a source say which."""
         if self.ids:
-            return [source for source in SOURCES if any(each.startswith(f"{source}:") for each in self.ids)]
+            return [broker for broker in BROKERS if any(id.startswith(f"{broker.name}:") for id in self.ids)]
         if self.source is not None:
-            return [self.source]
-        off = {"rabbitmq": loaded.rabbitmq_url is None, "redis": loaded.redis_events_url is None}
-        return [source for source in SOURCES if not off.get(source)]
+            return [broker for broker in BROKERS if broker.name == self.source]
+        return [broker for broker in BROKERS if broker.configured(loaded)]
 
 
 class RateLimiter:
@@ -99,11 +90,11 @@ class _Visit:
     async def each(self, act: Act) -> None:
         """Pass each to `act`. A source that is away is said to be; the others' are visited."""
         loaded = settings.load()
-        for source in self._choice.sources(loaded):
+        for broker in self._choice.brokers(loaded):
             if self.more:
                 break
             try:
-                async with OPEN[source](loaded) as reader, aclosing(self._chosen(reader)) as letters:
+                async with broker.open_dlq(loaded) as reader, aclosing(self._chosen(reader)) as letters:
                     async for letter in letters:
                         await act(reader, letter)
             except Unavailable as error:

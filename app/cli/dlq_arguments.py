@@ -8,7 +8,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-SOURCES = ("kafka", "rabbitmq", "redis")
+from app.sources import BROKERS
+
+SOURCES = tuple(broker.name for broker in BROKERS)
 DEFAULT_LIMIT_ROWS = 100
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

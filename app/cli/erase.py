@@ -12,8 +12,9 @@ from uuid import UUID
 from app.domain.erasure import Found, Place, Subject
 from app.domain.errors import ConfigurationError, HubError, Unavailable
 from app.erasure.connections import Connections
-from app.erasure.dead_letters import EventStream, dead_letters
+from app.erasure.dead_letters import dead_letters
 from app.settings import Settings
+from app.sources import BROKERS
 from app.store.engine import check_schema, make_engine
 from app.store.erasure import ErasingStore
 from app.store.migrations import head
@@ -52,8 +53,9 @@ async def run(
         await check_schema(engine, head())
         subject = Subject(user_id, [*addresses, *await store.addresses(Subject(user_id))])
         connections = Connections(settings)
-        streams = [] if settings.redis_events_url is None else [EventStream(settings)]
-        places: list[Place] = [connections, *dead_letters(settings), *streams, store]
+        brokers = [broker for broker in BROKERS if broker.configured(settings)]
+        retained = [place for broker in brokers for place in broker.retained_events(settings)]
+        places: list[Place] = [connections, *dead_letters(settings), *retained, store]
         for place in places[:-1]:
             opened.push_async_callback(place.close)
         with _saying("Nothing was removed: run the command again when it answers."):

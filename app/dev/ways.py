@@ -18,6 +18,7 @@ from app.dev.samples import Sample
 from app.domain.errors import HubError
 from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
+from app.sources import BROKERS
 
 TIMEOUT_SECONDS = 10.0  # that one way may take
 MAX_STREAM_ENTRIES = 10_000  # about; the hub never deletes entries
@@ -69,13 +70,13 @@ class DevTransports:
     @property
     def all(self) -> list[DevTransport]:
         """Every way, in the order to show them in."""
-        return [
-            DevTransport("kafka", "Kafka"),
-            DevTransport("rabbitmq", "RabbitMQ", "" if self._rabbitmq_url else GET_RABBITMQ),
-            DevTransport("redis_stream", "Redis stream"),
-            DevTransport("redis_pubsub", "Redis Pub/Sub"),
-            DevTransport("http", "HTTP"),
+        brokers = [
+            DevTransport(id, name, "" if broker.configured(self._settings) else GET_RABBITMQ)
+            for broker in BROKERS
+            for id, name in broker.transports.items()
+            if id in self._senders
         ]
+        return [*brokers, DevTransport("http", "HTTP")]
 
     async def close(self) -> None:
         await self._redis.aclose()

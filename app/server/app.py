@@ -56,12 +56,8 @@ from app.runtime.wall_clock import WallClock
 from app.server.serve import bind, raise_file_limit, serve
 from app.server.supervisor import Supervisor
 from app.settings import Settings
-from app.sources import Source
+from app.sources import BROKERS, Ingest, Source
 from app.sources.http import HttpSource
-from app.sources.kafka.source import KafkaSource
-from app.sources.rabbitmq.source import RabbitSource
-from app.sources.redaction import without_code
-from app.sources.redis.source import RedisSource
 from app.store.cleaner import Cleaner
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
@@ -121,15 +117,11 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     scheduled = ScheduledStore(engine)
     scheduler = Scheduler(scheduled, intake)
     cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept), settings.retention)
-    # Codes have a consumer and a pipeline of their own: nobody waits for one behind a backlog of others.
-    sources: dict[str, Source] = {
-        "kafka": KafkaSource(settings, pipelines[0], _event_topics(settings), now=now),
-        "kafka_codes": KafkaSource(settings, pipelines[1], _code_topics(settings), without_code, now),
-    }
-    if settings.redis_events_url is not None:
-        sources["redis_events"] = RedisSource(settings, intake)
-    if settings.rabbitmq_url is not None:
-        sources["rabbitmq"] = RabbitSource(settings, intake)
+    sources: dict[str, Source] = {}
+    ingest = Ingest(pipelines[0], pipelines[1], intake, now)
+    for broker in BROKERS:
+        if broker.configured(settings):
+            sources.update(broker.sources(settings, ingest))
     log_of_deliveries = DeliveryStore(engine)
     # Nor does one wait for the mail server's answers to other mail.
     channels = _channels(settings)
@@ -247,19 +239,6 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         await running.aclose()
 
     return app
-
-
-def _event_topics(settings: Settings) -> dict[str, str | None]:
-    return {settings.notification_topic: None, settings.logout_events_topic: None}
-
-
-def _code_topics(settings: Settings) -> dict[str, str | None]:
-    """What is asked for on each Kafka topic; the messages don't say it."""
-    return {
-        settings.registration_events_topic: "otp_register",
-        settings.reset_password_events_topic: "otp_reset_password",
-        settings.email_change_events_topic: "otp_change_email",
-    }
 
 
 def _channels(settings: Settings) -> dict[str, Channel]:

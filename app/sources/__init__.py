@@ -1,18 +1,15 @@
-"""Where events come in. A source polls, hands batches to the pipeline, and acknowledges what was done."""
+"""Where events come in, and the list of the brokers: nothing outside this package names one.
+
+A source polls, hands batches to the pipeline, and acknowledges what was processed.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from app.sources.broker import Broker, Ingest, Source
+from app.sources.kafka import KafkaBroker
+from app.sources.rabbitmq import RabbitBroker
+from app.sources.redis import RedisBroker
 
+__all__ = ["BROKERS", "Broker", "Ingest", "Source"]
 
-class Source(Protocol):
-    """What the hub starts, asks and stops."""
-
-    def start(self) -> None:
-        """Begin; connects again and again while nobody answers."""
-
-    async def stop(self, within: float) -> None:
-        """Finish and acknowledge what is in hand, in at most `within` seconds."""
-
-    async def check(self) -> None:
-        """Raises `Unavailable` unless this node consumes."""
+BROKERS: tuple[Broker, ...] = (KafkaBroker(), RabbitBroker(), RedisBroker())

@@ -20,8 +20,8 @@ import redis as redis_py
 from aiokafka import AIOKafkaProducer
 
 import run
-from app.cli.dlq import OPEN
 from app.settings import load
+from app.sources import BROKERS
 from app.sources.dlq import DeadLetter
 from tests.conftest import running_hub
 from tests.support.hub import ROOT, Hub, event, eventually, free_port, new_user
@@ -93,7 +93,8 @@ class Scene:
         settings = load(
             _env_file=None, **{name.lower(): value for name, value in self.hub.environment.items()}
         )
-        async with OPEN[source](settings) as reader:
+        [broker] = [each for each in BROKERS if each.name == source]
+        async with broker.open_dlq(settings) as reader:
             return [letter async for letter in reader.letters(False) if letter.body == body]
 
     async def letter(self, source: str, body: bytes, attempts: int = 1) -> DeadLetter:

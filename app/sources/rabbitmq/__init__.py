@@ -1,1 +1,37 @@
 """RabbitMQ: source, dead letters, DLQ reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from app.sources.broker import Ingest, Source
+    from app.sources.dlq import DlqReader
+
+
+class RabbitBroker:
+    """RabbitMQ, where `RABBITMQ_URL` is set. See `Broker`."""
+
+    name = "rabbitmq"
+    place = "RabbitMQ queue"
+    transports: Mapping[str, str] = MappingProxyType({"rabbitmq": "RabbitMQ"})
+
+    def configured(self, settings: Settings) -> bool:
+        return settings.rabbitmq_url is not None
+
+    def sources(self, settings: Settings, ingest: Ingest) -> dict[str, Source]:
+        from app.sources.rabbitmq.source import RabbitSource
+
+        return {"rabbitmq": RabbitSource(settings, ingest.batcher)}
+
+    def open_dlq(self, settings: Settings) -> AbstractAsyncContextManager[DlqReader]:
+        from app.sources.rabbitmq.dlq import open_dlq
+
+        return open_dlq(settings)
+
+    def retained_events(self, settings: Settings) -> tuple[()]:
+        return ()

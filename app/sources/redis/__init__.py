@@ -1,1 +1,42 @@
-"""Redis: source of Pub/Sub messages and stream entries, dead letters, DLQ reader."""
+"""Redis: source, consumer group, deduplication, DLQ reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.domain.erasure import Place
+    from app.settings import Settings
+    from app.sources.broker import Ingest, Source
+    from app.sources.dlq import DlqReader
+
+
+class RedisBroker:
+    """The Redis that services publish on, where `REDIS_EVENTS_URL` is set. See `Broker`."""
+
+    name = "redis"
+    place = "Redis stream"
+    transports: Mapping[str, str] = MappingProxyType(
+        {"redis_stream": "Redis stream", "redis_pubsub": "Redis Pub/Sub"}
+    )
+
+    def configured(self, settings: Settings) -> bool:
+        return settings.redis_events_url is not None
+
+    def sources(self, settings: Settings, ingest: Ingest) -> dict[str, Source]:
+        from app.sources.redis.source import RedisSource
+
+        return {"redis_events": RedisSource(settings, ingest.batcher)}
+
+    def open_dlq(self, settings: Settings) -> AbstractAsyncContextManager[DlqReader]:
+        from app.sources.redis.dlq import open_dlq
+
+        return open_dlq(settings)
+
+    def retained_events(self, settings: Settings) -> Sequence[Place]:
+        from app.sources.redis.retained import EventStream
+
+        return [EventStream(settings)]

@@ -1,0 +1,75 @@
+"""What a broker is to the hub: the sources that consume it, the reader of its dead letters, its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:  # the command line loads this module for the names alone
+    from app.domain.erasure import Place
+    from app.domain.time import Now
+    from app.ingest.batcher import Batcher
+    from app.ingest.pipeline import Pipeline
+    from app.settings import Settings
+    from app.sources.dlq import DlqReader
+
+
+class Source(Protocol):
+    """A consumer of events. It hands them to the pipeline and acknowledges what was processed."""
+
+    def start(self) -> None:
+        """Start consuming; reconnects until `stop` while the broker is unavailable."""
+
+    async def stop(self, within: float) -> None:
+        """Finish and acknowledge what is in progress, within `within` seconds at most."""
+
+    async def check(self) -> None:
+        """Raise `Unavailable` unless this node consumes."""
+
+
+class Ingest(NamedTuple):
+    """What sources hand their messages to.
+
+    One-time codes have a pipeline of their own, so that none waits behind a backlog of other events.
+    """
+
+    pipeline: Pipeline
+    code_pipeline: Pipeline
+    batcher: Batcher
+    now: Now
+
+
+class Broker(Protocol):
+    """One broker. Implementations import their drivers when a method is called, not before."""
+
+    @property
+    def name(self) -> str:
+        """Stable: begins the ids of its dead letters and deduplication keys, and is a value of `--source`."""
+
+    @property
+    def place(self) -> str:
+        """What its events are read from, as operators call it: "Kafka topic"."""
+
+    @property
+    def transports(self) -> Mapping[str, str]:
+        """The ways to publish over it, ids to names, in the order to show them in."""
+
+    def configured(self, settings: Settings) -> bool:
+        """Whether this hub reads from the broker."""
+
+    def sources(self, settings: Settings, ingest: Ingest) -> Mapping[str, Source]:
+        """Build its sources, by the names that readiness checks show. Only if it is configured."""
+
+    def open_dlq(self, settings: Settings) -> AbstractAsyncContextManager[DlqReader]:
+        """Open the dead letters of all its topics, queues or streams.
+
+        Entering it raises `ConfigurationError` if the broker isn't configured. It raises `Unavailable` when
+        the broker doesn't answer, now or later.
+        """
+
+    def retained_events(self, settings: Settings) -> Sequence[Place]:
+        """Where the broker keeps events after they were read, as far as erasure can search them.
+
+        Only if it is configured.
+        """

@@ -1,0 +1,63 @@
+"""The registries hold what there is, and what loops over them names none of their entries."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.sources import BROKERS
+
+ROOT = Path(__file__).parents[2]
+BROKER_WORDS = re.compile(r"kafka|rabbit|amqp|aio_?pika|aiormq|redis_(stream|events)", re.IGNORECASE)
+BROKER_FREE = (
+    *("app/api", "app/cli", "app/domain", "app/erasure", "app/ingest", "app/outbox", "app/realtime"),
+    *("app/server", "app/store", "app/texts", "handlers"),
+)
+TRUSTS_ONE_BROKER = {
+    # What only the user service may ask for, and Kafka is where no other service writes these topics.
+    ("handlers/accounts.py", "kafka"),
+    ("handlers/otp.py", "kafka"),
+}
+
+
+def test_each_folder_of_a_broker_is_registered_and_each_name_once() -> None:
+    folders = [path.parent.name for path in (ROOT / "app/sources").glob("*/__init__.py")]
+    assert sorted(broker.name for broker in BROKERS) == sorted(folders)
+
+
+def test_only_sources_settings_and_dev_name_a_broker() -> None:
+    named = {
+        (path.relative_to(ROOT).as_posix(), word)
+        for folder in BROKER_FREE
+        for path in (ROOT / folder).rglob("*.py")
+        for word in _words(ast.parse(path.read_text()))
+        if BROKER_WORDS.search(word)
+    }
+    assert named == TRUSTS_ONE_BROKER
+
+
+def test_the_list_of_brokers_loads_no_driver() -> None:
+    """A command that needs one broker, or none, doesn't import the others' clients."""
+    shown = "import sys, app.sources; print({'aiokafka', 'aio_pika', 'redis'} & {*sys.modules})"
+    ended = subprocess.run(
+        [sys.executable, "-c", shown], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "set()"
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """Identifiers, imported modules, and texts of one word; not prose."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.Attribute(attr=word) | ast.arg(arg=word) | ast.alias(name=word):
+                yield word
+            case ast.FunctionDef(name=word) | ast.AsyncFunctionDef(name=word) | ast.ClassDef(name=word):
+                yield word
+            case ast.ImportFrom(module=str(word)) | ast.keyword(arg=str(word)):
+                yield word
+            case ast.Constant(value=str(word)) if re.fullmatch(r"\w+", word):
+                yield word
