@@ -39,7 +39,7 @@ class Batcher:
         self._aside: set[asyncio.Task[None]] = set()
         self._running: tuple[asyncio.Task[None], ...] = ()
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._running = (
             asyncio.create_task(self._prepare_all(), name="intake"),
             asyncio.create_task(self._write_all(), name="intake writer"),

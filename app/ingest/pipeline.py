@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.realtime.bus import Bus
+from app.runtime.backoff import Backoff
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.store.ports import EventWriter, ProcessedEvents
 from app.store.writer import DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
@@ -41,7 +41,8 @@ log = logging.getLogger("hub.pipeline")
 PUSH_AGAIN_WITHIN = timedelta(hours=1)
 MAX_ROWS_PER_TRANSACTION = 10_000
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
-FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, RETRY_DEADLINE_SECONDS = 0.1, 5.0, 600.0  # seconds
+RETRY_DEADLINE_SECONDS = 600.0  # seconds
+BACKOFF = Backoff(first=0.1, cap=5.0)
 
 
 @dataclass(eq=False)
@@ -86,6 +87,7 @@ class Pipeline:
         locale: str,
         encrypt: Callable[[Mapping[str, Any]], bytes],
         now: Now = time.time,
+        backoff: Backoff = BACKOFF,
     ) -> None:
         """`locale` is the one notifications are stored in; `encrypt` makes what must not be readable at rest
         so.
@@ -99,6 +101,7 @@ class Pipeline:
         self._bus = bus
         self._locale = locale
         self._now = now
+        self._backoff = backoff
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
         self._resolved: list[PendingWrite] = []
@@ -193,7 +196,7 @@ class Pipeline:
     async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
         """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""
         give_up_at = time.monotonic() + RETRY_DEADLINE_SECONDS
-        delay = FIRST_RETRY_SECONDS
+        failures = 0
         while True:
             try:
                 group = await self._groups.group(waiting[0].group_id)
@@ -204,10 +207,10 @@ class Pipeline:
                 if time.monotonic() >= give_up_at:
                     final = InvalidEvent("user_service_unavailable", str(error))
                     return Batch([], [], [_rejected(item.message, final) for item in waiting])
-                if delay == FIRST_RETRY_SECONDS:  # the user service's own log has each call
+                if failures == 0:  # the user service's own log has each call
                     log.warning("events_wait_aside", extra={"events": len(waiting), "why": str(error)})
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            delay = min(delay * 2, LAST_RETRY_SECONDS)
+            await asyncio.sleep(self._backoff.delay(failures))
+            failures += 1
 
     async def plan(self, ready: Sequence[PreparedEvent]) -> list[Plan]:
         """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
@@ -279,7 +282,7 @@ class Pipeline:
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
     async def _commit(self, ready: Sequence[PreparedEvent]) -> WriteResult:
-        delay = FIRST_RETRY_SECONDS
+        delays = self._backoff.delays()
         while True:
             try:
                 with BATCH_SECONDS.time():
@@ -288,8 +291,7 @@ class Pipeline:
             except Unavailable as error:
                 STALLED.inc()
                 log.error("store_unavailable", extra={"events": len(ready), "why": str(error)})
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, LAST_RETRY_SECONDS)
+                await asyncio.sleep(next(delays))
 
     async def _pushed_maybe(self, again: Collection[PreparedEvent]) -> list[Notification]:
         """The notifications of events that came before, which a dead node may not have pushed."""

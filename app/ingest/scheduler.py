@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher
-from app.runtime.tasks import end
 from app.store.scheduled import Due, ScheduledState, ScheduledStore
 
 log = logging.getLogger("hub.scheduler")
 
-POLL_SECONDS = 1.0  # seconds; so late may an event be
+SCHEDULE_POLL_SECONDS = 1.0  # seconds; so late may an event be
 MAX_EVENTS_PER_ROUND = 1000
 LEASE_SECONDS = (
     60.0  # seconds until others may try what a node has taken; twice is harmless, by the event's id
@@ -22,33 +21,27 @@ LEASE_SECONDS = (
 
 
 class Scheduler:
-    """Works while it is started; several nodes share the work."""
+    """Hands over what is due, a round a call; several nodes share the work."""
 
     def __init__(self, store: ScheduledStore, intake: Batcher) -> None:
         self._store = store
         self._intake = intake
-        self._running: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="scheduler")
+    async def hand_over_due(self) -> None:
+        """Hand over all that is due. A cancelled round leaves events to another node, after the lease;
+        while Postgres doesn't answer, nothing is handed over.
+        """
+        try:
+            while await self._hand_over_some():
+                pass
+        except Unavailable as error:
+            log.warning("schedule_unreachable", extra={"why": str(error)})
 
-    async def stop(self) -> None:
-        """What isn't through is taken by another node after the lease."""
-        await end(self._running)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                due: Sequence[Due] = await self._store.take(MAX_EVENTS_PER_ROUND, LEASE_SECONDS)
-                await self._hand_over(due)
-            except Unavailable as error:
-                log.warning("schedule_unreachable", extra={"why": str(error)})
-                due = ()
-            except Exception:
-                log.exception("scheduler_failed")
-                due = ()
-            if len(due) < MAX_EVENTS_PER_ROUND:
-                await asyncio.sleep(POLL_SECONDS)
+    async def _hand_over_some(self) -> bool:
+        """Hand over one claim; whether there may be more."""
+        due = await self._store.take(MAX_EVENTS_PER_ROUND, LEASE_SECONDS)
+        await self._hand_over(due)
+        return len(due) == MAX_EVENTS_PER_ROUND
 
     async def _hand_over(self, due: Sequence[Due]) -> None:
         messages = [

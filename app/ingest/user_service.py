@@ -15,6 +15,7 @@ import msgspec
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
+from app.runtime.backoff import Backoff
 from app.runtime.breaker import Breaker, BreakerState, Call
 from app.runtime.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
 from app.runtime.tasks import end
@@ -32,7 +33,7 @@ LARGE_ANSWER_BYTES = (
 )  # bytes; reading more, 0.1 s or so for all that fits, would hold up the event loop
 MAX_GROUP_NAME_CHARS = 500  # characters, as in events
 MAX_FAILURES = 5  # in a row, until it is no longer asked
-FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 5.0  # seconds; so late is its return noticed
+BACKOFF = Backoff(first=1.0, cap=5.0)  # so late is its return noticed
 _OVERLOADED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
@@ -60,7 +61,7 @@ class UserService:
         self._known: dict[UUID, tuple[float, Group]] = {}
         self._asking: dict[UUID, asyncio.Task[Group]] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
-        self._breaker = Breaker(MAX_FAILURES, FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
+        self._breaker = Breaker(MAX_FAILURES, BACKOFF)
 
     async def close(self) -> None:
         await end(*self._asking.values())

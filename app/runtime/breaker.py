@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NewType
 
+from app.runtime.backoff import Backoff
+
 Call = NewType("Call", int)
 
 
@@ -24,18 +26,17 @@ class BreakerState(IntEnum):
 
 class Breaker:
     """Opens after so many failures in a row. After a pause one call is let through: when it succeeds the
-    breaker closes, when it fails it opens for twice as long.
+    breaker closes, when it fails it opens for longer, as `backoff` has it.
 
     Each call that `begin` lets through has to be ended, by `succeeded`, `failed` or `abandoned`. What was
     begun before the breaker last opened or closed tells nothing about now: its end is ignored.
     """
 
-    def __init__(self, failures: int, first_pause: float, longest_pause: float) -> None:
-        """Pauses are in seconds."""
+    def __init__(self, failures: int, backoff: Backoff) -> None:
+        """`backoff` computes how long it stays open: its attempts are the calls that failed to close it."""
         self._limit = failures
-        self._first_pause, self._longest_pause = first_pause, longest_pause
-        self._pause = first_pause
-        self._failures = 0
+        self._backoff = backoff
+        self._failures = self._failed_trials = 0
         self._open_until: float | None = None
         self._era = 0
         self._trying = False
@@ -60,7 +61,7 @@ class Breaker:
             return
         self._failures = 0
         if self._open_until is not None:
-            self._open_until, self._pause = None, self._first_pause
+            self._open_until, self._failed_trials = None, 0
             self._next_era()
 
     def failed(self, call: Call, now: float) -> None:
@@ -69,10 +70,10 @@ class Breaker:
             return
         self._failures += 1
         if self._open_until is not None:
-            self._pause = min(2 * self._pause, self._longest_pause)
+            self._failed_trials += 1
         elif self._failures < self._limit:
             return
-        self._open_until = now + self._pause
+        self._open_until = now + self._backoff.delay(self._failed_trials)
         self._next_era()
 
     def abandoned(self, call: Call) -> None:

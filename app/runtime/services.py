@@ -52,6 +52,22 @@ class Background:
             raise
 
 
+class _Closing:
+    def __init__(self, close: Callable[[], Awaitable[object]]) -> None:
+        self._close = close
+
+    async def start(self) -> None:
+        """It was usable before."""
+
+    async def stop(self) -> None:
+        await self._close()
+
+
+def closing(close: Callable[[], Awaitable[object]]) -> Service:
+    """Make a service of what only has to be closed at the end: a pool, a client."""
+    return _Closing(close)
+
+
 def every(
     interval: float | Callable[[], float],
     work: Callable[[], Awaitable[object]],

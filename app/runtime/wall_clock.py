@@ -11,7 +11,7 @@ from app.domain.errors import Unavailable
 from app.domain.time import Now
 from app.runtime.metrics import CLOCK_OFF
 from app.runtime.redis import REDIS_ERRORS
-from app.runtime.tasks import end
+from app.runtime.services import every
 
 log = logging.getLogger("hub.clock")
 
@@ -37,15 +37,15 @@ class WallClock:
         self._steady = steady
         self._ahead: dict[str, float] = {}  # of the steady one, in seconds
         self._wrong = False
-        self._running: asyncio.Task[None] | None = None
+        self._comparing = every(self._pause, self.compare, name="wall clock", at_start=False)
 
     async def start(self) -> None:
         """Returns after the first comparison; it never fails."""
         await self.compare()
-        self._running = asyncio.create_task(self._run(), name="wall clock")
+        await self._comparing.start()
 
     async def stop(self) -> None:
-        await end(self._running)
+        await self._comparing.stop()
 
     @property
     def _known(self) -> bool:
@@ -74,10 +74,8 @@ class WallClock:
                 level, "clock_wrong" if self._wrong else "clock_right", extra={"seconds_ahead": round(off)}
             )
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(COMPARE_SECONDS if self._known else FIRST_COMPARE_SECONDS)
-            await self.compare()
+    def _pause(self) -> float:
+        return COMPARE_SECONDS if self._known else FIRST_COMPARE_SECONDS
 
     async def _ask(self, name: str, ask: Ask) -> None:
         asked = self._steady()

@@ -32,7 +32,7 @@ from app.domain.preferences import Evaluator
 from app.ingest.batcher import Batcher
 from app.ingest.dry_run import DryRun
 from app.ingest.pipeline import Pipeline
-from app.ingest.scheduler import Scheduler
+from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
 from app.ingest.user_service import UserService
 from app.outbox.channel import Channel
 from app.outbox.email.channel import EmailChannel
@@ -52,13 +52,14 @@ from app.realtime.timer_wheel import TimerWheel
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.runtime.redis import REDIS_ERRORS, Client, connect, subscription
+from app.runtime.services import every
 from app.runtime.wall_clock import WallClock
 from app.server.serve import bind, raise_file_limit, serve
 from app.server.supervisor import Supervisor
 from app.settings import Settings
 from app.sources import BROKERS, Ingest, Source
 from app.sources.http import HttpSource
-from app.store.cleaner import Cleaner
+from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.engine import check_schema, make_engine, store_errors
@@ -117,6 +118,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     scheduled = ScheduledStore(engine)
     scheduler = Scheduler(scheduled, intake)
     cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept), settings.retention)
+    periodic = (
+        every(SCHEDULE_POLL_SECONDS, scheduler.hand_over_due, name="scheduler"),
+        every(CLEAN_EVERY_SECONDS, cleaner.clean, name="cleaner"),
+    )
     sources: dict[str, Source] = {}
     ingest = Ingest(pipelines[0], pipelines[1], intake, now)
     for broker in BROKERS:
@@ -206,16 +211,15 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(membership.stop)
         for outbox in outboxes:
             outbox.start()
-        signal_of_deliveries.start()
+        await signal_of_deliveries.start()
         running.push_async_callback(signal_of_deliveries.stop)
         bus.start()
         running.push_async_callback(bus.stop)
-        intake.start()
+        await intake.start()
         running.push_async_callback(intake.stop)
-        scheduler.start()
-        running.push_async_callback(scheduler.stop)
-        cleaner.start()
-        running.push_async_callback(cleaner.stop)
+        for each in periodic:
+            await each.start()
+            running.push_async_callback(each.stop)
 
     @app.after_server_start
     async def consume(*_: object) -> None:

@@ -18,13 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.domain.errors import HubError
+from app.runtime.backoff import Backoff
 
 log = logging.getLogger("hub.workers")
 
-FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = (
-    0.2,
-    30.0,
-)  # seconds before a fallen worker is replaced; longer if it falls again
+RESTART_BACKOFF = Backoff(first=0.2, cap=30.0)  # before a worker that died is replaced
 STABLE_AFTER_SECONDS = 10.0  # seconds after which a fall counts as the first
 KILL_AFTER_SECONDS = 5.0  # seconds past the workers' own grace
 MAX_GAP_SECONDS = 1.0  # seconds that clients may wait for the next worker
@@ -52,7 +50,8 @@ class _Worker:
     """Readable once the worker is ready, or gone."""
     started_at: float = 0.0
     start_at: float = 0.0
-    pause: float = FIRST_RESTART_SECONDS
+    crashes: int = 0
+    """In a row: how often it died soon after its start."""
     was_ready: bool = False
 
 
@@ -172,12 +171,13 @@ class Supervisor:
             self._stop()
             return
         steady = status == 0 or time.monotonic() - worker.started_at > STABLE_AFTER_SECONDS
-        worker.pause = FIRST_RESTART_SECONDS if steady else min(worker.pause * 2, LAST_RESTART_SECONDS)
-        worker.start_at = time.monotonic() + worker.pause
-        if worker.pause > MAX_GAP_SECONDS and worker.listener is not None:
+        worker.crashes = 0 if steady else worker.crashes + 1
+        pause = RESTART_BACKOFF.delay(worker.crashes)
+        worker.start_at = time.monotonic() + pause
+        if pause > MAX_GAP_SECONDS and worker.listener is not None:
             worker.listener.close()  # nobody waits so long in its queue: the kernel chooses another worker
             worker.listener = None
-        how = {"pid": pid, "status": os.waitstatus_to_exitcode(status), "next_in_seconds": worker.pause}
+        how = {"pid": pid, "status": os.waitstatus_to_exitcode(status), "next_in_seconds": round(pause, 1)}
         log.warning("worker_ended", extra=how)
 
     def _stop(self) -> None:

@@ -9,7 +9,6 @@ import logging
 from datetime import timedelta
 
 from app.domain.errors import Unavailable
-from app.runtime.tasks import end
 from app.store.cleaning import CleaningStore, Kind
 
 log = logging.getLogger("hub.cleaner")
@@ -24,7 +23,7 @@ REQUESTS_KEPT = timedelta(hours=24)
 
 
 class Cleaner:
-    """Works while it is started; of several nodes one at a time."""
+    """Removes what is too old, a round a call; of several nodes one at a time."""
 
     def __init__(self, store: CleaningStore, event_ids_kept: timedelta, retention: timedelta | None) -> None:
         """`retention`: how long notifications and deliveries are kept; None: for ever. Inboxes go on counting
@@ -38,29 +37,20 @@ class Cleaner:
         }
         if retention is not None:
             self._kept |= {Kind.NOTIFICATIONS: retention, Kind.DELIVERIES: retention}
-        self._running: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="cleaner")
+    async def clean(self) -> None:
+        """Remove all that is too old. What a cancelled round leaves is removed by the next one, or by another
+        node; while Postgres doesn't answer, nothing is.
+        """
+        try:
+            for kind, kept in self._kept.items():
+                await self._remove(kind, kept)
+            if erased := await self._store.erase_secrets(EXPIRED_FOR):
+                log.error("codes_expired_untaken", extra={"rows": erased})
+        except Unavailable as error:
+            log.warning("cleaning_delayed", extra={"why": str(error)})
 
-    async def stop(self) -> None:
-        """What is left is removed after the next start, or by another node."""
-        await end(self._running)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                for kind, kept in self._kept.items():
-                    await self._clean(kind, kept)
-                if erased := await self._store.erase_secrets(EXPIRED_FOR):
-                    log.error("codes_expired_untaken", extra={"rows": erased})
-            except Unavailable as error:
-                log.warning("cleaning_delayed", extra={"why": str(error)})
-            except Exception:
-                log.exception("cleaner_failed")
-            await asyncio.sleep(CLEAN_EVERY_SECONDS)
-
-    async def _clean(self, kind: Kind, kept: timedelta) -> None:
+    async def _remove(self, kind: Kind, kept: timedelta) -> None:
         """Remove all that is older, unless another node does."""
         rows, removed = 0, MAX_ROWS_PER_TRANSACTION
         while removed == MAX_ROWS_PER_TRANSACTION:

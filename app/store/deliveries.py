@@ -16,7 +16,8 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
-from app.runtime.tasks import end
+from app.runtime.backoff import Backoff
+from app.runtime.services import Background
 from app.settings import Settings
 from app.store import delivery_statements as sql
 from app.store.engine import connect_arguments, store_errors
@@ -25,7 +26,8 @@ from app.store.models import DeliveryRow as D
 
 log = logging.getLogger("hub.outbox")
 
-LISTEN_RETRY_SECONDS, LISTEN_CHECK_SECONDS = 2.0, 15.0  # seconds
+LISTEN_CHECK_SECONDS = 15.0  # seconds
+LISTEN_BACKOFF = Backoff(first=2.0, cap=2.0)  # outboxes poll meanwhile
 
 
 class LeasedDelivery(NamedTuple):
@@ -257,17 +259,24 @@ def _attempt(delivery: UUID, number: int, outcome: Status, tried: AttemptResult)
 class DeliverySignal:
     """Hears of new deliveries at once (LISTEN). While it is deaf, whoever waits has to poll."""
 
-    def __init__(self, settings: Settings, heard: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, heard: Callable[[], None], backoff: Backoff = LISTEN_BACKOFF
+    ) -> None:
+        """`heard` is called for each signal, and when it begins to listen."""
         self._arguments = connect_arguments(settings)
         self._timeout = settings.database_timeout
         self._heard = heard
-        self._listening: asyncio.Task[None] | None = None
+        self._backoff = backoff
+        self._failures = 0
+        self._listening = Background(self._listen, name="delivery signal")
 
-    def start(self) -> None:
-        self._listening = asyncio.create_task(self._listen(), name="delivery signal")
+    async def start(self) -> None:
+        """Return at once; it listens as soon as Postgres answers."""
+        await self._listening.start()
 
     async def stop(self) -> None:
-        await end(self._listening)
+        """Close the connection."""
+        await self._listening.stop()
 
     async def _listen(self) -> None:
         while True:
@@ -275,7 +284,8 @@ class DeliverySignal:
                 await self._listen_once()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.warning("not_listening", extra={"why": type(error).__name__})
-            await asyncio.sleep(LISTEN_RETRY_SECONDS)
+            await asyncio.sleep(self._backoff.delay(self._failures))
+            self._failures += 1
 
     async def _listen_once(self) -> None:
         connection = await asyncpg.connect(**self._arguments)
@@ -283,6 +293,7 @@ class DeliverySignal:
         try:
             connection.add_termination_listener(lambda _: closed.set())
             await connection.add_listener(SIGNAL, lambda *_: self._heard())
+            self._failures = 0
             self._heard()
             while not closed.is_set():
                 with suppress(TimeoutError):

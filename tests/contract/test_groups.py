@@ -17,7 +17,7 @@ from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
 from app.ingest import user_service
 from app.ingest.user_service import (
-    FIRST_PAUSE_SECONDS,
+    BACKOFF,
     MAX_ANSWER_BYTES,
     MAX_CONCURRENT_CALLS,
     MAX_FAILURES,
@@ -233,13 +233,13 @@ async def test_a_service_that_keeps_failing_is_asked_no_more_until_it_is_back(
     assert {type(answer) for answer in asked} == {Unavailable}
     assert MAX_FAILURES <= len(service.asked) <= MAX_FAILURES + MAX_CONCURRENT_CALLS
     service.asked.clear()
-    now += FIRST_PAUSE_SECONDS
+    now += BACKOFF.first
     await asyncio.gather(*(groups.group(uuid4()) for _ in range(10)), return_exceptions=True)
     assert len(service.asked) == 1
     service.calm()
     with pytest.raises(Unavailable, match="not asked"):
         await groups.group(GROUP)
-    now += 2 * FIRST_PAUSE_SECONDS
+    now += 2 * BACKOFF.first
     assert await groups.group(GROUP) == EXPECTED
     assert await groups.group(GROUP) == EXPECTED
     service.status = 500

@@ -76,13 +76,8 @@ async def test_what_is_old_is_removed_and_nothing_else(
         from unnest(array[23, 25]) hours;
     """)
     cleaner = Cleaner(store, KEPT, None)
-    cleaner.start()
-
-    async def keys_are_removed() -> bool:  # they come last
-        return await rows(operator, "idempotency_keys", "key") == ["23 hours"]
-
-    await eventually(keys_are_removed, "a request of yesterday is forgotten")
-    await cleaner.stop()
+    await cleaner.clean()
+    assert await rows(operator, "idempotency_keys", "key") == ["23 hours"]
     assert await rows(operator, "processed_events", "event_id") == ["29 days", "new"]
     left = ["cancelled29", "failed29", "scheduled29", "scheduled31", "sent29"]
     assert await rows(operator, "scheduled_events", "event_id") == left
@@ -103,13 +98,8 @@ async def test_much_is_removed_in_many_transactions_each_small(
             return removed[-1]
 
     cleaner = Cleaner(Watched(engine), KEPT, None)
-    cleaner.start()
-
-    async def one_is_left() -> bool:
-        return len(await rows(operator, "processed_events", "event_id")) == 1
-
-    await eventually(one_is_left, "all that is old is removed")
-    await cleaner.stop()
+    await cleaner.clean()
+    assert len(await rows(operator, "processed_events", "event_id")) == 1
     assert removed[:11] == [100] * 10 + [50]
 
 
@@ -121,13 +111,8 @@ async def test_what_is_past_its_retention_goes_and_the_inbox_goes_on_counting(
     await operator.execute("update notifications set created_at = now() - interval '91 days' where seq <= 3")
     await operator.execute("update notifications set is_read = true where seq in (1, 4)")
     cleaner = Cleaner(store, KEPT, timedelta(days=90))
-    cleaner.start()
-
-    async def two_are_left() -> bool:
-        return await rows(operator, "notifications", "seq::text") == ["4", "5"]
-
-    await eventually(two_are_left, "what is older than 90 days is removed")
-    await cleaner.stop()
+    await cleaner.clean()
+    assert await rows(operator, "notifications", "seq::text") == ["4", "5"]
     assert await NotificationStore(engine).unread(user) == 1
     [state] = await InboxStore(engine).states([(user, 1)], 500)
     assert (state.last_seq, state.counted.unread, state.until) == (5, 1, 5)

@@ -29,7 +29,7 @@ async def secrets_left(database: str) -> int:
 
 
 async def test_a_delivery_goes_out_at_once_and_its_row_says_so(scene: Scene, database: str) -> None:
-    scene.node()
+    await scene.node()
     await asyncio.sleep(0.2)  # it waits for a signal now
     begun = asyncio.get_running_loop().time()
     (delivery,) = await scene.ask(code())
@@ -53,7 +53,7 @@ async def test_what_can_pass_is_tried_again_until_it_does(scene: Scene) -> None:
             raise failures.pop()
 
     scene.channel.answer = answer
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(mail())
     await scene.ends(delivery, Status.SENT)
     found = await scene.store.get(delivery)
@@ -68,7 +68,7 @@ async def test_what_cannot_pass_fails_at_once_with_the_providers_words(scene: Sc
         raise DeliveryFailed("smtp_550", "550 no such user", retryable=False)
 
     scene.channel.answer = answer
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(code())
     await scene.ends(delivery, Status.FAILED)
     found = await scene.store.get(delivery)
@@ -78,7 +78,7 @@ async def test_what_cannot_pass_fails_at_once_with_the_providers_words(scene: Sc
 
 
 async def test_a_code_is_never_sent_after_its_time(scene: Scene, database: str) -> None:
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(code(), age=601)
     assert await scene.ends(delivery, Status.EXPIRED) == "its time was over"
     assert scene.channel.sent == []
@@ -91,7 +91,7 @@ async def test_only_the_newest_code_of_an_address_and_action_is_sent(scene: Scen
     (second,) = await scene.ask(older, age=30)  # it comes later, but is of before
     (third,) = await scene.ask(other, age=40)
     (newest,) = await scene.ask(code(), age=10)
-    scene.node()
+    await scene.node()
     await scene.ends(newest, Status.SENT)
     await scene.ends(third, Status.SENT)
     for delivery in (first, second):
@@ -101,7 +101,7 @@ async def test_only_the_newest_code_of_an_address_and_action_is_sent(scene: Scen
 
 
 async def test_an_address_gets_so_many_codes_an_hour(scene: Scene) -> None:
-    scene.node(otp_hourly_cap=3)
+    await scene.node(otp_hourly_cap=3)
     for number in range(3):
         (delivery,) = await scene.ask(code(), age=10 - number)
         await scene.ends(delivery, Status.SENT)
@@ -113,7 +113,7 @@ async def test_an_address_gets_so_many_codes_an_hour(scene: Scene) -> None:
 
 
 async def test_a_code_waits_until_the_cooldown_is_over(scene: Scene) -> None:
-    scene.node(otp_cooldown=0.7)
+    await scene.node(otp_cooldown=0.7)
     (first,) = await scene.ask(code(), age=5)
     await scene.ends(first, Status.SENT)
     begun = asyncio.get_running_loop().time()
@@ -128,7 +128,7 @@ async def test_a_code_waits_until_the_cooldown_is_over(scene: Scene) -> None:
 async def test_no_code_waits_for_a_mail_server_that_is_slow_with_other_mail(scene: Scene) -> None:
     slow, codes = FakeChannel(), FakeChannel()
     slow.answer = lambda _: asyncio.sleep(60)
-    scene.node(slow, codes)
+    await scene.node(slow, codes)
     held = await scene.ask(*(mail(f"user-{number}@example.com") for number in range(20)))
     await scene.ends(held[0], Status.SENDING)
     (delivery,) = await scene.ask(code())
@@ -139,7 +139,7 @@ async def test_no_code_waits_for_a_mail_server_that_is_slow_with_other_mail(scen
 
 async def test_two_nodes_send_each_delivery_once(scene: Scene) -> None:
     for _ in range(2):
-        scene.node()
+        await scene.node()
     asked = [delivery for _ in range(30) for delivery in await scene.ask(mail(), mail("b@example.com"))]
     for delivery in asked:
         await scene.ends(delivery, Status.SENT)
@@ -150,25 +150,25 @@ async def test_what_a_dead_node_had_taken_goes_out_after_the_lease_with_the_same
     stuck = asyncio.Event()
     dead = FakeChannel()
     dead.answer = lambda _: stuck.wait()
-    scene.node(dead, delivery_lease=1.0)
+    await scene.node(dead, delivery_lease=1.0)
     (delivery,) = await scene.ask(mail())
     await scene.ends(delivery, Status.SENDING)
     await scene.stop(within=0.0)
-    scene.node()
+    await scene.node()
     await scene.ends(delivery, Status.SENT)
     assert [each.id for each in scene.channel.sent] == [delivery]
 
 
 async def test_a_channel_that_is_not_configured_is_simulated(scene: Scene) -> None:
     scene.channel.is_simulated = True
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(code())
     assert await scene.ends(delivery, Status.SIMULATED) == "email isn't configured"
     assert scene.channel.sent == []
 
 
 async def test_a_delivery_can_be_sent_again_but_not_one_with_a_code(scene: Scene) -> None:
-    scene.node()
+    await scene.node()
     plain, secret = await scene.ask(mail(), code())
     await scene.ends(plain, Status.SENT)
     await scene.ends(secret, Status.SENT)
@@ -192,7 +192,7 @@ async def test_after_an_exception_of_a_channel_it_is_tried_again_and_no_code_is_
 
     failures: list[Outgoing] = []
     scene.channel.answer = answer
-    scene.node()
+    await scene.node()
     secret, plain = await scene.ask(code(), mail())
     await scene.ends(plain, Status.SENT)
     await scene.ends(secret, Status.SENT)

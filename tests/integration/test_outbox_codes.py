@@ -55,7 +55,7 @@ async def test_a_code_that_is_replaced_while_its_connection_is_made_is_not_sent(
         await go_on.wait()
 
     scene.channel.answer = lambda _: connect()
-    scene.node()
+    await scene.node()
     (older,) = await scene.ask(code(), age=5)
     await connecting.wait()
     (newer,) = await scene.ask(code())
@@ -80,7 +80,7 @@ async def test_of_two_codes_of_one_moment_the_later_counts(scene: Scene) -> None
         scene.channel.sent.clear()
         (older,) = await scene.ask(code(), age=-YEAR)  # both are put at the moment of their writing
         (newer,) = await scene.ask(code(), age=-YEAR)
-        scene.node()
+        await scene.node()
         await scene.ends(newer, Status.SENT)
         assert (await stands(scene, older))[0] == Status.SUPPRESSED
         await scene.stop()
@@ -88,7 +88,7 @@ async def test_of_two_codes_of_one_moment_the_later_counts(scene: Scene) -> None
 
 async def test_the_codes_of_all_actions_share_the_cooldown(scene: Scene) -> None:
     for _ in range(2):
-        scene.node(otp_cooldown=30)
+        await scene.node(otp_cooldown=30)
     asked = [*(await scene.ask(action("register"))), *(await scene.ask(action("reset_password")))]
     asked += await scene.ask(action("change_email"))
     await scene.ends(asked[0], Status.SENT)
@@ -109,7 +109,7 @@ async def test_nodes_at_once_keep_the_hourly_cap(scene: Scene) -> None:
         for delivery in await scene.ask(code(replaces=f"otp_register:{number}", limit_key=ADDRESS))
     ]
     for _ in range(3):
-        scene.node(otp_hourly_cap=3)
+        await scene.node(otp_hourly_cap=3)
 
     async def done() -> bool:
         return all([(await stands(scene, each))[0] in ("sent", "suppressed") for each in asked])
@@ -136,7 +136,7 @@ async def test_a_node_that_takes_codes_sees_what_another_is_just_taking(scene: S
 
 
 async def test_the_cap_counts_a_whole_hour(scene: Scene, database: str) -> None:
-    scene.node(otp_hourly_cap=1)
+    await scene.node(otp_hourly_cap=1)
     (first,) = await scene.ask(action("register"))
     await scene.ends(first, Status.SENT)
     async with asked(database) as connection:
@@ -161,14 +161,14 @@ async def test_a_code_that_expires_while_postgres_answers_is_not_sent(
 
     monkeypatch.setattr(DeliveryStore, "take", slowly)
     (delivery,) = await scene.ask(code(valid_for=1.0))
-    scene.node()
+    await scene.node()
     assert await scene.ends(delivery, Status.EXPIRED) == "its time was over"
     assert scene.channel.sent == []
 
 
 async def test_an_attempt_ends_when_the_code_expires(scene: Scene) -> None:
     scene.channel.answer = lambda _: asyncio.sleep(60)
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(code(valid_for=1.0))
     await scene.ends(delivery, Status.EXPIRED)
     assert scene.channel.sent == []
@@ -181,7 +181,7 @@ async def test_a_secret_is_gone_when_its_code_expires_whatever_the_server_asks_f
         raise DeliveryFailed("smtp_451", "in an hour", retryable=True, retry_after=3600)
 
     scene.channel.answer = later
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(code(valid_for=1.5))
     await scene.ends(delivery, Status.EXPIRED)
     async with asked(database) as connection:
@@ -189,7 +189,7 @@ async def test_a_secret_is_gone_when_its_code_expires_whatever_the_server_asks_f
 
 
 async def test_a_clock_that_is_ahead_shuts_no_address_out(scene: Scene) -> None:
-    scene.node()
+    await scene.node()
     (ahead,) = await scene.ask(code(), age=-YEAR)
     await scene.ends(ahead, Status.SENT)
     (next_one,) = await scene.ask(code())
@@ -211,7 +211,7 @@ async def test_a_node_that_can_not_note_what_it_sent_does_not_send_it_again(
         await finish(self, *given, **more)
 
     monkeypatch.setattr(DeliveryStore, "finish", finish_later)
-    scene.node(delivery_lease=0.5)
+    await scene.node(delivery_lease=0.5)
     asked = await scene.ask(*(mail(f"user-{number}@example.com") for number in range(5)))
     await asyncio.sleep(2.0)
     away.set()
@@ -253,7 +253,7 @@ async def test_no_two_nodes_try_at_once(scene: Scene) -> None:
 
     scene.channel.answer = lambda _: hang()
     for _ in range(2):
-        scene.node(delivery_lease=0.5)
+        await scene.node(delivery_lease=0.5)
     (delivery,) = await scene.ask(mail())
 
     async def tried_again() -> bool:
@@ -268,7 +268,7 @@ async def test_a_row_that_somebody_holds_holds_up_no_other(scene: Scene, databas
     held, free = await scene.ask(mail(), mail("b@example.com"))
     async with asked(database) as connection, connection.transaction():
         await connection.execute("select 1 from deliveries where id = $1 for update", held)
-        scene.node()
+        await scene.node()
         await scene.ends(free, Status.SENT)
         assert [each.id for each in scene.channel.sent] == [free]
     await scene.ends(held, Status.SENT)
@@ -276,13 +276,13 @@ async def test_a_row_that_somebody_holds_holds_up_no_other(scene: Scene, databas
 
 async def test_a_node_that_stops_leaves_what_it_had_to_others_at_once(scene: Scene) -> None:
     scene.channel.answer = lambda _: asyncio.sleep(60)
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(code())
     await scene.ends(delivery, Status.SENDING)
     await scene.stop(within=0.2)
     assert (await stands(scene, delivery))[0] == "pending"
     scene.channel.answer = lambda _: None
-    scene.node()
+    await scene.node()
     await scene.ends(delivery, Status.SENT)
 
 
@@ -299,7 +299,7 @@ async def test_a_node_without_the_key_leaves_a_code_to_those_that_have_it(scene:
 
     await eventually(tried, "the node without the key has tried")
     await stranger.stop(within=1.0)
-    scene.node()
+    await scene.node()
     await scene.ends(delivery, Status.SENT)
     assert elsewhere.sent == []
 
@@ -314,7 +314,7 @@ async def test_one_that_was_asked_for_long_ago_is_tried_as_long_again_when_resen
         raise DeliveryFailed("smtp_450", "come back later", retryable=True)
 
     scene.channel.answer = unknown
-    scene.node()
+    await scene.node()
     (delivery,) = await scene.ask(mail())
     await scene.ends(delivery, Status.FAILED)
     async with asked(database) as connection:
@@ -336,7 +336,7 @@ async def test_the_signal_hears_with_any_address_that_the_pool_takes(scene: Scen
     url = scene.settings.database_url.get_secret_value()
     with_query = SecretStr(f"{url}?{query}")
     signal = DeliverySignal(scene.settings.model_copy(update={"database_url": with_query}), heard.set)
-    signal.start()
+    await signal.start()
     async with asyncio.timeout(5):
         await heard.wait()  # it listens
         heard.clear()
@@ -396,7 +396,7 @@ async def test_the_time_until_it_is_due_is_none_that_it_was_tried_in_vain(
     due_at = datetime.now(UTC) + timedelta(seconds=1.2)
     entry = DeliveryRecord(mail(), None, due_at, "quiet hours")
     await scene.writer.write([EventRecord("of the night", (), [entry])])
-    scene.node(delivery_give_up=1.0)
+    await scene.node(delivery_give_up=1.0)
     (delivery,) = [delivery_id("of the night", mail())]
 
     async def tried_again() -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.deliveries import SIGNAL
 from app.domain.errors import Unavailable
 from app.domain.notifications import NotificationDraft
+from app.runtime.backoff import Backoff
 from app.settings import Settings
 from app.store import deliveries
 from app.store.deliveries import DeliverySignal
@@ -125,10 +126,9 @@ async def test_the_signal_outlives_the_look_whether_its_connection_does(
     settings: Settings, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "LISTEN_CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(deliveries, "LISTEN_RETRY_SECONDS", 3600.0)
     heard = asyncio.Event()
-    signal = DeliverySignal(settings, heard.set)
-    signal.start()
+    signal = DeliverySignal(settings, heard.set, Backoff(3600.0, 3600.0))
+    await signal.start()
     async with asyncio.timeout(10):
         await heard.wait()
         await asyncio.sleep(0.5)
@@ -144,10 +144,9 @@ async def test_a_signal_whose_connection_died_in_silence_listens_again(
     settings: Settings, engine: AsyncEngine, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "LISTEN_CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(deliveries, "LISTEN_RETRY_SECONDS", 0.05)
     heard = asyncio.Event()
-    signal = DeliverySignal(settings, heard.set)
-    signal.start()
+    signal = DeliverySignal(settings, heard.set, Backoff(0.05, 0.05))
+    await signal.start()
     async with asyncio.timeout(10 + TIMEOUT):
         await heard.wait()
         heard.clear()

@@ -62,7 +62,7 @@ class Scene:
         self.channel = FakeChannel()
         self.running: list[Outbox | DeliverySignal] = []
 
-    def node(
+    async def node(
         self, channel: FakeChannel | None = None, codes: FakeChannel | None = None, **changes: Any
     ) -> None:
         """Start one; `channel` takes what it sends, or all but its `codes`."""
@@ -79,7 +79,7 @@ class Scene:
 
         self.running += [DeliverySignal(settings, wake), mails, others]
         for each in self.running[-3:]:
-            each.start()
+            await each.start() if isinstance(each, DeliverySignal) else each.start()
 
     async def stop(self, within: float = 1.0) -> None:
         for each in self.running:

@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from app.runtime.backoff import Backoff
 from app.runtime.breaker import Breaker, BreakerState, Call
 
 FAILURES, FIRST, LONGEST = 3, 1.0, 4.0
+BACKOFF = Backoff(FIRST, LONGEST, jitter=0)
 
 
 def opened(at: float = 0.0) -> Breaker:
-    breaker = Breaker(FAILURES, FIRST, LONGEST)
+    breaker = Breaker(FAILURES, BACKOFF)
     for _ in range(FAILURES):
         call = breaker.begin(at)
         assert call is not None
@@ -21,7 +23,7 @@ def opened(at: float = 0.0) -> Breaker:
 
 
 def test_so_many_failures_in_a_row_open_it_and_one_fewer_do_not() -> None:
-    breaker = Breaker(FAILURES, FIRST, LONGEST)
+    breaker = Breaker(FAILURES, BACKOFF)
     calls = [breaker.begin(0.0) for _ in range(2 * FAILURES)]
     for number, call in enumerate(calls, 1):
         assert call is not None
@@ -80,7 +82,7 @@ def test_a_trial_that_nobody_waited_for_leaves_its_place_to_another() -> None:
 
 
 def test_what_was_called_before_it_opened_neither_closes_it_nor_keeps_it_open() -> None:
-    breaker = Breaker(FAILURES, FIRST, LONGEST)
+    breaker = Breaker(FAILURES, BACKOFF)
     calls = [breaker.begin(0.0) for _ in range(FAILURES + 3)]
     early, late, left, *failing = (call for call in calls if call is not None)
     for call in failing:
@@ -101,7 +103,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.breaker = Breaker(FAILURES, FIRST, LONGEST)
+        self.breaker = Breaker(FAILURES, BACKOFF)
         self.now = 0.0
         self.under_way: list[Call] = []
         self.trials: list[Call] = []
@@ -161,7 +163,7 @@ TestAnyOrder.settings = settings(max_examples=100, stateful_step_count=40, deadl
 def test_one_call_after_the_other_it_opens_exactly_after_so_many_failures_in_a_row(
     answers: list[bool],
 ) -> None:
-    breaker, in_a_row = Breaker(FAILURES, FIRST, LONGEST), 0
+    breaker, in_a_row = Breaker(FAILURES, BACKOFF), 0
     for answer in answers:
         call = breaker.begin(0.0)
         assert (call is None) == (in_a_row >= FAILURES)

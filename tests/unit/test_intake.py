@@ -63,7 +63,7 @@ def messages(*names: str) -> list[SourceMessage]:
 @asynccontextmanager
 async def running(pipeline: FakePipeline, batch_size: int = 100) -> AsyncIterator[Batcher]:
     intake = Batcher(cast(Pipeline, pipeline), batch_size)
-    intake.start()
+    await intake.start()
     yield intake
     await intake.stop()
 

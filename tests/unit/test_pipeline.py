@@ -20,14 +20,15 @@ from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
 from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator, Person
-from app.ingest import pipeline as under_test
 from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline
+from app.runtime.backoff import Backoff
 from app.store.writer import EventRecord, WriteResult
 from handlers.registry import HANDLERS
 
 USER = uuid4()
 GROUP = uuid4()
+QUICK = Backoff(1e-6, 1e-6)
 
 
 class Groups:
@@ -133,12 +134,7 @@ def make(
     writer: Writer, bus: Bus, groups: Groups | None = None, now: Callable[[], float] = time.time
 ) -> Pipeline:
     planner = Planner(People(), Evaluator(()), "en")
-    return Pipeline(HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", bytes, now)  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "FIRST_RETRY_SECONDS", 0.0)
+    return Pipeline(HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", bytes, now, QUICK)  # type: ignore[arg-type]
 
 
 async def test_events_are_written_in_their_order() -> None:
