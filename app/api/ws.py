@@ -41,7 +41,6 @@ from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import AdmissionQueue
 from app.settings import Settings
-from app.store.inboxes import InboxState
 from app.texts.i18n import N_
 
 log = logging.getLogger("hub.gate")
@@ -159,8 +158,8 @@ class Gate:
                 ws.dispose()
         if connection.session:
             self._sessions.begin(connection, after, state)
-        else:
-            self._go_live(connection, state)
+        elif connection.cursor.started(state.last_seq):
+            self._catch_up.start(connection)
 
     def _one_too_many(self, connection: Connection) -> str | None:
         if self._crowded(connection.user_id):
@@ -208,7 +207,7 @@ class Gate:
         return ws, answer
 
     def _connection(self, ws: FrameProtocol, claims: Claims) -> Connection:
-        connection = Connection(
+        return Connection(
             ws,
             claims,
             self._loop_time(claims.expires_at),
@@ -218,15 +217,6 @@ class Gate:
             self._lost,
             self._sessions.received if ws.subprotocol == SUBPROTOCOL else None,
         )
-        connection.behind = True
-        return connection
-
-    def _go_live(self, connection: Connection, state: InboxState) -> None:
-        connection.first_seq = state.last_seq
-        connection.last_seq = max(connection.last_seq, state.last_seq)
-        connection.behind = connection.wanted_seq > connection.last_seq
-        if connection.behind:
-            self._catch_up.start(connection)
 
     def _hand_over(self, request: Request, answer: Response, connection: Connection) -> None:
         """Answer 101; from here on the transport is the connection's."""

@@ -16,27 +16,24 @@ MAX_BYTES_PER_TURN = (
 
 
 class CatchUp:
-    """Brings connections that are behind up to date, page by page, and lets them go live again."""
+    """Sends connections what they missed, page by page, until their cursors are live again."""
 
     def __init__(self, reader: InboxReader) -> None:
         self._reader = reader
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, connection: Connection) -> None:
-        """Begin with a connection that is marked as behind. It is closed with 1013 when that fails."""
+        """Begin with a connection whose cursor is catching up. It is closed with 1013 when that fails."""
         task = asyncio.create_task(self._run(connection), name="catch up")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, connection: Connection) -> None:
         try:
-            while connection.open and connection.behind:
-                wanted = connection.wanted_seq
-                state = await self._reader.read(connection.user_id, connection.last_seq)
+            while connection.open and (fetch := connection.cursor.next_fetch()):
+                state = await self._reader.read(connection.user_id, fetch.after)
                 await send_missed(connection, state)
-                if connection.wanted_seq == wanted > state.last_seq:
-                    connection.wanted_seq = state.last_seq  # Postgres lost it, or it was never there
-                connection.behind = max(state.last_seq, connection.wanted_seq) > connection.last_seq
+                connection.cursor.fetched(fetch, state.last_seq)
         except Unavailable:
             connection.close(CloseCode.OVERLOADED, "can't read the inbox: reconnect and resume")
 
@@ -52,4 +49,4 @@ async def send_missed(connection: Connection, state: InboxState) -> None:
             await connection.drained()
     if frames:
         connection.send(b"".join(frames))
-    connection.last_seq = max(connection.last_seq, state.until)
+    connection.cursor.sent(state.until)

@@ -14,6 +14,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from app.auth.tokens import Claims
+from app.realtime.cursor import InboxCursor
 from app.realtime.protocol import CloseCode
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.metrics import CLOSED
@@ -109,14 +110,11 @@ class Connection(asyncio.Protocol):
         "_ws",
         "address",
         "asked_at",
-        "behind",
         "claims",
         "close_code",
+        "cursor",
         "due",
-        "first_seq",
-        "last_seq",
         "token_key",
-        "wanted_seq",
     )
 
     def __init__(
@@ -142,14 +140,8 @@ class Connection(asyncio.Protocol):
         """What the token it came with is remembered by."""
         self.asked_at = 0.0
         """The loop time before its token was looked at: a logout after that ends it."""
-        self.last_seq = 0
-        """What follows this is still to be sent; all before was sent, or was there before the client."""
-        self.first_seq = 0
-        """How far the inbox went when the client came: up to there nothing was sent to it."""
-        self.behind = False
-        """Whether what is missing is being fetched; until then nothing live may pass."""
-        self.wanted_seq = 0
-        """While behind: how far live notifications have come meanwhile."""
+        self.cursor = InboxCursor(resumes=on_message is not None)
+        """Which notifications it was sent; decides what becomes of the next ones."""
         self.due = 0
         self.close_code: int | None = None
         self._ws = ws

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, KeysView
 from uuid import UUID
 
 from app.realtime.connection import Connection
+from app.realtime.cursor import FETCH, SEND
 from app.realtime.protocol import CloseCode
 from app.realtime.publication import Push
 from app.runtime.metrics import CONNECTIONS
@@ -18,8 +19,8 @@ MAX_CLOSES_PER_SECOND = 1000  # connections closed in a second: what another nod
 class WebSocketManager:
     """Registers connections and pushes to them. Local to one event loop; no method waits but `drain`.
 
-    `catch_up` is called with a connection that missed something, which is then marked as behind; `left` with
-    a user whose last connection ended.
+    `catch_up` is called with a connection whose cursor says FETCH; `left` with a user whose last connection
+    ended.
     """
 
     def __init__(self, catch_up: Callable[[Connection], None], left: Callable[[UUID], None]) -> None:
@@ -94,28 +95,16 @@ class WebSocketManager:
                 if seq == 0:
                     if connection.session:
                         frames.setdefault(connection, []).append(frame)
-                elif self._takes(connection, seq, again):
+                    continue
+                step = connection.cursor.pushed(seq, again)
+                if step is SEND:
                     frames.setdefault(connection, []).append(frame)
                     sent += 1
+                elif step is FETCH:
+                    self._catch_up(connection)
         for connection, parts in frames.items():
             connection.send(parts[0] if len(parts) == 1 else b"".join(parts))
         return sent
-
-    def _takes(self, connection: Connection, seq: int, again: bool) -> bool:
-        if connection.behind:
-            connection.wanted_seq = max(connection.wanted_seq, seq)
-            return False
-        if seq == connection.last_seq + 1:
-            connection.last_seq = seq
-            return True
-        if seq > connection.last_seq:
-            connection.behind = True
-            connection.wanted_seq = seq
-            self._catch_up(connection)
-            return False
-        # An event that was handled before, by a node that may have died before telling anyone. A client that
-        # resumes has it by now; a plain one that came after it is told, be it once more.
-        return again and not connection.session and seq <= connection.first_seq
 
     def disconnect(self, user_id: UUID, code: CloseCode, reason: str, moment: float) -> int:
         """Close the connections that a user had here at this moment (loop time); how many there are."""

@@ -8,6 +8,7 @@ import logging
 from app.domain.errors import Unavailable
 from app.realtime.catch_up import CatchUp
 from app.realtime.connection import Connection
+from app.realtime.cursor import DROP, FETCH
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.runtime.tasks import end
@@ -74,7 +75,8 @@ class Reconciler:
         users = list(self._manager.users)
         for start in range(0, len(users), MAX_INBOXES_PER_QUERY):
             for user, last_seq in await self._store.last_seqs(users[start : start + MAX_INBOXES_PER_QUERY]):
-                missing += ((each, last_seq) for each in self._manager.of(user) if each.last_seq < last_seq)
+                connections = self._manager.of(user)
+                missing += ((each, last_seq) for each in connections if each.cursor.lacks(last_seq))
         if missing:
             await asyncio.sleep(GRACE_SECONDS)
         found = sum(self._fetch(connection, last_seq) for connection, last_seq in missing)
@@ -83,10 +85,7 @@ class Reconciler:
 
     def _fetch(self, connection: Connection, last_seq: int) -> bool:
         """Whether the connection still misses something."""
-        if connection.last_seq >= last_seq:
-            return False
-        connection.wanted_seq = max(connection.wanted_seq, last_seq)
-        if not connection.behind:
-            connection.behind = True
+        step = connection.cursor.compared(last_seq)
+        if step is FETCH:
             self._catch_up.start(connection)
-        return True
+        return step is not DROP

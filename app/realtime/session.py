@@ -63,15 +63,14 @@ class Sessions:
         self._answering: set[asyncio.Task[None]] = set()
 
     def begin(self, connection: Connection, after: int | None, state: InboxState) -> None:
-        """Greet a new connection, which is marked as behind and held since before its state was read; with
-        `after`, go on where the client was; let it go live.
+        """Greet a new connection, whose cursor is catching up and which is held since before its state was
+        read; with `after`, go on where the client was; let it go live.
         """
         connection.release(self._greeting(state))
         if after is not None:
             self._in_background(self._resume(connection, after, state))
-        else:
-            connection.last_seq = max(connection.last_seq, state.last_seq)
-            self._let_go(connection)
+        elif connection.cursor.started(state.last_seq):
+            self._catch_up.start(connection)
 
     def resync(self) -> None:
         """Other devices' changes may have been missed: everybody is told how the inbox stands."""
@@ -123,38 +122,33 @@ class Sessions:
             connection.send(session_frame(failed))
 
     async def _resume_again(self, connection: Connection, after: int) -> None:
-        if connection.behind:
+        if not connection.cursor.request_resume():
             failed = Failed("busy", "what you missed is just being sent; wait for it")
             connection.send(session_frame(failed))
             return
-        connection.behind = True
-        connection.wanted_seq = connection.last_seq
         try:
             state = await self._reader.read(connection.user_id, after)
         except Unavailable:
-            self._let_go(connection)
+            self._go_live(connection)
             raise
         await self._resume(connection, after, state)
 
-    def _let_go(self, connection: Connection) -> None:
+    def _go_live(self, connection: Connection) -> None:
         """Back to live; what came meanwhile is fetched first."""
-        connection.behind = connection.wanted_seq > connection.last_seq
-        if connection.behind:
+        if connection.cursor.go_live():
             self._catch_up.start(connection)
 
     async def _resume(self, connection: Connection, after: int, state: InboxState) -> None:
         try:
-            # One that is ahead knows an inbox that was erased: it has missed all there is.
-            if after <= state.last_seq <= state.until:
+            if connection.cursor.resumed(after, state.last_seq, state.until):
                 await send_missed(connection, state)
                 resumed = Resumed(after, state.last_seq, True)
             else:
-                connection.last_seq = max(connection.last_seq, state.last_seq)
                 read_on = self._history(connection.user_id, state.last_seq + 1)
                 resumed = Resumed(after, state.last_seq, False, read_on)
             connection.send(session_frame(resumed))
         finally:
-            self._let_go(connection)
+            self._go_live(connection)
 
     async def _mark_read(self, connection: Connection, notification_id: UUID) -> None:
         if await self._changes.read(notification_id, connection.user_id) is None:

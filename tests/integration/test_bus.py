@@ -146,7 +146,7 @@ async def test_a_node_that_is_alone_asks_redis_nothing_until_another_joins(start
     (there,) = await start(1)
     assert (here.presence.looked_up, here.presence.sent) == (0, [])
     peer = await there.arrive(user)
-    peer.connection.last_seq = 9
+    peer.connection.cursor.sent(9)
     here.bus.publish(rows(user, 10))
     await at(10, peer)
 
@@ -196,7 +196,7 @@ async def test_too_much_for_redis_is_dropped_and_the_others_compare_instead(
     await hold.reached.wait()
     for seq in range(2, 302):
         here.bus.publish(rows(user, seq))
-    assert (near.connection.last_seq, there.reconciled) == (301, [])
+    assert (near.connection.cursor.last_seq, there.reconciled) == (301, [])
     hold.released.set()
     await until(lambda: there.greeted == 1, "the other is told")
     sent = here.presence.pushed()[user]
@@ -204,8 +204,8 @@ async def test_too_much_for_redis_is_dropped_and_the_others_compare_instead(
     assert 1 <= sent <= 100
     assert len(there.reconciled) == 1
     assert here.id == node, "nothing is wrong with Redis"
-    far.connection.last_seq = 301  # it compared
-    far.connection.behind = False
+    far.connection.cursor.sent(301)  # it compared
+    far.connection.cursor.go_live()
     here.bus.publish(rows(user, 302))
     await at(302, far)
 
@@ -224,7 +224,7 @@ async def test_what_is_dropped_while_the_others_are_told_to_compare_is_told_too(
     monkeypatch.setattr(under_test, "MAX_PENDING_FRAMES", 0)
     here.bus.publish(rows(user, 2))
     here.bus.publish(rows(user, 3))
-    peer.connection.last_seq = 3
+    peer.connection.cursor.sent(3)
     hold.released.set()
     await until(lambda: there.greeted > 0, "the other is told")
     for seq in (4, 5):
@@ -243,7 +243,7 @@ async def test_what_redis_refused_is_made_good_once_it_answers(start: Start) -> 
     assert (seqs(near), there.greeted) == ([*range(1, 701)], 0)
     here.presence.failing.clear()
     await until(lambda: there.greeted == 1, "the other is told to compare")
-    far.connection.last_seq = 700
+    far.connection.cursor.sent(700)
     here.bus.publish(rows(user, 701))
     await at(701, far)
 

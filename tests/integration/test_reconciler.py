@@ -92,7 +92,7 @@ class Node:
         witness = joined(self.manager, uuid4())
         await self.commit(witness.connection.user_id)
         self.reconciler.soon()
-        await until(lambda: witness.connection.last_seq == 1, "the next comparison is done")
+        await until(lambda: witness.connection.cursor.last_seq == 1, "the next comparison is done")
         self.manager.remove(witness.connection)
 
 
@@ -122,7 +122,7 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 def at(seq: int, *peers: Peer) -> Callable[[], bool]:
     """Whether all have come that far."""
-    return lambda: all(peer.connection.last_seq == seq for peer in peers)
+    return lambda: all(peer.connection.cursor.last_seq == seq for peer in peers)
 
 
 async def test_whoever_misses_something_gets_all_of_it_in_order_and_nobody_else(node: Node) -> None:
@@ -148,7 +148,7 @@ async def test_live_notifications_follow_what_was_fetched(node: Node) -> None:
     await until(at(3, peer), "it has what it missed")
     node.manager.push(pushes(*await node.commit(user, user)))
     assert seqs(peer) == [1, 2, 3, 4, 5]
-    assert not peer.connection.behind
+    assert peer.connection.cursor.live
 
 
 async def test_more_than_a_page_is_fetched_page_by_page(node: Node) -> None:
@@ -191,14 +191,14 @@ async def test_a_connection_that_is_being_brought_up_to_date_learns_how_far_to_g
     user = uuid4()
     await node.commit(*[user] * 4)
     peers = [joined(node.manager, user) for _ in range(2)]
-    for peer, wanted in zip(peers, (0, 9), strict=True):
-        peer.connection.behind = True  # as while it is admitted
-        peer.connection.wanted_seq = wanted
+    for peer in peers:
+        assert peer.connection.cursor.request_resume()
+    peers[1].connection.cursor.pushed(9)
     await node.compared()
-    assert [peer.connection.wanted_seq for peer in peers] == [4, 9]
+    assert [peer.connection.cursor.target for peer in peers] == [4, 9]
     assert user not in node.store.fetched
     assert [seqs(peer) for peer in peers] == [[], []]
-    assert all(peer.connection.behind for peer in peers)
+    assert not any(peer.connection.cursor.live for peer in peers)
 
 
 async def test_nothing_is_fetched_for_who_leaves_meanwhile(node: Node) -> None:

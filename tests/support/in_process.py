@@ -28,7 +28,7 @@ from tests.support.settings import settings_on
 from tests.unit.test_connection import Peer
 from tests.unit.test_manager import joined, notification
 
-BEAT_EVERY, JOIN_AGAIN = 0.02, 0.02
+BEAT_SECONDS, REJOIN_SECONDS = 0.02, 0.02
 LEASE = 0.05  # after which a node that joined compares again
 
 Start = Callable[[int], Awaitable[list["Node"]]]
@@ -148,10 +148,8 @@ class Node:
 
     async def arrive(self, user: UUID, asked_at: float = 0.0, *, session: bool = False) -> Peer:
         """A client of this user, connected; the others know."""
-        peer = joined(self.manager, user)
+        peer = joined(self.manager, user, session=session)
         peer.connection.asked_at = asked_at
-        if session:
-            peer.connection._on_message = lambda *_: None
         await self.membership.arrived(user)
         return peer
 
@@ -168,7 +166,7 @@ class Node:
 @asynccontextmanager
 async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Nodes that beat fast."""
-    for name in ("BEAT_EVERY", "JOIN_AGAIN"):
+    for name in ("BEAT_SECONDS", "REJOIN_SECONDS"):
         monkeypatch.setattr(membership, name, globals()[name])
     monkeypatch.setattr(bus, "LEASE_SECONDS", LEASE)
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.1)
@@ -231,7 +229,9 @@ async def acquainted(nodes: Collection[Node]) -> None:
 
 async def at(seq: int, *peers: Peer) -> None:
     """Returns when all have come that far."""
-    await until(lambda: all(peer.connection.last_seq == seq for peer in peers), f"all have come to {seq}")
+    await until(
+        lambda: all(peer.connection.cursor.last_seq == seq for peer in peers), f"all have come to {seq}"
+    )
 
 
 def rows(user: UUID, first: int, last: int | None = None) -> list[Notification]:

@@ -87,6 +87,7 @@ class Peer:
         on_lost: Callable[[Connection], None] | None = None,
         pace: AdmissionQueue | None = None,
         limits: Limits = LIMITS,
+        on_message: Callable[[Connection, bytes], None] | None = None,
     ) -> None:
         self.clock = TimerWheel()
         self.lost: list[Connection] = []
@@ -100,6 +101,7 @@ class Peer:
             self.clock,
             AdmissionQueue(0.001, 2) if pace is None else pace,
             on_lost or self.lost.append,
+            on_message,
         )
         self.connection.connection_made(self.transport)
         self.client = client()

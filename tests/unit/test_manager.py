@@ -54,12 +54,18 @@ def pushes(*notifications: Notification) -> list[Push]:
     return [Push(each.receiver, each.seq, notification_frame(each)) for each in notifications]
 
 
-def joined(manager: WebSocketManager, user: UUID, last_seq: int = 0) -> Peer:
-    """A client of this user, connected and in the index; the inbox stood at `last_seq` then."""
-    peer = Peer(user, manager.remove)
-    peer.connection.first_seq = peer.connection.last_seq = last_seq
+def joined(manager: WebSocketManager, user: UUID, last_seq: int = 0, *, session: bool = False) -> Peer:
+    """A client of this user, connected, live and in the index; the inbox stood at `last_seq` then. A
+    `session` speaks the session protocol; nobody answers what it says.
+    """
+    peer = Peer(user, manager.remove, on_message=_unanswered if session else None)
+    assert not peer.connection.cursor.started(last_seq)
     manager.add(peer.connection)
     return peer
+
+
+def _unanswered(connection: Connection, text: bytes) -> None:
+    """What a client of the session protocol said."""
 
 
 def seqs(peer: Peer) -> list[int]:
@@ -123,7 +129,7 @@ async def test_a_connection_that_missed_something_gets_nothing_before_that_is_fe
     gap, none = joined(manager, A), joined(manager, A, last_seq=2)
     assert manager.push(pushes(notification(A, 3), notification(A, 4))) == 2
     assert behind == [gap.connection]
-    assert gap.connection.wanted_seq == 4
+    assert gap.connection.cursor.target == 4
     assert seqs(gap) == []
     assert seqs(none) == [3, 4]
 
