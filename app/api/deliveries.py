@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
@@ -13,12 +16,22 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
-from app.domain.deliveries import Status
+from app.domain.deliveries import Attempt, Delivery, Status
 from app.store.deliveries import DeliveryStore
 from app.texts.i18n import N_
 
 READ, RESEND = "deliveries:read", "deliveries:resend"
 DEFAULT_PAGE_ROWS, MAX_DELIVERY_ROWS = 100, 1000
+
+
+class DeliveryWithAttempts(Delivery, frozen=True):
+    __doc__ = Delivery.__doc__
+    tries: Annotated[list[Attempt], Meta(description="each attempt")]
+
+
+class Resent(msgspec.Struct):
+    id: UUID
+    status: Status
 
 
 def make_blueprint(
@@ -31,7 +44,7 @@ def make_blueprint(
     @schemas.described(
         "List deliveries, newest first",
         'For services with the scope `deliveries:read`. `Link: rel="next"` leads on to older ones.',
-        {200: schemas.DELIVERIES},
+        {200: schemas.Answer("The deliveries", list[Delivery])},
         errors=(400, 401, 403, 503),
         query=schemas.DELIVERIES_QUERY,
     )
@@ -62,7 +75,7 @@ def make_blueprint(
     @schemas.described(
         "A delivery with its attempts",
         "For services with the scope `deliveries:read`.",
-        {200: schemas.DELIVERY},
+        {200: schemas.Answer("The delivery", DeliveryWithAttempts)},
         errors=(400, 401, 403, 404, 503),
     )
     async def get_delivery(request: Request, delivery_id: str) -> HTTPResponse:
@@ -71,20 +84,20 @@ def make_blueprint(
         if found is None:
             raise _not_found()
         delivery, attempts = found
-        return json_answer(msgspec.structs.asdict(delivery) | {"tries": attempts})
+        return json_answer(DeliveryWithAttempts(**msgspec.structs.asdict(delivery), tries=attempts))
 
     @blueprint.post("/<delivery_id:str>/resend")
     @schemas.described(
         "Send a delivery again",
         "For services with the scope `deliveries:resend`. One that carried a code can't be: it is erased.",
-        {202: schemas.RESENT},
+        {202: schemas.Answer("It will be sent again", Resent)},
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def resend(request: Request, delivery_id: str) -> HTTPResponse:
         await authenticator.service(request, RESEND)
         wanted = path_uuid("id", delivery_id)
         if await store.resend(wanted):
-            return json_answer({"id": wanted, "status": Status.PENDING}, status=HTTPStatus.ACCEPTED)
+            return json_answer(Resent(wanted, Status.PENDING), HTTPStatus.ACCEPTED)
         if await store.get(wanted) is None:
             raise _not_found()
         raise Problem(

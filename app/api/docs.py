@@ -13,10 +13,9 @@ from sanic.response import html
 from sanic_routing.route import Route
 from swagger_ui_bundle import swagger_ui_path
 
-from app.api import preferences, sending
-from app.api.schemas import COMPONENTS
+from app.api.openapi import components
+from app.api.schemas import MESSAGE_OR_EVENT, TYPES, Operation
 
-TYPES = (*preferences.TYPES, *sending.TYPES)
 PAGE = Path(__file__).parent / "swagger.html"
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 TAGS = {
@@ -60,20 +59,22 @@ def configure(app: Sanic[Any, Any], prefix: str, version: str) -> None:
 def document(app: Sanic[Any, Any], version: str) -> dict[str, Any]:
     """The OpenAPI 3.0 document of what `app` serves: every handler that is `schemas.described`."""
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    types = [*TYPES]
     described = [route for route in app.router.routes if hasattr(route.handler, "operation")]
     for route in sorted(described, key=_place):
         _, tag, name = route.name.split(".")
         path = "/" + re.sub("<([a-z_]+):str>", r"{\1}", route.path)
         (method,) = route.methods
-        paths[path][method.lower()] = {"tags": [tag], "operationId": name, **route.handler.operation}
-    _, of_types = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
+        operation: Operation = route.handler.operation
+        paths[path][method.lower()] = {"tags": [tag], "operationId": name, **operation.document}
+        types += operation.types
     return {
         "openapi": "3.0.3",
         "info": {"title": "Notification hub", "version": version, "description": INTRODUCTION},
         "tags": [{"name": name, "description": words} for name, words in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": {**COMPONENTS, **_for_openapi_3_0(of_types)},
+            "schemas": {**components(types), "MessageOrEvent": MESSAGE_OR_EVENT},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -83,27 +84,3 @@ def _place(route: Route) -> tuple[int, int, str]:
     """Calls of a group stand together, in the order of the code."""
     tag = route.name.split(".")[1]
     return [*TAGS].index(tag), route.handler.__code__.co_firstlineno, route.path
-
-
-def _for_openapi_3_0(schema: Any) -> Any:
-    """A JSON schema of msgspec's in the older dialect that OpenAPI 3.0 is written in."""
-    if isinstance(schema, list):
-        return [_for_openapi_3_0(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept = {name: _for_openapi_3_0(value) for name, value in schema.items() if name != "examples"}
-    if "examples" in schema:
-        kept["example"] = schema["examples"][0]
-    if kept.get("required") == []:
-        del kept["required"]
-    if kept.pop("contentEncoding", None) == "base64":
-        kept["format"] = "byte"
-    choices = kept.get("anyOf", [])
-    if {"type": "null"} in choices:
-        others = [each for each in choices if each != {"type": "null"}]
-        del kept["anyOf"]
-        kept |= others[0] if len(others) == 1 and "$ref" not in others[0] else {"anyOf": others}
-        kept["nullable"] = True
-        if "enum" in kept:
-            kept["enum"] = [*kept["enum"], None]
-    return kept

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
@@ -38,6 +39,26 @@ class HubRequest(Request):
     ) -> None:
         address = b"*" if method == UNREAD else url_bytes
         super().__init__(address, headers, version, method, *args, **kwargs)
+
+
+class BareProblemDetails(msgspec.Struct):
+    type: Annotated[
+        str,
+        Meta(
+            examples=["urn:notification-hub:problem:no_such_notification"],
+            extra_json_schema={"format": "uri"},
+        ),
+    ]
+    title: Annotated[str, Meta(examples=["Not found"])]
+    status: Annotated[int, Meta(examples=[404])]
+    detail: Annotated[str, Meta(examples=["There is no notification with this id in the inbox."])]
+    code: Annotated[str, Meta(examples=["no_such_notification"])]
+
+
+class ProblemDetails(BareProblemDetails):
+    """An error (RFC 9457). `code` is stable and for programs, `detail` is for people."""
+
+    instance: Annotated[str, Meta(description="the path that was asked for")]
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -144,14 +165,14 @@ def insufficient_scope(scope: str) -> Problem:
 def problem_response(request: Request, problem: Problem) -> HTTPResponse:
     """`problem` as an answer to `request`."""
     locale = negotiate(request.headers.get("accept-language"), ERROR_LOCALE)
-    body = {**_body(problem, locale), "instance": request.path}
+    body = ProblemDetails(*_details(problem, locale), request.path)
     headers = {"Content-Language": locale, "Vary": "Accept-Language", **problem.headers}
     return HTTPResponse(msgspec.json.encode(body).decode(), int(problem.status), headers, PROBLEM)
 
 
 def bare_answer(problem: Problem) -> bytes:
     """`problem` as the whole answer to a request that isn't read; the connection ends with it."""
-    body = msgspec.json.encode(_body(problem, ERROR_LOCALE))
+    body = msgspec.json.encode(BareProblemDetails(*_details(problem, ERROR_LOCALE)))
     headers = {
         "Content-Type": PROBLEM,
         "Content-Language": ERROR_LOCALE,
@@ -168,14 +189,15 @@ def bare_answer(problem: Problem) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-def _body(problem: Problem, locale: str) -> dict[str, object]:
-    return {
-        "type": f"urn:notification-hub:problem:{problem.code}",
-        "title": render(locale, _TITLES[problem.status], {}),
-        "status": int(problem.status),
-        "detail": render(locale, problem.detail, problem.params),
-        "code": problem.code,
-    }
+def _details(problem: Problem, locale: str) -> tuple[str, str, int, str, str]:
+    """The fields of `BareProblemDetails`."""
+    return (
+        f"urn:notification-hub:problem:{problem.code}",
+        render(locale, _TITLES[problem.status], {}),
+        int(problem.status),
+        render(locale, problem.detail, problem.params),
+        problem.code,
+    )
 
 
 def install(app: Sanic[Any, Any]) -> None:

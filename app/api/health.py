@@ -6,17 +6,36 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from time import perf_counter
+from typing import Literal
 
+import msgspec
+from msgspec import UNSET, UnsetType
 from prometheus_client import CONTENT_TYPE_LATEST
-from sanic import Blueprint, HTTPResponse, Request, json
+from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
 from app.api.auth import Authenticator
+from app.api.bodies import json_answer
 from app.domain.errors import Unavailable
 from app.runtime.metrics import exposition
 
 Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT_SECONDS = 3.0  # seconds
+
+
+class Liveness(msgspec.Struct):
+    status: str
+
+
+class DependencyState(msgspec.Struct):
+    status: Literal["up", "down"]
+    latency_ms: float
+    error: str | UnsetType = UNSET
+
+
+class Readiness(msgspec.Struct):
+    status: Literal["ready", "not ready"]
+    dependencies: dict[str, DependencyState]
 
 
 def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[str, Check]) -> Blueprint:
@@ -28,30 +47,35 @@ def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[st
     blueprint = Blueprint("operation", url_prefix=prefix)
 
     @blueprint.get("/health")
-    @schemas.described("Is the hub alive", "Asks no dependency.", {200: schemas.ALIVE})
+    @schemas.described(
+        "Is the hub alive", "Asks no dependency.", {200: schemas.Answer("The hub is alive", Liveness)}
+    )
     async def health(request: Request) -> HTTPResponse:
-        return json({"status": "alive"})
+        return json_answer(Liveness("alive"))
 
     @blueprint.get("/ready")
     @schemas.described(
         "Can the hub work",
         "Each dependency with its latency; for those who may read the metrics, also what is wrong with it.",
-        {200: schemas.READY, 503: schemas.NOT_READY},
+        {
+            200: schemas.Answer("Every dependency answers", Readiness),
+            503: schemas.Answer("A dependency is missing", Readiness),
+        },
     )
     async def ready(request: Request) -> HTTPResponse:
         in_words = await authenticator.is_operator(request)
         answers = await asyncio.gather(*(_ask(check, in_words) for check in checks.values()))
         dependencies = dict(zip(checks, answers, strict=True))
-        up = all(answer["status"] == "up" for answer in answers)
+        up = all(answer.status == "up" for answer in answers)
         status = HTTPStatus.OK if up else HTTPStatus.SERVICE_UNAVAILABLE
-        return json({"status": "ready" if up else "not ready", "dependencies": dependencies}, status)
+        return json_answer(Readiness("ready" if up else "not ready", dependencies), status)
 
     @blueprint.get("/metrics")
     @schemas.described(
         "Metrics",
         "For Prometheus, which sends METRICS_TOKEN as a bearer token, and for services with the scope "
         "`metrics:read`.",
-        {200: schemas.METRICS},
+        {200: schemas.Answer("Prometheus' text format", str, "text/plain")},
         errors=(401, 403, 503),
     )
     async def metrics(request: Request) -> HTTPResponse:
@@ -61,7 +85,7 @@ def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[st
     return blueprint
 
 
-async def _ask(check: Check, in_words: bool) -> dict[str, object]:
+async def _ask(check: Check, in_words: bool) -> DependencyState:
     start = perf_counter()
     error = None
     try:
@@ -73,5 +97,5 @@ async def _ask(check: Check, in_words: bool) -> dict[str, object]:
         error = f"no answer in {CHECK_TIMEOUT_SECONDS:g} s"
     latency = round((perf_counter() - start) * 1000, 2)
     if error is None:
-        return {"status": "up", "latency_ms": latency}
-    return {"status": "down", "latency_ms": latency, **({"error": error} if in_words else {})}
+        return DependencyState("up", latency)
+    return DependencyState("down", latency, error if in_words else UNSET)

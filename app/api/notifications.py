@@ -22,6 +22,15 @@ from handlers.registry import text_in
 MAX_NOTIFICATION_ROWS = 1000
 
 
+class Unread(msgspec.Struct):
+    unread: schemas.Count
+
+
+class AllRead(msgspec.Struct):
+    up_to: schemas.Seq
+    unread: schemas.Count
+
+
 def make_blueprint(
     prefix: str, authenticator: Authenticator, store: NotificationStore, changes: InboxCommands, locale: str
 ) -> Blueprint:
@@ -37,7 +46,7 @@ def make_blueprint(
     @schemas.described(
         "List a user's notifications, newest first",
         'Without `limit` all of them up to 1000; where there are more, `Link: rel="next"` leads on.',
-        {200: schemas.NOTIFICATIONS},
+        {200: schemas.Answer("The notifications", list[Notification])},
         errors=(400, 401, 403, 503),
         query=schemas.LIST_QUERY,
     )
@@ -60,18 +69,18 @@ def make_blueprint(
     @schemas.described(
         "Count a user's unread notifications",
         "The number on the bell.",
-        {200: schemas.UNREAD},
+        {200: schemas.Answer("The count", Unread)},
         errors=(400, 401, 403, 503),
     )
     async def count_unread(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
-        return json_answer({"unread": await store.unread(receiver)})
+        return json_answer(Unread(await store.unread(receiver)))
 
     @blueprint.patch("/notifications/users/<user_id:str>/read")
     @schemas.described(
         "Mark all of a user's notifications read",
         "With `up_to` only those up to and with that `seq`: what came after the client looked stays unread.",
-        {200: schemas.ALL_READ},
+        {200: schemas.Answer("Up to which they are read, and how many are not", AllRead)},
         errors=(400, 401, 403, 503),
         query=schemas.READ_QUERY,
         headers=schemas.INBOX_COUNT,
@@ -79,13 +88,13 @@ def make_blueprint(
     async def mark_all_read(request: Request, user_id: str) -> HTTPResponse:
         receiver = await authenticator.owner(request, user_id)
         up_to, count = await changes.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
-        return json_answer({"up_to": up_to, "unread": count.unread}, headers=_count_header(count))
+        return json_answer(AllRead(up_to, count.unread), headers=_count_header(count))
 
     @blueprint.patch("/notifications/<notification_id:str>/users/<user_id:str>/read")
     @schemas.described(
         "Mark a notification read",
         "Answers with the updated notification; doing it twice is harmless.",
-        {200: schemas.NOTIFICATION},
+        {200: schemas.Answer("The notification", Notification)},
         errors=(400, 401, 403, 404, 503),
         headers=schemas.INBOX_COUNT,
     )
@@ -103,7 +112,7 @@ def make_blueprint(
     @schemas.described(
         "Delete a notification",
         "It is gone from the inbox for good.",
-        {200: schemas.MESSAGE},
+        {200: schemas.Answer("It is done", schemas.Confirmation)},
         errors=(400, 401, 403, 404, 503),
         headers=schemas.INBOX_COUNT,
     )
@@ -113,8 +122,9 @@ def make_blueprint(
         if count is None:
             raise _not_found()
         spoken = _locale(request) or locale
+        headers = _language_headers(spoken) | _count_header(count)
         message = render(spoken, N_("The notification was deleted."), {})
-        return json_answer({"message": message}, headers=_language_headers(spoken) | _count_header(count))
+        return json_answer(schemas.Confirmation(message), headers=headers)
 
     return blueprint
 

@@ -66,10 +66,6 @@ class Preferences(msgspec.Struct):
     preferences: list[Preference]
 
 
-TYPES = (PreferenceChoice, NewChoice, ProfileBody, Preference, Preferences)
-"""For the OpenAPI description."""
-
-
 def make_blueprint(
     prefix: str, authenticator: Authenticator, store: PreferenceStore, evaluator: Evaluator
 ) -> Blueprint:
@@ -91,7 +87,7 @@ def make_blueprint(
     @schemas.described(
         "What a user wants to be told, how and when",
         "The profile, and every category by every channel: as the user chose it, or as it is by default.",
-        {200: schemas.answer("All of it", "Preferences")},
+        {200: schemas.Answer("All of it", Preferences)},
         errors=(400, 401, 403, 503),
     )
     async def get_preferences(request: Request, user_id: str) -> HTTPResponse:
@@ -103,9 +99,9 @@ def make_blueprint(
     @schemas.described(
         "Make a choice",
         "Whether messages of a category come over a channel. Where a choice was made before: 409.",
-        {201: schemas.answer("The choice", "Preference")},
+        {201: schemas.Answer("The choice", Preference)},
         errors=(400, 401, 403, 409, 503),
-        body="NewChoice",
+        body=NewChoice,
     )
     async def add_preference(request: Request, user_id: str) -> HTTPResponse:
         owner = await authenticator.owner(request, user_id)
@@ -125,9 +121,9 @@ def make_blueprint(
     @schemas.described(
         "Set the profile",
         "Language, time zone, quiet hours (mail and SMS wait until they end, unless urgent), addresses.",
-        {200: schemas.answer("The profile", "ProfileBody")},
+        {200: schemas.Answer("The profile", ProfileBody)},
         errors=(400, 401, 403, 503),
-        body="ProfileBody",
+        body=ProfileBody,
     )
     async def set_profile(request: Request, user_id: str) -> HTTPResponse:
         owner = await authenticator.owner(request, user_id)
@@ -139,7 +135,7 @@ def make_blueprint(
     @schemas.described(
         "Empty the profile",
         "Choices stay as they are.",
-        {200: schemas.answer("The empty profile", "ProfileBody")},
+        {200: schemas.Answer("The empty profile", ProfileBody)},
         errors=(400, 401, 403, 503),
     )
     async def drop_profile(request: Request, user_id: str) -> HTTPResponse:
@@ -151,9 +147,9 @@ def make_blueprint(
     @schemas.described(
         "Change a choice",
         "`preference_id` is category.channel, such as food.email.",
-        {200: schemas.answer("The choice", "Preference")},
+        {200: schemas.Answer("The choice", Preference)},
         errors=(400, 401, 403, 404, 409, 503),
-        body="Choice",
+        body=PreferenceChoice,
     )
     async def set_preference(request: Request, user_id: str, preference_id: str) -> HTTPResponse:
         owner = await authenticator.owner(request, user_id)
@@ -165,7 +161,7 @@ def make_blueprint(
     @schemas.described(
         "Take a choice back",
         "What is the default holds again.",
-        {200: schemas.answer("What holds now", "Preference")},
+        {200: schemas.Answer("What holds now", Preference)},
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def drop_preference(request: Request, user_id: str, preference_id: str) -> HTTPResponse:

@@ -1,230 +1,94 @@
-"""The OpenAPI description of the REST calls: what they take and answer, in one place."""
+"""The OpenAPI description of the REST calls: what they take and answer.
+
+Bodies are described by the types that they are decoded into and encoded from; a call names these types.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
+import msgspec
+from msgspec import Meta
+
+from app.api.errors import PROBLEM, ProblemDetails
+from app.api.openapi import REF_TEMPLATE, schema_of
+from app.domain.deliveries import Status
 from app.domain.events import MAX_EVENT_ID_CHARS
+from handlers.messages import MessageRequest
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _USER = "456e7890-e89b-12d3-a456-426614174001"
-_NULLABLE_UUID = {"type": "string", "format": "uuid", "nullable": True}
-_NULLABLE_TIME = {"type": "string", "format": "date-time", "nullable": True}
-_EVENT_ID = {
-    "type": "string",
-    "nullable": True,
-    "minLength": 1,
-    "maxLength": MAX_EVENT_ID_CHARS,
-    "description": "makes a repeated send harmless; the hub chooses one where it is missing",
+EventId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_EVENT_ID_CHARS,
+        description="makes a repeated send harmless; the hub chooses one where it is missing",
+    ),
+]
+Count = Annotated[int, Meta(ge=0)]
+Seq = Annotated[int, Meta(ge=0, extra_json_schema={"format": "int64"})]
+
+
+class AnyMessage(MessageRequest, kw_only=True):
+    __doc__ = MessageRequest.__doc__
+    event_id: EventId | None = None
+
+
+class AnyEvent(msgspec.Struct, kw_only=True):
+    """Something that happened, in the form it has on Kafka.
+
+    What else it needs depends on its type: see the README. `account_logged_out` isn't taken here.
+    """
+
+    event_id: EventId | None = None
+    event_type: Annotated[str, Meta(min_length=1, examples=["group_user_added"])]
+
+
+MessageOrEvent = Annotated[
+    msgspec.Raw, Meta(extra_json_schema={"$ref": REF_TEMPLATE.format(name="MessageOrEvent")})
+]
+MESSAGE_OR_EVENT = {
+    "description": "A message to one person, or any event: what has an `event_type` is taken for one.",
+    "anyOf": [schema_of(AnyMessage), schema_of(AnyEvent)],
 }
-
-COMPONENTS: dict[str, dict[str, Any]] = {
-    "Notification": {
-        "type": "object",
-        "description": "What one receiver is told.",
-        "required": [
-            *("id", "group_id", "group_name", "receiver", "created_at", "template_code"),
-            *("raw_data", "is_read", "title", "content", "seq"),
-        ],
-        "properties": {
-            "id": {"type": "string", "format": "uuid"},
-            "group_id": _NULLABLE_UUID,
-            "group_name": {"type": "string", "nullable": True, "example": "Family Group"},
-            "receiver": {"type": "string", "format": "uuid", "example": _USER},
-            "created_at": {"type": "string", "format": "date-time", "description": "UTC, ends in Z"},
-            "template_code": {"type": "string", "example": "GROUP_USER_ADDED"},
-            "raw_data": {
-                "type": "object",
-                "additionalProperties": True,
-                "description": "the event's data",
-                "example": {"requester_username": "john_doe"},
-            },
-            "is_read": {"type": "boolean"},
-            "title": {"type": "string", "example": "Chào mừng bạn gia nhập nhóm Family Group!"},
-            "content": {"type": "string"},
-            "seq": {
-                "type": "integer",
-                "format": "int64",
-                "minimum": 1,
-                "description": "counts 1, 2, 3 … in the inbox",
-            },
-        },
-    },
-    "Problem": {
-        "type": "object",
-        "description": "An error (RFC 9457). `code` is stable and for programs, `detail` is for people.",
-        "required": ["type", "title", "status", "detail", "instance", "code"],
-        "properties": {
-            "type": {
-                "type": "string",
-                "format": "uri",
-                "example": "urn:notification-hub:problem:no_such_notification",
-            },
-            "title": {"type": "string", "example": "Not found"},
-            "status": {"type": "integer", "example": 404},
-            "detail": {
-                "type": "string",
-                "example": "There is no notification with this id in the inbox.",
-            },
-            "instance": {"type": "string", "description": "the path that was asked for"},
-            "code": {"type": "string", "example": "no_such_notification"},
-        },
-    },
-    "Delivery": {
-        "type": "object",
-        "description": "One message to one address over one channel, and what became of it.",
-        "required": ["id", "event_id", "channel", "template", "address", "status", "attempts", "created_at"],
-        "properties": {
-            "id": {"type": "string", "format": "uuid"},
-            "event_id": {"type": "string"},
-            "user_id": _NULLABLE_UUID,
-            "channel": {"type": "string", "example": "email"},
-            "template": {"type": "string", "example": "otp_register"},
-            "address": {"type": "string", "nullable": True, "example": "user@example.com"},
-            "locale": {"type": "string", "example": "vi"},
-            "status": {
-                "type": "string",
-                "enum": ["pending", "sending", "sent", "failed", "expired", "suppressed", "simulated"],
-            },
-            "reason": {"type": "string", "nullable": True, "description": "why it stands so, in words"},
-            "attempts": {"type": "integer", "minimum": 0},
-            "next_attempt_at": _NULLABLE_TIME,
-            "error_code": {"type": "string", "nullable": True, "example": "smtp_451"},
-            "error": {"type": "string", "nullable": True, "description": "the provider's own words"},
-            "provider_id": {"type": "string", "nullable": True},
-            "created_at": {"type": "string", "format": "date-time"},
-            "expires_at": _NULLABLE_TIME,
-            "finished_at": _NULLABLE_TIME,
-            "tries": {
-                "type": "array",
-                "description": "each attempt (of a single delivery only)",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "number": {"type": "integer"},
-                        "started_at": {"type": "string", "format": "date-time"},
-                        "seconds": {"type": "number"},
-                        "outcome": {"type": "string"},
-                        "error_code": {"type": "string", "nullable": True},
-                        "error": {"type": "string", "nullable": True},
-                        "provider_id": {"type": "string", "nullable": True},
-                    },
-                },
-            },
-        },
-    },
-    "Bulk": {
-        "type": "object",
-        "required": ["notifications"],
-        "properties": {
-            "notifications": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 10_000,
-                "items": {"$ref": "#/components/schemas/MessageOrEvent"},
-            }
-        },
-    },
-    "MessageOrEvent": {
-        "description": "A message to one person, or any event: what has an `event_type` is taken for one.",
-        "anyOf": [
-            {
-                "allOf": [
-                    {"$ref": "#/components/schemas/MessageRequest"},
-                    {"type": "object", "properties": {"event_id": _EVENT_ID}},
-                ]
-            },
-            {"$ref": "#/components/schemas/Event"},
-        ],
-    },
-    "Event": {
-        "type": "object",
-        "description": "Something that happened, in the form it has on Kafka. What else it needs depends "
-        "on its type: see the README. `account_logged_out` isn't taken here.",
-        "required": ["event_type"],
-        "properties": {
-            "event_id": _EVENT_ID,
-            "event_type": {"type": "string", "minLength": 1, "example": "group_user_added"},
-        },
-        "additionalProperties": True,
-    },
-    "Message": {
-        "type": "object",
-        "required": ["message"],
-        "properties": {"message": {"type": "string"}},
-    },
-    "Readiness": {
-        "type": "object",
-        "required": ["status", "dependencies"],
-        "properties": {
-            "status": {"type": "string", "enum": ["ready", "not ready"]},
-            "dependencies": {
-                "type": "object",
-                "additionalProperties": {
-                    "type": "object",
-                    "required": ["status", "latency_ms"],
-                    "properties": {
-                        "status": {"type": "string", "enum": ["up", "down"]},
-                        "latency_ms": {"type": "number"},
-                        "error": {"type": "string"},
-                    },
-                },
-            },
-        },
-    },
-}
+"""The component that `MessageOrEvent` refers to: which of its two types a body has isn't marked by a tag, so
+msgspec can't describe it.
+"""
+TYPES = (AnyMessage, AnyEvent, ProblemDetails)
+"""The types of bodies that no call names directly."""
 
 
-def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+class Confirmation(msgspec.Struct):
+    message: str
 
 
-def ref(name: str) -> dict[str, str]:
-    """A reference to one of `COMPONENTS`."""
-    return {"$ref": f"#/components/schemas/{name}"}
+class Answer(NamedTuple):
+    """An answer that isn't an error: `body` is its type."""
+
+    description: str
+    body: Any = None
+    content_type: str = "application/json"
 
 
-def answer(words: str, name: str) -> tuple[str, dict[str, Any]]:
-    """An answer whose body is one of `COMPONENTS`."""
-    return words, _json(ref(name))
+class Operation(NamedTuple):
+    """The description of a call, and the types that it refers to."""
+
+    document: dict[str, Any]
+    types: tuple[Any, ...]
 
 
-NOTIFICATION = ("The notification", _json(ref("Notification")))
-NOTIFICATIONS = ("The notifications", _json({"type": "array", "items": ref("Notification")}))
-DELIVERY = ("The delivery", _json(ref("Delivery")))
-DELIVERIES = ("The deliveries", _json({"type": "array", "items": ref("Delivery")}))
-_RESENT = {
-    "type": "object",
-    "required": ["id", "status"],
-    "properties": {"id": {"type": "string", "format": "uuid"}, "status": {"type": "string"}},
-}
-RESENT = ("It will be sent again", _json(_RESENT))
-MESSAGE = ("It is done", _json(ref("Message")))
-_COUNT = {"type": "integer", "minimum": 0}
-_UNREAD = {"type": "object", "required": ["unread"], "properties": {"unread": _COUNT}}
-_ALL_READ = {
-    "type": "object",
-    "required": ["up_to", "unread"],
-    "properties": {"up_to": {**_COUNT, "format": "int64"}, "unread": _COUNT},
-}
-UNREAD = ("The count", _json(_UNREAD))
-ALL_READ = ("Up to which they are read, and how many are not", _json(_ALL_READ))
 INBOX_COUNT = {
     "Inbox-Count": {
         "description": "how many are unread after it, as of which `last_seq` and `rev` (docs/protocol.md)",
         "schema": {"type": "string", "example": "unread=3, last_seq=41, rev=12"},
     }
 }
-ALIVE = ("The hub is alive", _json({"type": "object", "properties": {"status": {"type": "string"}}}))
-READY = ("Every dependency answers", _json(ref("Readiness")))
-NOT_READY = ("A dependency is missing", _json(ref("Readiness")))
-UPGRADED: tuple[str, dict[str, Any]] = ("A WebSocket", {})
-METRICS = ("Prometheus' text format", {"text/plain": {"schema": {"type": "string"}}})
+UPGRADED = Answer("A WebSocket")
 
-_PROBLEM = {"application/problem+json": {"schema": ref("Problem")}}
 _ERRORS = {
     400: "A parameter or the body is wrong",
     401: "No token, or one that doesn't hold",
@@ -252,7 +116,7 @@ RESUME_QUERY: dict[str, dict[str, Any]] = {
 DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
     "user_id": {"type": "string", "format": "uuid"},
     "event_id": {"type": "string"},
-    "status": {"type": "string", "enum": COMPONENTS["Delivery"]["properties"]["status"]["enum"]},
+    "status": {"type": "string", "enum": [status.value for status in Status]},
     "channel": {"type": "string"},
     "since": {"type": "string", "format": "date-time", "description": "made at this moment or later"},
     "until": {"type": "string", "format": "date-time", "description": "made before this moment"},
@@ -326,49 +190,71 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 def described(
     summary: str,
     description: str,
-    answers: Mapping[int, tuple[str, dict[str, Any]]],
+    answers: Mapping[int, Answer],
     *,
     errors: Sequence[int] = (),
     query: Mapping[str, Mapping[str, Any]] | None = None,
-    body: str | None = None,
+    body: Any = None,
     idempotent: bool = False,
     headers: Mapping[str, Any] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Describe a REST call, for app/api/docs.py; one that can answer 401 is marked as needing a token.
 
-    `body` is the name of the type of its JSON body; `idempotent` says that it takes an Idempotency-Key;
-    `headers` are those of its answers that aren't errors.
+    `body` is the type of its JSON body; `idempotent` says that it takes an Idempotency-Key; `headers` are
+    those of its answers that aren't errors.
     """
-    problems = {*errors, *([413] if body else [])}
-    responses = {
-        status: {"description": words, "content": content, **({"headers": headers} if headers else {})}
-        for status, (words, content) in answers.items()
-    }
-    responses |= {
-        status: {"description": _ERRORS[status], "content": _PROBLEM} for status in sorted(problems)
-    }
-    operation: dict[str, Any] = {
+    document: dict[str, Any] = {
         "summary": summary,
         "description": description,
-        "responses": {str(status): response for status, response in responses.items()},
+        "responses": _responses(answers, headers or {}, {*errors, *([413] if body else [])}),
     }
     parameters = [_parameter(name, "query", schema) for name, schema in (query or {}).items()]
     if idempotent:
         parameters.append(_parameter("Idempotency-Key", "header", _KEY))
     if 401 in errors:
-        operation["security"] = [{"token": []}]
+        document["security"] = [{"token": []}]
         parameters.append(_parameter("Accept-Language", "header", _LANGUAGE))
     if body is not None:
-        content = {"schema": ref(body)} | ({"examples": EXAMPLES[body]} if body in EXAMPLES else {})
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        document["requestBody"] = _request_body(body)
+    types = (*(answer.body for answer in answers.values()), body)
 
     def describe(handler: Handler) -> Handler:
         ids = [name for name in inspect.signature(handler).parameters if name.endswith("_id")]
-        in_path = [_parameter(name, "path", _TEXT_IDS.get(name, _UUID)) for name in ids]
-        handler.operation = operation | {"parameters": in_path + parameters}  # type: ignore[attr-defined]
+        document["parameters"] = [_parameter(name, "path", _TEXT_IDS.get(name, _UUID)) for name in ids]
+        document["parameters"] += parameters
+        used = tuple(each for each in types if each is not None)
+        handler.operation = Operation(document, used)  # type: ignore[attr-defined]
         return handler
 
     return describe
+
+
+def _responses(
+    answers: Mapping[int, Answer], headers: Mapping[str, Any], errors: set[int]
+) -> dict[str, dict[str, Any]]:
+    responses = {
+        str(status): {
+            "description": answer.description,
+            "content": _content(answer),
+            **({"headers": headers} if headers else {}),
+        }
+        for status, answer in answers.items()
+    }
+    problem = {PROBLEM: {"schema": schema_of(ProblemDetails)}}
+    return responses | {
+        str(status): {"description": _ERRORS[status], "content": problem} for status in sorted(errors)
+    }
+
+
+def _content(answer: Answer) -> dict[str, Any]:
+    return {} if answer.body is None else {answer.content_type: {"schema": schema_of(answer.body)}}
+
+
+def _request_body(body: Any) -> dict[str, Any]:
+    schema = schema_of(body)
+    examples = EXAMPLES.get(schema["$ref"].rpartition("/")[2])
+    content = {"schema": schema} | ({"examples": examples} if examples else {})
+    return {"required": True, "content": {"application/json": content}}
 
 
 def _parameter(name: str, place: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from app.store.deliveries import DeliveryStore
 from app.store.notifications import NotificationStore
 from app.store.scheduled import Scheduled, ScheduledState, ScheduledStore
 from app.texts.i18n import N_
-from handlers.messages import MessageRequest
 
 SEND = "notifications:send"
 MAX_BULK_EVENTS, MAX_DELIVERIES = 10_000, 1000
@@ -36,7 +35,7 @@ SEND_AGAIN = "It may be stored later. Send it again with this id as its event_id
 class Bulk(msgspec.Struct):
     """Many at once: each as POST /notifications takes it."""
 
-    notifications: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BULK_EVENTS)]
+    notifications: Annotated[list[schemas.MessageOrEvent], Meta(min_length=1, max_length=MAX_BULK_EVENTS)]
 
 
 class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,9 +85,6 @@ class Followed(msgspec.Struct):
     send_at: Annotated[datetime, Meta(tz=True)] | None = None
     reason: str | None = None
 
-
-TYPES = (MessageRequest, NotifyEmail, Sent, BulkSent, Followed, DryRunResult)
-"""For the OpenAPI description."""
 
 _PER_CHANNEL = ("inapp", "email", "sms")
 
@@ -149,9 +145,9 @@ def make_blueprint(
         "A message to one person, or any event in the form it has on Kafka (with `event_type`). The answer "
         "comes when it is stored. With `send_at` it is sent then, and can be cancelled until then. "
         "With an Idempotency-Key the request may be sent again.",
-        {202: schemas.answer("It is stored, and will be sent", "Sent")},
+        {202: schemas.Answer("It is stored, and will be sent", Sent)},
         errors=(400, 401, 403, 409, 422, 503),
-        body="MessageOrEvent",
+        body=schemas.MessageOrEvent,
         idempotent=True,
     )
     async def send_one(request: Request) -> HTTPResponse:
@@ -162,9 +158,9 @@ def make_blueprint(
     @schemas.described(
         "Send a mail",
         "What a service has written itself, as text, HTML or both. HTML is cleaned of what mail can't have.",
-        {202: schemas.answer("It is stored, and will be sent", "Sent")},
+        {202: schemas.Answer("It is stored, and will be sent", Sent)},
         errors=(400, 401, 403, 409, 422, 503),
-        body="NotifyEmail",
+        body=NotifyEmail,
         idempotent=True,
     )
     async def send_mail(request: Request) -> HTTPResponse:
@@ -180,9 +176,9 @@ def make_blueprint(
         "Send many notifications",
         "Each is taken or refused by itself, and stored when the answer comes; what couldn't be in time is "
         "`unknown`, and may be sent again under its id.",
-        {202: schemas.answer("What became of each", "BulkSent")},
+        {202: schemas.Answer("What became of each", BulkSent)},
         errors=(400, 401, 403, 409, 422, 503),
-        body="Bulk",
+        body=Bulk,
         idempotent=True,
     )
     async def send_many(request: Request) -> HTTPResponse:
@@ -198,7 +194,7 @@ def make_blueprint(
     @schemas.described(
         "Send yourself one of each",
         "In-app, by mail and by SMS, to the user the token belongs to and the addresses of their profile.",
-        {202: schemas.answer("What became of each", "BulkSent")},
+        {202: schemas.Answer("What became of each", BulkSent)},
         errors=(400, 401, 403, 503),
     )
     async def send_test(request: Request) -> HTTPResponse:
@@ -220,9 +216,9 @@ def make_blueprint(
         "What would happen",
         "For each receiver and channel: whether it would be sent, wait or be suppressed, and why. Takes what "
         "POST /notifications takes; nothing is stored or sent.",
-        {200: schemas.answer("What would happen", "DryRunResult")},
+        {200: schemas.Answer("What would happen", DryRunResult)},
         errors=(400, 401, 403, 503),
-        body="MessageOrEvent",
+        body=schemas.MessageOrEvent,
     )
     async def try_out(request: Request) -> HTTPResponse:
         await authenticator.service(request, SEND)
@@ -235,7 +231,7 @@ def make_blueprint(
     @schemas.described(
         "Follow a notification",
         "By the id that sending it answered: whether it is scheduled, was processed, and its deliveries.",
-        {200: schemas.answer("How it stands", "Followed")},
+        {200: schemas.Answer("How it stands", Followed)},
         errors=(400, 401, 403, 404, 503),
     )
     async def get_sent(request: Request, event_id: str) -> HTTPResponse:
@@ -253,7 +249,7 @@ def make_blueprint(
     @schemas.described(
         "Cancel a scheduled notification",
         "As long as its time hasn't come.",
-        {200: schemas.answer("It won't be sent", "Followed")},
+        {200: schemas.Answer("It won't be sent", Followed)},
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def cancel(request: Request, event_id: str) -> HTTPResponse:

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from app import __version__
-from app.api.schemas import COMPONENTS
+from app.domain.notifications import Notification
 from app.realtime import session_frames
 from app.realtime.protocol import CloseCode
 
@@ -30,8 +30,9 @@ TOLD = (
 
 def document() -> dict[str, Any]:
     """The WebSocket interface as AsyncAPI 3.0 (asyncapi.com/docs/reference/specification/v3.0.0)."""
-    _, schemas = msgspec.json.schema_components((*SAID, *TOLD), ref_template="#/components/schemas/{name}")
-    schemas["Notification"] = _json_schema(COMPONENTS["Notification"])
+    _, schemas = msgspec.json.schema_components(
+        (*SAID, *TOLD, Notification), ref_template="#/components/schemas/{name}"
+    )
     schemas["NotificationFrame"] = {
         "type": "object",
         "required": ["event_type", "data"],
@@ -94,22 +95,6 @@ def _operation(action: str, summary: str, names: list[str]) -> dict[str, Any]:
         "channel": {"$ref": "#/channels/inbox"},
         "messages": [{"$ref": f"#/channels/inbox/messages/{name}"} for name in names],
     }
-
-
-def _json_schema(openapi: Any) -> Any:
-    """OpenAPI 3.0's `nullable` and `example` as JSON Schema says them."""
-    match openapi:
-        case dict():
-            plain = {key: _json_schema(value) for key, value in openapi.items()}
-            if plain.pop("nullable", False):
-                plain["type"] = [plain["type"], "null"]
-            if "example" in plain and "type" in plain:
-                plain["examples"] = [plain.pop("example")]
-            return plain
-        case list():
-            return [_json_schema(item) for item in openapi]
-        case _:
-            return openapi
 
 
 def text() -> str:

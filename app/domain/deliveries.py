@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 SIGNAL = "deliveries"  # the channel of LISTEN/NOTIFY on which new ones are made known
 
@@ -64,33 +65,36 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     attachments: tuple[GivenAttachment, ...] = ()
 
 
+Timestamp = Annotated[datetime, Meta(tz=True)]
+
+
 class Delivery(msgspec.Struct, frozen=True):
-    """A delivery as the log shows it."""
+    """One message to one address over one channel, and what became of it."""
 
     id: UUID
     event_id: str
     user_id: UUID | None
-    channel: str
-    template: str
-    address: str | None
-    locale: str
+    channel: Annotated[str, Meta(examples=["email"])]
+    template: Annotated[str, Meta(examples=["otp_register"])]
+    address: Annotated[str, Meta(examples=["user@example.com"])] | None
+    locale: Annotated[str, Meta(examples=["vi"])]
     status: Status
-    reason: str | None
-    attempts: int
-    next_attempt_at: datetime | None
-    error_code: str | None
-    error: str | None
+    reason: Annotated[str, Meta(description="why it stands so, in words")] | None
+    attempts: Annotated[int, Meta(ge=0)]
+    next_attempt_at: Timestamp | None
+    error_code: Annotated[str, Meta(examples=["smtp_451"])] | None
+    error: Annotated[str, Meta(description="the provider's own words")] | None
     provider_id: str | None
-    created_at: datetime
-    expires_at: datetime | None
-    finished_at: datetime | None
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    finished_at: Timestamp | None
 
 
 class Attempt(msgspec.Struct, frozen=True):
     """One try to hand a delivery over."""
 
     number: int
-    started_at: datetime
+    started_at: Timestamp
     seconds: float
     outcome: str
     error_code: str | None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -16,15 +17,25 @@ class Notification(msgspec.Struct, frozen=True):
 
     id: UUID
     group_id: UUID | None
-    group_name: str | None
-    receiver: UUID
-    created_at: datetime
-    template_code: str
-    raw_data: msgspec.Raw
+    group_name: Annotated[str, Meta(examples=["Family Group"])] | None
+    receiver: Annotated[UUID, Meta(examples=["456e7890-e89b-12d3-a456-426614174001"])]
+    created_at: Annotated[datetime, Meta(tz=True, description="UTC, ends in Z")]
+    template_code: Annotated[str, Meta(examples=["GROUP_USER_ADDED"])]
+    raw_data: Annotated[
+        msgspec.Raw,
+        Meta(
+            description="the event's data",
+            examples=[{"requester_username": "john_doe"}],
+            extra_json_schema={"type": "object", "additionalProperties": True},
+        ),
+    ]
     is_read: bool
-    title: str
+    title: Annotated[str, Meta(examples=["Chào mừng bạn gia nhập nhóm Family Group!"])]
     content: str
-    seq: int
+    seq: Annotated[
+        int,
+        Meta(ge=1, description="counts 1, 2, 3 … in the inbox", extra_json_schema={"format": "int64"}),
+    ]
 
     @property
     def event_type(self) -> str:
