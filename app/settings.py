@@ -17,8 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.domain.channels import CHANNELS
 from app.domain.errors import ConfigurationError
-from app.domain.preferences import CATEGORIES, CHANNELS, CHOICES
+from app.domain.preferences import CATEGORIES, CHOICES
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
 
-from app.domain.addresses import E164, mailbox
+from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP
 from app.domain.deliveries import DeliveryDraft, GivenAttachment
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
@@ -27,6 +27,7 @@ EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo
 TITLE = N_("You have a new message")
 
 Category = Annotated[str, Meta(extra_json_schema={"enum": [c for c in CATEGORIES if c != ALWAYS_ON]})]
+Channel = Annotated[str, Meta(extra_json_schema={"enum": list(CHANNELS)})]
 
 
 class MessageRequest(Struct, kw_only=True):
@@ -37,7 +38,7 @@ class MessageRequest(Struct, kw_only=True):
     template by `template_code`, which `data` fills: a mail template, or in-app an event type.
     """
 
-    type: Literal["inapp", "email", "sms"]
+    type: Channel
     to: Annotated[str, Meta(min_length=1, max_length=320)] | None = None
     user_id: UUID | None = None
     title: Annotated[str, Meta(max_length=200)] | None = None
@@ -53,17 +54,19 @@ class MessageRequest(Struct, kw_only=True):
 
     def __post_init__(self) -> None:
         """msgspec shows the words of a ValueError to whoever sent it."""
+        if self.type not in CHANNELS:
+            raise ValueError(f"type is one of {', '.join(CHANNELS)}")
         if self.to is None and self.user_id is None:
             raise ValueError("one of to and user_id is needed")
         if self.template_code is None and self.message is None and self.html is None:
             raise ValueError("message is missing (or html, or template_code with data)")
-        if self.html is not None and self.type != "email":
+        if self.html is not None and self.type != EMAIL:
             raise ValueError("html is for mail only")
-        if self.type == "email" and (self.title or "").splitlines() not in ([], [self.title]):
+        if self.type == EMAIL and (self.title or "").splitlines() not in ([], [self.title]):
             raise ValueError("title, the subject of a mail, has to be one line")
-        if self.attachments and self.type != "email":
+        if self.attachments and self.type != EMAIL:
             raise ValueError("attachments are for mail only")
-        if self.type == "inapp" and self.to is not None and self.user_id not in (None, _uuid(self.to)):
+        if self.type == INAPP and self.to is not None and self.user_id not in (None, _uuid(self.to)):
             raise ValueError("to and user_id are two different people; one of them is enough")
         if any((each.content is None) == (each.path is None) for each in self.attachments):
             raise ValueError("an attachment needs either its content or a path")
@@ -100,7 +103,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         self, message: MessageRequest, body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
         spoken = negotiate(message.locale, locale)
-        if message.type == "inapp":
+        if message.type == INAPP:
             effects = Effects(self._notification(message, spoken))
         else:
             effects = Effects(deliveries=[self._delivery(message, spoken)])
@@ -153,19 +156,16 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         """The template and what fills it."""
         if message.template_code is not None:
             return message.template_code.lower(), message.data
-        if message.type == "email" and message.title is None:
+        if message.type == EMAIL and message.title is None:
             raise self._refused("title, the mail's subject, is missing")
         texts = {"title": message.title or "", "message": message.message, "html": message.html}
         return PLAIN, {name: text for name, text in texts.items() if text is not None}
 
     def _check_address(self, channel: str, address: str) -> None:
-        if channel == "sms" and not E164.fullmatch(address):
-            raise self._refused("to has to be a phone number in E.164, such as +84912345678")
-        if channel == "email":
-            try:
-                mailbox(address)
-            except ValueError as error:
-                raise self._refused(f"to: {error}") from None
+        try:
+            DELIVERY_CHANNELS[channel](address)
+        except ValueError as error:
+            raise self._refused(f"to: {error}") from None
 
     def _refused(self, why: str) -> InvalidEvent:
         return InvalidEvent("bad_field", f"{self.event_type}: {why}")

@@ -17,8 +17,8 @@ from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
-from app.domain.addresses import E164, mailbox
-from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHANNELS, CHOICES, Evaluator, choice_id
+from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
+from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, Evaluator, choice_id
 from app.store.preferences import PreferenceStore, Profile
 from app.texts.i18n import LOCALES, N_
 
@@ -213,13 +213,12 @@ def _checked(body: ProfileBody) -> Profile:
             raise bad_body("quiet hours need all of quiet_from, quiet_until and time_zone")
         if body.quiet_from == body.quiet_until:
             raise bad_body("quiet_from and quiet_until are the same: leave both out for no quiet hours")
-    if body.email is not None:
-        try:
-            mailbox(body.email)
-        except ValueError as error:
-            raise bad_body(f"email: {error}") from None
-    if body.phone is not None and not E164.fullmatch(body.phone):
-        raise bad_body("phone isn't in E.164, such as +84912345678")
+    for field, channel, address in (("email", EMAIL, body.email), ("phone", SMS, body.phone)):
+        if address is not None:
+            try:
+                DELIVERY_CHANNELS[channel](address)
+            except ValueError as error:
+                raise bad_body(f"{field}: {error}") from None
     begins, ends = (None if clock is None else time.fromisoformat(clock) for clock in quiet)
     return Profile(body.locale, body.time_zone, begins, ends, body.email, body.phone)
 

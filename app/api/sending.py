@@ -17,6 +17,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
+from app.domain.channels import CHANNELS
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.ingest.dry_run import DryRun, DryRunResult
@@ -84,9 +85,6 @@ class Followed(msgspec.Struct):
     deliveries: list[FollowedDelivery]
     send_at: Annotated[datetime, Meta(tz=True)] | None = None
     reason: str | None = None
-
-
-_PER_CHANNEL = ("inapp", "email", "sms")
 
 
 def make_blueprint(
@@ -208,7 +206,7 @@ def make_blueprint(
                 N_("The token's subject is no user (a UUID), so there is nobody to send the test to."),
             ) from None
         test = {"user_id": user_id, "title": "Test", "message": "This is a test of the notification hub."}
-        events = [msgspec.json.encode({"type": channel, **test}) for channel in _PER_CHANNEL]
+        events = [msgspec.json.encode({"type": channel, **test}) for channel in CHANNELS]
         return await send_all(events, str(uuid4()), service.user_id)
 
     @blueprint.post("/notifications/dry-run")

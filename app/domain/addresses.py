@@ -8,12 +8,8 @@ from typing import NamedTuple
 
 import idna
 
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-
-
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-.")
-
-
 MAX_LOCAL_BYTES, MAX_ADDRESS_BYTES = 64, 254  # bytes (RFC 5321, 4.5.3.1)
 
 
@@ -50,3 +46,10 @@ def mailbox(address: str) -> Mailbox:
     if len(local.encode()) > MAX_LOCAL_BYTES or len(str(found).encode()) > MAX_ADDRESS_BYTES:
         raise ValueError("the address is longer than mail allows")
     return found
+
+
+def phone_number(address: str) -> str:
+    """Read one phone number. Raises `ValueError`, with words that don't repeat it, unless it is in E.164."""
+    if not _E164.fullmatch(address):
+        raise ValueError("a phone number must be in E.164, such as +84912345678")
+    return address

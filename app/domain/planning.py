@@ -14,10 +14,11 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain.channels import INAPP
 from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import Effects
 from app.domain.notifications import NotificationDraft
-from app.domain.preferences import INAPP, NOBODY_KNOWN, Decision, Evaluator, Person, Verdict, choice_id
+from app.domain.preferences import NOBODY_KNOWN, Decision, Evaluator, Person, Verdict, choice_id
 from app.domain.time import Now, moment
 
 

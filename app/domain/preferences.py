@@ -8,12 +8,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from app.domain.channels import CHANNELS, EMAIL, INAPP, SMS
 from app.domain.quiet_hours import QuietHours
 
 CATEGORIES = (
     *("groups", "food", "plans", "meals", "bookings", "payments", "inventory", "messages", "security"),
 )
-INAPP, EMAIL, SMS = CHANNELS = ("inapp", "email", "sms")
 ALWAYS_ON = "security"
 
 

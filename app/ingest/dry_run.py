@@ -11,10 +11,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from app.domain.channels import INAPP
 from app.domain.deliveries import masked
 from app.domain.errors import Unavailable
 from app.domain.planning import Plan
-from app.domain.preferences import INAPP, Decision, Verdict
+from app.domain.preferences import Decision, Verdict
 from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import Pipeline
 from app.store.ports import ProcessedEvents

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from app.domain.addresses import E164
+from app.domain.addresses import phone_number
+from app.domain.channels import SMS
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
 from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, safe_words
@@ -40,7 +41,7 @@ class TwilioAnswer(msgspec.Struct):
 class SmsChannel:
     """Sends SMS by Twilio. Raises `ConfigurationError` when the settings are incomplete or unsafe."""
 
-    name: ClassVar[str] = "sms"
+    name: ClassVar[str] = SMS
 
     def __init__(
         self, settings: Settings, render: Callable[[str, str, Mapping[str, Any]], str] = sms_text
@@ -77,10 +78,10 @@ class SmsChannel:
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
         """As `Channel.send`. Twilio can't tell a double: when its answer is lost, the SMS goes out twice."""
         assert self._client is not None, "simulated"
-        if not E164.fullmatch(outgoing.address):
-            raise DeliveryFailed(
-                "bad_number", "the phone number isn't in E.164 (+84912345678)", retryable=False
-            )
+        try:
+            phone_number(outgoing.address)
+        except ValueError as error:
+            raise DeliveryFailed("bad_number", str(error), retryable=False) from None
         form = {"MessagingServiceSid": self._service, "To": outgoing.address, "Body": self._text(outgoing)}
         self._guard.check()
         await confirm()
@@ -120,6 +121,11 @@ class SmsChannel:
         return DeliveryFailed(
             code, said, retryable=retryable, retry_after=_retry_after(response) if retryable else None
         )
+
+
+def make_channel(settings: Settings) -> SmsChannel:
+    """The channel `sms`. Raises `ConfigurationError`."""
+    return SmsChannel(settings)
 
 
 def _check_endpoint(endpoint: str) -> None:

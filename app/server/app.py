@@ -34,9 +34,8 @@ from app.ingest.dry_run import DryRun
 from app.ingest.pipeline import Pipeline
 from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
 from app.ingest.user_service import UserService
+from app.outbox import make_channels
 from app.outbox.channel import Channel
-from app.outbox.email.channel import EmailChannel
-from app.outbox.sms import SmsChannel
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
@@ -71,7 +70,6 @@ from app.store.notifications import NotificationStore
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
-from app.texts.rendering import MailRenderer
 from handlers.registry import handlers
 
 REST = "/api/v2/notification-service"
@@ -129,10 +127,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
             sources.update(broker.sources(settings, ingest))
     log_of_deliveries = DeliveryStore(engine)
     # Nor does one wait for the mail server's answers to other mail.
-    channels = _channels(settings)
+    channels = make_channels(settings)
     outboxes = [
         Outbox(log_of_deliveries, channel, box, settings, codes=codes)
-        for codes, each in ((False, channels), (True, _channels(settings)))
+        for codes, each in ((False, channels), (True, make_channels(settings)))
         for channel in each.values()
     ]
 
@@ -243,12 +241,6 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         await running.aclose()
 
     return app
-
-
-def _channels(settings: Settings) -> dict[str, Channel]:
-    renderer = MailRenderer(settings.brand)
-    channels: tuple[Channel, ...] = (EmailChannel(settings, renderer), SmsChannel(settings))
-    return {channel.name: channel for channel in channels}
 
 
 def _simulated(channels: Mapping[str, Channel]) -> list[str]:

@@ -9,13 +9,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from hypothesis import strategies as st
 
+from app.domain.channels import CHANNELS, INAPP
 from app.domain.errors import ConfigurationError, Unavailable
 from app.domain.preferences import (
     ALWAYS_ON,
     CATEGORIES,
-    CHANNELS,
     CHOICES,
-    INAPP,
     Evaluator,
     Person,
     Verdict,

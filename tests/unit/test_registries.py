@@ -9,7 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+import pytest
+
+from app.domain.channels import CHANNELS, DELIVERY_CHANNELS
+from app.domain.preferences import CATEGORIES, CHOICES
+from app.outbox import make_channels
 from app.sources import BROKERS
+from handlers.messages import MessageRequest
+from tests.support.settings import settings_on
 
 ROOT = Path(__file__).parents[2]
 BROKER_WORDS = re.compile(r"kafka|rabbit|amqp|aio_?pika|aiormq|redis_(stream|events)", re.IGNORECASE)
@@ -38,6 +46,30 @@ def test_only_sources_settings_and_dev_name_a_broker() -> None:
         if BROKER_WORDS.search(word)
     }
     assert named == TRUSTS_ONE_BROKER
+
+
+def test_each_channel_has_its_module_and_each_module_its_channel() -> None:
+    modules = [
+        path for path in (ROOT / "app/outbox").rglob("*.py") if "def make_channel(" in path.read_text()
+    ]
+    found = [path.parent.name if path.stem == "__init__" else path.stem for path in modules]
+    assert sorted(found) == sorted(DELIVERY_CHANNELS)
+    channels = make_channels(settings_on("redis://redis"))
+    assert [*channels] == [channel.name for channel in channels.values()] == [*DELIVERY_CHANNELS]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_choice_is_a_category_by_a_channel(choice: str) -> None:
+    category, channel = choice.split(".")
+    assert category in CATEGORIES
+    assert channel in CHANNELS
+
+
+def test_a_message_goes_over_any_channel_and_no_other() -> None:
+    allowed = msgspec.json.schema(MessageRequest)["$defs"]["MessageRequest"]["properties"]["type"]["enum"]
+    assert allowed == [*CHANNELS]
+    with pytest.raises(msgspec.ValidationError, match="type"):
+        msgspec.json.decode(b'{"type": "fax", "to": "1", "message": "Hello"}', type=MessageRequest)
 
 
 def test_the_list_of_brokers_loads_no_driver() -> None:

@@ -1,1 +1,17 @@
-"""Email over SMTP."""
+"""Mail: channel, message, SMTP client, connection pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.outbox.email.channel import EmailChannel
+    from app.settings import Settings
+
+
+def make_channel(settings: Settings) -> EmailChannel:
+    """The channel `email`. Raises `ConfigurationError`."""
+    from app.outbox.email.channel import EmailChannel
+    from app.texts.rendering import MailRenderer
+
+    return EmailChannel(settings, MailRenderer(settings.brand))

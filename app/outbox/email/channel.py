@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from aiosmtplib import SMTPException
 
 from app.domain.addresses import Mailbox, mailbox
+from app.domain.channels import EMAIL
 from app.domain.errors import DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
 from app.outbox.email.message import build, to_bytes
@@ -42,7 +43,7 @@ class EmailChannel:
     Raises `ConfigurationError` when the settings don't allow that safely.
     """
 
-    name: ClassVar[str] = "email"
+    name: ClassVar[str] = EMAIL
 
     def __init__(self, settings: Settings, renderer: Renderer) -> None:
         self._renderer = renderer
