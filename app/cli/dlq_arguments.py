@@ -59,31 +59,31 @@ def _add_filters(parser: argparse.ArgumentParser, limit: int | None) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from app.cli import dlq as command
+    from app.cli import dead_letters as command
 
     return asyncio.run(command.show_list(_choice(arguments), arguments.all, arguments.json))
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from app.cli import dlq as command
+    from app.cli import dead_letters as command
 
     return asyncio.run(command.show(_choice(arguments), arguments.raw))
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from app.cli import dlq as command
+    from app.cli import dead_letters as command
 
     return asyncio.run(command.replay(_choice(arguments), arguments.dry_run, arguments.rate))
 
 
 def _drop(arguments: argparse.Namespace) -> int:
-    from app.cli import dlq as command
+    from app.cli import dead_letters as command
 
     return asyncio.run(command.drop(_choice(arguments), arguments.dry_run))
 
 
 def _choice(arguments: argparse.Namespace) -> Any:
-    from app.cli.dlq import DeadLetterFilter
+    from app.cli.dead_letters import DeadLetterFilter
 
     return DeadLetterFilter(
         ids=frozenset(arguments.ids),

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.cli import dlq as command
-from app.cli.dlq import DeadLetterFilter, RateLimiter, printable
+from app.cli import dead_letters as command
+from app.cli.dead_letters import DeadLetterFilter, RateLimiter, printable
 from app.cli.dlq_arguments import add
 from app.sources.dlq import DeadLetter
 
