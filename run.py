@@ -8,7 +8,7 @@ import sys
 from contextlib import nullcontext
 from uuid import UUID
 
-from app.cli import dlq_arguments as dead_letters
+from app.cli import dlq as dead_letters
 from app.domain.errors import HubError
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.cli import dead_letters as command
 from app.cli.dead_letters import DeadLetterFilter, RateLimiter, printable
-from app.cli.dlq_arguments import add
+from app.cli.dlq import add
 from app.sources.dlq import DeadLetter
 
 LETTER = DeadLetter(
