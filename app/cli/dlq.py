@@ -1,13 +1,20 @@
-"""The arguments of `run.py dlq`. What they ask for is loaded when it is asked for."""
+"""`run.py dlq`: the arguments of the commands that list, show, replay and drop dead letters.
+
+`app.cli.dead_letters`, which does the work, is imported when a command runs: its imports take a second, which
+neither `--help` nor an error of usage should.
+"""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated
 
+import typer
+
+from app.cli.group import new_app
 from app.sources import BROKERS
 
 SOURCES = tuple(broker.name for broker in BROKERS)
@@ -15,109 +22,127 @@ DEFAULT_LIMIT_ROWS = 100
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def add(commands: Any) -> None:
-    """Add the command to those of run.py."""
-    dlq = commands.add_parser(
-        "dlq", help="dead letters: list, show, replay or drop them (docs/dead-letters.md)"
-    )
-    calls = dlq.add_subparsers(title="commands", metavar="", required=True)
-    listed = calls.add_parser("list", help="which there are, the oldest of each place first")
-    _add_filters(listed, DEFAULT_LIMIT_ROWS)
-    listed.add_argument("--all", action="store_true", help="also those that were replayed or dropped (Kafka)")
-    listed.add_argument("--json", action="store_true", help="a JSON object for each, one a line")
-    listed.set_defaults(command=_list, ids=[])
-    show = calls.add_parser("show", help="everything that is known of one")
-    show.add_argument("ids", nargs=1, metavar="id", help="as `list` shows it")
-    show.add_argument("--raw", action="store_true", help="the message alone, byte by byte")
-    show.set_defaults(command=_show, source=None, reason=None, since=None, limit=None)
-    replay = calls.add_parser("replay", help="put the messages back where they came from")
-    _add_choice(replay)
-    replay.add_argument("--rate", type=_rate, metavar="N", help="at most N a second")
-    replay.set_defaults(command=_replay)
-    drop = calls.add_parser("drop", help="take letters away for ever")
-    _add_choice(drop)
-    drop.set_defaults(command=_drop)
+def _parse_source(text: str) -> str:
+    if text not in SOURCES:
+        raise typer.BadParameter(f"{text!r} is not a source. Accepted: {', '.join(SOURCES)}.")
+    return text
 
 
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("ids", nargs="*", default=[], metavar="id", help="as `list` shows it")
-    which.add_argument("--all", action="store_true", help="all that --source, --reason and --since leave")
-    _add_filters(parser, None)
-    parser.add_argument("--dry-run", action="store_true", help="say what would happen, and do nothing")
-
-
-def _add_filters(parser: argparse.ArgumentParser, limit: int | None) -> None:
-    parser.add_argument("--source", choices=SOURCES)
-    parser.add_argument("--reason", help="such as bad_field: the word in the column `reason`")
-    parser.add_argument(
-        "--since", type=_moment, metavar="WHEN", help="such as 30m, 2h, 7d or 2026-11-21T08:00:00Z"
-    )
-    parser.add_argument(
-        "--limit", type=_count, default=limit, metavar="N", help=f"N at most ({limit or 'no limit'})"
-    )
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    from app.cli import dead_letters as command
-
-    return asyncio.run(command.show_list(_choice(arguments), arguments.all, arguments.json))
-
-
-def _show(arguments: argparse.Namespace) -> int:
-    from app.cli import dead_letters as command
-
-    return asyncio.run(command.show(_choice(arguments), arguments.raw))
-
-
-def _replay(arguments: argparse.Namespace) -> int:
-    from app.cli import dead_letters as command
-
-    return asyncio.run(command.replay(_choice(arguments), arguments.dry_run, arguments.rate))
-
-
-def _drop(arguments: argparse.Namespace) -> int:
-    from app.cli import dead_letters as command
-
-    return asyncio.run(command.drop(_choice(arguments), arguments.dry_run))
-
-
-def _choice(arguments: argparse.Namespace) -> Any:
-    from app.cli.dead_letters import DeadLetterFilter
-
-    return DeadLetterFilter(
-        ids=frozenset(arguments.ids),
-        source=arguments.source,
-        reason=arguments.reason,
-        since=arguments.since,
-        limit=arguments.limit,
-    )
-
-
-def _moment(text: str) -> datetime:
-    """A moment, or how long ago it was."""
-    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+def _parse_time(text: str) -> datetime:
+    """Read a timestamp, or an age such as 2h. A timestamp without an offset is UTC."""
+    if age := re.fullmatch(r"(\d{1,6})([smhd])", text, re.ASCII):
+        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no moment; write 30m, 2h, 7d or 2026-11-21T08:00:00Z"
+        raise typer.BadParameter(
+            f"{text!r} is neither an age such as 30m, 2h or 7d nor a timestamp such as 2026-11-21T08:00:00Z."
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
-    return int(text)
-
-
-def _rate(text: str) -> float:
+def _parse_rate(text: str) -> float:
     try:
         rate = float(text)
     except ValueError:
         rate = 0.0
     if not 0 < rate < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise typer.BadParameter(f"{text!r} is not a number above 0.")
     return rate
+
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The id that `list` shows.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The ids that `list` shows.")]
+All = Annotated[bool, typer.Option("--all", help="All that --source, --reason and --since select.")]
+Source = Annotated[
+    str | None,
+    typer.Option(parser=_parse_source, metavar="|".join(SOURCES), help="Only dead letters of this source."),
+]
+Reason = Annotated[
+    str | None, typer.Option(metavar="REASON", help="Only with this `reason`, such as bad_field.")
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(parser=_parse_time, metavar="WHEN", help="30m, 2h, 7d or 2026-11-21T08:00:00Z."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N dead letters.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would happen, and change nothing.")]
+Rate = Annotated[float | None, typer.Option(parser=_parse_rate, metavar="N", help="At most N a second.")]
+
+app = new_app()
+
+
+@app.callback()
+def _dlq() -> None:
+    """List, show, replay or drop dead letters. See docs/dead-letters.md."""
+
+
+@app.command(name="list")
+def list_(
+    source: Source = None,
+    reason: Reason = None,
+    since: Since = None,
+    limit: Limit = DEFAULT_LIMIT_ROWS,
+    done: Annotated[
+        bool, typer.Option("--all", help="Include those that were replayed or dropped (Kafka).")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> int:
+    """List dead letters, the oldest of each topic, queue or stream first."""
+    from app.cli import dead_letters
+
+    chosen = dead_letters.DeadLetterFilter((), source, reason, since, limit)
+    return asyncio.run(dead_letters.show_list(chosen, done, as_json))
+
+
+@app.command()
+def show(
+    dead_letter_id: Id,
+    raw: Annotated[bool, typer.Option("--raw", help="Print only the message, byte by byte.")] = False,
+) -> int:
+    """Show everything that is known of one dead letter."""
+    from app.cli import dead_letters
+
+    return asyncio.run(dead_letters.show(dead_letters.DeadLetterFilter((dead_letter_id,)), raw))
+
+
+@app.command()
+def replay(
+    ids: Ids = None,
+    everything: All = False,
+    source: Source = None,
+    reason: Reason = None,
+    since: Since = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+) -> int:
+    """Send the messages to where they came from again, then remove the dead letters."""
+    from app.cli import dead_letters
+
+    _check_choice(ids, everything)
+    chosen = dead_letters.DeadLetterFilter(frozenset(ids or ()), source, reason, since, limit)
+    return asyncio.run(dead_letters.replay(chosen, dry_run, rate))
+
+
+@app.command()
+def drop(
+    ids: Ids = None,
+    everything: All = False,
+    source: Source = None,
+    reason: Reason = None,
+    since: Since = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Remove dead letters permanently."""
+    from app.cli import dead_letters
+
+    _check_choice(ids, everything)
+    chosen = dead_letters.DeadLetterFilter(frozenset(ids or ()), source, reason, since, limit)
+    return asyncio.run(dead_letters.drop(chosen, dry_run))
+
+
+def _check_choice(ids: Sequence[str] | None, everything: bool) -> None:
+    if everything == bool(ids):
+        raise typer.BadParameter("give either the ids or --all.", param_hint="ID")

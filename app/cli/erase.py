@@ -1,4 +1,4 @@
-"""What `run.py erase` does, and what it says."""
+"""`run.py erase`: erase everything that the hub stores about one person."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from typing import Annotated
 from uuid import UUID
 
+import typer
+
+from app import settings
+from app.cli.group import new_app
 from app.domain.erasure import Found, Place, Subject
 from app.domain.errors import ConfigurationError, HubError, Unavailable
 from app.erasure.connections import Connections
@@ -30,13 +35,33 @@ Something came back: they are still connected, or events for them are under way.
 user service, and run the command again."""
 
 
+app = new_app()
+
+
 class EraseError(HubError):
-    """Something that has to be looked into doesn't answer; the text says what was done until then."""
+    """A place that has to be searched does not answer. The text says what was done until then."""
 
 
-async def run(
-    settings: Settings, user_id: UUID, addresses: Sequence[str], *, dry_run: bool, sure: bool
+@app.command()
+def erase(
+    user_id: UUID,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A mail address or phone number of the person that is not in the profile. Repeatable.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what is stored, and remove nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> int:
+    """Erase everything that the hub stores about one person, and print what that was."""
+    return asyncio.run(run(settings.load(), user_id, address or (), dry_run=dry_run, sure=yes))
+
+
+async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_run: bool, sure: bool) -> int:
     """Erase the person, or with `dry_run` only say what would be. The exit status: 0 when nothing of them is
     left that is the hub's to remove, 1 when something is, or nobody agreed. `sure`: nobody is asked.
 
@@ -46,16 +71,16 @@ async def run(
         raise ConfigurationError(
             "Nobody can be asked whether to go on: add --yes, or --dry-run to look only."
         )
-    engine = make_engine(settings.model_copy(update={"database_timeout": SCAN_TIMEOUT_SECONDS}))
+    engine = make_engine(loaded.model_copy(update={"database_timeout": SCAN_TIMEOUT_SECONDS}))
     async with AsyncExitStack() as opened:
         store = ErasingStore(engine)
         opened.push_async_callback(store.close)
         await check_schema(engine, head())
         subject = Subject(user_id, [*addresses, *await store.addresses(Subject(user_id))])
-        connections = Connections(settings)
-        brokers = [broker for broker in BROKERS if broker.configured(settings)]
-        retained = [place for broker in brokers for place in broker.retained_events(settings)]
-        places: list[Place] = [connections, *dead_letters(settings), *retained, store]
+        connections = Connections(loaded)
+        brokers = [broker for broker in BROKERS if broker.configured(loaded)]
+        retained = [place for broker in brokers for place in broker.retained_events(loaded)]
+        places: list[Place] = [connections, *dead_letters(loaded), *retained, store]
         for place in places[:-1]:
             opened.push_async_callback(place.close)
         with _saying("Nothing was removed: run the command again when it answers."):

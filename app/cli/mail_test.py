@@ -8,13 +8,15 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Annotated, Any, cast
 from uuid import uuid4
 
+import typer
 from aiosmtplib import SMTP, SMTPException
 from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings
 
+from app.cli.group import new_app
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.email.message import build, to_bytes
@@ -28,6 +30,19 @@ _TEST = Mail(
     "The hub can send mail with these settings.\n",
     "<p>The hub can send mail with these settings.</p>",
 )
+
+app = new_app()
+
+
+@app.callback()
+def _mail() -> None:
+    """Check the SMTP settings."""
+
+
+@app.command()
+def test(to: Annotated[str, typer.Option(metavar="ADDRESS", help="The recipient of the test mail.")]) -> int:
+    """Send a test mail step by step. Prints what fails and how to fix it."""
+    return asyncio.run(run(to))
 
 
 async def run(to: str) -> int:
@@ -48,7 +63,7 @@ async def run(to: str) -> int:
         raise ConfigurationError(
             "--to: take an address that is ASCII before the @, which every server knows."
         )
-    return 0 if await _Check(Server(settings), recipient).retryable() else 1
+    return 0 if await _Check(Server(settings), recipient).succeeds() else 1
 
 
 def load() -> SmtpSettings:
@@ -81,7 +96,7 @@ class _Check:
         self._to = to
         self._client = server.client()
 
-    async def retryable(self) -> bool:
+    async def succeeds(self) -> bool:
         """Take the steps until one fails; whether none did."""
         steps = {
             "resolve": self._resolve,

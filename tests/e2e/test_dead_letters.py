@@ -19,7 +19,7 @@ import pytest_asyncio
 import redis as redis_py
 from aiokafka import AIOKafkaProducer
 
-import run
+from app.cli.main import main
 from app.settings import load
 from app.sources import BROKERS
 from app.sources.dlq import DeadLetter
@@ -52,11 +52,13 @@ def _run(arguments: Sequence[str], environment: dict[str, str]) -> tuple[int, by
         patch.object(sys, "argv", ["run.py", "dlq", *arguments]),
         redirect_stdout(printed),
         redirect_stderr(complaints),
+        pytest.raises(SystemExit) as ended,
     ):
-        status = run.main()
+        main()
     printed.flush()
     assert isinstance(printed.buffer, BytesIO)
-    return status, printed.buffer.getvalue(), complaints.getvalue()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, printed.buffer.getvalue(), complaints.getvalue()
 
 
 @dataclass

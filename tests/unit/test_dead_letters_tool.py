@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ import pytest
 
 from app.cli import dead_letters as command
 from app.cli.dead_letters import DeadLetterFilter, RateLimiter, printable
-from app.cli.dlq import add
+from app.cli.main import main
 from app.sources.dlq import DeadLetter
 
 LETTER = DeadLetter(
@@ -143,23 +143,61 @@ async def test_without_a_rate_nobody_waits() -> None:
     assert time.now == 100.0
 
 
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add(parser.add_subparsers())
-    return parser.parse_args(["dlq", *arguments])
+@pytest.fixture
+def dlq(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, DeadLetterFilter | None]]:
+    """Call `run.py dlq`: its exit status, and the filter that it passes to what does the work."""
+    passed: list[DeadLetterFilter] = []
+
+    async def work(chosen: DeadLetterFilter, *_: object) -> int:
+        passed.append(chosen)
+        return 0
+
+    for name in ("show_list", "show", "replay", "drop"):
+        monkeypatch.setattr(command, name, work)
+
+    def call(*arguments: str) -> tuple[int, DeadLetterFilter | None]:
+        monkeypatch.setattr(sys, "argv", ["run.py", "dlq", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, passed[0] if passed else None
+
+    return call
+
+
+Dlq = Callable[..., tuple[int, DeadLetterFilter | None]]
 
 
 @pytest.mark.parametrize(
     ("text", "ago"), [("30s", timedelta(seconds=30)), ("2h", timedelta(hours=2)), ("7d", timedelta(days=7))]
 )
-def test_since_is_how_long_ago(text: str, ago: timedelta) -> None:
-    since = parse("list", "--since", text).since
-    assert abs(datetime.now(UTC) - ago - since) < timedelta(minutes=1)
+def test_since_is_an_age(dlq: Dlq, text: str, ago: timedelta) -> None:
+    _, chosen = dlq("list", "--since", text)
+    assert chosen
+    assert chosen.since
+    assert abs(datetime.now(UTC) - ago - chosen.since) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("text", ["2026-11-21T08:00:00Z", "2026-11-21T08:00:00", "2026-11-21T09:00:00+01:00"])
-def test_or_a_moment_in_utc_unless_it_says_another_zone(text: str) -> None:
-    assert parse("drop", "--all", "--since", text).since == AT_EIGHT
+def test_or_a_timestamp_in_utc_unless_it_has_an_offset(dlq: Dlq, text: str) -> None:
+    assert dlq("drop", "--all", "--since", text) == (0, DeadLetterFilter(frozenset(), since=AT_EIGHT))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        (["list"], DeadLetterFilter(limit=100)),
+        (["list", "--all", "--json", "--limit", "7"], DeadLetterFilter(limit=7)),
+        (["list", "--source", "redis", "--reason", "x"], DeadLetterFilter((), "redis", "x", None, 100)),
+        (["show", "--raw", "an-id"], DeadLetterFilter(("an-id",))),
+        (["replay", "one", "--rate", "0.5", "two"], DeadLetterFilter(frozenset({"one", "two"}))),
+        (["replay", "--all", "--dry-run", "--limit", "3"], DeadLetterFilter(frozenset(), limit=3)),
+        (["drop", "--dry-run", "one"], DeadLetterFilter(frozenset({"one"}))),
+    ],
+    ids=str,
+)
+def test_the_arguments_choose(dlq: Dlq, arguments: list[str], chosen: DeadLetterFilter) -> None:
+    assert dlq(*arguments) == (0, chosen)
 
 
 @pytest.mark.parametrize(
@@ -174,14 +212,19 @@ def test_or_a_moment_in_utc_unless_it_says_another_zone(text: str) -> None:
         ["list", "--since", "yesterday"],
         ["list", "--source", "http"],
         ["show"],
+        [],
+        ["fetch"],
     ],
     ids=" ".join,
 )
-def test_what_makes_no_sense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as refused:
-        parse(*arguments)
-    assert refused.value.code == 2
-    assert "error: " in capsys.readouterr().err
+def test_what_makes_no_sense_is_refused(
+    dlq: Dlq, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dlq(*arguments) == (2, None)
+    printed, complaint = capsys.readouterr()
+    assert not printed
+    assert complaint.startswith("Usage: run.py dlq")
+    assert "Error: " in complaint
 
 
 def test_nothing_printed_moves_the_cursor_or_forges_a_line() -> None:
