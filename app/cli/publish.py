@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.group import new_app
-from app.dev import home, samples
+from app.dev import samples
 
 app = new_app()
 
@@ -18,6 +18,4 @@ def publish(
     event: Annotated[str, typer.Argument(help="A JSON file, or an event type, whose sample is sent.")],
 ) -> None:
     """Publish an event to the hub that `make run` started."""
-    dev = home.read()
-    sample = samples.load(event)
-    print("Published to", asyncio.run(samples.publish(dev["kafka"], dev["topics"], sample)))
+    print("Published to", asyncio.run(samples.publish_to_running(event)))

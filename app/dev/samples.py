@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from app.dev import home
 from app.domain.errors import ConfigurationError
 
 FOLDER = Path(__file__).parent / "events"
@@ -57,3 +58,12 @@ async def publish(bootstrap: str, topics: Mapping[str, str], sample: Sample) -> 
     finally:
         await producer.stop()
     return f"{sent.topic}, partition {sent.partition}, offset {sent.offset}"
+
+
+async def publish_to_running(name: str) -> str:
+    """Send a sample, or the message in a JSON file, to the hub that `make run` started.
+
+    Raises `ConfigurationError` if there is no such hub, sample or file.
+    """
+    running = home.read()
+    return await publish(running["kafka"], running["topics"], load(name))
