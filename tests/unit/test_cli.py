@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from app import settings
 from app.cli import main as root
-from app.cli import serve
 from app.domain.errors import HubError
 from tests.support.hub import ROOT
 
@@ -102,7 +102,7 @@ def test_workers_may_stand_before_and_after_serve(
         asked.append(values)
         raise HubError("enough")
 
-    monkeypatch.setattr(serve.settings, "load", load)
+    monkeypatch.setattr(settings, "load", load)
     assert status(monkeypatch, *arguments) == 1
     assert asked == [{"workers": workers}]
 
@@ -126,7 +126,7 @@ def test_an_error_of_the_hub_is_a_sentence_and_1(
     def load(**_: object) -> None:
         raise HubError("REDIS_URL is not set.")
 
-    monkeypatch.setattr(serve.settings, "load", load)
+    monkeypatch.setattr(settings, "load", load)
     assert status(monkeypatch, "serve") == 1
     assert capsys.readouterr() == ("", "REDIS_URL is not set.\n")
 
@@ -135,7 +135,7 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     def load(**_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(serve.settings, "load", load)
+    monkeypatch.setattr(settings, "load", load)
     assert status(monkeypatch, "serve") == 130
     assert capsys.readouterr().out == ""
 
@@ -143,11 +143,12 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_a_traceback_shows_no_local_variables() -> None:
     """They hold passwords and tokens."""
     script = (
-        "from app.cli import main, serve\n"
+        "from app import settings\n"
+        "from app.cli import main\n"
         "def load(**_):\n"
         "    password = 'CANARY'.lower()\n"
         "    raise RuntimeError('unexpected')\n"
-        "serve.settings.load = load\n"
+        "settings.load = load\n"
         "main.main()\n"
     )
     ended, printed, complaint = call("serve", python=("-c", script))
