@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,37 +19,40 @@ from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox.attachments import load
 from app.outbox.channel import Channel, DeliveryCancelled, Outgoing
+from app.runtime.backoff import Backoff
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
+from app.runtime.services import Background
 from app.runtime.tasks import end
 from app.settings import Settings
 from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
 
 log = logging.getLogger("hub.outbox")
 
-FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 2.0, 900.0  # seconds between attempts
+ATTEMPT_BACKOFF = Backoff(first=2.0, cap=900.0)
 POLL_SECONDS = 5.0  # seconds, in case that the signal of a new delivery is lost
-POSTGRES_RETRY_SECONDS = 1.0
+POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
 RELEASE_TIMEOUT_SECONDS = 1.0  # seconds, at the end; what isn't released is due after the lease
 MAX_LEASE_SHARE = 0.8  # share of the lease that an attempt may take, so that no other node tries meanwhile
 EXPIRED = "its time was over"
 _UNWANTED = {Status.SUPPRESSED: "a newer code took its place", Status.EXPIRED: EXPIRED}
 
 
-def pause_before(
-    attempt: int, error: DeliveryFailed, age: float, give_up: float, chance: float
+def retry_delay(
+    attempt: int, error: DeliveryFailed, age: float, deadline: float, backoff: Backoff
 ) -> float | None:
-    """The seconds to wait before the next attempt; None when there is to be none.
+    """Compute the seconds to pause before the next attempt; None when there is to be none.
 
-    `attempt` (from 1) has failed with `error`, `age` seconds after the delivery was asked for; `chance` is a
-    random number in 0 … 1. Exponential, capped, with jitter; a provider that asks for more time gets it.
+    Args:
+        attempt: The number of the attempt that failed, from 1.
+        error: Why it failed. A provider that asks for more time than the backoff gets it.
+        age: The seconds since the delivery was requested.
+        deadline: The age past which it isn't retried.
+        backoff: The delays between attempts.
     """
     if not error.retryable:
         return None
-    pause = float(min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 30), LAST_RETRY_SECONDS)) * (
-        0.5 + chance / 2
-    )
-    pause = max(pause, error.retry_after or 0.0)
-    return pause if age + pause < give_up else None
+    delay = max(backoff.delay(attempt - 1), error.retry_after or 0.0)
+    return delay if age + delay < deadline else None
 
 
 class Outbox:
@@ -61,9 +63,16 @@ class Outbox:
     """
 
     def __init__(
-        self, store: DeliveryStore, channel: Channel, box: SecretBox, settings: Settings, *, codes: bool
+        self,
+        store: DeliveryStore,
+        channel: Channel,
+        box: SecretBox,
+        settings: Settings,
+        *,
+        codes: bool,
+        backoff: Backoff = ATTEMPT_BACKOFF,
     ) -> None:
-        """`channel` is its own."""
+        """`channel` is its own; `backoff` has the delays between the attempts of one delivery."""
         self._store = store
         self._channel = channel
         self._box = box
@@ -71,11 +80,13 @@ class Outbox:
         self._codes = codes
         self._wake = asyncio.Event()
         self._stopping = False
-        self._running: asyncio.Task[None] | None = None
+        self._backoff = backoff
+        self._running = Background(self._run, name=f"outbox {channel.name}")
         self._attempts: dict[asyncio.Task[None], LeasedDelivery] = {}
 
-    def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name=f"outbox {self._channel.name}")
+    async def start(self) -> None:
+        """Start claiming deliveries, and return at once."""
+        await self._running.start()
 
     def wake(self) -> None:
         self._wake.set()
@@ -85,9 +96,7 @@ class Outbox:
         self._stopping = True
         self.wake()
         begun = time.monotonic()
-        if self._running is not None:
-            await asyncio.wait({self._running}, timeout=within)
-            await end(self._running)
+        await self._running.stop(within)
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=max(0.0, begun + within - time.monotonic()))
         left = list(self._attempts.values())
@@ -106,10 +115,10 @@ class Outbox:
                 await self._wait_for_more(await self._take())
             except Unavailable as error:
                 log.warning("outbox_unreachable", extra={"why": str(error)})
-                await asyncio.sleep(POSTGRES_RETRY_SECONDS)
+                await asyncio.sleep(POSTGRES_BACKOFF.delay(0))
             except Exception:
                 log.exception("outbox_failed")
-                await asyncio.sleep(POSTGRES_RETRY_SECONDS)
+                await asyncio.sleep(POSTGRES_BACKOFF.delay(0))
 
     @property
     def _room(self) -> int:
@@ -207,12 +216,8 @@ class Outbox:
 
     async def _failed(self, taken: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:
         log.warning("attempt_failed", extra={**_shown(taken), "code": failure.code})
-        pause = pause_before(
-            taken.attempts,
-            failure,
-            taken.age,
-            self._settings.delivery_give_up,
-            random.random(),  # noqa: S311 - jitter
+        pause = retry_delay(
+            taken.attempts, failure, taken.age, self._settings.delivery_give_up, self._backoff
         )
         if pause is None:
             reason = "tried for too long" if failure.retryable else "another attempt can't help"
@@ -224,13 +229,13 @@ class Outbox:
         self, taken: LeasedDelivery, status: Status, reason: str | None, tried: AttemptResult | None = None
     ) -> None:
         DELIVERIES.labels(taken.channel, status.value).inc()
-        while True:  # a mail that was sent and isn't noted goes out twice
+        for delay in POSTGRES_BACKOFF.delays():  # a mail that was sent and isn't noted goes out twice
             try:
                 await self._store.finish(taken.id, status, reason, tried, taken.attempts)
                 return
             except Unavailable as error:
                 log.error("delivery_not_noted", extra={"delivery": taken.id, "why": str(error)})
-                await asyncio.sleep(POSTGRES_RETRY_SECONDS)
+                await asyncio.sleep(delay)
 
     async def _again(
         self, taken: LeasedDelivery, reason: str | None, pause: float, tried: AttemptResult | None = None

@@ -39,10 +39,17 @@ class Background:
             raise RuntimeError(f"{self._name} is already started")
         self._task = asyncio.create_task(self._logged(), name=self._name)
 
-    async def stop(self) -> None:
-        """Cancel the task and wait for its end."""
+    async def stop(self, within: float = 0.0) -> None:
+        """Give the task `within` seconds to end by itself, cancel it if it doesn't, and wait for its end."""
+        if self._task is not None and within > 0:
+            await asyncio.wait({self._task}, timeout=within)
         task, self._task = self._task, None
         await end(task)
+
+    @property
+    def running(self) -> bool:
+        """Whether the task was started and hasn't ended."""
+        return self._task is not None and not self._task.done()
 
     async def _logged(self) -> None:
         try:

@@ -208,7 +208,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         membership.start(manager.users, bus)
         running.push_async_callback(membership.stop)
         for outbox in outboxes:
-            outbox.start()
+            await outbox.start()
         await signal_of_deliveries.start()
         running.push_async_callback(signal_of_deliveries.stop)
         bus.start()
@@ -222,7 +222,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     @app.after_server_start
     async def consume(*_: object) -> None:
         for source in sources.values():
-            source.start()
+            await source.start()
 
     @app.before_server_stop
     async def drain(*_: object) -> None:

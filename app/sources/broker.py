@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # the command line loads this module for the names alone
 class Source(Protocol):
     """A consumer of events. It hands them to the pipeline and acknowledges what was processed."""
 
-    def start(self) -> None:
-        """Start consuming; reconnects until `stop` while the broker is unavailable."""
+    async def start(self) -> None:
+        """Start consuming, and return at once. Reconnects until `stop` while the broker is unavailable."""
 
     async def stop(self, within: float) -> None:
         """Finish and acknowledge what is in progress, within `within` seconds at most."""

@@ -8,7 +8,6 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from app.outbox import worker as outbox
 from app.outbox.email.channel import EmailChannel
 from app.store.engine import make_engine
 from tests.support.certificates import Authority
@@ -45,9 +44,8 @@ async def channel(server: SmtpServer) -> AsyncIterator[EmailChannel]:
 
 
 @pytest_asyncio.fixture
-async def scene(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene(database: str) -> AsyncIterator[Scene]:
     """An outbox that nobody works on yet."""
-    monkeypatch.setattr(outbox, "FIRST_RETRY_SECONDS", 0.05)
     settings = settings_on("redis://redis", database_url=database, otp_cooldown=0)
     engine = make_engine(settings)
     made = Scene(settings, engine)

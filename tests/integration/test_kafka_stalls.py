@@ -93,7 +93,7 @@ async def running(kafka: str) -> AsyncIterator[Scene]:
     """A source that has consumed already."""
     scene = Scene(kafka, f"stalls-{uuid4().hex[:8]}")
     await scene.publish(1)
-    scene.source.start()
+    await scene.source.start()
     try:
         await scene.all_written()
         yield scene

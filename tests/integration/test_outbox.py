@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import asyncpg
@@ -14,7 +15,7 @@ from app.auth.secrets import SecretBox
 from app.domain.deliveries import Status
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Outgoing
-from app.outbox.worker import pause_before
+from app.outbox.worker import ATTEMPT_BACKOFF, retry_delay
 from app.settings import Settings
 from tests.support.hub import eventually
 from tests.support.outbox import CODE, FakeChannel, Scene, code, mail
@@ -219,13 +220,16 @@ async def test_after_an_exception_of_a_channel_it_is_tried_again_and_no_code_is_
 def test_whether_and_when_to_try_again(
     attempt: int, error: DeliveryFailed, age: float, pause: float | None
 ) -> None:
-    assert pause_before(attempt, error, age, 86_400, chance=1.0) == pause
+    backoff = replace(ATTEMPT_BACKOFF, jitter=0.0)
+    assert retry_delay(attempt, error, age, 86_400, backoff) == pause
 
 
 def test_the_pause_has_jitter() -> None:
     error = DeliveryFailed("x", "", retryable=True)
-    assert pause_before(3, error, 0, 86_400, chance=0.0) == 4.0
-    assert pause_before(3, error, 0, 86_400, chance=1.0) == 8.0
+    shortest = replace(ATTEMPT_BACKOFF, draw=lambda: 1.0)
+    longest = replace(ATTEMPT_BACKOFF, draw=lambda: 0.0)
+    assert retry_delay(3, error, 0, 86_400, shortest) == 4.0
+    assert retry_delay(3, error, 0, 86_400, longest) == 8.0
 
 
 def test_a_secret_opens_with_any_of_the_keys_and_with_no_other(scene: Scene) -> None:

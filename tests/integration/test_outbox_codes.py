@@ -290,7 +290,7 @@ async def test_a_node_without_the_key_leaves_a_code_to_those_that_have_it(scene:
     elsewhere = FakeChannel()
     without = SecretBox(scene.settings.model_copy(update={"jwt_secret": SecretStr("x" * 40)}))
     stranger = Outbox(scene.store, elsewhere, without, scene.settings, codes=True)
-    stranger.start()
+    await stranger.start()
     (delivery,) = await scene.ask(code())
 
     async def tried() -> bool:

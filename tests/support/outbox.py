@@ -14,6 +14,7 @@ from app.auth.secrets import SecretBox
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.outbox.channel import Channel, Confirm, Outgoing, Receipt, wanted
 from app.outbox.worker import Outbox
+from app.runtime.backoff import Backoff
 from app.settings import Settings
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
@@ -21,6 +22,7 @@ from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
 from tests.support.hub import eventually
 
 CODE = "482913"
+QUICK = Backoff(first=0.05, cap=900.0)
 
 
 class FakeChannel(Channel):
@@ -69,7 +71,7 @@ class Scene:
         settings = self.settings.model_copy(update=changes)
         taker = channel or self.channel
         mails, others = (
-            Outbox(self.store, each, self.box, settings, codes=lane)
+            Outbox(self.store, each, self.box, settings, codes=lane, backoff=QUICK)
             for lane, each in ((False, taker), (True, codes or taker))
         )
 
@@ -79,7 +81,7 @@ class Scene:
 
         self.running += [DeliverySignal(settings, wake), mails, others]
         for each in self.running[-3:]:
-            await each.start() if isinstance(each, DeliverySignal) else each.start()
+            await each.start()
 
     async def stop(self, within: float = 1.0) -> None:
         for each in self.running:

@@ -104,7 +104,6 @@ class Scene:
             return self.consumer, self.consumer
 
         monkeypatch.setattr(kafka_clients, "start", start)
-        self.source.start()
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -112,8 +111,14 @@ class Scene:
                 await asyncio.sleep(0)
 
 
+async def started(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> Scene:
+    scene = Scene(monkeypatch, pipeline)
+    await scene.source.start()
+    return scene
+
+
 async def test_an_offset_is_committed_after_the_write_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(monkeypatch, Pipeline())
+    scene = await started(monkeypatch, Pipeline())
     scene.consumer.give(0, 1, 2)
     await scene.until(lambda: scene.source._writing is not None)
     assert scene.consumer.committed == []
@@ -126,7 +131,7 @@ async def test_an_offset_is_committed_after_the_write_and_not_before(monkeypatch
 async def test_a_record_whose_timestamp_is_no_time_is_a_record_like_others(
     monkeypatch: pytest.MonkeyPatch, timestamp: int
 ) -> None:
-    scene = Scene(monkeypatch, Pipeline())
+    scene = await started(monkeypatch, Pipeline())
     scene.pipeline.free.set()
     monkeypatch.setattr(Record, "timestamp", timestamp)
     scene.consumer.give(0, 1, 2)
@@ -135,7 +140,7 @@ async def test_a_record_whose_timestamp_is_no_time_is_a_record_like_others(
 
 
 async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(monkeypatch, Pipeline())
+    scene = await started(monkeypatch, Pipeline())
     scene.consumer.give(0)
     await scene.until(lambda: scene.source._writing is not None)
     scene.consumer.give(1)
@@ -148,7 +153,7 @@ async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.M
 
 
 async def test_nothing_is_committed_past_an_event_that_waits_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(monkeypatch, Pipeline(aside=[5]))
+    scene = await started(monkeypatch, Pipeline(aside=[5]))
     scene.pipeline.free.set()
     scene.consumer.give(*range(10))
     scene.consumer.give(*range(10, 20))
@@ -161,7 +166,7 @@ async def test_nothing_is_committed_past_an_event_that_waits_aside(monkeypatch: 
 async def test_after_a_rebalance_nothing_is_committed_past_what_was_aside_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scene = Scene(monkeypatch, Pipeline(aside=[5]))
+    scene = await started(monkeypatch, Pipeline(aside=[5]))
     scene.pipeline.free.set()
     scene.consumer.give(*range(10))
     await scene.until(lambda: scene.consumer.committed == [5])
@@ -187,7 +192,7 @@ async def test_after_a_rebalance_nothing_is_committed_past_what_was_aside_before
 
 async def test_while_partitions_are_taken_away_no_batch_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     """What isn't committed comes again to another node: its dead letters would be written twice."""
-    scene = Scene(monkeypatch, Pipeline())
+    scene = await started(monkeypatch, Pipeline())
     scene.consumer.give(0, 1)
     await scene.until(lambda: scene.source._writing is not None)
     scene.consumer.give(2, 3)
@@ -210,7 +215,7 @@ async def test_while_partitions_are_taken_away_no_batch_is_begun(monkeypatch: py
 async def test_the_next_batch_has_an_end_also_for_what_waits_or_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scene = Scene(monkeypatch, Pipeline(aside=range(1, 100)))
+    scene = await started(monkeypatch, Pipeline(aside=range(1, 100)))
     scene.consumer.give(0)
     await scene.until(lambda: scene.source._writing is not None)
     for offset in range(1, 40):

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from app.domain.time import Now
 from app.ingest.batch import Rejected
+from app.runtime.backoff import Backoff
 from app.sources.dead_letters import SUFFIX
-from app.sources.kafka.dead_letter import letters
+from app.sources.kafka.dead_letter import Letter, letters
 
 log = logging.getLogger("hub.kafka")
 
-RETRY_SECONDS = 1.0
+RETRY_BACKOFF = Backoff(first=1.0, cap=1.0)
 
 
 class KafkaDeadLetters:
@@ -28,7 +30,7 @@ class KafkaDeadLetters:
         self._now = now
 
     async def put(self, producer: Any, rejected: Iterable[Rejected]) -> None:
-        """Returns when the broker has them all; tries for ever (cancel it to stop)."""
+        """Return when the broker has them all. Retries until it is cancelled."""
         await asyncio.gather(*(self._put_one(producer, item) for item in rejected))
 
     async def _put_one(self, producer: Any, item: Rejected) -> None:
@@ -36,19 +38,21 @@ class KafkaDeadLetters:
         log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
         value = None if record.value is None else self._redact(record.value)
         whole, cut = letters(record, item.message.position_id, value, error)
-        while True:
-            for letter in (whole, cut):
-                # A broker refuses what comes from more than an hour ahead: not by this machine's clock alone.
-                written_at = round(self._now() * 1000)
-                try:
-                    await producer.send_and_wait(record.topic + SUFFIX, **letter, timestamp_ms=written_at)
-                    return
-                except MessageSizeTooLargeError:
-                    continue  # the cut one is small enough for any broker
-                except KafkaError as problem:
-                    log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
-                    break
-            else:
-                log.error("dead_letter_lost", extra={"position": item.message.position_id})
+        for delay in RETRY_BACKOFF.delays():
+            try:
+                if not await self._sent(producer, record.topic + SUFFIX, (whole, cut)):
+                    log.error("dead_letter_lost", extra={"position": item.message.position_id})
                 return
-            await asyncio.sleep(RETRY_SECONDS)
+            except KafkaError as problem:
+                log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
+            await asyncio.sleep(delay)
+
+    async def _sent(self, producer: Any, topic: str, letters: Iterable[Letter]) -> bool:
+        """Send the first of these that isn't too large for the broker; whether there was one."""
+        for letter in letters:
+            # A broker refuses what comes from more than an hour ahead: not by this machine's clock alone.
+            written_at = round(self._now() * 1000)
+            with suppress(MessageSizeTooLargeError):
+                await producer.send_and_wait(topic, **letter, timestamp_ms=written_at)
+                return True
+        return False

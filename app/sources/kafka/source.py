@@ -20,8 +20,10 @@ from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now
 from app.ingest.batch import Batch, ParkedEvent, Rejected, SourceMessage, by_group
 from app.ingest.pipeline import Pipeline
+from app.runtime.backoff import Backoff
 from app.runtime.metrics import REBUILT, WAITING
-from app.runtime.tasks import end, first, is_to_end
+from app.runtime.services import Background
+from app.runtime.tasks import first, is_to_end
 from app.settings import Settings
 from app.sources.dead_letters import earlier
 from app.sources.kafka import clients as kafka_clients
@@ -35,7 +37,7 @@ log = logging.getLogger("hub.kafka")
 POLL_MS = 200
 PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
 MAX_PARKED_EVENTS = 5_000  # events set aside; past that, intake waits for them
-RETRY_SECONDS = 1.0
+RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)  # constant: a retry costs one connection
 
 
 class _Prepared(NamedTuple):
@@ -83,27 +85,25 @@ class KafkaSource:
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
         self._farewells = kafka_clients.ClosingClients()
-        self._running: asyncio.Task[None] | None = None
+        self._running = Background(self._run, name="kafka source")
         self._stopping = asyncio.Event()
         self.watch = ConsumerWatchdog(settings.kafka_stalled_after, self._ends)
         self._consumer: Any = None
         self._producer: Any = None
 
-    def start(self) -> None:
-        """Begin: connect (again and again while no broker answers), join the group, consume."""
-        self._running = asyncio.create_task(self._run(), name="kafka source")
+    async def start(self) -> None:
+        """Start: connect (repeatedly while no broker answers), join the group, consume. Returns at once."""
+        await self._running.start()
 
     async def stop(self, within: float) -> None:
         """Finish and commit the batch in hand, `within` seconds; leave the group."""
         self._stopping.set()
-        if self._running is not None:
-            await asyncio.wait({self._running}, timeout=within)
-            await end(self._running)
-            await self._farewells.end()
+        await self._running.stop(within)
+        await self._farewells.end()
 
     async def check(self) -> None:
         """Raises `Unavailable` unless a broker answers and this node consumes."""
-        if self._running is None or self._running.done() or self._consumer is None:
+        if not self._running.running or self._consumer is None:
             raise Unavailable("kafka", f"no broker answers at {self._settings.kafka_bootstrap_servers}")
         try:
             await self._consumer.topics()
@@ -133,7 +133,7 @@ class KafkaSource:
             finally:
                 await self._disconnect()
             if not self._stopping.is_set():
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(RECONNECT_BACKOFF.delay(0))
 
     async def _consume(self) -> None:
         while not self._stopping.is_set():

@@ -14,6 +14,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from app.domain.errors import InvalidEvent
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
+from app.runtime.backoff import Backoff
 from app.runtime.tasks import end
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.acks import AckTracker
@@ -22,7 +23,7 @@ from app.sources.rabbitmq.message import letter, position
 log = logging.getLogger("hub.rabbitmq")
 
 DEAD_LETTER_EXCHANGE = "notification.dlx"
-RETRY_SECONDS = 1.0  # seconds
+RETRY_BACKOFF = Backoff(first=1.0, cap=1.0)
 FRAME_OVERHEAD_BYTES = 8  # bytes
 
 
@@ -125,7 +126,7 @@ class QueueConsumer:
             extra={"queue": self._queue, "message_id": properties.message_id, "reason": error.reason},
         )
         body, kept = letter(self._queue, delivered.body, properties, error, self._room())
-        while True:
+        for delay in RETRY_BACKOFF.delays():
             try:
                 await self._channel.basic_publish(
                     body,
@@ -137,7 +138,7 @@ class QueueConsumer:
                 break
             except DeliveryError as problem:  # no queue is bound, or it is full
                 log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(delay)
         self._settle(tag)
 
     def _room(self) -> int:

@@ -19,10 +19,12 @@ from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
 from app.domain.errors import Unavailable
 from app.ingest.batcher import Batcher
+from app.runtime.backoff import Backoff
+from app.runtime.services import Background
 from app.runtime.tasks import end
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
-from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, RETRY_SECONDS, QueueConsumer
+from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, QueueConsumer
 
 log = logging.getLogger("hub.rabbitmq")
 # It tells of every try that fails; the source says it once in a while.
@@ -32,6 +34,7 @@ HEARTBEAT_SECONDS = (
     5  # seconds; aiormq waits for three and looks every two: a silent broker is noticed after some 20
 )
 CONNECT_TIMEOUT_SECONDS = 10.0
+RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)
 LOG_AGAIN_SECONDS = 30.0
 FINISH_TIMEOUT_SECONDS = 2.0  # seconds; what waits aside longer than that at the end comes again
 LEAVE_TIMEOUT_SECONDS = 2.0
@@ -49,19 +52,17 @@ class RabbitSource:
         self._intake = intake
         self._consuming = False
         self._stopping = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._running = Background(self._run, name="rabbitmq source")
         self._said = -LOG_AGAIN_SECONDS
 
-    def start(self) -> None:
-        """Begin: connect (again and again while no broker answers), declare the queues, consume."""
-        self._running = asyncio.create_task(self._run(), name="rabbitmq source")
+    async def start(self) -> None:
+        """Start: connect (repeatedly while no broker answers), declare queues, consume. Returns at once."""
+        await self._running.start()
 
     async def stop(self, within: float) -> None:
         """Take no more; acknowledge what is done, in at most `within` seconds."""
         self._stopping.set()
-        if self._running is not None:
-            await asyncio.wait({self._running}, timeout=within)
-            await end(self._running)
+        await self._running.stop(within)
 
     async def check(self) -> None:
         """Raises `Unavailable` unless this node consumes. Heartbeats notice a broker that falls silent."""
@@ -81,7 +82,7 @@ class RabbitSource:
             if failure is not None:
                 self._complain(failure)
             if not self._stopping.is_set():
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(RECONNECT_BACKOFF.delay(0))
 
     def _complain(self, failure: BaseException) -> None:
         if not isinstance(failure, (AMQPError, OSError)):

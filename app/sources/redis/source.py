@@ -20,8 +20,10 @@ from app.domain.errors import Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 from app.ingest.pipeline import MAX_MESSAGES_PER_TURN
+from app.runtime.backoff import Backoff
 from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
-from app.runtime.tasks import end, first
+from app.runtime.services import Background
+from app.runtime.tasks import first
 from app.settings import Settings
 from app.sources.dead_letters import SUFFIX
 from app.sources.redis.dedup import Deduplicator
@@ -32,7 +34,7 @@ log = logging.getLogger("hub.redis_source")
 
 MAX_PENDING_MESSAGES = 5_000  # messages without an outcome; past that, reading waits for them
 MAX_READ_SECONDS = 1.0  # seconds an answer may be held back for entries to come
-RETRY_SECONDS = 1.0  # seconds
+RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)
 
 
 class _Settled(NamedTuple):
@@ -70,19 +72,19 @@ class RedisSource:
         self._changed = asyncio.Condition()  # less is in hand, or we are stopping
         self._stopping = False
         self._serving = False
-        self._running: asyncio.Task[None] | None = None
+        self._running = Background(self._run, name="redis source")
 
-    def start(self) -> None:
-        """Begin: connect (again and again while no Redis answers), join the group, subscribe, read."""
-        self._running = asyncio.create_task(self._run(), name="redis source")
+    async def start(self) -> None:
+        """Start: connect (repeatedly while Redis doesn't answer), join the group, subscribe, read. Returns at
+        once.
+        """
+        await self._running.start()
 
     async def stop(self, within: float) -> None:
         """Read no more; wait `within` seconds for what is in hand, and acknowledge it."""
         self._stopping = True
         await self._tell_changed()
-        if self._running is not None:
-            await asyncio.wait({self._running}, timeout=within)
-            await end(self._running)
+        await self._running.stop(within)
         await self._redis.aclose()
 
     async def check(self) -> None:
@@ -108,7 +110,7 @@ class RedisSource:
             finally:
                 self._serving = False
             if not self._stopping:
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(RECONNECT_BACKOFF.delay(0))
 
     async def _serve(self) -> None:
         await self._group.make()
