@@ -11,8 +11,11 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from app.domain.deliveries import Attempt, Delivery
 from app.domain.notifications import InboxCounters, Notification
+from app.domain.planning import People
 from app.store.inboxes import InboxState
+from app.store.preferences import Profile
 from app.store.scheduled import Due, Scheduled, ScheduledState
 from app.store.writer import EventRecord, WriteResult
 
@@ -118,3 +121,38 @@ class ScheduledEvents(Protocol):
 
     async def get(self, event_id: str) -> Scheduled | None:
         """The status of a scheduled event; None if no event with this id was ever scheduled."""
+
+
+class DeliveryLog(Protocol):
+    """The log of deliveries. Read only; it sees every committed write."""
+
+    async def find(self, limit: int, before: UUID | None = None, **wanted: object) -> list[Delivery]:
+        """At most `limit` deliveries, newest first.
+
+        Args:
+            limit: How many.
+            before: Only deliveries older than this one.
+            wanted: Values of columns; `since` and `until` bound the time of creation.
+        """
+
+    async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
+        """A delivery with its attempts, in order; None if there is none."""
+
+
+class Preferences(People, Protocol):
+    """Profiles and choices, as their users read and change them. Each change is atomic."""
+
+    async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:
+        """Everything that the user has set; empty values for a user who has set nothing."""
+
+    async def set_profile(self, user_id: UUID, profile: Profile) -> None:
+        """Replace the profile; choices stay."""
+
+    async def add_choice(self, user_id: UUID, choice: str, on: bool) -> bool:
+        """Set the choice unless it is set; whether it was set by this call."""
+
+    async def set_choice(self, user_id: UUID, choice: str, on: bool) -> None:
+        """Set the choice; the others stay."""
+
+    async def drop_choice(self, user_id: UUID, choice: str) -> bool:
+        """Return to the operator's default; whether the choice was set."""

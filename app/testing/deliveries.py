@@ -1,0 +1,113 @@
+"""Deliveries in memory: recorded, and never sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from app.domain.deliveries import Attempt, Delivery, Status, delivery_id
+from app.store.writer import DeliveryRecord, EventRecord
+
+
+class MemoryDelivery(Delivery, frozen=True):
+    """A delivery with what its message shows; `secret` as the pipeline encrypted it."""
+
+    event_at: datetime
+    data: Mapping[str, Any]
+    secret: bytes | None
+    replaces: str | None
+
+
+class MemoryDeliveries:
+    """`DeliveryLog` without Postgres; `MemoryStore` adds the deliveries. Nothing sends them."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        """`check` raises while the store is unavailable."""
+        self._rows: dict[UUID, MemoryDelivery] = {}
+        self._check = check
+
+    @property
+    def rows(self) -> list[MemoryDelivery]:
+        """All of them, in the order of recording."""
+        return [*self._rows.values()]
+
+    def add(self, entry: EventRecord, now: datetime) -> None:
+        """Record the event's deliveries; one that is there already stays as it is."""
+        for record in entry.deliveries:
+            made = _delivery(entry, record, now)
+            self._rows.setdefault(made.id, made)
+        self._replace({record.draft.replaces for record in entry.deliveries} - {None}, now)
+
+    async def find(self, limit: int, before: UUID | None = None, **wanted: object) -> list[Delivery]:
+        self._check()
+        found: list[Delivery] = sorted(self._rows.values(), key=_place, reverse=True)
+        if before is not None:
+            older = before in self._rows
+            found = [row for row in found if older and _place(row) < _place(self._rows[before])]
+        return [row for row in found if all(_matches(row, *each) for each in wanted.items())][:limit]
+
+    async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
+        self._check()
+        return (self._rows[delivery], []) if delivery in self._rows else None
+
+    def _replace(self, groups: Iterable[str | None], now: datetime) -> None:
+        """Suppress every pending code that has a newer one."""
+        for group in groups:
+            codes = [row for row in self._rows.values() if row.replaces == group]
+            codes.sort(key=lambda row: row.event_at)  # stable: of equal ones the last recorded is the newest
+            for row in codes[:-1]:
+                if row.status is Status.PENDING:
+                    self._rows[row.id] = msgspec.structs.replace(
+                        row,
+                        status=Status.SUPPRESSED,
+                        reason="a newer code took its place",
+                        secret=None,
+                        next_attempt_at=None,
+                        finished_at=now,
+                    )
+
+
+def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime) -> MemoryDelivery:
+    draft = record.draft
+    event_at = min(entry.happened_at or now, now)
+    return MemoryDelivery(
+        id=delivery_id(entry.event_id, draft),
+        event_id=entry.event_id,
+        user_id=draft.user_id,
+        channel=draft.channel,
+        template=draft.template,
+        address=draft.address,
+        locale=draft.locale,
+        status=Status.SUPPRESSED if record.suppressed else Status.PENDING,
+        reason=record.reason,
+        attempts=0,
+        next_attempt_at=None if record.suppressed else record.due_at or now,
+        error_code=None,
+        error=None,
+        provider_id=None,
+        created_at=now,
+        expires_at=None if draft.valid_for is None else event_at + timedelta(seconds=draft.valid_for),
+        finished_at=now if record.suppressed else None,
+        event_at=event_at,
+        data=draft.data,
+        secret=record.secret,
+        replaces=draft.replaces,
+    )
+
+
+def _place(row: Delivery) -> tuple[datetime, UUID]:
+    return row.created_at, row.id
+
+
+def _matches(row: Delivery, name: str, value: Any) -> bool:
+    match name:
+        case "since":
+            return bool(row.created_at >= value)
+        case "until":
+            return bool(row.created_at < value)
+        case _:
+            return bool(getattr(row, name) == value)

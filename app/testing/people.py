@@ -1,0 +1,54 @@
+"""Profiles and choices in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from app.domain.errors import Unavailable
+from app.domain.preferences import Person
+from app.store.preferences import Profile
+
+
+class MemoryPeople:
+    """`Preferences` without Postgres. Set `unavailable` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.unavailable = False
+        self._rows: dict[UUID, tuple[Profile, dict[str, bool]]] = {}
+
+    async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
+        self._check()
+        found = {user: self._rows[user] for user in users if user in self._rows}
+        return {user: profile.person(dict(choices)) for user, (profile, choices) in found.items()}
+
+    async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:
+        self._check()
+        profile, choices = self._rows.get(user_id, (Profile(), {}))
+        return profile, dict(choices)
+
+    async def set_profile(self, user_id: UUID, profile: Profile) -> None:
+        _, choices = await self.get(user_id)
+        self._rows[user_id] = (profile, choices)
+
+    async def add_choice(self, user_id: UUID, choice: str, on: bool) -> bool:
+        _, choices = await self.get(user_id)
+        if choice in choices:
+            return False
+        await self.set_choice(user_id, choice, on)
+        return True
+
+    async def set_choice(self, user_id: UUID, choice: str, on: bool) -> None:
+        profile, choices = await self.get(user_id)
+        self._rows[user_id] = (profile, choices | {choice: on})
+
+    async def drop_choice(self, user_id: UUID, choice: str) -> bool:
+        profile, choices = await self.get(user_id)
+        if choices.pop(choice, None) is None:
+            return False
+        self._rows[user_id] = (profile, choices)
+        return True
+
+    def _check(self) -> None:
+        if self.unavailable:
+            raise Unavailable("postgres", "made unavailable by the test")

@@ -1,0 +1,77 @@
+"""Scheduled events in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+
+from app.domain.time import Now, moment
+from app.store.scheduled import Due, Scheduled, ScheduledState
+from app.store.writer import ScheduledEvent
+
+
+@dataclass
+class _Row:
+    event: ScheduledEvent
+    status: ScheduledState = ScheduledState.SCHEDULED
+    reason: str | None = None
+    leased_until: float = 0.0
+
+
+class MemoryScheduledEvents:
+    """`ScheduledEvents` without Postgres; `MemoryStore` adds the events."""
+
+    def __init__(self, processed: MutableMapping[str, float], check: Callable[[], None], now: Now) -> None:
+        """`processed` holds the ids of processed events with their times; `check` raises while the store is
+        unavailable.
+        """
+        self._rows: dict[str, _Row] = {}
+        self._processed = processed
+        self._check = check
+        self._now = now
+
+    def add(self, event_id: str, event: ScheduledEvent) -> bool:
+        """Schedule the event; False if one with its id was scheduled before."""
+        if event_id in self._rows:
+            return False
+        self._rows[event_id] = _Row(event)
+        return True
+
+    async def take(self, most: int, lease: float) -> Sequence[Due]:
+        self._check()
+        now = self._now()
+        due = sorted(
+            (row.event.send_at, event_id)
+            for event_id, row in self._rows.items()
+            if row.status is ScheduledState.SCHEDULED
+            and row.event.send_at <= moment(now)
+            and row.leased_until <= now
+        )[:most]
+        for _, event_id in due:
+            self._rows[event_id].leased_until = now + lease
+        return [Due(event_id, self._rows[event_id].event.body, send_at) for send_at, event_id in due]
+
+    async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:
+        self._check()
+        for event_id in events:
+            row = self._rows.get(event_id)
+            if row is not None and row.status is ScheduledState.SCHEDULED:
+                row.status, row.reason = status, reason
+                row.event = row.event._replace(body=b"")
+
+    async def cancel(self, event_id: str, sender: str) -> bool:
+        found = await self.get(event_id)
+        if found is None or found.status is not ScheduledState.SCHEDULED or not found.is_of(sender):
+            return False
+        if event_id in self._processed:
+            return False
+        self._processed[event_id] = self._now()
+        await self.finish([event_id], ScheduledState.CANCELLED)
+        return True
+
+    async def get(self, event_id: str) -> Scheduled | None:
+        self._check()
+        row = self._rows.get(event_id)
+        if row is None:
+            return None
+        return Scheduled(row.status, row.event.send_at, row.reason, row.event.sender)

@@ -1,0 +1,233 @@
+"""The store in memory. Nothing waits, so no other task sees a part of a change."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.domain.errors import StoreRejected, Unavailable
+from app.domain.notifications import InboxCounters, Notification, NotificationDraft, notification_id
+from app.domain.time import Now, moment
+from app.store.inboxes import InboxState
+from app.store.writer import DeliveryRecord, EventRecord, WriteResult
+from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
+from app.testing.scheduled import MemoryScheduledEvents
+
+__all__ = ["MemoryDelivery", "MemoryStore"]
+
+MAX_EVENT_ID_BYTES = 2700  # an index entry of Postgres has 2704 bytes at most
+_NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass
+class _Inbox:
+    last_seq: int = 0
+    rev: int = 0
+    notifications: dict[UUID, Notification] = field(default_factory=dict)
+    """By id, in rising `seq`."""
+
+    @property
+    def unread(self) -> int:
+        return sum(not each.is_read for each in self.notifications.values())
+
+    @property
+    def counters(self) -> InboxCounters:
+        return InboxCounters(self.unread, self.last_seq, self.rev)
+
+    def mark_read(self, notification: Notification) -> Notification:
+        self.notifications[notification.id] = msgspec.structs.replace(notification, is_read=True)
+        return self.notifications[notification.id]
+
+    def changed(self) -> InboxCounters:
+        """The counters after a change. An inbox that never got anything has nothing to change."""
+        self.rev += 1 if self.last_seq else 0
+        return self.counters
+
+
+class MemoryStore:
+    """`EventWriter`, `ProcessedEvents`, `Inboxes` and `InboxStates` without Postgres.
+
+    `scheduled` is the `ScheduledEvents` and `deliveries` the `DeliveryLog` of the same store. Set
+    `unavailable` to make every call fail. It rejects the values that Postgres rejects.
+    """
+
+    def __init__(self, now: Now = time.time) -> None:
+        self.unavailable = False
+        self._now = now
+        self._processed: dict[str, float] = {}
+        self._inboxes: dict[UUID, _Inbox] = {}
+        self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
+        self.deliveries = MemoryDeliveries(self._check)
+
+    # Events
+
+    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
+        self._check()
+        for entry in entries:
+            _check_storable(entry)
+        now = self._now()
+        new: set[str] = set()
+        notifications: list[Notification] = []
+        for entry in entries:
+            if entry.later is not None:
+                if self.scheduled.add(entry.event_id, entry.later):
+                    new.add(entry.event_id)
+            elif entry.event_id not in self._processed:
+                self._processed[entry.event_id] = now
+                new.add(entry.event_id)
+                notifications += self._insert(entry, moment(now))
+                self.deliveries.add(entry, moment(now))
+        return WriteResult(new, notifications)
+
+    def _insert(self, entry: EventRecord, created_at: datetime) -> Iterator[Notification]:
+        for draft in entry.drafts:
+            for receiver in draft.receivers:
+                inbox = self._inboxes.setdefault(receiver, _Inbox())
+                inbox.last_seq += 1
+                made = _notification(entry.event_id, receiver, draft, created_at, inbox.last_seq)
+                inbox.notifications[made.id] = made
+                yield made
+
+    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
+        self._check()
+        wanted = set(ids)
+        everything = (each for inbox in self._inboxes.values() for each in inbox.notifications.values())
+        found = [each for each in everything if each.id in wanted and each.created_at >= since]
+        return sorted(found, key=lambda each: each.seq)
+
+    async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
+        self._check()
+        now = self._now()
+        return [(each, now - self._processed[each]) for each in event_ids if each in self._processed]
+
+    # Single inboxes
+
+    def inbox(self, receiver: UUID) -> list[Notification]:
+        """All notifications of the inbox, in rising `seq`."""
+        return [*self._inbox(receiver).notifications.values()]
+
+    async def page(
+        self, receiver: UUID, limit: int, before: int | None = None, unread: bool = False
+    ) -> list[Notification]:
+        newest_first = reversed(self._inbox(receiver).notifications.values())
+        found = [
+            each
+            for each in newest_first
+            if (before is None or each.seq < before) and not (unread and each.is_read)
+        ]
+        return found[:limit]
+
+    async def unread(self, receiver: UUID) -> int:
+        return self._inbox(receiver).unread
+
+    async def mark_read(
+        self, notification: UUID, receiver: UUID
+    ) -> tuple[Notification, InboxCounters] | None:
+        inbox = self._inbox(receiver)
+        found = inbox.notifications.get(notification)
+        return None if found is None else (inbox.mark_read(found), inbox.changed())
+
+    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        inbox = self._inbox(receiver)
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        for each in [*inbox.notifications.values()]:
+            if each.seq <= until:
+                inbox.mark_read(each)
+        return until, inbox.changed()
+
+    async def delete(self, notification: UUID, receiver: UUID) -> InboxCounters | None:
+        inbox = self._inbox(receiver)
+        return inbox.changed() if inbox.notifications.pop(notification, None) else None
+
+    # Many inboxes
+
+    async def last_seqs(self, users: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        self._check()
+        return [(user, self._inboxes[user].last_seq) for user in {*users} & self._inboxes.keys()]
+
+    async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
+        return [_state(self._inbox(user), after, most) for user, after in wanted]
+
+    def _inbox(self, user: UUID) -> _Inbox:
+        self._check()
+        return self._inboxes.get(user) or _Inbox()
+
+    def _check(self) -> None:
+        if self.unavailable:
+            raise Unavailable("postgres", "made unavailable by the test")
+
+
+def _state(inbox: _Inbox, after: int | None, most: int) -> InboxState:
+    if after is None:
+        return InboxState(inbox.counters, inbox.last_seq, [])
+    until = min(inbox.last_seq, after + most)
+    missed = [each for each in inbox.notifications.values() if after < each.seq <= until]
+    return InboxState(inbox.counters, until, missed)
+
+
+def _notification(
+    event_id: str, receiver: UUID, draft: NotificationDraft, created_at: datetime, seq: int
+) -> Notification:
+    return Notification(
+        id=notification_id(event_id, receiver),
+        group_id=draft.group_id,
+        group_name=draft.group_name,
+        receiver=receiver,
+        created_at=created_at,
+        template_code=draft.template_code,
+        raw_data=msgspec.Raw(draft.raw_data.encode()),
+        is_read=False,
+        title=draft.title,
+        content=draft.content,
+        seq=seq,
+    )
+
+
+def _check_storable(entry: EventRecord) -> None:
+    """Raises `StoreRejected` for the values that Postgres cannot take."""
+    _check_text(entry.event_id)
+    if len(entry.event_id.encode()) > MAX_EVENT_ID_BYTES:
+        raise StoreRejected("event_id is too long for an index")
+    receivers = [receiver for draft in entry.drafts for receiver in draft.receivers]
+    if len(set(receivers)) < len(receivers):
+        raise StoreRejected("an event has the same receiver twice")
+    for draft in entry.drafts:
+        for text in (draft.group_name, draft.template_code, draft.title, draft.content):
+            _check_text(text)
+        _check_json(draft.raw_data)
+    for record in entry.deliveries:
+        _check_delivery(record)
+
+
+def _check_delivery(record: DeliveryRecord) -> None:
+    draft = record.draft
+    for text in (draft.channel, draft.template, draft.address, draft.locale, draft.replaces, record.reason):
+        _check_text(text)
+    _check_json(msgspec.json.encode(draft.data).decode())
+
+
+def _check_text(text: str | None) -> None:
+    if text is None:
+        return
+    if "\0" in text:
+        raise StoreRejected("a text holds the character NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise StoreRejected("a text is no valid Unicode") from None
+
+
+def _check_json(text: str) -> None:
+    _check_text(text)
+    try:
+        msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        raise StoreRejected("a value is no valid JSON") from None
+    if _NUL_ESCAPE.search(text):
+        raise StoreRejected("a text holds the character NUL")
