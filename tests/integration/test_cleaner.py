@@ -18,8 +18,8 @@ from app.store.cleaning import ADVISORY_LOCK_KEY, CleaningStore, Kind
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter
-from tests.integration.test_store import engine_on, entry
 from tests.support.hub import eventually
+from tests.support.store import engine_on, entry
 
 KEPT = timedelta(days=30)
 TABLES = tuple(kind.value[0] for kind in Kind)

@@ -22,8 +22,8 @@ from app.runtime.tasks import end
 from app.store.deliveries import AttemptResult, DeliveryStore
 from app.store.erasure import ErasingStore
 from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
-from tests.integration.test_store import engine_on, entry, stored_seqs
 from tests.support.settings import settings_on
+from tests.support.store import engine_on, entry, stored_seqs
 
 USER = UUID("456e7890-e89b-12d3-a456-426614174001")
 SUBJECT = Subject(USER, [" Mai@Example.com ", "+84912345678", ""])

@@ -22,8 +22,8 @@ from app.realtime.reconciler import Reconciler
 from app.runtime import tasks
 from app.store.inboxes import InboxState, InboxStore
 from app.store.writer import BatchWriter
-from tests.integration.test_store import engine_on, entry
 from tests.support.hub import eventually
+from tests.support.store import engine_on, entry
 from tests.unit.test_connection import Peer
 from tests.unit.test_manager import joined, nobody_cares, pushes, seqs
 

@@ -1,24 +1,23 @@
-"""Events for later on a real Postgres: they happen once, whatever clocks and nodes do, or not at all."""
+"""Events for later, on Postgres and in memory: they happen once, whatever clocks and nodes do, or not at all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest_asyncio
 
-from app.store.engine import make_engine
-from app.store.scheduled import ScheduledState, ScheduledStore
-from app.store.writer import BatchWriter, EventRecord, ScheduledEvent
-from tests.support.settings import settings_on
+from app.store.ports import EventWriter, ScheduledEvents
+from app.store.scheduled import ScheduledState
+from app.store.writer import EventRecord, ScheduledEvent
+from tests.contract.conftest import Store
 
 PAST = timedelta(seconds=-1)
 
 
 class Scene:
-    def __init__(self, store: ScheduledStore, writer: BatchWriter) -> None:
+    def __init__(self, store: ScheduledEvents, writer: EventWriter) -> None:
         self.store = store
         self.writer = writer
 
@@ -30,12 +29,11 @@ class Scene:
 
 
 @pytest_asyncio.fixture
-async def scheduled(database: str) -> AsyncIterator[Scene]:
-    engine = make_engine(settings_on("redis://redis", database_url=database))
-    yield Scene(ScheduledStore(engine), BatchWriter(engine))
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql("truncate scheduled_events")
-    await engine.dispose()
+async def scheduled(store: Store) -> Scene:
+    """Nothing that an earlier test scheduled is still to happen."""
+    left = [each.event_id for each in await store.scheduled.take(1000, 0.0)]
+    await store.scheduled.finish(left, ScheduledState.SENT)
+    return Scene(store.scheduled, store.writer)
 
 
 async def test_what_is_due_is_taken_by_one_and_after_the_lease_by_another(scheduled: Scene) -> None:

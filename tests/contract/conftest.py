@@ -1,0 +1,106 @@
+"""The store's ports, in memory and on Postgres: what one suite runs on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.deliveries import DeliveryStore
+from app.store.inboxes import InboxStore
+from app.store.notifications import NotificationStore
+from app.store.ports import (
+    DeliveryLog,
+    EventWriter,
+    Inboxes,
+    InboxStates,
+    ProcessedEvents,
+    ScheduledEvents,
+)
+from app.store.scheduled import ScheduledStore
+from app.store.writer import BatchWriter
+from app.testing import MemoryStore
+from tests.support.hub import free_port
+from tests.support.store import engine_on
+
+POOL = 4
+MEMORY, POSTGRES = BOTH = ("memory", "postgres")
+
+
+@dataclass
+class Clock:
+    """The store's clock for `created_at`: the machine's, or stopped `at` a time."""
+
+    at: float | None = None
+
+    def now(self) -> float:
+        return time.time() if self.at is None else self.at
+
+
+class Store(NamedTuple):
+    """All ports of one store."""
+
+    writer: EventWriter
+    processed: ProcessedEvents
+    inboxes: Inboxes
+    states: InboxStates
+    scheduled: ScheduledEvents
+    deliveries: DeliveryLog
+    clock: Clock
+    nodes: list[EventWriter]
+    """The writers of four nodes, each with connections of its own."""
+
+
+def in_memory(store: MemoryStore, clock: Clock) -> Store:
+    return Store(store, store, store, store, store.scheduled, store.deliveries, clock, [store] * 4)
+
+
+def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> Store:
+    notifications = NotificationStore(engine)
+    return Store(
+        BatchWriter(engine, clock.now),
+        notifications,
+        notifications,
+        InboxStore(engine),
+        ScheduledStore(engine),
+        DeliveryStore(engine),
+        clock,
+        [BatchWriter(node) for node in nodes],
+    )
+
+
+@pytest_asyncio.fixture(scope="module")
+async def engines(database: str) -> AsyncIterator[list[AsyncEngine]]:
+    """The pools of five nodes."""
+    pools = [engine_on(database, database_pool_size=POOL) for _ in range(5)]
+    yield pools
+    for pool in pools:
+        await pool.dispose()
+
+
+@pytest.fixture(params=BOTH)
+def store(request: pytest.FixtureRequest) -> Store:
+    """An empty store in memory, or one on Postgres with what earlier tests wrote."""
+    clock = Clock()
+    if request.param == MEMORY:
+        return in_memory(MemoryStore(clock.now), clock)
+    engine, *nodes = request.getfixturevalue("engines")
+    return on_postgres(engine, nodes, clock)
+
+
+@pytest_asyncio.fixture(params=BOTH)
+async def away(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """A store that does not answer."""
+    if request.param == MEMORY:
+        store = MemoryStore()
+        store.unavailable = True
+        yield in_memory(store, Clock())
+        return
+    engine = engine_on(f"postgresql://hunter2:hunter2@127.0.0.1:{free_port()}/hub")
+    yield on_postgres(engine, [], Clock())
+    await engine.dispose()

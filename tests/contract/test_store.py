@@ -1,0 +1,496 @@
+"""The store's contract (app/store/ports.py), on Postgres and in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.domain.deliveries import DeliveryDraft, Status, delivery_id
+from app.domain.errors import StoreRejected, Unavailable
+from app.domain.notifications import InboxCounters, Notification, notification_id
+from app.store.ports import EventWriter
+from app.store.scheduled import ScheduledState
+from app.store.writer import DeliveryRecord, EventRecord, WriteResult
+from tests.contract.conftest import POOL, Store
+from tests.support.store import entry, seqs
+
+
+async def seqs_in(store: Store, user: UUID) -> list[int]:
+    """Of the inbox's notifications, oldest first."""
+    return [each.seq for each in reversed(await store.inboxes.page(user, 10_000))]
+
+
+# The batch writer
+
+
+async def test_seq_counts_from_1_in_the_order_of_the_entries(store: Store) -> None:
+    a, b = uuid4(), uuid4()
+    first = await store.writer.write([entry(a, title="0"), entry(b, a, title="1"), entry(a, title="2")])
+    second = await store.writer.write([entry(a, title="3"), entry(b, title="4")])
+    assert seqs(first, a) == [1, 2, 3]
+    assert seqs(first, b) == [1]
+    assert (seqs(second, a), seqs(second, b)) == ([4], [2])
+    assert [(n.seq, n.title) for n in await store.inboxes.page(a, 10)] == [
+        (4, "3"),
+        (3, "2"),
+        (2, "1"),
+        (1, "0"),
+    ]
+
+
+async def test_a_notification_is_made_when_the_given_clock_says(store: Store) -> None:
+    user, moment = uuid4(), datetime(2026, 11, 21, 12, tzinfo=UTC)
+    store.clock.at = moment.timestamp()
+    written = await store.writer.write([entry(user)])
+    assert [n.created_at for n in (*written.notifications, *await store.inboxes.page(user, 1))] == [
+        moment
+    ] * 2
+
+
+async def test_what_is_returned_is_what_is_stored(store: Store) -> None:
+    user = uuid4()
+    event = entry(user)
+    written = await store.writer.write([event])
+    (stored,) = await store.inboxes.page(user, 10)
+    (returned,) = written.notifications
+    assert json.loads(bytes(stored.raw_data)) == json.loads(bytes(returned.raw_data))
+    for name in Notification.__struct_fields__:
+        if name != "raw_data":
+            assert getattr(stored, name) == getattr(returned, name)
+    assert stored.id == notification_id(event.event_id, user)
+    assert not stored.is_read
+    assert datetime.now(UTC) - stored.created_at < timedelta(minutes=1)
+
+
+async def test_the_same_batch_twice_gives_no_second_row(store: Store) -> None:
+    a, b = uuid4(), uuid4()
+    batch = [entry(a, b), entry(a), EventRecord(str(uuid4()))]
+    assert (await store.writer.write(batch)).new == {event.event_id for event in batch}
+    assert await store.writer.write(batch) == WriteResult(set(), [])
+    assert await seqs_in(store, a) == [1, 2]
+    assert (await store.writer.write([entry(a)])).notifications[0].seq == 3
+
+
+async def test_of_a_batch_that_came_in_part_before_only_the_rest_is_written(store: Store) -> None:
+    user = uuid4()
+    events = [entry(user) for _ in range(5)]
+    await store.writer.write(events[1:4:2])
+    written = await store.writer.write(events)
+    assert written.new == {events[0].event_id, events[2].event_id, events[4].event_id}
+    assert seqs(written, user) == [3, 4, 5]
+    assert await seqs_in(store, user) == [1, 2, 3, 4, 5]
+
+
+async def test_an_event_that_tells_nobody_is_recorded(store: Store) -> None:
+    event = EventRecord(str(uuid4()))
+    assert await store.writer.write([event]) == WriteResult({event.event_id}, [])
+    assert await store.writer.write([event]) == WriteResult(set(), [])
+
+
+async def test_an_empty_batch_is_harmless(store: Store) -> None:
+    assert await store.writer.write([]) == WriteResult(set(), [])
+
+
+async def test_ten_thousand_receivers_fit_in_one_event(store: Store) -> None:
+    event = entry(*(uuid4() for _ in range(10_000)))
+    assert {n.seq for n in (await store.writer.write([event])).notifications} == {1}
+    ids = [notification_id(event.event_id, user) for each in event.drafts for user in each.receivers]
+    assert len(await store.processed.find(ids, datetime.now(UTC) - timedelta(minutes=5))) == 10_000
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_writers_at_once_neither_deadlock_nor_leave_a_gap(store: Store, seed: int) -> None:
+    """Four nodes write overlapping receivers in any order, some of the events twice."""
+    chance = random.Random(seed)
+    users = [uuid4() for _ in range(8)]
+    events = [entry(*chance.sample(users, chance.randint(1, 8))) for _ in range(120)]
+    got: defaultdict[UUID, list[int]] = defaultdict(list)
+
+    async def work(node: EventWriter, mine: list[EventRecord]) -> None:
+        while mine:
+            size = chance.randint(1, 12)
+            batch, mine = mine[:size], mine[size:]
+            for n in (await node.write(batch)).notifications:
+                got[n.receiver].append(n.seq)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(work(node, chance.sample(events, 60)) for node in store.nodes))
+        await work(store.nodes[0], events)
+    told = Counter(user for event in events for each in event.drafts for user in each.receivers)
+    for user in users:
+        everything = list(range(1, told[user] + 1))
+        assert await seqs_in(store, user) == sorted(got[user]) == everything
+
+
+async def test_a_reader_sees_whole_batches_and_all_that_was_written_before(store: Store) -> None:
+    user, size = uuid4(), 3
+    written = 0
+
+    async def write() -> None:
+        nonlocal written
+        for node in store.nodes * 5:
+            await node.write([entry(user) for _ in range(size)])
+            written += size
+
+    writing = asyncio.create_task(write())
+    seen = 0
+    while not writing.done():
+        before = written
+        seen = len(await seqs_in(store, user))
+        assert seen % size == 0
+        assert seen >= before
+        await asyncio.sleep(0)
+    await writing
+    assert await seqs_in(store, user) == [*range(1, written + 1)]
+
+
+async def test_an_event_is_processed_from_its_commit_on(store: Store) -> None:
+    told, silent, unknown = entry(uuid4()), EventRecord(str(uuid4())), str(uuid4())
+    ids = [told.event_id, silent.event_id, unknown]
+    assert await store.processed.processed(ids) == []
+    await store.writer.write([told, silent])
+    ages = dict(await store.processed.processed(ids))
+    assert ages.keys() == {told.event_id, silent.event_id}
+    assert all(0 <= age < 60 for age in ages.values())
+
+
+# What goes wrong
+
+
+REFUSED: list[dict[str, Any]] = [
+    {"title": "a\0b"},
+    {"content": "\0"},
+    {"group_name": "\0"},
+    {"raw_data": "{"},
+    {"raw_data": ""},
+    {"raw_data": '{"a": "\\u0000"}'},
+    {"raw_data": '{"a": 1e999999}'},
+    {"raw_data": '{"a": "\\ud800"}'},
+    {"event_id": "a\0b"},
+    {"event_id": "".join(chr(0x4E00 + n) for n in range(20_000))},
+]
+
+
+@pytest.mark.parametrize("wrong", REFUSED, ids=lambda wrong: repr(wrong)[:40])
+async def test_what_the_store_can_not_take_is_rejected_with_its_batch_and_the_next_is_written(
+    store: Store, wrong: dict[str, Any]
+) -> None:
+    user = uuid4()
+    good = entry(user)
+    for _ in range(POOL + 1):
+        with pytest.raises(StoreRejected) as rejected:
+            await store.writer.write([good, entry(user, **wrong)])
+    assert "insert into" not in str(rejected.value)
+    assert await seqs_in(store, user) == []
+    assert seqs(await store.writer.write([good]), user) == [1]
+
+
+async def test_the_words_of_a_rejection_hold_nobodys_data(store: Store) -> None:
+    with pytest.raises(StoreRejected) as rejected:
+        await store.writer.write([entry(uuid4(), content="my secret", title="\0")])
+    assert "my secret" not in str(rejected.value)
+
+
+async def test_a_store_that_is_away_is_unavailable_in_every_call(away: Store) -> None:
+    user, one = uuid4(), uuid4()
+    for asking in (
+        away.writer.write([entry(user)]),
+        away.processed.find([one], datetime.now(UTC)),
+        away.processed.processed(["a"]),
+        away.inboxes.page(user, 1),
+        away.inboxes.unread(user),
+        away.inboxes.mark_read(one, user),
+        away.inboxes.mark_all_read(user, None),
+        away.inboxes.delete(one, user),
+        away.states.last_seqs([user]),
+        away.states.states([(user, 0)], 1),
+        away.scheduled.take(1, 1.0),
+        away.scheduled.finish(["a"], ScheduledState.SENT),
+        away.scheduled.cancel("a", "kitchen"),
+        away.scheduled.get("a"),
+        away.deliveries.find(1),
+        away.deliveries.get(one),
+    ):
+        with pytest.raises(Unavailable) as unavailable:
+            await asking
+        assert unavailable.value.dependency == "postgres"
+        assert "hunter2" not in str(unavailable.value)
+
+
+# Single inboxes
+
+
+async def filled(store: Store, user: UUID, count: int) -> list[UUID]:
+    """The ids of so many notifications of the user, in rising `seq`."""
+    written = await store.writer.write([entry(user) for _ in range(count)])
+    return [n.id for n in written.notifications]
+
+
+async def test_a_page_is_the_newest_first_and_leads_on_by_seq(store: Store) -> None:
+    user = uuid4()
+    await filled(store, user, 5)
+    await filled(store, uuid4(), 5)
+    assert [n.seq for n in await store.inboxes.page(user, 2)] == [5, 4]
+    assert [n.seq for n in await store.inboxes.page(user, 2, before=4)] == [3, 2]
+    assert [n.seq for n in await store.inboxes.page(user, 100, before=2)] == [1]
+    assert await store.inboxes.page(user, 100, before=1) == []
+    assert len(await store.inboxes.page(user, 100, before=2**63 - 1)) == 5
+    assert await store.inboxes.page(uuid4(), 100) == []
+
+
+async def test_a_page_of_unread_leaves_the_read_out(store: Store) -> None:
+    user = uuid4()
+    ids = await filled(store, user, 4)
+    await store.inboxes.mark_read(ids[1], user)
+    assert [n.seq for n in await store.inboxes.page(user, 2, unread=True)] == [4, 3]
+    assert [n.seq for n in await store.inboxes.page(user, 2, before=3, unread=True)] == [1]
+    assert [n.is_read for n in await store.inboxes.page(user, 4)] == [False, False, True, False]
+
+
+async def test_marking_read_answers_with_the_notification_as_often_as_asked(store: Store) -> None:
+    user = uuid4()
+    one, _ = await filled(store, user, 2)
+    for _ in range(2):
+        changed = await store.inboxes.mark_read(one, user)
+        assert changed is not None
+        read, count = changed
+        assert (read.id, read.is_read, count.unread) == (one, True, 1)
+    assert [n.is_read for n in await store.inboxes.page(user, 2)] == [False, True]
+
+
+async def test_nobody_reads_or_deletes_what_is_not_theirs(store: Store) -> None:
+    user, stranger = uuid4(), uuid4()
+    (one,) = await filled(store, user, 1)
+    assert await store.inboxes.mark_read(one, stranger) is None
+    assert await store.inboxes.delete(one, stranger) is None
+    assert await store.inboxes.mark_read(uuid4(), user) is None
+    assert await store.inboxes.delete(uuid4(), user) is None
+    (untouched,) = await store.inboxes.page(user, 10)
+    assert not untouched.is_read
+
+
+async def test_what_is_deleted_is_gone_and_its_seq_is_not_given_again(store: Store) -> None:
+    user = uuid4()
+    ids = await filled(store, user, 3)
+    assert await store.inboxes.delete(ids[2], user) == InboxCounters(unread=2, last_seq=3, rev=1)
+    assert await store.inboxes.delete(ids[2], user) is None
+    assert [n.seq for n in await store.inboxes.page(user, 10)] == [2, 1]
+    await filled(store, user, 1)
+    assert [n.seq for n in await store.inboxes.page(user, 10)] == [4, 2, 1]
+
+
+async def test_a_deleted_notification_does_not_come_back_with_its_event(store: Store) -> None:
+    user = uuid4()
+    event = entry(user)
+    (written,) = (await store.writer.write([event])).notifications
+    await store.inboxes.delete(written.id, user)
+    assert (await store.writer.write([event])).notifications == []
+    assert await store.inboxes.page(user, 10) == []
+
+
+async def test_find_gives_the_young_ones_that_are_still_there_in_rising_seq(store: Store) -> None:
+    user = uuid4()
+    ids = await filled(store, user, 2)
+    store.clock.at = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
+    ids += await filled(store, user, 1)
+    store.clock.at = None
+    ids += await filled(store, user, 2)
+    await store.inboxes.delete(ids[1], user)
+    since = datetime.now(UTC) - timedelta(hours=1)
+    found = await store.processed.find([*reversed(ids[:4]), uuid4()], since)
+    assert [n.id for n in found] == [ids[0], ids[3]]
+    assert await store.processed.find([], since) == []
+
+
+async def test_marking_all_read_stops_at_the_seq_that_is_named(store: Store) -> None:
+    user, other = uuid4(), uuid4()
+    await filled(store, user, 5)
+    await filled(store, other, 1)
+    assert await store.inboxes.mark_all_read(user, 3) == (3, InboxCounters(unread=2, last_seq=5, rev=1))
+    assert [n.seq for n in await store.inboxes.page(user, 10, unread=True)] == [5, 4]
+    assert await store.inboxes.mark_all_read(user, None) == (5, InboxCounters(unread=0, last_seq=5, rev=2))
+    assert await store.inboxes.unread(user) == 0
+    assert await store.inboxes.unread(other) == 1
+
+
+async def test_marking_all_read_says_nothing_of_those_that_are_still_to_come(store: Store) -> None:
+    user = uuid4()
+    assert await store.inboxes.mark_all_read(user, 9) == (0, InboxCounters(unread=0, last_seq=0, rev=0))
+    await filled(store, user, 2)
+    assert await store.inboxes.mark_all_read(user, 9) == (2, InboxCounters(unread=0, last_seq=2, rev=1))
+    await filled(store, user, 1)
+    assert await store.inboxes.unread(user) == 1
+
+
+async def test_what_changes_nothing_has_no_revision(store: Store) -> None:
+    user = uuid4()
+    (one,) = await filled(store, user, 1)
+    assert await store.inboxes.mark_read(uuid4(), user) is None
+    assert await store.inboxes.delete(uuid4(), user) is None
+    assert await store.inboxes.delete(one, user) == InboxCounters(unread=0, last_seq=1, rev=1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_each_count_of_many_changes_at_once_is_that_of_its_revision(store: Store, seed: int) -> None:
+    """What there was up to `last_seq`, less what the changes up to `rev` read and deleted: nothing else."""
+    user, chance = uuid4(), random.Random(seed)
+    ids = await filled(store, user, 10)
+    seq_of = {identity: seq for seq, identity in enumerate(ids, 1)}
+    history: dict[int, tuple[set[int], InboxCounters]] = {}
+
+    async def publish() -> None:
+        for notification in (
+            await store.writer.write([entry(user) for _ in range(chance.randint(1, 3))])
+        ).notifications:
+            seq_of[notification.id] = notification.seq
+            ids.append(notification.id)
+
+    async def change() -> None:
+        one = chance.choice(ids)
+        kind = chance.choice(("read", "read", "delete", "delete", "all"))
+        if kind == "all":
+            up_to, count = await store.inboxes.mark_all_read(user, chance.randint(1, 12))
+            history[count.rev] = set(range(1, up_to + 1)), count
+        elif kind == "read" and (changed := await store.inboxes.mark_read(one, user)):
+            history[changed[1].rev] = {seq_of[one]}, changed[1]
+        elif kind == "delete" and (gone := await store.inboxes.delete(one, user)):
+            history[gone.rev] = {seq_of[one]}, gone
+
+    await asyncio.gather(*(chance.choice((publish, change, change))() for _ in range(60)))
+    assert sorted(history) == list(range(1, len(history) + 1))
+    done: set[int] = set()
+    for rev in sorted(history):
+        changed, count = history[rev]
+        done |= changed
+        assert count.unread == len(set(range(1, count.last_seq + 1)) - done), f"revision {rev}"
+    [state] = await store.states.states([(user, None)], 1)
+    assert state.counted == InboxCounters(
+        await store.inboxes.unread(user), max(seq_of.values()), len(history)
+    )
+
+
+async def test_the_states_of_many_inboxes_come_in_the_order_they_were_asked_for(store: Store) -> None:
+    full, holed, empty = uuid4(), uuid4(), uuid4()
+    await filled(store, full, 6)
+    ids = await filled(store, holed, 4)
+    await store.inboxes.delete(ids[2], holed)
+    wanted = [(empty, 0), (full, 1), (holed, 0), (full, None), (full, 6), (full, 99)]
+    states = await store.states.states(wanted, 3)
+    found = [(s.last_seq, s.counted.unread, s.until, [n.seq for n in s.missed]) for s in states]
+    assert found == [
+        (0, 0, 0, []),
+        (6, 6, 4, [2, 3, 4]),
+        (4, 3, 3, [1, 2]),
+        (6, 6, 6, []),
+        (6, 6, 6, []),
+        (6, 6, 6, []),
+    ]
+
+
+async def test_last_seqs_are_those_of_inboxes_that_got_something(store: Store) -> None:
+    full, emptied, nobody = uuid4(), uuid4(), uuid4()
+    await filled(store, full, 3)
+    (one,) = await filled(store, emptied, 1)
+    await store.inboxes.delete(one, emptied)
+    assert dict(await store.states.last_seqs([full, emptied, nobody])) == {full: 3, emptied: 1}
+
+
+# Deliveries
+
+
+def mail(address: str = "mai@example.com", *, template: str = "plain", **changes: Any) -> DeliveryDraft:
+    return DeliveryDraft("email", template, address, "en", {"title": "Phở"}, **changes)
+
+
+def code(group: str, happened_at: datetime) -> EventRecord:
+    """An event with a one-time code; the newest of its group replaces the others."""
+    draft = mail(template="otp_register", replaces=group, valid_for=600.0)
+    return EventRecord(str(uuid4()), deliveries=[DeliveryRecord(draft, b"secret")], happened_at=happened_at)
+
+
+async def test_a_delivery_is_recorded_with_its_event_once(store: Store) -> None:
+    user = uuid4()
+    record = DeliveryRecord(mail(user_id=user), reason="on by default")
+    event = EventRecord(str(uuid4()), deliveries=[record, record])
+    for _ in range(2):
+        await store.writer.write([event])
+    (made,) = await store.deliveries.find(10, event_id=event.event_id)
+    assert (made.id, made.user_id, made.channel, made.template, made.address, made.locale) == (
+        delivery_id(event.event_id, record.draft),
+        *(user, "email", "plain", "mai@example.com", "en"),
+    )
+    assert (made.status, made.reason, made.attempts) == (Status.PENDING, "on by default", 0)
+    assert made.next_attempt_at is not None
+    assert abs(made.next_attempt_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert (made.expires_at, made.finished_at) == (None, None)
+    assert await store.deliveries.get(made.id) == (made, [])
+    assert await store.deliveries.get(uuid4()) is None
+
+
+async def test_a_delivery_is_due_when_its_record_says_and_one_that_is_suppressed_never(store: Store) -> None:
+    due_at = datetime.now(UTC) + timedelta(hours=8)
+    event = EventRecord(
+        str(uuid4()),
+        deliveries=[
+            DeliveryRecord(mail("later@example.com"), due_at=due_at, reason="quiet hours"),
+            DeliveryRecord(mail("never@example.com"), reason="switched off", suppressed=True),
+        ],
+    )
+    await store.writer.write([event])
+    found = {row.address: row for row in await store.deliveries.find(10, event_id=event.event_id)}
+    later, never = found["later@example.com"], found["never@example.com"]
+    assert (later.status, later.next_attempt_at, later.finished_at) == (Status.PENDING, due_at, None)
+    assert (never.status, never.next_attempt_at) == (Status.SUPPRESSED, None)
+    assert never.finished_at is not None
+
+
+async def test_of_codes_for_the_same_only_the_newest_event_is_pending_whatever_the_order(
+    store: Store,
+) -> None:
+    group, now = f"otp_register:{uuid4()}", datetime.now(UTC)
+    newest, older, oldest = (code(group, now - timedelta(minutes=ago)) for ago in (1, 2, 3))
+    other = code(f"otp_register:{uuid4()}", now - timedelta(minutes=9))
+    await store.writer.write([other, older])
+    await store.writer.write([newest, oldest])
+    for event, status, reason in (
+        (newest, Status.PENDING, None),
+        (other, Status.PENDING, None),
+        (older, Status.SUPPRESSED, "a newer code took its place"),
+        (oldest, Status.SUPPRESSED, "a newer code took its place"),
+    ):
+        (made,) = await store.deliveries.find(10, event_id=event.event_id)
+        assert (made.status, made.reason) == (status, reason)
+        assert (made.next_attempt_at is None) == (made.finished_at is not None) == (reason is not None)
+
+
+async def test_a_code_expires_after_its_event_and_a_publishers_clock_may_be_ahead(store: Store) -> None:
+    now, ago = datetime.now(UTC), timedelta(minutes=3)
+    for happened_at, expected in ((now - ago, now - ago), (now + timedelta(days=1), now)):
+        event = code(f"otp_register:{uuid4()}", happened_at)
+        await store.writer.write([event])
+        (made,) = await store.deliveries.find(10, event_id=event.event_id)
+        assert made.expires_at is not None
+        assert abs(made.expires_at - expected - timedelta(seconds=600)) < timedelta(minutes=1)
+
+
+async def test_the_log_of_deliveries_is_read_newest_first_in_pages(store: Store) -> None:
+    user = uuid4()
+    for number in range(5):
+        record = DeliveryRecord(mail(f"{number}@example.com", user_id=user))
+        await store.writer.write([EventRecord(str(uuid4()), deliveries=[record])])
+    first = await store.deliveries.find(3, user_id=user)
+    rest = await store.deliveries.find(3, first[-1].id, user_id=user)
+    assert [each.address for each in (*first, *rest)] == [
+        f"{number}@example.com" for number in (4, 3, 2, 1, 0)
+    ]
+    assert await store.deliveries.find(9, user_id=user, address="2@example.com") == first[2:]
+    assert await store.deliveries.find(9, user_id=user, since=first[1].created_at) == first[:2]
+    assert await store.deliveries.find(9, user_id=user, until=first[1].created_at) == [first[2], *rest]
+    assert await store.deliveries.find(9, uuid4(), user_id=user) == []
