@@ -1,4 +1,4 @@
-"""Events for later, on Postgres and in memory: they happen once, whatever clocks and nodes do, or not at all."""
+"""Scheduled events, on Postgres and in memory: they happen once, whatever clocks and nodes do, or never."""
 
 from __future__ import annotations
 

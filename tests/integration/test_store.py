@@ -1,4 +1,4 @@
-"""The store on a Postgres that locks, dies or hangs. What also holds in memory: tests/contract/test_store.py."""
+"""The store on a Postgres that locks, dies or hangs. What holds in memory too is in tests/contract."""
 
 from __future__ import annotations
 
