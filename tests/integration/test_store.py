@@ -68,6 +68,8 @@ async def waits_for_a_lock(operator: asyncpg.Connection) -> int:
     """
 
     async def pid() -> int | None:
+        # In a transaction the first look would be kept, also one from before the lock was asked for.
+        await operator.execute("select pg_stat_clear_snapshot()")
         found: int | None = await operator.fetchval(statement)
         return found
 
