@@ -31,7 +31,7 @@ def measure(site: Site, rounds: int) -> BusCost:
 
 async def _measure(site: Site, rounds: int) -> BusCost:
     settings = settings_on(site.redis_url)
-    redis = connect(settings)
+    redis = connect(settings.redis)
     presence = Presence(redis, "bench")
     batch = [_notification(number) for number in range(BATCH)]
     users = {each.receiver for each in batch}
@@ -70,7 +70,7 @@ async def _measure(site: Site, rounds: int) -> BusCost:
         received=0.0,
     )
     # Only now, and in step: a subscriber that lags is cut off by Redis.
-    async with subscription(redis, settings, channel) as subscribed:
+    async with subscription(redis, settings.redis, channel) as subscribed:
 
         async def receive() -> None:
             message = await subscribed.get_message(timeout=5.0)

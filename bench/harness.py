@@ -45,10 +45,12 @@ def _serve_hub(window: Path) -> None:
     from app.server import serve as serving
 
     loaded = settings.load()
-    log.configure(loaded.log_level)
+    log.configure(loaded.server.log_level)
     app = server.create_app(loaded)
     _install(app, window)
-    uvloop.run(serving.serve(app, serving.bind(loaded.host, loaded.port), app.ctx.repeat_offenders))
+    uvloop.run(
+        serving.serve(app, serving.bind(loaded.server.host, loaded.server.port), app.ctx.repeat_offenders)
+    )
 
 
 def _serve_naive(window: Path) -> None:

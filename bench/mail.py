@@ -44,9 +44,9 @@ def measure(mails: int) -> list[MailRate]:
 async def _rates(port: int, round_trip: float, mails: int) -> MailRate:
     """All have as many connections at once, and make the same mail from its template each time."""
     settings = _settings(port)
-    renderer = MailRenderer(settings.brand)
-    channel = EmailChannel(settings, renderer)
-    origin, to = sender(settings.mail_from), mailbox(ADDRESS)
+    renderer = MailRenderer(settings.brand.brand())
+    channel = EmailChannel(settings.smtp, renderer)
+    origin, to = sender(settings.smtp.sender), mailbox(ADDRESS)
 
     async def pooled() -> None:
         await channel.send(Outgoing(uuid4(), TEMPLATE, ADDRESS, LOCALE, SAMPLES[TEMPLATE]))
@@ -68,7 +68,7 @@ async def _rates(port: int, round_trip: float, mails: int) -> MailRate:
 
         return send
 
-    at_once = settings.smtp_connections
+    at_once = settings.smtp.connections
     where = f"mail server {round_trip:g} ms away"
     await _rate(pooled, 2 * at_once, at_once, f"{where}, warming up")
     rate = MailRate(

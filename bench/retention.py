@@ -61,7 +61,7 @@ async def _measure(url: str) -> None:
     await connection.execute("vacuum analyze")
     await connection.execute("checkpoint")
     await connection.close()
-    engine = make_engine(settings_on("redis://redis", database_url=url, database_timeout=60.0))
+    engine = make_engine(settings_on("redis://redis", database_url=url, database_timeout=60.0).postgres)
     writer, store = BatchWriter(engine), CleaningStore(engine)
     async with _writing(writer) as waits:
         await asyncio.sleep(CALM)

@@ -40,7 +40,7 @@ from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
 from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import AdmissionQueue
-from app.settings import Settings
+from app.settings.edge import WebSocketSettings
 from app.texts.i18n import N_
 
 log = logging.getLogger("hub.gate")
@@ -51,7 +51,7 @@ class Gate:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: WebSocketSettings,
         authenticator: Authenticator,
         manager: WebSocketManager,
         clock: TimerWheel,
@@ -76,10 +76,10 @@ class Gate:
         self._logged_out = logged_out
         self._loop_time = loop_time
         self._limits = Limits(
-            settings.ws_ping_interval,
-            settings.ws_answer_timeout,
-            settings.ws_write_buffer,
-            settings.ws_max_frames,
+            settings.ping_interval,
+            settings.answer_timeout,
+            settings.write_buffer,
+            settings.max_frames,
         )
         self._reading = AdmissionQueue(0.002, 1)
         self.repeat_offenders = RepeatOffenders(self._crowded)
@@ -100,7 +100,7 @@ class Gate:
         if seconds := self.repeat_offenders.wait_for(token_bytes):  # as a rule it was known at the door
             await self._keep_waiting()
             raise too_many(max(1, seconds - int(REFUSAL_DELAY_SECONDS)))
-        if self._admitting >= self._settings.ws_max_upgrades:
+        if self._admitting >= self._settings.max_upgrades:
             raise unavailable("hub")
         self._admitting += 1
         try:
@@ -124,7 +124,7 @@ class Gate:
         claims = await self._authenticator.claims(token)
         if claims.user_id != path_uuid("user_id", user_id):
             raise forbidden()
-        if not self._open or len(self._manager) >= self._settings.ws_max_connections:
+        if not self._open or len(self._manager) >= self._settings.max_connections:
             raise unavailable("hub")
         after = number(request, "after", 0, MAX_SEQ)
         ws, answer = self._handshake(request)
@@ -164,7 +164,7 @@ class Gate:
     def _one_too_many(self, connection: Connection) -> str | None:
         if self._crowded(connection.user_id):
             return "too many connections of this user"
-        if self._manager.from_address(connection.address) >= self._settings.ws_max_per_address:
+        if self._manager.from_address(connection.address) >= self._settings.max_per_address:
             log.warning(
                 "too_many_of_one_address",
                 extra={"address": connection.address, "hint": "if it is a proxy's, set PROXIES_COUNT"},
@@ -173,7 +173,7 @@ class Gate:
         return None
 
     def _crowded(self, user_id: UUID) -> bool:
-        return len(self._manager.of(user_id)) >= self._settings.ws_max_per_user
+        return len(self._manager.of(user_id)) >= self._settings.max_per_user
 
     def _lost(self, connection: Connection) -> None:
         flooded = connection.close_code == CloseCode.TOO_MANY and self._manager.has(connection)
@@ -185,7 +185,7 @@ class Gate:
         ws = FrameProtocol(
             select_subprotocol=_select_subprotocol,
             state=State.OPEN,  # Sanic has parsed the request; what follows are frames
-            max_size=self._settings.ws_max_message,
+            max_size=self._settings.max_message,
             logger=logger,
         )
         try:

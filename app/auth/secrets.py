@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from app.domain.errors import ConfigurationError
-from app.settings import Settings
 
 _KEY_BYTES = 32
 
@@ -26,9 +26,11 @@ class SecretBox:
     that codes on their way outlast the change. Raises `ConfigurationError` when there is no secret at all.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        keys = [key.get_secret_value().encode() for key in settings.delivery_keys]
-        derived = _derived(settings)
+    def __init__(
+        self, delivery_keys: Sequence[SecretStr], jwt_secret: SecretStr | None, database_url: SecretStr
+    ) -> None:
+        keys = [key.get_secret_value().encode() for key in delivery_keys]
+        derived = _derived(jwt_secret, database_url)
         if derived is not None:
             keys.append(derived)
         if not keys:
@@ -50,10 +52,10 @@ class SecretBox:
             return None
 
 
-def _derived(settings: Settings) -> bytes | None:
-    secret = settings.jwt_secret
-    if secret is None and make_url(settings.database_url.get_secret_value()).password:
-        secret = settings.database_url
+def _derived(jwt_secret: SecretStr | None, database_url: SecretStr) -> bytes | None:
+    secret = jwt_secret
+    if secret is None and make_url(database_url.get_secret_value()).password:
+        secret = database_url
     if secret is None:
         return None
     derivation = HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"notification hub: deliveries")

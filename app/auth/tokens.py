@@ -11,7 +11,7 @@ import jwt
 
 from app.domain.errors import Unauthorized
 from app.domain.time import Now
-from app.settings import Settings
+from app.settings.edge import AuthSettings
 
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -43,7 +43,7 @@ class ServiceClaims(NamedTuple):
 class TokenVerifier:
     """Verifies tokens with the configured key, algorithm, issuer and audience."""
 
-    def __init__(self, settings: Settings, now: Now = time.time) -> None:
+    def __init__(self, settings: AuthSettings, now: Now = time.time) -> None:
         """`now` gives unix seconds."""
         self._now = now
         self._algorithm = settings.jwt_algorithm

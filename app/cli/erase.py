@@ -71,13 +71,13 @@ async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_
         raise ConfigurationError(
             "Nobody can be asked whether to go on: add --yes, or --dry-run to look only."
         )
-    engine = make_engine(loaded.model_copy(update={"database_timeout": SCAN_TIMEOUT_SECONDS}))
+    engine = make_engine(loaded.postgres.model_copy(update={"timeout": SCAN_TIMEOUT_SECONDS}))
     async with AsyncExitStack() as opened:
         store = ErasingStore(engine)
         opened.push_async_callback(store.close)
         await check_schema(engine, head())
         subject = Subject(user_id, [*addresses, *await store.addresses(Subject(user_id))])
-        connections = Connections(loaded)
+        connections = Connections(loaded.redis)
         brokers = [broker for broker in BROKERS if broker.configured(loaded)]
         retained = [place for broker in brokers for place in broker.retained_events(loaded)]
         places: list[Place] = [connections, *dead_letters(loaded), *retained, store]

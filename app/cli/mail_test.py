@@ -8,20 +8,19 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated
 from uuid import uuid4
 
 import typer
 from aiosmtplib import SMTP, SMTPException
-from pydantic import ValidationError, create_model
-from pydantic_settings import BaseSettings
 
 from app.cli.group import new_app
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.email.message import build, to_bytes
-from app.outbox.email.smtp import Server, SmtpSettings, abort, classify
-from app.settings import Settings
+from app.outbox.email.smtp import Server, abort, classify
+from app.settings import load_section
+from app.settings.channels import SmtpSettings
 from app.texts.rendering import Mail
 
 RENEWAL_WARNING_DAYS = 14  # days
@@ -50,8 +49,9 @@ async def run(to: str) -> int:
 
     Prints each step. Raises `ConfigurationError` when there is no mail server to ask, or no address.
     """
-    settings = load()
-    if settings.smtp_host is None:
+    # Only this section: a machine that checks mail may not have the other settings.
+    settings = load_section(SmtpSettings)
+    if settings.host is None:
         raise ConfigurationError(
             "SMTP_HOST is not set, so mail is simulated. Set it to the mail server's name."
         )
@@ -64,28 +64,6 @@ async def run(to: str) -> int:
             "--to: take an address that is ASCII before the @, which every server knows."
         )
     return 0 if await _Check(Server(settings), recipient).succeeds() else 1
-
-
-def load() -> SmtpSettings:
-    """The settings of the mail server and no others: whoever checks mail may not have the rest.
-
-    Raises `ConfigurationError` with a sentence for each one that is wrong.
-    """
-    fields = {
-        name: (field.annotation, field)
-        for name, field in Settings.model_fields.items()
-        if name in SmtpSettings.__annotations__
-    }
-    mail_settings = create_model("MailSettings", __base__=_Environment, **cast("dict[str, Any]", fields))
-    try:
-        return cast("SmtpSettings", mail_settings())
-    except ValidationError as error:
-        wrong = (f"{str(problem['loc'][0]).upper()}: {problem['msg']}." for problem in error.errors())
-        raise ConfigurationError("\n".join(wrong)) from None
-
-
-class _Environment(BaseSettings):
-    model_config = Settings.model_config
 
 
 class _Check:

@@ -17,7 +17,7 @@ app = new_app()
 def serve(context: typer.Context, workers: Workers = None) -> int:
     """Serve until SIGTERM or Ctrl-C. The settings are listed in .env.example."""
     loaded = settings.load(workers=context.obj if workers is None else workers)
-    with supervisor.share_metrics() if loaded.workers > 1 else nullcontext():
+    with supervisor.share_metrics() if loaded.server.workers > 1 else nullcontext():
         from app.server import app as server  # imports prometheus_client: not before `share_metrics`
 
         return server.run(loaded)

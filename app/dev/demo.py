@@ -46,11 +46,13 @@ class Publishing(msgspec.Struct, forbid_unknown_fields=True):
 def make_blueprint(settings: Settings) -> Blueprint:
     """The page at /, what it calls under /dev, and the stand-in user service."""
     blueprint = Blueprint("demo")
-    assert settings.jwt_secret is not None
-    secret = settings.jwt_secret.get_secret_value()
-    ways = DevTransports(settings, service_token(secret), f"http://127.0.0.1:{settings.port}{NOTIFICATIONS}")
-    verifier = TokenVerifier(settings)
-    redis = Redis.from_url(settings.redis_url.get_secret_value())
+    assert settings.auth.jwt_secret is not None
+    secret = settings.auth.jwt_secret.get_secret_value()
+    ways = DevTransports(
+        settings, service_token(secret), f"http://127.0.0.1:{settings.server.port}{NOTIFICATIONS}"
+    )
+    verifier = TokenVerifier(settings.auth)
+    redis = Redis.from_url(settings.redis.url.get_secret_value())
 
     @blueprint.after_server_stop
     async def close(*_: object) -> None:
@@ -80,7 +82,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
     @blueprint.post("/dev/events/<event_type:str>")
     async def publish(request: Request, event_type: str) -> HTTPResponse:
-        if not origin_allowed(request.headers.get("origin"), settings.allowed_origins):
+        if not origin_allowed(request.headers.get("origin"), settings.websocket.allowed_origins):
             return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
         if event_type not in samples.event_types():
             return _problem(HTTPStatus.NOT_FOUND, f"There is no sample of {event_type}.")
@@ -100,7 +102,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
         await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
         sample = samples.load("account_logged_out")
         sample.message.update(user_id=str(claims.user_id), access_token_id=claims.token_id)
-        place = await samples.publish(settings.kafka_bootstrap_servers, settings.topics, sample)
+        place = await samples.publish(settings.kafka.bootstrap_servers, settings.kafka.topics, sample)
         return json({"published": place}, HTTPStatus.ACCEPTED)
 
     @blueprint.get(STAND_IN + "/api/v1/user-service/groups/internal/<group_id:str>/members")
@@ -121,7 +123,7 @@ def _event(name: str) -> Sample:
 
 def _page_headers(settings: Settings) -> dict[str, str]:
     """Nothing foreign is loaded, nothing inline runs, and no text becomes markup, whatever a name holds."""
-    sockets = " ".join(origin.replace("http", "ws", 1) for origin in settings.allowed_origins)
+    sockets = " ".join(origin.replace("http", "ws", 1) for origin in settings.websocket.allowed_origins)
     policy = (
         "default-src 'self'",
         f"connect-src 'self' {sockets}",

@@ -46,7 +46,7 @@ _PAGES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=S
 def make_blueprint(settings: Settings) -> Blueprint:
     """The page at /gallery, and the mails that it frames below that."""
     blueprint = Blueprint("gallery", url_prefix="/gallery")
-    renderer = MailRenderer(settings.brand)
+    renderer = MailRenderer(settings.brand.brand())
 
     @blueprint.get("/")
     async def page(request: Request) -> HTTPResponse:

@@ -20,7 +20,8 @@ from app.domain.errors import ConfigurationError
 from app.runtime import log
 from app.server.app import create_app
 from app.server.serve import bind, serve
-from app.settings import TOPIC_SETTINGS, Settings, load
+from app.settings import Settings, load
+from app.settings.sources import TOPIC_VARIABLES
 from app.store import migrations
 
 # librdkafka's mock broker answers a fetch only when its wait is over, and a join when the session would end.
@@ -32,7 +33,7 @@ def run() -> None:
     """Run everything until SIGTERM or Ctrl-C."""
     port = _port()
     folder = make_folder(home())
-    topics = [Settings.model_fields[name].default for name in TOPIC_SETTINGS]
+    topics = [*TOPIC_VARIABLES.values()]
     _say("Starting Postgres, Redis, a Kafka-protocol broker and a mail catcher …")
     with run_services(folder, topics) as services, run_mail(folder) as mailbox:
         (folder / DEV_JSON).unlink(missing_ok=True)  # of a run that was killed
@@ -40,14 +41,14 @@ def run() -> None:
             _say(f"  {note}")
         settings = _settings(services, mailbox, port, folder)
         migrations.upgrade(services.database_url)
-        log.configure(settings.log_level)
+        log.configure(settings.server.log_level)
         app = create_app(
             settings,
             demo.make_blueprint(settings),
             mails.make_blueprint(mailbox.folder),
             gallery.make_blueprint(settings),
         )
-        listener = bind(settings.host, port)
+        listener = bind(settings.server.host, port)
 
         def ready() -> None:
             _write(folder / DEV_JSON, _description(settings, services, mailbox))
@@ -99,23 +100,23 @@ def _secret(folder: Path) -> str:
 
 
 def _description(settings: Settings, services: Services, mailbox: MailCatcher) -> str:
-    assert settings.jwt_secret is not None
-    assert settings.redis_events_url is not None
+    assert settings.auth.jwt_secret is not None
+    assert settings.redis_streams.url is not None
     return json.dumps(
         {
-            "http": f"http://127.0.0.1:{settings.port}",
-            "ws": f"ws://127.0.0.1:{settings.port}",
+            "http": f"http://127.0.0.1:{settings.server.port}",
+            "ws": f"ws://127.0.0.1:{settings.server.port}",
             "kafka": services.kafka_bootstrap,
             "database": services.database_url,
             "redis": services.redis_url,
-            "redis_events": settings.redis_events_url.get_secret_value(),
-            "rabbitmq": settings.rabbitmq_url.get_secret_value() if settings.rabbitmq_url else None,
+            "redis_events": settings.redis_streams.url.get_secret_value(),
+            "rabbitmq": settings.rabbitmq.url.get_secret_value() if settings.rabbitmq.url else None,
             "jwt": {
-                "algorithm": settings.jwt_algorithm,
-                "secret": settings.jwt_secret.get_secret_value(),
-                "issuer": settings.jwt_issuer,
+                "algorithm": settings.auth.jwt_algorithm,
+                "secret": settings.auth.jwt_secret.get_secret_value(),
+                "issuer": settings.auth.jwt_issuer,
             },
-            "topics": settings.topics,
+            "topics": settings.kafka.topics,
             "mail": str(mailbox.folder),
         },
         indent=2,
@@ -134,13 +135,13 @@ def _welcome(settings: Settings) -> str:
     python = Path(sys.executable)
     shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     where = f"HUB_HOME={os.environ['HUB_HOME']} " if os.environ.get("HUB_HOME") else ""
-    assert settings.jwt_secret is not None
-    token = tokens.sign(demo.JOHN, settings.jwt_secret.get_secret_value())
+    assert settings.auth.jwt_secret is not None
+    token = tokens.sign(demo.JOHN, settings.auth.jwt_secret.get_secret_value())
     return f"""
 The hub runs.
 
-  Demo page      http://localhost:{settings.port}/
-  REST docs      http://localhost:{settings.port}/api/v2/notification-service/docs
+  Demo page      http://localhost:{settings.server.port}/
+  REST docs      http://localhost:{settings.server.port}/api/v2/notification-service/docs
   Demo user      {demo.JOHN} (John)
   His token      {token}
   Publish        {where}{shown} run.py publish {samples.event_types()[-1]}

@@ -48,17 +48,17 @@ class DevTransports:
     """Publishes by any of the ways that this hub listens on."""
 
     def __init__(self, settings: Settings, service_token: str, notifications: str) -> None:
-        """`notifications` is the address that POST takes events at; `settings.redis_events_url` is set."""
-        assert settings.redis_events_url is not None
+        """`notifications` is the address that POST takes events at; `settings.redis_streams.url` is set."""
+        assert settings.redis_streams.url is not None
         self._settings = settings
-        self._redis = Redis.from_url(settings.redis_events_url.get_secret_value(), decode_responses=True)
+        self._redis = Redis.from_url(settings.redis_streams.url.get_secret_value(), decode_responses=True)
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {service_token}"},
             timeout=TIMEOUT_SECONDS,
             trust_env=False,  # a proxy knows no way back to this machine
         )
         self._notifications = notifications
-        self._rabbitmq_url = settings.rabbitmq_url
+        self._rabbitmq_url = settings.rabbitmq.url
         self._senders: Mapping[str, Send] = {
             "kafka": self._by_kafka,
             "rabbitmq": self._by_rabbitmq,
@@ -96,7 +96,9 @@ class DevTransports:
             return PublishedSample(way, error=f"It doesn't answer ({type(error).__name__}). Does it run?")
 
     async def _by_kafka(self, sample: Sample) -> str:
-        return await samples.publish(self._settings.kafka_bootstrap_servers, self._settings.topics, sample)
+        return await samples.publish(
+            self._settings.kafka.bootstrap_servers, self._settings.kafka.topics, sample
+        )
 
     async def _by_rabbitmq(self, sample: Sample) -> str:
         if self._rabbitmq_url is None:
@@ -110,19 +112,19 @@ class DevTransports:
 
     def _queue(self, message: Mapping[str, Any]) -> str:
         queues = {
-            "booking": self._settings.booking_events_queue,
-            "payment": self._settings.payment_events_queue,
+            "booking": self._settings.rabbitmq.booking_queue,
+            "payment": self._settings.rabbitmq.payment_queue,
         }
         subject = message["event_type"].partition(".")[0]
-        return queues.get(subject, self._settings.notifications_queue)
+        return queues.get(subject, self._settings.rabbitmq.notifications_queue)
 
     async def _by_stream(self, sample: Sample) -> str:
-        stream = self._settings.low_stock_stream
+        stream = self._settings.redis_streams.stream
         entry = await self._redis.xadd(stream, {"event": _body(sample)}, maxlen=MAX_STREAM_ENTRIES)
         return f"{stream}, entry {entry!s}"
 
     async def _by_pubsub(self, sample: Sample) -> str:
-        channel = self._settings.low_stock_channel
+        channel = self._settings.redis_streams.channel
         heard: int = await self._redis.publish(channel, _body(sample))
         if not heard:
             raise HubError("The hub doesn't listen on the channel just now; its log says why.")

@@ -13,7 +13,7 @@ from app.realtime.membership import UNRESPONSIVE_AFTER_SECONDS
 from app.realtime.presence import NodeId, Presence
 from app.realtime.publication import Publication, pack
 from app.runtime.redis import REDIS_ERRORS, connect
-from app.settings import Settings
+from app.settings.services import RedisSettings
 
 CLOSE_TIMEOUT_SECONDS = 5.0  # seconds a node may take to close a connection and say so
 CLOSE_POLL_SECONDS = 0.05
@@ -22,9 +22,9 @@ CLOSE_POLL_SECONDS = 0.05
 class Connections:
     """Where the nodes say who is connected to them (see `app.erasing.subject.Place`)."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RedisSettings) -> None:
         self._redis = connect(settings)
-        self._presence = Presence(self._redis, settings.redis_prefix)
+        self._presence = Presence(self._redis, settings.prefix)
 
     async def look(self, subject: Subject) -> Sequence[Found]:
         with _redis_errors():

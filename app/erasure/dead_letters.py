@@ -8,7 +8,7 @@ from contextlib import aclosing
 from types import MappingProxyType
 
 from app.domain.erasure import Found, Subject
-from app.settings import Settings
+from app.settings.sources import SourceSections
 from app.sources import BROKERS, Broker
 from app.sources.dead_letters import SUFFIX
 from app.sources.dlq import DeadLetter, DlqReader
@@ -17,7 +17,7 @@ from app.sources.dlq import DeadLetter, DlqReader
 class DeadLetterPlace:
     """The dead letters of one broker (see `app.domain.erasure.Place`)."""
 
-    def __init__(self, broker: Broker, settings: Settings) -> None:
+    def __init__(self, broker: Broker, settings: SourceSections) -> None:
         self._broker = broker
         self._settings = settings
 
@@ -49,7 +49,7 @@ class DeadLetterPlace:
         ]
 
 
-def dead_letters(settings: Settings) -> list[DeadLetterPlace]:
+def dead_letters(settings: SourceSections) -> list[DeadLetterPlace]:
     """Those of all brokers that are configured."""
     return [DeadLetterPlace(broker, settings) for broker in BROKERS if broker.configured(settings)]
 

@@ -19,7 +19,7 @@ from app.runtime.backoff import Backoff
 from app.runtime.breaker import Breaker, BreakerState, Call
 from app.runtime.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
 from app.runtime.tasks import end
-from app.settings import Settings
+from app.settings.services import UserServiceSettings
 
 log = logging.getLogger("hub.user_service")
 
@@ -50,14 +50,14 @@ class UserService:
     fail at once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: UserServiceSettings) -> None:
         self._client = httpx.AsyncClient(
-            base_url=settings.user_service_url.rstrip("/"),
-            timeout=settings.user_service_timeout,
+            base_url=settings.url.rstrip("/"),
+            timeout=settings.timeout,
             headers={"accept": "application/json", "accept-encoding": "identity"},
         )
-        self._timeout = settings.user_service_timeout
-        self._keep = settings.user_service_cache
+        self._timeout = settings.timeout
+        self._keep = settings.cache
         self._known: dict[UUID, tuple[float, Group]] = {}
         self._asking: dict[UUID, asyncio.Task[Group]] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)

@@ -10,10 +10,10 @@ from app.domain.channels import DELIVERY_CHANNELS
 
 if TYPE_CHECKING:
     from app.outbox.channel import Channel
-    from app.settings import Settings
+    from app.settings.channels import ChannelSections
 
 
-def make_channels(settings: Settings) -> dict[str, Channel]:
+def make_channels(settings: ChannelSections) -> dict[str, Channel]:
     """Build each delivery channel, by name: the module of that name in this package has `make_channel`.
 
     The names are those of `app.domain.channels`, which is the registry; a test holds that each has its module
@@ -22,6 +22,6 @@ def make_channels(settings: Settings) -> dict[str, Channel]:
     return {name: _factory(name)(settings) for name in DELIVERY_CHANNELS}
 
 
-def _factory(channel: str) -> Callable[[Settings], Channel]:
-    factory: Callable[[Settings], Channel] = import_module(f"app.outbox.{channel}").make_channel
+def _factory(channel: str) -> Callable[[ChannelSections], Channel]:
+    factory: Callable[[ChannelSections], Channel] = import_module(f"app.outbox.{channel}").make_channel
     return factory

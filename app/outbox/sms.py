@@ -20,7 +20,7 @@ from app.domain.channels import SMS
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
 from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, safe_words
-from app.settings import Settings
+from app.settings.channels import ChannelSections, SmsSettings
 from app.texts.rendering import sms_text
 
 log = logging.getLogger("hub.sms")
@@ -44,27 +44,27 @@ class SmsChannel:
     name: ClassVar[str] = SMS
 
     def __init__(
-        self, settings: Settings, render: Callable[[str, str, Mapping[str, Any]], str] = sms_text
+        self, settings: SmsSettings, render: Callable[[str, str, Mapping[str, Any]], str] = sms_text
     ) -> None:
         self._render = render
-        self._timeout = settings.twilio_timeout
-        self._at_once = settings.twilio_concurrency
+        self._timeout = settings.timeout
+        self._at_once = settings.concurrency
         self._guard = FailFastBreaker(log)
-        self._service = settings.twilio_messaging_service_sid or ""
+        self._service = settings.messaging_service_sid or ""
         self._client: httpx.AsyncClient | None = None
-        if settings.twilio_account_sid is None:
+        if settings.account_sid is None:
             return
-        self._sid = settings.twilio_account_sid
-        self._token = settings.twilio_auth_token.get_secret_value() if settings.twilio_auth_token else ""
+        self._sid = settings.account_sid
+        self._token = settings.auth_token.get_secret_value() if settings.auth_token else ""
         for value, name in ((self._token, "auth_token"), (self._service, "messaging_service_sid")):
             if not value:
                 raise ConfigurationError(f"TWILIO_ACCOUNT_SID is set, but TWILIO_{name.upper()} isn't.")
-        _check_endpoint(settings.twilio_endpoint)
+        _check_endpoint(settings.endpoint)
         account = f"/2010-04-01/Accounts/{quote(self._sid, safe='')}"
         self._client = httpx.AsyncClient(
-            base_url=settings.twilio_endpoint.rstrip("/") + account,
+            base_url=settings.endpoint.rstrip("/") + account,
             auth=(self._sid, self._token),
-            timeout=settings.twilio_timeout,
+            timeout=settings.timeout,
         )
 
     @property
@@ -123,9 +123,9 @@ class SmsChannel:
         )
 
 
-def make_channel(settings: Settings) -> SmsChannel:
+def make_channel(settings: ChannelSections) -> SmsChannel:
     """The channel `sms`. Raises `ConfigurationError`."""
-    return SmsChannel(settings)
+    return SmsChannel(settings.sms)
 
 
 def _check_endpoint(endpoint: str) -> None:

@@ -23,7 +23,7 @@ from app.runtime.backoff import Backoff
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.runtime.services import Background
 from app.runtime.tasks import end
-from app.settings import Settings
+from app.settings.processing import OutboxSettings
 from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
 
 log = logging.getLogger("hub.outbox")
@@ -67,7 +67,7 @@ class Outbox:
         store: DeliveryStore,
         channel: Channel,
         box: SecretBox,
-        settings: Settings,
+        settings: OutboxSettings,
         *,
         codes: bool,
         backoff: Backoff = ATTEMPT_BACKOFF,
@@ -131,7 +131,7 @@ class Outbox:
             return False
         asked_at = time.monotonic()
         taken = await self._store.take(
-            self._channel.name, room, self._settings.delivery_lease, self._held(), codes=self._codes
+            self._channel.name, room, self._settings.lease, self._held(), codes=self._codes
         )
         for each in taken:
             attempt = asyncio.create_task(self._deliver(each, asked_at), name="delivery")
@@ -158,7 +158,7 @@ class Outbox:
             await asyncio.wait_for(self._wake.wait(), pause)
 
     async def _deliver(self, taken: LeasedDelivery, asked_at: float) -> None:
-        deadline = asked_at + self._settings.delivery_lease * MAX_LEASE_SHARE
+        deadline = asked_at + self._settings.lease * MAX_LEASE_SHARE
         if taken.expires_in is not None:
             deadline = min(deadline, asked_at + taken.expires_in)
         cap, cooldown = self._settings.otp_hourly_cap, self._settings.otp_cooldown
@@ -216,9 +216,7 @@ class Outbox:
 
     async def _failed(self, taken: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:
         log.warning("attempt_failed", extra={**_shown(taken), "code": failure.code})
-        pause = retry_delay(
-            taken.attempts, failure, taken.age, self._settings.delivery_give_up, self._backoff
-        )
+        pause = retry_delay(taken.attempts, failure, taken.age, self._settings.retry_deadline, self._backoff)
         if pause is None:
             reason = "tried for too long" if failure.retryable else "another attempt can't help"
             await self._finish(taken, Status.FAILED, reason, tried)

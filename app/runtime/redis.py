@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
-from app.settings import Settings
+from app.settings.services import RedisSettings
 
 Client: TypeAlias = Redis | RedisCluster
 
@@ -24,12 +24,12 @@ MAX_CONNECTIONS = 50
 MAX_CLUSTER_CONNECTIONS = 1000  # a cluster's client refuses where the other waits for a free one
 
 
-def connect(settings: Settings) -> Client:
-    """A client that connects when it is first used. Every answer is bounded by `redis_timeout`."""
-    url = settings.redis_url.get_secret_value()
-    timeout = settings.redis_timeout
+def connect(settings: RedisSettings) -> Client:
+    """A client that connects when it is first used. Every reply is bounded by `settings.timeout`."""
+    url = settings.url.get_secret_value()
+    timeout = settings.timeout
     retry = Retry(NoBackoff(), 1)  # once, for a connection that died idle; a client waits for the answer
-    if settings.redis_cluster:
+    if settings.cluster:
         return RedisCluster.from_url(
             url,
             max_connections=MAX_CLUSTER_CONNECTIONS,
@@ -48,31 +48,23 @@ def connect(settings: Settings) -> Client:
     return Redis.from_pool(pool)
 
 
-def of_events(settings: Settings) -> Settings:
-    """The settings, with the Redis that services publish events on in place of the hub's own.
-
-    `redis_events_url` is set.
-    """
-    return settings.model_copy(update={"redis_url": settings.redis_events_url, "redis_cluster": False})
-
-
 @asynccontextmanager
-async def subscription(client: Client, settings: Settings, channel: str) -> AsyncIterator[PubSub]:
+async def subscription(client: Client, settings: RedisSettings, channel: str) -> AsyncIterator[PubSub]:
     """A subscription to `channel` that ends with an error when its connection does.
 
     redis-py's own would connect again without a word, and what was sent meanwhile would be missing. In a
     cluster any server will do: what is published on one is passed to all.
     """
-    place: dict[str, Any] = {**parse_url(settings.redis_url.get_secret_value())}
+    place: dict[str, Any] = {**parse_url(settings.url.get_secret_value())}
     if isinstance(client, RedisCluster):
         await client.initialize()
         server = client.get_random_primary_node()
         place |= {"host": server.host, "port": server.port}
-    place |= {"socket_timeout": settings.redis_timeout, "socket_connect_timeout": settings.redis_timeout}
+    place |= {"socket_timeout": settings.timeout, "socket_connect_timeout": settings.timeout}
     place |= {"max_connections": 1, "retry": Retry(NoBackoff(), 0)}
     pool = ConnectionPool(**place)
     async with Redis.from_pool(pool) as redis, redis.pubsub() as subscribed:
         await subscribed.subscribe(channel)
-        if await subscribed.get_message(timeout=settings.redis_timeout) is None:
+        if await subscribed.get_message(timeout=settings.timeout) is None:
             raise TimeoutError("Redis doesn't confirm a subscription")
         yield subscribed

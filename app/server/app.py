@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -82,19 +81,19 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     """The hub as a Sanic app; its listeners start and stop all the rest. `more` is served beside it."""
     app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=errors.HubRequest)
     app.config.update(_http_limits(settings))
-    engine = make_engine(settings)
-    redis = connect(settings)
+    engine = make_engine(settings.postgres)
+    redis = connect(settings.redis)
     store = NotificationStore(engine)
-    user_service = UserService(settings)
-    revocation_store = RevocationStore(redis, one_by_one=settings.redis_cluster)
+    user_service = UserService(settings.user_service)
+    revocation_store = RevocationStore(redis, one_by_one=settings.redis.cluster)
     clock = TimerWheel()
     inboxes = InboxStore(engine)
     reader = InboxReader(inboxes)
     catch_up = CatchUp(reader)
-    presence = Presence(redis, settings.redis_prefix)
+    presence = Presence(redis, settings.redis.prefix)
     wall_clock = WallClock({"postgres": partial(engine_clock, engine), "redis": presence.time})
     now = wall_clock.now
-    membership = Membership(presence, partial(subscription, redis, settings))
+    membership = Membership(presence, partial(subscription, redis, settings.redis))
     manager = WebSocketManager(catch_up.start, membership.left)
     reconciler = Reconciler(manager, inboxes, catch_up, membership)
 
@@ -103,19 +102,19 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
 
     bus = RedisBus(manager, presence, membership, reconciler.soon, resync, revocation_store.forget)
     people = PreferenceStore(engine)
-    evaluator = Evaluator(settings.preferences_off)
-    box = SecretBox(settings)
+    evaluator = Evaluator(settings.ingest.preferences_off)
+    box = SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url)
     writer = BatchWriter(engine, now)
-    table = handlers(settings.otp_ttl)
-    locale = settings.default_locale
+    table = handlers(settings.outbox.otp_ttl)
+    locale = settings.ingest.default_locale
     planner = Planner(people, evaluator, locale, now)
     pipelines = [
         Pipeline(table, user_service, planner, writer, store, bus, locale, box.encrypt, now) for _ in range(2)
     ]
-    intake = Batcher(pipelines[0], settings.batch_size)
+    intake = Batcher(pipelines[0], settings.ingest.batch_size)
     scheduled = ScheduledStore(engine)
     scheduler = Scheduler(scheduled, intake)
-    cleaner = Cleaner(CleaningStore(engine), timedelta(days=settings.event_ids_kept), settings.retention)
+    cleaner = Cleaner(CleaningStore(engine), settings.retention.event_ids, settings.retention.notifications)
     periodic = (
         every(SCHEDULE_POLL_SECONDS, scheduler.hand_over_due, name="scheduler"),
         every(CLEAN_EVERY_SECONDS, cleaner.clean, name="cleaner"),
@@ -129,7 +128,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     # Nor does one wait for the mail server's answers to other mail.
     channels = make_channels(settings)
     outboxes = [
-        Outbox(log_of_deliveries, channel, box, settings, codes=codes)
+        Outbox(log_of_deliveries, channel, box, settings.outbox, codes=codes)
         for codes, each in ((False, channels), (True, make_channels(settings)))
         for channel in each.values()
     ]
@@ -138,15 +137,17 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         for outbox in outboxes:
             outbox.wake()
 
-    signal_of_deliveries = DeliverySignal(settings, wake_outboxes)
-    authenticator = Authenticator(TokenVerifier(settings, now), revocation_store, settings.metrics_token)
+    signal_of_deliveries = DeliverySignal(settings.postgres, wake_outboxes)
+    authenticator = Authenticator(
+        TokenVerifier(settings.auth, now), revocation_store, settings.auth.metrics_token
+    )
     watch = RevocationWatch(manager, revocation_store)
     changes = InboxCommands(store, bus)
     sessions = Sessions(
         manager, membership, reader, catch_up, changes, authenticator.claims, wall_clock.loop_time, _history
     )
     gate = ws.Gate(
-        settings,
+        settings.websocket,
         authenticator,
         manager,
         clock,
@@ -161,7 +162,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     errors.install(app)
     docs.configure(app, REST, __version__)
     Extend(app, config={"oas": False, "cors": False})
-    cors.install(app, settings.allowed_origins)
+    cors.install(app, settings.http.allowed_origins)
     app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, locale))
     app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
     app.blueprint(preferences.make_blueprint(REST, authenticator, people, evaluator))
@@ -169,12 +170,12 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         sending.make_blueprint(
             REST,
             authenticator,
-            HttpSource(intake, settings.http_wait),
+            HttpSource(intake, settings.http.wait),
             Idempotency(IdempotencyStore(engine)),
             scheduled,
             log_of_deliveries,
             store,
-            DryRun(pipelines[0], store, _simulated(channels), settings.http_wait),
+            DryRun(pipelines[0], store, _simulated(channels), settings.http.wait),
         )
     )
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
@@ -227,9 +228,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     @app.before_server_stop
     async def drain(*_: object) -> None:
         """Take no one new, finish what is in hand, send the clients to another node: all within the grace."""
-        end = time.monotonic() + settings.shutdown_grace
+        end = time.monotonic() + settings.server.shutdown_grace
         gate.close()
-        within = settings.shutdown_grace * 0.6
+        within = settings.server.shutdown_grace * 0.6
         await asyncio.gather(
             *(source.stop(within) for source in sources.values()),
             *(outbox.stop(within) for outbox in outboxes),
@@ -260,8 +261,8 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "REQUEST_TIMEOUT": 10,
         "RESPONSE_TIMEOUT": 30,
         "KEEP_ALIVE_TIMEOUT": 75,
-        "PROXIES_COUNT": settings.proxies_count or None,
-        "GRACEFUL_SHUTDOWN_TIMEOUT": settings.shutdown_grace,
+        "PROXIES_COUNT": settings.server.proxies_count or None,
+        "GRACEFUL_SHUTDOWN_TIMEOUT": settings.server.shutdown_grace,
     }
 
 
@@ -300,14 +301,16 @@ def _check_redis(redis: Client) -> health.Check:
 
 def run(settings: Settings) -> int:
     """Serve with `settings` until told to stop; the exit status."""
-    log.configure(settings.log_level)
+    log.configure(settings.server.log_level)
     raise_file_limit()
-    if settings.workers == 1:
-        _work(settings, bind(settings.host, settings.port))
+    if settings.server.workers == 1:
+        _work(settings, bind(settings.server.host, settings.server.port))
         return 0
-    bind(settings.host, settings.port).close()  # fails if someone else has it, be it shared
-    one_more = partial(bind, settings.host, settings.port, shared=True)
-    return Supervisor(settings.workers, one_more, partial(_work, settings), settings.shutdown_grace).run()
+    bind(settings.server.host, settings.server.port).close()  # fails if someone else has it, be it shared
+    one_more = partial(bind, settings.server.host, settings.server.port, shared=True)
+    return Supervisor(
+        settings.server.workers, one_more, partial(_work, settings), settings.server.shutdown_grace
+    ).run()
 
 
 def _work(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # the command line loads this module for the names alone
     from app.domain.time import Now
     from app.ingest.batcher import Batcher
     from app.ingest.pipeline import Pipeline
-    from app.settings import Settings
+    from app.settings.sources import SourceSections
     from app.sources.dlq import DlqReader
 
 
@@ -55,20 +55,20 @@ class Broker(Protocol):
     def transports(self) -> Mapping[str, str]:
         """The ways to publish over it, ids to names, in the order to show them in."""
 
-    def configured(self, settings: Settings) -> bool:
+    def configured(self, settings: SourceSections) -> bool:
         """Whether this hub reads from the broker."""
 
-    def sources(self, settings: Settings, ingest: Ingest) -> Mapping[str, Source]:
+    def sources(self, settings: SourceSections, ingest: Ingest) -> Mapping[str, Source]:
         """Build its sources, by the names that readiness checks show. Only if it is configured."""
 
-    def open_dlq(self, settings: Settings) -> AbstractAsyncContextManager[DlqReader]:
+    def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
         """Open the dead letters of all its topics, queues or streams.
 
         Entering it raises `ConfigurationError` if the broker isn't configured. It raises `Unavailable` when
         the broker doesn't answer, now or later.
         """
 
-    def retained_events(self, settings: Settings) -> Sequence[Place]:
+    def retained_events(self, settings: SourceSections) -> Sequence[Place]:
         """Where the broker keeps events after they were read, as far as erasure can search them.
 
         Only if it is configured.

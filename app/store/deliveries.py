@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
 from app.runtime.backoff import Backoff
 from app.runtime.services import Background
-from app.settings import Settings
+from app.settings.services import PostgresSettings
 from app.store import delivery_statements as sql
 from app.store.engine import connect_arguments, store_errors
 from app.store.models import AttemptRow as A
@@ -260,11 +260,11 @@ class DeliverySignal:
     """Hears of new deliveries at once (LISTEN). While it is deaf, whoever waits has to poll."""
 
     def __init__(
-        self, settings: Settings, heard: Callable[[], None], backoff: Backoff = LISTEN_BACKOFF
+        self, settings: PostgresSettings, heard: Callable[[], None], backoff: Backoff = LISTEN_BACKOFF
     ) -> None:
         """`heard` is called for each signal, and when it begins to listen."""
         self._arguments = connect_arguments(settings)
-        self._timeout = settings.database_timeout
+        self._timeout = settings.timeout
         self._heard = heard
         self._backoff = backoff
         self._failures = 0

@@ -16,27 +16,27 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.domain.errors import ConfigurationError, StoreRejected, Unavailable
-from app.settings import Settings
+from app.settings.services import PostgresSettings
 from app.store.liveness import look_after
 
 # SQLSTATE classes that speak of the values, not of the server: data exception, integrity, program limit.
 _ABOUT_VALUES = ("22", "23", "54")
 
 
-def make_engine(settings: Settings) -> AsyncEngine:
-    """The pool of this node. Every statement is bounded by `database_timeout`."""
+def make_engine(settings: PostgresSettings) -> AsyncEngine:
+    """The pool of this node. Every statement is bounded by `settings.timeout`."""
     engine = create_async_engine(
         _url(settings),
-        pool_size=settings.database_pool_size,
+        pool_size=settings.pool_size,
         max_overflow=0,
-        pool_timeout=settings.database_timeout,
+        pool_timeout=settings.timeout,
         connect_args=_how(settings),
     )
     look_after(engine)
     return engine
 
 
-def connect_arguments(settings: Settings) -> dict[str, Any]:
+def connect_arguments(settings: PostgresSettings) -> dict[str, Any]:
     """What `asyncpg.connect` takes for a connection like the pool's own."""
     dialect: Any = PGDialect_asyncpg  # it has no types
     _, arguments = dialect().create_connect_args(_url(settings))
@@ -44,17 +44,17 @@ def connect_arguments(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in of_asyncpg} | _how(settings)
 
 
-def _url(settings: Settings) -> URL:
-    return make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
+def _url(settings: PostgresSettings) -> URL:
+    return make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
 
 
-def _how(settings: Settings) -> dict[str, Any]:
+def _how(settings: PostgresSettings) -> dict[str, Any]:
     # Postgres has to give up too: the backend of a connection that was cut in silence would keep its locks,
     # which our next try waits for, until TCP notices, after hours.
-    milliseconds = str(math.ceil(settings.database_timeout * 1000))
+    milliseconds = str(math.ceil(settings.timeout * 1000))
     return {
-        "timeout": settings.database_timeout,
-        "command_timeout": settings.database_timeout,
+        "timeout": settings.timeout,
+        "command_timeout": settings.timeout,
         "server_settings": {
             "application_name": "notification-hub",
             "statement_timeout": milliseconds,

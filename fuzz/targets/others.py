@@ -31,7 +31,7 @@ from fuzz.target import CANARY, Target
 MAX_GROUP_NAME = 500
 _ZONES = sorted(available_timezones() - {"Factory", "localtime"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAMES = sorted(Settings.model_fields)
+_NAMES = sorted({variable.name.lower() for variable in Settings.variables()})
 _REQUIRED = {
     "database_url": "postgresql://hub:pw@db/hub",
     "redis_url": "redis://redis",
@@ -107,7 +107,7 @@ def check_settings(data: bytes) -> None:
     given = {_NAMES[byte % len(_NAMES)]: text for byte, text in zip(data, texts, strict=False)}
     secrets = [given[name] for name in SECRETS if name in given]
     try:
-        loaded = load_settings(_env_file=None, **{**_REQUIRED, **given})
+        loaded = load_settings(_env_file="", **{**_REQUIRED, **given})
     except ConfigurationError as error:
         for line in str(error).splitlines():
             assert line.isprintable(), "a sentence that could forge a line of the log"
@@ -119,7 +119,7 @@ def check_settings(data: bytes) -> None:
         open_texts = [text for name, text in given.items() if name not in SECRETS]
         assert CANARY not in repr(loaded) or any(CANARY in text for text in open_texts), "repr tells a secret"
     with suppress(ValueError):
-        loaded.jwt_key.encode()
+        loaded.auth.jwt_key.encode()
 
 
 _MEMBERS: list[dict[str, Any]] = [

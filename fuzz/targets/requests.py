@@ -37,7 +37,7 @@ from tests.support.settings import settings_on
 
 SECRET = b"a secret for fuzzing, long enough to be accepted"
 REASONS = ("missing_token", "invalid_token", "expired_token")
-_VERIFIER = TokenVerifier(settings_on("redis://redis", jwt_secret=SECRET.decode(), jwt_issuer="users"))
+_VERIFIER = TokenVerifier(settings_on("redis://redis", jwt_secret=SECRET.decode(), jwt_issuer="users").auth)
 _GOOD_HEADER = {"alg": "HS256", "typ": "JWT"}
 _CLAIMS = {"sub": str(UUID(int=1)), "jti": "t1", "iat": 1_700_000_000, "exp": 2**33, "iss": "users"}
 _APP: Any = Sanic("fuzz")

@@ -62,8 +62,8 @@ def test_a_setting_that_can_not_be_read_is_not_repeated(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for each in Settings.model_fields:
-        monkeypatch.delenv(each.upper(), raising=False)
+    for variable in Settings.variables():
+        monkeypatch.delenv(variable.name, raising=False)
     for each, given in {**environment, name: value}.items():
         monkeypatch.setenv(each, given)
     with pytest.raises(ConfigurationError) as refused:

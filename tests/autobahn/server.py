@@ -21,21 +21,13 @@ from app.realtime.protocol import text_frame
 from app.realtime.timer_wheel import TimerWheel
 from app.server.app import WEBSOCKET
 from app.server.serve import bind, serve
-from app.settings import Settings
+from app.settings.edge import WebSocketSettings
 
 PATH = f"{WEBSOCKET}/notifications/users/anyone"
 
 _ANYONE = Claims(UUID(int=0), "", 0, MAX_UNIX_SECONDS)
 _UNUSED = cast(Any, None)
-_SETTINGS: dict[str, Any] = {
-    "database_url": "postgresql://unused",
-    "redis_url": "redis://unused",
-    "user_service_url": "http://unused",
-    "kafka_bootstrap_servers": "unused",
-    "jwt_algorithm": "HS256",
-    "jwt_secret": "unused" * 6,
-    "ws_max_message": 64 * 1024,  # the longest one of the cases that must be answered
-}
+MAX_MESSAGE_BYTES = 64 * 1024  # the longest one of the cases that must be answered
 
 
 class Echo(Connection):
@@ -62,7 +54,7 @@ class Echo(Connection):
 class EchoGate(Gate):
     """The hub's gate, open to everybody: no token, no inbox, no count of connections."""
 
-    def __init__(self, settings: Settings, clock: TimerWheel) -> None:
+    def __init__(self, settings: WebSocketSettings, clock: TimerWheel) -> None:
         super().__init__(
             settings,
             authenticator=_UNUSED,
@@ -94,7 +86,7 @@ def create_app() -> Sanic[Any, Any]:
     """The echo server, with the hub's default limits but for the size of a message."""
     app: Sanic[Any, Any] = Sanic("autobahn-echo", configure_logging=False)
     clock = TimerWheel()
-    settings = Settings(**_SETTINGS)
+    settings = WebSocketSettings(max_message=MAX_MESSAGE_BYTES)
     errors.install(app)
     app.blueprint(make_blueprint(WEBSOCKET, EchoGate(settings, clock)))
 

@@ -24,7 +24,7 @@ from app.ingest.user_service import (
     UserService,
     read_group,
 )
-from app.settings import Settings
+from app.settings.services import UserServiceSettings
 from tests.support.hub import eventually, free_port
 from tests.support.user_service import FakeUserService
 
@@ -34,18 +34,8 @@ ROLES = ((CHEF, "head_chef"), (MEMBER, "member"))
 EXPECTED = Group("Nhà mình", (CHEF, MEMBER), (CHEF,))
 
 
-def settings(**changes: Any) -> Settings:
-    values = {
-        "_env_file": None,
-        "database_url": "postgresql://db/hub",
-        "redis_url": "redis://redis",
-        "kafka_bootstrap_servers": "kafka:9092",
-        "jwt_algorithm": "HS256",
-        "jwt_secret": "a secret for tests, long enough to be accepted",
-        "user_service_timeout": TIMEOUT,
-        "user_service_cache": 60.0,
-    }
-    return Settings(**{**values, **changes})
+def settings(url: str, cache: float = 60.0) -> UserServiceSettings:
+    return UserServiceSettings(url=url, timeout=TIMEOUT, cache=cache)
 
 
 @pytest.fixture
@@ -60,7 +50,7 @@ def service(user_service: FakeUserService) -> FakeUserService:
 
 @pytest_asyncio.fixture
 async def groups(service: FakeUserService) -> AsyncIterator[UserService]:
-    port = UserService(settings(user_service_url=service.address))
+    port = UserService(settings(url=service.address))
     yield port
     await port.close()
     service.calm()
@@ -102,7 +92,7 @@ async def test_a_member_listed_twice_is_one(groups: UserService, service: FakeUs
 
 
 async def test_a_path_below_the_address_is_kept(service: FakeUserService) -> None:
-    port = UserService(settings(user_service_url=f"{service.address}/gateway/"))
+    port = UserService(settings(url=f"{service.address}/gateway/"))
     assert await port.group(GROUP) == EXPECTED
     await port.close()
 
@@ -175,7 +165,7 @@ async def test_a_slow_answer_is_waited_for_only_so_long(
 
 
 async def test_a_service_that_is_not_there_is_said_to_be_away() -> None:
-    port = UserService(settings(user_service_url=f"http://127.0.0.1:{free_port()}"))
+    port = UserService(settings(url=f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(Unavailable, match="no answer"):
         await port.group(GROUP)
     await port.close()
@@ -300,7 +290,7 @@ async def test_an_answer_is_remembered(groups: UserService, service: FakeUserSer
 
 
 async def test_an_answer_is_remembered_but_briefly(service: FakeUserService) -> None:
-    port = UserService(settings(user_service_url=service.address, user_service_cache=0.05))
+    port = UserService(settings(url=service.address, cache=0.05))
     await port.group(GROUP)
 
     async def forgotten() -> bool:

@@ -92,9 +92,7 @@ class Scene:
 
     async def letters(self, source: str, body: bytes) -> list[DeadLetter]:
         """The letters of a message there are now."""
-        settings = load(
-            _env_file=None, **{name.lower(): value for name, value in self.hub.environment.items()}
-        )
+        settings = load(_env_file="", **{name.lower(): value for name, value in self.hub.environment.items()})
         [broker] = [each for each in BROKERS if each.name == source]
         async with broker.open_dlq(settings) as reader:
             return [letter async for letter in reader.letters(False) if letter.body == body]

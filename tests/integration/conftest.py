@@ -47,7 +47,7 @@ async def channel(server: SmtpServer) -> AsyncIterator[EmailChannel]:
 async def scene(database: str) -> AsyncIterator[Scene]:
     """An outbox that nobody works on yet."""
     settings = settings_on("redis://redis", database_url=database, otp_cooldown=0)
-    engine = make_engine(settings)
+    engine = make_engine(settings.postgres)
     made = Scene(settings, engine)
     yield made
     await made.stop()

@@ -18,7 +18,7 @@ MACHINE_BUSY = 5.0  # seconds
 
 async def test_postgres_and_redis_say_what_time_it_is(database: str, redis_url: str) -> None:
     settings = settings_on(redis_url, database_url=database)
-    engine, redis = make_engine(settings), connect(settings)
+    engine, redis = make_engine(settings.postgres), connect(settings.redis)
     try:
         for told in (await clock(engine), await Presence(redis, "clocks").time()):
             assert told == pytest.approx(time.time(), abs=MACHINE_BUSY)
@@ -30,7 +30,7 @@ async def test_postgres_and_redis_say_what_time_it_is(database: str, redis_url: 
 async def test_those_that_are_away_say_so() -> None:
     nobody = f"127.0.0.1:{free_port()}"
     settings = settings_on(f"redis://{nobody}", database_url=f"postgresql://postgres@{nobody}/hub")
-    engine, redis = make_engine(settings), connect(settings)
+    engine, redis = make_engine(settings.postgres), connect(settings.redis)
     try:
         with pytest.raises(Unavailable):
             await clock(engine)

@@ -76,7 +76,7 @@ async def test_a_mail_arrives_as_people_and_programs_expect_it(
 
 async def test_every_template_is_a_mail_in_every_language(server: SmtpServer) -> None:
     settings = settings_to(server)
-    channel = EmailChannel(settings, MailRenderer(settings.brand))
+    channel = EmailChannel(settings.smtp, MailRenderer(settings.brand.brand()))
     for locale in LOCALES:
         for template, data in SAMPLES.items():
             await channel.send(Outgoing(uuid4(), template, "an@example.com", locale, data))
@@ -398,6 +398,6 @@ async def test_the_code_is_in_nothing_that_is_written(
 
 
 async def test_without_a_server_mail_is_simulated() -> None:
-    channel = EmailChannel(settings_on("redis://redis"), Texts())
+    channel = EmailChannel(settings_on("redis://redis").smtp, Texts())
     assert channel.simulated
     await channel.close()

@@ -182,13 +182,13 @@ async def test_presence_that_a_dead_node_left_is_removed_and_a_living_one_s_stay
 ) -> None:
     monkeypatch.setattr(module, "CLOSE_TIMEOUT_SECONDS", 0.1)
     settings = settings_on(redis_url, redis_prefix=f"erasing-{uuid4().hex}")
-    redis = connect(settings)
-    presence = Presence(redis, settings.redis_prefix)
+    redis = connect(settings.redis)
+    presence = Presence(redis, settings.redis.prefix)
     user, other, dead, alive = uuid4(), uuid4(), NodeId(b"dead...."), NodeId(b"alive...")
     await presence.change(dead, [user, other])
     await presence.change(alive, [user])
     await presence.beat(alive, 60.0)
-    connections = Connections(settings)
+    connections = Connections(settings.redis)
     try:
         [erased] = await connections.erase(Subject(user))
         assert erased.number == 1
@@ -202,9 +202,9 @@ async def test_presence_that_a_dead_node_left_is_removed_and_a_living_one_s_stay
 async def test_what_the_user_service_keeps_is_named_and_stays(redis_url: str) -> None:
     user = uuid4()
     key = f"user-service:global_revoke_ts:{user}"
-    redis = connect(settings_on(redis_url))
+    redis = connect(settings_on(redis_url).redis)
     await redis.set(key, "1795000000")
-    connections = Connections(settings_on(redis_url))
+    connections = Connections(settings_on(redis_url).redis)
     try:
         await connections.erase(Subject(user))
         [found] = [each for each in await connections.look(Subject(user)) if each.stays]

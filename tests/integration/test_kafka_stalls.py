@@ -56,7 +56,7 @@ class Scene:
             kafka_stalled_after=STALLED_AFTER,
             batch_size=BATCH,
         )
-        self.source = KafkaSource(settings, cast(Pipeline, self.pipeline), {topic: None})
+        self.source = KafkaSource(settings.kafka, cast(Pipeline, self.pipeline), {topic: None})
         self.published = 0
 
     @property

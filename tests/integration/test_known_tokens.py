@@ -33,7 +33,7 @@ async def redis(server: RedisServer) -> AsyncIterator[Client]:
     """Empty, and there until the test kills it."""
     server.kill()
     server.start()
-    async with connect(settings_on(server.url, redis_timeout=0.5)) as client:
+    async with connect(settings_on(server.url, redis_timeout=0.5).redis) as client:
         yield client
 
 

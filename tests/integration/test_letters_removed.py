@@ -32,12 +32,12 @@ def _a_broker_that_removes(pytestconfig: pytest.Config) -> None:
 
 @pytest.fixture
 def settings(kafka: str, redis_url: str) -> Settings:
-    own = settings_on(
+    return settings_on(
         redis_url,
+        kafka_bootstrap_servers=kafka,
         notification_topic=f"events-{uuid.uuid4().hex}",
         logout_events_topic=f"logouts-{uuid.uuid4().hex}",
     )
-    return own.model_copy(update={"kafka_bootstrap_servers": kafka})
 
 
 @pytest_asyncio.fixture
@@ -56,7 +56,7 @@ async def put(producer: AIOKafkaProducer, topic: str, value: bytes, offset: int)
 
 
 async def on_shelf(settings: Settings, done: bool = False) -> list[DeadLetter]:
-    async with open_dlq(settings) as reader:
+    async with open_dlq(settings.kafka) as reader:
         return [letter async for letter in reader.letters(done)]
 
 
@@ -67,7 +67,7 @@ def names_mai(letter: DeadLetter) -> bool:
 async def readable(settings: Settings, topic: str) -> list[bytes | None]:
     """All values that anyone can still read, but for marks, which are empty."""
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+        topic, bootstrap_servers=settings.kafka.bootstrap_servers, auto_offset_reset="earliest"
     )
     await consumer.start()
     try:
@@ -82,11 +82,11 @@ async def readable(settings: Settings, topic: str) -> list[bytes | None]:
 async def test_the_unwanted_is_gone_and_the_others_are_as_before(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
-    topic = settings.notification_topic
+    topic = settings.kafka.notification_topic
     for number, value in enumerate((b"one", b"of mai", b"two", b"mai again", b"dropped")):
         await put(producer, topic, value, number)
     before = {letter.body: letter for letter in await on_shelf(settings)}
-    async with open_dlq(settings) as reader:
+    async with open_dlq(settings.kafka) as reader:
         await reader.drop([letter async for letter in reader.letters(False)][-1])
         assert await reader.keeps() == {}
         assert await reader.remove(names_mai) == {topic: 2}
@@ -102,10 +102,10 @@ async def test_the_unwanted_is_gone_and_the_others_are_as_before(
 async def test_interrupted_before_the_old_ones_went_it_leaves_no_letter_twice(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
-    topic = settings.notification_topic
+    topic = settings.kafka.notification_topic
     for number, value in ((0, b"one"), (1, b"mai"), (2, b"two"), (0, b"one"), (2, b"two")):
         await put(producer, topic, value, number)
-    async with open_dlq(settings) as reader:
+    async with open_dlq(settings.kafka) as reader:
         await reader.remove(names_mai)
     assert [letter.body for letter in await on_shelf(settings)] == [b"one", b"two"]
 
@@ -113,9 +113,9 @@ async def test_interrupted_before_the_old_ones_went_it_leaves_no_letter_twice(
 async def test_where_nothing_is_unwanted_nothing_is_written_again(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
-    await put(producer, settings.notification_topic, b"one", 0)
+    await put(producer, settings.kafka.notification_topic, b"one", 0)
     [before] = await on_shelf(settings)
-    async with open_dlq(settings) as reader:
+    async with open_dlq(settings.kafka) as reader:
         assert await reader.remove(names_mai) == {}
     assert await on_shelf(settings) == [before]
 
@@ -124,9 +124,9 @@ async def test_a_kafka_topic_that_keeps_its_records_keeps_no_others(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
     """A compacted one, as an operator made it: the broker refuses DeleteRecords."""
-    person, kept, other = uuid.uuid4(), settings.notification_topic, settings.logout_events_topic
+    person, kept, other = uuid.uuid4(), settings.kafka.notification_topic, settings.kafka.logout_topic
     compacted = NewTopic(f"{kept}.dlq", 1, 1, topic_configs={"cleanup.policy": "compact"})
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.create_topics([compacted])
@@ -146,7 +146,7 @@ async def test_a_letter_keeps_its_age_whatever_it_says_of_it(
     settings: Settings, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node whose clock was wrong wrote it; a broker refuses records from more than an hour ahead."""
-    topic = settings.notification_topic
+    topic = settings.kafka.notification_topic
     ahead = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(hours=2))
     monkeypatch.setattr(letters_format, "datetime", ahead)
     for number, value in enumerate((b"one", b"of mai")):
@@ -154,7 +154,7 @@ async def test_a_letter_keeps_its_age_whatever_it_says_of_it(
     [before] = [letter for letter in await on_shelf(settings) if letter.body == b"one"]
     assert before.time is not None
     assert before.time > datetime.now(UTC) + timedelta(hours=1)
-    async with open_dlq(settings) as reader:
+    async with open_dlq(settings.kafka) as reader:
         assert await reader.remove(names_mai) == {topic: 1}
     [after] = await on_shelf(settings, done=True)
     assert after.handle.timestamp_ms == before.handle.timestamp_ms

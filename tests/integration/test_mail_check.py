@@ -66,8 +66,8 @@ def check(
 ) -> Check:
     """No setting but those of mail: no database, no Kafka, no `.env`."""
     monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for variable in Settings.variables():
+        monkeypatch.delenv(variable.name, raising=False)
     monkeypatch.setenv("MAIL_FROM", "Hub <no-reply@hub.example>")
     return Check(monkeypatch, capsys)
 

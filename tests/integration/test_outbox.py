@@ -16,9 +16,9 @@ from app.domain.deliveries import Status
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Outgoing
 from app.outbox.worker import ATTEMPT_BACKOFF, retry_delay
-from app.settings import Settings
 from tests.support.hub import eventually
-from tests.support.outbox import CODE, FakeChannel, Scene, code, mail
+from tests.support.outbox import CODE, FakeChannel, Scene, code, mail, secret_box
+from tests.support.settings import changed
 
 
 async def secrets_left(database: str) -> int:
@@ -234,10 +234,9 @@ def test_the_pause_has_jitter() -> None:
 
 def test_a_secret_opens_with_any_of_the_keys_and_with_no_other(scene: Scene) -> None:
     old, new, foreign = (Fernet.generate_key().decode() for _ in range(3))
-    settings = scene.settings.model_dump() | {"_env_file": None}
 
     def box(*keys: str) -> SecretBox:
-        return SecretBox(Settings(**settings | {"delivery_keys": keys}))
+        return secret_box(changed(scene.settings, delivery_keys=[SecretStr(key) for key in keys]))
 
     sealed = box(old).encrypt({"code": CODE})
     assert CODE.encode() not in sealed
@@ -246,16 +245,16 @@ def test_a_secret_opens_with_any_of_the_keys_and_with_no_other(scene: Scene) -> 
 
 
 def test_a_secret_from_before_the_keys_were_set_still_opens(scene: Scene) -> None:
-    sealed = SecretBox(scene.settings).encrypt({"code": CODE})
+    sealed = secret_box(scene.settings).encrypt({"code": CODE})
     key = SecretStr(Fernet.generate_key().decode())
-    later = SecretBox(scene.settings.model_copy(update={"delivery_keys": (key,)}))
+    later = secret_box(changed(scene.settings, delivery_keys=(key,)))
     assert later.decrypt(sealed) == {"code": CODE}
-    assert SecretBox(scene.settings).decrypt(later.encrypt({"code": CODE})) is None
+    assert secret_box(scene.settings).decrypt(later.encrypt({"code": CODE})) is None
 
 
 def test_without_any_secret_to_derive_a_key_from_the_hub_does_not_start(scene: Scene) -> None:
     nothing = {"jwt_secret": None, "database_url": SecretStr("postgresql://hub@host/hub")}
     with pytest.raises(ConfigurationError, match="DELIVERY_KEYS"):
-        SecretBox(scene.settings.model_copy(update=nothing))
+        secret_box(changed(scene.settings, **nothing))
     password = {"jwt_secret": None, "database_url": SecretStr("postgresql://hub:secret@host/hub")}
-    SecretBox(scene.settings.model_copy(update=password))
+    secret_box(changed(scene.settings, **password))

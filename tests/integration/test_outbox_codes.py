@@ -13,7 +13,6 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.auth.secrets import SecretBox
 from app.domain.deliveries import Status, delivery_id
 from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox.worker import Outbox
@@ -21,7 +20,8 @@ from app.store import delivery_statements as sql
 from app.store.deliveries import DeliverySignal, DeliveryStore, LeasedDelivery
 from app.store.writer import DeliveryRecord, EventRecord
 from tests.support.hub import eventually
-from tests.support.outbox import FakeChannel, Scene, code, mail
+from tests.support.outbox import FakeChannel, Scene, code, mail, secret_box
+from tests.support.settings import changed
 
 ADDRESS = "user@example.com"
 YEAR = 365 * 24 * 3600.0
@@ -288,8 +288,8 @@ async def test_a_node_that_stops_leaves_what_it_had_to_others_at_once(scene: Sce
 
 async def test_a_node_without_the_key_leaves_a_code_to_those_that_have_it(scene: Scene) -> None:
     elsewhere = FakeChannel()
-    without = SecretBox(scene.settings.model_copy(update={"jwt_secret": SecretStr("x" * 40)}))
-    stranger = Outbox(scene.store, elsewhere, without, scene.settings, codes=True)
+    without = secret_box(changed(scene.settings, jwt_secret=SecretStr("x" * 40)))
+    stranger = Outbox(scene.store, elsewhere, without, scene.settings.outbox, codes=True)
     await stranger.start()
     (delivery,) = await scene.ask(code())
 
@@ -333,9 +333,9 @@ async def test_one_that_was_asked_for_long_ago_is_tried_as_long_again_when_resen
 @pytest.mark.parametrize("query", ["prepared_statement_cache_size=0", "ssl=disable"])
 async def test_the_signal_hears_with_any_address_that_the_pool_takes(scene: Scene, query: str) -> None:
     heard = asyncio.Event()
-    url = scene.settings.database_url.get_secret_value()
+    url = scene.settings.postgres.url.get_secret_value()
     with_query = SecretStr(f"{url}?{query}")
-    signal = DeliverySignal(scene.settings.model_copy(update={"database_url": with_query}), heard.set)
+    signal = DeliverySignal(changed(scene.settings, database_url=with_query).postgres, heard.set)
     await signal.start()
     async with asyncio.timeout(5):
         await heard.wait()  # it listens

@@ -68,7 +68,7 @@ class Scene(NamedTuple):
 
 @pytest_asyncio.fixture
 async def scene(database: str) -> AsyncIterator[Scene]:
-    engine = make_engine(settings_on("redis://redis", database_url=database))
+    engine = make_engine(settings_on("redis://redis", database_url=database).postgres)
     people, store = PreferenceStore(engine), NotificationStore(engine)
     planner = Planner(people, Evaluator(OFF), "en")
     pipeline = Pipeline(

@@ -18,7 +18,7 @@ from app.domain.deliveries import SIGNAL
 from app.domain.errors import Unavailable
 from app.domain.notifications import NotificationDraft
 from app.runtime.backoff import Backoff
-from app.settings import Settings
+from app.settings.services import PostgresSettings
 from app.store import deliveries
 from app.store.deliveries import DeliverySignal
 from app.store.engine import make_engine, store_errors
@@ -42,13 +42,14 @@ async def way(database: str) -> AsyncIterator[Way]:
 
 
 @pytest.fixture
-def settings(database: str, way: Way) -> Settings:
+def settings(database: str, way: Way) -> PostgresSettings:
     url = database.replace(f":{way.port_behind}/", f":{way.port}/")
-    return settings_on("redis://redis", database_url=url, database_timeout=TIMEOUT, database_pool_size=POOL)
+    changes = {"database_url": url, "database_timeout": TIMEOUT, "database_pool_size": POOL}
+    return settings_on("redis://redis", **changes).postgres
 
 
 @pytest_asyncio.fixture
-async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+async def engine(settings: PostgresSettings) -> AsyncIterator[AsyncEngine]:
     engine = make_engine(settings)
     yield engine
     await engine.dispose()
@@ -123,7 +124,7 @@ async def test_what_a_lost_transaction_had_locked_is_free_again_soon(engine: Asy
 
 
 async def test_the_signal_outlives_the_look_whether_its_connection_does(
-    settings: Settings, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    settings: PostgresSettings, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "LISTEN_CHECK_SECONDS", 0.05)
     heard = asyncio.Event()
@@ -141,7 +142,7 @@ async def test_the_signal_outlives_the_look_whether_its_connection_does(
 
 
 async def test_a_signal_whose_connection_died_in_silence_listens_again(
-    settings: Settings, engine: AsyncEngine, way: Way, monkeypatch: pytest.MonkeyPatch
+    settings: PostgresSettings, engine: AsyncEngine, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "LISTEN_CHECK_SECONDS", 0.05)
     heard = asyncio.Event()

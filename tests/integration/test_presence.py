@@ -26,7 +26,7 @@ A, B, C = (NodeId(bytes([number]) * NODE_ID_BYTES) for number in (1, 2, 3))
 
 @pytest_asyncio.fixture(scope="module")
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with connect(settings_on(redis_url)) as client:
+    async with connect(settings_on(redis_url).redis) as client:
         assert isinstance(client, Redis)
         yield client
 

@@ -50,7 +50,7 @@ def channel_to(endpoint: str, **changes: Any) -> SmsChannel:
         "twilio_endpoint": endpoint,
         "twilio_timeout": TIMEOUT,
     }
-    return SmsChannel(settings_on("redis://redis", **{**given, **changes}), _text)
+    return SmsChannel(settings_on("redis://redis", **{**given, **changes}).sms, _text)
 
 
 def _text(template: str, locale: str, data: Mapping[str, Any]) -> str:
@@ -98,7 +98,7 @@ async def test_the_text_is_the_template_of_sms(twilio: FakeTwilio) -> None:
         "twilio_messaging_service_sid": SERVICE,
         "twilio_endpoint": twilio.address,
     }
-    channel = SmsChannel(settings_on("redis://redis", **given))
+    channel = SmsChannel(settings_on("redis://redis", **given).sms)
     data = {"code": CODE, "minutes": 10}
     await channel.send(Outgoing(uuid4(), "otp_register", NUMBER, "ru", data))
     await channel.close()
@@ -236,6 +236,6 @@ def test_settings_that_are_incomplete_or_unsafe_are_refused(changes: dict[str, A
 
 
 async def test_without_an_account_sms_is_simulated() -> None:
-    channel = SmsChannel(settings_on("redis://redis"))
+    channel = SmsChannel(settings_on("redis://redis").sms)
     assert channel.simulated
     await channel.close()

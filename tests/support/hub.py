@@ -23,7 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.dev import tokens
-from app.settings import TOPIC_SETTINGS
+from app.settings.sources import TOPIC_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 REST = "/api/v2/notification-service"
@@ -159,8 +159,8 @@ class Hub:
         producer = AIOKafkaProducer(bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"])
         await producer.start()
         try:
-            for setting in TOPIC_SETTINGS:
-                name = self.environment[setting.upper()]
+            for variable in TOPIC_VARIABLES:
+                name = self.environment[variable]
                 await producer.partitions_for(name)
                 await producer.partitions_for(f"{name}.dlq")
         finally:

@@ -22,7 +22,7 @@ from app.realtime.presence import Beat, NodeId, Presence
 from app.realtime.publication import Publication, unpack
 from app.runtime import tasks
 from app.runtime.redis import connect, subscription
-from app.settings import Settings
+from app.settings.services import RedisSettings
 from tests.support.hub import eventually
 from tests.support.settings import settings_on
 from tests.unit.test_connection import Peer
@@ -109,11 +109,11 @@ class WatchedPresence(Presence):
 class Node:
     """All of a node that has to do with the others."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RedisSettings) -> None:
         redis = connect(settings)
         assert isinstance(redis, Redis)
         self.redis = redis
-        self.presence = WatchedPresence(redis, settings.redis_prefix)
+        self.presence = WatchedPresence(redis, settings.prefix)
         self.membership = Membership(self.presence, partial(subscription, redis, settings))
         self.behind: list[Connection] = []
         self.manager = WebSocketManager(self.behind.append, self.membership.left)
@@ -170,7 +170,7 @@ async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Asyn
         monkeypatch.setattr(membership, name, globals()[name])
     monkeypatch.setattr(bus, "LEASE_SECONDS", LEASE)
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.1)
-    settings = settings_on(redis_url, redis_prefix=f"nodes-{uuid4().hex}")
+    settings = settings_on(redis_url, redis_prefix=f"nodes-{uuid4().hex}").redis
     nodes: list[Node] = []
 
     async def start(count: int) -> list[Node]:

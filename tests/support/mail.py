@@ -51,7 +51,7 @@ def settings_to(server: SmtpServer, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def channel_to(server: SmtpServer, **changes: Any) -> AsyncIterator[EmailChannel]:
-    channel = EmailChannel(settings_to(server, **changes), Texts())
+    channel = EmailChannel(settings_to(server, **changes).smtp, Texts())
     try:
         yield channel
     finally:

@@ -20,6 +20,7 @@ from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
 from tests.support.hub import eventually
+from tests.support.settings import changed
 
 CODE = "482913"
 QUICK = Backoff(first=0.05, cap=900.0)
@@ -52,12 +53,17 @@ class FakeChannel(Channel):
         pass
 
 
+def secret_box(settings: Settings) -> SecretBox:
+    """As the server makes it."""
+    return SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url)
+
+
 class Scene:
     """An outbox and what surrounds it; `node()` starts one more on the same tables."""
 
     def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
         self.settings = settings
-        self.box = SecretBox(settings)
+        self.box = secret_box(settings)
         self.store = DeliveryStore(engine)
         self.cleaning = CleaningStore(engine)
         self.writer = BatchWriter(engine)
@@ -68,10 +74,10 @@ class Scene:
         self, channel: FakeChannel | None = None, codes: FakeChannel | None = None, **changes: Any
     ) -> None:
         """Start one; `channel` takes what it sends, or all but its `codes`."""
-        settings = self.settings.model_copy(update=changes)
+        settings = changed(self.settings, **changes)
         taker = channel or self.channel
         mails, others = (
-            Outbox(self.store, each, self.box, settings, codes=lane, backoff=QUICK)
+            Outbox(self.store, each, self.box, settings.outbox, codes=lane, backoff=QUICK)
             for lane, each in ((False, taker), (True, codes or taker))
         )
 
@@ -79,7 +85,7 @@ class Scene:
             mails.wake()
             others.wake()
 
-        self.running += [DeliverySignal(settings, wake), mails, others]
+        self.running += [DeliverySignal(settings.postgres, wake), mails, others]
         for each in self.running[-3:]:
             await each.start()
 

@@ -20,7 +20,7 @@ TIMEOUT = 5.0
 def engine_on(database: str, **changes: Any) -> AsyncEngine:
     """A pool on this database."""
     values = {"database_url": database, "database_timeout": TIMEOUT, **changes}
-    return make_engine(settings_on("redis://redis", **values))
+    return make_engine(settings_on("redis://redis", **values).postgres)
 
 
 def draft(receivers: Sequence[UUID], **changes: Any) -> NotificationDraft:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from app.settings import Settings
+from app.settings.edge import ServerSettings, WebSocketSettings
 from tests.support.kong_router import NoRouteError, match, normalised, routes, upstream_path
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +122,7 @@ def test_the_subprotocol_opens_no_rest_path() -> None:
 
 
 def test_a_quiet_websocket_outlives_several_pings() -> None:
-    ping_ms = Settings.model_fields["ws_ping_interval"].default * 1000
+    ping_ms = WebSocketSettings.model_fields["ping_interval"].default * 1000
     for path, headers in ((SOCKET, {}), (SOCKET, BROWSER)):
         taken = match(KONG, "GET", path, headers)
         service = next(service for service in KONG["services"] if service["name"] == taken.service)
@@ -183,7 +184,7 @@ def test_the_secret_reaches_kong_as_it_is(secret: str, starts: bool, tmp_path: P
 
 
 def test_compose_sets_settings_that_exist_and_all_that_must_be_set() -> None:
-    known = {name.upper(): field for name, field in Settings.model_fields.items()}
+    known = {variable.name: variable.info for variable in Settings.variables()}
     given = SERVICES["hub"]["environment"].keys()
     assert given <= known.keys()
     assert {name for name, field in known.items() if field.is_required()} <= given
@@ -194,7 +195,7 @@ def test_the_example_environment_has_every_setting_and_no_secret() -> None:
     lines = re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     example = dict(lines)
     assert len(example) == len(lines)
-    assert {name.upper() for name in Settings.model_fields} <= example.keys()
+    assert {variable.name for variable in Settings.variables()} <= example.keys()
     asked_for = set(re.findall(r"\$\{([A-Z_]+)[:}]", (ROOT / "docker-compose.yml").read_text()))
     assert asked_for <= example.keys()
     secrets = {name for name in example if re.search(r"SECRET|PASSWORD$|_TOKEN$|_KEYS?$|_URL$", name)}
@@ -243,7 +244,7 @@ def test_data_outlives_its_container() -> None:
 
 
 def test_the_hub_is_given_time_to_stop() -> None:
-    grace = Settings.model_fields["shutdown_grace"].default
+    grace = ServerSettings.model_fields["shutdown_grace"].default
     assert int(SERVICES["hub"]["stop_grace_period"].removesuffix("s")) >= 2 * grace
 
 

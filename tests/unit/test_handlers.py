@@ -18,7 +18,7 @@ from app.dev import catalogues, samples
 from app.domain.deliveries import DeliveryDraft
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
-from app.settings import TOPIC_SETTINGS
+from app.settings.sources import TOPIC_VARIABLES
 from app.texts.i18n import LOCALES, Translatable
 from handlers.base import (
     MAX_DATA_BYTES,
@@ -167,7 +167,7 @@ def test_a_sample_is_of_the_type_its_file_is_named_after(event_type: str) -> Non
     sample = samples.load(event_type)
     says = sample.message.get("event_type") or f"otp_{sample.message['action']}"
     assert says == event_type
-    assert sample.setting.lower() in TOPIC_SETTINGS
+    assert sample.setting in TOPIC_VARIABLES
 
 
 @pytest.mark.parametrize("event_type", sorted(HANDLERS))

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from app.domain.errors import InvalidEvent
 from app.domain.events import Event
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
-from app.settings import Settings
+from app.settings.sources import KafkaSettings
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
 from app.sources.kafka.source import KafkaSource
@@ -96,11 +96,11 @@ class Scene:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> None:
         self.consumer = Consumer()
         self.pipeline = pipeline
-        settings = Settings.model_construct(batch_size=10, shutdown_grace=5.0)
+        settings = KafkaSettings(bootstrap_servers="unused", batch_size=10, shutdown_grace=5.0)
         topics = {"events": None, "logouts": None}
         self.source = KafkaSource(settings, pipeline, topics)  # type: ignore[arg-type]
 
-        async def start(_: Settings) -> tuple[Consumer, Consumer]:
+        async def start(_: KafkaSettings) -> tuple[Consumer, Consumer]:
             return self.consumer, self.consumer
 
         monkeypatch.setattr(kafka_clients, "start", start)

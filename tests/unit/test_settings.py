@@ -31,8 +31,8 @@ PEM = (
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """A complete environment, and no other setting."""
     monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for variable in Settings.variables():
+        monkeypatch.delenv(variable.name, raising=False)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://hub:{SECRET}@db/hub")
     monkeypatch.setenv("REDIS_URL", f"redis://:{SECRET}@redis/0")
     monkeypatch.setenv("USER_SERVICE_URL", "http://users")
@@ -58,10 +58,10 @@ def refusal(environment: pytest.MonkeyPatch, **changes: str | None) -> str:
 
 def test_a_complete_environment_is_enough_and_the_rest_has_defaults() -> None:
     settings = load()
-    assert settings.default_locale == "vi"
-    assert settings.notification_topic == "service_notifications"
-    assert settings.kafka_group == "notification_service_group"
-    assert settings.allowed_origins == ()
+    assert settings.ingest.default_locale == "vi"
+    assert settings.kafka.notification_topic == "service_notifications"
+    assert settings.kafka.group == "notification_service_group"
+    assert settings.http.allowed_origins == settings.websocket.allowed_origins == ()
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -144,25 +144,25 @@ def test_every_missing_setting_has_a_sentence_of_its_own(environment: pytest.Mon
 
 def test_origins_are_a_list_with_commas(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALLOWED_ORIGINS", " https://a.example/ ,http://localhost:8000, ")
-    assert load().allowed_origins == ("https://a.example", "http://localhost:8000")
+    assert load().websocket.allowed_origins == ("https://a.example", "http://localhost:8000")
 
 
 def test_a_public_key_may_stand_on_one_line(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JWT_ALGORITHM", "RS256")
     environment.setenv("JWT_PUBLIC_KEY", PEM)
-    assert load().jwt_key == PEM.replace("\\n", "\n")
+    assert load().auth.jwt_key == PEM.replace("\\n", "\n")
 
 
 def test_with_rs256_the_secret_is_no_key(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JWT_ALGORITHM", "RS256")
     environment.setenv("JWT_PUBLIC_KEY", PEM)
-    assert SECRET not in load().jwt_key
+    assert SECRET not in load().auth.jwt_key
 
 
 def test_settings_show_no_secret() -> None:
     settings = load()
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
-    assert settings.jwt_key == SECRET
+    assert settings.auth.jwt_key == SECRET
 
 
 def test_a_dotenv_file_is_read_and_the_environment_stands_before_it(
@@ -173,8 +173,8 @@ def test_a_dotenv_file_is_read_and_the_environment_stands_before_it(
         "REDIS_URL=redis://from-file\nKAFKA_BOOTSTRAP_SERVERS=file:9092\nOTHER=1\n"
     )
     settings = load()
-    assert settings.redis_url.get_secret_value() == "redis://from-file"
-    assert settings.kafka_bootstrap_servers == "kafka:9092"
+    assert settings.redis.url.get_secret_value() == "redis://from-file"
+    assert settings.kafka.bootstrap_servers == "kafka:9092"
 
 
 def test_without_settings_the_hub_does_not_start_and_says_what_to_set(tmp_path: Path) -> None:
@@ -219,14 +219,14 @@ def test_a_value_that_can_not_work_is_refused_at_start(
 
 @pytest.mark.parametrize("url", ["amqp://hub:hunter2@rabbitmq:5672/", "amqps://rabbitmq/%2Fhub"])
 def test_rabbitmq_is_off_until_it_has_an_address(environment: pytest.MonkeyPatch, url: str) -> None:
-    assert load().rabbitmq_url is None
+    assert load().rabbitmq.url is None
     environment.setenv("RABBITMQ_URL", url)
     settings = load()
-    assert settings.rabbitmq_url is not None
-    assert settings.rabbitmq_url.get_secret_value() == url
+    assert settings.rabbitmq.url is not None
+    assert settings.rabbitmq.url.get_secret_value() == url
     assert "hunter2" not in f"{settings!r} {settings.model_dump_json()}"
 
 
 def test_an_origin_is_kept_as_browsers_write_it(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALLOWED_ORIGINS", "https://App.Example.com:443/, http://localhost:8000")
-    assert load().allowed_origins == ("https://app.example.com", "http://localhost:8000")
+    assert load().websocket.allowed_origins == ("https://app.example.com", "http://localhost:8000")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from app.auth.tokens import LEEWAY_SECONDS, MAX_TOKEN_BYTES, Claims, TokenVerifier
 from app.domain.errors import Unauthorized
-from app.settings import Settings
+from app.settings.edge import AuthSettings
 
 SECRET = "a secret for tests, long enough to be accepted"
 PRIVATE_KEY = rsa.generate_private_key(65537, 2048)
@@ -33,18 +33,13 @@ USER = UUID("456e7890-e89b-12d3-a456-426614174001")
 
 def verifier(now: Callable[[], float] = time.time, **changes: Any) -> TokenVerifier:
     values = {
-        "_env_file": None,
-        "database_url": "postgresql://db/hub",
-        "redis_url": "redis://redis",
-        "user_service_url": "http://users",
-        "kafka_bootstrap_servers": "kafka:9092",
         "jwt_algorithm": "HS256",
         "jwt_secret": SECRET,
         "jwt_public_key": PUBLIC_KEY,
         "jwt_issuer": "users",
         "jwt_audience": None,
     }
-    return TokenVerifier(Settings(**{**values, **changes}), now)
+    return TokenVerifier(AuthSettings.model_validate({**values, **changes}), now)
 
 
 FAR_AHEAD = 2**33  # seconds: the year 2242

@@ -18,7 +18,7 @@ from app.outbox.email.message import build, to_bytes
 from app.outbox.email.pool import Pool, SmtpEnvelope
 from app.outbox.email.smtp import Server, classify
 from app.outbox.failures import FailFastBreaker, not_rendered, without_values
-from app.settings import Settings
+from app.settings.channels import SmtpSettings
 from app.texts.rendering import Mail
 
 log = logging.getLogger("hub.mail")
@@ -45,14 +45,14 @@ class EmailChannel:
 
     name: ClassVar[str] = EMAIL
 
-    def __init__(self, settings: Settings, renderer: Renderer) -> None:
+    def __init__(self, settings: SmtpSettings, renderer: Renderer) -> None:
         self._renderer = renderer
         self._unsubscribe_url = settings.unsubscribe_url
         self._guard = FailFastBreaker(log)
-        self._at_once = settings.smtp_connections
+        self._at_once = settings.connections
         self._pool: Pool | None = None
-        if settings.smtp_host is not None:
-            self._pool = Pool(Server(settings), settings.smtp_connections, self._guard)
+        if settings.host is not None:
+            self._pool = Pool(Server(settings), settings.connections, self._guard)
 
     @property
     def simulated(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Literal, Protocol, cast
+from typing import cast
 
 from aiosmtplib import (
     SMTP,
@@ -18,27 +18,15 @@ from aiosmtplib import (
     SMTPSenderRefused,
     SMTPServerDisconnected,
 )
-from pydantic import SecretStr
 
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Outgoing
 from app.outbox.email.message import Sender, sender
 from app.outbox.failures import SetupFailed, safe_words
+from app.settings.channels import SmtpSettings
 
 _ABOUT_THE_MAIL = (SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError)
 _NOT_LOGGED_IN, _TOO_LARGE = 530, 552
-
-
-class SmtpSettings(Protocol):
-    """The settings that concern the mail server, as `Settings` has them."""
-
-    smtp_host: str | None
-    smtp_port: int
-    smtp_security: Literal["starttls", "tls", "none"]
-    smtp_username: str | None
-    smtp_password: SecretStr | None
-    smtp_timeout: float
-    mail_from: str
 
 
 def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> DeliveryFailed:
@@ -85,13 +73,13 @@ class Server:
     """How the mail server is reached. Raises `ConfigurationError` when the settings don't allow it safely."""
 
     def __init__(self, settings: SmtpSettings) -> None:
-        self.host = settings.smtp_host or ""
-        self.port = settings.smtp_port
-        self.security = settings.smtp_security
-        self.username = settings.smtp_username
-        self.timeout = settings.smtp_timeout
-        self.sender = _sender(settings.mail_from)
-        self._password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+        self.host = settings.host or ""
+        self.port = settings.port
+        self.security = settings.security
+        self.username = settings.username
+        self.timeout = settings.timeout
+        self.sender = _sender(settings.sender)
+        self._password = settings.password.get_secret_value() if settings.password else ""
         try:
             self.host.encode("idna")
         except UnicodeError:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from app.settings.sources import SourceSections
     from app.sources.broker import Ingest, Source
     from app.sources.dlq import DlqReader
 
@@ -20,29 +20,30 @@ class KafkaBroker:
     place = "Kafka topic"
     transports: Mapping[str, str] = MappingProxyType({"kafka": "Kafka"})
 
-    def configured(self, settings: Settings) -> bool:
+    def configured(self, settings: SourceSections) -> bool:
         return True
 
-    def sources(self, settings: Settings, ingest: Ingest) -> dict[str, Source]:
+    def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
         """Codes have a consumer of their own: none waits behind a backlog of other events."""
         from app.sources.kafka.source import KafkaSource
         from app.sources.redaction import without_code
 
-        events = dict.fromkeys((settings.notification_topic, settings.logout_events_topic))
+        kafka = settings.kafka
+        events = dict.fromkeys((kafka.notification_topic, kafka.logout_topic))
         codes = {  # the event type of each; the messages don't say it
-            settings.registration_events_topic: "otp_register",
-            settings.reset_password_events_topic: "otp_reset_password",
-            settings.email_change_events_topic: "otp_change_email",
+            kafka.registration_topic: "otp_register",
+            kafka.reset_password_topic: "otp_reset_password",
+            kafka.email_change_topic: "otp_change_email",
         }
         return {
-            "kafka": KafkaSource(settings, ingest.pipeline, events, now=ingest.now),
-            "kafka_codes": KafkaSource(settings, ingest.code_pipeline, codes, without_code, ingest.now),
+            "kafka": KafkaSource(kafka, ingest.pipeline, events, now=ingest.now),
+            "kafka_codes": KafkaSource(kafka, ingest.code_pipeline, codes, without_code, ingest.now),
         }
 
-    def open_dlq(self, settings: Settings) -> AbstractAsyncContextManager[DlqReader]:
+    def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
         from app.sources.kafka.dlq import open_dlq
 
-        return open_dlq(settings)
+        return open_dlq(settings.kafka)
 
-    def retained_events(self, settings: Settings) -> tuple[()]:
+    def retained_events(self, settings: SourceSections) -> tuple[()]:
         return ()

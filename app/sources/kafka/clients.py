@@ -9,29 +9,29 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.domain.events import MAX_EVENT_BYTES
 from app.runtime.tasks import end, looked_at
-from app.settings import Settings
+from app.settings.sources import KafkaSettings
 
 METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
 LEAVE_TIMEOUT_SECONDS = 2.0  # seconds; a broker that says nothing finds out by itself
 
 
-async def start(settings: Settings) -> tuple[Any, Any]:
+async def start(settings: KafkaSettings) -> tuple[Any, Any]:
     """A consumer of the hub's group that commits nothing by itself, and a producer for dead letters. Raises
     what aiokafka raises.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        group_id=settings.kafka_group,
+        bootstrap_servers=settings.bootstrap_servers,
+        group_id=settings.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_poll_records=settings.batch_size,
-        fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
-        session_timeout_ms=settings.kafka_session_timeout_ms,
-        heartbeat_interval_ms=settings.kafka_session_timeout_ms // 4,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=settings.session_timeout_ms // 4,
         metadata_max_age_ms=METADATA_AGE_MS,
     )
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        bootstrap_servers=settings.bootstrap_servers,
         acks="all",
         max_request_size=2 * MAX_EVENT_BYTES,
     )

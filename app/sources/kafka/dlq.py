@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from app.domain.errors import Unavailable
 from app.domain.events import MAX_EVENT_BYTES
-from app.settings import Settings
+from app.settings.sources import KafkaSettings
 from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, of_letter, originals
 from app.sources.dlq import DeadLetter
 from app.sources.kafka.dead_letter import OFFSET, PARTITION, TIMESTAMP, encoded
@@ -42,16 +42,16 @@ class _Handle(NamedTuple):
 
 
 @asynccontextmanager
-async def open_dlq(settings: Settings) -> AsyncIterator[KafkaDlqReader]:
+async def open_dlq(settings: KafkaSettings) -> AsyncIterator[KafkaDlqReader]:
     """The letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
-    servers = settings.kafka_bootstrap_servers
+    servers = settings.bootstrap_servers
     topics = [f"{topic}{SUFFIX}" for topic in settings.topics.values()]
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=MAX_DEAD_LETTER_BYTES)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
         max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
     )
     try:

@@ -24,7 +24,7 @@ from app.runtime.backoff import Backoff
 from app.runtime.metrics import REBUILT, WAITING
 from app.runtime.services import Background
 from app.runtime.tasks import first, is_to_end
-from app.settings import Settings
+from app.settings.sources import KafkaSettings
 from app.sources.dead_letters import earlier
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
@@ -62,7 +62,7 @@ class KafkaSource:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: KafkaSettings,
         pipeline: Pipeline,
         topics: Mapping[str, str | None],
         redact: Callable[[bytes], bytes] = for_letter,
@@ -87,7 +87,7 @@ class KafkaSource:
         self._farewells = kafka_clients.ClosingClients()
         self._running = Background(self._run, name="kafka source")
         self._stopping = asyncio.Event()
-        self.watch = ConsumerWatchdog(settings.kafka_stalled_after, self._ends)
+        self.watch = ConsumerWatchdog(settings.stalled_after, self._ends)
         self._consumer: Any = None
         self._producer: Any = None
 
@@ -104,7 +104,7 @@ class KafkaSource:
     async def check(self) -> None:
         """Raises `Unavailable` unless a broker answers and this node consumes."""
         if not self._running.running or self._consumer is None:
-            raise Unavailable("kafka", f"no broker answers at {self._settings.kafka_bootstrap_servers}")
+            raise Unavailable("kafka", f"no broker answers at {self._settings.bootstrap_servers}")
         try:
             await self._consumer.topics()
         except (KafkaError, OSError) as error:
@@ -142,7 +142,7 @@ class KafkaSource:
         await self._commit()
 
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        return await ask_ends(self._settings.kafka_bootstrap_servers, partitions)
+        return await ask_ends(self._settings.bootstrap_servers, partitions)
 
     async def _disconnect(self) -> None:
         """Give up what is in hand, and leave the group."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from app.settings.sources import SourceSections
     from app.sources.broker import Ingest, Source
     from app.sources.dlq import DlqReader
 
@@ -20,18 +20,18 @@ class RabbitBroker:
     place = "RabbitMQ queue"
     transports: Mapping[str, str] = MappingProxyType({"rabbitmq": "RabbitMQ"})
 
-    def configured(self, settings: Settings) -> bool:
-        return settings.rabbitmq_url is not None
+    def configured(self, settings: SourceSections) -> bool:
+        return settings.rabbitmq.url is not None
 
-    def sources(self, settings: Settings, ingest: Ingest) -> dict[str, Source]:
+    def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
         from app.sources.rabbitmq.source import RabbitSource
 
-        return {"rabbitmq": RabbitSource(settings, ingest.batcher)}
+        return {"rabbitmq": RabbitSource(settings.rabbitmq, ingest.batcher)}
 
-    def open_dlq(self, settings: Settings) -> AbstractAsyncContextManager[DlqReader]:
+    def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
         from app.sources.rabbitmq.dlq import open_dlq
 
-        return open_dlq(settings)
+        return open_dlq(settings.rabbitmq)
 
-    def retained_events(self, settings: Settings) -> tuple[()]:
+    def retained_events(self, settings: SourceSections) -> tuple[()]:
         return ()

@@ -20,7 +20,7 @@ from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.domain.errors import ConfigurationError, Unavailable
-from app.settings import Settings
+from app.settings.sources import RabbitMqSettings
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
@@ -29,13 +29,13 @@ from app.sources.rabbitmq.source import CONNECT_TIMEOUT_SECONDS, HEARTBEAT_SECON
 
 
 @asynccontextmanager
-async def open_dlq(settings: Settings) -> AsyncIterator[RabbitDlqReader]:
+async def open_dlq(settings: RabbitMqSettings) -> AsyncIterator[RabbitDlqReader]:
     """The letters of all queues. Raises `Unavailable` when the broker doesn't answer, now or later."""
-    if settings.rabbitmq_url is None:
+    if settings.url is None:
         raise ConfigurationError("RABBITMQ_URL is not set. Set it to the broker that holds the letters.")
     try:
         connection = await aio_pika.connect(
-            settings.rabbitmq_url.get_secret_value(),
+            settings.url.get_secret_value(),
             timeout=CONNECT_TIMEOUT_SECONDS,
             heartbeat=HEARTBEAT_SECONDS,
         )

@@ -22,7 +22,7 @@ from app.ingest.batcher import Batcher
 from app.runtime.backoff import Backoff
 from app.runtime.services import Background
 from app.runtime.tasks import end
-from app.settings import Settings
+from app.settings.sources import RabbitMqSettings
 from app.sources.dead_letters import SUFFIX
 from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, QueueConsumer
 
@@ -43,10 +43,10 @@ LEAVE_TIMEOUT_SECONDS = 2.0
 class RabbitSource:
     """Consumes the hub's queues; nodes share them as competing consumers."""
 
-    def __init__(self, settings: Settings, intake: Batcher) -> None:
-        """`settings.rabbitmq_url` must be set."""
-        assert settings.rabbitmq_url is not None
-        self._url = settings.rabbitmq_url
+    def __init__(self, settings: RabbitMqSettings, intake: Batcher) -> None:
+        """`settings.url` must be set."""
+        assert settings.url is not None
+        self._url = settings.url
         self._queues = queues(settings)
         self._prefetch = 2 * settings.batch_size  # the next batch is here while one is written
         self._intake = intake
@@ -138,9 +138,9 @@ class RabbitSource:
             ended.result()
 
 
-def queues(settings: Settings) -> list[str]:
+def queues(settings: RabbitMqSettings) -> list[str]:
     """The queues that events come in on."""
-    named = (settings.booking_events_queue, settings.payment_events_queue, settings.notifications_queue)
+    named = (settings.booking_queue, settings.payment_queue, settings.notifications_queue)
     return list(dict.fromkeys(named))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from app.domain.erasure import Place
-    from app.settings import Settings
+    from app.settings.sources import SourceSections
     from app.sources.broker import Ingest, Source
     from app.sources.dlq import DlqReader
 
@@ -23,20 +23,20 @@ class RedisBroker:
         {"redis_stream": "Redis stream", "redis_pubsub": "Redis Pub/Sub"}
     )
 
-    def configured(self, settings: Settings) -> bool:
-        return settings.redis_events_url is not None
+    def configured(self, settings: SourceSections) -> bool:
+        return settings.redis_streams.url is not None
 
-    def sources(self, settings: Settings, ingest: Ingest) -> dict[str, Source]:
+    def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
         from app.sources.redis.source import RedisSource
 
-        return {"redis_events": RedisSource(settings, ingest.batcher)}
+        return {"redis_events": RedisSource(settings.redis_streams, ingest.batcher)}
 
-    def open_dlq(self, settings: Settings) -> AbstractAsyncContextManager[DlqReader]:
+    def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
         from app.sources.redis.dlq import open_dlq
 
-        return open_dlq(settings)
+        return open_dlq(settings.redis_streams)
 
-    def retained_events(self, settings: Settings) -> Sequence[Place]:
+    def retained_events(self, settings: SourceSections) -> Sequence[Place]:
         from app.sources.redis.retained import EventStream
 
-        return [EventStream(settings)]
+        return [EventStream(settings.redis_streams)]

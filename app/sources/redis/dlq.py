@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from app.domain.errors import ConfigurationError, Unavailable
 from app.runtime.redis import REDIS_ERRORS
-from app.settings import Settings
+from app.settings.sources import RedisStreamsSettings
 from app.sources.dead_letters import SUFFIX, again, of_letter, originals
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.redis.messages import VALUE
@@ -21,13 +21,13 @@ PAGE_ENTRIES = 100  # letters read at once
 
 
 @asynccontextmanager
-async def open_dlq(settings: Settings) -> AsyncIterator[RedisDlqReader]:
+async def open_dlq(settings: RedisStreamsSettings) -> AsyncIterator[RedisDlqReader]:
     """The letters of the stream and of the channel. Raises `Unavailable` when Redis doesn't answer."""
-    if settings.redis_events_url is None:
+    if settings.url is None:
         raise ConfigurationError("REDIS_EVENTS_URL is not set. Set it to the Redis that holds the letters.")
     redis = events_redis(settings)
     try:
-        yield RedisDlqReader(redis, settings.low_stock_stream)
+        yield RedisDlqReader(redis, settings.stream)
     except REDIS_ERRORS as error:
         raise Unavailable("redis_events", str(error) or type(error).__name__) from None
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 from app.domain.erasure import Found, Subject
 from app.domain.errors import Unavailable
 from app.runtime.redis import REDIS_ERRORS
-from app.settings import Settings
+from app.settings.sources import RedisStreamsSettings
 from app.sources.redis.source import events_redis
 
 PAGE_ENTRIES = 500  # stream entries of one answer
@@ -17,10 +17,10 @@ PAGE_ENTRIES = 500  # stream entries of one answer
 class EventStream:
     """The stream that services publish to (see `app.domain.erasure.Place`): it is searched only."""
 
-    def __init__(self, settings: Settings) -> None:
-        """`settings.redis_events_url` is set."""
+    def __init__(self, settings: RedisStreamsSettings) -> None:
+        """`settings.url` must be set."""
         self._redis = events_redis(settings)
-        self._stream = settings.low_stock_stream
+        self._stream = settings.stream
 
     async def look(self, subject: Subject) -> Sequence[Found]:
         try:

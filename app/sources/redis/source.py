@@ -21,10 +21,10 @@ from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 from app.ingest.pipeline import MAX_MESSAGES_PER_TURN
 from app.runtime.backoff import Backoff
-from app.runtime.redis import REDIS_ERRORS, connect, of_events, subscription
+from app.runtime.redis import REDIS_ERRORS, connect, subscription
 from app.runtime.services import Background
 from app.runtime.tasks import first
-from app.settings import Settings
+from app.settings.sources import RedisStreamsSettings
 from app.sources.dead_letters import SUFFIX
 from app.sources.redis.dedup import Deduplicator
 from app.sources.redis.group import ConsumerGroup
@@ -43,9 +43,9 @@ class _Settled(NamedTuple):
     outcome: Outcome
 
 
-def events_redis(settings: Settings) -> Redis:
-    """A client of the Redis of events."""
-    redis = connect(of_events(settings))
+def events_redis(settings: RedisStreamsSettings) -> Redis:
+    """A client of the Redis of events. `settings.url` must be set."""
+    redis = connect(settings.connection)
     assert isinstance(redis, Redis)
     return redis
 
@@ -57,15 +57,15 @@ class RedisSource:
     is kept from being claimed, however long it waits aside; when the node dies others claim it.
     """
 
-    def __init__(self, settings: Settings, intake: Batcher) -> None:
-        """`settings.redis_events_url` is set."""
-        self._settings = of_events(settings)
+    def __init__(self, settings: RedisStreamsSettings, intake: Batcher) -> None:
+        """`settings.url` must be set."""
+        self._settings = settings
         self._redis = redis = events_redis(settings)
         self._intake = intake
-        self._group = ConsumerGroup(redis, settings.low_stock_stream, settings.redis_group, uuid4().hex)
-        self._once = Deduplicator(redis, settings.redis_prefix)
-        self._silent_ms = int(settings.redis_claim_after * 1000)
-        self._look_after_every = settings.redis_claim_after / 3
+        self._group = ConsumerGroup(redis, settings.stream, settings.group, uuid4().hex)
+        self._once = Deduplicator(redis, settings.prefix)
+        self._silent_ms = int(settings.claim_after * 1000)
+        self._look_after_every = settings.claim_after / 3
         self._in_hand: set[Received] = set()
         self._settled: list[_Settled] = []
         self._any_settled = asyncio.Event()
@@ -115,7 +115,7 @@ class RedisSource:
     async def _serve(self) -> None:
         await self._group.make()
         await self._take_what_we_hold()
-        async with subscription(self._redis, self._settings, self._settings.low_stock_channel) as subscribed:
+        async with subscription(self._redis, self._settings.connection, self._settings.channel) as subscribed:
             self._serving = True
             await first(self._take_all(subscribed), self._finish_all(), self._look_after_entries())
 
@@ -126,7 +126,7 @@ class RedisSource:
     async def _read_stream(self) -> None:
         """Returns when the node is to stop; never with entries that were read and not taken in hand."""
         # Redis must answer before that counts as its silence, or we as silent to the others.
-        longest = min(MAX_READ_SECONDS, self._settings.redis_timeout / 2, self._look_after_every)
+        longest = min(MAX_READ_SECONDS, self._settings.timeout / 2, self._look_after_every)
         while not self._stopping:
             await self._until(lambda: self._room > 0 or self._stopping)
             count = min(self._settings.batch_size, max(1, self._room))
@@ -143,13 +143,13 @@ class RedisSource:
             asked = not messages
             if asked:
                 await subscribed.ping()
-            channel = self._settings.low_stock_channel
+            channel = self._settings.channel
             await self._take([Received(channel, m["data"]) for m in messages if m["type"] == "message"])
 
     async def _heard(self, subscribed: PubSub) -> list[dict[str, Any]]:
         """What came, or comes soon."""
         messages: list[dict[str, Any]] = []
-        wait = self._settings.redis_timeout
+        wait = self._settings.timeout
         while len(messages) < self._settings.batch_size:
             message = await subscribed.get_message(timeout=wait)
             if message is None:
@@ -258,7 +258,7 @@ class RedisSource:
             # One that was put back and fails at once again has a letter of its own.
             identity = f"{item.position_id}:{item.received.earlier.attempts}"
             letters.append((identity, letter(item.received, item.position_id, error)))
-        await self._once.add_letters(self._settings.low_stock_stream + SUFFIX, letters)
+        await self._once.add_letters(self._settings.stream + SUFFIX, letters)
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
 
     @property

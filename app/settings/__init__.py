@@ -1,0 +1,158 @@
+"""The hub's settings: one section for each adapter, read from the environment and checked once at start
+(12factor.net/config).
+
+Only `app.server`, `app.cli` and `app.dev` import this module. All others take their own section, from
+`app.settings.<module>`.
+
+To add a setting: add a field with `validation_alias`, `description` and bounds to a section, and run
+`make settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import EnvSettingsSource
+
+from app.domain.errors import ConfigurationError
+from app.settings.channels import BrandSettings, SmsSettings, SmtpSettings
+from app.settings.edge import AuthSettings, HttpSettings, ServerSettings, WebSocketSettings
+from app.settings.processing import IngestSettings, OutboxSettings, RetentionSettings
+from app.settings.section import Section, Variable
+from app.settings.section import variables as section_variables
+from app.settings.services import PostgresSettings, RedisSettings, UserServiceSettings
+from app.settings.sources import KafkaSettings, RabbitMqSettings, RedisStreamsSettings
+
+
+class _Environment(BaseSettings):
+    """Reads sections from the environment and from `.env`, in which all names are flat."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Flat(settings_cls, env_settings), _Flat(settings_cls, dotenv_settings)
+
+    @classmethod
+    def variables(cls) -> list[Variable]:
+        """The environment variables of all sections. One that two sections read is listed for each."""
+        return [
+            variable
+            for section, info in cls.model_fields.items()
+            for variable in section_variables(section, _section_type(info))
+        ]
+
+
+class Settings(_Environment):
+    """All settings. Those that are required come first."""
+
+    postgres: PostgresSettings
+    redis: RedisSettings
+    user_service: UserServiceSettings
+    auth: AuthSettings
+    server: ServerSettings
+    http: HttpSettings
+    websocket: WebSocketSettings
+    ingest: IngestSettings
+    kafka: KafkaSettings
+    rabbitmq: RabbitMqSettings
+    redis_streams: RedisStreamsSettings
+    outbox: OutboxSettings
+    smtp: SmtpSettings
+    sms: SmsSettings
+    brand: BrandSettings
+    retention: RetentionSettings
+
+
+class _Flat(PydanticBaseSettingsSource):
+    """The variables of one source of pydantic-settings, each in the sections that read it."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        assert isinstance(source, EnvSettingsSource)
+        self._values = source.env_vars  # their names are in lower case
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """A section as a whole has no variable."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        assert issubclass(self.settings_cls, _Environment)
+        return _nested(self.settings_cls, self._values)
+
+
+def _nested(settings: type[_Environment], values: Mapping[str, object]) -> dict[str, Any]:
+    """By section and variable the `values`, which are by variable in lower case."""
+    nested: dict[str, Any] = {section: {} for section in settings.model_fields}
+    for variable in settings.variables():
+        if (value := values.get(variable.name.lower())) is not None:
+            nested[variable.section][variable.name] = value
+    return nested
+
+
+def _section_type(info: FieldInfo) -> type[Section]:
+    assert isinstance(info.annotation, type)
+    assert issubclass(info.annotation, Section)
+    return info.annotation
+
+
+def load(**given: object) -> Settings:
+    """Read all settings from the environment.
+
+    Args:
+        given: values that override the environment, by the variable's name in lower case; None doesn't.
+            `_env_file` names another file than `.env`.
+
+    Raises:
+        ConfigurationError: one sentence for each setting that is missing or unsafe. It repeats no secret.
+    """
+    return _load(Settings, given)
+
+
+_SectionT = TypeVar("_SectionT", bound=Section)
+
+
+def load_section(section: type[_SectionT], **given: object) -> _SectionT:
+    """Read one section from the environment, whatever the others hold. See `load`."""
+    alone = create_model(section.__name__, __base__=_Environment, section=(section, ...))
+    values: Any = _load(alone, given)
+    loaded: _SectionT = values.section
+    return loaded
+
+
+_EnvironmentT = TypeVar("_EnvironmentT", bound=_Environment)
+
+
+def _load(settings: type[_EnvironmentT], given: Mapping[str, object]) -> _EnvironmentT:
+    options = {name: value for name, value in given.items() if name.startswith("_")}
+    try:
+        return settings(**options, **_nested(settings, given))
+    except ValidationError as error:
+        descriptions = {variable.name: variable.info.description or "" for variable in settings.variables()}
+        raise ConfigurationError("\n".join(_sentences(error.errors(), descriptions))) from None
+
+
+def _sentences(problems: Iterable[Any], descriptions: Mapping[str, str]) -> list[str]:
+    """One for each problem; two sections that read the same variable have the same problem."""
+    return list(dict.fromkeys(_sentence(problem, descriptions) for problem in problems))
+
+
+def _sentence(problem: Mapping[str, Any], descriptions: Mapping[str, str]) -> str:
+    _, *rest = problem["loc"]
+    variable = ".".join(str(part) for part in rest)
+    if problem["type"] == "missing":
+        what = descriptions[variable]
+        return f"{variable} is not set. Set it to {what[0].lower()}{what[1:]}"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{variable}: {text}." if variable else f"{text}."

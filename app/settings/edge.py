@@ -1,0 +1,240 @@
+"""Sections of what clients reach: the server process, REST, the WebSocket endpoint, authentication."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Literal
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from app.settings.section import Bytes, CommaSeparated, Seconds, Section, WithShutdownGrace
+
+MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: an HS256 key is at least as long as its hash
+
+
+class ServerSettings(WithShutdownGrace):
+    """The server process."""
+
+    title: ClassVar = "Server"
+
+    host: str = Field(
+        default="127.0.0.1",
+        validation_alias="HOST",
+        description="Address that the hub listens on; 0.0.0.0 for all addresses.",
+    )
+    port: int = Field(
+        default=8000, ge=1, le=65535, validation_alias="PORT", description="Port that the hub listens on."
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        validation_alias="WORKERS",
+        description="Number of processes on this machine, at most one a core. Each process is a node. Any "
+        "number of machines can serve one hub.",
+    )
+    proxies_count: int = Field(
+        default=0,
+        ge=0,
+        validation_alias="PROXIES_COUNT",
+        description="Number of proxies in front of the hub that append to X-Forwarded-For. 0 if clients "
+        "connect directly.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", validation_alias="LOG_LEVEL", description="Lowest level of messages that are logged."
+    )
+
+
+class WithAllowedOrigins(Section):
+    """A section of a part that browsers call."""
+
+    allowed_origins: CommaSeparated = Field(
+        default=(),
+        validation_alias="ALLOWED_ORIGINS",
+        description="Origins of pages that may open a WebSocket and read REST responses (CORS), separated "
+        "by commas, such as https://app.example.com,https://beta.example.com. If unset, no "
+        "page may open a WebSocket; clients that send no Origin header still can.",
+    )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_origin(origin) for origin in origins)
+
+
+class HttpSettings(WithAllowedOrigins):
+    """The REST API."""
+
+    title: ClassVar = "REST"
+
+    wait: Seconds = Field(
+        default=10.0,
+        gt=0,
+        le=25,
+        validation_alias="HTTP_WAIT",
+        description="Time that a request which publishes events waits for Postgres or the user service "
+        "before it is answered with 503.",
+    )
+
+
+class WebSocketSettings(WithAllowedOrigins):
+    """WebSocket connections."""
+
+    title: ClassVar = "WebSocket"
+
+    ping_interval: Seconds = Field(
+        default=20.0,
+        gt=0,
+        validation_alias="WS_PING_INTERVAL",
+        description="Time between pings. A connection that leaves one unanswered is closed. Kong's idle "
+        "timeout is 120 s, so stay well below it.",
+    )
+    answer_timeout: Seconds = Field(
+        default=4.0,
+        gt=0,
+        validation_alias="WS_ANSWER_TIMEOUT",
+        description="Time limit to answer the ping that is sent with notifications, plus one second for "
+        "each 64 KB before it. A client that stopped reading is detected within twice that "
+        "time.",
+    )
+    write_buffer: Bytes = Field(
+        default=1024 * 1024,
+        ge=4096,
+        validation_alias="WS_WRITE_BUFFER",
+        description="Size of the write buffer of one connection. A slow consumer that exceeds it is "
+        "disconnected.",
+    )
+    max_message: Bytes = Field(
+        default=16 * 1024,
+        ge=125,
+        validation_alias="WS_MAX_MESSAGE",
+        description="Maximum size of one message from a client.",
+    )
+    max_frames: int = Field(
+        default=200,
+        ge=1,
+        validation_alias="WS_MAX_FRAMES",
+        description="Maximum number of frames from one client in one ping interval.",
+    )
+    max_per_user: int = Field(
+        default=20,
+        ge=1,
+        validation_alias="WS_MAX_PER_USER",
+        description="Maximum number of connections of one user on one node.",
+    )
+    max_per_address: int = Field(
+        default=1000,
+        ge=1,
+        validation_alias="WS_MAX_PER_ADDRESS",
+        description="Maximum number of connections from one IPv4 address or IPv6 /64 network on one node. "
+        "Loopback addresses aren't limited.",
+    )
+    max_upgrades: int = Field(
+        default=500,
+        ge=1,
+        validation_alias="WS_MAX_UPGRADES",
+        description="Maximum number of concurrent upgrades. Further upgrades get 503 with Retry-After.",
+    )
+    max_connections: int = Field(
+        default=15_000,
+        ge=1,
+        validation_alias="WS_MAX_CONNECTIONS",
+        description="Maximum number of connections of one node. Further clients get 503 and retry on "
+        "another node.",
+    )
+
+
+class AuthSettings(Section):
+    """How access tokens are verified."""
+
+    title: ClassVar = "Authentication"
+
+    jwt_algorithm: Literal["RS256", "HS256"] = Field(
+        validation_alias="JWT_ALGORITHM",
+        description="The signature algorithm of access tokens: RS256 (with JWT_PUBLIC_KEY) or HS256 (with "
+        "JWT_SECRET).",
+    )
+    jwt_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias="JWT_SECRET",
+        description="HS256: the secret that the user service signs tokens with, at least 32 bytes, without "
+        "single quotation marks.",
+    )
+    jwt_public_key: str | None = Field(
+        default=None,
+        validation_alias="JWT_PUBLIC_KEY",
+        description="RS256: the RSA public key in PEM format, on one line with \\n between its lines.",
+    )
+    jwt_issuer: str | None = Field(
+        default=None,
+        validation_alias="JWT_ISSUER",
+        description="Required iss claim of tokens. Optional for the hub, but Kong selects the key by it "
+        "and needs it.",
+    )
+    jwt_audience: str | None = Field(
+        default=None,
+        validation_alias="JWT_AUDIENCE",
+        description="Required aud claim of tokens. If unset, aud is not checked.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        validation_alias="METRICS_TOKEN",
+        description="Bearer token that grants access to /metrics, such as `openssl rand -hex 32` prints. "
+        "It works while Redis is unavailable, too. If unset, callers need a token with the "
+        "scope metrics:read.",
+    )
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_metrics_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not re.fullmatch(r"[!-~]{32,}", token.get_secret_value()):
+            raise ValueError("use at least 32 letters and digits, such as `openssl rand -hex 32` gives")
+        return token
+
+    @model_validator(mode="after")
+    def _check_key(self) -> AuthSettings:
+        if self.jwt_algorithm == "HS256":
+            if self.jwt_secret is None:
+                raise ValueError("JWT_SECRET is not set; HS256 needs the secret that signs the tokens")
+            if len(self.jwt_secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
+                raise ValueError(f"JWT_SECRET is too short to be safe; use at least {MIN_SECRET_BYTES} bytes")
+        else:
+            if self.jwt_public_key is None:
+                raise ValueError("JWT_PUBLIC_KEY is not set; RS256 needs the PEM public key of the issuer")
+            try:
+                key = load_pem_public_key(self.jwt_key.encode())
+            except (ValueError, UnsupportedAlgorithm):
+                key = None
+            if not isinstance(key, RSAPublicKey):
+                raise ValueError("JWT_PUBLIC_KEY is no RSA public key in PEM (-----BEGIN PUBLIC KEY-----)")
+        return self
+
+    @property
+    def jwt_key(self) -> str:
+        """The key that tokens are verified with."""
+        if self.jwt_algorithm == "HS256" and self.jwt_secret is not None:
+            return self.jwt_secret.get_secret_value()
+        return (self.jwt_public_key or "").replace("\\n", "\n")
+
+
+def _origin(text: str) -> str:
+    """The origin as browsers write it (RFC 6454, 6.2): lower case, no default port."""
+    text = text.strip()
+    try:
+        parts = urlsplit(text.rstrip("/").lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path or parts.query or "*" in text:
+        raise ValueError(
+            f"{text.rpartition('@')[2]!r} is no origin; write each as https://app.example.com, no wildcard"
+        )
+    shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}{shown}"
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}

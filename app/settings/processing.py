@@ -1,0 +1,152 @@
+"""Sections of what the hub does with events: ingest, outbox, retention."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, ClassVar
+
+from cryptography.fernet import Fernet
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+
+from app.domain.channels import CHANNELS
+from app.domain.preferences import CATEGORIES, CHOICES
+from app.settings.section import Bytes, CommaSeparated, Days, Seconds, Section, WithBatchSize, split
+from app.texts.i18n import LOCALES
+
+
+class IngestSettings(WithBatchSize):
+    """How events become notifications."""
+
+    title: ClassVar = "Notifications"
+
+    default_locale: str = Field(
+        default=LOCALES[0],
+        validation_alias="DEFAULT_LOCALE",
+        description=f"Language that notifications are stored in: one of {', '.join(LOCALES)}.",
+    )
+    preferences_off: CommaSeparated = Field(
+        default=("inventory.email", "inventory.sms"),
+        validation_alias="PREFERENCES_OFF",
+        description="What is off unless a user switches it on, as category.channel, such as food.email, "
+        "separated by commas. Everything else is on. The category security is always on.",
+    )
+
+    @field_validator("default_locale")
+    @classmethod
+    def _check_locale(cls, locale: str) -> str:
+        if locale not in LOCALES:
+            raise ValueError(f"{locale!r} has no catalogue; choose one of {', '.join(LOCALES)}")
+        return locale
+
+    @field_validator("preferences_off")
+    @classmethod
+    def _check_choices(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+        for choice in choices:
+            if choice not in CHOICES:
+                raise ValueError(
+                    f"{choice!r} is no choice; write category.channel, with one of {', '.join(CATEGORIES)}, "
+                    f"and one of {', '.join(CHANNELS)}"
+                )
+        return choices
+
+
+class OutboxSettings(Section):
+    """Deliveries by the channels, one-time codes, attachments."""
+
+    title: ClassVar = "Deliveries and one-time codes"
+
+    otp_ttl: Seconds = Field(
+        default=600.0,
+        gt=0,
+        validation_alias="OTP_TTL",
+        description="Time after its event during which a one-time code may be sent.",
+    )
+    otp_cooldown: Seconds = Field(
+        default=30.0,
+        ge=0,
+        validation_alias="OTP_COOLDOWN",
+        description="Minimum time between two one-time codes to the same address.",
+    )
+    otp_hourly_cap: int = Field(
+        default=10,
+        ge=1,
+        validation_alias="OTP_HOURLY_CAP",
+        description="Maximum number of one-time codes to one address in an hour. Further codes are "
+        "suppressed.",
+    )
+    delivery_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(split)] = Field(
+        default=(),
+        validation_alias="DELIVERY_KEYS",
+        description="Fernet keys, separated by commas, that encrypt one-time codes until they are sent: "
+        "the first key encrypts, all keys decrypt. If unset, the key is derived from "
+        "JWT_SECRET, or from DATABASE_URL with its password. To rotate keys, append the new "
+        "key on all nodes, then move it to the front, and remove the old key after OTP_TTL.",
+    )
+    lease: Seconds = Field(
+        default=120.0,
+        gt=0,
+        validation_alias="DELIVERY_LEASE",
+        description="Time after which a delivery that a crashed node had claimed is retried. Set it to "
+        "more than one attempt can take.",
+    )
+    retry_deadline: Seconds = Field(
+        default=24 * 3600.0,
+        gt=0,
+        validation_alias="DELIVERY_GIVE_UP",
+        description="Time after which a delivery that keeps failing is not retried any more.",
+    )
+    attachments_dir: str | None = Field(
+        default=None,
+        validation_alias="ATTACHMENTS_DIR",
+        description="Directory whose files events may attach to mail by their path. If unset, none can be.",
+    )
+    attachments_max_bytes: Bytes = Field(
+        default=5 * 1024 * 1024,
+        ge=0,
+        validation_alias="ATTACHMENTS_MAX_BYTES",
+        description="Maximum size of all attachments of one mail together.",
+    )
+
+    @field_validator("delivery_keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in keys:
+            try:
+                Fernet(key.get_secret_value())
+            except ValueError:
+                raise ValueError(
+                    "a key has 32 bytes in URL-safe base64, such as Fernet.generate_key() of the Python "
+                    "package cryptography gives"
+                ) from None
+        return keys
+
+
+class RetentionSettings(Section):
+    """How long data is kept."""
+
+    title: ClassVar = "Retention"
+
+    event_ids_days: Days = Field(
+        default=30,
+        ge=1,
+        validation_alias="EVENT_IDS_KEPT",
+        description="Deduplication window: an event that arrives again within it, with the same event_id "
+        "or position in its source, is ignored.",
+    )
+    days: Days = Field(
+        default=0,
+        ge=0,
+        le=36500,
+        validation_alias="RETENTION_DAYS",
+        description="How long notifications and deliveries are kept, such as 90. 0 keeps them indefinitely.",
+    )
+
+    @property
+    def event_ids(self) -> timedelta:
+        """The deduplication window."""
+        return timedelta(days=self.event_ids_days)
+
+    @property
+    def notifications(self) -> timedelta | None:
+        """How long notifications and deliveries are kept; None: indefinitely."""
+        return timedelta(days=self.days) if self.days else None

@@ -1,0 +1,130 @@
+"""Sections of the services that the hub can't run without: Postgres, Redis, the user service."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field, SecretStr, field_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.settings.section import URL_ENCODING, Seconds, Section, is_url
+
+
+class PostgresSettings(Section):
+    """The database that stores notifications, inboxes and deliveries."""
+
+    title: ClassVar = "Postgres"
+
+    url: SecretStr = Field(
+        validation_alias="DATABASE_URL",
+        description="The URL of the Postgres database that stores notifications, such as "
+        "postgresql://user:password@host:5432/hub.",
+    )
+    pool_size: int = Field(
+        default=10,
+        ge=2,
+        validation_alias="DATABASE_POOL_SIZE",
+        description="Number of Postgres connections of one node.",
+    )
+    timeout: Seconds = Field(
+        default=10.0,
+        gt=0,
+        validation_alias="DATABASE_TIMEOUT",
+        description="Time limit of one statement, and of an idle transaction. Postgres cancels what takes "
+        "longer. Behind pgbouncer, set its ignore_startup_parameters = statement_timeout, "
+        "idle_in_transaction_session_timeout.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        if not _is_postgres(url.get_secret_value()):
+            raise ValueError(f"write it as postgresql://user:password@host:5432/hub; {URL_ENCODING}")
+        return url
+
+
+class RedisClientSettings(Section):
+    """What all Redis clients of the hub share."""
+
+    prefix: str = Field(
+        default="hub",
+        pattern=r"^[\w.:-]+$",
+        validation_alias="REDIS_PREFIX",
+        description="Prefix of all keys and channels. Hubs that share a Redis, but not a database, need "
+        "different prefixes.",
+    )
+    timeout: Seconds = Field(
+        default=2.0,
+        gt=0,
+        validation_alias="REDIS_TIMEOUT",
+        description="Time limit of one reply from Redis, and of one connection attempt.",
+    )
+
+
+class RedisSettings(RedisClientSettings):
+    """The Redis that holds revoked tokens and connects the nodes."""
+
+    title: ClassVar = "Redis"
+
+    url: SecretStr = Field(
+        validation_alias="REDIS_URL",
+        description="The URL of the Redis that holds revoked tokens and connects the nodes, such as "
+        "redis://:password@host:6379/0 (rediss:// for TLS).",
+    )
+    cluster: bool = Field(
+        default=False,
+        validation_alias="REDIS_CLUSTER",
+        description="Whether REDIS_URL is a node of a Redis Cluster.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        return check_redis_url(url)
+
+
+class UserServiceSettings(Section):
+    """The service that knows the groups and their members."""
+
+    title: ClassVar = "User service"
+
+    url: str = Field(
+        validation_alias="USER_SERVICE_URL",
+        description="The base URL of the user service, which is asked for groups and their members, such "
+        "as http://user-service:8000.",
+    )
+    timeout: Seconds = Field(
+        default=2.0,
+        gt=0,
+        validation_alias="USER_SERVICE_TIMEOUT",
+        description="Time limit of one call.",
+    )
+    cache: Seconds = Field(
+        default=15.0,
+        ge=0,
+        validation_alias="USER_SERVICE_CACHE",
+        description="How long the members of a group are cached.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if not is_url(url, ("http", "https")):
+            raise ValueError("it is not a URL; write it as http://user-service:8000")
+        return url
+
+
+def check_redis_url(url: SecretStr) -> SecretStr:
+    """Returns the URL. Raises `ValueError`, which doesn't repeat it, unless it is one of a Redis."""
+    if not is_url(url.get_secret_value(), ("redis", "rediss", "unix")):
+        raise ValueError(f"write it as redis://:password@host:6379/0, or rediss:// for TLS; {URL_ENCODING}")
+    return url
+
+
+def _is_postgres(url: str) -> bool:
+    try:
+        scheme = make_url(url).get_backend_name()
+    except (ArgumentError, ValueError):  # the error's own text would show a piece of the password
+        return False
+    return scheme in ("postgresql", "postgres")
