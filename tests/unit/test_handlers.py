@@ -19,6 +19,7 @@ from app.domain.deliveries import DeliveryDraft
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
 from app.settings.sources import TOPIC_VARIABLES
+from app.testing import MemoryHub
 from app.texts.i18n import LOCALES, Translatable
 from handlers.base import (
     MAX_DATA_BYTES,
@@ -168,6 +169,20 @@ def test_a_sample_is_of_the_type_its_file_is_named_after(event_type: str) -> Non
     says = sample.message.get("event_type") or f"otp_{sample.message['action']}"
     assert says == event_type
     assert sample.setting in TOPIC_VARIABLES
+
+
+@pytest.mark.parametrize("event_type", samples.event_types())
+async def test_a_sample_has_effects_once_however_often_it_is_published(event_type: str) -> None:
+    hub, message = MemoryHub(), samples.load(event_type).message | {"event_id": "once"}
+    if "group_id" in message:
+        hub.groups.add(UUID(message["group_id"]), GROUP.name, MEMBERS, head_chef=MEMBERS[1])
+    for _ in range(2):
+        assert await hub.publish(message, event_type=event_type) is None
+    told = [*message.get("receivers", ()), message.get("user_id"), *MEMBERS]
+    inboxes = [hub.inbox(UUID(str(user))) for user in dict.fromkeys(told) if user]
+    assert all(len(inbox) <= 1 for inbox in inboxes)
+    assert any(inboxes) or hub.deliveries or hub.bus.logouts
+    assert len({each.id for each in hub.deliveries}) == len(hub.deliveries)
 
 
 @pytest.mark.parametrize("event_type", sorted(HANDLERS))
