@@ -20,7 +20,7 @@ from app.store import delivery_statements as sql
 from app.store.deliveries import DeliverySignal, DeliveryStore, LeasedDelivery
 from app.store.writer import DeliveryRecord, EventRecord
 from tests.support.hub import eventually
-from tests.support.outbox import FakeChannel, Scene, code, mail, secret_box
+from tests.support.outbox import QUICK, FakeChannel, Scene, code, mail, secret_box
 from tests.support.settings import changed
 
 ADDRESS = "user@example.com"
@@ -289,7 +289,7 @@ async def test_a_node_that_stops_leaves_what_it_had_to_others_at_once(scene: Sce
 async def test_a_node_without_the_key_leaves_a_code_to_those_that_have_it(scene: Scene) -> None:
     elsewhere = FakeChannel()
     without = secret_box(changed(scene.settings, jwt_secret=SecretStr("x" * 40)))
-    stranger = Outbox(scene.store, elsewhere, without, scene.settings.outbox, codes=True)
+    stranger = Outbox(scene.store, elsewhere, without, scene.settings.outbox, codes=True, backoff=QUICK)
     await stranger.start()
     (delivery,) = await scene.ask(code())
 
