@@ -17,6 +17,7 @@ from jinja2.environment import TemplateModule
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from app.domain.channels import SMS
 from app.domain.errors import HubError
 from app.texts.brand import Brand
 from app.texts.colors import DARK, LIGHT, edge_on, ink_on
@@ -70,10 +71,18 @@ class MailRenderer:
 
 
 def sms_text(template: str, locale: str, data: Mapping[str, Any]) -> str:
-    """What an SMS of this template says. Raises as `MailRenderer.render`."""
-    text = str(_module(_TEXT, "sms", template, locale, data, {}))
-    lines = filter(None, (one_line(line, MAX_SMS_CHARS) for line in text.splitlines()))
-    return "\n".join(lines)[:MAX_SMS_CHARS].rstrip()
+    """Render the text of an SMS. Raises as `MailRenderer.render`."""
+    return lines_of_text(SMS, template, locale, data, MAX_SMS_CHARS)
+
+
+def lines_of_text(channel: str, template: str, locale: str, data: Mapping[str, Any], max_chars: int) -> str:
+    """Render lines of plain text, for a channel that shows neither HTML nor a subject.
+
+    The channel's layout is `templates/_layout.<channel>.jinja`. Raises as `MailRenderer.render`.
+    """
+    text = str(_module(_TEXT, channel, template, locale, data, {}))
+    lines = filter(None, (one_line(line, max_chars) for line in text.splitlines()))
+    return "\n".join(lines)[:max_chars].rstrip()
 
 
 def one_line(text: str, most: int = MAX_SUBJECT_CHARS) -> str:

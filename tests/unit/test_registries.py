@@ -37,6 +37,15 @@ def test_each_folder_of_a_broker_is_registered_and_each_name_once() -> None:
     assert sorted(broker.name for broker in BROKERS) == sorted(folders)
 
 
+def test_the_folder_of_a_broker_imports_no_other_s() -> None:
+    """Holds for a broker that is added, too; pyproject.toml lists the brokers of today."""
+    for broker in BROKERS:
+        others = {f"app.sources.{other.name}" for other in BROKERS if other is not broker}
+        for path in (ROOT / "app/sources" / broker.name).rglob("*.py"):
+            words = set(_words(ast.parse(path.read_text())))
+            assert not {word for word in words if word.startswith(tuple(others))}, path
+
+
 def test_only_sources_settings_and_dev_name_a_broker() -> None:
     named = {
         (path.relative_to(ROOT).as_posix(), word)
