@@ -13,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import EnvSettingsSource
 
 from app.domain.errors import ConfigurationError
-from app.settings.channels import BrandSettings, SmsSettings, SmtpSettings
+from app.settings.channels import ChannelSections
 from app.settings.edge import AuthSettings, HttpSettings, ServerSettings, WebSocketSettings
 from app.settings.processing import IngestSettings, OutboxSettings, RetentionSettings
 from app.settings.section import Section, Variable
 from app.settings.section import variables as section_variables
 from app.settings.services import PostgresSettings, RedisSettings, UserServiceSettings
-from app.settings.sources import KafkaSettings, RabbitMqSettings, RedisStreamsSettings
+from app.settings.sources import SourceSections
 
 
 class _Environment(BaseSettings):
@@ -54,8 +54,8 @@ class _Environment(BaseSettings):
         ]
 
 
-class Settings(_Environment):
-    """All settings. Those that are required come first."""
+class _NodeSections(BaseModel):
+    """The sections of what every node has."""
 
     postgres: PostgresSettings
     redis: RedisSettings
@@ -65,14 +65,12 @@ class Settings(_Environment):
     http: HttpSettings
     websocket: WebSocketSettings
     ingest: IngestSettings
-    kafka: KafkaSettings
-    rabbitmq: RabbitMqSettings
-    redis_streams: RedisStreamsSettings
     outbox: OutboxSettings
-    smtp: SmtpSettings
-    sms: SmsSettings
-    brand: BrandSettings
     retention: RetentionSettings
+
+
+class Settings(_Environment, ChannelSections, SourceSections, _NodeSections):
+    """All settings. pydantic puts the fields of the last base first."""
 
 
 class _Flat(PydanticBaseSettingsSource):

@@ -1,15 +1,15 @@
 """One section for each channel that delivers outside the hub, and the look of its mail.
 
-To add a channel: write its section here, add it to `ChannelSections` below and to `app.settings.Settings`,
-run `make settings`. The channel's class in `app/outbox/` takes this section and no other. Give each field a
-default: a channel whose provider isn't set is simulated.
+To add a channel: write its section here, add it to `ChannelSections` below, run `make settings`. The
+channel's class in `app/outbox/` takes this section and no other. Give each field a default: a channel whose
+provider isn't set is simulated.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from app.settings.section import Seconds, Section
 from app.texts.brand import Brand
@@ -139,14 +139,9 @@ class BrandSettings(Section):
         return Brand(self.name, self.color, self.logo_url, self.footer)
 
 
-class ChannelSections(Protocol):
+class ChannelSections(BaseModel):
     """The sections of all channels, from which each `make_channel` in `app.outbox` takes its own."""
 
-    @property
-    def smtp(self) -> SmtpSettings: ...
-
-    @property
-    def sms(self) -> SmsSettings: ...
-
-    @property
-    def brand(self) -> BrandSettings: ...
+    smtp: SmtpSettings
+    sms: SmsSettings
+    brand: BrandSettings

@@ -1,15 +1,15 @@
 """One section for each source of events.
 
-To add a source: write its section here, add it to `SourceSections` below and to `app.settings.Settings`, run
-`make settings`. The source's folder in `app/sources/` takes this section and no other. The `url` of an
-optional source is None by default, and then the source isn't started.
+To add a source: write its section here, add it to `SourceSections` below, run `make settings`. The source's
+folder in `app/sources/` takes this section and no other. The `url` of an optional source is None by default,
+and then the source isn't started.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from app.settings.section import (
     URL_ENCODING,
@@ -201,14 +201,9 @@ class RedisStreamsSettings(WithBatchSize, RedisClientSettings):
         return RedisSettings(url=self.url, cluster=False, prefix=self.prefix, timeout=self.timeout)
 
 
-class SourceSections(Protocol):
+class SourceSections(BaseModel):
     """The sections of all sources, from which each entry of `app.sources.BROKERS` takes its own."""
 
-    @property
-    def kafka(self) -> KafkaSettings: ...
-
-    @property
-    def rabbitmq(self) -> RabbitMqSettings: ...
-
-    @property
-    def redis_streams(self) -> RedisStreamsSettings: ...
+    kafka: KafkaSettings
+    rabbitmq: RabbitMqSettings
+    redis_streams: RedisStreamsSettings
