@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test lint types bench faults fuzz autobahn screenshots audit texts asyncapi clean
+.PHONY: help run test durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,10 +20,16 @@ $(READY): requirements.txt requirements-dev.txt
 run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HOME=.hub)
 	@exec $(BIN)/python run.py dev
 
-# Each of the two has services of its own; a file's tests stay together. Much of the time is waiting.
+# More workers than cores, as much of the time is waiting. They share the services; a file's tests stay together.
+WORKERS ?= 4
+
 test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some)
 	@$(BIN)/python -m tests.support.install_tools
-	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses 2 --dist loadfile)
+	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
+
+durations: $(READY) ## measure which tests' files are slow, which begin first (tests/support/durations.json)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --junit-xml=.durations.xml
+	@$(BIN)/python -m tests.support.schedule .durations.xml && rm .durations.xml
 
 lint: $(READY) ## ruff, the imports' directions, the catalogues
 	@$(BIN)/ruff check .

@@ -10,54 +10,50 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from app.dev.postgres import postgres_note, run_postgres
-from app.dev.redis import redis_note, run_redis
-from app.store import migrations
-from tests.support.hub import Hub, free_port, hub_settings
-from tests.support.kafka.choose import Choice, pick_broker
+from app.dev.redis import run_redis
+from tests.support.hub import Hub, hub_settings, running_hub
 from tests.support.npm import copy_of_client
+from tests.support.schedule import files_together, slow_files_first
+from tests.support.services import BROKER, ServicesPlugin, own_home, run_migrated_postgres, service
 from tests.support.user_service import FakeUserService, run_user_service
-
-BROKER: pytest.StashKey[Choice] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[BROKER] = pick_broker()
+    config.pluginmanager.register(ServicesPlugin(config))
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    return [
-        f"kafka: {config.stash[BROKER].description}",
-        f"postgres: {postgres_note()}",
-        f"redis: {redis_note()}",
-    ]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow_files_first(items)
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the services' data and logs. Postgres, which won't run as root, has to reach it."""
-    folder = tmp_path_factory.mktemp("services")
-    folder.chmod(0o755)
-    return folder
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return files_together(config, log)
 
 
 @pytest.fixture(scope="session")
-def postgres(home: Path) -> Iterator[str]:
+def home() -> Iterator[Path]:
+    """A folder for the services' data and logs."""
+    with own_home() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
     """A Postgres; its URL names a database with the hub's tables, to be copied."""
-    with run_postgres(home, fast=True) as url:
-        migrations.upgrade(url)
+    with service(pytestconfig, home, "postgres", run_migrated_postgres) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def redis_url(home: Path) -> Iterator[str]:
-    with run_redis(home) as url:
+def redis_url(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
+    with service(pytestconfig, home, "redis", run_redis) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def kafka(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
-    with pytestconfig.stash[BROKER].run(home) as bootstrap:
+    with service(pytestconfig, home, "kafka", pytestconfig.stash[BROKER].run) as bootstrap:
         yield bootstrap
 
 
@@ -108,20 +104,3 @@ async def own_hub(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[
     """A running hub for one test, which may stop or kill it."""
     async with running_hub(environment, tmp_path / "log") as running:
         yield running
-
-
-class running_hub:  # noqa: N801 - used as a context manager
-    """Run a hub; what it logged is shown when the test fails."""
-
-    def __init__(self, environment: dict[str, str], log: Path, port: int | None = None) -> None:
-        self._hub = Hub(environment, log, port or free_port())
-
-    async def __aenter__(self) -> Hub:
-        await self._hub.start()
-        return self._hub
-
-    async def __aexit__(self, *_: object) -> None:
-        process = self._hub.process
-        if process is not None and process.poll() is None:
-            await self._hub.stop()
-        print(self._hub.log.read_text()[-8000:])

@@ -15,8 +15,7 @@ import pytest
 import pytest_asyncio
 
 from app.dev.mail import MailCatcher
-from tests.conftest import running_hub
-from tests.support.hub import REST, Hub, added, eventually, new_user, receive, token
+from tests.support.hub import REST, Hub, added, eventually, new_user, receive, running_hub, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 
 VICTIM = "victim@example.com"

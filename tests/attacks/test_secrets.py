@@ -24,8 +24,17 @@ from websockets.exceptions import InvalidStatus
 from app.dev.mail import MailCatcher
 from app.domain.errors import ConfigurationError
 from app.settings import Settings, load
-from tests.conftest import running_hub
-from tests.support.hub import METRICS_TOKEN, REST, ROOT, WEBSOCKET, Hub, eventually, new_user, token
+from tests.support.hub import (
+    METRICS_TOKEN,
+    REST,
+    ROOT,
+    WEBSOCKET,
+    Hub,
+    eventually,
+    new_user,
+    running_hub,
+    token,
+)
 from tests.support.mailbox import mailed, new_address, with_mail
 
 CANARY = "CANARY7hunter2"

@@ -19,9 +19,18 @@ from cryptography.fernet import Fernet
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.conftest import running_hub
 from tests.support.forged import AUDIENCE, PUBLIC_KEY, claims, forged, hs256, rs256
-from tests.support.hub import REST, WEBSOCKET, Hub, close_code, eventually, new_user, receive, token
+from tests.support.hub import (
+    REST,
+    WEBSOCKET,
+    Hub,
+    close_code,
+    eventually,
+    new_user,
+    receive,
+    running_hub,
+    token,
+)
 from tests.support.redis_server import RedisServer
 
 UPGRADE = {

@@ -10,9 +10,8 @@ from typing import Any
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.conftest import running_hub
 from tests.support.browser import needs_chromium
-from tests.support.hub import Hub, eventually, free_port
+from tests.support.hub import Hub, eventually, free_port, running_hub
 from tests.support.network import Way, open_way
 from tests.support.tabs import CLIENT, README_USER, Tabs, open_tabs
 

@@ -20,9 +20,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.conftest import running_hub
 from tests.support.browser import needs_chromium
-from tests.support.hub import REST, Hub, eventually, free_port, token
+from tests.support.hub import REST, Hub, eventually, free_port, running_hub, token
 from tests.support.nodes import know_each_other
 from tests.support.tabs import Tabs, open_tabs
 

@@ -23,8 +23,7 @@ from app.cli.main import main
 from app.settings import load
 from app.sources import BROKERS
 from app.sources.dlq import DeadLetter
-from tests.conftest import running_hub
-from tests.support.hub import ROOT, Hub, event, eventually, free_port, new_user
+from tests.support.hub import ROOT, Hub, event, eventually, free_port, new_user, running_hub
 from tests.support.nodes import event_outcomes
 from tests.support.rabbitmq_server import RabbitMQServer
 from tests.support.user_service import FakeUserService

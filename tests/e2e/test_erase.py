@@ -20,10 +20,21 @@ import redis as redis_py
 from websockets.asyncio.client import connect
 
 from app.dev import samples
-from tests.conftest import BROKER, running_hub
-from tests.support.hub import REST, ROOT, Hub, added, close_code, eventually, new_user, receive, token
+from tests.support.hub import (
+    REST,
+    ROOT,
+    Hub,
+    added,
+    close_code,
+    eventually,
+    new_user,
+    receive,
+    running_hub,
+    token,
+)
 from tests.support.rabbitmq_server import RabbitMQServer
 from tests.support.redis_server import RedisServer
+from tests.support.services import BROKER
 
 STREAM = "inventory:low-stock:stream"
 QUEUE = "notifications"

@@ -5,7 +5,6 @@ All of them, at full size: `make faults` (docs/reliability.md).
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from faults import runner
 from faults.experiment import EXPERIMENTS, Experiment, Run
 from faults.results import Result
 from faults.services import Site, open_site
-from tests.conftest import BROKER
+from tests.support.services import BROKER, own_home
 
 SMALL = 0.01
 
@@ -24,13 +23,12 @@ pytestmark = pytest.mark.timeout(300)  # much of it is starting nodes, which a b
 
 
 @pytest_asyncio.fixture(scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> AsyncIterator[Site]:
+async def site(pytestconfig: pytest.Config) -> AsyncIterator[Site]:
     if "jars by Maven" not in pytestconfig.stash[BROKER].description:
         pytest.skip("needs Apache Kafka by Java, to stop and start it")
-    home = tmp_path_factory.mktemp("faults")
-    os.chmod(home, 0o755)  # Postgres, which won't run as root, has to reach it
-    async with open_site(home) as running:
-        yield running
+    with own_home() as home:
+        async with open_site(home) as running:
+            yield running
 
 
 def shown(result: Result) -> str:

@@ -10,8 +10,7 @@ import pytest_asyncio
 
 from app.dev import samples
 from app.dev.mail import MailCatcher
-from tests.conftest import running_hub
-from tests.support.hub import Hub, new_user, reasons, receive
+from tests.support.hub import Hub, new_user, reasons, receive, running_hub
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 
 LIVE = {

@@ -11,8 +11,7 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
 
-from tests.conftest import running_hub
-from tests.support.hub import WEBSOCKET, Hub, added, close_code, new_user, receive, token
+from tests.support.hub import WEBSOCKET, Hub, added, close_code, new_user, receive, running_hub, token
 
 TOO_MANY = 4429
 GONE_WITHIN = 10.0

@@ -19,8 +19,7 @@ import pytest_asyncio
 
 from app.dev import samples
 from app.dev.mail import MailCatcher
-from tests.conftest import running_hub
-from tests.support.hub import REST, WAIT, Hub, added, eventually, new_user, quiet, receive, token
+from tests.support.hub import REST, WAIT, Hub, added, eventually, new_user, quiet, receive, running_hub, token
 from tests.support.mailbox import mails, new_address, with_mail
 from tests.support.nodes import event_outcomes, run_nodes
 from tests.support.rabbitmq_server import RabbitMQServer

@@ -15,8 +15,7 @@ import httpx
 import pytest_asyncio
 import redis as redis_py
 
-from tests.conftest import running_hub
-from tests.support.hub import REST, Hub, added, eventually, new_user, token
+from tests.support.hub import REST, Hub, added, eventually, new_user, running_hub, token
 from tests.support.network import Way, open_way
 from tests.support.rabbitmq_server import RabbitMQServer
 

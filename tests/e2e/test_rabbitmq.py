@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.conftest import running_hub
-from tests.support.hub import Hub, added, event, eventually, new_user, receive
+from tests.support.hub import Hub, added, event, eventually, new_user, receive, running_hub
 from tests.support.rabbitmq_server import RabbitMQServer
 from tests.support.user_service import FakeUserService
 

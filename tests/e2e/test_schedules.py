@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 
-from tests.conftest import running_hub
+from tests.support.hub import running_hub
 from tests.support.redis_server import RedisServer
 from tests.support.schedules import Schedule, World
 

@@ -20,8 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.conftest import running_hub
-from tests.support.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, receive, token
+from tests.support.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, receive, running_hub, token
 
 
 @pytest_asyncio.fixture(scope="module")

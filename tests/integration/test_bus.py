@@ -19,8 +19,7 @@ from app.realtime.protocol import text_frame
 from app.realtime.publication import Publication, Push, pack
 from app.runtime.tasks import end
 from tests.support.in_process import LEASE, Node, Start, at, now, rows, running_nodes, until
-from tests.unit.test_connection import settled
-from tests.unit.test_manager import notification, seqs
+from tests.support.peers import notification, seqs, settled
 
 FRAME = text_frame(b'{"type":"all_read"}')
 

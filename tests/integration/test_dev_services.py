@@ -24,6 +24,7 @@ from app.dev.process import ServiceError
 from app.dev.redis import redis_note, run_redis
 from app.dev.services import run_services
 from tests.support.kafka.choose import FORCE, choose_broker, pick_broker
+from tests.support.services import own_home
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30.0
@@ -103,14 +104,20 @@ def set_key(url: str, key: str, value: str) -> None:
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Iterator[Parent]:
-    started = Parent(tmp_path)
+def folder() -> Iterator[Path]:
+    with own_home() as made:
+        yield made
+
+
+@pytest.fixture
+def parent(folder: Path) -> Iterator[Parent]:
+    started = Parent(folder)
     yield started
     started.end()
 
 
-async def test_each_service_answers_a_real_client(tmp_path: Path) -> None:
-    with run_services(tmp_path, ["events"]) as services:
+async def test_each_service_answers_a_real_client(folder: Path) -> None:
+    with run_services(folder, ["events"]) as services:
         assert await query(services.database_url, "select current_database()") == "hub"
         assert await query(services.database_url, "show fsync") == "on"
         assert int(await query(services.database_url, "show max_connections")) == 200
@@ -119,26 +126,26 @@ async def test_each_service_answers_a_real_client(tmp_path: Path) -> None:
         async with AIOKafkaProducer(bootstrap_servers=services.kafka_bootstrap) as producer:
             assert await producer.partitions_for("events") == {0, 1}
         assert len(services.notes) == 3
-        assert {path.name for path in (tmp_path / "logs").iterdir()} == {
+        assert {path.name for path in (folder / "logs").iterdir()} == {
             "postgres.log",
             "redis.log",
             "broker.log",
         }
 
 
-async def test_a_second_start_keeps_rows_and_keys(tmp_path: Path) -> None:
-    with run_services(tmp_path, [], fast=True) as first:
+async def test_a_second_start_keeps_rows_and_keys(folder: Path) -> None:
+    with run_services(folder, [], fast=True) as first:
         await query(first.database_url, "create table kept as select 42 as number")
         set_key(first.redis_url, "kept", "42")
-    with run_services(tmp_path, [], fast=True) as second:
+    with run_services(folder, [], fast=True) as second:
         assert await query(second.database_url, "select number from kept") == 42
         assert get_key(second.redis_url, "kept") == b"42"
 
 
-async def test_two_homes_run_side_by_side(tmp_path: Path) -> None:
+async def test_two_homes_run_side_by_side(folder: Path) -> None:
     with (
-        run_services(tmp_path / "one", [], fast=True) as one,
-        run_services(tmp_path / "two", [], fast=True) as two,
+        run_services(folder / "one", [], fast=True) as one,
+        run_services(folder / "two", [], fast=True) as two,
     ):
         await query(one.database_url, "create table only_in_one ()")
         set_key(one.redis_url, "only", "in one")
@@ -147,17 +154,17 @@ async def test_two_homes_run_side_by_side(tmp_path: Path) -> None:
         assert one.kafka_bootstrap != two.kafka_bootstrap
 
 
-def test_one_home_is_not_run_twice(tmp_path: Path) -> None:
-    with run_redis(tmp_path), pytest.raises(ServiceError, match=f"already runs .* process {os.getpid()}"):
-        run_redis(tmp_path).__enter__()
+def test_one_home_is_not_run_twice(folder: Path) -> None:
+    with run_redis(folder), pytest.raises(ServiceError, match=f"already runs .* process {os.getpid()}"):
+        run_redis(folder).__enter__()
 
 
-def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
+def test_nothing_is_left_after_an_exception(folder: Path) -> None:
     before = descendants()
     during = []
 
     def work() -> None:
-        with run_services(tmp_path, [], fast=True):
+        with run_services(folder, [], fast=True):
             during.extend(descendants())
             raise LookupError
 
@@ -168,12 +175,12 @@ def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
 
 
 def test_the_others_are_stopped_when_one_does_not_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = descendants()
     monkeypatch.setattr(app.dev.redis, "_installed", lambda: "/bin/false")
     with pytest.raises(ServiceError, match="Redis ended with status 1"):
-        run_services(tmp_path, [], fast=True).__enter__()
+        run_services(folder, [], fast=True).__enter__()
     assert descendants() == before
 
 
@@ -192,17 +199,15 @@ def test_nothing_is_left_when_the_guards_are_killed(parent: Parent) -> None:
     wait_until_gone(parent.descendants)
 
 
-async def test_a_start_after_kill_9_works_and_keeps_what_was_committed(
-    parent: Parent, tmp_path: Path
-) -> None:
+async def test_a_start_after_kill_9_works_and_keeps_what_was_committed(parent: Parent, folder: Path) -> None:
     await query(parent.database_url, "create table kept as select 42 as number")
     parent.process.kill()
-    with run_services(tmp_path, [], fast=True) as services:
+    with run_services(folder, [], fast=True) as services:
         assert await query(services.database_url, "select number from kept") == 42
 
 
-async def test_ctrl_c_in_the_terminal_leaves_the_services_to_the_parent(tmp_path: Path) -> None:
-    parent = Parent(tmp_path, "ignore-sigint")
+async def test_ctrl_c_in_the_terminal_leaves_the_services_to_the_parent(folder: Path) -> None:
+    parent = Parent(folder, "ignore-sigint")
     try:
         os.killpg(parent.process.pid, signal.SIGINT)
         assert await query(parent.database_url, "select 42") == 42
@@ -212,48 +217,48 @@ async def test_ctrl_c_in_the_terminal_leaves_the_services_to_the_parent(tmp_path
         parent.end()
 
 
-async def test_a_pid_file_that_now_names_another_process_is_no_obstacle(tmp_path: Path) -> None:
-    with run_postgres(tmp_path, fast=True):
+async def test_a_pid_file_that_now_names_another_process_is_no_obstacle(folder: Path) -> None:
+    with run_postgres(folder, fast=True):
         pass
-    stale = [str(os.getpid()), str(tmp_path / "postgres"), "1", "5432", "", "127.0.0.1", "", "ready"]
-    (tmp_path / "postgres" / "postmaster.pid").write_text("\n".join(stale))
-    with run_postgres(tmp_path, fast=True) as url:
+    stale = [str(os.getpid()), str(folder / "postgres"), "1", "5432", "", "127.0.0.1", "", "ready"]
+    (folder / "postgres" / "postmaster.pid").write_text("\n".join(stale))
+    with run_postgres(folder, fast=True) as url:
         assert await query(url, "select 42") == 42
 
 
-async def test_an_initdb_killed_half_way_is_done_again(tmp_path: Path) -> None:
-    unfinished = tmp_path / "postgres.unfinished"
+async def test_an_initdb_killed_half_way_is_done_again(folder: Path) -> None:
+    unfinished = folder / "postgres.unfinished"
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18\n")
-    with run_postgres(tmp_path, fast=True) as url:
+    with run_postgres(folder, fast=True) as url:
         assert await query(url, "select 42") == 42
 
 
-def test_a_postgres_that_does_not_start_says_why(tmp_path: Path) -> None:
-    with run_postgres(tmp_path, fast=True):
+def test_a_postgres_that_does_not_start_says_why(folder: Path) -> None:
+    with run_postgres(folder, fast=True):
         pass
-    (tmp_path / "postgres" / "PG_VERSION").write_text("9.6\n")
+    (folder / "postgres" / "PG_VERSION").write_text("9.6\n")
     with pytest.raises(ServiceError, match=r"(?s)delete .*postgres\.log.*version 9\.6"):
-        run_postgres(tmp_path, fast=True).__enter__()
+        run_postgres(folder, fast=True).__enter__()
 
 
 @pytest.mark.parametrize("run", [run_postgres, run_redis])
 def test_a_home_that_cannot_be_written_is_named(
-    tmp_path: Path, run: Callable[[Path], AbstractContextManager[str]]
+    folder: Path, run: Callable[[Path], AbstractContextManager[str]]
 ) -> None:
-    home = tmp_path / "file" / "home"
+    home = folder / "file" / "home"
     home.parent.write_text("not a folder")
     with pytest.raises(ServiceError, match=f"{home} cannot be written"):
         run(home).__enter__()
 
 
 def test_without_any_redis_server_fakeredis_stands_in_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.dev.redis, "_installed", lambda: None)
     monkeypatch.setattr(app.dev.redis, "_from_wheel", lambda: None)
     assert "fakeredis" in redis_note()
-    with run_redis(tmp_path) as url:
+    with run_redis(folder) as url:
         set_key(url, "key", "value")
         assert get_key(url, "key") == b"value"
 
@@ -327,9 +332,9 @@ def test_an_unknown_forced_broker_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_without_java_and_docker_the_embedded_broker_says_what_was_missing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     monkeypatch.delenv(FORCE, raising=False)
     monkeypatch.setattr("tests.support.kafka.choose.find_java", lambda: None)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(folder))
     assert pick_broker().description.endswith("; no Apache Kafka: no Java 17 or newer; no Docker")

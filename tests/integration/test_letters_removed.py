@@ -19,7 +19,7 @@ from app.sources import dead_letters as letters_format
 from app.sources.dlq import DeadLetter
 from app.sources.kafka.dead_letter import letters
 from app.sources.kafka.dlq import open_dlq
-from tests.conftest import BROKER
+from tests.support.services import BROKER
 from tests.support.settings import settings_on
 from tests.unit.test_dead_letters import ERROR, Record
 

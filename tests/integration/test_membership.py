@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +16,8 @@ from app.realtime.presence import NodeId
 from tests.integration.test_presence import table
 from tests.support.hub import eventually
 from tests.support.in_process import Node, Start, acquainted, at, rows, running_nodes, until
-from tests.unit.test_connection import Peer, settled
+from tests.support.peers import Peer, settled
+from tests.support.redis_server import RedisServer
 
 
 @pytest_asyncio.fixture
@@ -136,12 +138,25 @@ async def test_the_tables_tell_the_truth_in_the_end_whoever_comes_and_goes(
 # Joining again
 
 
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that nobody else is subscribed to."""
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
 async def test_after_a_lost_subscription_a_node_joins_under_a_new_id_with_all_its_users(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        membership, "UNRESPONSIVE_AFTER_SECONDS", 60.0
-    )  # the ids before aren't left to be missed
+    # the ids before aren't left to be missed
+    monkeypatch.setattr(membership, "UNRESPONSIVE_AFTER_SECONDS", 60.0)
+    async with running_nodes(own_redis.url, monkeypatch) as start:
+        await lose_the_subscriptions(start)
+
+
+async def lose_the_subscriptions(start: Start) -> None:
     nodes = await start(2)
     users = [uuid4() for _ in range(50)]
     peers = [await node.arrive(user) for user in users for node in nodes]

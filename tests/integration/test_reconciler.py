@@ -23,9 +23,8 @@ from app.runtime import tasks
 from app.store.inboxes import InboxState, InboxStore
 from app.store.writer import BatchWriter
 from tests.support.hub import eventually
+from tests.support.peers import Peer, joined, nobody_cares, pushes, seqs
 from tests.support.store import engine_on, entry
-from tests.unit.test_connection import Peer
-from tests.unit.test_manager import joined, nobody_cares, pushes, seqs
 
 AWAY = Unavailable("postgres", "gone")
 

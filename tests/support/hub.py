@@ -281,6 +281,19 @@ class Hub:
         return await eventually(new, "a dead letter")
 
 
+@asynccontextmanager
+async def running_hub(environment: dict[str, str], log: Path, port: int | None = None) -> AsyncIterator[Hub]:
+    """Run a hub; what it logged is shown when the test fails."""
+    hub = Hub(environment, log, port or free_port())
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        if hub.process is not None and hub.process.poll() is None:
+            await hub.stop()
+        print(hub.log.read_text()[-8000:])
+
+
 def reasons(records: list[Any]) -> list[str]:
     """Why each record was dead-lettered."""
     return [dict(record.headers)["dlq.reason"].decode() for record in records]

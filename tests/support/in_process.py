@@ -24,9 +24,8 @@ from app.runtime import tasks
 from app.runtime.redis import connect, subscription
 from app.settings.services import RedisSettings
 from tests.support.hub import eventually
+from tests.support.peers import Peer, joined, notification
 from tests.support.settings import settings_on
-from tests.unit.test_connection import Peer
-from tests.unit.test_manager import joined, notification
 
 BEAT_SECONDS, REJOIN_SECONDS = 0.02, 0.02
 LEASE = 0.05  # after which a node that joined compares again

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from tests.conftest import running_hub
-from tests.support.hub import Hub, eventually
+from tests.support.hub import Hub, eventually, running_hub
 
 _EVENTS = re.compile(r'^hub_events_total\{outcome="(\w+)",source="(\w+)"\} (\S+)$', re.MULTILINE)
 

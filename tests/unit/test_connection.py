@@ -5,150 +5,31 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Callable, Iterator
 from itertools import pairwise
-from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from websockets.client import ClientProtocol
-from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
-from websockets.uri import parse_uri
+from websockets.frames import Opcode
 
-from app.auth.tokens import Claims
 from app.realtime.connection import (
     CLOSE_TIMEOUT_SECONDS,
     MAX_BYTES_PER_READ,
     MAX_CONTROL_FRAMES_IN_A_ROW,
-    Connection,
-    FrameProtocol,
-    Limits,
 )
 from app.realtime.protocol import CloseCode, text_frame
-from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import AdmissionQueue
-from tests.support.hub import eventually
-
-LIMITS = Limits(ping_interval=20.0, answer_timeout=4.0, write_buffer=1000, max_frames=10)
-MAX_MESSAGE = 1024
-EMPTY_PING = bytes((0x89, 0x80, 0, 0, 0, 0))
-LIFETIME = 3600.0
-
-
-class FakeTransport(asyncio.Transport):
-    """Keeps what was written until the peer reads; a `stalled` one counts as full of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.connection: Connection | None = None
-        self.buffer = b""
-        self.writes = 0
-        self.stalled = False
-        self.paused = False
-        self.ended = ""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert not self.ended
-        self.buffer += data
-        self.writes += 1
-
-    def get_write_buffer_size(self) -> int:
-        return len(self.buffer) if self.stalled else 0
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
-
-    def close(self) -> None:
-        self.ended = self.ended or "closed"
-        if not self.stalled:
-            self._lose()
-
-    def abort(self) -> None:
-        self.ended = "aborted"
-        self._lose()
-
-    def _lose(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            asyncio.get_running_loop().call_soon(connection.connection_lost, None)
-
-
-class Peer:
-    """A connection with the client at its other end, which speaks websockets' own protocol."""
-
-    def __init__(
-        self,
-        user: UUID | None = None,
-        on_lost: Callable[[Connection], None] | None = None,
-        pace: AdmissionQueue | None = None,
-        limits: Limits = LIMITS,
-        on_message: Callable[[Connection, bytes], None] | None = None,
-    ) -> None:
-        self.clock = TimerWheel()
-        self.lost: list[Connection] = []
-        self.transport = FakeTransport()
-        self.now = asyncio.get_running_loop().time()
-        self.connection = self.transport.connection = Connection(
-            FrameProtocol(state=OPEN, max_size=MAX_MESSAGE),
-            Claims(user or uuid4(), "a token", 0, 0),
-            self.now + LIFETIME,
-            limits,
-            self.clock,
-            AdmissionQueue(0.001, 2) if pace is None else pace,
-            on_lost or self.lost.append,
-            on_message,
-        )
-        self.connection.connection_made(self.transport)
-        self.client = client()
-        self.pings = 0
-
-    def read(self) -> list[Frame]:
-        """What came since the last time; pings are only counted. The client answers them, and closing, as
-        clients do.
-        """
-        data, self.transport.buffer = self.transport.buffer, b""
-        self.client.receive_data(data)
-        came = list(frames(self.client))
-        self.pings += sum(frame.opcode is Opcode.PING for frame in came)
-        return [frame for frame in came if frame.opcode is not Opcode.PING]
-
-    def say(self) -> None:
-        """Pass on what the client wants sent."""
-        self.connection.data_received(b"".join(self.client.data_to_send()))
-
-    def close_code(self) -> int | None:
-        """Why the hub said it closes."""
-        self.read()
-        return self.client.close_rcvd.code if self.client.close_rcvd else None
-
-
-def client() -> ClientProtocol:
-    return ClientProtocol(parse_uri("ws://hub/"), state=OPEN, max_size=None)
-
-
-def frames(protocol: ClientProtocol) -> Iterator[Frame]:
-    for event in protocol.events_received():
-        assert isinstance(event, Frame)
-        yield event
-
-
-async def all_read(peer: Peer) -> None:
-    """What is more than a few bytes is read in turns."""
-
-    async def read() -> bool:
-        return not peer.transport.paused
-
-    await eventually(read, "all is read")
-
-
-async def settled() -> None:
-    """Return when what was called soon was called."""
-    await asyncio.sleep(0)
+from tests.support.peers import (
+    EMPTY_PING,
+    LIFETIME,
+    LIMITS,
+    MAX_MESSAGE,
+    Peer,
+    all_read,
+    client,
+    frames,
+    settled,
+)
 
 
 @given(st.integers(0, 70_000))

@@ -5,71 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.notifications import Notification
 from app.realtime import manager as under_test
 from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager
-from app.realtime.protocol import CloseCode, notification_frame
-from app.realtime.publication import Push
-from tests.unit.test_connection import Peer, settled
+from app.realtime.protocol import CloseCode
+from tests.support.peers import Peer, joined, nobody_cares, notification, pushes, seqs, settled
 
 A, B, C = uuid4(), uuid4(), uuid4()
 
 
-def notification(receiver: UUID, seq: int, **changes: Any) -> Notification:
-    values: dict[str, Any] = {
-        "id": UUID(int=seq),
-        "group_id": None,
-        "group_name": None,
-        "receiver": receiver,
-        "created_at": datetime(2026, 11, 21, 7, tzinfo=UTC),
-        "template_code": "GROUP_USER_ADDED",
-        "raw_data": msgspec.Raw(b'{"a": 1}'),
-        "is_read": False,
-        "title": "Phở",
-        "content": "",
-        "seq": seq,
-    }
-    return Notification(**values | changes)
-
-
 def nobody_is_behind(connection: Connection) -> None:
     raise AssertionError(f"{connection.user_id} is taken to have missed something")
-
-
-def nobody_cares(user: UUID) -> None:
-    """That the user left."""
-
-
-def pushes(*notifications: Notification) -> list[Push]:
-    return [Push(each.receiver, each.seq, notification_frame(each)) for each in notifications]
-
-
-def joined(manager: WebSocketManager, user: UUID, last_seq: int = 0, *, session: bool = False) -> Peer:
-    """A client of this user, connected, live and in the index; the inbox stood at `last_seq` then. A
-    `session` speaks the session protocol; nobody answers what it says.
-    """
-    peer = Peer(user, manager.remove, on_message=_unanswered if session else None)
-    assert not peer.connection.cursor.started(last_seq)
-    manager.add(peer.connection)
-    return peer
-
-
-def _unanswered(connection: Connection, text: bytes) -> None:
-    """What a client of the session protocol said."""
-
-
-def seqs(peer: Peer) -> list[int]:
-    return [json.loads(bytes(frame.data))["data"]["seq"] for frame in peer.read()]
 
 
 async def test_a_client_gets_the_event_type_and_the_whole_notification() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route
 
-from tests.conftest import running_hub
 from tests.support.bell_pages import LIBRARY, STUB, page_of
-from tests.support.hub import Hub, free_port
+from tests.support.hub import Hub, free_port, running_hub
 from tests.support.network import Way, open_way
 from tests.support.npm import CLIENT
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -19,6 +20,7 @@ from tests.support.browser import CHROMIUM, run_browser
 from tests.support.hub import ROOT, eventually, free_port
 from tests.support.install_tools import has_rabbitmq
 from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.services import own_home
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -40,10 +42,14 @@ def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | Non
         server.kill()
 
 
+@pytest.fixture(scope="package")
+def home() -> Iterator[Path]:
+    with own_home() as folder:
+        yield folder
+
+
 @pytest_asyncio.fixture(scope="package")
-async def hub(tmp_path_factory: pytest.TempPathFactory, rabbitmq_url: str | None) -> AsyncIterator[DevHub]:
-    home = tmp_path_factory.mktemp("demo")
-    home.chmod(0o755)  # Postgres, which won't run as root, has to reach it
+async def hub(home: Path, rabbitmq_url: str | None) -> AsyncIterator[DevHub]:
     port = free_port()
     environment = {**os.environ, "HUB_HOME": str(home), "PORT": str(port)}
     environment.pop("USER_SERVICE_URL", None)  # the demo's people are known to the stand-in only

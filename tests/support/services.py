@@ -1,0 +1,151 @@
+"""Postgres, Redis and Kafka for a test run: one of each for all its workers.
+
+With xdist the controller runs them, which outlives every worker that crashes; they end with it, however it
+ends. Their data is not below pytest's own temporary folders: each further run of pytest closes the parent of
+those to all other users (chmod 700), and Postgres, as a user of its own, then dies of the next checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from app.dev.postgres import postgres_note, run_postgres
+from app.dev.process import ServiceError
+from app.dev.redis import redis_note, run_redis
+from app.store import migrations
+from tests.support.kafka.choose import Choice, pick_broker
+
+BROKER: pytest.StashKey[Choice] = pytest.StashKey()
+
+_FOLDER = "hub_services"  # what xdist's controller tells its workers
+_START_SECONDS = 100.0
+_STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+
+Run = Callable[[Path], AbstractContextManager[str]]
+
+
+class SharedServices:
+    """The services of a run with several workers. Their addresses are told as files in `home`."""
+
+    def __init__(self, broker: Choice) -> None:
+        self.home = _make_home()
+        self._ended = threading.Event()
+        services: dict[str, Run] = {
+            "postgres": run_migrated_postgres,
+            "redis": run_redis,
+            "kafka": broker.run,
+        }
+        self._threads = [
+            threading.Thread(target=self._keep, args=(name, run), daemon=True)
+            for name, run in services.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop them all and remove their data."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(_STOP_SECONDS)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _keep(self, name: str, run: Run) -> None:
+        try:
+            with run(self.home) as address:
+                self._tell(f"{name}.address", address)
+                self._ended.wait()
+        except Exception as error:
+            self._tell(f"{name}.failure", f"{type(error).__name__}: {error}")
+
+    def _tell(self, name: str, text: str) -> None:
+        unfinished = self.home / f"{name}.unfinished"
+        unfinished.write_text(text)
+        unfinished.rename(self.home / name)
+
+
+class ServicesPlugin:
+    """Chooses the Kafka of this run, names the services in its header, and runs them for xdist's workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._broker = config.stash[BROKER] = pick_broker()
+        self._shared: SharedServices | None = None
+
+    def pytest_report_header(self) -> list[str]:
+        return [
+            f"kafka: {self._broker.description}",
+            f"postgres: {postgres_note()}",
+            f"redis: {redis_note()}",
+        ]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: object) -> None:
+        """Called by xdist in its controller, before each worker starts."""
+        if self._shared is None:
+            self._shared = SharedServices(self._broker)
+        node.workerinput[_FOLDER] = str(self._shared.home)  # type: ignore[attr-defined]
+
+    def pytest_unconfigure(self) -> None:
+        if self._shared is not None:
+            self._shared.stop()
+            self._shared = None
+
+
+@contextmanager
+def own_home() -> Iterator[Path]:
+    """A folder that a Postgres can have its data in."""
+    home = _make_home()
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def service(config: pytest.Config, home: Path, name: str, run: Run) -> Iterator[str]:
+    """The address of this service: the one that the run's workers share, else one started in `home`."""
+    told = getattr(config, "workerinput", {}).get(_FOLDER)
+    if told is None:
+        with run(home) as address:
+            yield address
+    else:
+        yield _wait_for(Path(told), name)
+
+
+def run_migrated_postgres(home: Path) -> AbstractContextManager[str]:
+    """Run a Postgres whose database `hub` has the hub's tables, to be copied."""
+    return _migrated(partial(run_postgres, fast=True), home)
+
+
+@contextmanager
+def _migrated(run: Run, home: Path) -> Iterator[str]:
+    with run(home) as url:
+        migrations.upgrade(url)
+        yield url
+
+
+def _wait_for(home: Path, name: str) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            return (home / f"{name}.address").read_text()
+        with suppress(FileNotFoundError):
+            raise ServiceError((home / f"{name}.failure").read_text())
+        time.sleep(_POLL_SECONDS)
+    raise ServiceError(f"{name} did not start within {_START_SECONDS:.0f} s; its log is in {home / 'logs'}")
+
+
+def _make_home() -> Path:
+    """Postgres, which won't run as root, has to reach it."""
+    home = Path(tempfile.mkdtemp(prefix="hub-tests-"))
+    home.chmod(0o755)
+    return home
