@@ -119,10 +119,14 @@ class Hub:
         return token(user_id, **changes)
 
     async def start(self) -> None:
-        """Start the process; returns when /ready says so."""
+        """Start the process; returns when /ready says so. A process that doesn't get there is killed."""
         await self.make_topics()
         self.launch()
-        await self.until_ready()
+        try:
+            await self.until_ready()
+        except BaseException:
+            await self.kill()
+            raise
 
     def launch(self) -> None:
         """Start the process and don't wait for it."""
