@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi clean
 
