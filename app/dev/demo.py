@@ -18,7 +18,7 @@ from app.auth.origins import origin_allowed
 from app.auth.tokens import TokenVerifier
 from app.dev import samples, tokens
 from app.dev.samples import Sample
-from app.dev.ways import DevTransports, service_token
+from app.dev.transports import DevTransports, service_token
 from app.settings import Settings
 from handlers.registry import HANDLERS
 

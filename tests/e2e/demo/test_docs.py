@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.dev import demo
-from app.dev.ways import service_token
+from app.dev.transports import service_token
 from tests.e2e.demo.hub import DevHub
 from tests.support.hub import REST, ROOT, eventually
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from app.dev import demo
-from app.dev.ways import service_token
+from app.dev.transports import service_token
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.pictures import IMAGES, PAGE, take
 from tests.support.hub import REST

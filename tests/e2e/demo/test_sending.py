@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from app.dev import demo
-from app.dev.ways import GET_RABBITMQ
+from app.dev.transports import GET_RABBITMQ
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import choose_way, inbox, notifications, opened, state
 from tests.support.hub import REST, eventually
