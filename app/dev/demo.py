@@ -1,4 +1,4 @@
-"""The demo page, and the stand-in for the user service behind it. In development only."""
+"""The demo page, and the stand-in for the user service. For development only."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ USERS = (
 
 
 class Publishing(msgspec.Struct, forbid_unknown_fields=True):
-    """The ids of the ways that an event is to be sent by, all at once."""
+    """`ways`: ids of the transports to publish over, concurrently."""
 
     ways: Annotated[list[str], Meta(min_length=1)]
 
 
 def make_blueprint(settings: Settings) -> Blueprint:
-    """The page at /, what it calls under /dev, and the stand-in user service."""
+    """Build the page at /, the calls it makes under /dev, and the stand-in user service."""
     blueprint = Blueprint("demo")
     assert settings.auth.jwt_secret is not None
     secret = settings.auth.jwt_secret.get_secret_value()
-    ways = DevTransports(
+    transports = DevTransports(
         settings, service_token(secret), f"http://127.0.0.1:{settings.server.port}{NOTIFICATIONS}"
     )
     verifier = TokenVerifier(settings.auth)
@@ -57,7 +57,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     @blueprint.after_server_stop
     async def close(*_: object) -> None:
         await redis.aclose()
-        await ways.close()
+        await transports.close()
 
     @blueprint.get("/")
     async def page(_: Request) -> HTTPResponse:
@@ -74,7 +74,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
             "users": users,
             "group": {"id": GROUP, "name": GROUP_NAME},
             "events": {name: _event(name).message for name in samples.event_types()},
-            "ways": [way._asdict() for way in ways.all],
+            "ways": [each._asdict() for each in transports.all],
             "only_by": {name: each.only_from for name, each in HANDLERS.items() if each.only_from},
             "service_token": service_token(secret),
         }
@@ -85,19 +85,19 @@ def make_blueprint(settings: Settings) -> Blueprint:
         if not origin_allowed(request.headers.get("origin"), settings.websocket.allowed_origins):
             return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
         if event_type not in samples.event_types():
-            return _problem(HTTPStatus.NOT_FOUND, f"There is no sample of {event_type}.")
+            return _problem(HTTPStatus.NOT_FOUND, f"No sample of {event_type}.")
         chosen = list(dict.fromkeys(json_body(request, Publishing).ways))
-        if unknown := set(chosen).difference(way.id for way in ways.all):
-            return _problem(HTTPStatus.BAD_REQUEST, f"There is no way called {', '.join(sorted(unknown))}.")
+        if unknown := set(chosen).difference(each.id for each in transports.all):
+            return _problem(HTTPStatus.BAD_REQUEST, f"No such transport: {', '.join(sorted(unknown))}.")
         sample = _event(event_type)
         sample.message["event_id"] = event_id = str(uuid4())
-        sent = await ways.send(sample, chosen)
+        sent = await transports.send(sample, chosen)
         body = {"event_id": event_id, "sent": [each._asdict() for each in sent]}
         return json(body, HTTPStatus.ACCEPTED)
 
     @blueprint.post("/dev/logout")
     async def log_out(request: Request) -> HTTPResponse:
-        """What the user service does on a logout: revoke the token, then tell the hub."""
+        """Do what the user service does on a logout: revoke the token, then notify the hub."""
         claims = verifier.verify(request.token)
         await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
         sample = samples.load("account_logged_out")
@@ -116,7 +116,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
 
 def _event(name: str) -> Sample:
-    """The sample of an event type, with its type in it: a Kafka topic may say it, other ways don't."""
+    """The sample of an event type, with its type in it. A Kafka topic may imply the type; other transports do not."""
     sample = samples.load(name)
     return sample._replace(message={"event_type": name, **sample.message})
 

@@ -1,4 +1,4 @@
-"""The ways that events come in by: each sample, sent as a service would send it. In development only."""
+"""Publish a sample event over any transport, as a service would. For development only."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from app.runtime.redis import REDIS_ERRORS
 from app.settings import Settings
 from app.sources import BROKERS
 
-TIMEOUT_SECONDS = 10.0  # that one way may take
-MAX_STREAM_ENTRIES = 10_000  # about; the hub never deletes entries
+TIMEOUT_SECONDS = 10.0  # for one transport
+MAX_STREAM_ENTRIES = 10_000  # approximate; the hub never deletes entries
 UNREACHABLE = (KafkaError, AMQPError, httpx.HTTPError, *REDIS_ERRORS)
-GET_RABBITMQ = "RabbitMQ isn't set. Start the hub with RABBITMQ_URL=amqp://user:password@host:5672/ make run"
+GET_RABBITMQ = (
+    "RABBITMQ_URL is not set. Start the hub with RABBITMQ_URL=amqp://user:password@host:5672/ make run"
+)
 
-Send = Callable[[Sample], Awaitable[str]]
+Publish = Callable[[Sample], Awaitable[str]]
 
 
 class DevTransport(NamedTuple):
-    """One way, as the page shows it; `missing` says how to get it where it isn't there."""
+    """A transport as the demo page shows it. `missing` says how to set it up if it is not."""
 
     id: str
     name: str
@@ -37,7 +39,7 @@ class DevTransport(NamedTuple):
 
 
 class PublishedSample(NamedTuple):
-    """What became of an event on one way: the place it went to, or why it didn't."""
+    """The result of publishing over one transport: where the event is, or the error."""
 
     way: str
     place: str = ""
@@ -45,21 +47,21 @@ class PublishedSample(NamedTuple):
 
 
 class DevTransports:
-    """Publishes by any of the ways that this hub listens on."""
+    """Publishes over the transports that this hub consumes."""
 
     def __init__(self, settings: Settings, service_token: str, notifications: str) -> None:
-        """`notifications` is the address that POST takes events at; `settings.redis_streams.url` is set."""
+        """`notifications` is the URL that accepts events by POST. `settings.redis_streams.url` must be set."""
         assert settings.redis_streams.url is not None
         self._settings = settings
         self._redis = Redis.from_url(settings.redis_streams.url.get_secret_value(), decode_responses=True)
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {service_token}"},
             timeout=TIMEOUT_SECONDS,
-            trust_env=False,  # a proxy knows no way back to this machine
+            trust_env=False,  # a proxy cannot reach this machine
         )
         self._notifications = notifications
         self._rabbitmq_url = settings.rabbitmq.url
-        self._senders: Mapping[str, Send] = {
+        self._senders: Mapping[str, Publish] = {
             "kafka": self._by_kafka,
             "rabbitmq": self._by_rabbitmq,
             "redis_stream": self._by_stream,
@@ -69,7 +71,7 @@ class DevTransports:
 
     @property
     def all(self) -> list[DevTransport]:
-        """Every way, in the order to show them in."""
+        """Every transport, in the order to show them in."""
         brokers = [
             DevTransport(id, name, "" if broker.configured(self._settings) else GET_RABBITMQ)
             for broker in BROKERS
@@ -82,18 +84,18 @@ class DevTransports:
         await self._redis.aclose()
         await self._http.aclose()
 
-    async def send(self, sample: Sample, ways: Sequence[str]) -> list[PublishedSample]:
-        """Send it by all these ways (ids) at once; what became of it on each."""
-        return await asyncio.gather(*(self._send(sample, way) for way in ways))
+    async def send(self, sample: Sample, transports: Sequence[str]) -> list[PublishedSample]:
+        """Publish over all these transports (ids) concurrently. Returns the result of each."""
+        return await asyncio.gather(*(self._send(sample, each) for each in transports))
 
-    async def _send(self, sample: Sample, way: str) -> PublishedSample:
+    async def _send(self, sample: Sample, transport: str) -> PublishedSample:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                return PublishedSample(way, await self._senders[way](sample))
+                return PublishedSample(transport, await self._senders[transport](sample))
         except HubError as error:
-            return PublishedSample(way, error=str(error))
+            return PublishedSample(transport, error=str(error))
         except UNREACHABLE as error:
-            return PublishedSample(way, error=f"It doesn't answer ({type(error).__name__}). Does it run?")
+            return PublishedSample(transport, error=f"No answer ({type(error).__name__}). Is it running?")
 
     async def _by_kafka(self, sample: Sample) -> str:
         return await samples.publish(
@@ -125,9 +127,9 @@ class DevTransports:
 
     async def _by_pubsub(self, sample: Sample) -> str:
         channel = self._settings.redis_streams.channel
-        heard: int = await self._redis.publish(channel, _body(sample))
-        if not heard:
-            raise HubError("The hub doesn't listen on the channel just now; its log says why.")
+        subscribers: int = await self._redis.publish(channel, _body(sample))
+        if not subscribers:
+            raise HubError("The hub is not subscribed to the channel. Its log says why.")
         return f"channel {channel}"
 
     async def _by_http(self, sample: Sample) -> str:
@@ -138,7 +140,7 @@ class DevTransports:
 
 
 def service_token(secret: str) -> str:
-    """A token of a service that may send."""
+    """Create a token of a service that may send."""
     return tokens.sign("demo-page", secret, scope="notifications:send")
 
 

@@ -1,4 +1,4 @@
-/** A button for each event type, and the choice of the way it is sent by. */
+/** A button for each event type, and the choice of the transport. */
 import { Outcomes } from "./outcomes.js";
 import { REST, call, clone, say, subjectOf } from "./page.js";
 
@@ -93,7 +93,7 @@ export class Sending {
     }
   }
 
-  /** Codes and logouts are taken from Kafka only: other ways may be open to who may not send those. */
+  /** Codes and logouts are accepted from Kafka only: other transports may be open to services that may not send them. */
   allWaysOf(eventType) {
     const only = this.session.only_by[eventType];
     return only ? [only] : this.there;
@@ -127,13 +127,13 @@ export class Sending {
     this.tell();
   }
 
-  /** Say what became of the event that was sent by all ways; again whenever an inbox changes. */
+  /** Show what became of the event that was sent over all transports; again whenever an inbox changes. */
   tell() {
     if (!this.sent) return;
     const { eventType, seqs, ways, mails } = this.sent;
     const told = [...seqs].map(([inbox, seq]) => [inbox.user.name, inbox.count(eventType, seq)]).filter(([, count]) => count);
     const parts = told.map(([name, count]) => `${counted(count, "notification")} for ${name}`);
     if (mails) parts.push(counted(mails, "mail"));
-    say(`${eventType}, sent by ${ways} ways: ${parts.join(", ") || "no notification"}.`);
+    say(`${eventType}, sent over ${ways} transports: ${parts.join(", ") || "no notification"}.`);
   }
 }

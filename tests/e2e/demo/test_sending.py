@@ -45,7 +45,7 @@ async def test_the_same_event_by_all_ways_is_one_notification(
     before = await hub.events()
     await choose_way(page, f"All {ways} at once")
     await page.get_by_role("button", name="group_user_added").click()
-    said = f"group_user_added, sent by {ways} ways: one notification for John."
+    said = f"group_user_added, sent over {ways} transports: one notification for John."
     await expect(page.locator("#published")).to_have_text(said)
     await expect(page.locator("#places li")).to_have_count(ways)
     new: Counter[str] = Counter()
@@ -67,7 +67,7 @@ async def test_the_same_event_by_all_ways_is_one_notification(
 async def test_a_booking_by_all_ways_is_one_mail_and_a_code_goes_by_kafka_alone(page: Page) -> None:
     await choose_way(page, "All")
     await page.get_by_role("button", name="booking.confirmed").click()
-    await expect(page.locator("#published")).to_have_text(re.compile(r"sent by \d ways: one mail\.$"))
+    await expect(page.locator("#published")).to_have_text(re.compile(r"sent over \d transports: one mail\.$"))
     await page.get_by_role("button", name="otp_register").click()
     await expect(page.locator("#published")).to_contain_text("otp_register → Kafka: ")
 
