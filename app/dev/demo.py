@@ -116,7 +116,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
 
 def _event(name: str) -> Sample:
-    """The sample of an event type, with its type in it. A Kafka topic may imply the type; other transports do not."""
+    """The sample of an event type, with the type in it, which a Kafka topic may imply and others do not."""
     sample = samples.load(name)
     return sample._replace(message={"event_type": name, **sample.message})
 

@@ -1,4 +1,4 @@
-"""`make run`: all services embedded, the hub and the demo page, and nothing left when it ends."""
+"""`make run`: the hub, the demo page and all services embedded. Nothing keeps running when it ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 
 import uvloop
@@ -34,13 +35,14 @@ def run() -> None:
     port = _port()
     folder = make_folder(home())
     topics = [*TOPIC_VARIABLES.values()]
-    _say("Starting Postgres, Redis, a Kafka-protocol broker and a mail catcher …")
-    with run_services(folder, topics) as services, run_mail(folder) as mailbox:
+    progress = _Progress()
+    _say(f"Starting Postgres, Redis, a Kafka broker, a mail catcher and the hub. Data and logs: {folder}")
+    with run_services(folder, topics, started=progress) as services, run_mail(folder) as mailbox:
         (folder / DEV_JSON).unlink(missing_ok=True)  # of a run that was killed
-        for note in services.notes:
-            _say(f"  {note}")
+        progress(f"mail catcher on port {mailbox.port}: nothing is sent")
         settings = _settings(services, mailbox, port, folder)
         migrations.upgrade(services.database_url)
+        progress("database schema")
         log.configure(settings.server.log_level)
         app = create_app(
             settings,
@@ -52,13 +54,24 @@ def run() -> None:
 
         def ready() -> None:
             _write(folder / DEV_JSON, _description(settings, services, mailbox))
+            progress(f"hub on port {port}")
             _say(_welcome(settings))
 
         try:
             uvloop.run(serve(app, listener, app.ctx.repeat_offenders, ready))
         finally:
             (folder / DEV_JSON).unlink(missing_ok=True)
-    _say("Stopped. The data stays in " + str(folder))
+    _say(f"Stopped. The data stays in {folder}")
+
+
+class _Progress:
+    """Prints a line for each part that is ready, with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, ready: str) -> None:
+        _say(f"  {time.monotonic() - self._began:5.1f} s  {ready}")
 
 
 def _port() -> int:
@@ -71,7 +84,7 @@ def _port() -> int:
 def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path) -> Settings:
     base = f"http://127.0.0.1:{port}"
     return load(
-        _env_file=(),  # an operator's .env is not for development
+        _env_file=(),  # the .env of an operator does not apply to development
         port=port,
         database_url=SecretStr(services.database_url),
         redis_url=SecretStr(services.redis_url),
@@ -80,7 +93,7 @@ def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path)
         kafka_fetch_max_wait_ms=MOCK_BROKER_WAIT_MS,
         kafka_session_timeout_ms=MOCK_BROKER_SESSION_MS,
         user_service_url=os.environ.get("USER_SERVICE_URL") or base + demo.STAND_IN,
-        otp_cooldown=0,  # whoever tries it out clicks twice
+        otp_cooldown=0,  # for repeated clicks on the demo page
         otp_hourly_cap=1000,
         smtp_host="127.0.0.1",
         smtp_port=mailbox.port,
@@ -141,12 +154,13 @@ def _welcome(settings: Settings) -> str:
 The hub runs.
 
   Demo page      http://localhost:{settings.server.port}/
+  Mail gallery   http://localhost:{settings.server.port}/gallery/
   REST docs      http://localhost:{settings.server.port}/api/v2/notification-service/docs
   Demo user      {demo.JOHN} (John)
-  His token      {token}
+  User's token   {token}
   Publish        {where}{shown} run.py publish {samples.event_types()[-1]}
 
-Ctrl-C stops all of it.
+Ctrl-C stops the hub and all services.
 """
 
 

@@ -50,7 +50,7 @@ class DevTransports:
     """Publishes over the transports that this hub consumes."""
 
     def __init__(self, settings: Settings, service_token: str, notifications: str) -> None:
-        """`notifications` is the URL that accepts events by POST. `settings.redis_streams.url` must be set."""
+        """`notifications` is the URL to POST events to. `settings.redis_streams.url` must be set."""
         assert settings.redis_streams.url is not None
         self._settings = settings
         self._redis = Redis.from_url(settings.redis_streams.url.get_secret_value(), decode_responses=True)

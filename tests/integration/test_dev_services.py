@@ -117,7 +117,9 @@ def parent(folder: Path) -> Iterator[Parent]:
 
 
 async def test_each_service_answers_a_real_client(folder: Path) -> None:
-    with run_services(folder, ["events"]) as services:
+    started: list[str] = []
+    with run_services(folder, ["events"], started=started.append) as services:
+        assert sorted(started) == sorted(services.notes)
         assert await query(services.database_url, "select current_database()") == "hub"
         assert await query(services.database_url, "show fsync") == "on"
         assert int(await query(services.database_url, "show max_connections")) == 200

@@ -45,7 +45,7 @@ async def click_event(page: Page, event_type: str) -> None:
 
 
 async def choose_way(page: Page, name: str) -> None:
-    await page.get_by_role("group", name="Send it by").get_by_role("radio", name=name).check()
+    await page.get_by_role("group", name="Transport").get_by_role("radio", name=name).check()
 
 
 async def preferences(page: Page, user: str) -> Locator:
