@@ -14,6 +14,8 @@ class MemoryGroups:
 
     def __init__(self) -> None:
         self.unavailable = False
+        self.asked: list[UUID] = []
+        """The groups that were asked for, but for those whose answer was cached."""
         self._groups: dict[UUID, Group] = {}
         self._cached: dict[UUID, Group] = {}
 
@@ -29,6 +31,7 @@ class MemoryGroups:
     async def group(self, group_id: UUID) -> Group:
         if group := self.remembered(group_id):
             return group
+        self.asked.append(group_id)
         if self.unavailable:
             raise Unavailable("user service", "made unavailable by the test")
         if group_id not in self._groups:
