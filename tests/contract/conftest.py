@@ -19,12 +19,14 @@ from app.store.ports import (
     EventWriter,
     Inboxes,
     InboxStates,
+    Preferences,
     ProcessedEvents,
     ScheduledEvents,
 )
+from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
-from app.testing import MemoryStore
+from app.testing import MemoryPeople, MemoryStore
 from tests.support.hub import free_port
 from tests.support.store import engine_on
 
@@ -84,23 +86,35 @@ async def engines(database: str) -> AsyncIterator[list[AsyncEngine]]:
 
 
 @pytest.fixture(params=BOTH)
-def store(request: pytest.FixtureRequest) -> Store:
+def where(request: pytest.FixtureRequest) -> str:
+    """In which of both the test's ports are."""
+    return str(request.param)
+
+
+@pytest.fixture
+def store(where: str, request: pytest.FixtureRequest) -> Store:
     """An empty store in memory, or one on Postgres with what earlier tests wrote."""
     clock = Clock()
-    if request.param == MEMORY:
+    if where == MEMORY:
         return in_memory(MemoryStore(clock.now), clock)
     engine, *nodes = request.getfixturevalue("engines")
     return on_postgres(engine, nodes, clock)
 
 
-@pytest_asyncio.fixture(params=BOTH)
-async def away(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """A store that does not answer."""
-    if request.param == MEMORY:
-        store = MemoryStore()
-        store.unavailable = True
-        yield in_memory(store, Clock())
+@pytest.fixture
+def people(where: str, request: pytest.FixtureRequest) -> Preferences:
+    """What people have set, beside `store`."""
+    return MemoryPeople() if where == MEMORY else PreferenceStore(request.getfixturevalue("engines")[0])
+
+
+@pytest_asyncio.fixture
+async def away(where: str) -> AsyncIterator[tuple[Store, Preferences]]:
+    """A store and preferences that do not answer."""
+    if where == MEMORY:
+        store, people = MemoryStore(), MemoryPeople()
+        store.unavailable = people.unavailable = True
+        yield in_memory(store, Clock()), people
         return
     engine = engine_on(f"postgresql://hunter2:hunter2@127.0.0.1:{free_port()}/hub")
-    yield on_postgres(engine, [], Clock())
+    yield on_postgres(engine, [], Clock()), PreferenceStore(engine)
     await engine.dispose()

@@ -15,7 +15,7 @@ import pytest
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.domain.errors import StoreRejected, Unavailable
 from app.domain.notifications import InboxCounters, Notification, notification_id
-from app.store.ports import EventWriter
+from app.store.ports import EventWriter, Preferences
 from app.store.scheduled import ScheduledState
 from app.store.writer import DeliveryRecord, EventRecord, WriteResult
 from tests.contract.conftest import POOL, Store
@@ -200,25 +200,28 @@ async def test_the_words_of_a_rejection_hold_nobodys_data(store: Store) -> None:
     assert "my secret" not in str(rejected.value)
 
 
-async def test_a_store_that_is_away_is_unavailable_in_every_call(away: Store) -> None:
+async def test_a_store_that_is_away_is_unavailable_in_every_call(
+    away: tuple[Store, Preferences],
+) -> None:
+    store, _ = away
     user, one = uuid4(), uuid4()
     for asking in (
-        away.writer.write([entry(user)]),
-        away.processed.find([one], datetime.now(UTC)),
-        away.processed.processed(["a"]),
-        away.inboxes.page(user, 1),
-        away.inboxes.unread(user),
-        away.inboxes.mark_read(one, user),
-        away.inboxes.mark_all_read(user, None),
-        away.inboxes.delete(one, user),
-        away.states.last_seqs([user]),
-        away.states.states([(user, 0)], 1),
-        away.scheduled.take(1, 1.0),
-        away.scheduled.finish(["a"], ScheduledState.SENT),
-        away.scheduled.cancel("a", "kitchen"),
-        away.scheduled.get("a"),
-        away.deliveries.find(1),
-        away.deliveries.get(one),
+        store.writer.write([entry(user)]),
+        store.processed.find([one], datetime.now(UTC)),
+        store.processed.processed(["a"]),
+        store.inboxes.page(user, 1),
+        store.inboxes.unread(user),
+        store.inboxes.mark_read(one, user),
+        store.inboxes.mark_all_read(user, None),
+        store.inboxes.delete(one, user),
+        store.states.last_seqs([user]),
+        store.states.states([(user, 0)], 1),
+        store.scheduled.take(1, 1.0),
+        store.scheduled.finish(["a"], ScheduledState.SENT),
+        store.scheduled.cancel("a", "kitchen"),
+        store.scheduled.get("a"),
+        store.deliveries.find(1),
+        store.deliveries.get(one),
     ):
         with pytest.raises(Unavailable) as unavailable:
             await asking

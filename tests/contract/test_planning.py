@@ -1,53 +1,37 @@
-"""What people prefer, on a real Postgres: the dry run says what then happens, whatever they have said."""
+"""Plans, on Postgres and in memory: the dry run says what then happens, whatever people have chosen."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-import asyncpg
 import msgspec
-import pytest_asyncio
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.domain.errors import Unavailable
-from app.domain.notifications import Group
+from app.domain.deliveries import Delivery, Status
+from app.domain.notifications import Notification
 from app.domain.planning import Planner
 from app.domain.preferences import CHOICES, Evaluator
 from app.ingest.batch import SourceMessage
 from app.ingest.dry_run import DryRun
 from app.ingest.pipeline import Pipeline
-from app.store.engine import make_engine
-from app.store.notifications import NotificationStore
-from app.store.preferences import PreferenceStore, Profile
-from app.store.writer import BatchWriter
+from app.store.ports import Preferences
+from app.store.preferences import Profile
+from app.testing import MemoryBus, MemoryGroups
 from app.texts.i18n import LOCALES
 from handlers.registry import HANDLERS
-from tests.support.settings import settings_on
+from tests.contract.conftest import Store
 
 OFF = ("inventory.email", "food.inapp")
 
 
-class Groups:
-    def remembered(self, group_id: UUID) -> Group | None:
-        return None
-
-    async def group(self, group_id: UUID) -> Group:
-        raise Unavailable("user service", "there is none")
-
-
-class Bus:
-    def publish(self, *_: object, again: bool = False) -> None:
-        pass
-
-
 class Scene(NamedTuple):
-    database: str
-    people: PreferenceStore
+    people: Preferences
+    store: Store
     pipeline: Pipeline
     dry_run: DryRun
 
@@ -58,24 +42,28 @@ class Scene(NamedTuple):
         assert not batch.rejected, [str(each.error) for each in batch.rejected]
         assert await self.pipeline.write(batch.ready) == []
 
-    async def rows(self, statement: str, *values: Any) -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(self.database)
-        try:
-            return list(await connection.fetch(statement, *values))
-        finally:
-            await connection.close()
+    async def told(self, *users: UUID) -> list[Notification]:
+        """What is in the inboxes of these users."""
+        return [each for user in users for each in await self.store.inboxes.page(user, 100)]
+
+    async def deliveries(self, event_id: str) -> list[Delivery]:
+        return await self.store.deliveries.find(100, event_id=event_id)
 
 
-@pytest_asyncio.fixture
-async def scene(database: str) -> AsyncIterator[Scene]:
-    engine = make_engine(settings_on("redis://redis", database_url=database).postgres)
-    people, store = PreferenceStore(engine), NotificationStore(engine)
+@pytest.fixture
+def scene(people: Preferences, store: Store) -> Scene:
     planner = Planner(people, Evaluator(OFF), "en")
     pipeline = Pipeline(
-        HANDLERS, Groups(), planner, BatchWriter(engine), store, cast(Any, Bus()), "en", lambda _: b"x"
+        HANDLERS,
+        MemoryGroups(),
+        planner,
+        store.writer,
+        store.processed,
+        MemoryBus(),
+        "en",
+        lambda _: b"x",
     )
-    yield Scene(database, people, pipeline, DryRun(pipeline, store, (), 1.0))
-    await engine.dispose()
+    return Scene(people, store, pipeline, DryRun(pipeline, store.processed, (), 1.0))
 
 
 clocks = st.builds(time, st.integers(0, 23), st.integers(0, 59))
@@ -154,16 +142,13 @@ async def test_the_dry_run_is_what_then_happens(scene: Scene, said: list[Any], m
     event = make(users) | {"event_id": str(uuid4())}
     tried = await scene.dry_run.of(msgspec.json.encode(event), "unused")
     assert not tried.already_processed
-    assert await scene.rows("select 1 from processed_events where event_id = $1", event["event_id"]) == []
+    assert await scene.store.processed.processed([event["event_id"]]) == []
     await scene.happen(event)
-    told = await scene.rows("select receiver from notifications where receiver = any($1)", users)
+    told = await scene.told(*users)
     expected = [each.user_id for each in tried.outcomes if (each.channel, each.verdict) == ("inapp", "send")]
-    assert sorted(row["receiver"] for row in told) == sorted(cast(list[UUID], expected))
-    rows = await scene.rows(
-        "select channel, user_id, status, reason, next_attempt_at from deliveries where event_id = $1",
-        event["event_id"],
-    )
-    happened = {(row["channel"], str(row["user_id"]), stands(row), row["reason"]) for row in rows}
+    assert sorted(each.receiver for each in told) == sorted(cast(list[UUID], expected))
+    rows = await scene.deliveries(event["event_id"])
+    happened = {(row.channel, str(row.user_id), stands(row), row.reason) for row in rows}
     would = {
         (each.channel, str(each.user_id), each.verdict, each.reason)
         for each in tried.outcomes
@@ -177,17 +162,18 @@ async def test_the_dry_run_is_what_then_happens(scene: Scene, said: list[Any], m
         assert happened == would
     assert not any("of-" in (each.address or "") for each in tried.outcomes), "addresses are masked"
     waiting = sorted(each.until for each in tried.outcomes if each.until is not None)
-    due = sorted(row["next_attempt_at"] for row in rows if stands(row) == "wait")
+    due = sorted(row.next_attempt_at for row in rows if row.next_attempt_at and stands(row) == "wait")
     assert waiting == due
     assert (await scene.dry_run.of(msgspec.json.encode(event), "unused")).already_processed
 
 
-def stands(row: asyncpg.Record) -> str:
+def stands(row: Delivery) -> str:
     """The verdict that the row comes from."""
-    if row["status"] == "suppressed":
+    if row.status is Status.SUPPRESSED:
         return "suppress"
-    assert row["status"] == "pending"
-    return "wait" if row["next_attempt_at"] > datetime.now(UTC) + timedelta(seconds=1) else "send"
+    assert row.status is Status.PENDING
+    assert row.next_attempt_at is not None
+    return "wait" if row.next_attempt_at > datetime.now(UTC) + timedelta(seconds=1) else "send"
 
 
 def quiet_now() -> Profile:
@@ -213,15 +199,16 @@ async def test_in_quiet_hours_mail_and_sms_wait_and_what_is_urgent_does_not(scen
     ):
         event = make([user]) | {"event_id": str(uuid4())}
         await scene.happen(event)
-        (row,) = await scene.rows("select * from deliveries where event_id = $1", event["event_id"])
+        (row,) = await scene.deliveries(event["event_id"])
         assert (stands(row) == "send") is urgent
         if not urgent:
-            wait = row["next_attempt_at"] - datetime.now(UTC)
+            assert row.next_attempt_at is not None
+            wait = row.next_attempt_at - datetime.now(UTC)
             assert timedelta(minutes=58) < wait <= timedelta(hours=1)
-            assert row["reason"].startswith("quiet hours until ")
+            assert row.reason is not None
+            assert row.reason.startswith("quiet hours until ")
     await scene.happen(message("inapp")([user]))
-    told = await scene.rows("select 1 from notifications where receiver = $1", user)
-    assert len(told) == 2, "the failed payment and the message: what is in-app never waits"
+    assert len(await scene.told(user)) == 2, "the failed payment and the message: what is in-app never waits"
 
 
 async def test_of_an_offer_each_hears_why_they_do_not_get_it(scene: Scene) -> None:
@@ -238,8 +225,7 @@ async def test_of_an_offer_each_hears_why_they_do_not_get_it(scene: Scene) -> No
         reachable: ("send", "inventory by email is on by the person's choice"),
     }
     await scene.happen(event)
-    rows = await scene.rows("select * from deliveries where event_id = $1", event["event_id"])
-    assert {row["user_id"]: row["reason"] for row in rows} == {
+    assert {row.user_id: row.reason for row in await scene.deliveries(event["event_id"])} == {
         user: mails[user][1] for user in (wants, reachable)
     }
 
@@ -250,8 +236,8 @@ async def test_a_code_can_not_be_switched_off(scene: Scene) -> None:
         await scene.people.set_choice(user, choice, False)
     event = code([]) | {"event_id": str(uuid4())}
     await scene.happen(event)
-    (row,) = await scene.rows("select status from deliveries where event_id = $1", event["event_id"])
-    assert row["status"] == "pending"
+    (row,) = await scene.deliveries(event["event_id"])
+    assert row.status is Status.PENDING
 
 
 async def test_each_is_told_in_their_language_with_one_seq_each(scene: Scene) -> None:
@@ -260,24 +246,23 @@ async def test_each_is_told_in_their_language_with_one_seq_each(scene: Scene) ->
         await scene.people.set_profile(user, Profile(locale=locale, email=f"{user}@example.com"))
         await scene.people.set_choice(user, "inventory.email", True)
     await asyncio.gather(*(scene.happen(stock(users)) for _ in range(3)))
-    rows = await scene.rows("select * from notifications where receiver = any($1)", users)
-    titles = {user: {row["title"] for row in rows if row["receiver"] == user} for user in users}
+    titles = {user: {each.title for each in await scene.told(user)} for user in users}
     assert [len(titles[user]) for user in users] == [1, 1, 1, 1]
     assert len(set.union(*titles.values())) == 3, "the fourth has said nothing: the default, as the third"
     for user in users:
-        assert sorted(row["seq"] for row in rows if row["receiver"] == user) == [1, 2, 3]
-    mails = await scene.rows("select user_id, locale, address from deliveries where user_id = any($1)", users)
-    assert {(row["user_id"], row["locale"]) for row in mails} == set(
+        assert sorted(each.seq for each in await scene.told(user)) == [1, 2, 3]
+    mails = [mail for user in users for mail in await scene.store.deliveries.find(10, user_id=user)]
+    assert {(mail.user_id, mail.locale) for mail in mails} == set(
         zip(users[:3], ("vi", "ru", "en"), strict=True)
     )
-    assert {row["address"] for row in mails} == {f"{user}@example.com" for user in users[:3]}
+    assert {mail.address for mail in mails} == {f"{user}@example.com" for user in users[:3]}
 
 
 async def test_a_zone_that_no_longer_exists_stops_nothing(scene: Scene) -> None:
     user = uuid4()
-    await scene.people.set_profile(user, quiet_now())
-    await scene.rows("update preferences set time_zone = 'Atlantis/Poseidonis' where user_id = $1", user)
+    gone = msgspec.structs.replace(quiet_now(), time_zone="Atlantis/Poseidonis")
+    await scene.people.set_profile(user, gone)
     event = message("email")([user]) | {"event_id": str(uuid4())}
     await scene.happen(event)
-    (row,) = await scene.rows("select * from deliveries where event_id = $1", event["event_id"])
+    (row,) = await scene.deliveries(event["event_id"])
     assert stands(row) == "send"

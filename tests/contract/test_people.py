@@ -1,0 +1,125 @@
+"""The contract of profiles and choices (`Preferences` in app/store/ports.py), on Postgres and in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, time
+from uuid import uuid4
+
+import pytest
+
+from app.domain.errors import Unavailable
+from app.domain.preferences import CHOICES, Person
+from app.store.ports import Preferences
+from app.store.preferences import Profile
+from tests.contract.conftest import Store
+
+PROFILE = Profile("vi", "Asia/Ho_Chi_Minh", time(22), time(6, 30), "mai@example.com", "+84912345678")
+
+
+async def test_people_are_those_who_have_set_anything(people: Preferences) -> None:
+    with_profile, with_choice, nobody = uuid4(), uuid4(), uuid4()
+    await people.set_profile(with_profile, PROFILE)
+    await people.set_choice(with_choice, "food.email", False)
+    assert await people.people([]) == {}
+    assert await people.people([nobody]) == {}
+    found = await people.people([with_profile, nobody, with_choice, with_profile])
+    assert found.keys() == {with_profile, with_choice}
+    assert found[with_choice] == Person(choices={"food.email": False})
+    person = found[with_profile]
+    assert (person.locale, person.email, person.phone) == ("vi", "mai@example.com", "+84912345678")
+    assert person.choices == {}
+
+
+async def test_quiet_hours_are_those_of_the_profile_in_its_zone(people: Preferences) -> None:
+    user = uuid4()
+    await people.set_profile(user, PROFILE)
+    quiet = (await people.people([user]))[user].quiet_hours
+    assert quiet is not None
+    assert quiet.until(datetime(2026, 11, 30, 16, tzinfo=UTC)) == datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
+    assert quiet.until(datetime(2026, 11, 30, 12, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Profile(quiet_from=time(22), quiet_until=time(6)),
+        Profile(time_zone="Asia/Ho_Chi_Minh", quiet_from=time(22)),
+        Profile(time_zone="Asia/Ho_Chi_Minh", quiet_until=time(6)),
+        Profile(time_zone="Atlantis/Poseidonis", quiet_from=time(22), quiet_until=time(6)),
+    ],
+    ids=["no zone", "no end", "no beginning", "no such zone"],
+)
+async def test_without_a_zone_a_beginning_and_an_end_there_are_no_quiet_hours(
+    people: Preferences, profile: Profile
+) -> None:
+    user = uuid4()
+    await people.set_profile(user, profile)
+    assert (await people.people([user]))[user].quiet_hours is None
+    assert await people.get(user) == (profile, {})
+
+
+async def test_a_profile_is_replaced_whole_and_leaves_the_choices(people: Preferences) -> None:
+    user = uuid4()
+    assert await people.get(user) == (Profile(), {})
+    await people.set_choice(user, "food.email", True)
+    await people.set_profile(user, PROFILE)
+    assert await people.get(user) == (PROFILE, {"food.email": True})
+    await people.set_profile(user, Profile(locale="ru"))
+    assert await people.get(user) == (Profile(locale="ru"), {"food.email": True})
+
+
+async def test_a_choice_is_set_added_once_and_dropped(people: Preferences) -> None:
+    user = uuid4()
+    await people.set_profile(user, PROFILE)
+    assert not await people.drop_choice(user, "food.sms")
+    assert await people.add_choice(user, "food.sms", False)
+    assert not await people.add_choice(user, "food.sms", True)
+    assert await people.get(user) == (PROFILE, {"food.sms": False})
+    await people.set_choice(user, "food.sms", True)
+    await people.set_choice(user, "food.email", False)
+    assert await people.get(user) == (PROFILE, {"food.sms": True, "food.email": False})
+    assert await people.drop_choice(user, "food.sms")
+    assert not await people.drop_choice(user, "food.sms")
+    assert await people.get(user) == (PROFILE, {"food.email": False})
+
+
+async def test_who_has_set_nothing_has_no_choice_to_drop_and_may_add_one(people: Preferences) -> None:
+    user = uuid4()
+    assert not await people.drop_choice(user, "food.sms")
+    assert await people.people([user]) == {}
+    assert await people.add_choice(user, "food.sms", False)
+    assert (await people.people([user]))[user].choices == {"food.sms": False}
+
+
+async def test_choices_that_are_set_at_once_are_all_kept(people: Preferences) -> None:
+    user = uuid4()
+    await asyncio.gather(*(people.set_choice(user, choice, False) for choice in CHOICES))
+    assert (await people.get(user))[1] == dict.fromkeys(CHOICES, False)
+
+
+async def test_what_is_answered_does_not_change_with_what_is_set_later(people: Preferences) -> None:
+    user = uuid4()
+    await people.set_choice(user, "food.sms", False)
+    person, (_, choices) = (await people.people([user]))[user], await people.get(user)
+    await people.set_choice(user, "food.sms", True)
+    assert person.choices == choices == {"food.sms": False}
+
+
+async def test_preferences_that_are_away_are_unavailable_in_every_call(
+    away: tuple[Store, Preferences],
+) -> None:
+    _, people = away
+    user = uuid4()
+    for asking in (
+        people.people([user]),
+        people.get(user),
+        people.set_profile(user, PROFILE),
+        people.add_choice(user, "food.sms", True),
+        people.set_choice(user, "food.sms", True),
+        people.drop_choice(user, "food.sms"),
+    ):
+        with pytest.raises(Unavailable) as unavailable:
+            await asking
+        assert unavailable.value.dependency == "postgres"
+        assert "hunter2" not in str(unavailable.value)
