@@ -37,11 +37,13 @@ class DeadLetterFilter:
     since: datetime | None = None
     limit: int | None = None
 
-    def takes(self, letter: DeadLetter) -> bool:
+    def takes(self, dead_letter: DeadLetter) -> bool:
         """Whether it is one of them; the limit is left to who counts."""
-        late_enough = self.since is None or (letter.time is not None and letter.time >= self.since)
+        late_enough = self.since is None or (dead_letter.time is not None and dead_letter.time >= self.since)
         return (
-            (not self.ids or letter.id in self.ids) and late_enough and self.reason in (None, letter.reason)
+            (not self.ids or dead_letter.id in self.ids)
+            and late_enough
+            and self.reason in (None, dead_letter.reason)
         )
 
     def brokers(self, loaded: Settings) -> Collection[Broker]:
@@ -94,25 +96,25 @@ class _Visit:
             if self.more:
                 break
             try:
-                async with broker.open_dlq(loaded) as reader, aclosing(self._chosen(reader)) as letters:
-                    async for letter in letters:
-                        await act(reader, letter)
+                async with broker.open_dlq(loaded) as reader, aclosing(self._chosen(reader)) as dead_letters:
+                    async for dead_letter in dead_letters:
+                        await act(reader, dead_letter)
             except Unavailable as error:
                 self._fail(str(error))
         for missing in sorted(self._missing):
             self._fail(f"There is no letter {missing} (any more). `run.py dlq list` shows which there are.")
 
     async def _chosen(self, reader: DlqReader) -> AsyncGenerator[DeadLetter, None]:
-        async with aclosing(reader.letters(self._done)) as letters:
-            async for letter in letters:
-                if not self._choice.takes(letter):
+        async with aclosing(reader.dead_letters(self._done)) as dead_letters:
+            async for dead_letter in dead_letters:
+                if not self._choice.takes(dead_letter):
                     continue
                 if self.seen == self._choice.limit:
                     self.more = True
                     return
                 self.seen += 1
-                self._missing.discard(letter.id)
-                yield letter
+                self._missing.discard(dead_letter.id)
+                yield dead_letter
 
     def _fail(self, why: str) -> None:
         self.failed = True
@@ -124,11 +126,11 @@ async def show_list(choice: DeadLetterFilter, done: bool, as_json: bool) -> int:
     visit = _Visit(choice, done=done)
     rows: list[tuple[str, ...]] = []
 
-    async def collect(_: DlqReader, letter: DeadLetter) -> None:
+    async def collect(_: DlqReader, dead_letter: DeadLetter) -> None:
         if as_json:
-            _say(_json(_described(letter)))
+            _say(_json(_described(dead_letter)))
         else:
-            rows.append(_row(letter, done))
+            rows.append(_row(dead_letter, done))
 
     await visit.each(collect)
     if rows:
@@ -147,12 +149,12 @@ async def show(choice: DeadLetterFilter, raw: bool) -> int:
     """One letter, with all that is known of it; or its message, byte by byte."""
     visit = _Visit(choice, done=True)
 
-    async def print_it(_: DlqReader, letter: DeadLetter) -> None:
+    async def print_it(_: DlqReader, dead_letter: DeadLetter) -> None:
         if raw:
-            sys.stdout.buffer.write(letter.body)
+            sys.stdout.buffer.write(dead_letter.body)
             sys.stdout.buffer.flush()
         else:
-            _say(_whole(letter))
+            _say(_whole(dead_letter))
 
     await visit.each(print_it)
     return int(visit.failed)
@@ -162,16 +164,16 @@ async def replay(choice: DeadLetterFilter, dry_run: bool, rate: float | None) ->
     """Put the messages back where they came from, `rate` a second at most."""
     visit, pace, hindered = _Visit(choice), RateLimiter(rate), 0
 
-    async def put_back(reader: DlqReader, letter: DeadLetter) -> None:
+    async def put_back(reader: DlqReader, dead_letter: DeadLetter) -> None:
         nonlocal hindered
-        if letter.hindrance is not None:
+        if dead_letter.hindrance is not None:
             hindered += 1
-            _say(f"{printable(letter.id)}: can't be replayed: {letter.hindrance}")
+            _say(f"{printable(dead_letter.id)}: can't be replayed: {dead_letter.hindrance}")
             return
         if not dry_run:
             await pace.wait()
-            await reader.replay(letter)
-        _say(f"{printable(letter.id)}: {'would go' if dry_run else 'went'} back to {letter.target}")
+            await reader.replay(dead_letter)
+        _say(f"{printable(dead_letter.id)}: {'would go' if dry_run else 'went'} back to {dead_letter.target}")
 
     await visit.each(put_back)
     done = "would be replayed" if dry_run else "replayed"
@@ -183,10 +185,10 @@ async def drop(choice: DeadLetterFilter, dry_run: bool) -> int:
     """Take letters away for ever."""
     visit = _Visit(choice)
 
-    async def take_away(reader: DlqReader, letter: DeadLetter) -> None:
+    async def take_away(reader: DlqReader, dead_letter: DeadLetter) -> None:
         if not dry_run:
-            await reader.drop(letter)
-        _say(f"{printable(letter.id)}: {'would be dropped' if dry_run else 'dropped'}")
+            await reader.drop(dead_letter)
+        _say(f"{printable(dead_letter.id)}: {'would be dropped' if dry_run else 'dropped'}")
 
     await visit.each(take_away)
     _say(f"{visit.seen} {'would be dropped' if dry_run else 'dropped'}")
@@ -207,12 +209,21 @@ def _json(value: object) -> str:
 _HEAD = ("ID", "TIME", "SOURCE", "PLACE", "REASON", "ERROR", "DONE")
 
 
-def _row(letter: DeadLetter, done: bool) -> tuple[str, ...]:
+def _row(dead_letter: DeadLetter, done: bool) -> tuple[str, ...]:
     error = (
-        letter.error if len(letter.error) <= MAX_ERROR_CHARS else letter.error[: MAX_ERROR_CHARS - 1] + "…"
+        dead_letter.error
+        if len(dead_letter.error) <= MAX_ERROR_CHARS
+        else dead_letter.error[: MAX_ERROR_CHARS - 1] + "…"
     )
-    row = (letter.id, letter.why.get("dlq.time", "-"), letter.source, letter.place, letter.reason, error)
-    return tuple(map(printable, (*row, letter.done or "-") if done else row))
+    row = (
+        dead_letter.id,
+        dead_letter.why.get("dlq.time", "-"),
+        dead_letter.source,
+        dead_letter.place,
+        dead_letter.reason,
+        error,
+    )
+    return tuple(map(printable, (*row, dead_letter.done or "-") if done else row))
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:
@@ -221,37 +232,37 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         _say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _described(letter: DeadLetter) -> dict[str, Any]:
+def _described(dead_letter: DeadLetter) -> dict[str, Any]:
     """All but the message."""
     return {
-        "id": letter.id,
-        "source": letter.source,
-        "place": letter.place,
-        "why": letter.why,
-        "headers": {name: _text(value) for name, value in letter.headers},
-        "key": None if letter.key is None else _text(letter.key),
-        "bytes": len(letter.body),
-        "done": letter.done,
-        "hindrance": letter.hindrance,
+        "id": dead_letter.id,
+        "source": dead_letter.source,
+        "place": dead_letter.place,
+        "why": dead_letter.why,
+        "headers": {name: _text(value) for name, value in dead_letter.headers},
+        "key": None if dead_letter.key is None else _text(dead_letter.key),
+        "bytes": len(dead_letter.body),
+        "done": dead_letter.done,
+        "hindrance": dead_letter.hindrance,
     }
 
 
-def _whole(letter: DeadLetter) -> str:
+def _whole(dead_letter: DeadLetter) -> str:
     """Everything, the message last."""
     named = {
-        "id": letter.id,
-        "source": letter.source,
-        "place": letter.place,
-        **dict(sorted(letter.why.items())),
-        **{f"header {name}": _text(value) for name, value in letter.headers},
-        "key": "-" if letter.key is None else _text(letter.key),
-        "done": letter.done or "-",
-        "replay": "possible" if letter.hindrance is None else f"impossible: {letter.hindrance}",
-        "message": f"{len(letter.body)} bytes",
+        "id": dead_letter.id,
+        "source": dead_letter.source,
+        "place": dead_letter.place,
+        **dict(sorted(dead_letter.why.items())),
+        **{f"header {name}": _text(value) for name, value in dead_letter.headers},
+        "key": "-" if dead_letter.key is None else _text(dead_letter.key),
+        "done": dead_letter.done or "-",
+        "replay": "possible" if dead_letter.hindrance is None else f"impossible: {dead_letter.hindrance}",
+        "message": f"{len(dead_letter.body)} bytes",
     }
     width = max(map(len, named))
     lines = [printable(f"{name.ljust(width)}  {value}") for name, value in named.items()]
-    return "\n".join([*lines, "", *map(printable, _text(letter.body).split("\n"))])
+    return "\n".join([*lines, "", *map(printable, _text(dead_letter.body).split("\n"))])
 
 
 def _text(value: object) -> str:

@@ -24,16 +24,16 @@ class DeadLetterPlace:
     async def look(self, subject: Subject) -> Sequence[Found]:
         named: Counter[str] = Counter()
         async with self._broker.open_dlq(self._settings) as reader:
-            async with aclosing(reader.letters(done=True)) as letters:
-                async for letter in letters:
-                    named[letter.target] += _names(subject, letter)
+            async with aclosing(reader.dead_letters(done=True)) as dead_letters:
+                async for dead_letter in dead_letters:
+                    named[dead_letter.target] += _names(subject, dead_letter)
             return self._found(reader, named, await reader.keeps() if named.total() else {})
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
         async with self._broker.open_dlq(self._settings) as reader:
             kept = await reader.keeps()
             removed = await reader.remove(
-                lambda letter: letter.target not in kept and _names(subject, letter)
+                lambda dead_letter: dead_letter.target not in kept and _names(subject, dead_letter)
             )
             return self._found(reader, removed)
 
@@ -54,5 +54,5 @@ def dead_letters(settings: SourceSections) -> list[DeadLetterPlace]:
     return [DeadLetterPlace(broker, settings) for broker in BROKERS if broker.configured(settings)]
 
 
-def _names(subject: Subject, letter: DeadLetter) -> bool:
-    return subject.named_in(*letter.texts)
+def _names(subject: Subject, dead_letter: DeadLetter) -> bool:
+    return subject.named_in(*dead_letter.texts)

@@ -1,7 +1,8 @@
-"""The one format of dead letters: what their headers (in Redis: their fields) say, in each source. No I/O.
+"""The one format of dead letters: their headers (in Redis: their fields), the same for each broker. No I/O.
 
-A letter is the message as it was, with headers of its own that say why it was given up, and from where.
-`run.py dlq` puts it back with two other headers, by which its source knows it as the same event.
+A dead letter is the unchanged message, with headers of the hub's that say why it was rejected and where it
+came from. `run.py dlq` replays it with two other headers, by which its source recognises it as the same
+event.
 """
 
 from __future__ import annotations
@@ -13,33 +14,33 @@ from typing import NamedTuple, TypeVar
 from app.domain.errors import InvalidEvent
 
 SUFFIX = ".dlq"
-"""Where letters of a Kafka topic, a queue or a stream are: its name, and this."""
+"""The DLQ of a Kafka topic, a queue or a stream has its name and this suffix."""
 REASON = "dlq.reason"
-"""A stable word: see `InvalidEvent`."""
+"""A stable code: see `InvalidEvent`."""
 ERROR = "dlq.error"
-"""The same in words."""
+"""The error's text."""
 SOURCE = "dlq.source"
-"""kafka, rabbitmq or redis."""
+"""The broker: see `app.sources.BROKERS`."""
 TOPIC, QUEUE, STREAM, CHANNEL = "dlq.topic", "dlq.queue", "dlq.stream", "dlq.channel"
-"""Where it came from: the Kafka topic, the queue, the stream or the channel. A letter has one of them."""
+"""Where it came from: the Kafka topic, the queue, the stream or the channel. One of them is set."""
 POSITION = "dlq.position"
-"""What the event is known by if it has no `event_id`. Missing where the letter is redacted: it may be made of
-the message, and six digits are soon found from a hash."""
+"""The deduplication key of an event without `event_id`. Missing where the dead letter is redacted: the key
+may be a hash of the message, from which a six-digit code is soon found."""
 ATTEMPTS = "dlq.attempts"
-"""How often the hub has given the event up: 1, and one more for each replay that failed."""
+"""How often the hub has rejected the event: 1, and one more for each replay that failed."""
 TIME = "dlq.time"
-"""When it did so the last time: UTC, ISO 8601."""
+"""When it was last rejected: UTC, ISO 8601."""
 REDACTED = "dlq.redacted"
-"""Set where something was taken out of the message, such as a one-time code."""
+"""Set where something was removed from the message, such as a one-time code."""
 NULL_VALUE = "dlq.null_value"
 """Set where the message had no value: the dead letter's is empty."""
 CUT_FROM = "dlq.cut_from"
 """Set where the dead letter has only the beginning of the value, and neither key nor headers: their sizes."""
 
 AGAIN_POSITION = "hub.position"
-"""Of a message that was put back: what its event is known by (POSITION of the letter)."""
+"""On a replayed message: the deduplication key of its event (POSITION of the dead letter)."""
 AGAIN_ATTEMPTS = "hub.attempts"
-"""Of a message that was put back: ATTEMPTS of the letter."""
+"""On a replayed message: ATTEMPTS of the dead letter."""
 
 _OURS = "dlq."
 _AGAIN = (AGAIN_POSITION, AGAIN_ATTEMPTS)
@@ -50,18 +51,18 @@ T = TypeVar("T")
 
 
 class EarlierAttempts(NamedTuple):
-    """What a message that was put back says of itself."""
+    """What a replayed message says of itself."""
 
     position: str | None = None
     attempts: int = 0
 
 
 NEVER = EarlierAttempts()
-"""Of a message that was not put back."""
+"""Of a message that was not replayed."""
 
 
 def earlier(headers: Mapping[str, object], source: str) -> EarlierAttempts:
-    """What was known of the message when it was put back; nothing of one that never was. Never raises."""
+    """Read the headers of a replayed message; `NEVER` of one that wasn't replayed. Never raises."""
     position = _text(headers.get(AGAIN_POSITION))
     attempts = _text(headers.get(AGAIN_ATTEMPTS))
     return EarlierAttempts(
@@ -70,15 +71,15 @@ def earlier(headers: Mapping[str, object], source: str) -> EarlierAttempts:
     )
 
 
-def again(letter: Mapping[str, str]) -> dict[str, str]:
-    """The headers of a message that is put back, by those of its letter. `earlier` reads them."""
-    return {AGAIN_POSITION: letter[POSITION], AGAIN_ATTEMPTS: letter[ATTEMPTS]}
+def again(dead_letter: Mapping[str, str]) -> dict[str, str]:
+    """Compute the headers of a replayed message from those of its dead letter. `earlier` reads them."""
+    return {AGAIN_POSITION: dead_letter[POSITION], AGAIN_ATTEMPTS: dead_letter[ATTEMPTS]}
 
 
 def reasons(source: str, position: str, error: InvalidEvent, attempts: int, redacted: bool) -> dict[str, str]:
-    """The headers that each letter has, besides those that say where it came from.
+    """Compute the headers that each dead letter has, besides those that say where it came from.
 
-    `attempts`: how often the event was given up before.
+    `attempts`: how often the event was rejected before.
     """
     headers = {
         REASON: error.reason,
@@ -91,12 +92,12 @@ def reasons(source: str, position: str, error: InvalidEvent, attempts: int, reda
 
 
 def originals(headers: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
-    """The headers that the publisher set: all but ours."""
+    """The headers that the publisher set: all but the hub's."""
     return [(name, value) for name, value in headers if not name.startswith(_OURS) and name not in _AGAIN]
 
 
-def of_letter(headers: Iterable[tuple[str, object]]) -> dict[str, str]:
-    """Our headers of a letter, whatever is in them."""
+def own_headers(headers: Iterable[tuple[str, object]]) -> dict[str, str]:
+    """The hub's headers of a dead letter, whatever is in them."""
     return {name: _text(value) for name, value in headers if name.startswith(_OURS)}
 
 

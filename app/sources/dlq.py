@@ -1,4 +1,4 @@
-"""A dead letter as the tool sees it, and the place that holds those of one source."""
+"""A dead letter as `run.py dlq` shows it, and the reader of one broker's dead letters."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class DeadLetter:
     """One dead letter."""
 
     id: str
-    """Names it for the operator: source, place and number, with colons between."""
+    """Identifies it to the operator: broker, place and number, with colons between."""
     source: str
     target: str
-    """Where a replay puts it: the Kafka topic, the queue or the stream."""
+    """Where a replay publishes it: the Kafka topic, the queue or the stream."""
     why: Mapping[str, str]
     """The headers of the format: see `app.sources.dead_letters`."""
     headers: Sequence[tuple[str, Any]]
@@ -47,15 +47,15 @@ class DeadLetter:
     key: bytes | None
     body: bytes
     handle: Any
-    """What its shelf knows it by."""
+    """What its reader identifies it by."""
     done: str | None = None
-    """What became of it (replayed, dropped), where that is known."""
+    """Its state (replayed, dropped), where the broker keeps that."""
     properties: str = ""
-    """What else its publisher said of it: AMQP's properties."""
+    """Further metadata that the publisher set: AMQP's properties."""
 
     @property
     def texts(self) -> Iterator[bytes]:
-        """Everything in it that somebody wrote."""
+        """All text in it, for a search."""
         yield self.body
         yield self.key or b""
         yield self.properties.encode()
@@ -80,7 +80,7 @@ class DeadLetter:
 
     @property
     def time(self) -> datetime | None:
-        """When it was written, as far as it says so."""
+        """When it was written, if it says so."""
         with suppress(ValueError):
             found = datetime.fromisoformat(self.why.get(TIME, ""))
             return found if found.tzinfo else None
@@ -88,51 +88,53 @@ class DeadLetter:
 
     @property
     def hindrance(self) -> str | None:
-        """Why it can't be replayed; None if it can."""
+        """Why it can't be replayed; None if it can be."""
         for header, hindrance in _NOT_AGAIN.items():
             if header in self.why:
                 return hindrance
         if POSITION not in self.why or ATTEMPTS not in self.why:
-            return "it doesn't say what its event is known by; this hub didn't write it"
+            return "it has no deduplication key; this hub didn't write it"
         return None
 
 
 class DlqReader(Protocol):
-    """The dead letters of one source. All calls raise what the driver raises; who opened it translates."""
+    """The dead letters of one broker. All calls raise what the driver raises; `open_dlq` translates it."""
 
     @property
     def targets(self) -> Sequence[str]:
-        """The Kafka topics, queues or streams that its letters are of."""
+        """The Kafka topics, queues or streams that have a DLQ here."""
 
-    def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
-        """Those that are there when it begins, the oldest of each place first; with `done` also those that
-        were replayed or dropped, where they are still there.
+    def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
+        """Yield those that exist at the start, the oldest of each place first.
+
+        With `done` also those that were replayed or dropped, where the broker still holds them.
         """
 
-    async def replay(self, letter: DeadLetter) -> None:
-        """Put the message back where it came from, then take the letter away. Interrupted in between it is
-        put back again by the next replay, which is safe. Only a letter without hindrance, that `letters` gave
-        last.
+    async def replay(self, dead_letter: DeadLetter) -> None:
+        """Publish the message to where it came from, then remove the dead letter.
+
+        An interrupted replay is repeated by the next one, which is safe: the event has the same deduplication
+        key. `dead_letter` has no hindrance, and is the one that `dead_letters` yielded last.
         """
 
-    async def drop(self, letter: DeadLetter) -> None:
-        """Take the letter, which `letters` gave last, away for ever."""
+    async def drop(self, dead_letter: DeadLetter) -> None:
+        """Remove the dead letter that `dead_letters` yielded last, permanently."""
 
     async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
-        """Take away all such letters, also those that are done, so that nothing of them can be read any more;
-        how many, by target.
+        """Remove all such dead letters, also those that are done, so that none of their content can be read;
+        return how many, by target.
         """
 
     async def keeps(self) -> Mapping[str, str]:
-        """The targets whose letters `remove` can't take away, and why."""
+        """The targets whose dead letters `remove` can't remove, and why."""
 
 
 async def drop_all(reader: DlqReader, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
-    """`DlqReader.remove` where dropping a letter removes it."""
+    """Implement `DlqReader.remove` for a broker where dropping a dead letter removes it."""
     removed: Counter[str] = Counter()
-    async with aclosing(reader.letters(done=True)) as letters:
-        async for letter in letters:
-            if unwanted(letter):
-                await reader.drop(letter)
-                removed[letter.target] += 1
+    async with aclosing(reader.dead_letters(done=True)) as dead_letters:
+        async for dead_letter in dead_letters:
+            if unwanted(dead_letter):
+                await reader.drop(dead_letter)
+                removed[dead_letter.target] += 1
     return removed

@@ -11,10 +11,10 @@ _CODE = b"otp_code"
 _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")  # JSON may write any letter so
 
 
-def for_letter(message: bytes) -> bytes:
+def redact_message(message: bytes) -> bytes:
     """The message as a dead letter may hold it: as it is, or `without_code` if it asks for one."""
     plain = message.replace(b"\0", b"")  # UTF-16 and UTF-32, which the hub refuses and others can read
-    return without_code(message) if _CODE in _ESCAPED.sub(_letter_of, plain) else message
+    return without_code(message) if _CODE in _ESCAPED.sub(_character, plain) else message
 
 
 def without_code(message: bytes) -> bytes:
@@ -32,7 +32,7 @@ def without_code(message: bytes) -> bytes:
     return msgspec.json.encode(kept)
 
 
-def _letter_of(escaped: re.Match[bytes]) -> bytes:
+def _character(escaped: re.Match[bytes]) -> bytes:
     return bytes.fromhex(escaped[1].decode())
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import ATTEMPTS, POSITION, REDACTED, again, earlier, of_letter, originals
-from app.sources.kafka.dead_letter import encoded, letters
-from app.sources.kafka.dlq import _letter as kafka_letter
+from app.sources.dead_letters import ATTEMPTS, POSITION, REDACTED, again, earlier, originals, own_headers
+from app.sources.kafka.dead_letter import dead_letter_records, encoded
+from app.sources.kafka.dlq import _dead_letter as kafka_dead_letter
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq import message as rabbit
 from app.sources.rabbitmq.acks import Ack, AckTracker
-from app.sources.redaction import for_letter, without_code
+from app.sources.redaction import redact_message, without_code
 from app.sources.redis import messages as redis
 from app.sources.redis.dlq import RedisDlqReader
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
@@ -34,7 +34,7 @@ _CUT = b"\xfe\xff"
 
 def check_redaction(data: bytes) -> None:
     """What anybody could read a code in holds it no more; what asks for none is as it was."""
-    kept = for_letter(data)
+    kept = redact_message(data)
     assert len(without_code(data)) <= 30 * len(data) + 100
     assert CANARY.encode() not in without_code(data) or _named_elsewhere(data)
     try:
@@ -107,9 +107,9 @@ def check_amqp(data: bytes) -> None:
     properties = header.properties
     assert properties is not None
     where = rabbit.position("queue", body, properties)
-    shown, kept = rabbit.letter("queue", body, properties, _ERROR, ROOM)
+    shown, kept = rabbit.dead_letter("queue", body, properties, _ERROR, ROOM)
     kept = _over_the_wire(kept)
-    why = of_letter((kept.headers or {}).items())
+    why = own_headers((kept.headers or {}).items())
     if REDACTED in why:
         assert POSITION not in why
         return
@@ -142,15 +142,15 @@ def check_redis(data: bytes) -> None:
     received = redis.entry("stream", b"1-0", fields)
     assert len(redis.read(received.value).digest) == 64
     where = received.earlier.position or f"redis:{redis.read(received.value).digest}"
-    letter = _SHELF._letter(b"2-0", _as_bytes(redis.letter(received, where, _ERROR)))
-    assert letter.body == for_letter(received.value)
-    if letter.hindrance is not None:
-        assert REDACTED in letter.why
+    dead_letter = _SHELF._dead_letter(b"2-0", _as_bytes(redis.dead_letter(received, where, _ERROR)))
+    assert dead_letter.body == redact_message(received.value)
+    if dead_letter.hindrance is not None:
+        assert REDACTED in dead_letter.why
         return
-    back = redis.entry("stream", b"3-0", _as_bytes({redis.VALUE: letter.body, **again(letter.why)}))
+    back = redis.entry("stream", b"3-0", _as_bytes({redis.VALUE: dead_letter.body, **again(dead_letter.why)}))
     assert back.value == received.value, "put back it says something else"
     assert back.earlier.position == where
-    assert back.earlier.attempts == int(letter.why[ATTEMPTS]) % 1_000_000
+    assert back.earlier.attempts == int(dead_letter.why[ATTEMPTS]) % 1_000_000
 
 
 def _as_bytes(fields: Any) -> dict[bytes, bytes]:
@@ -167,19 +167,19 @@ def check_kafka(data: bytes) -> None:
     record = SimpleNamespace(
         value=value, key=key, headers=headers, topic="events", partition=0, offset=7, timestamp=1
     )
-    shown = for_letter(value)
+    shown = redact_message(value)
     where = earlier(dict(headers), "kafka").position or "kafka:events:0:7:1"
-    whole, cut = letters(record, where, shown, _ERROR)
+    whole, cut = dead_letter_records(record, where, shown, _ERROR)
     assert len(cut["value"]) <= 64 * 1024
     written = SimpleNamespace(**{**vars(record), **whole, "topic": "events.dlq"})
-    letter = kafka_letter(written, None)
-    assert (letter.target, letter.body, letter.key) == ("events", shown, key)
-    assert list(letter.headers) == originals(headers)
-    if letter.hindrance is not None:
-        assert REDACTED in letter.why
+    dead_letter = kafka_dead_letter(written, None)
+    assert (dead_letter.target, dead_letter.body, dead_letter.key) == ("events", shown, key)
+    assert list(dead_letter.headers) == originals(headers)
+    if dead_letter.hindrance is not None:
+        assert REDACTED in dead_letter.why
         return
-    back = earlier(dict([*letter.headers, *encoded(again(letter.why))]), "kafka")
-    assert back == (where, int(letter.why[ATTEMPTS]) % 1_000_000)
+    back = earlier(dict([*dead_letter.headers, *encoded(again(dead_letter.why))]), "kafka")
+    assert back == (where, int(dead_letter.why[ATTEMPTS]) % 1_000_000)
 
 
 _OTP = {"email": "a@b.example", "otp_code": CANARY, "action": "register", "event_id": "a1"}

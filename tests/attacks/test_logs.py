@@ -125,7 +125,7 @@ async def test_a_dead_letter_moves_no_cursor_when_it_is_looked_at(
         assert inert(printed.decode()), arguments
         assert inert(complaints)
     _, printed, _ = await asyncio.to_thread(run_dlq, ("list",), hub.environment)
-    letters = [line.split()[0] for line in printed.decode().splitlines()[1:]]
-    for letter in letters[-3:]:
-        _, printed, _ = await asyncio.to_thread(run_dlq, ("show", letter), hub.environment)
-        assert inert(printed.decode()), letter
+    dead_letters = [line.split()[0] for line in printed.decode().splitlines()[1:]]
+    for dead_letter in dead_letters[-3:]:
+        _, printed, _ = await asyncio.to_thread(run_dlq, ("show", dead_letter), hub.environment)
+        assert inert(printed.decode()), dead_letter

@@ -137,7 +137,7 @@ async def shown_everywhere(hub: Hub) -> str:
     return "\n".join([hub.log.read_text(), await hub.metrics(), ready.text, *answers])
 
 
-async def letters(hub: Hub, topic: str, count: int) -> str:
+async def dead_letters(hub: Hub, topic: str, count: int) -> str:
     """All that the dead letters of a Kafka topic hold, once there are so many."""
 
     async def enough() -> list[Any] | None:
@@ -151,10 +151,10 @@ async def letters(hub: Hub, topic: str, count: int) -> str:
 async def test_a_code_that_can_not_be_sent_stands_nowhere(hub: Hub, mailbox: MailCatcher) -> None:
     code, topic = canary(), hub.environment["REGISTRATION_EVENTS_TOPIC"]
     await hub.publish(*spoiled(code), topic=topic)
-    assert code not in await letters(hub, topic, len(spoiled(code)))
+    assert code not in await dead_letters(hub, topic, len(spoiled(code)))
     elsewhere = [each for each in spoiled(code) if b"otp" in each]
     await hub.publish(*elsewhere)  # on the wrong Kafka topic
-    assert code not in await letters(hub, hub.topic, len(elsewhere))
+    assert code not in await dead_letters(hub, hub.topic, len(elsewhere))
     await says_nothing_of(hub, code)
 
 

@@ -52,13 +52,13 @@ async def test_it_is_dead_lettered_with_its_reason_and_the_next_event_arrives(hu
         await hub.publish(message, GOOD, key=b"same partition")
         frame = await receive(socket)
         assert frame["data"]["receiver"] == USER
-    [letter] = await hub.dead_letters(before)
-    assert reasons([letter]) == [reason]
-    headers = {name: value.decode() for name, value in letter.headers}
+    [dead_letter] = await hub.dead_letters(before)
+    assert reasons([dead_letter]) == [reason]
+    headers = {name: value.decode() for name, value in dead_letter.headers}
     assert headers["dlq.topic"] == hub.topic
     assert headers["dlq.error"]
     assert headers["dlq.offset"].isdigit()
-    assert letter.key == b"same partition"
+    assert dead_letter.key == b"same partition"
 
 
 @pytest.mark.parametrize("name", ["{{7*7}}", "<script>alert(1)</script>", "%(group_name)s %s", "{0.a}"])
@@ -91,9 +91,9 @@ async def test_a_key_too_large_for_any_dead_letter_is_cut_and_the_next_event_arr
     before = await hub.records(f"{hub.topic}.dlq")
     async with hub.socket(USER) as socket:
         await hub.publish(b"{}", key=b"k" * 2_097_000)
-        [letter] = await hub.dead_letters(before)
-        assert reasons([letter]) == ["no_event_type"]
-        assert dict(letter.headers)["dlq.cut_from"] == b"value 2, key 2097000 bytes"
+        [dead_letter] = await hub.dead_letters(before)
+        assert reasons([dead_letter]) == ["no_event_type"]
+        assert dict(dead_letter.headers)["dlq.cut_from"] == b"value 2, key 2097000 bytes"
         await hub.publish(GOOD)
         assert (await receive(socket))["data"]["receiver"] == USER
 
@@ -103,9 +103,9 @@ async def test_a_record_without_key_and_value_is_dead_lettered_and_the_next_even
     producer = Producer({"bootstrap.servers": hub.environment["KAFKA_BOOTSTRAP_SERVERS"]})
     producer.produce(hub.topic)
     await asyncio.to_thread(producer.flush)
-    [letter] = await hub.dead_letters(before)
-    assert reasons([letter]) == ["not_json"]
-    assert dict(letter.headers)["dlq.null_value"] == b"true"
+    [dead_letter] = await hub.dead_letters(before)
+    assert reasons([dead_letter]) == ["not_json"]
+    assert dict(dead_letter.headers)["dlq.null_value"] == b"true"
     async with hub.socket(USER) as socket:
         await hub.publish(GOOD)
         assert (await receive(socket))["data"]["receiver"] == USER

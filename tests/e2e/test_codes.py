@@ -72,12 +72,17 @@ async def test_an_action_that_does_not_fit_its_kafka_topic_is_dead_lettered_with
     )
 
     async def both() -> list[Any] | None:
-        letters = await hub.records(f"{topic}.dlq")
-        return letters if len(letters) >= 2 else None
+        dead_letters = await hub.records(f"{topic}.dlq")
+        return dead_letters if len(dead_letters) >= 2 else None
 
-    letters = await eventually(both, "two dead letters")
-    assert {dict(letter.headers)["dlq.reason"] for letter in letters} == {b"wrong_action", b"not_json"}
-    everything = repr([(letter.key, letter.value, letter.headers) for letter in letters])
+    dead_letters = await eventually(both, "two dead letters")
+    assert {dict(dead_letter.headers)["dlq.reason"] for dead_letter in dead_letters} == {
+        b"wrong_action",
+        b"not_json",
+    }
+    everything = repr(
+        [(dead_letter.key, dead_letter.value, dead_letter.headers) for dead_letter in dead_letters]
+    )
     assert code not in everything
     assert broken not in everything
     address = new_address()

@@ -89,19 +89,23 @@ class Scene:
                     client.publish(self.hub.environment["LOW_STOCK_CHANNEL"], value)
         return value
 
-    async def letters(self, source: str, body: bytes) -> list[DeadLetter]:
+    async def dead_letters(self, source: str, body: bytes) -> list[DeadLetter]:
         """The letters of a message there are now."""
         settings = load(_env_file="", **{name.lower(): value for name, value in self.hub.environment.items()})
         [broker] = [each for each in BROKERS if each.name == source]
         async with broker.open_dlq(settings) as reader:
-            return [letter async for letter in reader.letters(False) if letter.body == body]
+            return [
+                dead_letter async for dead_letter in reader.dead_letters(False) if dead_letter.body == body
+            ]
 
-    async def letter(self, source: str, body: bytes, attempts: int = 1) -> DeadLetter:
+    async def dead_letter(self, source: str, body: bytes, attempts: int = 1) -> DeadLetter:
         """The letter of a message, once there is one that says it was given up so often."""
 
         async def there() -> DeadLetter | None:
             found = [
-                each for each in await self.letters(source, body) if each.why["dlq.attempts"] == str(attempts)
+                each
+                for each in await self.dead_letters(source, body)
+                if each.why["dlq.attempts"] == str(attempts)
             ]
             return found[0] if found else None
 
@@ -140,15 +144,15 @@ def of_group(group_id: str) -> dict[str, Any]:
 async def test_poison_is_listed_with_its_reason_and_shown_byte_by_byte(scene: Scene, way: str) -> None:
     source = "redis" if way == "channel" else way
     body = await scene.publish(way, b'{"broken": "S\xe1\xbb\xafa\x1b[2J\xff ' + uuid.uuid4().hex.encode())
-    letter = await scene.letter(source, body)
-    (entry,) = [each for each in await scene.listed("--source", source) if each["id"] == letter.id]
+    dead_letter = await scene.dead_letter(source, body)
+    (entry,) = [each for each in await scene.listed("--source", source) if each["id"] == dead_letter.id]
     assert entry["why"]["dlq.reason"] == "bad_encoding"
     assert entry["why"]["dlq.attempts"] == "1"
     assert entry["why"]["dlq.source"] == source
-    shown, _ = await scene.dlq("show", letter.id)
+    shown, _ = await scene.dlq("show", dead_letter.id)
     assert b"bad_encoding" in shown
     assert '{"broken": "Sữa\\x1b[2J\\xff '.encode() in shown
-    raw, _ = await scene.dlq("show", "--raw", letter.id)
+    raw, _ = await scene.dlq("show", "--raw", dead_letter.id)
     assert raw == body
 
 
@@ -158,9 +162,9 @@ async def test_what_can_be_handled_now_is_put_back_and_stored_once(
 ) -> None:
     group_id, user = str(uuid.uuid4()), new_user()
     body = await scene.publish(source, of_group(group_id))
-    letter = await scene.letter(source, body)
-    assert letter.reason == "unknown_group"
-    await again(scene, letter)  # interrupted before the letter was taken away, a replay leaves two
+    dead_letter = await scene.dead_letter(source, body)
+    assert dead_letter.reason == "unknown_group"
+    await again(scene, dead_letter)  # interrupted before the letter was taken away, a replay leaves two
 
     before = await scene.listed()
     printed, _ = await scene.dlq(
@@ -185,30 +189,30 @@ async def test_what_can_be_handled_now_is_put_back_and_stored_once(
     await eventually(both, "the event came a second time, and changed nothing")
     assert len(await scene.hub.stored(user, 1)) == 1
     known_by = "select from processed_events where event_id = $1"
-    assert len(await scene.hub.rows(known_by, letter.why["dlq.position"])) == 1
-    assert await scene.letters(source, body) == []
-    _, complaint = await scene.dlq("replay", letter.id, status=1)
-    assert f"There is no letter {letter.id}" in complaint
+    assert len(await scene.hub.rows(known_by, dead_letter.why["dlq.position"])) == 1
+    assert await scene.dead_letters(source, body) == []
+    _, complaint = await scene.dlq("replay", dead_letter.id, status=1)
+    assert f"There is no letter {dead_letter.id}" in complaint
 
 
-async def again(scene: Scene, letter: DeadLetter) -> None:
+async def again(scene: Scene, dead_letter: DeadLetter) -> None:
     """Put the same letter into its place a second time."""
-    if letter.source == "kafka":
+    if dead_letter.source == "kafka":
         records = await scene.hub.records(f"{scene.hub.topic}.dlq")
         (record,) = [
-            each for each in records if letter.handle[:2] == ((each.topic, each.partition), each.offset)
+            each for each in records if dead_letter.handle[:2] == ((each.topic, each.partition), each.offset)
         ]
         producer = AIOKafkaProducer(bootstrap_servers=scene.hub.environment["KAFKA_BOOTSTRAP_SERVERS"])
         async with producer:
             await producer.send_and_wait(record.topic, record.value, headers=list(record.headers))
-    elif letter.source == "rabbitmq":
-        properties = letter.handle.header.properties
+    elif dead_letter.source == "rabbitmq":
+        properties = dead_letter.handle.header.properties
         kept = {"headers": properties.headers, "message_id": properties.message_id}
-        await scene.rabbitmq.publish(f"{scene.queue}.dlq", letter.body, **kept)
+        await scene.rabbitmq.publish(f"{scene.queue}.dlq", dead_letter.body, **kept)
     else:
         with scene.redis() as client:
             stream = f"{scene.hub.environment['LOW_STOCK_STREAM']}.dlq"
-            [(_, fields)] = client.xrange(stream, letter.handle, letter.handle)
+            [(_, fields)] = client.xrange(stream, dead_letter.handle, dead_letter.handle)
             client.xadd(stream, fields)
 
 
@@ -216,12 +220,12 @@ async def again(scene: Scene, letter: DeadLetter) -> None:
 async def test_what_fails_again_has_a_letter_anew_that_counts_on(scene: Scene, way: str) -> None:
     source = "redis" if way == "channel" else way
     body = await scene.publish(way, of_group(str(uuid.uuid4())))
-    first = await scene.letter(source, body)
+    first = await scene.dead_letter(source, body)
     await scene.dlq("replay", first.id)
-    second = await scene.letter(source, body, attempts=2)
+    second = await scene.dead_letter(source, body, attempts=2)
     assert second.why["dlq.position"] == first.why["dlq.position"]
     assert second.id != first.id
-    assert [each.id for each in await scene.letters(source, body)] == [second.id]
+    assert [each.id for each in await scene.dead_letters(source, body)] == [second.id]
     await scene.dlq("drop", second.id)
 
 
@@ -234,8 +238,8 @@ async def test_a_record_goes_back_with_key_headers_and_partition_and_no_header_o
         sent = await producer.send_and_wait(
             scene.hub.topic, body, key=b"the key", partition=1, headers=[("trace", b"a"), ("trace", b"b")]
         )
-    letter = await scene.letter("kafka", body)
-    await scene.dlq("replay", letter.id)
+    dead_letter = await scene.dead_letter("kafka", body)
+    await scene.dlq("replay", dead_letter.id)
     first, second = [each for each in await scene.hub.records(scene.hub.topic) if each.value == body]
     assert (first.partition, first.offset) == (1, sent.offset)
     assert (second.key, second.partition) == (b"the key", 1)
@@ -272,7 +276,7 @@ async def test_a_letter_without_its_code_is_shown_without_it_and_never_put_back(
 @pytest.mark.parametrize("source", WAYS)
 async def test_dropped_is_what_was_chosen_and_the_rest_stays_in_its_order(scene: Scene, source: str) -> None:
     bodies = [await scene.publish(source, f"[{uuid.uuid4().int}]".encode()) for _ in range(3)]
-    ids = [(await scene.letter(source, body)).id for body in bodies]
+    ids = [(await scene.dead_letter(source, body)).id for body in bodies]
     before = [each["id"] for each in await scene.listed("--source", source)]
     await scene.dlq("drop", ids[1], "--dry-run")
     assert [each["id"] for each in await scene.listed("--source", source)] == before
@@ -287,7 +291,7 @@ async def test_dropped_is_what_was_chosen_and_the_rest_stays_in_its_order(scene:
 
 async def test_a_broker_that_is_away_is_named_and_the_others_letters_are_shown(scene: Scene) -> None:
     body = await scene.publish("redis", f"[{uuid.uuid4().int}]".encode())
-    letter = await scene.letter("redis", body)
+    dead_letter = await scene.dead_letter("redis", body)
     nobody = f"127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "run.py", "dlq", "list"),
@@ -303,7 +307,7 @@ async def test_a_broker_that_is_away_is_named_and_the_others_letters_are_shown(s
     )
     printed, complaints = await process.communicate()
     assert process.returncode == 1
-    assert letter.id.encode() in printed
+    assert dead_letter.id.encode() in printed
     kafka, rabbitmq = complaints.decode().splitlines()
     assert kafka.endswith(f"Does a broker answer at {nobody}?")
     assert rabbitmq.startswith("rabbitmq: ")

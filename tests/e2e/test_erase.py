@@ -115,8 +115,8 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisSe
     async def all_there() -> bool:
         done = "select count(*) from deliveries where finished_at is not null and lower(address) = any($1)"
         [deliveries] = await hub.rows(done, [who.email.lower(), who.phone])
-        letters = len(await letters_naming(who, hub, rabbitmq, redis_events))
-        return deliveries["count"] == 4 and letters == 3
+        dead_letters = len(await dead_letters_naming(who, hub, rabbitmq, redis_events))
+        return deliveries["count"] == 4 and dead_letters == 3
 
     await hub.stored(who.user, 2)
     await eventually(all_there, "all has come to its end")
@@ -141,19 +141,19 @@ async def rows_naming(who: Someone, hub: Hub) -> dict[str, list[str]]:
     return found
 
 
-async def letters_naming(
+async def dead_letters_naming(
     who: Someone, hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer
 ) -> list[object]:
     """Letters of all three ways. Those of RabbitMQ stay where they are."""
-    letters: list[object] = [record.value for record in await hub.records(f"{hub.topic}.dlq")]
+    dead_letters: list[object] = [record.value for record in await hub.records(f"{hub.topic}.dlq")]
     async with rabbitmq.channel() as channel:
         queue = await channel.get_queue(f"{QUEUE}.dlq")
-        while (letter := await queue.get(fail=False)) is not None:
-            letters.append(letter.body)
+        while (dead_letter := await queue.get(fail=False)) is not None:
+            dead_letters.append(dead_letter.body)
     with redis_events.client() as client:
         entries: Any = client.xrange(f"{STREAM}.dlq")
-        letters += [fields for _, fields in entries]
-    return [letter for letter in letters if names(letter, who)]
+        dead_letters += [fields for _, fields in entries]
+    return [dead_letter for dead_letter in dead_letters if names(dead_letter, who)]
 
 
 def topics_of(hub: Hub) -> list[str]:
@@ -224,8 +224,8 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         table for table in before if not set(before[table]) - set(after[table]) <= {*before["inboxes"]}
     ] == []
     kept = "mock" in pytestconfig.stash[BROKER].description  # the embedded broker removes no records
-    assert len(await letters_naming(gone, hub, rabbitmq, redis_events)) == int(kept)
-    assert len(await letters_naming(other, hub, rabbitmq, redis_events)) == 3
+    assert len(await dead_letters_naming(gone, hub, rabbitmq, redis_events)) == int(kept)
+    assert len(await dead_letters_naming(other, hub, rabbitmq, redis_events)) == 3
     removed, _, left = erased.stdout.partition("Removed:")[2].partition("Left:")
     assert dict(line.rsplit(maxsplit=1) for line in removed.splitlines() if line) == {
         "  nodes they are connected to": "1",

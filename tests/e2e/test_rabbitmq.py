@@ -99,12 +99,12 @@ async def test_poison_is_dead_lettered_with_its_reason_and_the_queue_goes_on(
         await rabbitmq.publish(QUEUE, message, **properties)
         await rabbitmq.publish(QUEUE, added(user))
         assert (await receive(socket))["data"]["receiver"] == user
-    [letter] = await rabbitmq.letters(QUEUE)
-    assert letter.headers["dlq.reason"] == reason
-    assert letter.headers["dlq.queue"] == QUEUE
-    assert letter.headers["dlq.error"]
-    assert letter.body == (message if isinstance(message, bytes) else json.dumps(message).encode())
-    assert letter.delivery_mode == 2
+    [dead_letter] = await rabbitmq.dead_letters(QUEUE)
+    assert dead_letter.headers["dlq.reason"] == reason
+    assert dead_letter.headers["dlq.queue"] == QUEUE
+    assert dead_letter.headers["dlq.error"]
+    assert dead_letter.body == (message if isinstance(message, bytes) else json.dumps(message).encode())
+    assert dead_letter.delivery_mode == 2
 
 
 async def test_a_dead_letter_keeps_what_the_publisher_said(hub: Hub, rabbitmq: RabbitMQServer) -> None:
@@ -116,21 +116,25 @@ async def test_a_dead_letter_keeps_what_the_publisher_said(hub: Hub, rabbitmq: R
         "timestamp": at(1_795_000_000),
     }
     await rabbitmq.publish(QUEUE, b"no", **said, expiration="60000")
-    [letter] = await rabbitmq.letters(QUEUE)
-    assert letter.headers["trace"] == "abc"
-    assert letter.headers["depth"] == 3
-    assert letter.headers["dlq.message_id"] == letter.message_id == "booking-17"
-    assert (letter.content_type, letter.correlation_id) == ("application/json", "c1")
-    assert letter.timestamp == said["timestamp"]
-    assert letter.expiration is None
-    assert letter.headers["dlq.expiration"] == "60000"
+    [dead_letter] = await rabbitmq.dead_letters(QUEUE)
+    assert dead_letter.headers["trace"] == "abc"
+    assert dead_letter.headers["depth"] == 3
+    assert dead_letter.headers["dlq.message_id"] == dead_letter.message_id == "booking-17"
+    assert (dead_letter.content_type, dead_letter.correlation_id) == ("application/json", "c1")
+    assert dead_letter.timestamp == said["timestamp"]
+    assert dead_letter.expiration is None
+    assert dead_letter.headers["dlq.expiration"] == "60000"
 
 
 async def test_no_code_gets_into_a_dead_letter_or_the_log(hub: Hub, rabbitmq: RabbitMQServer) -> None:
     asked = {"event_type": "otp_register", "email": "no address", "otp_code": "482913", "action": "register"}
     await rabbitmq.publish(QUEUE, asked, b'{"otp_code": "482913"')
-    letters = await rabbitmq.letters(QUEUE, 2)
-    assert not [letter for letter in letters if "482913" in f"{letter.body!r} {letter.headers}"]
+    dead_letters = await rabbitmq.dead_letters(QUEUE, 2)
+    assert not [
+        dead_letter
+        for dead_letter in dead_letters
+        if "482913" in f"{dead_letter.body!r} {dead_letter.headers}"
+    ]
     assert "482913" not in hub.log.read_text()
 
 
@@ -173,8 +177,8 @@ async def test_a_queue_that_has_other_arguments_is_used_as_it_is(
     async with running_hub({**environment, "NOTIFICATIONS_QUEUE": "another"}, tmp_path / "log") as hub:
         await rabbitmq.publish("another", b"{", added(user))
         await hub.stored(user, 1)
-        [letter] = await rabbitmq.letters("another")
-        assert letter.headers["dlq.reason"] == "not_json"
+        [dead_letter] = await rabbitmq.dead_letters("another")
+        assert dead_letter.headers["dlq.reason"] == "not_json"
 
 
 async def test_a_broker_restarted_in_mid_flow_loses_and_doubles_nothing(

@@ -21,7 +21,7 @@ from tests.support.user_service import FakeUserService
 
 CHANNEL = "inventory:low-stock"
 STREAM = "inventory:low-stock:stream"
-LETTERS = f"{STREAM}.dlq"
+DEAD_LETTERS = f"{STREAM}.dlq"
 GROUP = "notification_service_group"
 CLAIM_AFTER = 1.0
 
@@ -95,13 +95,13 @@ async def outcomes(nodes: list[Hub]) -> int:
     return sum(count for (source, _), count in found.items() if source == "redis")
 
 
-async def letters(server: RedisServer) -> list[dict[bytes, bytes]]:
+async def dead_letters(server: RedisServer) -> list[dict[bytes, bytes]]:
     """The dead letters, once there is one."""
 
-    async def any_letter() -> list[Any] | None:
-        return await asked(server, lambda client: client.xrange(LETTERS)) or None
+    async def any_dead_letter() -> list[Any] | None:
+        return await asked(server, lambda client: client.xrange(DEAD_LETTERS)) or None
 
-    return [fields for _, fields in await eventually(any_letter, "a dead letter")]
+    return [fields for _, fields in await eventually(any_dead_letter, "a dead letter")]
 
 
 async def ready(nodes: list[Hub]) -> None:
@@ -192,7 +192,7 @@ async def test_poison_has_one_dead_letter_with_its_reason_and_the_queue_goes_on(
 ) -> None:
     message, reason = POISON[name]
     with server.client() as client:
-        client.delete(LETTERS)
+        client.delete(DEAD_LETTERS)
         for key in client.scan_iter("*:letter:*"):
             client.delete(key)
     user = new_user()
@@ -207,22 +207,22 @@ async def test_poison_has_one_dead_letter_with_its_reason_and_the_queue_goes_on(
         await eventually(both, "both nodes heard it")
     else:
         await all_acknowledged(server)
-    [letter] = await letters(server)
-    assert letter[b"dlq.reason"].decode() == reason
-    assert letter[b"dlq.error"]
-    assert letter[b"dlq.source"] == b"redis"
-    assert letter[b"dlq.stream" if way == STREAM else b"dlq.channel"].decode() == way
-    assert letter[b"value"] == message
-    assert (b"dlq.id" in letter) == (way == STREAM)
+    [dead_letter] = await dead_letters(server)
+    assert dead_letter[b"dlq.reason"].decode() == reason
+    assert dead_letter[b"dlq.error"]
+    assert dead_letter[b"dlq.source"] == b"redis"
+    assert dead_letter[b"dlq.stream" if way == STREAM else b"dlq.channel"].decode() == way
+    assert dead_letter[b"value"] == message
+    assert (b"dlq.id" in dead_letter) == (way == STREAM)
 
 
 async def test_no_code_stands_in_a_dead_letter_or_the_log(nodes: list[Hub], server: RedisServer) -> None:
     with server.client() as client:
-        client.delete(LETTERS)
+        client.delete(DEAD_LETTERS)
     publish(server, b'{"email": "a@b.example", "otp\\u005fcode": "482913", "action": "register"}')
-    [letter] = await letters(server)
-    assert json.loads(letter[b"value"])["email"] == "a@b.example"
-    assert b"482913" not in b"".join(letter.values())
+    [dead_letter] = await dead_letters(server)
+    assert json.loads(dead_letter[b"value"])["email"] == "a@b.example"
+    assert b"482913" not in b"".join(dead_letter.values())
     assert all("482913" not in node.log.read_text() for node in nodes)
 
 

@@ -15,9 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from app.domain.erasure import Subject
 from app.erasure.dead_letters import dead_letters
 from app.settings import Settings
-from app.sources import dead_letters as letters_format
+from app.sources import dead_letters as dead_letter_format
 from app.sources.dlq import DeadLetter
-from app.sources.kafka.dead_letter import letters
+from app.sources.kafka.dead_letter import dead_letter_records
 from app.sources.kafka.dlq import open_dlq
 from tests.support.services import BROKER
 from tests.support.settings import settings_on
@@ -51,17 +51,17 @@ async def producer(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
 async def put(producer: AIOKafkaProducer, topic: str, value: bytes, offset: int) -> None:
     headers = (("theirs", b"\xff"),)
     record = Record(value, b"key", headers, topic=topic, offset=offset)
-    letter, _ = letters(record, f"kafka:{topic}:0:{offset}:1", value, ERROR)
-    await producer.send_and_wait(f"{topic}.dlq", **letter)
+    dead_letter, _ = dead_letter_records(record, f"kafka:{topic}:0:{offset}:1", value, ERROR)
+    await producer.send_and_wait(f"{topic}.dlq", **dead_letter)
 
 
 async def on_shelf(settings: Settings, done: bool = False) -> list[DeadLetter]:
     async with open_dlq(settings.kafka) as reader:
-        return [letter async for letter in reader.letters(done)]
+        return [dead_letter async for dead_letter in reader.dead_letters(done)]
 
 
-def names_mai(letter: DeadLetter) -> bool:
-    return any(b"mai" in text for text in letter.texts)
+def names_mai(dead_letter: DeadLetter) -> bool:
+    return any(b"mai" in text for text in dead_letter.texts)
 
 
 async def readable(settings: Settings, topic: str) -> list[bytes | None]:
@@ -85,17 +85,17 @@ async def test_the_unwanted_is_gone_and_the_others_are_as_before(
     topic = settings.kafka.notification_topic
     for number, value in enumerate((b"one", b"of mai", b"two", b"mai again", b"dropped")):
         await put(producer, topic, value, number)
-    before = {letter.body: letter for letter in await on_shelf(settings)}
+    before = {dead_letter.body: dead_letter for dead_letter in await on_shelf(settings)}
     async with open_dlq(settings.kafka) as reader:
-        await reader.drop([letter async for letter in reader.letters(False)][-1])
+        await reader.drop([dead_letter async for dead_letter in reader.dead_letters(False)][-1])
         assert await reader.keeps() == {}
         assert await reader.remove(names_mai) == {topic: 2}
     after = await on_shelf(settings, done=True)
-    assert [letter.body for letter in after] == [b"one", b"two"]
-    for letter in after:
-        was = before[letter.body]
-        assert (letter.key, letter.headers, letter.why) == (was.key, was.headers, was.why)
-        assert letter.hindrance is None
+    assert [dead_letter.body for dead_letter in after] == [b"one", b"two"]
+    for dead_letter in after:
+        was = before[dead_letter.body]
+        assert (dead_letter.key, dead_letter.headers, dead_letter.why) == (was.key, was.headers, was.why)
+        assert dead_letter.hindrance is None
     assert await readable(settings, f"{topic}.dlq") == [b"one", b"two"]
 
 
@@ -107,7 +107,7 @@ async def test_interrupted_before_the_old_ones_went_it_leaves_no_letter_twice(
         await put(producer, topic, value, number)
     async with open_dlq(settings.kafka) as reader:
         await reader.remove(names_mai)
-    assert [letter.body for letter in await on_shelf(settings)] == [b"one", b"two"]
+    assert [dead_letter.body for dead_letter in await on_shelf(settings)] == [b"one", b"two"]
 
 
 async def test_where_nothing_is_unwanted_nothing_is_written_again(
@@ -134,10 +134,10 @@ async def test_a_kafka_topic_that_keeps_its_records_keeps_no_others(
         await admin.close()
     for topic in (kept, other):
         await put(producer, topic, f"for {person}".encode(), 0)
-    [letters, *_] = dead_letters(settings)
-    removed = {found.where: found.number for found in await letters.erase(Subject(person)) if found.number}
+    [place, *_] = dead_letters(settings)
+    removed = {found.where: found.number for found in await place.erase(Subject(person)) if found.number}
     assert removed == {f"Kafka topic {other}.dlq": 1}
-    [left] = [found for found in await letters.look(Subject(person)) if found.number]
+    [left] = [found for found in await place.look(Subject(person)) if found.number]
     assert (left.where, left.number) == (f"Kafka topic {kept}.dlq", 1)
     assert "PolicyViolation" in left.stays
 
@@ -148,10 +148,10 @@ async def test_a_letter_keeps_its_age_whatever_it_says_of_it(
     """A node whose clock was wrong wrote it; a broker refuses records from more than an hour ahead."""
     topic = settings.kafka.notification_topic
     ahead = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(hours=2))
-    monkeypatch.setattr(letters_format, "datetime", ahead)
+    monkeypatch.setattr(dead_letter_format, "datetime", ahead)
     for number, value in enumerate((b"one", b"of mai")):
         await put(producer, topic, value, number)
-    [before] = [letter for letter in await on_shelf(settings) if letter.body == b"one"]
+    [before] = [dead_letter for dead_letter in await on_shelf(settings) if dead_letter.body == b"one"]
     assert before.time is not None
     assert before.time > datetime.now(UTC) + timedelta(hours=1)
     async with open_dlq(settings.kafka) as reader:

@@ -68,11 +68,11 @@ async def test_who_rejects_the_same_event_writes_one_dead_letter_together(
     once: Deduplicator, redis: Redis
 ) -> None:
     stream = f"letters-{uuid4().hex}"
-    letter: dict[str, bytes | str] = {"value": b"\xff{", "dlq.reason": "not_json"}
+    dead_letter: dict[str, bytes | str] = {"value": b"\xff{", "dlq.reason": "not_json"}
     for _ in range(2):
-        await once.add_letters(stream, [("one", letter), ("two", letter)])
-    letters: Any = await redis.xrange(stream)
-    assert [fields for _, fields in letters] == [{b"value": b"\xff{", b"dlq.reason": b"not_json"}] * 2
+        await once.add_dead_letters(stream, [("one", dead_letter), ("two", dead_letter)])
+    dead_letters: Any = await redis.xrange(stream)
+    assert [fields for _, fields in dead_letters] == [{b"value": b"\xff{", b"dlq.reason": b"not_json"}] * 2
 
 
 async def test_what_is_remembered_is_forgotten_in_a_day(redis: Redis) -> None:

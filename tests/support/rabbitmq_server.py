@@ -146,7 +146,7 @@ class RabbitMQServer:
             declared = await channel.declare_queue(queue, passive=True)
             return declared.declaration_result.message_count or 0
 
-    async def letters(self, queue: str, count: int = 1) -> list[AbstractIncomingMessage]:
+    async def dead_letters(self, queue: str, count: int = 1) -> list[AbstractIncomingMessage]:
         """Take the dead letters of a queue, once there are that many."""
 
         async def enough() -> bool:
@@ -154,5 +154,5 @@ class RabbitMQServer:
 
         await eventually(enough, f"{count} dead letters of {queue}")
         async with self.channel() as channel:
-            letters = await channel.get_queue(f"{queue}.dlq")
-            return [await letters.get(no_ack=True) for _ in range(count)]
+            dead_letters = await channel.get_queue(f"{queue}.dlq")
+            return [await dead_letters.get(no_ack=True) for _ in range(count)]

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import NEVER, EarlierAttempts, earlier, originals, reasons
-from app.sources.kafka.dead_letter import letters
+from app.sources.kafka.dead_letter import dead_letter_records
 
 ERROR = InvalidEvent("bad_field", "it is bad")
 POSITION = "kafka:events:0:17:1795271827357"
@@ -71,7 +71,7 @@ def test_the_publisher_s_headers_are_all_but_ours() -> None:
 
 
 def test_a_record_s_letter_is_the_record_and_where_it_stood() -> None:
-    whole, _ = letters(Record(headers=(("trace", b"a"),)), POSITION, b"{}", ERROR)
+    whole, _ = dead_letter_records(Record(headers=(("trace", b"a"),)), POSITION, b"{}", ERROR)
     assert (whole["value"], whole["key"]) == (b"{}", b"k")
     headers = dict(whole["headers"])
     assert headers["trace"] == b"a"
@@ -81,7 +81,7 @@ def test_a_record_s_letter_is_the_record_and_where_it_stood() -> None:
 
 def test_the_letter_of_a_record_that_was_put_back_counts_on() -> None:
     again = (("trace", b"a"), ("hub.position", POSITION.encode()), ("hub.attempts", b"1"))
-    whole, _ = letters(Record(headers=again), POSITION, b"{}", ERROR)
+    whole, _ = dead_letter_records(Record(headers=again), POSITION, b"{}", ERROR)
     headers = dict(whole["headers"])
     assert headers["dlq.attempts"] == b"2"
     assert "hub.position" not in headers
@@ -89,7 +89,7 @@ def test_the_letter_of_a_record_that_was_put_back_counts_on() -> None:
 
 def test_a_cut_letter_has_the_beginning_and_our_headers_only() -> None:
     record = Record(b"x" * 200_000, headers=(("trace", b"a" * 100_000),))
-    _, cut = letters(record, POSITION, record.value, ERROR)
+    _, cut = dead_letter_records(record, POSITION, record.value, ERROR)
     assert len(cut["value"]) == 64 * 1024
     assert "key" not in cut
     assert dict(cut["headers"])["dlq.cut_from"] == b"value 200000, key 1 bytes"

@@ -14,7 +14,7 @@ from app.cli.dead_letters import DeadLetterFilter, RateLimiter, printable
 from app.cli.main import main
 from app.sources.dlq import DeadLetter
 
-LETTER = DeadLetter(
+DEAD_LETTER = DeadLetter(
     id="redis:s.dlq:1-0",
     source="redis",
     target="s",
@@ -48,27 +48,27 @@ AT_EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
     ids=str,
 )
 def test_a_letter_is_chosen_that_nothing_leaves_out(choice: DeadLetterFilter, taken: bool) -> None:
-    assert choice.takes(LETTER) == taken
+    assert choice.takes(DEAD_LETTER) == taken
 
 
 @pytest.mark.parametrize("time", ["", "yesterday", "2026-11-21T08:00:00"])
 def test_a_letter_that_does_not_say_when_is_in_no_time(time: str) -> None:
-    assert not DeadLetterFilter(since=AT_EIGHT).takes(replace(LETTER, why={"dlq.time": time}))
+    assert not DeadLetterFilter(since=AT_EIGHT).takes(replace(DEAD_LETTER, why={"dlq.time": time}))
 
 
 def test_a_letter_came_from_where_it_says_and_goes_back_to_what_keeps_it() -> None:
-    assert (LETTER.place, LETTER.target) == ("c", "s")
-    assert replace(LETTER, why={}).place == "s"
+    assert (DEAD_LETTER.place, DEAD_LETTER.target) == ("c", "s")
+    assert replace(DEAD_LETTER, why={}).place == "s"
 
 
 @pytest.mark.parametrize("header", ["dlq.redacted", "dlq.cut_from", "dlq.null_value"])
 def test_a_letter_that_is_not_whole_can_not_be_replayed(header: str) -> None:
-    assert LETTER.hindrance is None
-    assert replace(LETTER, why={**LETTER.why, header: "true"}).hindrance
+    assert DEAD_LETTER.hindrance is None
+    assert replace(DEAD_LETTER, why={**DEAD_LETTER.why, header: "true"}).hindrance
 
 
 def test_what_the_hub_did_not_write_can_not_be_replayed() -> None:
-    assert replace(LETTER, why={}).hindrance
+    assert replace(DEAD_LETTER, why={}).hindrance
 
 
 class Time:
@@ -124,7 +124,7 @@ async def test_each_that_is_replayed_waits_for_its_turn(
 
         async def each(self, act: Callable[[Shelf, DeadLetter], Awaitable[None]]) -> None:
             for _ in range(self.seen):
-                await act(Shelf(), LETTER)
+                await act(Shelf(), DEAD_LETTER)
 
     async def wait(_: RateLimiter) -> None:
         done.append("wait")

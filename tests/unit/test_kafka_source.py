@@ -231,8 +231,8 @@ async def test_a_dead_letter_is_of_the_time_that_the_hub_knows_not_of_a_clock_th
     sent: list[dict[str, Any]] = []
 
     class Producer:
-        async def send_and_wait(self, topic: str, **letter: Any) -> None:
-            sent.append({"topic": topic, **letter})
+        async def send_and_wait(self, topic: str, **dead_letter: Any) -> None:
+            sent.append({"topic": topic, **dead_letter})
 
     dead_letters = KafkaDeadLetters(lambda value: value, lambda: 1_700_000_000.5)
     why = InvalidEvent("not_json", "it is no JSON")

@@ -10,7 +10,7 @@ from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
-from app.sources.rabbitmq.message import identity, letter, position
+from app.sources.rabbitmq.message import dead_letter, identity, position
 
 ERROR = InvalidEvent("bad_field", "it is bad")
 ROOM = 131_064
@@ -43,13 +43,13 @@ def test_without_it_body_and_timestamp_are() -> None:
 @pytest.mark.parametrize("given", [{}, {"message_id": "one"}, {"timestamp": AT}], ids=str)
 def test_a_letter_that_is_sent_again_is_known_as_the_same_message(given: dict[str, Any]) -> None:
     original = properties(**given)
-    body, kept = letter("q", b"x", original, ERROR, ROOM)
+    body, kept = dead_letter("q", b"x", original, ERROR, ROOM)
     assert identity(body, kept) == identity(b"x", original)
 
 
 def test_what_the_broker_would_refuse_or_act_upon_moves_into_headers() -> None:
     original = properties(user_id="someone", expiration="1000", priority=3, headers={"trace": "abc"})
-    _, kept = letter("q", b"x", original, ERROR, ROOM)
+    _, kept = dead_letter("q", b"x", original, ERROR, ROOM)
     assert (kept.user_id, kept.expiration, kept.priority, kept.delivery_mode) == (None, None, 3, 2)
     assert {name: value for name, value in headers(kept).items() if name != "dlq.time"} == {
         "trace": "abc",
@@ -67,7 +67,7 @@ def test_what_the_broker_would_refuse_or_act_upon_moves_into_headers() -> None:
 
 @pytest.mark.parametrize("value", ["x" * 131_000, object()], ids=["too large", "can't be written"])
 def test_headers_that_can_not_be_sent_on_are_left_out(value: object) -> None:
-    _, kept = letter("q", b"x", properties(headers={"big": value}), ERROR, ROOM)
+    _, kept = dead_letter("q", b"x", properties(headers={"big": value}), ERROR, ROOM)
     assert "big" not in headers(kept)
     assert headers(kept)["dlq.headers"].startswith("left out")
     assert headers(kept)["dlq.reason"] == "bad_field"
@@ -76,7 +76,7 @@ def test_headers_that_can_not_be_sent_on_are_left_out(value: object) -> None:
 
 def test_a_code_is_in_no_letter_and_no_hash_of_it_either() -> None:
     message = b'{"email": "a@example.com", "otp_code": "482913", "action": "register"}'
-    body, kept = letter("q", message, properties(), ERROR, ROOM)
+    body, kept = dead_letter("q", message, properties(), ERROR, ROOM)
     assert b"482913" not in body
     assert b"a@example.com" in body
     assert kept.message_id is None
@@ -91,6 +91,6 @@ def test_a_message_that_was_put_back_is_known_as_before_and_its_letter_counts_on
         headers={"trace": "abc", "hub.position": known, "hub.attempts": "1"}, message_id="else"
     )
     assert position("q", b"x", again) == known
-    _, kept = letter("q", b"x", again, ERROR, ROOM)
+    _, kept = dead_letter("q", b"x", again, ERROR, ROOM)
     assert (headers(kept)["dlq.position"], headers(kept)["dlq.attempts"]) == (known, "2")
     assert "hub.position" not in headers(kept)

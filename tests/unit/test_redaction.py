@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.sources.redaction import REMOVED, for_letter, without_code
+from app.sources.redaction import REMOVED, redact_message, without_code
 
 
 def test_who_asked_for_what_is_kept_and_the_rest_removed() -> None:
@@ -48,14 +48,14 @@ def test_nor_is_it_the_name_of_a_field(name: str) -> None:
 @pytest.mark.parametrize("key", ["otp_code", "otp\\u005fcode", "\\u006ftp_code"])
 @pytest.mark.parametrize("end", ["}", ""])
 def test_what_asks_for_a_code_is_redacted_however_it_is_spelled_or_broken(key: str, end: str) -> None:
-    assert b"482913" not in for_letter(f'{{"{key}": "482913"{end}'.encode())
+    assert b"482913" not in redact_message(f'{{"{key}": "482913"{end}'.encode())
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32"])
 def test_a_code_is_no_safer_from_other_readers_in_an_encoding_that_the_hub_refuses(encoding: str) -> None:
-    assert for_letter('{"otp\\u005fcode": "482913"}'.encode(encoding)) == b""
+    assert redact_message('{"otp\\u005fcode": "482913"}'.encode(encoding)) == b""
 
 
 @pytest.mark.parametrize("message", [b"{", b'{"a": "caf\\u00e9"}', b"\xff", b""])
 def test_what_asks_for_none_stays_as_it_is(message: bytes) -> None:
-    assert for_letter(message) == message
+    assert redact_message(message) == message

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import InvalidEvent
 from app.domain.events import decode
-from app.sources.redis.messages import Received, entry, letter, read, value_of
+from app.sources.redis.messages import Received, dead_letter, entry, read, value_of
 
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -113,7 +113,9 @@ def test_what_has_no_time_happened_now(entry_id: bytes | None) -> None:
 @pytest.mark.parametrize("key", ["otp_code", "otp\\u005fcode"])
 def test_a_dead_letter_holds_no_code(key: str) -> None:
     message = f'{{"email": "a@b.example", "{key}": "482913", "action": "register"}}'.encode()
-    fields = letter(Received("s", message, b"1-0"), "redis:digest", InvalidEvent("no_event_type", "none"))
+    fields = dead_letter(
+        Received("s", message, b"1-0"), "redis:digest", InvalidEvent("no_event_type", "none")
+    )
     assert b"482913" not in bytes(fields["value"])  # type: ignore[arg-type]
     assert b"a@b.example" in bytes(fields["value"])  # type: ignore[arg-type]
     assert (fields["dlq.reason"], fields["dlq.stream"], fields["dlq.id"]) == ("no_event_type", "s", b"1-0")
@@ -124,5 +126,5 @@ def test_an_entry_that_was_put_back_is_the_message_it_was_and_known_as_before() 
     fields = {b"value": b"[1]", b"hub.position": b"redis:abc:1", b"hub.attempts": b"2"}
     received = entry("s", b"9-0", fields)
     assert (received.value, received.earlier) == (b"[1]", ("redis:abc:1", 2))
-    again = letter(received, "redis:abc:1", InvalidEvent("not_an_object", "none"))
+    again = dead_letter(received, "redis:abc:1", InvalidEvent("not_an_object", "none"))
     assert (again["value"], again["dlq.position"], again["dlq.attempts"]) == (b"[1]", "redis:abc:1", "3")

@@ -10,14 +10,16 @@ from app.sources.dead_letters import CUT_FROM, NULL_VALUE, TOPIC, earlier, origi
 PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"
 _CUT_BYTES = 64 * 1024
 
-Letter = dict[str, Any]
+ProducedRecord = dict[str, Any]
 """Value, key and headers, as a producer takes them."""
 
 
-def letters(record: Any, position: str, value: bytes | None, error: InvalidEvent) -> tuple[Letter, Letter]:
+def dead_letter_records(
+    record: Any, position: str, value: bytes | None, error: InvalidEvent
+) -> tuple[ProducedRecord, ProducedRecord]:
     """The dead letter of a record: as it was, and cut for a Kafka topic that refuses it as too large.
 
-    `value` is the record's, without what no letter may hold.
+    `value` is the record's, without what no dead letter may hold.
     """
     attempts = earlier(dict(record.headers), "kafka").attempts
     ours = {

@@ -14,7 +14,7 @@ from app.domain.time import Now
 from app.ingest.batch import Rejected
 from app.runtime.backoff import Backoff
 from app.sources.dead_letters import SUFFIX
-from app.sources.kafka.dead_letter import Letter, letters
+from app.sources.kafka.dead_letter import ProducedRecord, dead_letter_records
 
 log = logging.getLogger("hub.kafka")
 
@@ -37,7 +37,7 @@ class KafkaDeadLetters:
         record, error = item.message.origin, item.error
         log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
         value = None if record.value is None else self._redact(record.value)
-        whole, cut = letters(record, item.message.position_id, value, error)
+        whole, cut = dead_letter_records(record, item.message.position_id, value, error)
         for delay in RETRY_BACKOFF.delays():
             try:
                 if not await self._sent(producer, record.topic + SUFFIX, (whole, cut)):
@@ -47,12 +47,12 @@ class KafkaDeadLetters:
                 log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
             await asyncio.sleep(delay)
 
-    async def _sent(self, producer: Any, topic: str, letters: Iterable[Letter]) -> bool:
+    async def _sent(self, producer: Any, topic: str, dead_letter_records: Iterable[ProducedRecord]) -> bool:
         """Send the first of these that isn't too large for the broker; whether there was one."""
-        for letter in letters:
+        for dead_letter in dead_letter_records:
             # A broker refuses what comes from more than an hour ahead: not by this machine's clock alone.
             written_at = round(self._now() * 1000)
             with suppress(MessageSizeTooLargeError):
-                await producer.send_and_wait(topic, **letter, timestamp_ms=written_at)
+                await producer.send_and_wait(topic, **dead_letter, timestamp_ms=written_at)
                 return True
         return False

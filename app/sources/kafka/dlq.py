@@ -1,6 +1,6 @@
 """The dead letters of Kafka: Kafka topics that can only be appended to (docs/decisions/016).
 
-What became of a letter is written behind it, into its own partition: a record of ours, the mark.
+What became of a dead letter is written behind it, into its own partition: a record of ours, the mark.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from app.domain.errors import Unavailable
 from app.domain.events import MAX_EVENT_BYTES
 from app.settings.sources import KafkaSettings
-from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, of_letter, originals
+from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, originals, own_headers
 from app.sources.dlq import DeadLetter
 from app.sources.kafka.dead_letter import OFFSET, PARTITION, TIMESTAMP, encoded
 from app.sources.kafka.delete_records import RemovalRefused, removing
@@ -27,9 +27,9 @@ from app.sources.kafka.delete_records import RemovalRefused, removing
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 MARK, MARKED = "dlq.done", "dlq.done_offset"
-"""The headers of a mark: what became of a letter (replayed, dropped), and the letter's offset."""
+"""The headers of a mark: the new state of a dead letter (replayed, dropped), and its offset."""
 POLL_MS = 200
-_SAME = (TOPIC, PARTITION, OFFSET, TIMESTAMP, ATTEMPTS)  # letters that agree in these are one letter
+_SAME = (TOPIC, PARTITION, OFFSET, TIMESTAMP, ATTEMPTS)  # what identifies a dead letter
 MAX_DEAD_LETTER_BYTES = 2 * MAX_EVENT_BYTES
 
 Marks = dict[TopicPartition, dict[int, str]]
@@ -43,7 +43,7 @@ class _Handle(NamedTuple):
 
 @asynccontextmanager
 async def open_dlq(settings: KafkaSettings) -> AsyncIterator[KafkaDlqReader]:
-    """The letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
+    """The dead letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
     servers = settings.bootstrap_servers
     topics = [f"{topic}{SUFFIX}" for topic in settings.topics.values()]
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=MAX_DEAD_LETTER_BYTES)
@@ -67,56 +67,56 @@ async def open_dlq(settings: KafkaSettings) -> AsyncIterator[KafkaDlqReader]:
 
 
 class KafkaDlqReader:
-    """The letters in some Kafka topics."""
+    """The dead letters in some Kafka topics."""
 
     def __init__(self, consumer: Any, producer: Any, topics: Sequence[str], servers: str) -> None:
-        """Both are started. `topics` that don't exist hold no letters."""
+        """Both are started. `topics` that don't exist hold no dead letters."""
         self._consumer = consumer
         self._producer = producer
         self._topics = topics
         self._servers = servers
         self.targets = [topic.removesuffix(SUFFIX) for topic in topics]
 
-    async def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
+    async def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
         self._consumer.assign(await self._places())
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         marks: Marks = defaultdict(dict)
         async for place, record in self._records(ends):
-            headers = of_letter(record.headers)
+            headers = own_headers(record.headers)
             if MARK in headers and headers.get(MARKED, "").isdecimal():
                 marks[place][int(headers[MARKED])] = headers[MARK]
         async for place, record in self._records(ends):
             what = marks[place].get(record.offset)
-            if MARK not in of_letter(record.headers) and (done or what is None):
-                yield _letter(record, what)
+            if MARK not in own_headers(record.headers) and (done or what is None):
+                yield _dead_letter(record, what)
 
-    async def replay(self, letter: DeadLetter) -> None:
+    async def replay(self, dead_letter: DeadLetter) -> None:
         await self._producer.send_and_wait(
-            letter.target,
-            letter.body,
-            key=letter.key,
-            partition=await self._partition(letter),
-            headers=[*letter.headers, *encoded(again(letter.why))],
+            dead_letter.target,
+            dead_letter.body,
+            key=dead_letter.key,
+            partition=await self._partition(dead_letter),
+            headers=[*dead_letter.headers, *encoded(again(dead_letter.why))],
         )
-        await self._mark(letter, "replayed")
+        await self._mark(dead_letter, "replayed")
 
-    async def drop(self, letter: DeadLetter) -> None:
-        await self._mark(letter, "dropped")
+    async def drop(self, dead_letter: DeadLetter) -> None:
+        await self._mark(dead_letter, "dropped")
 
     async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
-        """Kafka removes all records before one, and none alone: where there is an unwanted one, the letters
-        that are open and wanted are written again behind it, with new numbers, and all before goes.
+        """Kafka removes all records before an offset, and no single one. Where there is an unwanted dead
+        letter, those that are open and wanted are written again behind it, with new numbers; then all before
+        is removed.
         """
         removed, found = Counter[str](), set[TopicPartition]()
-        async for letter in self.letters(done=True):
-            if unwanted(letter):
-                removed[letter.target] += 1
-                found.add(letter.handle.place)
+        async for dead_letter in self.dead_letters(done=True):
+            if unwanted(dead_letter):
+                removed[dead_letter.target] += 1
+                found.add(dead_letter.handle.place)
         if found:
             async with removing(self._servers) as remove_before:
-                await remove_before(
-                    dict.fromkeys(found, 0)
-                )  # raises if it may not, before anything is written
+                # raises if the broker refuses, before anything is written
+                await remove_before(dict.fromkeys(found, 0))
                 await remove_before(await self._write_again(found, unwanted))
         return removed
 
@@ -143,29 +143,31 @@ class KafkaDlqReader:
     async def _write_again(
         self, places: Collection[TopicPartition], unwanted: Callable[[DeadLetter], bool]
     ) -> dict[TopicPartition, int]:
-        """Write the wanted letters behind all others; up to where what was there before is spare by now. What
-        an interrupted call wrote twice becomes one.
+        """Write the wanted dead letters behind all others; return the offsets before which all is redundant
+        now.
+
+        A dead letter that an interrupted call wrote twice is written once.
         """
         ends: dict[TopicPartition, int] = {}
         known = set[tuple[str | None, ...]]()
         written = []
-        async for letter in self.letters(done=True):
-            place, offset, timestamp_ms = letter.handle
+        async for dead_letter in self.dead_letters(done=True):
+            place, offset, timestamp_ms = dead_letter.handle
             if place not in places:
                 continue
             ends[place] = offset + 1
-            came_from = tuple(letter.why.get(name) for name in _SAME)
-            if letter.done or unwanted(letter) or came_from in known:
+            came_from = tuple(dead_letter.why.get(name) for name in _SAME)
+            if dead_letter.done or unwanted(dead_letter) or came_from in known:
                 continue
             if None not in came_from:
                 known.add(came_from)
             sent = await self._producer.send(
                 place.topic,
-                letter.body,
-                key=letter.key,
+                dead_letter.body,
+                key=dead_letter.key,
                 partition=place.partition,
                 timestamp_ms=timestamp_ms,  # as the broker took it before, and retention counts on from it
-                headers=[*letter.headers, *encoded(dict(letter.why))],
+                headers=[*dead_letter.headers, *encoded(dict(dead_letter.why))],
             )
             written.append(sent)
         await asyncio.gather(*written)
@@ -185,24 +187,24 @@ class KafkaDlqReader:
                     if record.offset < ends[place]:
                         yield place, record
 
-    async def _partition(self, letter: DeadLetter) -> int | None:
+    async def _partition(self, dead_letter: DeadLetter) -> int | None:
         """The one it came from: events with one key keep their partition, however its publisher chose it."""
-        partition = letter.why.get(PARTITION, "")
-        there = await self._producer.partitions_for(letter.target)
+        partition = dead_letter.why.get(PARTITION, "")
+        there = await self._producer.partitions_for(dead_letter.target)
         return int(partition) if partition.isdecimal() and int(partition) in there else None
 
-    async def _mark(self, letter: DeadLetter, what: str) -> None:
-        place, offset, _ = letter.handle
+    async def _mark(self, dead_letter: DeadLetter, what: str) -> None:
+        place, offset, _ = dead_letter.handle
         mark = encoded({MARK: what, MARKED: str(offset)})
         await self._producer.send_and_wait(place.topic, b"", partition=place.partition, headers=mark)
 
 
-def _letter(record: Any, done: str | None) -> DeadLetter:
+def _dead_letter(record: Any, done: str | None) -> DeadLetter:
     return DeadLetter(
         id=f"kafka:{record.topic}:{record.partition}:{record.offset}",
         source="kafka",
         target=record.topic.removesuffix(SUFFIX),
-        why=of_letter(record.headers),
+        why=own_headers(record.headers),
         headers=originals(record.headers),
         key=record.key,
         body=record.value or b"",

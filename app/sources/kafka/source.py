@@ -30,7 +30,7 @@ from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
 from app.sources.kafka.offsets import OffsetTracker
 from app.sources.kafka.watchdog import ConsumerStalled, ConsumerWatchdog, ask_ends
-from app.sources.redaction import for_letter
+from app.sources.redaction import redact_message
 
 log = logging.getLogger("hub.kafka")
 
@@ -65,7 +65,7 @@ class KafkaSource:
         settings: KafkaSettings,
         pipeline: Pipeline,
         topics: Mapping[str, str | None],
-        redact: Callable[[bytes], bytes] = for_letter,
+        redact: Callable[[bytes], bytes] = redact_message,
         now: Now = time.time,
     ) -> None:
         """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.

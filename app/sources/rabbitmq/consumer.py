@@ -18,7 +18,7 @@ from app.runtime.backoff import Backoff
 from app.runtime.tasks import end
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.acks import AckTracker
-from app.sources.rabbitmq.message import letter, position
+from app.sources.rabbitmq.message import dead_letter, position
 
 log = logging.getLogger("hub.rabbitmq")
 
@@ -125,7 +125,7 @@ class QueueConsumer:
             "event_rejected",
             extra={"queue": self._queue, "message_id": properties.message_id, "reason": error.reason},
         )
-        body, kept = letter(self._queue, delivered.body, properties, error, self._room())
+        body, kept = dead_letter(self._queue, delivered.body, properties, error, self._room())
         for delay in RETRY_BACKOFF.delays():
             try:
                 await self._channel.basic_publish(

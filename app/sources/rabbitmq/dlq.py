@@ -21,7 +21,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.domain.errors import ConfigurationError, Unavailable
 from app.settings.sources import RabbitMqSettings
-from app.sources.dead_letters import SUFFIX, again, of_letter, originals
+from app.sources.dead_letters import SUFFIX, again, originals, own_headers
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.message import EXPIRATION
@@ -30,9 +30,9 @@ from app.sources.rabbitmq.source import CONNECT_TIMEOUT_SECONDS, HEARTBEAT_SECON
 
 @asynccontextmanager
 async def open_dlq(settings: RabbitMqSettings) -> AsyncIterator[RabbitDlqReader]:
-    """The letters of all queues. Raises `Unavailable` when the broker doesn't answer, now or later."""
+    """The dead letters of all queues. Raises `Unavailable` when the broker doesn't answer, now or later."""
     if settings.url is None:
-        raise ConfigurationError("RABBITMQ_URL is not set. Set it to the broker that holds the letters.")
+        raise ConfigurationError("RABBITMQ_URL is not set. Set it to the broker that holds the dead letters.")
     try:
         connection = await aio_pika.connect(
             settings.url.get_secret_value(),
@@ -54,34 +54,34 @@ async def open_dlq(settings: RabbitMqSettings) -> AsyncIterator[RabbitDlqReader]
 
 
 class RabbitDlqReader:
-    """The letters of some queues."""
+    """The dead letters of some queues."""
 
     def __init__(self, connection: AbstractConnection, targets: Sequence[str]) -> None:
         self._connection = connection
         self.targets = targets
 
-    async def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
+    async def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
         for queue in self.targets:
             try:
                 async with self._connection.channel(on_return_raises=True) as channel:
                     underlay = await channel.get_underlay_channel()
-                    async for letter in _taken(underlay, queue):
-                        yield letter
+                    async for dead_letter in _taken(underlay, queue):
+                        yield dead_letter
             except ChannelNotFoundEntity:
                 continue  # nothing was ever dead-lettered
 
-    async def replay(self, letter: DeadLetter) -> None:
-        message: DeliveredMessage = letter.handle
+    async def replay(self, dead_letter: DeadLetter) -> None:
+        message: DeliveredMessage = dead_letter.handle
         properties = copy(message.header.properties)
-        properties.headers = {**dict(letter.headers), **again(letter.why)}
-        properties.expiration = letter.why.get(EXPIRATION)
+        properties.headers = {**dict(dead_letter.headers), **again(dead_letter.why)}
+        properties.expiration = dead_letter.why.get(EXPIRATION)
         await message.channel.basic_publish(
-            letter.body, routing_key=letter.target, properties=properties, mandatory=True
+            dead_letter.body, routing_key=dead_letter.target, properties=properties, mandatory=True
         )
-        await self.drop(letter)
+        await self.drop(dead_letter)
 
-    async def drop(self, letter: DeadLetter) -> None:
-        message: DeliveredMessage = letter.handle
+    async def drop(self, dead_letter: DeadLetter) -> None:
+        message: DeliveredMessage = dead_letter.handle
         assert message.delivery_tag is not None
         await message.channel.basic_ack(message.delivery_tag, wait=True)
 
@@ -94,18 +94,18 @@ class RabbitDlqReader:
 
 async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[DeadLetter]:
     """As many as there are at the beginning: those that a replay brings again aren't taken again."""
-    letters = queue + SUFFIX
-    declared = await channel.queue_declare(letters, passive=True)
+    dlq = queue + SUFFIX
+    declared = await channel.queue_declare(dlq, passive=True)
     for _ in range(declared.message_count or 0):
-        message = await channel.basic_get(letters)
+        message = await channel.basic_get(dlq)
         if isinstance(message.delivery, spec.Basic.GetEmpty):
             return
-        yield _letter(queue, message)
+        yield _dead_letter(queue, message)
 
 
-def _letter(queue: str, message: DeliveredMessage) -> DeadLetter:
+def _dead_letter(queue: str, message: DeliveredMessage) -> DeadLetter:
     headers = (message.header.properties.headers or {}).items()
-    why = of_letter(headers)
+    why = own_headers(headers)
     return DeadLetter(
         id=f"rabbitmq:{queue}{SUFFIX}:{_number(why, message.body)}",
         source="rabbitmq",
@@ -120,5 +120,5 @@ def _letter(queue: str, message: DeliveredMessage) -> DeadLetter:
 
 
 def _number(why: Mapping[str, str], body: bytes) -> str:
-    """RabbitMQ has none: it is made of what is in the letter, so equal letters share it."""
+    """RabbitMQ has none: it is made of what is in the dead letter, so equal dead letters share it."""
     return sha256(f"{sorted(why.items())}\n".encode() + body).hexdigest()[:16]

@@ -10,7 +10,7 @@ from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import QUEUE, earlier, originals, reasons
-from app.sources.redaction import for_letter
+from app.sources.redaction import redact_message
 
 EXPIRATION = "dlq.expiration"
 """How long the message was to live (milliseconds), where its publisher said so."""
@@ -34,7 +34,7 @@ def position(queue: str, body: bytes, properties: spec.Basic.Properties) -> str:
     )
 
 
-def letter(
+def dead_letter(
     queue: str, body: bytes, properties: spec.Basic.Properties, error: InvalidEvent, room: int
 ) -> tuple[bytes, spec.Basic.Properties]:
     """Body and properties of the dead letter: as they were, with the reason in the headers.
@@ -42,7 +42,7 @@ def letter(
     Sent to the queue again it is known as the same message. `room` is how many bytes the broker takes
     properties in; headers that don't fit, or can't be written at all, are left out, which `dlq.headers` says.
     """
-    shown = for_letter(body)
+    shown = redact_message(body)
     redacted = shown != body
     theirs = properties.headers or {}
     ours = {
@@ -60,7 +60,7 @@ def letter(
     if not redacted:  # a hash would tell the six digits
         kept.message_id = identity(body, properties)
     kept.delivery_mode = PERSISTENT_MODE
-    kept.expiration = None  # a letter waits until someone looks
+    kept.expiration = None  # a dead letter waits until someone looks
     kept.user_id = None  # the broker takes none but the sender's own
     if not _fits(kept, room):
         kept.headers = {**ours, "dlq.headers": "left out: too large, or of a type that can't be written"}

@@ -148,16 +148,16 @@ async def _declare(connection: AbstractConnection, queue: str) -> None:
     """See that the queue is there, and its dead letters have where to go. What is there already, with
     whatever arguments, is used as it is.
     """
-    letters = queue + SUFFIX
+    dlq = queue + SUFFIX
     with suppress(ChannelPreconditionFailed):
         async with connection.channel() as channel:
             await channel.declare_queue(queue, durable=True)
     with suppress(ChannelPreconditionFailed):
         async with connection.channel() as channel:
-            await channel.declare_queue(letters, durable=True)
+            await channel.declare_queue(dlq, durable=True)
     with suppress(ChannelPreconditionFailed):
         async with connection.channel() as channel:
             await channel.declare_exchange(DEAD_LETTER_EXCHANGE, durable=True)
     async with connection.channel() as channel:
-        there = await channel.get_queue(letters)
+        there = await channel.get_queue(dlq)
         await there.bind(DEAD_LETTER_EXCHANGE, routing_key=queue)

@@ -31,7 +31,7 @@ redis.call('PEXPIRE', KEYS[1], {RETENTION_MS})
 return at
 """
 
-_ADD_LETTER = f"""
+_ADD_DEAD_LETTER = f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', {MAX_DEAD_LETTERS}, '*', unpack(ARGV))
   redis.call('SET', KEYS[1], '', 'PX', {WINDOW_MS})
@@ -47,7 +47,7 @@ class Deduplicator:
         self._redis = redis
         self._prefix = prefix
         self._sight = redis.register_script(_SIGHT)
-        self._add_letter = redis.register_script(_ADD_LETTER)
+        self._add_dead_letter = redis.register_script(_ADD_DEAD_LETTER)
 
     async def sighted(self, messages: Sequence[tuple[str, int | None]]) -> list[str]:
         """For each message, by its digest and time (ms; None: now), when its event was first sighted."""
@@ -57,15 +57,15 @@ class Deduplicator:
                 await self._sight(keys=[key], args=["" if at is None else at], client=asked)
             return [time.decode() for time in await asked.execute()]
 
-    async def add_letters(
-        self, stream: str, letters: Sequence[tuple[str, Mapping[str, bytes | str]]]
+    async def add_dead_letters(
+        self, stream: str, dead_letters: Sequence[tuple[str, Mapping[str, bytes | str]]]
     ) -> None:
         """Append the dead letters to the stream, each with the identity of its event: all nodes that reject
         the event write one together. When this returns Redis has them.
         """
         async with self._redis.pipeline(transaction=False) as asked:
-            for identity, fields in letters:
+            for identity, fields in dead_letters:
                 key = f"{self._prefix}:letter:{identity}"
                 parts = [part for field in fields.items() for part in field]
-                await self._add_letter(keys=[key, stream], args=parts, client=asked)
+                await self._add_dead_letter(keys=[key, stream], args=parts, client=asked)
             await asked.execute()

@@ -12,19 +12,19 @@ from redis.asyncio import Redis
 from app.domain.errors import ConfigurationError, Unavailable
 from app.runtime.redis import REDIS_ERRORS
 from app.settings.sources import RedisStreamsSettings
-from app.sources.dead_letters import SUFFIX, again, of_letter, originals
+from app.sources.dead_letters import SUFFIX, again, originals, own_headers
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.redis.messages import VALUE
 from app.sources.redis.source import events_redis
 
-PAGE_ENTRIES = 100  # letters read at once
+PAGE_ENTRIES = 100  # dead letters read at once
 
 
 @asynccontextmanager
 async def open_dlq(settings: RedisStreamsSettings) -> AsyncIterator[RedisDlqReader]:
-    """The letters of the stream and of the channel. Raises `Unavailable` when Redis doesn't answer."""
+    """The dead letters of the stream and of the channel. Raises `Unavailable` when Redis doesn't answer."""
     if settings.url is None:
-        raise ConfigurationError("REDIS_EVENTS_URL is not set. Set it to the Redis that holds the letters.")
+        raise ConfigurationError("REDIS_EVENTS_URL is not set. Set it to the Redis with the dead letters.")
     redis = events_redis(settings)
     try:
         yield RedisDlqReader(redis, settings.stream)
@@ -35,35 +35,35 @@ async def open_dlq(settings: RedisStreamsSettings) -> AsyncIterator[RedisDlqRead
 
 
 class RedisDlqReader:
-    """The letters of one stream, and of the channel that says the same."""
+    """The dead letters of one stream, and of the channel that says the same."""
 
     def __init__(self, redis: Redis, stream: str) -> None:
         self._redis = redis
         self._stream = stream
         self.targets = [stream]
-        self._letters = stream + SUFFIX
+        self._dlq_stream = stream + SUFFIX
 
-    async def letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
-        newest: Any = await self._redis.xrevrange(self._letters, count=1)
+    async def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
+        newest: Any = await self._redis.xrevrange(self._dlq_stream, count=1)
         after = "-"
         while newest:
-            page: Any = await self._redis.xrange(self._letters, after, newest[0][0], count=PAGE_ENTRIES)
+            page: Any = await self._redis.xrange(self._dlq_stream, after, newest[0][0], count=PAGE_ENTRIES)
             for entry_id, fields in page:
-                yield self._letter(entry_id, fields)
+                yield self._dead_letter(entry_id, fields)
             if len(page) < PAGE_ENTRIES:
                 return
             after = f"({page[-1][0].decode()}"
 
-    async def replay(self, letter: DeadLetter) -> None:
+    async def replay(self, dead_letter: DeadLetter) -> None:
         """What came over the channel goes to the stream: it keeps it until a node has it."""
-        fields: dict[Any, Any] = {VALUE: letter.body, **again(letter.why)}
+        fields: dict[Any, Any] = {VALUE: dead_letter.body, **again(dead_letter.why)}
         async with self._redis.pipeline(transaction=True) as both:
-            both.xadd(letter.target, fields)
-            both.xdel(self._letters, letter.handle)
+            both.xadd(dead_letter.target, fields)
+            both.xdel(self._dlq_stream, dead_letter.handle)
             await both.execute()
 
-    async def drop(self, letter: DeadLetter) -> None:
-        await self._redis.xdel(self._letters, letter.handle)
+    async def drop(self, dead_letter: DeadLetter) -> None:
+        await self._redis.xdel(self._dlq_stream, dead_letter.handle)
 
     async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
         return await drop_all(self, unwanted)
@@ -71,13 +71,13 @@ class RedisDlqReader:
     async def keeps(self) -> Mapping[str, str]:
         return {}
 
-    def _letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
+    def _dead_letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         named = {name.decode(errors="replace"): value for name, value in fields.items()}
         return DeadLetter(
-            id=f"redis:{self._letters}:{entry_id.decode()}",
+            id=f"redis:{self._dlq_stream}:{entry_id.decode()}",
             source="redis",
             target=self._stream,
-            why=of_letter(named.items()),
+            why=own_headers(named.items()),
             headers=[(name, value) for name, value in originals(named.items()) if name != VALUE],
             key=None,
             body=named.get(VALUE, b""),

@@ -14,7 +14,7 @@ import msgspec
 
 from app.domain.errors import InvalidEvent
 from app.sources.dead_letters import CHANNEL, NEVER, STREAM, EarlierAttempts, earlier, originals, reasons
-from app.sources.redaction import for_letter
+from app.sources.redaction import redact_message
 
 VALUE = "value"
 """The field of a dead letter that holds the message."""
@@ -94,12 +94,12 @@ def read(value: bytes) -> Reading:
     return Reading(value, False)
 
 
-def letter(received: Received, position: str, error: InvalidEvent) -> dict[str, bytes | str]:
+def dead_letter(received: Received, position: str, error: InvalidEvent) -> dict[str, bytes | str]:
     """The fields of its dead letter: the message unchanged, but for a one-time code; why and from where.
 
     `position` is what its event is known by.
     """
-    value = for_letter(received.value)
+    value = redact_message(received.value)
     attempts = received.earlier.attempts
     fields: dict[str, bytes | str] = {
         VALUE: value,

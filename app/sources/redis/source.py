@@ -28,7 +28,7 @@ from app.settings.sources import RedisStreamsSettings
 from app.sources.dead_letters import SUFFIX
 from app.sources.redis.dedup import Deduplicator
 from app.sources.redis.group import ConsumerGroup
-from app.sources.redis.messages import Reading, Received, letter, read
+from app.sources.redis.messages import Reading, Received, dead_letter, read
 
 log = logging.getLogger("hub.redis_source")
 
@@ -252,13 +252,13 @@ class RedisSource:
         stored = [item.received for item in known if item.outcome.result() is None]
         await self._group.acknowledge(_ids(stored))
         rejected = [(item, error) for item in known if (error := item.outcome.result()) is not None]
-        letters = []
+        dead_letters = []
         for item, error in rejected:
             log.warning("event_rejected", extra={"position": item.position_id, "reason": error.reason})
-            # One that was put back and fails at once again has a letter of its own.
+            # One that was put back and fails at once again has a dead letter of its own.
             identity = f"{item.position_id}:{item.received.earlier.attempts}"
-            letters.append((identity, letter(item.received, item.position_id, error)))
-        await self._once.add_letters(self._settings.stream + SUFFIX, letters)
+            dead_letters.append((identity, dead_letter(item.received, item.position_id, error)))
+        await self._once.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
 
     @property
