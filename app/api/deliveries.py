@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
+from app.api.routes import add_routes
 from app.domain.deliveries import Attempt, Delivery, Status
 from app.store.deliveries import DeliveryStore
 from app.texts.i18n import N_
@@ -34,13 +36,24 @@ class Resent(msgspec.Struct):
     status: Status
 
 
-def make_blueprint(
-    prefix: str, authenticator: Authenticator, store: DeliveryStore, channels: list[str]
-) -> Blueprint:
-    """The calls under `prefix`, for tokens whose `scope` names them."""
-    blueprint = Blueprint("deliveries", url_prefix=f"{prefix}/deliveries")
+class DeliveryResource:
+    """The calls of services whose token's `scope` names them."""
 
-    @blueprint.get("/")
+    def __init__(self, authenticator: Authenticator, store: DeliveryStore, channels: Sequence[str]) -> None:
+        self._authenticator = authenticator
+        self._store = store
+        self._channels = channels
+
+    def blueprint(self, prefix: str) -> Blueprint:
+        """The calls under `prefix`/deliveries."""
+        blueprint = Blueprint("deliveries", url_prefix=f"{prefix}/deliveries")
+        add_routes(
+            (blueprint.get("/"), self.list_deliveries),
+            (blueprint.get("/<delivery_id:str>"), self.get_delivery),
+            (blueprint.post("/<delivery_id:str>/resend"), self.resend),
+        )
+        return blueprint
+
     @schemas.described(
         "List deliveries, newest first",
         'For services with the scope `deliveries:read`. `Link: rel="next"` leads on to older ones.',
@@ -48,21 +61,21 @@ def make_blueprint(
         errors=(400, 401, 403, 503),
         query=schemas.DELIVERIES_QUERY,
     )
-    async def list_deliveries(request: Request) -> HTTPResponse:
-        await authenticator.service(request, READ)
+    async def list_deliveries(self, request: Request) -> HTTPResponse:
+        await self._authenticator.service(request, READ)
         limit = number(request, "limit", 1, MAX_DELIVERY_ROWS) or DEFAULT_PAGE_ROWS
         wanted = {
             "user_id": uuid(request, "user_id"),
             "event_id": text(request, "event_id", 200),
             "status": choice(request, "status", [status.value for status in Status]),
-            "channel": choice(request, "channel", channels),
+            "channel": choice(request, "channel", self._channels),
             "since": moment(request, "since"),
             "until": moment(request, "until"),
         }
         given = {name: value for name, value in wanted.items() if value is not None}
         before = uuid(request, "before")
-        found = await store.find(limit + 1, before, **given)
-        if not found and before is not None and await store.get(before) is None:
+        found = await self._store.find(limit + 1, before, **given)
+        if not found and before is not None and await self._store.get(before) is None:
             raise bad_parameter(N_("before has to be the id of a delivery; there is none with this one."))
         headers = {}
         if len(found) > limit:
@@ -71,42 +84,38 @@ def make_blueprint(
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return json_answer(found[:limit], headers=headers)
 
-    @blueprint.get("/<delivery_id:str>")
     @schemas.described(
         "A delivery with its attempts",
         "For services with the scope `deliveries:read`.",
         {200: schemas.Answer("The delivery", DeliveryWithAttempts)},
         errors=(400, 401, 403, 404, 503),
     )
-    async def get_delivery(request: Request, delivery_id: str) -> HTTPResponse:
-        await authenticator.service(request, READ)
-        found = await store.get(path_uuid("id", delivery_id))
+    async def get_delivery(self, request: Request, delivery_id: str) -> HTTPResponse:
+        await self._authenticator.service(request, READ)
+        found = await self._store.get(path_uuid("id", delivery_id))
         if found is None:
             raise _not_found()
         delivery, attempts = found
         return json_answer(DeliveryWithAttempts(**msgspec.structs.asdict(delivery), tries=attempts))
 
-    @blueprint.post("/<delivery_id:str>/resend")
     @schemas.described(
         "Send a delivery again",
         "For services with the scope `deliveries:resend`. One that carried a code can't be: it is erased.",
         {202: schemas.Answer("It will be sent again", Resent)},
         errors=(400, 401, 403, 404, 409, 503),
     )
-    async def resend(request: Request, delivery_id: str) -> HTTPResponse:
-        await authenticator.service(request, RESEND)
+    async def resend(self, request: Request, delivery_id: str) -> HTTPResponse:
+        await self._authenticator.service(request, RESEND)
         wanted = path_uuid("id", delivery_id)
-        if await store.resend(wanted):
+        if await self._store.resend(wanted):
             return json_answer(Resent(wanted, Status.PENDING), HTTPStatus.ACCEPTED)
-        if await store.get(wanted) is None:
+        if await self._store.get(wanted) is None:
             raise _not_found()
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_resendable",
             N_("The delivery is still under way, was suppressed, or carried a code, which is erased by now."),
         )
-
-    return blueprint
 
 
 def _not_found() -> Problem:

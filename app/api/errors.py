@@ -217,6 +217,19 @@ def _problem(request: Request, error: Exception) -> Problem:
         case Unavailable():
             log.warning("dependency_down", extra={"why": str(error)})
             return unavailable(error.dependency)
+        case SanicException() if problem := _sanic_problem(request, error):
+            return problem
+    log.error("request_failed", exc_info=error, extra={"route": request.path})
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        N_("The hub failed on this request; that is our mistake. Its log says more."),
+    )
+
+
+def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
+    """The problem for an error that Sanic raises itself; None for a failure of the hub."""
+    match error:
         case NotFound():
             return Problem(
                 HTTPStatus.NOT_FOUND,
@@ -233,13 +246,13 @@ def _problem(request: Request, error: Exception) -> Problem:
                 method=request.method,
                 allowed=allowed,
             )
-        case SanicException() if error.status_code == TOO_LARGE and request.method == UNREAD:
+        case _ if error.status_code == TOO_LARGE and request.method == UNREAD:
             return Problem(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "headers_too_large",
                 N_("The request's address and headers are longer together than what is accepted."),
             )
-        case SanicException() if error.status_code == TOO_LARGE:
+        case _ if error.status_code == TOO_LARGE:
             return Problem(
                 TOO_LARGE,
                 "too_large",
@@ -247,13 +260,8 @@ def _problem(request: Request, error: Exception) -> Problem:
             )
         case RequestTimeout():
             return too_slow()
-        case SanicException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        case _ if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request can't be read."))
-        case SanicException() if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        case _ if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             return unavailable("hub")
-    log.error("request_failed", exc_info=error, extra={"route": request.path})
-    return Problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "internal",
-        N_("The hub failed on this request; that is our mistake. Its log says more."),
-    )
+    return None

@@ -16,6 +16,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import json_answer
+from app.api.routes import add_routes
 from app.domain.errors import Unavailable
 from app.runtime.metrics import exposition
 
@@ -38,22 +39,33 @@ class Readiness(msgspec.Struct):
     dependencies: dict[str, DependencyState]
 
 
-def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[str, Check]) -> Blueprint:
-    """`checks` by dependency: each raises `Unavailable` when that one is down.
+class OperationResource:
+    """The calls for operators.
 
-    Anybody may ask whether the hub is alive and ready. How it is, and what exactly is wrong, is for those who
-    run it (docs/decisions/020).
+    Anybody may ask whether the hub is alive and ready. Details are for those who run it (docs/decisions/020).
     """
-    blueprint = Blueprint("operation", url_prefix=prefix)
 
-    @blueprint.get("/health")
+    def __init__(self, authenticator: Authenticator, checks: Mapping[str, Check]) -> None:
+        """`checks` by dependency: each raises `Unavailable` when that dependency is down."""
+        self._authenticator = authenticator
+        self._checks = checks
+
+    def blueprint(self, prefix: str) -> Blueprint:
+        """The calls under `prefix`."""
+        blueprint = Blueprint("operation", url_prefix=prefix)
+        add_routes(
+            (blueprint.get("/health"), self.health),
+            (blueprint.get("/ready"), self.ready),
+            (blueprint.get("/metrics"), self.metrics),
+        )
+        return blueprint
+
     @schemas.described(
         "Is the hub alive", "Asks no dependency.", {200: schemas.Answer("The hub is alive", Liveness)}
     )
-    async def health(request: Request) -> HTTPResponse:
+    async def health(self, request: Request) -> HTTPResponse:
         return json_answer(Liveness("alive"))
 
-    @blueprint.get("/ready")
     @schemas.described(
         "Can the hub work",
         "Each dependency with its latency; for those who may read the metrics, also what is wrong with it.",
@@ -62,15 +74,14 @@ def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[st
             503: schemas.Answer("A dependency is missing", Readiness),
         },
     )
-    async def ready(request: Request) -> HTTPResponse:
-        in_words = await authenticator.is_operator(request)
-        answers = await asyncio.gather(*(_ask(check, in_words) for check in checks.values()))
-        dependencies = dict(zip(checks, answers, strict=True))
+    async def ready(self, request: Request) -> HTTPResponse:
+        detailed = await self._authenticator.is_operator(request)
+        answers = await asyncio.gather(*(_ask(check, detailed) for check in self._checks.values()))
+        dependencies = dict(zip(self._checks, answers, strict=True))
         up = all(answer.status == "up" for answer in answers)
         status = HTTPStatus.OK if up else HTTPStatus.SERVICE_UNAVAILABLE
         return json_answer(Readiness("ready" if up else "not ready", dependencies), status)
 
-    @blueprint.get("/metrics")
     @schemas.described(
         "Metrics",
         "For Prometheus, which sends METRICS_TOKEN as a bearer token, and for services with the scope "
@@ -78,14 +89,12 @@ def make_blueprint(prefix: str, authenticator: Authenticator, checks: Mapping[st
         {200: schemas.Answer("Prometheus' text format", str, "text/plain")},
         errors=(401, 403, 503),
     )
-    async def metrics(request: Request) -> HTTPResponse:
-        await authenticator.operator(request)
+    async def metrics(self, request: Request) -> HTTPResponse:
+        await self._authenticator.operator(request)
         return HTTPResponse(exposition(), 200, content_type=CONTENT_TYPE_LATEST)
 
-    return blueprint
 
-
-async def _ask(check: Check, in_words: bool) -> DependencyState:
+async def _ask(check: Check, detailed: bool) -> DependencyState:
     start = perf_counter()
     error = None
     try:
@@ -98,4 +107,4 @@ async def _ask(check: Check, in_words: bool) -> DependencyState:
     latency = round((perf_counter() - start) * 1000, 2)
     if error is None:
         return DependencyState("up", latency)
-    return DependencyState("down", latency, error if in_words else UNSET)
+    return DependencyState("down", latency, error if detailed else UNSET)

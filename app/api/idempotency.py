@@ -11,7 +11,7 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from app.api.errors import Problem
-from app.store.idempotency import IdempotencyStore
+from app.store.idempotency import EarlierRequest, IdempotencyStore
 from app.texts.i18n import N_
 
 HEADER = "Idempotency-Key"
@@ -32,7 +32,7 @@ class Idempotency:
     def __init__(self, store: IdempotencyStore) -> None:
         self._store = store
 
-    async def once(
+    async def handle_once(
         self, request: Request, service: str, handle: Callable[[str], Awaitable[HTTPResponse]]
     ) -> HTTPResponse:
         """The answer of `handle`, which is called with an id: for the same request with the same key always
@@ -46,23 +46,9 @@ class Idempotency:
         if key is None:
             return await handle(str(uuid4()))
         fingerprint = _fingerprint(request)
-        known = await self._store.claim(service, key, fingerprint, LEASE_SECONDS)
-        if known is not None:
-            if not known.same:
-                raise Problem(
-                    HTTPStatus.UNPROCESSABLE_ENTITY,
-                    "idempotency_key_reused",
-                    N_("The Idempotency-Key belongs to another request. Give each request a key of its own."),
-                )
-            if known.status is None or known.answer is None:
-                raise Problem(
-                    HTTPStatus.CONFLICT,
-                    "request_in_progress",
-                    N_("The request with this Idempotency-Key is being handled. Try again in a moment."),
-                    {"Retry-After": "1"},
-                )
-            kept = msgspec.json.decode(known.answer, type=StoredAnswer)
-            return HTTPResponse(bytes(kept.body), known.status, kept.headers, "application/json")
+        earlier = await self._store.claim(service, key, fingerprint, LEASE_SECONDS)
+        if earlier is not None:
+            return _replayed(earlier)
         try:
             answer = await handle(str(uuid5(NAMESPACE_URL, f"{service}\n{key}\n{fingerprint.hex()}")))
         except Problem as problem:
@@ -76,8 +62,27 @@ class Idempotency:
             await self._store.release(service, key)
             return answer
         kept = StoredAnswer(dict(answer.headers), msgspec.Raw(answer.body or b"null"))
-        await self._store.answered(service, key, answer.status, msgspec.json.encode(kept))
+        await self._store.save_answer(service, key, answer.status, msgspec.json.encode(kept))
         return answer
+
+
+def _replayed(earlier: EarlierRequest) -> HTTPResponse:
+    """The answer to an earlier request with the same key."""
+    if not earlier.same:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            N_("The Idempotency-Key belongs to another request. Give each request a key of its own."),
+        )
+    if earlier.status is None or earlier.answer is None:
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "request_in_progress",
+            N_("The request with this Idempotency-Key is being handled. Try again in a moment."),
+            {"Retry-After": "1"},
+        )
+    kept = msgspec.json.decode(earlier.answer, type=StoredAnswer)
+    return HTTPResponse(bytes(kept.body), earlier.status, kept.headers, "application/json")
 
 
 def _key(request: Request) -> str | None:

@@ -13,6 +13,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import MAX_SEQ, flag, number, path_uuid
+from app.api.routes import add_routes
 from app.domain.notifications import InboxCounters, Notification
 from app.realtime.changes import InboxCommands
 from app.store.notifications import NotificationStore
@@ -20,6 +21,8 @@ from app.texts.i18n import N_, negotiate, render
 from handlers.registry import text_in
 
 MAX_NOTIFICATION_ROWS = 1000
+_INBOX, _INBOX_ALIAS = "/notifications/users/<user_id:str>", "/users/<user_id:str>/notifications"
+_NOTIFICATION = "/notifications/<notification_id:str>/users/<user_id:str>"
 
 
 class Unread(msgspec.Struct):
@@ -31,18 +34,35 @@ class AllRead(msgspec.Struct):
     unread: schemas.Count
 
 
-def make_blueprint(
-    prefix: str, authenticator: Authenticator, store: NotificationStore, changes: InboxCommands, locale: str
-) -> Blueprint:
-    """The calls under `prefix`; `locale` is the one of messages to who asks for none.
+class NotificationResource:
+    """The inbox of the user that the path names.
 
-    What a call changes is told to the user's connections, with the count after it; its answer has that count
-    in the header `Inbox-Count`.
+    A call that changes the inbox notifies the user's connections, with the count after the change; its
+    answer has that count in the header `Inbox-Count`.
     """
-    blueprint = Blueprint("notifications", url_prefix=prefix)
 
-    @blueprint.get("/notifications/users/<user_id:str>")
-    @blueprint.get("/users/<user_id:str>/notifications", name="list_of_user")
+    def __init__(
+        self, authenticator: Authenticator, store: NotificationStore, commands: InboxCommands, locale: str
+    ) -> None:
+        """`locale` is the language of messages to a client that asks for none."""
+        self._authenticator = authenticator
+        self._store = store
+        self._commands = commands
+        self._locale = locale
+
+    def blueprint(self, prefix: str) -> Blueprint:
+        """The calls under `prefix`."""
+        blueprint = Blueprint("notifications", url_prefix=prefix)
+        add_routes(
+            (blueprint.get(_INBOX), self.list_notifications),
+            (blueprint.get(_INBOX_ALIAS, name="list_of_user"), self.list_notifications),
+            (blueprint.get(f"{_INBOX}/unread-count"), self.count_unread),
+            (blueprint.patch(f"{_INBOX}/read"), self.mark_all_read),
+            (blueprint.patch(f"{_NOTIFICATION}/read"), self.mark_read),
+            (blueprint.delete(_NOTIFICATION), self.delete_notification),
+        )
+        return blueprint
+
     @schemas.described(
         "List a user's notifications, newest first",
         'Without `limit` all of them up to 1000; where there are more, `Link: rel="next"` leads on.',
@@ -50,12 +70,12 @@ def make_blueprint(
         errors=(400, 401, 403, 503),
         query=schemas.LIST_QUERY,
     )
-    async def list_notifications(request: Request, user_id: str) -> HTTPResponse:
-        receiver = await authenticator.owner(request, user_id)
+    async def list_notifications(self, request: Request, user_id: str) -> HTTPResponse:
+        receiver = await self._authenticator.owner(request, user_id)
         limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
         before = number(request, "before", 1, MAX_SEQ)
         unread = flag(request, "unread")
-        page = await store.page(receiver, (limit or MAX_NOTIFICATION_ROWS) + 1, before, unread)
+        page = await self._store.page(receiver, (limit or MAX_NOTIFICATION_ROWS) + 1, before, unread)
         shown, more = page[: limit or MAX_NOTIFICATION_ROWS], page[limit or MAX_NOTIFICATION_ROWS :]
         wanted = _locale(request)
         headers = _language_headers(wanted)
@@ -65,18 +85,16 @@ def make_blueprint(
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return json_answer([_in(wanted, item) for item in shown], headers=headers)
 
-    @blueprint.get("/notifications/users/<user_id:str>/unread-count")
     @schemas.described(
         "Count a user's unread notifications",
         "The number on the bell.",
         {200: schemas.Answer("The count", Unread)},
         errors=(400, 401, 403, 503),
     )
-    async def count_unread(request: Request, user_id: str) -> HTTPResponse:
-        receiver = await authenticator.owner(request, user_id)
-        return json_answer(Unread(await store.unread(receiver)))
+    async def count_unread(self, request: Request, user_id: str) -> HTTPResponse:
+        receiver = await self._authenticator.owner(request, user_id)
+        return json_answer(Unread(await self._store.unread(receiver)))
 
-    @blueprint.patch("/notifications/users/<user_id:str>/read")
     @schemas.described(
         "Mark all of a user's notifications read",
         "With `up_to` only those up to and with that `seq`: what came after the client looked stays unread.",
@@ -85,12 +103,11 @@ def make_blueprint(
         query=schemas.READ_QUERY,
         headers=schemas.INBOX_COUNT,
     )
-    async def mark_all_read(request: Request, user_id: str) -> HTTPResponse:
-        receiver = await authenticator.owner(request, user_id)
-        up_to, count = await changes.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
+    async def mark_all_read(self, request: Request, user_id: str) -> HTTPResponse:
+        receiver = await self._authenticator.owner(request, user_id)
+        up_to, count = await self._commands.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
         return json_answer(AllRead(up_to, count.unread), headers=_count_header(count))
 
-    @blueprint.patch("/notifications/<notification_id:str>/users/<user_id:str>/read")
     @schemas.described(
         "Mark a notification read",
         "Answers with the updated notification; doing it twice is harmless.",
@@ -98,9 +115,9 @@ def make_blueprint(
         errors=(400, 401, 403, 404, 503),
         headers=schemas.INBOX_COUNT,
     )
-    async def mark_read(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
-        receiver = await authenticator.owner(request, user_id)
-        changed = await changes.read(path_uuid("id", notification_id), receiver)
+    async def mark_read(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        receiver = await self._authenticator.owner(request, user_id)
+        changed = await self._commands.read(path_uuid("id", notification_id), receiver)
         if changed is None:
             raise _not_found()
         found, count = changed
@@ -108,7 +125,6 @@ def make_blueprint(
         headers = _language_headers(wanted) | _count_header(count)
         return json_answer(_in(wanted, found), headers=headers)
 
-    @blueprint.delete("/notifications/<notification_id:str>/users/<user_id:str>")
     @schemas.described(
         "Delete a notification",
         "It is gone from the inbox for good.",
@@ -116,17 +132,15 @@ def make_blueprint(
         errors=(400, 401, 403, 404, 503),
         headers=schemas.INBOX_COUNT,
     )
-    async def delete_notification(request: Request, notification_id: str, user_id: str) -> HTTPResponse:
-        receiver = await authenticator.owner(request, user_id)
-        count = await changes.delete(path_uuid("id", notification_id), receiver)
+    async def delete_notification(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        receiver = await self._authenticator.owner(request, user_id)
+        count = await self._commands.delete(path_uuid("id", notification_id), receiver)
         if count is None:
             raise _not_found()
-        spoken = _locale(request) or locale
+        spoken = _locale(request) or self._locale
         headers = _language_headers(spoken) | _count_header(count)
         message = render(spoken, N_("The notification was deleted."), {})
         return json_answer(schemas.Confirmation(message), headers=headers)
-
-    return blueprint
 
 
 def _in(locale: str | None, notification: Notification) -> Notification:

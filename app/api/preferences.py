@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import time
 from functools import cache
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
+from app.api.routes import add_routes
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
 from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, Evaluator, choice_id
 from app.store.preferences import PreferenceStore, Profile
@@ -66,36 +68,39 @@ class Preferences(msgspec.Struct):
     preferences: list[Preference]
 
 
-def make_blueprint(
-    prefix: str, authenticator: Authenticator, store: PreferenceStore, evaluator: Evaluator
-) -> Blueprint:
-    """The calls under `prefix`, each for the user that the path names."""
-    blueprint = Blueprint("preferences", url_prefix=f"{prefix}/preferences")
+class PreferenceResource:
+    """The calls of the user that the path names."""
 
-    def shown(choice: str, choices: dict[str, bool]) -> Preference:
-        category, _, channel = choice.partition(".")
-        if category == ALWAYS_ON:
-            return Preference(choice, category, channel, True, "always")
-        if choice in choices:
-            return Preference(choice, category, channel, choices[choice], "person")
-        return Preference(choice, category, channel, evaluator.on_by_default(category, channel), "default")
+    def __init__(self, authenticator: Authenticator, store: PreferenceStore, evaluator: Evaluator) -> None:
+        self._authenticator = authenticator
+        self._store = store
+        self._evaluator = evaluator
 
-    async def preference(user_id: UUID, choice: str) -> Preference:
-        return shown(choice, (await store.get(user_id))[1])
+    def blueprint(self, prefix: str) -> Blueprint:
+        """The calls under `prefix`/preferences."""
+        blueprint = Blueprint("preferences", url_prefix=f"{prefix}/preferences")
+        add_routes(
+            (blueprint.get("/users/<user_id:str>"), self.get_preferences),
+            (blueprint.post("/users/<user_id:str>"), self.add_preference),
+            (blueprint.put("/users/<user_id:str>/profile"), self.set_profile),
+            (blueprint.delete("/users/<user_id:str>/profile"), self.drop_profile),
+            (blueprint.put("/users/<user_id:str>/<preference_id:str>"), self.set_preference),
+            (blueprint.delete("/users/<user_id:str>/<preference_id:str>"), self.drop_preference),
+        )
+        return blueprint
 
-    @blueprint.get("/users/<user_id:str>")
     @schemas.described(
         "What a user wants to be told, how and when",
         "The profile, and every category by every channel: as the user chose it, or as it is by default.",
         {200: schemas.Answer("All of it", Preferences)},
         errors=(400, 401, 403, 503),
     )
-    async def get_preferences(request: Request, user_id: str) -> HTTPResponse:
-        owner = await authenticator.owner(request, user_id)
-        profile, choices = await store.get(owner)
-        return json_answer(Preferences(_shown(profile), [shown(choice, choices) for choice in CHOICES]))
+    async def get_preferences(self, request: Request, user_id: str) -> HTTPResponse:
+        owner = await self._authenticator.owner(request, user_id)
+        profile, choices = await self._store.get(owner)
+        effective = [self._effective(choice, choices) for choice in CHOICES]
+        return json_answer(Preferences(_shown(profile), effective))
 
-    @blueprint.post("/users/<user_id:str>")
     @schemas.described(
         "Make a choice",
         "Whether messages of a category come over a channel. Where a choice was made before: 409.",
@@ -103,11 +108,11 @@ def make_blueprint(
         errors=(400, 401, 403, 409, 503),
         body=NewChoice,
     )
-    async def add_preference(request: Request, user_id: str) -> HTTPResponse:
-        owner = await authenticator.owner(request, user_id)
+    async def add_preference(self, request: Request, user_id: str) -> HTTPResponse:
+        owner = await self._authenticator.owner(request, user_id)
         new = json_body(request, NewChoice)
         choice = _known(choice_id(new.category, new.channel))
-        if not await store.add_choice(owner, choice, new.enabled):
+        if not await self._store.add_choice(owner, choice, new.enabled):
             raise Problem(
                 HTTPStatus.CONFLICT,
                 "preference_exists",
@@ -115,9 +120,8 @@ def make_blueprint(
                 path=f"{request.path}/{choice}",
             )
         headers = {"Location": f"{request.path}/{choice}"}
-        return json_answer(await preference(owner, choice), HTTPStatus.CREATED, headers)
+        return json_answer(await self._preference(owner, choice), HTTPStatus.CREATED, headers)
 
-    @blueprint.put("/users/<user_id:str>/profile")
     @schemas.described(
         "Set the profile",
         "Language, time zone, quiet hours (mail and SMS wait until they end, unless urgent), addresses.",
@@ -125,25 +129,23 @@ def make_blueprint(
         errors=(400, 401, 403, 503),
         body=ProfileBody,
     )
-    async def set_profile(request: Request, user_id: str) -> HTTPResponse:
-        owner = await authenticator.owner(request, user_id)
+    async def set_profile(self, request: Request, user_id: str) -> HTTPResponse:
+        owner = await self._authenticator.owner(request, user_id)
         profile = _checked(json_body(request, ProfileBody))
-        await store.set_profile(owner, profile)
+        await self._store.set_profile(owner, profile)
         return json_answer(_shown(profile))
 
-    @blueprint.delete("/users/<user_id:str>/profile")
     @schemas.described(
         "Empty the profile",
         "Choices stay as they are.",
         {200: schemas.Answer("The empty profile", ProfileBody)},
         errors=(400, 401, 403, 503),
     )
-    async def drop_profile(request: Request, user_id: str) -> HTTPResponse:
-        owner = await authenticator.owner(request, user_id)
-        await store.set_profile(owner, Profile())
+    async def drop_profile(self, request: Request, user_id: str) -> HTTPResponse:
+        owner = await self._authenticator.owner(request, user_id)
+        await self._store.set_profile(owner, Profile())
         return json_answer(ProfileBody())
 
-    @blueprint.put("/users/<user_id:str>/<preference_id:str>")
     @schemas.described(
         "Change a choice",
         "`preference_id` is category.channel, such as food.email.",
@@ -151,27 +153,37 @@ def make_blueprint(
         errors=(400, 401, 403, 404, 409, 503),
         body=PreferenceChoice,
     )
-    async def set_preference(request: Request, user_id: str, preference_id: str) -> HTTPResponse:
-        owner = await authenticator.owner(request, user_id)
+    async def set_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
+        owner = await self._authenticator.owner(request, user_id)
         choice = _found(preference_id)
-        await store.set_choice(owner, choice, json_body(request, PreferenceChoice).enabled)
-        return json_answer(await preference(owner, choice))
+        await self._store.set_choice(owner, choice, json_body(request, PreferenceChoice).enabled)
+        return json_answer(await self._preference(owner, choice))
 
-    @blueprint.delete("/users/<user_id:str>/<preference_id:str>")
     @schemas.described(
         "Take a choice back",
         "What is the default holds again.",
         {200: schemas.Answer("What holds now", Preference)},
         errors=(400, 401, 403, 404, 409, 503),
     )
-    async def drop_preference(request: Request, user_id: str, preference_id: str) -> HTTPResponse:
-        owner = await authenticator.owner(request, user_id)
+    async def drop_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
+        owner = await self._authenticator.owner(request, user_id)
         choice = _found(preference_id)
-        if not await store.drop_choice(owner, choice):
+        if not await self._store.drop_choice(owner, choice):
             raise _no_such_preference()
-        return json_answer(await preference(owner, choice))
+        return json_answer(await self._preference(owner, choice))
 
-    return blueprint
+    async def _preference(self, user_id: UUID, choice: str) -> Preference:
+        _, choices = await self._store.get(user_id)
+        return self._effective(choice, choices)
+
+    def _effective(self, choice: str, choices: Mapping[str, bool]) -> Preference:
+        category, _, channel = choice.partition(".")
+        if category == ALWAYS_ON:
+            return Preference(choice, category, channel, True, "always")
+        if choice in choices:
+            return Preference(choice, category, channel, choices[choice], "person")
+        enabled = self._evaluator.on_by_default(category, channel)
+        return Preference(choice, category, channel, enabled, "default")
 
 
 def _known(choice: str) -> str:

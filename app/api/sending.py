@@ -17,6 +17,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
+from app.api.routes import add_routes
 from app.domain.channels import CHANNELS
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
@@ -87,57 +88,42 @@ class Followed(msgspec.Struct):
     reason: str | None = None
 
 
-def make_blueprint(
-    prefix: str,
-    authenticator: Authenticator,
-    source: HttpSource,
-    idempotency: Idempotency,
-    scheduled: ScheduledStore,
-    deliveries: DeliveryStore,
-    notifications: NotificationStore,
-    dry_run: DryRun,
-) -> Blueprint:
-    """The calls under `prefix`, for tokens with the scope `notifications:send`."""
+def make_blueprint(prefix: str, sending: SendingResource, sent_events: SentEventResource) -> Blueprint:
+    """The calls of both under `prefix`."""
     blueprint = Blueprint("sending", url_prefix=prefix)
+    sending.add_to(blueprint)
+    sent_events.add_to(blueprint)
+    return blueprint
 
-    def follow(event_id: str) -> str:
-        return f"{prefix}/notifications/{quote(event_id, safe='')}"
 
-    def shown(each: Accepted) -> Sent:
-        if not each.known:
-            return Sent(each.event_id, UNKNOWN, follow(each.event_id), "not_known_in_time", SEND_AGAIN)
-        if each.refused is None:
-            return Sent(each.event_id, ACCEPTED, follow(each.event_id))
-        return Sent(each.event_id, "rejected", code=each.refused.reason, detail=str(each.refused))
+class SendingResource:
+    """The calls that send, for services whose token has the scope `notifications:send`."""
 
-    async def send(request: Request, service: str, event: bytes) -> HTTPResponse:
-        async def handle(request_id: str) -> HTTPResponse:
-            (accepted,) = await source.accept([event], request_id, service)
-            if not accepted.known:
-                raise _not_known(accepted.event_id)
-            if accepted.refused is not None:
-                raise _refused(accepted.refused)
-            sent = shown(accepted)
-            return json_answer(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
+    def __init__(
+        self,
+        prefix: str,
+        authenticator: Authenticator,
+        source: HttpSource,
+        idempotency: Idempotency,
+        dry_run: DryRun,
+    ) -> None:
+        """`prefix` is that of the addresses at which a client follows what it sent."""
+        self._prefix = prefix
+        self._authenticator = authenticator
+        self._source = source
+        self._idempotency = idempotency
+        self._dry_run = dry_run
 
-        return await idempotency.once(request, service, handle)
+    def add_to(self, blueprint: Blueprint) -> None:
+        """Add the calls to the blueprint of `make_blueprint`."""
+        add_routes(
+            (blueprint.post("/notifications"), self.send_one),
+            (blueprint.post("/notify/email"), self.send_mail),
+            (blueprint.post("/notifications/bulk"), self.send_many),
+            (blueprint.post("/notifications/test"), self.send_test),
+            (blueprint.post("/notifications/dry-run"), self.try_out),
+        )
 
-    async def send_all(events: list[bytes], request_id: str, service: str) -> HTTPResponse:
-        results = [shown(each) for each in await source.accept(events, request_id, service)]
-        accepted, unknown = (sum(each.status == it for each in results) for it in (ACCEPTED, UNKNOWN))
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if unknown else {}
-        rejected = len(results) - accepted - unknown
-        return json_answer(BulkSent(accepted, rejected, unknown, results), HTTPStatus.ACCEPTED, headers)
-
-    async def look_up(event_id: str, service: str) -> Scheduled | None:
-        """How it stands, if it was for later. Raises `Problem` when there is none, or it is another's."""
-        later = await scheduled.get(event_id)
-        foreign = later is not None and not later.is_of(service)
-        if foreign or (later is None and not await notifications.processed([event_id])):
-            raise _not_found()
-        return later
-
-    @blueprint.post("/notifications")
     @schemas.described(
         "Send a notification",
         "A message to one person, or any event in the form it has on Kafka (with `event_type`). The answer "
@@ -148,11 +134,10 @@ def make_blueprint(
         body=schemas.MessageOrEvent,
         idempotent=True,
     )
-    async def send_one(request: Request) -> HTTPResponse:
-        service = await authenticator.service(request, SEND)
-        return await send(request, service.user_id, request.body)
+    async def send_one(self, request: Request) -> HTTPResponse:
+        service = await self._authenticator.service(request, SEND)
+        return await self._send(request, service.user_id, request.body)
 
-    @blueprint.post("/notify/email")
     @schemas.described(
         "Send a mail",
         "What a service has written itself, as text, HTML or both. HTML is cleaned of what mail can't have.",
@@ -161,15 +146,14 @@ def make_blueprint(
         body=NotifyEmail,
         idempotent=True,
     )
-    async def send_mail(request: Request) -> HTTPResponse:
-        service = await authenticator.service(request, SEND)
+    async def send_mail(self, request: Request) -> HTTPResponse:
+        service = await self._authenticator.service(request, SEND)
         mail = json_body(request, NotifyEmail)
         event = {"type": "email", "to": mail.email, "title": mail.subject}
         texts = {"message": mail.text, "html": mail.html}
         event |= {name: text for name, text in texts.items() if text is not None}
-        return await send(request, service.user_id, msgspec.json.encode(event))
+        return await self._send(request, service.user_id, msgspec.json.encode(event))
 
-    @blueprint.post("/notifications/bulk")
     @schemas.described(
         "Send many notifications",
         "Each is taken or refused by itself, and stored when the answer comes; what couldn't be in time is "
@@ -179,24 +163,23 @@ def make_blueprint(
         body=Bulk,
         idempotent=True,
     )
-    async def send_many(request: Request) -> HTTPResponse:
-        service = await authenticator.service(request, SEND)
+    async def send_many(self, request: Request) -> HTTPResponse:
+        service = await self._authenticator.service(request, SEND)
         events = [bytes(each) for each in json_body(request, Bulk).notifications]
 
         async def handle(request_id: str) -> HTTPResponse:
-            return await send_all(events, request_id, service.user_id)
+            return await self._send_all(events, request_id, service.user_id)
 
-        return await idempotency.once(request, service.user_id, handle)
+        return await self._idempotency.handle_once(request, service.user_id, handle)
 
-    @blueprint.post("/notifications/test")
     @schemas.described(
         "Send yourself one of each",
         "In-app, by mail and by SMS, to the user the token belongs to and the addresses of their profile.",
         {202: schemas.Answer("What became of each", BulkSent)},
         errors=(400, 401, 403, 503),
     )
-    async def send_test(request: Request) -> HTTPResponse:
-        service = await authenticator.service(request, SEND)
+    async def send_test(self, request: Request) -> HTTPResponse:
+        service = await self._authenticator.service(request, SEND)
         try:
             user_id = str(UUID(service.user_id))
         except ValueError:
@@ -207,9 +190,8 @@ def make_blueprint(
             ) from None
         test = {"user_id": user_id, "title": "Test", "message": "This is a test of the notification hub."}
         events = [msgspec.json.encode({"type": channel, **test}) for channel in CHANNELS]
-        return await send_all(events, str(uuid4()), service.user_id)
+        return await self._send_all(events, str(uuid4()), service.user_id)
 
-    @blueprint.post("/notifications/dry-run")
     @schemas.described(
         "What would happen",
         "For each receiver and channel: whether it would be sent, wait or be suppressed, and why. Takes what "
@@ -218,43 +200,91 @@ def make_blueprint(
         errors=(400, 401, 403, 503),
         body=schemas.MessageOrEvent,
     )
-    async def try_out(request: Request) -> HTTPResponse:
-        await authenticator.service(request, SEND)
+    async def try_out(self, request: Request) -> HTTPResponse:
+        await self._authenticator.service(request, SEND)
         try:
-            return json_answer(await dry_run.of(request.body, str(uuid4())))
+            return json_answer(await self._dry_run.of(request.body, str(uuid4())))
         except InvalidEvent as error:
             raise _refused(error) from None
 
-    @blueprint.get("/notifications/<event_id:str>")
+    async def _send(self, request: Request, service: str, event: bytes) -> HTTPResponse:
+        async def handle(request_id: str) -> HTTPResponse:
+            (accepted,) = await self._source.accept([event], request_id, service)
+            if not accepted.known:
+                raise _not_known(accepted.event_id)
+            if accepted.refused is not None:
+                raise _refused(accepted.refused)
+            sent = self._sent(accepted)
+            return json_answer(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
+
+        return await self._idempotency.handle_once(request, service, handle)
+
+    async def _send_all(self, events: list[bytes], request_id: str, service: str) -> HTTPResponse:
+        results = [self._sent(each) for each in await self._source.accept(events, request_id, service)]
+        accepted, unknown = (sum(each.status == it for each in results) for it in (ACCEPTED, UNKNOWN))
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if unknown else {}
+        rejected = len(results) - accepted - unknown
+        return json_answer(BulkSent(accepted, rejected, unknown, results), HTTPStatus.ACCEPTED, headers)
+
+    def _sent(self, each: Accepted) -> Sent:
+        follow = f"{self._prefix}/notifications/{quote(each.event_id, safe='')}"
+        if not each.known:
+            return Sent(each.event_id, UNKNOWN, follow, "not_known_in_time", SEND_AGAIN)
+        if each.refused is None:
+            return Sent(each.event_id, ACCEPTED, follow)
+        return Sent(each.event_id, "rejected", code=each.refused.reason, detail=str(each.refused))
+
+
+class SentEventResource:
+    """The calls that follow and cancel what was sent."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        scheduled: ScheduledStore,
+        deliveries: DeliveryStore,
+        notifications: NotificationStore,
+    ) -> None:
+        self._authenticator = authenticator
+        self._scheduled = scheduled
+        self._deliveries = deliveries
+        self._notifications = notifications
+
+    def add_to(self, blueprint: Blueprint) -> None:
+        """Add the calls to the blueprint of `make_blueprint`."""
+        add_routes(
+            (blueprint.get("/notifications/<event_id:str>"), self.get_sent),
+            (blueprint.delete("/notifications/<event_id:str>"), self.cancel),
+        )
+
     @schemas.described(
         "Follow a notification",
         "By the id that sending it answered: whether it is scheduled, was processed, and its deliveries.",
         {200: schemas.Answer("How it stands", Followed)},
         errors=(400, 401, 403, 404, 503),
     )
-    async def get_sent(request: Request, event_id: str) -> HTTPResponse:
-        service = await authenticator.service(request, SEND)
+    async def get_sent(self, request: Request, event_id: str) -> HTTPResponse:
+        service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
-        later = await look_up(event_id, service.user_id)
-        found = await deliveries.find(MAX_DELIVERIES, event_id=event_id)
+        later = await self._scheduled_event(event_id, service.user_id)
+        found = await self._deliveries.find(MAX_DELIVERIES, event_id=event_id)
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
         if later is None:
             return json_answer(Followed(event_id, "processed", listed))
         status = "processed" if later.status is ScheduledState.SENT else later.status.value
         return json_answer(Followed(event_id, status, listed, later.send_at, later.reason))
 
-    @blueprint.delete("/notifications/<event_id:str>")
     @schemas.described(
         "Cancel a scheduled notification",
         "As long as its time hasn't come.",
         {200: schemas.Answer("It won't be sent", Followed)},
         errors=(400, 401, 403, 404, 409, 503),
     )
-    async def cancel(request: Request, event_id: str) -> HTTPResponse:
-        service = await authenticator.service(request, SEND)
+    async def cancel(self, request: Request, event_id: str) -> HTTPResponse:
+        service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
-        cancelled = await scheduled.cancel(event_id, service.user_id)
-        later = await look_up(event_id, service.user_id)
+        cancelled = await self._scheduled.cancel(event_id, service.user_id)
+        later = await self._scheduled_event(event_id, service.user_id)
         if cancelled and later is not None:
             return json_answer(Followed(event_id, later.status.value, [], later.send_at))
         raise Problem(
@@ -263,7 +293,16 @@ def make_blueprint(
             N_("It isn't scheduled any more: it was sent, is being sent, failed, or was cancelled before."),
         )
 
-    return blueprint
+    async def _scheduled_event(self, event_id: str, service: str) -> Scheduled | None:
+        """The event if it was scheduled, None if it was processed at once.
+
+        Raises `Problem` when there is no such event, or it is another service's.
+        """
+        found = await self._scheduled.get(event_id)
+        foreign = found is not None and not found.is_of(service)
+        if foreign or (found is None and not await self._notifications.processed([event_id])):
+            raise _not_found()
+        return found
 
 
 def _event_id(quoted: str) -> str:

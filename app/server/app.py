@@ -19,9 +19,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__
-from app.api import cors, deliveries, docs, errors, health, notifications, preferences, sending, ws
+from app.api import cors, docs, errors, sending, ws
 from app.api.auth import Authenticator
+from app.api.deliveries import DeliveryResource
+from app.api.health import Check, OperationResource
 from app.api.idempotency import Idempotency
+from app.api.notifications import NotificationResource
+from app.api.preferences import PreferenceResource
+from app.api.sending import SendingResource, SentEventResource
 from app.auth.revocations import RevocationStore
 from app.auth.secrets import SecretBox
 from app.auth.tokens import TokenVerifier
@@ -163,19 +168,20 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     docs.configure(app, REST, __version__)
     Extend(app, config={"oas": False, "cors": False})
     cors.install(app, settings.http.allowed_origins)
-    app.blueprint(notifications.make_blueprint(REST, authenticator, store, changes, locale))
-    app.blueprint(deliveries.make_blueprint(REST, authenticator, log_of_deliveries, [*channels]))
-    app.blueprint(preferences.make_blueprint(REST, authenticator, people, evaluator))
+    app.blueprint(NotificationResource(authenticator, store, changes, locale).blueprint(REST))
+    app.blueprint(DeliveryResource(authenticator, log_of_deliveries, [*channels]).blueprint(REST))
+    app.blueprint(PreferenceResource(authenticator, people, evaluator).blueprint(REST))
     app.blueprint(
         sending.make_blueprint(
             REST,
-            authenticator,
-            HttpSource(intake, settings.http.wait),
-            Idempotency(IdempotencyStore(engine)),
-            scheduled,
-            log_of_deliveries,
-            store,
-            DryRun(pipelines[0], store, _simulated(channels), settings.http.wait),
+            SendingResource(
+                REST,
+                authenticator,
+                HttpSource(intake, settings.http.wait),
+                Idempotency(IdempotencyStore(engine)),
+                DryRun(pipelines[0], store, _simulated(channels), settings.http.wait),
+            ),
+            SentEventResource(authenticator, scheduled, log_of_deliveries, store),
         )
     )
     app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
@@ -184,7 +190,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         "redis": _check_redis(redis),
         **{name: source.check for name, source in sources.items()},
     }
-    app.blueprint(health.make_blueprint(REST, authenticator, checks))
+    app.blueprint(OperationResource(authenticator, checks).blueprint(REST))
     for blueprint in more:
         app.blueprint(blueprint)
     _measure_requests(app)
@@ -280,7 +286,7 @@ def _measure_requests(app: Sanic[Any, Any]) -> None:
     app.register_middleware(end, "response")
 
 
-def _check_postgres(engine: AsyncEngine) -> health.Check:
+def _check_postgres(engine: AsyncEngine) -> Check:
     async def check() -> None:
         with store_errors():
             async with engine.connect() as connection:
@@ -289,7 +295,7 @@ def _check_postgres(engine: AsyncEngine) -> health.Check:
     return check
 
 
-def _check_redis(redis: Client) -> health.Check:
+def _check_redis(redis: Client) -> Check:
     async def check() -> None:
         try:
             await redis.ping()

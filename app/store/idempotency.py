@@ -21,8 +21,8 @@ returning 1
 _LOOK = "select fingerprint, status, answer from idempotency_keys where service = $1 and key = $2"
 
 
-class Known(NamedTuple):
-    """A request that came before under the key; no `status` while it is being handled."""
+class EarlierRequest(NamedTuple):
+    """An earlier request with the same key; `status` is None while it is being handled."""
 
     same: bool
     """Whether it was the same request."""
@@ -36,17 +36,19 @@ class IdempotencyStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def claim(self, service: str, key: str, fingerprint: bytes, seconds: float) -> Known | None:
-        """None: handle the request, in so many seconds. Otherwise what is known of it."""
+    async def claim(
+        self, service: str, key: str, fingerprint: bytes, seconds: float
+    ) -> EarlierRequest | None:
+        """Claim the key for `seconds`. Returns the earlier request with it, or None: handle this one."""
         with store_errors():
             async with self._engine.begin() as connection:
                 values = (service, key, fingerprint, seconds)
                 if (await connection.exec_driver_sql(_CLAIM, values)).first() is not None:
                     return None
                 row = (await connection.exec_driver_sql(_LOOK, (service, key))).one()
-                return Known(row.fingerprint == fingerprint, row.status, row.answer)
+                return EarlierRequest(row.fingerprint == fingerprint, row.status, row.answer)
 
-    async def answered(self, service: str, key: str, status: int, answer: bytes) -> None:
+    async def save_answer(self, service: str, key: str, status: int, answer: bytes) -> None:
         """The same request gets this answer from now on."""
         values = {"status": status, "answer": answer}
         with store_errors():
