@@ -1,4 +1,4 @@
-"""Who calls: the token of a request, checked in full."""
+"""Authentication: the token of a request, with its signature, claims, revocation and scopes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS = "metrics:read"
 
 
 class Authenticator:
-    """Checks that a token is valid and not revoked. Headers a gateway may set are never trusted."""
+    """Checks that a token is valid and not revoked. Never trusts headers that a gateway may set."""
 
     def __init__(
         self, verifier: TokenVerifier, state: RevocationStore, metrics_token: SecretStr | None = None
@@ -28,14 +28,15 @@ class Authenticator:
         self._metrics_token = metrics_token.get_secret_value().encode() if metrics_token else None
 
     async def claims(self, token: str | None) -> Claims:
-        """For a sign-in. Raises `Unauthorized`, or `Unavailable` when it can't be known."""
+        """The claims of a valid token. Raises `Unauthorized`, or `Unavailable` if Redis is down."""
         claims = self._verifier.verify(token)
         await self._state.check(claims)
         return claims
 
     async def owner(self, request: Request, user_id: str) -> UUID:
-        """The caller, who has to be the user that the path names. Raises as `claims` does, but while Redis is
-        away a token that held lately still does.
+        """The caller, who must be the user in the path. Raises `Problem`, or as `claims` does.
+
+        While Redis is down, a token that was valid recently is still accepted (docs/decisions/009).
         """
         claims = self._verifier.verify(bearer_token(request))
         await self._state.check_unless_known(claims)
@@ -44,7 +45,7 @@ class Authenticator:
         return claims.user_id
 
     async def service(self, request: Request, scope: str) -> ServiceClaims:
-        """The calling service, whose token has to have this scope. Raises as `claims` does, or `Problem`."""
+        """The calling service, whose token must have the scope. Raises `Problem`, or as `claims` does."""
         claims = self._verifier.verify_service(bearer_token(request))
         await self._state.check(claims)
         if scope not in claims.scopes:
@@ -52,8 +53,9 @@ class Authenticator:
         return claims
 
     async def operator(self, request: Request) -> None:
-        """Whoever runs the hub: has METRICS_TOKEN, which holds while Redis is away too, or a token with the
-        scope. Raises as `service` does.
+        """Check that the caller has METRICS_TOKEN or a token with the scope `metrics:read`.
+
+        METRICS_TOKEN is accepted while Redis is down too. Raises as `service` does.
         """
         token = bearer_token(request) or ""
         given = token.encode(errors="surrogateescape")
@@ -61,7 +63,7 @@ class Authenticator:
             await self.service(request, METRICS)
 
     async def is_operator(self, request: Request) -> bool:
-        """The same as an answer; no if it can't be known."""
+        """Whether the caller is an operator; False if that cannot be checked."""
         try:
             await self.operator(request)
         except (Problem, Unauthorized, Unavailable):

@@ -1,4 +1,4 @@
-"""JSON bodies: a request's into its type, with a 400 that names the wrong field; an answer's."""
+"""JSON bodies: decoding a request's into its type, with a 400 that names the invalid field; encoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def json_body(request: Request, body_type: type[Body]) -> Body:
-    """The body as this type. Raises `Problem`; its words hold none of the values."""
+    """The body as this type. Raises `Problem`, whose text holds no values of the body."""
     try:
         return msgspec.json.decode(request.body, type=body_type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -28,9 +28,7 @@ def json_body(request: Request, body_type: type[Body]) -> Body:
 
 def bad_body(why: str) -> Problem:
     """400: what is wrong with the body, in English."""
-    return Problem(
-        HTTPStatus.BAD_REQUEST, "bad_body", N_("The body doesn't fit the description: %(why)s"), why=why
-    )
+    return Problem(HTTPStatus.BAD_REQUEST, "bad_body", N_("The request body is invalid: %(why)s"), why=why)
 
 
 def json_answer(

@@ -1,4 +1,4 @@
-"""What lets pages of other origins use REST (the Fetch standard, "CORS protocol")."""
+"""CORS: access to REST for pages of other origins (Fetch standard, "CORS protocol")."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PREFLIGHT = {
 
 
 def install(app: Sanic[Any, Any], allowed: Collection[str]) -> None:
-    """Say on each answer of `app` that pages of the `allowed` origins, and no others, may read it.
+    """Allow pages of the `allowed` origins, and no others, to read the answers of `app`.
 
-    Cookies aren't sent with it (no Allow-Credentials): the token is all that opens anything. sanic-ext's own
-    isn't used, as it replaces `Vary`, and leaves it out where the origin is none or a foreign one: a cache
-    between would give one page's answer to another.
+    Cookies are not sent (no Allow-Credentials): only the token authenticates. sanic-ext's CORS is not used,
+    as it replaces `Vary`, and omits it for a missing or foreign origin: a cache would then serve one page's
+    answer to another.
     """
 
     async def add(request: Request, response: BaseHTTPResponse) -> None:

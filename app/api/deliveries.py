@@ -1,4 +1,4 @@
-"""The log of deliveries, for services: what was sent to whom, what became of it, and sending it again."""
+"""The log of deliveries, for services: their status and attempts, and sending them again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class DeliveryResource:
 
     @schemas.described(
         "List deliveries, newest first",
-        'For services with the scope `deliveries:read`. `Link: rel="next"` leads on to older ones.',
+        'For services with the scope `deliveries:read`. `Link: rel="next"` has the next page.',
         {200: schemas.Answer("The deliveries", list[Delivery])},
         errors=(400, 401, 403, 503),
         query=schemas.DELIVERIES_QUERY,
@@ -76,7 +76,7 @@ class DeliveryResource:
         before = uuid(request, "before")
         found = await self._store.find(limit + 1, before, **given)
         if not found and before is not None and await self._store.get(before) is None:
-            raise bad_parameter(N_("before has to be the id of a delivery; there is none with this one."))
+            raise bad_parameter(N_("`before` must be the id of an existing delivery."))
         headers = {}
         if len(found) > limit:
             query = {name: str(value) for name, value in given.items()} | {"limit": str(limit)}
@@ -100,8 +100,8 @@ class DeliveryResource:
 
     @schemas.described(
         "Send a delivery again",
-        "For services with the scope `deliveries:resend`. One that carried a code can't be: it is erased.",
-        {202: schemas.Answer("It will be sent again", Resent)},
+        "For services with the scope `deliveries:resend`. Not possible with a one-time code: it is erased.",
+        {202: schemas.Answer("Queued again", Resent)},
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def resend(self, request: Request, delivery_id: str) -> HTTPResponse:
@@ -114,9 +114,12 @@ class DeliveryResource:
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_resendable",
-            N_("The delivery is still under way, was suppressed, or carried a code, which is erased by now."),
+            N_(
+                "The delivery cannot be resent: it is in progress, it was suppressed, or its one-time "
+                "code was erased."
+            ),
         )
 
 
 def _not_found() -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, "no_such_delivery", N_("There is no delivery with this id."))
+    return Problem(HTTPStatus.NOT_FOUND, "no_such_delivery", N_("No delivery has this id."))

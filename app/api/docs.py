@@ -1,4 +1,4 @@
-"""The OpenAPI description and Swagger's page for it, served from the hub itself: no CDN is needed."""
+"""The OpenAPI document and Swagger UI, served by the hub itself: no CDN is needed."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from sanic_routing.route import Route
 from swagger_ui_bundle import swagger_ui_path
 
 from app.api.openapi import components
+from app.api.prefixes import DOCS
 from app.api.schemas import MESSAGE_OR_EVENT, TYPES, Operation
 
 PAGE = Path(__file__).parent / "swagger.html"
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 TAGS = {
-    "notifications": "A user's inbox. The token is the user's own.",
-    "preferences": "What a user wants to be told, how and when. The token is the user's own.",
+    "notifications": "A user's inbox. Needs the user's own token.",
+    "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "sending": "For services whose token has the scope `notifications:send`.",
-    "deliveries": "What became of each mail and SMS, for services with the scope `deliveries:read`.",
-    "websocket": "Live notifications. Swagger can't open a WebSocket: see docs/protocol.md.",
-    "operation": "For those who run the hub. Only the metrics need a token.",
+    "deliveries": "The status of each mail and SMS, for services with the scope `deliveries:read`.",
+    "websocket": "Live notifications. Swagger UI cannot open a WebSocket: see docs/protocol.md.",
+    "operation": "For operators. Only the metrics need a token.",
 }
-"""What the groups of calls are about, in the order the page shows them; each is a blueprint."""
+"""The groups of calls in the order of the page; each is a blueprint."""
 INTRODUCTION = """\
-What services publish becomes what people are told. Here is all that is done over REST.
+The hub turns events that services publish into notifications of users. This page lists the REST calls.
 
 Send the token as `Authorization: Bearer …` (*Authorize* sets it for this page). Every error is
-`application/problem+json`, also where a call doesn't list it: 404 of an unknown path, 405 of another method,
-408 of one that comes too slowly, 413 and 431 of one that is too large. Program against its `code`; its
-`detail` is for people, in the language of `Accept-Language`.
+`application/problem+json`, also where a call does not list it: 404 for an unknown path, 405 for a method that
+is not allowed, 408 for a request that is not received within the time limit, 413 and 431 for one that is too
+large. Program against `code`; `detail` is for people, in the language of `Accept-Language`.
 """
 
 
-def configure(app: Sanic[Any, Any], prefix: str, version: str) -> None:
-    """Serve the docs at `prefix`/docs. Call before the app starts."""
-    for name in ASSETS:  # one by one: Sanic answers 500 to what is no name of a file in a folder
-        app.static(f"{prefix}/docs/assets/{name}", Path(swagger_ui_path) / name, name=name)
-    page = PAGE.read_text("utf-8").replace("__PREFIX__", f"{prefix}/docs")
+def configure(app: Sanic[Any, Any], version: str) -> None:
+    """Serve the page at `DOCS` and the document beside it. Call before the app starts."""
+    for name in ASSETS:  # one by one: for a folder, Sanic answers 500 to a bad file name
+        app.static(f"{DOCS}/assets/{name}", Path(swagger_ui_path) / name, name=name)
+    page = PAGE.read_text("utf-8").replace("__PREFIX__", DOCS)
 
-    @app.get(f"{prefix}/docs")
+    @app.get(DOCS)
     async def docs(_: Request) -> HTTPResponse:
         return html(page)
 
-    @app.get(f"{prefix}/docs/openapi.json")
+    @app.get(f"{DOCS}/openapi.json")
     async def openapi(_: Request) -> HTTPResponse:
         return HTTPResponse(app.ctx.openapi, content_type="application/json")
 
@@ -81,6 +82,6 @@ def document(app: Sanic[Any, Any], version: str) -> dict[str, Any]:
 
 
 def _place(route: Route) -> tuple[int, int, str]:
-    """Calls of a group stand together, in the order of the code."""
+    """The position of a call in the document: by group, then in the order of the code."""
     tag = route.name.split(".")[1]
     return [*TAGS].index(tag), route.handler.__code__.co_firstlineno, route.path

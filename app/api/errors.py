@@ -1,4 +1,4 @@
-"""Every error a client meets, in one shape: application/problem+json (RFC 9457), in the client's language."""
+"""Errors as application/problem+json (RFC 9457), in the client's language."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
+from app.api.prefixes import DOCS
 from app.domain.errors import Unauthorized, Unavailable
 from app.texts.i18n import N_, Translatable, negotiate, render
 
@@ -22,16 +23,16 @@ log = logging.getLogger("hub.api")
 RETRY_AFTER_SECONDS = 2  # seconds
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 PROBLEM = "application/problem+json"
-UNREAD = "NONE"  # the method Sanic gives a request whose head it couldn't read
-# Errors are read by developers first: without Accept-Language they are English, whatever the inbox speaks.
+UNREAD = "NONE"  # Sanic's method of a request whose head it could not parse
+# Developers read errors first: without Accept-Language they are in English, not in DEFAULT_LOCALE.
 ERROR_LOCALE = "en"
 
 
 class HubRequest(Request):
-    """A request, also where its address can't be read.
+    """A request that can be created even if its address is malformed.
 
-    To answer an error Sanic makes a request with that same address, which fails again: the client would get
-    no answer, and the log the address, with the token that `?jwt=` may hold.
+    To answer an error, Sanic creates a request with the same address, which would fail again: the client
+    would get no answer, and the log would get the address, which may hold a token (`?jwt=`).
     """
 
     def __init__(
@@ -51,18 +52,18 @@ class BareProblemDetails(msgspec.Struct):
     ]
     title: Annotated[str, Meta(examples=["Not found"])]
     status: Annotated[int, Meta(examples=[404])]
-    detail: Annotated[str, Meta(examples=["There is no notification with this id in the inbox."])]
+    detail: Annotated[str, Meta(examples=["The inbox has no notification with this id."])]
     code: Annotated[str, Meta(examples=["no_such_notification"])]
 
 
 class ProblemDetails(BareProblemDetails):
     """An error (RFC 9457). `code` is stable and for programs, `detail` is for people."""
 
-    instance: Annotated[str, Meta(description="the path that was asked for")]
+    instance: Annotated[str, Meta(description="the path of the request")]
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """An answer that isn't a success. `code` is stable and for programs, `detail` is for people."""
+    """An error answer. `code` is stable and for programs, `detail` is for people."""
 
     def __init__(
         self,
@@ -83,30 +84,30 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 _TITLES = {
     400: N_("Bad request"),
-    401: N_("Not signed in"),
-    403: N_("Not allowed"),
+    401: N_("Unauthorized"),
+    403: N_("Forbidden"),
     404: N_("Not found"),
     405: N_("Method not allowed"),
-    408: N_("Too slow"),
+    408: N_("Request timeout"),
     409: N_("Conflict"),
-    413: N_("Too large"),
-    422: N_("Can't be done"),
+    413: N_("Content too large"),
+    422: N_("Unprocessable content"),
     426: N_("Upgrade required"),
     429: N_("Too many requests"),
-    431: N_("Too large"),
+    431: N_("Request header fields too large"),
     500: N_("Internal error"),
-    503: N_("Not available now"),
+    503: N_("Service unavailable"),
 }
 _TOKENS = {
-    "missing_token": N_("No access token came with the request. Send it as Authorization: Bearer <token>."),
-    "invalid_token": N_("The access token doesn't hold. Sign in again to get a new one."),
+    "missing_token": N_("The request has no access token. Send one as Authorization: Bearer <token>."),
+    "invalid_token": N_("The access token is invalid. Sign in again to get a new one."),
     "expired_token": N_("The access token has expired. Sign in again to get a new one."),
     "revoked_token": N_("The access token was revoked. Sign in again to get a new one."),
 }
 
 
 def unauthorized(reason: str) -> Problem:
-    """401, with the challenge that RFC 6750 asks for."""
+    """401, with the challenge of RFC 6750."""
     error = "" if reason == "missing_token" else ', error="invalid_token"'
     return Problem(
         HTTPStatus.UNAUTHORIZED, reason, _TOKENS[reason], {"WWW-Authenticate": f'Bearer realm="hub"{error}'}
@@ -114,22 +115,22 @@ def unauthorized(reason: str) -> Problem:
 
 
 def unavailable(dependency: str) -> Problem:
-    """503: a dependency is down; trying again helps."""
+    """503: a dependency is down; the client may retry."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "dependency_down",
-        N_("%(dependency)s doesn't answer at the moment. Try again in a few seconds."),
+        N_("%(dependency)s is unavailable. Retry in a few seconds."),
         {"Retry-After": str(RETRY_AFTER_SECONDS)},
         dependency=dependency,
     )
 
 
 def too_slow() -> Problem:
-    """408: the request didn't come to its end in time."""
+    """408: the request was not received within the time limit."""
     return Problem(
         HTTPStatus.REQUEST_TIMEOUT,
         "too_slow",
-        N_("The request took too long to come. Send it again, faster."),
+        N_("The request was not received within the time limit. Retry it."),
         {"Connection": "close"},
     )
 
@@ -139,24 +140,29 @@ def too_many(seconds: int) -> Problem:
     return Problem(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too_many",
-        N_("Too many connections of this user, or too many frames from one. Close some, or come back later."),
+        N_(
+            "This user has too many connections, or one of them sent too many frames. Close "
+            "connections, or retry later."
+        ),
         {"Retry-After": str(seconds)},
     )
 
 
 def forbidden() -> Problem:
-    """403: a token of somebody else."""
+    """403: the token belongs to another user."""
     return Problem(
-        HTTPStatus.FORBIDDEN, "other_user", N_("The token belongs to another user than the one in the path.")
+        HTTPStatus.FORBIDDEN,
+        "other_user",
+        N_("The access token belongs to a different user than the one in the path."),
     )
 
 
 def insufficient_scope(scope: str) -> Problem:
-    """403, with the challenge that RFC 6750 asks for."""
+    """403, with the challenge of RFC 6750."""
     return Problem(
         HTTPStatus.FORBIDDEN,
         "insufficient_scope",
-        N_("The token's scope claim has to name %(scope)s."),
+        N_("The access token lacks the scope %(scope)s."),
         {"WWW-Authenticate": f'Bearer realm="hub", error="insufficient_scope", scope="{scope}"'},
         scope=scope,
     )
@@ -171,7 +177,7 @@ def problem_response(request: Request, problem: Problem) -> HTTPResponse:
 
 
 def bare_answer(problem: Problem) -> bytes:
-    """`problem` as the whole answer to a request that isn't read; the connection ends with it."""
+    """`problem` as the bytes of an answer to a request that is not parsed; the connection closes after it."""
     body = msgspec.json.encode(BareProblemDetails(*_details(problem, ERROR_LOCALE)))
     headers = {
         "Content-Type": PROBLEM,
@@ -223,7 +229,7 @@ def _problem(request: Request, error: Exception) -> Problem:
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal",
-        N_("The hub failed on this request; that is our mistake. Its log says more."),
+        N_("The hub failed to process the request. This is an error in the hub; its log has the details."),
     )
 
 
@@ -234,14 +240,15 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
             return Problem(
                 HTTPStatus.NOT_FOUND,
                 "no_such_path",
-                N_("There is nothing at this path. See /docs for what there is."),
+                N_("No such path. The API reference is at %(docs)s."),
+                docs=DOCS,
             )
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.headers.get("Allow", "").split(", ")))
             return Problem(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                N_("This path doesn't know the method %(method)s. It knows: %(allowed)s."),
+                N_("Method %(method)s is not allowed here. Allowed methods: %(allowed)s."),
                 {"Allow": allowed},
                 method=request.method,
                 allowed=allowed,
@@ -250,18 +257,18 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
             return Problem(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "headers_too_large",
-                N_("The request's address and headers are longer together than what is accepted."),
+                N_("The request line and the headers exceed the size limit."),
             )
         case _ if error.status_code == TOO_LARGE:
             return Problem(
                 TOO_LARGE,
                 "too_large",
-                N_("The request is larger than what is accepted."),
+                N_("The request exceeds the size limit."),
             )
         case RequestTimeout():
             return too_slow()
         case _ if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request can't be read."))
+            return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request is malformed."))
         case _ if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             return unavailable("hub")
     return None

@@ -1,4 +1,4 @@
-"""For those who run the hub: alive, ready, metrics."""
+"""Liveness, readiness and metrics, for operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.domain.errors import Unavailable
 from app.runtime.metrics import exposition
 
 Check = Callable[[], Awaitable[None]]
-CHECK_TIMEOUT_SECONDS = 3.0  # seconds
+CHECK_TIMEOUT_SECONDS = 3.0
 
 
 class Liveness(msgspec.Struct):
@@ -61,17 +61,17 @@ class OperationResource:
         return blueprint
 
     @schemas.described(
-        "Is the hub alive", "Asks no dependency.", {200: schemas.Answer("The hub is alive", Liveness)}
+        "Liveness", "Checks no dependency.", {200: schemas.Answer("The hub is alive", Liveness)}
     )
     async def health(self, request: Request) -> HTTPResponse:
         return json_answer(Liveness("alive"))
 
     @schemas.described(
-        "Can the hub work",
-        "Each dependency with its latency; for those who may read the metrics, also what is wrong with it.",
+        "Readiness",
+        "Each dependency with its latency. Callers that may read the metrics also get the error.",
         {
             200: schemas.Answer("Every dependency answers", Readiness),
-            503: schemas.Answer("A dependency is missing", Readiness),
+            503: schemas.Answer("A dependency is down", Readiness),
         },
     )
     async def ready(self, request: Request) -> HTTPResponse:

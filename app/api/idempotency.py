@@ -1,4 +1,4 @@
-"""Requests that may be sent again: Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07)."""
+"""Requests that can be retried: Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from app.texts.i18n import N_
 
 HEADER = "Idempotency-Key"
 MAX_KEY_CHARS = 255
-LEASE_SECONDS = 60.0  # a request may take; after that a node that handles it is taken for dead
+LEASE_SECONDS = 60.0  # for one request; after that the node that handles it counts as dead
 
 
 class StoredAnswer(msgspec.Struct):
-    """An answer as it is kept."""
+    """An answer as it is stored."""
 
     headers: dict[str, str]
     body: msgspec.Raw
 
 
 class Idempotency:
-    """Handles a request once, and answers it again as often as it comes."""
+    """Handles a request once, and answers each retry with the stored answer."""
 
     def __init__(self, store: IdempotencyStore) -> None:
         self._store = store
@@ -35,12 +35,15 @@ class Idempotency:
     async def handle_once(
         self, request: Request, service: str, handle: Callable[[str], Awaitable[HTTPResponse]]
     ) -> HTTPResponse:
-        """The answer of `handle`, which is called with an id: for the same request with the same key always
-        the same.
+        """Return the answer of `handle`, or the stored answer to an earlier request with the same key.
 
-        Without the header there is nothing to remember. A refusal frees the key. What isn't final (an answer
-        with Retry-After, or 5xx) is not kept: the same request may be sent again. Raises `Problem`: 400 for a
-        bad key, 409 while the request is being handled, 422 when the key belongs to another request.
+        `handle` is called with an id that is the same for each retry of a request. Without the header nothing
+        is stored. A 4xx frees the key. An answer that is not final (Retry-After, or 5xx) is not stored: the
+        same request may be retried.
+
+        Raises:
+            Problem: 400 for a malformed key, 409 while the request is in progress, 422 if the key was used
+                for a different request.
         """
         key = _key(request)
         if key is None:
@@ -72,13 +75,13 @@ def _replayed(earlier: EarlierRequest) -> HTTPResponse:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "idempotency_key_reused",
-            N_("The Idempotency-Key belongs to another request. Give each request a key of its own."),
+            N_("This Idempotency-Key was used for a different request. Use a new key for each request."),
         )
     if earlier.status is None or earlier.answer is None:
         raise Problem(
             HTTPStatus.CONFLICT,
             "request_in_progress",
-            N_("The request with this Idempotency-Key is being handled. Try again in a moment."),
+            N_("A request with this Idempotency-Key is in progress. Retry in a moment."),
             {"Retry-After": "1"},
         )
     kept = msgspec.json.decode(earlier.answer, type=StoredAnswer)
@@ -86,7 +89,7 @@ def _replayed(earlier: EarlierRequest) -> HTTPResponse:
 
 
 def _key(request: Request) -> str | None:
-    """The header's value: a string as RFC 9651, 3.3.3, writes it, or bare, as many send it."""
+    """The value of the header: a string of RFC 9651, 3.3.3, or bare, as many clients send it."""
     values = request.headers.getall(HEADER, [])
     if not values:
         return None
@@ -97,7 +100,7 @@ def _key(request: Request) -> str | None:
         raise Problem(
             HTTPStatus.BAD_REQUEST,
             "bad_idempotency_key",
-            N_("Idempotency-Key has to be one text of 1 to 255 characters, such as a UUID."),
+            N_("Idempotency-Key must be one string of 1 to 255 printable ASCII characters, such as a UUID."),
         )
     return key
 

@@ -65,7 +65,7 @@ class NotificationResource:
 
     @schemas.described(
         "List a user's notifications, newest first",
-        'Without `limit` all of them up to 1000; where there are more, `Link: rel="next"` leads on.',
+        'Without `limit` at most 1000. If there are more, `Link: rel="next"` has the next page.',
         {200: schemas.Answer("The notifications", list[Notification])},
         errors=(400, 401, 403, 503),
         query=schemas.LIST_QUERY,
@@ -87,7 +87,7 @@ class NotificationResource:
 
     @schemas.described(
         "Count a user's unread notifications",
-        "The number on the bell.",
+        "For a badge.",
         {200: schemas.Answer("The count", Unread)},
         errors=(400, 401, 403, 503),
     )
@@ -97,8 +97,8 @@ class NotificationResource:
 
     @schemas.described(
         "Mark all of a user's notifications read",
-        "With `up_to` only those up to and with that `seq`: what came after the client looked stays unread.",
-        {200: schemas.Answer("Up to which they are read, and how many are not", AllRead)},
+        "With `up_to` only those up to and including that `seq`: newer ones stay unread.",
+        {200: schemas.Answer("The last `seq` that was marked, and the number of unread", AllRead)},
         errors=(400, 401, 403, 503),
         query=schemas.READ_QUERY,
         headers=schemas.INBOX_COUNT,
@@ -110,7 +110,7 @@ class NotificationResource:
 
     @schemas.described(
         "Mark a notification read",
-        "Answers with the updated notification; doing it twice is harmless.",
+        "Answers with the updated notification. The call is idempotent.",
         {200: schemas.Answer("The notification", Notification)},
         errors=(400, 401, 403, 404, 503),
         headers=schemas.INBOX_COUNT,
@@ -127,8 +127,8 @@ class NotificationResource:
 
     @schemas.described(
         "Delete a notification",
-        "It is gone from the inbox for good.",
-        {200: schemas.Answer("It is done", schemas.Confirmation)},
+        "Removes it from the inbox permanently.",
+        {200: schemas.Answer("Deleted", schemas.Confirmation)},
         errors=(400, 401, 403, 404, 503),
         headers=schemas.INBOX_COUNT,
     )
@@ -144,7 +144,7 @@ class NotificationResource:
 
 
 def _in(locale: str | None, notification: Notification) -> Notification:
-    """The notification in `locale`; as it is stored when that is None or its texts can't be made again."""
+    """The notification in `locale`; as it is stored if `locale` is None or its texts cannot be rendered."""
     if locale is None:
         return notification
     text = text_in(locale, notification.template_code, bytes(notification.raw_data), notification.group_name)
@@ -158,7 +158,7 @@ def _locale(request: Request) -> str | None:
 
 
 def _language_headers(locale: str | None) -> dict[str, str]:
-    """Without a wish each notification is in the language it was stored in, its receiver's at that time."""
+    """Without a requested locale, each notification is in the language in which it was stored."""
     vary = {"Vary": "Accept-Language"}
     return vary if locale is None else {"Content-Language": locale, **vary}
 
@@ -172,5 +172,5 @@ def _not_found() -> Problem:
     return Problem(
         HTTPStatus.NOT_FOUND,
         "no_such_notification",
-        N_("There is no notification with this id in the inbox."),
+        N_("The inbox has no notification with this id."),
     )

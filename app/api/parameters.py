@@ -1,4 +1,4 @@
-"""Reading what a client puts into path and query; whatever is wrong is a 400 that says how it should be."""
+"""Parameters in path and query. An invalid one is a 400 that says what is accepted."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MAX_SEQ = 2**63 - 1
 
 
 def path_uuid(name: str, value: str) -> UUID:
-    """A UUID out of a path."""
+    """A UUID in a path."""
     try:
         return UUID(value)
     except ValueError:
         raise bad_parameter(
-            N_("%(name)s in the path has to be a UUID, such as 456e7890-e89b-12d3-a456-426614174001."),
+            N_("`%(name)s` in the path must be a UUID, such as 456e7890-e89b-12d3-a456-426614174001."),
             name=name,
         ) from None
 
 
 def number(request: Request, name: str, least: int, most: int) -> int | None:
-    """A whole number of the query; None when it isn't given."""
+    """An integer in the query; None if it is missing."""
     values = _values(request, name)
     if not values:
         return None
@@ -36,7 +36,7 @@ def number(request: Request, name: str, least: int, most: int) -> int | None:
         if least <= found <= most:
             return found
     raise bad_parameter(
-        N_("%(name)s has to be one whole number from %(least)d to %(most)d."),
+        N_("`%(name)s` must be one integer from %(least)d to %(most)d."),
         name=name,
         least=least,
         most=most,
@@ -44,45 +44,47 @@ def number(request: Request, name: str, least: int, most: int) -> int | None:
 
 
 def flag(request: Request, name: str) -> bool:
-    """A yes or no of the query; no when it isn't given."""
+    """A flag in the query; False if it is missing."""
     values = _values(request, name)
     if not values:
         return False
     if len(values) == 1 and values[0] in ("true", "false"):
         return bool(values[0] == "true")
-    raise bad_parameter(N_("%(name)s has to be true or false."), name=name)
+    raise bad_parameter(N_("`%(name)s` must be true or false."), name=name)
 
 
 def text(request: Request, name: str, longest: int) -> str | None:
-    """A text of the query; None when it isn't given."""
+    """A string in the query; None if it is missing."""
     value = _one(request, name)
     if value is not None and (not 0 < len(value) <= longest or not value.isprintable()):
         raise bad_parameter(
-            N_("%(name)s has to be a text of 1 to %(longest)d characters."), name=name, longest=longest
+            N_("`%(name)s` must be a string of 1 to %(longest)d printable characters."),
+            name=name,
+            longest=longest,
         )
     return value
 
 
 def choice(request: Request, name: str, allowed: Sequence[str]) -> str | None:
-    """One of these words in the query; None when it isn't given."""
+    """One of the allowed values in the query; None if it is missing."""
     value = _one(request, name)
     if value is not None and value not in allowed:
         known = ", ".join(allowed)
-        raise bad_parameter(N_("%(name)s has to be one of: %(known)s."), name=name, known=known)
+        raise bad_parameter(N_("`%(name)s` must be one of: %(known)s."), name=name, known=known)
     return value
 
 
 def uuid(request: Request, name: str) -> UUID | None:
-    """A UUID of the query; None when it isn't given."""
+    """A UUID in the query; None if it is missing."""
     value = _one(request, name)
     try:
         return None if value is None else UUID(value)
     except ValueError:
-        raise bad_parameter(N_("%(name)s has to be a UUID."), name=name) from None
+        raise bad_parameter(N_("`%(name)s` must be a UUID."), name=name) from None
 
 
 def moment(request: Request, name: str) -> datetime | None:
-    """A moment of the query (RFC 3339, with its offset), in UTC; None when it isn't given."""
+    """A timestamp in the query (RFC 3339 with an offset), in UTC; None if it is missing."""
     value = _one(request, name)
     if value is None:
         return None
@@ -93,22 +95,23 @@ def moment(request: Request, name: str) -> datetime | None:
     except (ValueError, OverflowError):  # overflow: in UTC it lies before year 1 or after 9999
         pass
     raise bad_parameter(
-        N_("%(name)s has to be a moment with its offset, such as 2026-11-21T07:00:00Z."), name=name
+        N_("`%(name)s` must be an RFC 3339 timestamp with an offset, such as 2026-11-21T07:00:00Z."),
+        name=name,
     )
 
 
 def _one(request: Request, name: str) -> str | None:
     values = _values(request, name)
     if len(values) > 1:
-        raise bad_parameter(N_("%(name)s may be given once only."), name=name)
+        raise bad_parameter(N_("`%(name)s` must be given only once."), name=name)
     return str(values[0]) if values else None
 
 
 def _values(request: Request, name: str) -> list[str]:
-    """What the query gives under this name; an empty text is given too."""
+    """The values of a query parameter, including empty ones."""
     return list(request.get_args(keep_blank_values=True).getlist(name, []))
 
 
 def bad_parameter(detail: Translatable, **params: object) -> Problem:
-    """400: what is wrong with a parameter, and how it should be."""
+    """400: what is wrong with a parameter, and what is accepted."""
     return Problem(HTTPStatus.BAD_REQUEST, "bad_parameter", detail, {}, **params)

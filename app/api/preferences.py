@@ -1,4 +1,4 @@
-"""What a person wants to be told, how and when: their own to read and to set."""
+"""A user's profile and preferences: which categories are sent over which channels, and when."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Clock = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", ex
 
 
 class PreferenceChoice(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether messages of a category come over a channel."""
+    """Whether messages of a category are sent over a channel."""
 
     enabled: bool
 
@@ -43,7 +43,7 @@ class NewChoice(PreferenceChoice):
 
 
 class ProfileBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What a person says of themselves; what is left out is unset. Quiet hours are in `time_zone`."""
+    """A user's profile; a field that is left out is unset. Quiet hours are in `time_zone`."""
 
     locale: Locale | None = None
     time_zone: Annotated[str, Meta(max_length=64, examples=["Asia/Ho_Chi_Minh"])] | None = None
@@ -54,7 +54,7 @@ class ProfileBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Preference(msgspec.Struct):
-    """One choice as it stands: `by` says whether the person made it, or nobody could."""
+    """An effective preference. `by` is `person`, `default`, or `always` if it cannot be changed."""
 
     id: str
     category: str
@@ -90,9 +90,9 @@ class PreferenceResource:
         return blueprint
 
     @schemas.described(
-        "What a user wants to be told, how and when",
-        "The profile, and every category by every channel: as the user chose it, or as it is by default.",
-        {200: schemas.Answer("All of it", Preferences)},
+        "Get a user's profile and preferences",
+        "The profile, and for each category and channel the user's choice or the default.",
+        {200: schemas.Answer("The profile and all preferences", Preferences)},
         errors=(400, 401, 403, 503),
     )
     async def get_preferences(self, request: Request, user_id: str) -> HTTPResponse:
@@ -102,9 +102,10 @@ class PreferenceResource:
         return json_answer(Preferences(_shown(profile), effective))
 
     @schemas.described(
-        "Make a choice",
-        "Whether messages of a category come over a channel. Where a choice was made before: 409.",
-        {201: schemas.Answer("The choice", Preference)},
+        "Set a preference for the first time",
+        "Whether messages of a category are sent over a channel. Answers 409 if the preference "
+        "is already set.",
+        {201: schemas.Answer("The preference", Preference)},
         errors=(400, 401, 403, 409, 503),
         body=NewChoice,
     )
@@ -116,7 +117,7 @@ class PreferenceResource:
             raise Problem(
                 HTTPStatus.CONFLICT,
                 "preference_exists",
-                N_("This choice was made before. Change it by PUT to %(path)s."),
+                N_("This preference is already set. Change it with PUT %(path)s."),
                 path=f"{request.path}/{choice}",
             )
         headers = {"Location": f"{request.path}/{choice}"}
@@ -124,7 +125,8 @@ class PreferenceResource:
 
     @schemas.described(
         "Set the profile",
-        "Language, time zone, quiet hours (mail and SMS wait until they end, unless urgent), addresses.",
+        "Language, time zone, addresses, and quiet hours: mail and SMS are deferred until they "
+        "end, unless urgent.",
         {200: schemas.Answer("The profile", ProfileBody)},
         errors=(400, 401, 403, 503),
         body=ProfileBody,
@@ -136,8 +138,8 @@ class PreferenceResource:
         return json_answer(_shown(profile))
 
     @schemas.described(
-        "Empty the profile",
-        "Choices stay as they are.",
+        "Delete the profile",
+        "Preferences are kept.",
         {200: schemas.Answer("The empty profile", ProfileBody)},
         errors=(400, 401, 403, 503),
     )
@@ -147,9 +149,9 @@ class PreferenceResource:
         return json_answer(ProfileBody())
 
     @schemas.described(
-        "Change a choice",
+        "Set a preference",
         "`preference_id` is category.channel, such as food.email.",
-        {200: schemas.Answer("The choice", Preference)},
+        {200: schemas.Answer("The preference", Preference)},
         errors=(400, 401, 403, 404, 409, 503),
         body=PreferenceChoice,
     )
@@ -160,9 +162,9 @@ class PreferenceResource:
         return json_answer(await self._preference(owner, choice))
 
     @schemas.described(
-        "Take a choice back",
-        "What is the default holds again.",
-        {200: schemas.Answer("What holds now", Preference)},
+        "Reset a preference",
+        "The default applies again.",
+        {200: schemas.Answer("The effective preference", Preference)},
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def drop_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
@@ -188,13 +190,13 @@ class PreferenceResource:
 
 def _known(choice: str) -> str:
     if choice not in CHOICES:
-        known = f"category is one of {', '.join(CATEGORIES)}, channel one of {', '.join(CHANNELS)}"
-        raise bad_body(known)
+        allowed = f"`category` must be one of {', '.join(CATEGORIES)}, `channel` one of {', '.join(CHANNELS)}"
+        raise bad_body(allowed)
     if choice.startswith(f"{ALWAYS_ON}."):
         raise Problem(
             HTTPStatus.CONFLICT,
             "always_on",
-            N_("Messages about the account's safety can't be switched off or on."),
+            N_("Security messages are always on. This preference cannot be changed."),
         )
     return choice
 
@@ -209,35 +211,35 @@ def _no_such_preference() -> Problem:
     return Problem(
         HTTPStatus.NOT_FOUND,
         "no_such_preference",
-        N_("There is no such choice. A choice is called category.channel, such as food.email."),
+        N_("No such preference. The id of a preference is category.channel, such as food.email."),
     )
 
 
 def _checked(body: ProfileBody) -> Profile:
-    """The profile. Raises `Problem` naming the first field that can't be right."""
+    """The profile. Raises `Problem` that names the first invalid field."""
     if body.locale is not None and body.locale not in LOCALES:
-        raise bad_body(f"locale is one of {', '.join(LOCALES)}")
+        raise bad_body(f"`locale` must be one of {', '.join(LOCALES)}")
     if body.time_zone is not None and body.time_zone not in _zones():
-        raise bad_body("time_zone is none of the IANA time zones, such as Asia/Ho_Chi_Minh")
+        raise bad_body("`time_zone` must be an IANA time zone, such as Asia/Ho_Chi_Minh")
     quiet = (body.quiet_from, body.quiet_until)
     if quiet != (None, None):
         if None in quiet or body.time_zone is None:
-            raise bad_body("quiet hours need all of quiet_from, quiet_until and time_zone")
+            raise bad_body("quiet hours need all of `quiet_from`, `quiet_until` and `time_zone`")
         if body.quiet_from == body.quiet_until:
-            raise bad_body("quiet_from and quiet_until are the same: leave both out for no quiet hours")
+            raise bad_body("`quiet_from` and `quiet_until` must differ; leave both out for no quiet hours")
     for field, channel, address in (("email", EMAIL, body.email), ("phone", SMS, body.phone)):
         if address is not None:
             try:
                 DELIVERY_CHANNELS[channel](address)
             except ValueError as error:
-                raise bad_body(f"{field}: {error}") from None
+                raise bad_body(f"`{field}`: {error}") from None
     begins, ends = (None if clock is None else time.fromisoformat(clock) for clock in quiet)
     return Profile(body.locale, body.time_zone, begins, ends, body.email, body.phone)
 
 
 @cache
 def _zones() -> frozenset[str]:
-    """The IANA time zones, without what depends on the machine."""
+    """The IANA time zones without the names that depend on the machine."""
     return frozenset(available_timezones() - {"Factory", "localtime"})
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI description of the REST calls: what they take and answer.
+"""The OpenAPI description of the REST calls: parameters, bodies and answers.
 
 Bodies are described by the types that they are decoded into and encoded from; a call names these types.
 """
@@ -26,7 +26,7 @@ EventId = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_EVENT_ID_CHARS,
-        description="makes a repeated send harmless; the hub chooses one where it is missing",
+        description="the deduplication key; the hub generates one if it is missing",
     ),
 ]
 Count = Annotated[int, Meta(ge=0)]
@@ -41,7 +41,7 @@ class AnyMessage(MessageRequest, kw_only=True):
 class AnyEvent(msgspec.Struct, kw_only=True):
     """Something that happened, in the form it has on Kafka.
 
-    What else it needs depends on its type: see the README. `account_logged_out` isn't taken here.
+    The other required fields depend on the type: see the README. `account_logged_out` is not accepted here.
     """
 
     event_id: EventId | None = None
@@ -52,14 +52,12 @@ MessageOrEvent = Annotated[
     msgspec.Raw, Meta(extra_json_schema={"$ref": REF_TEMPLATE.format(name="MessageOrEvent")})
 ]
 MESSAGE_OR_EVENT = {
-    "description": "A message to one person, or any event: what has an `event_type` is taken for one.",
+    "description": "A message to one person, or an event. A body with an `event_type` is an event.",
     "anyOf": [schema_of(AnyMessage), schema_of(AnyEvent)],
 }
-"""The component that `MessageOrEvent` refers to: which of its two types a body has isn't marked by a tag, so
-msgspec can't describe it.
-"""
+"""The component that `MessageOrEvent` refers to. msgspec cannot describe it: no tag tells its types apart."""
 TYPES = (AnyMessage, AnyEvent, ProblemDetails)
-"""The types of bodies that no call names directly."""
+"""The types that no call names directly."""
 
 
 class Confirmation(msgspec.Struct):
@@ -67,7 +65,7 @@ class Confirmation(msgspec.Struct):
 
 
 class Answer(NamedTuple):
-    """An answer that isn't an error: `body` is its type."""
+    """An answer that is not an error: `body` is its type."""
 
     description: str
     body: Any = None
@@ -83,34 +81,44 @@ class Operation(NamedTuple):
 
 INBOX_COUNT = {
     "Inbox-Count": {
-        "description": "how many are unread after it, as of which `last_seq` and `rev` (docs/protocol.md)",
+        "description": (
+            "the number of unread notifications after the call, with its `last_seq` and `rev` "
+            "(docs/protocol.md)"
+        ),
         "schema": {"type": "string", "example": "unread=3, last_seq=41, rev=12"},
     }
 }
 UPGRADED = Answer("A WebSocket")
 
 _ERRORS = {
-    400: "A parameter or the body is wrong",
-    401: "No token, or one that doesn't hold",
-    403: "Another user's path, or the scope is missing",
-    404: "Not found, or not theirs",
-    409: "Its state doesn't allow it",
+    400: "A parameter or the body is invalid",
+    401: "The token is missing or invalid",
+    403: "The path belongs to another user, or the token lacks the scope",
+    404: "Not found, or owned by another user",
+    409: "Not possible in the current state",
     413: "The body is too large",
-    422: "The Idempotency-Key belongs to another request",
+    422: "The Idempotency-Key was used for a different request",
     426: "Not a WebSocket handshake",
-    429: "The WebSocket of this token was closed with 4429 a moment ago",
+    429: "The WebSocket of this token was closed with 4429 recently",
     503: "A dependency is down",
 }
 
 READ_QUERY: dict[str, dict[str, Any]] = {
-    "up_to": {"type": "integer", "format": "int64", "minimum": 0, "description": "the last `seq` to mark"},
+    "up_to": {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 0,
+        "description": "the last `seq` to mark as read",
+    },
 }
 RESUME_QUERY: dict[str, dict[str, Any]] = {
     "after": {
         "type": "integer",
         "format": "int64",
         "minimum": 0,
-        "description": "with `hub.v1`: the last `seq` the client has; what follows is sent first",
+        "description": (
+            "with `hub.v1`: the last `seq` the client has; the notifications after it are sent first"
+        ),
     },
 }
 DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
@@ -118,20 +126,30 @@ DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
     "event_id": {"type": "string"},
     "status": {"type": "string", "enum": [status.value for status in Status]},
     "channel": {"type": "string"},
-    "since": {"type": "string", "format": "date-time", "description": "made at this moment or later"},
-    "until": {"type": "string", "format": "date-time", "description": "made before this moment"},
-    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "at most so many (100)"},
-    "before": {"type": "string", "format": "uuid", "description": "only those older than this delivery"},
+    "since": {"type": "string", "format": "date-time", "description": "created at this time or later"},
+    "until": {"type": "string", "format": "date-time", "description": "created before this time"},
+    "limit": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1000,
+        "description": "page size (100)",
+    },
+    "before": {"type": "string", "format": "uuid", "description": "only deliveries older than this one"},
 }
 LIST_QUERY: dict[str, dict[str, Any]] = {
-    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "at most so many"},
+    "limit": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1000,
+        "description": "page size",
+    },
     "before": {
         "type": "integer",
         "format": "int64",
         "minimum": 1,
-        "description": "only those with a `seq` under this",
+        "description": "only notifications with a lower `seq`",
     },
-    "unread": {"type": "boolean", "description": "only those not read yet"},
+    "unread": {"type": "boolean", "description": "only unread notifications"},
 }
 
 
@@ -140,12 +158,12 @@ _TEXT_IDS: dict[str, dict[str, Any]] = {
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
 }
-"""Of the ids in paths those that are no UUIDs."""
+"""The ids in paths that are not UUIDs."""
 _KEY = {
     "type": "string",
     "minLength": 1,
     "maxLength": 255,
-    "description": "a text of your choice, such as a UUID; the same request with it again changes nothing",
+    "description": "any string, such as a UUID; a retry with the same key gets the stored answer",
 }
 _LANGUAGE = {"type": "string", "description": "the language of texts: vi, en or ru", "example": "en"}
 
@@ -184,7 +202,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "Bulk": {"two": {"summary": "Two messages", "value": {"notifications": [_MESSAGE, _MESSAGE]}}},
 }
-"""Bodies to start from, by the name of their type."""
+"""Example bodies by component."""
 
 
 def described(
@@ -198,10 +216,15 @@ def described(
     idempotent: bool = False,
     headers: Mapping[str, Any] | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Describe a REST call, for app/api/docs.py; one that can answer 401 is marked as needing a token.
+    """Describe a REST call for app/api/docs.py. A call that can answer 401 is marked as needing a token.
 
-    `body` is the type of its JSON body; `idempotent` says that it takes an Idempotency-Key; `headers` are
-    those of its answers that aren't errors.
+    Args:
+        answers: by status, those that are not errors.
+        errors: the statuses of errors.
+        query: the schemas of query parameters by name.
+        body: the type of the JSON body.
+        idempotent: whether the call accepts an Idempotency-Key.
+        headers: those of answers that are not errors.
     """
     document: dict[str, Any] = {
         "summary": summary,

@@ -1,4 +1,4 @@
-"""Sending over HTTP, for services: one notification or many, now or later; and what became of it."""
+"""Sending over HTTP, for services: one notification or many, now or scheduled; their status."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from app.texts.i18n import N_
 SEND = "notifications:send"
 MAX_BULK_EVENTS, MAX_DELIVERIES = 10_000, 1000
 ACCEPTED, UNKNOWN = "accepted", "unknown"
-SEND_AGAIN = "It may be stored later. Send it again with this id as its event_id: then it is told once."
+RETRY_HINT = "It may still be stored. Retry with this id as its event_id: it is then processed once."
 
 
 class Bulk(msgspec.Struct):
-    """Many at once: each as POST /notifications takes it."""
+    """Many notifications: each in the form that POST /notifications accepts."""
 
     notifications: Annotated[list[schemas.MessageOrEvent], Meta(min_length=1, max_length=MAX_BULK_EVENTS)]
 
 
 class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
-    """A mail that a service has written: `text`, `html` or both."""
+    """A mail that a service has composed: `text`, `html` or both."""
 
     email: Annotated[str, Meta(min_length=3, max_length=320, examples=["user@example.com"])]
     subject: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -50,7 +50,7 @@ class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Sent(msgspec.Struct, omit_defaults=True):
-    """The event's id and where to follow it; or, of many, why this one was refused."""
+    """The event's id and where to follow it; in a bulk answer, also why it was rejected."""
 
     id: str
     status: str
@@ -60,17 +60,17 @@ class Sent(msgspec.Struct, omit_defaults=True):
 
 
 class BulkSent(msgspec.Struct):
-    """What became of each, in their order."""
+    """The result of each, in the order of the request."""
 
     accepted: int
     rejected: int
     unknown: int
-    """Not stored in time: they may be later, and may be sent again under their ids."""
+    """Not stored within the time limit: they may still be stored. Retry with the same ids."""
     results: list[Sent]
 
 
 class FollowedDelivery(msgspec.Struct):
-    """A delivery that the event asked for."""
+    """A delivery that the event requested."""
 
     id: UUID
     channel: str
@@ -79,7 +79,7 @@ class FollowedDelivery(msgspec.Struct):
 
 
 class Followed(msgspec.Struct):
-    """How an event stands: scheduled, cancelled, failed, or processed, with its deliveries."""
+    """The status of an event (scheduled, cancelled, failed or processed), with its deliveries."""
 
     id: str
     status: str
@@ -126,10 +126,10 @@ class SendingResource:
 
     @schemas.described(
         "Send a notification",
-        "A message to one person, or any event in the form it has on Kafka (with `event_type`). The answer "
-        "comes when it is stored. With `send_at` it is sent then, and can be cancelled until then. "
-        "With an Idempotency-Key the request may be sent again.",
-        {202: schemas.Answer("It is stored, and will be sent", Sent)},
+        "A message to one person, or any event in the form it has on Kafka (with `event_type`). The hub "
+        "answers when it is stored. With `send_at` it is sent at that time, and can be cancelled until then. "
+        "A request with an Idempotency-Key can be retried.",
+        {202: schemas.Answer("Stored; it will be sent", Sent)},
         errors=(400, 401, 403, 409, 422, 503),
         body=schemas.MessageOrEvent,
         idempotent=True,
@@ -140,8 +140,8 @@ class SendingResource:
 
     @schemas.described(
         "Send a mail",
-        "What a service has written itself, as text, HTML or both. HTML is cleaned of what mail can't have.",
-        {202: schemas.Answer("It is stored, and will be sent", Sent)},
+        "A mail that the service has composed, as text, HTML or both. The HTML is sanitised for mail.",
+        {202: schemas.Answer("Stored; it will be sent", Sent)},
         errors=(400, 401, 403, 409, 422, 503),
         body=NotifyEmail,
         idempotent=True,
@@ -156,9 +156,9 @@ class SendingResource:
 
     @schemas.described(
         "Send many notifications",
-        "Each is taken or refused by itself, and stored when the answer comes; what couldn't be in time is "
-        "`unknown`, and may be sent again under its id.",
-        {202: schemas.Answer("What became of each", BulkSent)},
+        "Each is accepted or rejected separately, and is stored before the hub answers. One that was not "
+        "stored within the time limit is `unknown`: retry it with its id.",
+        {202: schemas.Answer("The result of each", BulkSent)},
         errors=(400, 401, 403, 409, 422, 503),
         body=Bulk,
         idempotent=True,
@@ -175,7 +175,7 @@ class SendingResource:
     @schemas.described(
         "Send yourself one of each",
         "In-app, by mail and by SMS, to the user the token belongs to and the addresses of their profile.",
-        {202: schemas.Answer("What became of each", BulkSent)},
+        {202: schemas.Answer("The result of each", BulkSent)},
         errors=(400, 401, 403, 503),
     )
     async def send_test(self, request: Request) -> HTTPResponse:
@@ -186,17 +186,17 @@ class SendingResource:
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
                 "no_user",
-                N_("The token's subject is no user (a UUID), so there is nobody to send the test to."),
+                N_("The test is sent to the subject of the token, which must be a user id (a UUID)."),
             ) from None
         test = {"user_id": user_id, "title": "Test", "message": "This is a test of the notification hub."}
         events = [msgspec.json.encode({"type": channel, **test}) for channel in CHANNELS]
         return await self._send_all(events, str(uuid4()), service.user_id)
 
     @schemas.described(
-        "What would happen",
-        "For each receiver and channel: whether it would be sent, wait or be suppressed, and why. Takes what "
-        "POST /notifications takes; nothing is stored or sent.",
-        {200: schemas.Answer("What would happen", DryRunResult)},
+        "Try a notification without sending it",
+        "For each receiver and channel: whether it would be sent, deferred or suppressed, and why. Accepts "
+        "the same bodies as POST /notifications; nothing is stored or sent.",
+        {200: schemas.Answer("The outcome for each receiver and channel", DryRunResult)},
         errors=(400, 401, 403, 503),
         body=schemas.MessageOrEvent,
     )
@@ -229,7 +229,7 @@ class SendingResource:
     def _sent(self, each: Accepted) -> Sent:
         follow = f"{self._prefix}/notifications/{quote(each.event_id, safe='')}"
         if not each.known:
-            return Sent(each.event_id, UNKNOWN, follow, "not_known_in_time", SEND_AGAIN)
+            return Sent(each.event_id, UNKNOWN, follow, "not_known_in_time", RETRY_HINT)
         if each.refused is None:
             return Sent(each.event_id, ACCEPTED, follow)
         return Sent(each.event_id, "rejected", code=each.refused.reason, detail=str(each.refused))
@@ -259,8 +259,8 @@ class SentEventResource:
 
     @schemas.described(
         "Follow a notification",
-        "By the id that sending it answered: whether it is scheduled, was processed, and its deliveries.",
-        {200: schemas.Answer("How it stands", Followed)},
+        "By the id that the hub answered: whether it is scheduled or processed, and its deliveries.",
+        {200: schemas.Answer("The status", Followed)},
         errors=(400, 401, 403, 404, 503),
     )
     async def get_sent(self, request: Request, event_id: str) -> HTTPResponse:
@@ -276,8 +276,8 @@ class SentEventResource:
 
     @schemas.described(
         "Cancel a scheduled notification",
-        "As long as its time hasn't come.",
-        {200: schemas.Answer("It won't be sent", Followed)},
+        "Possible until its `send_at`.",
+        {200: schemas.Answer("Cancelled: it will not be sent", Followed)},
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def cancel(self, request: Request, event_id: str) -> HTTPResponse:
@@ -290,7 +290,10 @@ class SentEventResource:
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_cancellable",
-            N_("It isn't scheduled any more: it was sent, is being sent, failed, or was cancelled before."),
+            N_(
+                "The notification can no longer be cancelled: it was sent, is being sent, failed, or is "
+                "already cancelled."
+            ),
         )
 
     async def _scheduled_event(self, event_id: str, service: str) -> Scheduled | None:
@@ -306,7 +309,7 @@ class SentEventResource:
 
 
 def _event_id(quoted: str) -> str:
-    """The id that a path names. Raises `Problem` for one with NUL: no event has it, Postgres refuses it."""
+    """The id in a path. Raises `Problem` for one with NUL: no event has it, and Postgres rejects it."""
     event_id = unquote(quoted)
     if "\0" in event_id:
         raise _not_found()
@@ -314,7 +317,9 @@ def _event_id(quoted: str) -> str:
 
 
 def _refused(error: InvalidEvent) -> Problem:
-    return Problem(HTTPStatus.BAD_REQUEST, error.reason, N_("The event was refused: %(why)s"), why=str(error))
+    return Problem(
+        HTTPStatus.BAD_REQUEST, error.reason, N_("The event was rejected: %(why)s"), why=str(error)
+    )
 
 
 def _not_known(event_id: str) -> Problem:
@@ -322,8 +327,8 @@ def _not_known(event_id: str) -> Problem:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "not_known_in_time",
         N_(
-            "The event wasn't stored in time, and may be later. Send it again with the event_id "
-            "%(event_id)s, or with the same Idempotency-Key: then it is told once."
+            "The event was not stored within the time limit and may still be stored. Retry with event_id "
+            "%(event_id)s or the same Idempotency-Key: it is then processed once."
         ),
         {"Retry-After": str(RETRY_AFTER_SECONDS)},
         event_id=event_id,
@@ -331,6 +336,4 @@ def _not_known(event_id: str) -> Problem:
 
 
 def _not_found() -> Problem:
-    return Problem(
-        HTTPStatus.NOT_FOUND, "no_such_event", N_("No event with this id has been sent or scheduled.")
-    )
+    return Problem(HTTPStatus.NOT_FOUND, "no_such_event", N_("No sent or scheduled event has this id."))

@@ -199,7 +199,7 @@ class Gate:
             raise Problem(
                 HTTPStatus.UPGRADE_REQUIRED,
                 "websocket_only",
-                N_("This path speaks WebSocket only. Open it with a WebSocket client."),
+                N_("This path accepts WebSocket connections only. Use a WebSocket client."),
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
         if answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS or _has_body(headers):
@@ -278,7 +278,7 @@ def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> S
 
 def _bad_handshake() -> Problem:
     return Problem(
-        HTTPStatus.BAD_REQUEST, "bad_handshake", N_("The WebSocket handshake doesn't follow RFC 6455.")
+        HTTPStatus.BAD_REQUEST, "bad_handshake", N_("The WebSocket handshake does not conform to RFC 6455.")
     )
 
 
@@ -286,5 +286,8 @@ def _foreign_origin() -> Problem:
     return Problem(
         HTTPStatus.FORBIDDEN,
         "foreign_origin",
-        N_("Pages of this origin may not connect. The operator lists those that may in ALLOWED_ORIGINS."),
+        N_(
+            "This origin is not allowed to connect. The operator lists the allowed origins in "
+            "ALLOWED_ORIGINS."
+        ),
     )

@@ -26,6 +26,7 @@ from app.api.health import Check, OperationResource
 from app.api.idempotency import Idempotency
 from app.api.notifications import NotificationResource
 from app.api.preferences import PreferenceResource
+from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.auth.revocations import RevocationStore
 from app.auth.secrets import SecretBox
@@ -76,8 +77,6 @@ from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
 from handlers.registry import handlers
 
-REST = "/api/v2/notification-service"
-WEBSOCKET = "/ws/v2/notification-service"
 MAX_REQUEST_BYTES = 1024 * 1024
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT"))
 
@@ -165,7 +164,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     )
 
     errors.install(app)
-    docs.configure(app, REST, __version__)
+    docs.configure(app, __version__)
     Extend(app, config={"oas": False, "cors": False})
     cors.install(app, settings.http.allowed_origins)
     app.blueprint(NotificationResource(authenticator, store, changes, locale).blueprint(REST))

@@ -15,7 +15,7 @@ from app.domain.errors import Unauthorized, Unavailable
 from app.texts.i18n import N_
 
 RAISED: dict[str, Exception] = {
-    "own": errors.Problem(HTTPStatus.BAD_REQUEST, "own", N_("The request can't be read.")),
+    "own": errors.Problem(HTTPStatus.BAD_REQUEST, "own", N_("The request is malformed.")),
     "unauthorized": Unauthorized("expired_token"),
     "unavailable": Unavailable("postgres", "gone"),
     "bug": RuntimeError("a secret of the inside"),
