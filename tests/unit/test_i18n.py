@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.catalog import Message as Translated
+from babel.messages.pofile import write_po
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +106,14 @@ def untranslated_plural(catalogue: Catalog) -> None:
     _message(catalogue, COUNTED).string = (*_forms(catalogue)[:-1], "")
 
 
+def left_in_english(catalogue: Catalog) -> None:
+    _message(catalogue, PLAIN).string = PLAIN
+
+
+def left_in_english_in_the_plural(catalogue: Catalog) -> None:
+    _message(catalogue, COUNTED).string = (*_forms(catalogue)[:-1], COUNTED)
+
+
 def left_out_place(catalogue: Catalog) -> None:
     _message(catalogue, PLAIN).string = "%(group_name)s"
 
@@ -130,9 +141,11 @@ def _message(catalogue: Catalog, text: str) -> Translated:
     [
         (missing, "ru: missing: "),
         (stale, "ru: stale, no longer in the code: "),
-        (fuzzy, "ru: marked fuzzy, look at it: "),
+        (fuzzy, "ru: marked fuzzy, review it: "),
         (untranslated, "ru: not translated: "),
         (untranslated_plural, "ru: not translated: "),
+        (left_in_english, "ru: not translated, still the English text: "),
+        (left_in_english_in_the_plural, "ru: not translated, still the English text: "),
         (left_out_place, "ru: names other places than the code: "),
         (wrong_conversion, "ru: incompatible format for placeholder 'requester_username'"),
         (wrong_plural_count, "ru: Wrong number of plural forms"),
@@ -145,6 +158,27 @@ def test_a_catalogue_that_falls_short_is_found(spoil: Callable[[Catalog], None],
     assert len(found) == 1
     assert found[0].startswith(named)
     assert PLAIN in found[0] or COUNTED in found[0]
+
+
+def test_an_update_adds_new_texts_untranslated_except_in_english(tmp_path: Path) -> None:
+    for locale in LOCALES:
+        copytree(catalogues.path_of(locale).parent, catalogues.path_of(locale, tmp_path).parent)
+        catalogue = catalogues.read(locale, tmp_path)
+        catalogue.delete(PLAIN)
+        with catalogues.path_of(locale, tmp_path).open("wb") as po:
+            write_po(po, catalogue)
+    catalogues.update(tmp_path)
+    added = {locale: _message(catalogues.read(locale, tmp_path), PLAIN).string for locale in LOCALES}
+    assert added == {"vi": "", "en": PLAIN, "ru": ""}
+    assert catalogues.check(tmp_path) == [f"{locale}: not translated: {PLAIN}" for locale in ("vi", "ru")]
+
+
+def test_an_update_of_complete_catalogues_changes_nothing(tmp_path: Path) -> None:
+    for locale in LOCALES:
+        copytree(catalogues.path_of(locale).parent, catalogues.path_of(locale, tmp_path).parent)
+    catalogues.update(tmp_path)
+    for locale in LOCALES:
+        assert catalogues.path_of(locale, tmp_path).read_text() == catalogues.path_of(locale).read_text()
 
 
 def test_a_locale_without_a_catalogue_misses_every_text() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from sanic import HTTPResponse, Request, Sanic, json
 from sanic_testing.testing import SanicASGITestClient
 
-from app.api import errors
+from app.api import docs, errors
+from app.api.prefixes import DOCS, REST, WEBSOCKET
 from app.domain.errors import Unauthorized, Unavailable
-from app.texts.i18n import N_
+from app.texts.i18n import LOCALES, N_
 
 RAISED: dict[str, Exception] = {
     "own": errors.Problem(HTTPStatus.BAD_REQUEST, "own", N_("The request is malformed.")),
@@ -27,6 +29,8 @@ def app() -> Iterator[Sanic[Any, Any]]:
     Sanic.test_mode = True
     app: Sanic[Any, Any] = Sanic("problems", configure_logging=False)
     errors.install(app)
+    docs.configure(app, "1")
+    app.config.AUTO_EXTEND = False  # sanic-ext would serve pages of its own, which the hub does not
 
     @app.get("/raise/<name:str>")
     async def fail(_: Request, name: str) -> HTTPResponse:
@@ -63,6 +67,19 @@ async def test_every_error_is_a_problem(app: Sanic[Any, Any], path: str, status:
     assert response.json.keys() == {"type", "title", "status", "detail", "instance", "code"}
     assert (response.json["status"], response.json["code"]) == (status, code)
     assert response.json["instance"] == path
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", REST, f"{REST}/nowhere", f"{WEBSOCKET}/nowhere", f"{DOCS}/no"]
+)
+@pytest.mark.parametrize("language", LOCALES)
+async def test_a_404_names_the_address_of_the_api_reference(
+    app: Sanic[Any, Any], path: str, language: str
+) -> None:
+    answer = await ask(app, path, **{"accept-language": language})
+    assert (answer.status, answer.json["code"]) == (404, "no_such_path")
+    (named,) = re.findall(r"/[\w/-]+", answer.json["detail"])
+    assert (await ask(app, named)).status == 200
 
 
 async def test_a_wrong_method_is_told_the_right_ones(app: Sanic[Any, Any]) -> None:
