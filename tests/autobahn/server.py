@@ -14,12 +14,12 @@ from sanic import Request, Sanic
 from websockets.frames import Frame, Opcode
 
 from app.api import errors
+from app.api.prefixes import WEBSOCKET
 from app.api.ws import Gate, make_blueprint
 from app.auth.tokens import MAX_UNIX_SECONDS, Claims
 from app.realtime.connection import Connection, FrameProtocol
 from app.realtime.protocol import text_frame
 from app.realtime.timer_wheel import TimerWheel
-from app.server.app import WEBSOCKET
 from app.server.serve import bind, serve
 from app.settings.edge import WebSocketSettings
 
