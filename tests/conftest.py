@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.dev.redis import run_redis
+from tests.support import prefork
 from tests.support.hub import Hub, hub_settings, running_hub
 from tests.support.npm import copy_of_client
 from tests.support.schedule import files_together, slow_files_first
@@ -19,6 +20,7 @@ from tests.support.user_service import FakeUserService, run_user_service
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    prefork.allow()
     config.pluginmanager.register(ServicesPlugin(config))
 
 

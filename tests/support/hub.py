@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 
 from app.dev import tokens
 from app.settings.sources import TOPIC_VARIABLES
+from tests.support import prefork
 
 ROOT = Path(__file__).parents[2]
 REST = "/api/v2/notification-service"
@@ -92,7 +91,7 @@ class Hub:
     environment: dict[str, str]
     log: Path
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: prefork.Process | None = None
     command: tuple[str, ...] = ("run.py",)
 
     @property
@@ -131,18 +130,8 @@ class Hub:
     def launch(self) -> None:
         """Start the process and don't wait for it."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *self.command],
-                cwd=ROOT,
-                env={
-                    **os.environ,
-                    "METRICS_TOKEN": METRICS_TOKEN,
-                    **self.environment,
-                    "PORT": str(self.port),
-                },
-                stdout=log,
-                stderr=log,
-            )
+            environment = {**os.environ, "METRICS_TOKEN": METRICS_TOKEN, **self.environment}
+            self.process = prefork.start(self.command, {**environment, "PORT": str(self.port)}, log)
 
     async def until_ready(self, within: float = 40.0) -> None:
         """Returns when /ready says so; fails when the process ends before."""

@@ -1,0 +1,187 @@
+"""Hubs by fork: a process that has imported the hub becomes one at once, where each new Python takes seconds.
+
+The hub is a process of its own all the same, with the environment, output and signals of one that was started
+from a shell; what it runs is `run.py`. Not for hubs with workers, which decide before they import, for those
+whose code is replaced, and for those that a library is loaded into: they are started as they always are.
+TEST_HUB_START=fresh starts them all so; `make test-long` does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Protocol
+
+import msgspec
+
+ROOT = Path(__file__).parents[2]
+FORKED = ("run.py",)
+
+_PR_SET_PDEATHSIG = 1
+_MAX_REQUEST_BYTES = 1_000_000
+_allowed = threading.Event()
+# What a process is another for, however it is started.
+_LOADERS = ("LD_PRELOAD", "WORKERS", "PYTHONPATH", "FAKETIME")
+
+
+class Process(Protocol):
+    """A hub's process: as much of `subprocess.Popen` as tests use."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+def allow() -> None:
+    """From now on hubs may be forked."""
+    _allowed.set()
+
+
+def start(command: Sequence[str], environment: dict[str, str], log: IO[bytes]) -> Process:
+    """Run Python with these arguments at the root of the repository; what it prints goes to the log."""
+    if _may_fork(command, environment):
+        return _parent().fork(environment, log)
+    return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+
+def _may_fork(command: Sequence[str], environment: dict[str, str]) -> bool:
+    if not _allowed.is_set() or not hasattr(os, "pidfd_open") or os.environ.get("TEST_HUB_START") == "fresh":
+        return False
+    changed = any(environment.get(name) != os.environ.get(name) for name in _LOADERS)
+    return tuple(command) == FORKED and not changed
+
+
+class Forked:
+    """A child of the parent below, watched from here."""
+
+    def __init__(self, pid: int, parent: _Parent) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._parent = parent
+        self._fd = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        return self._ended(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        status = self._ended(timeout)
+        if status is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(list(FORKED), timeout)
+        return status
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._fd, sig)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        if self.returncode is not None:
+            return self.returncode
+        end = select.poll()
+        end.register(self._fd, select.POLLIN)
+        if end.poll(None if timeout is None else timeout * 1000):
+            self.returncode = self._parent.status(self.pid)
+            os.close(self._fd)
+        return self.returncode
+
+
+class _Parent:
+    """The process that has imported the hub. It ends with this one, and its hubs with it."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.prefork", str(theirs.fileno())],
+                cwd=ROOT,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        atexit.register(self.stop)
+
+    def fork(self, environment: dict[str, str], log: IO[bytes]) -> Forked:
+        return Forked(self._ask(msgspec.json.encode(environment), [log.fileno()]), self)
+
+    def status(self, pid: int) -> int:
+        """The exit status of one that has ended, as `Popen.returncode`."""
+        return self._ask(b"%d" % pid, [])
+
+    def stop(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+    def _ask(self, request: bytes, files: list[int]) -> int:
+        with self._lock:
+            socket.send_fds(self._socket, [request], files)
+            return int(self._socket.recv(64))
+
+
+@cache
+def _parent() -> _Parent:
+    return _Parent()
+
+
+def _serve(connection: socket.socket) -> None:
+    """Answer until the tests end. In each child it raises SystemExit with what the hub ended with."""
+    while True:
+        request, files, _, _ = socket.recv_fds(connection, _MAX_REQUEST_BYTES, 1)
+        if not request:
+            return
+        if not files:
+            _, status = os.waitpid(int(request), 0)
+            connection.send(b"%d" % os.waitstatus_to_exitcode(status))
+            continue
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _become_hub(msgspec.json.decode(request, type=dict[str, str]), files[0])
+        os.close(files[0])
+        connection.send(b"%d" % pid)
+
+
+def _become_hub(environment: dict[str, str], log: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    for output in (1, 2):
+        os.dup2(log, output)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = list(FORKED)
+    runpy.run_path(str(ROOT / FORKED[0]), run_name="__main__")
+
+
+def _main(fd: int) -> None:
+    import app.server.app  # noqa: F401
+
+    assert threading.active_count() == 1
+    gc.collect()
+    gc.freeze()
+    _serve(socket.socket(fileno=fd))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]))
