@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 from uuid import UUID
 
 from app.domain.notifications import Notification
+from app.realtime.cursor import InboxCursor, Step
+from app.realtime.protocol import CloseCode
 
 
-@dataclass(eq=False)
 class MemoryConnection:
     """A client of one user, with everything it got since it connected."""
 
-    user_id: UUID
-    opened_at: float
-    first_seq: int
-    """The last `seq` of the inbox when it connected."""
-    session: bool = False
-    """Whether it speaks the session protocol, and gets session frames."""
-    received: list[Notification | bytes] = field(default_factory=list)
-    """Notifications and session frames, in their order."""
-    last_seq: int = field(init=False)
-    behind: bool = False
-    """Whether it missed a notification, and gets no more until it has read the store."""
-    closed: bool = False
-
-    def __post_init__(self) -> None:
-        self.last_seq = self.first_seq
+    def __init__(self, user_id: UUID, opened_at: float, last_seq: int, *, session: bool) -> None:
+        """The inbox stood at `last_seq` when it connected. A `session` gets session frames too."""
+        self.user_id = user_id
+        self.opened_at = opened_at
+        self.session = session
+        self.received: list[Notification | bytes] = []
+        """Notifications and session frames, in their order."""
+        self.close_code: CloseCode | None = None
+        """Why the hub closed it; None while it is open."""
+        self._cursor = InboxCursor(resumes=session)
+        self._cursor.started(last_seq)
 
     @property
     def notifications(self) -> list[Notification]:
         return [each for each in self.received if isinstance(each, Notification)]
 
     def push(self, notification: Notification, *, again: bool) -> None:
-        """Receive the notification, unless it has it or has to read the store first."""
-        seq = notification.seq
-        if self.behind:
-            return
-        if seq == self.last_seq + 1:
-            self.last_seq = seq
-            self.received.append(notification)
-        elif seq > self.last_seq:
-            self.behind = True
-        elif again and not self.session and seq <= self.first_seq:
+        """Get the notification, unless the client has it, or missed one: nobody reads the store for it."""
+        if self._cursor.pushed(notification.seq, again) is Step.SEND:
             self.received.append(notification)
 
 
@@ -63,7 +51,7 @@ class MemoryBus:
         self, user_id: UUID, *, last_seq: int = 0, session: bool = False, seconds_ago: float = 0.0
     ) -> MemoryConnection:
         """Connect a client whose inbox stands at `last_seq`, as if it had done so `seconds_ago`."""
-        connection = MemoryConnection(user_id, self._now() - seconds_ago, last_seq, session)
+        connection = MemoryConnection(user_id, self._now() - seconds_ago, last_seq, session=session)
         self._connections.append(connection)
         return connection
 
@@ -87,7 +75,7 @@ class MemoryBus:
         logged_out_at = self._now() - seconds_ago
         for connection in self._of(user_id):
             if connection.opened_at <= logged_out_at:
-                connection.closed = True
+                connection.close_code = CloseCode.LOGGED_OUT
 
     def _of(self, user_id: UUID) -> list[MemoryConnection]:
-        return [each for each in self._connections if each.user_id == user_id and not each.closed]
+        return [each for each in self._connections if each.user_id == user_id and each.close_code is None]

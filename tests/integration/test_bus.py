@@ -102,19 +102,6 @@ async def test_who_left_a_node_is_not_sent_there_any_more(start: Start) -> None:
     assert here.presence.pushed() == {witness: 1}
 
 
-async def test_a_session_frame_reaches_session_connections_only(start: Start) -> None:
-    here, there = await start(2)
-    user = uuid4()
-    clients = [(await node.arrive(user, session=True), await node.arrive(user)) for node in (here, there)]
-    here.bus.tell(user, FRAME)
-    here.bus.publish(rows(user, 1))
-    for session, plain in clients:
-        await at(1, session, plain)
-        told, _ = session.read()
-        assert bytes(told.data) == FRAME[2:]
-        assert seqs(plain) == [1]
-
-
 async def test_what_redis_takes_long_to_pass_on_is_at_once_with_the_connections_here(start: Start) -> None:
     here, there = await start(2)
     user = uuid4()

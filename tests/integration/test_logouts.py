@@ -47,17 +47,6 @@ async def test_a_node_hears_of_a_logout_of_a_user_it_does_not_know(start: Start)
     assert there.bus.logged_out(user, since)
 
 
-async def test_a_logout_spares_connections_asked_for_after_it(start: Start) -> None:
-    nodes = await start(2)
-    user = uuid4()
-    before = [await node.arrive(user, asked_at=now() - 31) for node in nodes]
-    after = [await node.arrive(user, asked_at=now() - 29) for node in nodes]
-    nodes[0].bus.disconnect(user, seconds_ago=30)
-    await until(lambda: nodes[1].gone == [user], "the other hears of it")
-    assert [peer.close_code() for peer in before] == [LOGGED_OUT] * 2
-    assert [peer.close_code() for peer in after] == [None] * 2
-
-
 async def test_a_logout_that_is_redelivered_late_spares_connections_asked_for_after_it(
     start: Start, clock: Clock
 ) -> None:
@@ -68,16 +57,6 @@ async def test_a_logout_that_is_redelivered_late_spares_connections_asked_for_af
     nodes[0].bus.disconnect(user, seconds_ago=30)
     await until(lambda: nodes[1].gone == [user], "the other hears of it")
     assert [peer.close_code() for peer in after] == [None] * 2
-
-
-async def test_of_two_logouts_at_once_the_newer_counts_on_all_nodes(start: Start) -> None:
-    nodes = await start(2)
-    user = uuid4()
-    peers = [await node.arrive(user, asked_at=now() - 10) for node in nodes]
-    nodes[0].bus.disconnect(user)
-    nodes[0].bus.disconnect(user, seconds_ago=30)  # redelivered in the same batch
-    await until(lambda: user in nodes[1].gone, "the other hears of it")
-    assert [peer.close_code() for peer in peers] == [LOGGED_OUT] * 2
 
 
 # Who joins

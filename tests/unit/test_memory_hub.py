@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
+from app.realtime.protocol import CloseCode
 from app.store.scheduled import ScheduledState
 from app.testing import MemoryHub
 from handlers.registry import HANDLERS
@@ -40,7 +41,7 @@ async def test_a_connected_client_gets_what_is_pushed_and_a_logout_ends_it() -> 
     await hub.publish(message(user))
     assert [each.seq for each in client.notifications] == [2]
     assert await hub.publish({"event_type": "account_logged_out", "user_id": user}) is None
-    assert client.closed
+    assert client.close_code == CloseCode.LOGGED_OUT
     assert hub.bus.logouts == [user]
 
 
