@@ -39,7 +39,7 @@ class Scheduler:
 
     async def _hand_over_some(self) -> bool:
         """Hand over one claim; whether there may be more."""
-        due = await self._store.take(MAX_EVENTS_PER_ROUND, LEASE_SECONDS)
+        due = await self._store.claim(MAX_EVENTS_PER_ROUND, LEASE_SECONDS)
         await self._hand_over(due)
         return len(due) == MAX_EVENTS_PER_ROUND
 

@@ -1,6 +1,7 @@
-"""The outbox's workers: each takes the deliveries of one channel that are due, and hands them over.
+"""The outbox's workers: each claims the due deliveries of one channel, and hands them to the channel.
 
-Several nodes work on one outbox. A node that dies leaves what it had taken to the others, after the lease.
+Several nodes work on one outbox. The deliveries that a dead node had leased are claimed by others after the
+lease.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
 log = logging.getLogger("hub.outbox")
 
 ATTEMPT_BACKOFF = Backoff(first=2.0, cap=900.0)
-POLL_SECONDS = 5.0  # seconds, in case that the signal of a new delivery is lost
+POLL_SECONDS = 5.0  # in case that the signal of a new delivery is lost
 POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
-RELEASE_TIMEOUT_SECONDS = 1.0  # seconds, at the end; what isn't released is due after the lease
-MAX_LEASE_SHARE = 0.8  # share of the lease that an attempt may take, so that no other node tries meanwhile
+RELEASE_TIMEOUT_SECONDS = 1.0  # at the end; what isn't released is due after the lease
+MAX_LEASE_SHARE = 0.8  # of the lease, for one attempt: so no other node tries meanwhile
 EXPIRED = "its time was over"
 _UNWANTED = {Status.SUPPRESSED: "a newer code took its place", Status.EXPIRED: EXPIRED}
 
@@ -56,10 +57,9 @@ def retry_delay(
 
 
 class Outbox:
-    """Works while it is started, on one channel's deliveries: on those with one-time codes, or on all others.
+    """Delivers over one channel: the deliveries with one-time codes, or all others.
 
-    It takes only what it can hand over at once, so nothing that it took waits for anything else. `wake` says
-    that something may be due.
+    It claims only as many as the channel sends at once, so none waits while it is leased.
     """
 
     def __init__(
@@ -89,10 +89,13 @@ class Outbox:
         await self._running.start()
 
     def wake(self) -> None:
+        """Look for due deliveries now. Call it when there may be a new one."""
         self._wake.set()
 
     async def stop(self, within: float) -> None:
-        """Take no more; finish what is under way, `within` seconds. What isn't finished is due at once."""
+        """Claim no more; give attempts in progress `within` seconds. What isn't finished then is due at
+        once.
+        """
         self._stopping = True
         self.wake()
         begun = time.monotonic()
@@ -103,7 +106,7 @@ class Outbox:
         await end(*self._attempts)
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
-                await self._store.release([(taken.id, taken.attempts) for taken in left])
+                await self._store.release([(leased.id, leased.attempts) for leased in left])
         except (Unavailable, TimeoutError) as error:
             log.warning("not_released", extra={"deliveries": len(left), "why": str(error)})
         await self._channel.close()
@@ -112,7 +115,7 @@ class Outbox:
         while not self._stopping:
             self._wake.clear()
             try:
-                await self._wait_for_more(await self._take())
+                await self._wait_for_more(await self._claim())
             except Unavailable as error:
                 log.warning("outbox_unreachable", extra={"why": str(error)})
                 await asyncio.sleep(POSTGRES_BACKOFF.delay(0))
@@ -124,24 +127,26 @@ class Outbox:
     def _room(self) -> int:
         return self._channel.at_once - len(self._attempts)
 
-    async def _take(self) -> bool:
-        """Begin as many as there is room for; whether there may be more at once."""
+    async def _claim(self) -> bool:
+        """Start as many attempts as there is room for; return whether more may be due."""
         room = self._room
         if room <= 0:
             return False
         asked_at = time.monotonic()
-        taken = await self._store.take(
+        leased = await self._store.claim(
             self._channel.name, room, self._settings.lease, self._held(), codes=self._codes
         )
-        for each in taken:
+        for each in leased:
             attempt = asyncio.create_task(self._deliver(each, asked_at), name="delivery")
             self._attempts[attempt] = each
             attempt.add_done_callback(self._ended)
-        return len(taken) == room
+        return len(leased) == room
 
     def _held(self) -> Iterable[UUID]:
-        """While Postgres is away for longer than the lease, what we can't note looks like a dead node's."""
-        return [taken.id for taken in self._attempts.values()]
+        """While Postgres is unavailable for longer than a lease, our own deliveries look like a dead
+        node's.
+        """
+        return [leased.id for leased in self._attempts.values()]
 
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         del self._attempts[attempt]
@@ -157,96 +162,102 @@ class Outbox:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
 
-    async def _deliver(self, taken: LeasedDelivery, asked_at: float) -> None:
+    async def _deliver(self, leased: LeasedDelivery, asked_at: float) -> None:
         deadline = asked_at + self._settings.lease * MAX_LEASE_SHARE
-        if taken.expires_in is not None:
-            deadline = min(deadline, asked_at + taken.expires_in)
+        if leased.expires_in is not None:
+            deadline = min(deadline, asked_at + leased.expires_in)
         cap, cooldown = self._settings.otp_hourly_cap, self._settings.otp_cooldown
-        since_last = taken.seconds_since_last_code
-        if taken.expires_in is not None and asked_at + taken.expires_in <= time.monotonic():
-            await self._finish(taken, Status.EXPIRED, EXPIRED)
-        elif taken.code and taken.codes_last_hour >= cap:
-            await self._finish(taken, Status.SUPPRESSED, f"{cap} codes went to this address within an hour")
-        elif taken.code and since_last is not None and since_last < cooldown:
-            await self._again(taken, "another code was sent just before", cooldown - since_last)
+        since_last = leased.seconds_since_last_code
+        if leased.expires_in is not None and asked_at + leased.expires_in <= time.monotonic():
+            await self._finish(leased, Status.EXPIRED, EXPIRED)
+        elif leased.code and leased.codes_last_hour >= cap:
+            await self._finish(leased, Status.SUPPRESSED, f"{cap} codes went to this address within an hour")
+        elif leased.code and since_last is not None and since_last < cooldown:
+            await self._reschedule(leased, "another code was sent just before", cooldown - since_last)
         elif self._channel.simulated:
-            log.info("delivery_simulated", extra=_shown(taken))
-            await self._finish(taken, Status.SIMULATED, f"{taken.channel} isn't configured")
+            log.info("delivery_simulated", extra=_shown(leased))
+            await self._finish(leased, Status.SIMULATED, f"{leased.channel} isn't configured")
         else:
-            await self._attempt(taken, deadline)
+            await self._attempt(leased, deadline)
 
-    async def _attempt(self, taken: LeasedDelivery, deadline: float) -> None:
+    async def _attempt(self, leased: LeasedDelivery, deadline: float) -> None:
         started_at, begun = datetime.now(UTC), time.monotonic()
         try:
             async with asyncio.timeout(deadline - begun):
-                receipt = await self._channel.send(await self._outgoing(taken), lambda: self._confirm(taken))
+                receipt = await self._channel.send(
+                    await self._outgoing(leased), lambda: self._confirm(leased)
+                )
         except DeliveryCancelled as unwanted:
-            await self._finish(taken, unwanted.status, _UNWANTED[unwanted.status])
+            await self._finish(leased, unwanted.status, _UNWANTED[unwanted.status])
             return
         except Exception as error:
             failure = _failure(error)
             seconds = time.monotonic() - begun
-            await self._failed(taken, failure, AttemptResult(started_at, seconds, failure.code, str(failure)))
+            await self._failed(
+                leased, failure, AttemptResult(started_at, seconds, failure.code, str(failure))
+            )
         else:
-            log.info("delivered", extra=_shown(taken))
+            log.info("delivered", extra=_shown(leased))
             tried = AttemptResult(started_at, time.monotonic() - begun, provider_id=receipt.provider_id)
-            await self._finish(taken, Status.SENT, None, tried)
-        ATTEMPT_SECONDS.labels(taken.channel).observe(time.monotonic() - begun)
+            await self._finish(leased, Status.SENT, None, tried)
+        ATTEMPT_SECONDS.labels(leased.channel).observe(time.monotonic() - begun)
 
-    async def _confirm(self, taken: LeasedDelivery) -> None:
+    async def _confirm(self, leased: LeasedDelivery) -> None:
         """Raises `DeliveryCancelled` when the code was replaced or has expired since it was claimed."""
-        if taken.code:
-            unwanted = await self._store.unwanted(taken.id)
+        if leased.code:
+            unwanted = await self._store.unwanted(leased.id)
             if unwanted is not None:
                 raise DeliveryCancelled(unwanted)
 
-    async def _outgoing(self, taken: LeasedDelivery) -> Outgoing:
+    async def _outgoing(self, leased: LeasedDelivery) -> Outgoing:
         """Raises `DeliveryFailed`."""
-        secret: dict[str, Any] | None = self._box.decrypt(taken.secret) if taken.secret else {}
+        secret: dict[str, Any] | None = self._box.decrypt(leased.secret) if leased.secret else {}
         if secret is None:  # another node may have the key already, or still
             raise DeliveryFailed("no_key", "no key of DELIVERY_KEYS opens its secret", retryable=True)
         folder, most = self._settings.attachments_dir, self._settings.attachments_max_bytes
         attachments = (
-            await asyncio.to_thread(load, taken.attachments, folder, most) if taken.attachments else ()
+            await asyncio.to_thread(load, leased.attachments, folder, most) if leased.attachments else ()
         )
-        data = taken.data | secret
+        data = leased.data | secret
         return Outgoing(
-            taken.id, taken.template, taken.address, taken.locale, data, attachments, bool(secret)
+            leased.id, leased.template, leased.address, leased.locale, data, attachments, bool(secret)
         )
 
-    async def _failed(self, taken: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:
-        log.warning("attempt_failed", extra={**_shown(taken), "code": failure.code})
-        pause = retry_delay(taken.attempts, failure, taken.age, self._settings.retry_deadline, self._backoff)
+    async def _failed(self, leased: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:
+        log.warning("attempt_failed", extra={**_shown(leased), "code": failure.code})
+        pause = retry_delay(
+            leased.attempts, failure, leased.age, self._settings.retry_deadline, self._backoff
+        )
         if pause is None:
             reason = "tried for too long" if failure.retryable else "another attempt can't help"
-            await self._finish(taken, Status.FAILED, reason, tried)
+            await self._finish(leased, Status.FAILED, reason, tried)
         else:
-            await self._again(taken, None, pause, tried)
+            await self._reschedule(leased, None, pause, tried)
 
     async def _finish(
-        self, taken: LeasedDelivery, status: Status, reason: str | None, tried: AttemptResult | None = None
+        self, leased: LeasedDelivery, status: Status, reason: str | None, tried: AttemptResult | None = None
     ) -> None:
-        DELIVERIES.labels(taken.channel, status.value).inc()
+        DELIVERIES.labels(leased.channel, status.value).inc()
         for delay in POSTGRES_BACKOFF.delays():  # a mail that was sent and isn't noted goes out twice
             try:
-                await self._store.finish(taken.id, status, reason, tried, taken.attempts)
+                await self._store.finish(leased.id, status, reason, tried, leased.attempts)
                 return
             except Unavailable as error:
-                log.error("delivery_not_noted", extra={"delivery": taken.id, "why": str(error)})
+                log.error("delivery_not_noted", extra={"delivery": leased.id, "why": str(error)})
                 await asyncio.sleep(delay)
 
-    async def _again(
-        self, taken: LeasedDelivery, reason: str | None, pause: float, tried: AttemptResult | None = None
+    async def _reschedule(
+        self, leased: LeasedDelivery, reason: str | None, pause: float, tried: AttemptResult | None = None
     ) -> None:
         try:
-            await self._store.again(taken.id, reason, pause, tried, taken.attempts)
+            await self._store.reschedule(leased.id, reason, pause, tried, leased.attempts)
         except Unavailable as error:  # then it is due after the lease
-            log.error("delivery_not_noted", extra={"delivery": taken.id, "why": str(error)})
+            log.error("delivery_not_noted", extra={"delivery": leased.id, "why": str(error)})
 
 
 def _failure(error: Exception) -> DeliveryFailed:
-    """What a failed attempt comes to. Of an exception nobody meant only the type is shown: its text may hold
-    what is secret.
+    """Translate what an attempt raised. Of an unexpected exception only the type is kept: its text may hold a
+    secret.
     """
     match error:
         case DeliveryFailed():
@@ -259,11 +270,11 @@ def _failure(error: Exception) -> DeliveryFailed:
     return DeliveryFailed("internal", f"the hub failed on it ({type(error).__name__})", retryable=True)
 
 
-def _shown(taken: LeasedDelivery) -> dict[str, object]:
-    """What of a delivery may stand in a log."""
+def _shown(leased: LeasedDelivery) -> dict[str, object]:
+    """The log fields of a delivery; none is secret."""
     return {
-        "delivery": taken.id,
-        "template": taken.template,
-        "to": masked(taken.address),
-        "attempt": taken.attempts,
+        "delivery": leased.id,
+        "template": leased.template,
+        "to": masked(leased.address),
+        "attempt": leased.attempts,
     }

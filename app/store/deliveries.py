@@ -77,7 +77,7 @@ class DeliveryStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def take(
+    async def claim(
         self, channel: str, most: int, lease: float, held: Iterable[UUID] = (), *, codes: bool
     ) -> list[LeasedDelivery]:
         """Up to `most` deliveries that are due, now this node's for `lease` seconds: only those with
@@ -88,9 +88,9 @@ class DeliveryStore:
                 if codes:
                     await connection.exec_driver_sql(sql.ONE_AT_A_TIME)
                 rows = await connection.exec_driver_sql(
-                    sql.TAKE_CODES if codes else sql.TAKE, (channel, most, lease, list(held))
+                    sql.CLAIM_CODES if codes else sql.CLAIM, (channel, most, lease, list(held))
                 )
-                return [_taken(row, codes=codes) for row in rows]
+                return [_leased(row, codes=codes) for row in rows]
 
     async def unwanted(self, delivery: UUID) -> Status | None:
         """What is to become of a delivery with a code that isn't to be sent any more; None: it is."""
@@ -113,7 +113,7 @@ class DeliveryStore:
                 if tried is not None:
                     await connection.exec_driver_sql(sql.NOTE, _attempt(delivery, number, status, tried))
 
-    async def again(
+    async def reschedule(
         self, delivery: UUID, reason: str | None, seconds: float, tried: AttemptResult | None, number: int
     ) -> None:
         """It is due again after so many seconds. Without `tried` the attempt isn't counted."""
@@ -136,7 +136,7 @@ class DeliveryStore:
                     await connection.exec_driver_sql(sql.RELEASE, tuple(map(list, zip(*held, strict=True))))
 
     async def next_due(self, channel: str, *, codes: bool) -> float | None:
-        """In how many seconds the next of those that `take` would give is due; None when there is none."""
+        """In how many seconds the next of those that `claim` would give is due; None when there is none."""
         with store_errors():
             async with self._engine.connect() as connection:
                 asked = await connection.exec_driver_sql(
@@ -187,7 +187,7 @@ class DeliveryStore:
         """Make a delivery that is done with due again; whether it could be. Not one that carried a code, or
         was suppressed.
         """
-        again = (
+        rescheduled = (
             update(D)
             .where(
                 D.id == delivery,
@@ -205,7 +205,7 @@ class DeliveryStore:
         )
         with store_errors():
             async with self._engine.begin() as connection:
-                if (await connection.execute(again)).rowcount == 0:
+                if (await connection.execute(rescheduled)).rowcount == 0:
                     return False
                 await connection.execute(select(func.pg_notify(SIGNAL, "")))
                 return True
@@ -219,7 +219,7 @@ def _delivery(row: Any) -> Delivery:
     return Delivery(**{**values, "status": Status(values["status"])})
 
 
-def _taken(row: Any, *, codes: bool) -> LeasedDelivery:
+def _leased(row: Any, *, codes: bool) -> LeasedDelivery:
     return LeasedDelivery(
         row.id,
         row.channel,

@@ -14,7 +14,7 @@ returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data
   extract(epoch from d.expires_at - now())::float8 as expires_in
 """
 # `skip locked`: several nodes take at once and none waits.
-TAKE = f"""
+CLAIM = f"""
 with due as (
   select id from deliveries
   where next_attempt_at <= now() and replaces is null and channel = $1 and id <> all($4::uuid[])
@@ -33,7 +33,7 @@ exists (
   where busy.limit_key = d.limit_key and busy.status = 'sending' and busy.next_attempt_at > now()
 )
 """
-TAKE_CODES = f"""
+CLAIM_CODES = f"""
 with due as (
   select id from deliveries d
   where next_attempt_at <= now() and replaces is not null and channel = $1 and id <> all($4::uuid[])

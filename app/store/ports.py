@@ -104,13 +104,13 @@ class InboxStates(Protocol):
 class ScheduledEvents(Protocol):
     """Events with a `send_at` in the future, until they are due.
 
-    - A lease is exclusive: concurrent calls of `take` never return the same event, until its lease ends.
+    - A lease is exclusive: concurrent calls of `claim` never return the same event, until its lease ends.
     - At least once: an event whose lease ends before `finish` is returned again. Its `event_id` makes the
       repetition harmless.
     - `cancel` and the processing of the same event exclude each other: exactly one of them succeeds.
     """
 
-    async def take(self, most: int, lease: float) -> Sequence[Due]:
+    async def claim(self, most: int, lease: float) -> Sequence[Due]:
         """Lease up to `most` events that are due, for `lease` seconds."""
 
     async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:

@@ -14,7 +14,7 @@ from app.store.engine import store_errors
 from app.store.models import ScheduledEventRow as S
 
 # As deliveries are taken: several nodes at once, and what a dead node had taken comes again after the lease.
-_TAKE = """
+_CLAIM = """
 with due as (
   select event_id from scheduled_events
   where status = 'scheduled' and send_at <= now() and (taken_until is null or taken_until < now())
@@ -27,7 +27,7 @@ from due where s.event_id = due.event_id
 returning s.event_id, s.body, s.send_at
 """
 # Who cancels takes the event's id: from then on it was processed, wherever it is on its way.
-_TAKE_ID = "insert into processed_events (event_id) values ($1) on conflict do nothing returning 1"
+_CLAIM_ID = "insert into processed_events (event_id) values ($1) on conflict do nothing returning 1"
 
 
 class ScheduledState(StrEnum):
@@ -68,11 +68,11 @@ class ScheduledStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def take(self, most: int, lease: float) -> Sequence[Due]:
+    async def claim(self, most: int, lease: float) -> Sequence[Due]:
         """Up to `most` events whose time has come, now this node's for `lease` seconds."""
         with store_errors():
             async with self._engine.begin() as connection:
-                rows = await connection.exec_driver_sql(_TAKE, (most, lease))
+                rows = await connection.exec_driver_sql(_CLAIM, (most, lease))
                 return [Due(row.event_id, row.body, row.send_at) for row in rows]
 
     async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:
@@ -93,8 +93,8 @@ class ScheduledStore:
         with store_errors():
             async with self._engine.connect() as connection, connection.begin() as transaction:
                 changed = await connection.execute(update(S).where(*ours).values(values))
-                taken = await connection.exec_driver_sql(_TAKE_ID, (event_id,))
-                if changed.rowcount == 0 or taken.first() is None:
+                claimed = await connection.exec_driver_sql(_CLAIM_ID, (event_id,))
+                if changed.rowcount == 0 or claimed.first() is None:
                     await transaction.rollback()
                     return False
                 return True

@@ -100,7 +100,7 @@ class MemoryHub:
         """Set the clock forward, then process the scheduled events that are due."""
         self._ahead += seconds
         scheduled = self.store.scheduled
-        while due := await scheduled.take(1, LEASE_SECONDS):
+        while due := await scheduled.claim(1, LEASE_SECONDS):
             event = due[0]
             message = SourceMessage("schedule", event.event_id, event.body, None, None, event.send_at)
             error = await self._process(message)

@@ -37,7 +37,7 @@ class MemoryScheduledEvents:
         self._rows[event_id] = _Row(event)
         return True
 
-    async def take(self, most: int, lease: float) -> Sequence[Due]:
+    async def claim(self, most: int, lease: float) -> Sequence[Due]:
         self._check()
         now = self._now()
         due = sorted(

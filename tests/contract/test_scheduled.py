@@ -31,7 +31,7 @@ class Scene:
 @pytest_asyncio.fixture
 async def scheduled(store: Store) -> Scene:
     """Nothing that an earlier test scheduled is still to happen."""
-    left = [each.event_id for each in await store.scheduled.take(1000, 0.0)]
+    left = [each.event_id for each in await store.scheduled.claim(1000, 0.0)]
     await store.scheduled.finish(left, ScheduledState.SENT)
     return Scene(store.scheduled, store.writer)
 
@@ -39,18 +39,18 @@ async def scheduled(store: Store) -> Scene:
 async def test_what_is_due_is_taken_by_one_and_after_the_lease_by_another(scheduled: Scene) -> None:
     due = await scheduled.schedule()
     await scheduled.schedule(timedelta(hours=1))
-    taken = await asyncio.gather(*(scheduled.store.take(10, 0.3) for _ in range(3)))
-    assert [each.event_id for part in taken for each in part] == [due]
-    assert await scheduled.store.take(10, 60.0) == []
+    claimed = await asyncio.gather(*(scheduled.store.claim(10, 0.3) for _ in range(3)))
+    assert [each.event_id for part in claimed for each in part] == [due]
+    assert await scheduled.store.claim(10, 60.0) == []
     await asyncio.sleep(0.4)
-    assert [each.event_id for each in await scheduled.store.take(10, 60.0)] == [due]
+    assert [each.event_id for each in await scheduled.store.claim(10, 60.0)] == [due]
     await scheduled.store.finish([due], ScheduledState.SENT)
-    assert await scheduled.store.take(10, 0.0) == []
+    assert await scheduled.store.claim(10, 0.0) == []
 
 
 async def test_what_is_cancelled_while_it_is_on_its_way_does_not_happen(scheduled: Scene) -> None:
     event_id = await scheduled.schedule()
-    assert [each.event_id for each in await scheduled.store.take(10, 60.0)] == [event_id]
+    assert [each.event_id for each in await scheduled.store.claim(10, 60.0)] == [event_id]
     assert await scheduled.store.cancel(event_id, "kitchen")
     assert (await scheduled.writer.write([EventRecord(event_id)])).new == set(), "it counts as processed"
     await scheduled.store.finish([event_id], ScheduledState.SENT)

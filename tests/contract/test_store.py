@@ -216,7 +216,7 @@ async def test_a_store_that_is_away_is_unavailable_in_every_call(
         store.inboxes.delete(one, user),
         store.states.last_seqs([user]),
         store.states.states([(user, 0)], 1),
-        store.scheduled.take(1, 1.0),
+        store.scheduled.claim(1, 1.0),
         store.scheduled.finish(["a"], ScheduledState.SENT),
         store.scheduled.cancel("a", "kitchen"),
         store.scheduled.get("a"),

@@ -165,13 +165,13 @@ async def test_of_a_delivery_erased_during_its_attempt_nothing_is_noted(
     user, deliveries = uuid4(), DeliveryStore(engine)
     await operator.execute("truncate deliveries cascade")
     await BatchWriter(engine).write([mail(user, f"{user.hex}@example.com")])
-    [each] = await deliveries.take("email", 100, 60.0, [], codes=False)
+    [each] = await deliveries.claim("email", 100, 60.0, [], codes=False)
     await store.erase(Subject(user))
     tried = AttemptResult(datetime.now(UTC), 0.1, "smtp_451", f"{user.hex}@example.com is busy")
     if done:
         await deliveries.finish(each.id, Status.SENT, None, tried, each.attempts)
     else:
-        await deliveries.again(each.id, None, 1.0, tried, each.attempts)
+        await deliveries.reschedule(each.id, None, 1.0, tried, each.attempts)
     assert await store.addresses(Subject(user)) == []
     assert not [found for found in await store.look(Subject(user)) if found.number]
     assert await operator.fetchval("select count(*) from delivery_attempts") == 0

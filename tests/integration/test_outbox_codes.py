@@ -126,13 +126,13 @@ async def test_a_node_that_takes_codes_sees_what_another_is_just_taking(scene: S
         await connection.execute(due_at, earlier, 60.0)
         async with connection.transaction():
             await connection.execute(sql.ONE_AT_A_TIME)
-            taken = await connection.fetch(sql.TAKE_CODES, "email", 1, 60.0, [])
-            assert [row["id"] for row in taken] == [later]
+            claimed = await connection.fetch(sql.CLAIM_CODES, "email", 1, 60.0, [])
+            assert [row["id"] for row in claimed] == [later]
             async with asked(database) as other:
                 await other.execute(due_at, earlier, -1.0)
-            taking = asyncio.create_task(scene.store.take("email", 1, 60.0, codes=True))
+            claiming = asyncio.create_task(scene.store.claim("email", 1, 60.0, codes=True))
             await asyncio.sleep(0.2)
-    assert await taking == [], "the other code to this address is under way"
+    assert await claiming == [], "the other code to this address is under way"
 
 
 async def test_the_cap_counts_a_whole_hour(scene: Scene, database: str) -> None:
@@ -152,14 +152,14 @@ async def test_the_cap_counts_a_whole_hour(scene: Scene, database: str) -> None:
 async def test_a_code_that_expires_while_postgres_answers_is_not_sent(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = DeliveryStore.take
+    claim = DeliveryStore.claim
 
     async def slowly(self: DeliveryStore, *given: Any, **more: Any) -> list[LeasedDelivery]:
-        taken = await take(self, *given, **more)
-        await asyncio.sleep(1.2 if taken else 0)
-        return taken
+        claimed = await claim(self, *given, **more)
+        await asyncio.sleep(1.2 if claimed else 0)
+        return claimed
 
-    monkeypatch.setattr(DeliveryStore, "take", slowly)
+    monkeypatch.setattr(DeliveryStore, "claim", slowly)
     (delivery,) = await scene.ask(code(valid_for=1.0))
     await scene.node()
     assert await scene.ends(delivery, Status.EXPIRED) == "its time was over"
@@ -222,21 +222,21 @@ async def test_a_node_that_can_not_note_what_it_sent_does_not_send_it_again(
 
 async def test_an_attempt_that_ends_after_its_lease_changes_nothing(scene: Scene) -> None:
     (delivery,) = await scene.ask(mail())
-    late = await scene.store.take("email", 1, 0.0, codes=False)
-    again = await scene.store.take("email", 1, 60.0, codes=False)
+    late = await scene.store.claim("email", 1, 0.0, codes=False)
+    again = await scene.store.claim("email", 1, 60.0, codes=False)
     assert [late[0].attempts, again[0].attempts] == [1, 2]
     await scene.store.finish(delivery, Status.SENT, None, None, 2)
     await scene.store.finish(delivery, Status.FAILED, "too late", None, 1)
-    await scene.store.again(delivery, None, 0.0, None, 1)
+    await scene.store.reschedule(delivery, None, 0.0, None, 1)
     await scene.store.release([(delivery, 1)])
     assert await stands(scene, delivery) == ("sent", None)
 
 
 async def test_what_is_taken_is_nobody_elses(scene: Scene) -> None:
     await scene.ask(*(mail(f"user-{number}@example.com") for number in range(10)))
-    taken = await asyncio.gather(*(scene.store.take("email", 4, 60.0, codes=False) for _ in range(3)))
-    assert sorted(map(len, taken)) == [2, 4, 4]
-    assert len({each.id for part in taken for each in part}) == 10
+    claimed = await asyncio.gather(*(scene.store.claim("email", 4, 60.0, codes=False) for _ in range(3)))
+    assert sorted(map(len, claimed)) == [2, 4, 4]
+    assert len({each.id for part in claimed for each in part}) == 10
 
 
 async def test_no_two_nodes_try_at_once(scene: Scene) -> None:
@@ -360,8 +360,8 @@ async def test_taking_reads_no_more_of_a_large_table_than_it_takes(scene: Scene,
         )
         await connection.execute("analyze deliveries")
         for statement, values in (
-            (sql.TAKE, ("email", 16, 60.0, [])),
-            (sql.TAKE_CODES, ("email", 4, 60.0, [])),
+            (sql.CLAIM, ("email", 16, 60.0, [])),
+            (sql.CLAIM_CODES, ("email", 4, 60.0, [])),
             (sql.NEXT_OTHER, ("email",)),
             (sql.NEXT_CODE, ("email",)),
         ):
