@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-IPV6_PREFIX = 64  # what one customer of a provider has at least (RFC 6177)
+IPV6_PREFIX_BITS = 64  # one customer of a provider has at least this network (RFC 6177)
 
 
 def limited_address(text: str) -> str | None:
@@ -28,5 +28,5 @@ def limited_address(text: str) -> str | None:
     if address.is_loopback:
         return None
     if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, IPV6_PREFIX), strict=False))
+        return str(IPv6Network((address, IPV6_PREFIX_BITS), strict=False))
     return str(address)

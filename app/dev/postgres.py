@@ -36,7 +36,7 @@ DATABASE = "hub"
 
 _SYSTEM_USER = "pgserver"
 _START_SECONDS = 60.0
-_READY_LINE = 7  # of postmaster.pid, counted from 0; pg_ctl waits for the same
+_READY_LINE_INDEX = 7  # of postmaster.pid, counted from 0; pg_ctl waits for the same
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
@@ -151,7 +151,7 @@ def _is_ready(data: Path) -> bool:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
         return False
-    return len(lines) > _READY_LINE and lines[_READY_LINE].strip() == "ready"
+    return len(lines) > _READY_LINE_INDEX and lines[_READY_LINE].strip() == "ready"
 
 
 def _forget_dead_server(data: Path) -> None:

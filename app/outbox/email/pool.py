@@ -37,7 +37,7 @@ MIN_BYTES_PER_SECOND = 64 * 1024  # bytes a second; a slower one is taken for a 
 # sent twice.
 CONTENT_TIMEOUT_COUNT = 6
 MAX_ANSWER_BYTES = 64 * 1024  # bytes; no server says so much
-_OK, _FORWARDED, _GO_AHEAD, _CLOSING = 250, 251, 354, 421
+_OK_CODE, _FORWARDED_CODE, _GO_AHEAD_CODE, _CLOSING_CODE = 250, 251, 354, 421
 
 
 class SmtpEnvelope(NamedTuple):
@@ -203,7 +203,7 @@ class SmtpConnection(asyncio.Protocol):
                 self.abort()  # out of step, or it waits for a mail that nobody may get
             if refused and not together:
                 break
-        if used and isinstance(refused, SMTPSenderRefused) and refused.code == _CLOSING:
+        if used and isinstance(refused, SMTPSenderRefused) and refused.code == _CLOSING_CODE:
             raise _Stale  # some servers limit the mails of one connection
         if refused:
             raise refused
@@ -224,13 +224,13 @@ class SmtpConnection(asyncio.Protocol):
     def _steps(self, envelope: SmtpEnvelope) -> tuple[_Step, ...]:
         mail = b" ".join((b"MAIL FROM:" + _path(envelope.sender), *self._options(envelope)))
         return (
-            _Step(mail, (_OK,), lambda code, said: SMTPSenderRefused(code, said, envelope.sender)),
+            _Step(mail, (_OK_CODE,), lambda code, said: SMTPSenderRefused(code, said, envelope.sender)),
             _Step(
                 b"RCPT TO:" + _path(envelope.recipient),
-                (_OK, _FORWARDED),
+                (_OK_CODE, _FORWARDED_CODE),
                 lambda code, said: SMTPRecipientRefused(code, said, envelope.recipient),
             ),
-            _Step(b"DATA", (_GO_AHEAD,), SMTPDataError),
+            _Step(b"DATA", (_GO_AHEAD_CODE,), SMTPDataError),
         )
 
     def _options(self, envelope: SmtpEnvelope) -> Iterator[bytes]:
@@ -250,7 +250,7 @@ class SmtpConnection(asyncio.Protocol):
             answer = await self._answer(self._timeout)
         except SMTPException:
             raise _Stale from None
-        if answer.code != _OK:
+        if answer.code != _OK_CODE:
             raise _Stale
 
     async def _hand_over(self, content: bytes) -> SMTPResponse:
@@ -258,7 +258,7 @@ class SmtpConnection(asyncio.Protocol):
         answer = await self._answer(
             CONTENT_TIMEOUT_COUNT * self._timeout + len(content) / MIN_BYTES_PER_SECOND
         )
-        if answer.code != _OK:
+        if answer.code != _OK_CODE:
             raise SMTPDataError(*answer)
         return answer
 
@@ -280,7 +280,7 @@ class SmtpConnection(asyncio.Protocol):
             self.abort()
             raise SMTPReadTimeoutError("Timed out waiting for server response") from None
         answer = self._answers.popleft()
-        if answer.code == _CLOSING or not 200 <= answer.code < 600:
+        if answer.code == _CLOSING_CODE or not 200 <= answer.code < 600:
             self.abort()
         return answer
 

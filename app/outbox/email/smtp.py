@@ -26,7 +26,7 @@ from app.outbox.failures import SetupFailed, safe_words
 from app.settings.channels import SmtpSettings
 
 _ABOUT_THE_MAIL = (SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError)
-_NOT_LOGGED_IN, _TOO_LARGE = 530, 552
+_NOT_LOGGED_IN_CODE, _TOO_LARGE_CODE = 530, 552
 
 
 def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> DeliveryFailed:
@@ -63,8 +63,8 @@ def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
         return DeliveryFailed("bad_answer", f"the server's answer makes no sense: {said}", retryable=True)
     if error.code < 500:
         return DeliveryFailed(f"smtp_{error.code}", said, retryable=True)
-    refused_us = isinstance(error, SMTPSenderRefused) and error.code != _TOO_LARGE
-    if refused_us or error.code == _NOT_LOGGED_IN or not isinstance(error, _ABOUT_THE_MAIL):
+    refused_us = isinstance(error, SMTPSenderRefused) and error.code != _TOO_LARGE_CODE
+    if refused_us or error.code == _NOT_LOGGED_IN_CODE or not isinstance(error, _ABOUT_THE_MAIL):
         return SetupFailed(f"smtp_{error.code}", said)
     return DeliveryFailed(f"smtp_{error.code}", said, retryable=False)
 
