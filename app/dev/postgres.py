@@ -151,7 +151,7 @@ def _is_ready(data: Path) -> bool:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
         return False
-    return len(lines) > _READY_LINE_INDEX and lines[_READY_LINE].strip() == "ready"
+    return len(lines) > _READY_LINE_INDEX and lines[_READY_LINE_INDEX].strip() == "ready"
 
 
 def _forget_dead_server(data: Path) -> None:
