@@ -29,7 +29,7 @@ class Unread(msgspec.Struct):
     unread: schemas.Count
 
 
-class AllRead(msgspec.Struct):
+class AllMarkedRead(msgspec.Struct):
     up_to: schemas.Seq
     unread: schemas.Count
 
@@ -98,7 +98,7 @@ class NotificationResource:
     @schemas.described(
         "Mark all of a user's notifications read",
         "With `up_to` only those up to and including that `seq`: newer ones stay unread.",
-        {200: schemas.Answer("The last `seq` that was marked, and the number of unread", AllRead)},
+        {200: schemas.Answer("The last `seq` that was marked, and the number of unread", AllMarkedRead)},
         errors=(400, 401, 403, 503),
         query=schemas.READ_QUERY,
         headers=schemas.INBOX_COUNT,
@@ -106,7 +106,7 @@ class NotificationResource:
     async def mark_all_read(self, request: Request, user_id: str) -> HTTPResponse:
         receiver = await self._authenticator.owner(request, user_id)
         up_to, count = await self._commands.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
-        return json_answer(AllRead(up_to, count.unread), headers=_count_header(count))
+        return json_answer(AllMarkedRead(up_to, count.unread), headers=_count_header(count))
 
     @schemas.described(
         "Mark a notification read",

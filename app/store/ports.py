@@ -139,7 +139,7 @@ class DeliveryLog(Protocol):
         """A delivery with its attempts, in order; None if there is none."""
 
 
-class Preferences(People, Protocol):
+class PreferencesPort(People, Protocol):
     """Profiles and choices, as their users read and change them. Each change is atomic."""
 
     async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:

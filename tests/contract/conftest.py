@@ -19,7 +19,7 @@ from app.store.ports import (
     EventWriter,
     Inboxes,
     InboxStates,
-    Preferences,
+    PreferencesPort,
     ProcessedEvents,
     ScheduledEvents,
 )
@@ -102,13 +102,13 @@ def store(where: str, request: pytest.FixtureRequest) -> Store:
 
 
 @pytest.fixture
-def people(where: str, request: pytest.FixtureRequest) -> Preferences:
+def people(where: str, request: pytest.FixtureRequest) -> PreferencesPort:
     """What people have set, beside `store`."""
     return MemoryPeople() if where == MEMORY else PreferenceStore(request.getfixturevalue("engines")[0])
 
 
 @pytest_asyncio.fixture
-async def away(where: str) -> AsyncIterator[tuple[Store, Preferences]]:
+async def away(where: str) -> AsyncIterator[tuple[Store, PreferencesPort]]:
     """A store and preferences that do not answer."""
     if where == MEMORY:
         store, people = MemoryStore(), MemoryPeople()

@@ -1,4 +1,4 @@
-"""The contract of profiles and choices (`Preferences` in app/store/ports.py), on Postgres and in memory."""
+"""The contract of profiles and choices (`PreferencesPort` in app/store/ports.py), on Postgres and in memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from app.domain.errors import Unavailable
 from app.domain.preferences import CHOICES, Person
-from app.store.ports import Preferences
+from app.store.ports import PreferencesPort
 from app.store.preferences import Profile
 from tests.contract.conftest import Store
 
 PROFILE = Profile("vi", "Asia/Ho_Chi_Minh", time(22), time(6, 30), "mai@example.com", "+84912345678")
 
 
-async def test_people_are_those_who_have_set_anything(people: Preferences) -> None:
+async def test_people_are_those_who_have_set_anything(people: PreferencesPort) -> None:
     with_profile, with_choice, nobody = uuid4(), uuid4(), uuid4()
     await people.set_profile(with_profile, PROFILE)
     await people.set_choice(with_choice, "food.email", False)
@@ -31,7 +31,7 @@ async def test_people_are_those_who_have_set_anything(people: Preferences) -> No
     assert person.choices == {}
 
 
-async def test_quiet_hours_are_those_of_the_profile_in_its_zone(people: Preferences) -> None:
+async def test_quiet_hours_are_those_of_the_profile_in_its_zone(people: PreferencesPort) -> None:
     user = uuid4()
     await people.set_profile(user, PROFILE)
     quiet = (await people.people([user]))[user].quiet_hours
@@ -51,7 +51,7 @@ async def test_quiet_hours_are_those_of_the_profile_in_its_zone(people: Preferen
     ids=["no zone", "no end", "no beginning", "no such zone"],
 )
 async def test_without_a_zone_a_beginning_and_an_end_there_are_no_quiet_hours(
-    people: Preferences, profile: Profile
+    people: PreferencesPort, profile: Profile
 ) -> None:
     user = uuid4()
     await people.set_profile(user, profile)
@@ -59,7 +59,7 @@ async def test_without_a_zone_a_beginning_and_an_end_there_are_no_quiet_hours(
     assert await people.get(user) == (profile, {})
 
 
-async def test_a_profile_is_replaced_whole_and_leaves_the_choices(people: Preferences) -> None:
+async def test_a_profile_is_replaced_whole_and_leaves_the_choices(people: PreferencesPort) -> None:
     user = uuid4()
     assert await people.get(user) == (Profile(), {})
     await people.set_choice(user, "food.email", True)
@@ -69,7 +69,7 @@ async def test_a_profile_is_replaced_whole_and_leaves_the_choices(people: Prefer
     assert await people.get(user) == (Profile(locale="ru"), {"food.email": True})
 
 
-async def test_a_choice_is_set_added_once_and_dropped(people: Preferences) -> None:
+async def test_a_choice_is_set_added_once_and_dropped(people: PreferencesPort) -> None:
     user = uuid4()
     await people.set_profile(user, PROFILE)
     assert not await people.drop_choice(user, "food.sms")
@@ -84,7 +84,7 @@ async def test_a_choice_is_set_added_once_and_dropped(people: Preferences) -> No
     assert await people.get(user) == (PROFILE, {"food.email": False})
 
 
-async def test_who_has_set_nothing_has_no_choice_to_drop_and_may_add_one(people: Preferences) -> None:
+async def test_who_has_set_nothing_has_no_choice_to_drop_and_may_add_one(people: PreferencesPort) -> None:
     user = uuid4()
     assert not await people.drop_choice(user, "food.sms")
     assert await people.people([user]) == {}
@@ -92,13 +92,13 @@ async def test_who_has_set_nothing_has_no_choice_to_drop_and_may_add_one(people:
     assert (await people.people([user]))[user].choices == {"food.sms": False}
 
 
-async def test_choices_that_are_set_at_once_are_all_kept(people: Preferences) -> None:
+async def test_choices_that_are_set_at_once_are_all_kept(people: PreferencesPort) -> None:
     user = uuid4()
     await asyncio.gather(*(people.set_choice(user, choice, False) for choice in CHOICES))
     assert (await people.get(user))[1] == dict.fromkeys(CHOICES, False)
 
 
-async def test_what_is_answered_does_not_change_with_what_is_set_later(people: Preferences) -> None:
+async def test_what_is_answered_does_not_change_with_what_is_set_later(people: PreferencesPort) -> None:
     user = uuid4()
     await people.set_choice(user, "food.sms", False)
     person, (_, choices) = (await people.people([user]))[user], await people.get(user)
@@ -107,7 +107,7 @@ async def test_what_is_answered_does_not_change_with_what_is_set_later(people: P
 
 
 async def test_preferences_that_are_away_are_unavailable_in_every_call(
-    away: tuple[Store, Preferences],
+    away: tuple[Store, PreferencesPort],
 ) -> None:
     _, people = away
     user = uuid4()

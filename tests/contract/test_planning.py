@@ -19,7 +19,7 @@ from app.domain.preferences import CHOICES, Evaluator
 from app.ingest.batch import SourceMessage
 from app.ingest.dry_run import DryRun
 from app.ingest.pipeline import Pipeline
-from app.store.ports import Preferences
+from app.store.ports import PreferencesPort
 from app.store.preferences import Profile
 from app.testing import MemoryBus, MemoryGroups
 from app.texts.i18n import LOCALES
@@ -30,7 +30,7 @@ OFF = ("inventory.email", "food.inapp")
 
 
 class Scene(NamedTuple):
-    people: Preferences
+    people: PreferencesPort
     store: Store
     pipeline: Pipeline
     dry_run: DryRun
@@ -51,7 +51,7 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture
-def scene(people: Preferences, store: Store) -> Scene:
+def scene(people: PreferencesPort, store: Store) -> Scene:
     planner = Planner(people, Evaluator(OFF), "en")
     pipeline = Pipeline(
         HANDLERS,

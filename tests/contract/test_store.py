@@ -15,7 +15,7 @@ import pytest
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.domain.errors import StoreRejected, Unavailable
 from app.domain.notifications import InboxCounters, Notification, notification_id
-from app.store.ports import EventWriter, Preferences
+from app.store.ports import EventWriter, PreferencesPort
 from app.store.scheduled import ScheduledState
 from app.store.writer import DeliveryRecord, EventRecord, WriteResult
 from tests.contract.conftest import POOL, Store
@@ -201,7 +201,7 @@ async def test_the_words_of_a_rejection_hold_nobodys_data(store: Store) -> None:
 
 
 async def test_a_store_that_is_away_is_unavailable_in_every_call(
-    away: tuple[Store, Preferences],
+    away: tuple[Store, PreferencesPort],
 ) -> None:
     store, _ = away
     user, one = uuid4(), uuid4()
