@@ -11,7 +11,7 @@ from app.store.preferences import Profile
 
 
 class MemoryPeople:
-    """`Preferences` without Postgres. Set `unavailable` to make every call fail."""
+    """`PreferencesPort` without Postgres. Set `unavailable` to make every call fail."""
 
     def __init__(self) -> None:
         self.unavailable = False
