@@ -1,4 +1,4 @@
-"""The contract of profiles and choices (`PreferencesPort` in app/store/ports.py), on Postgres and in memory."""
+"""The contract of profiles and choices (`PreferencesPort` in app/store/ports.py), in Postgres and memory."""
 
 from __future__ import annotations
 
