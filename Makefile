@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi clean
+.PHONY: help run test durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi settings clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,9 @@ texts: $(READY) ## bring locales/ up to the texts in the code
 
 asyncapi: $(READY) ## write docs/asyncapi.yml from the types of the protocol
 	@$(BIN)/python -m app.dev.asyncapi
+
+settings: $(READY) ## write .env.example and docs/reference/settings.md from the fields in app/settings
+	@$(BIN)/python -m app.dev.settings_reference
 
 clean: ## remove the virtual environment and caches; .hub with its data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -143,8 +143,7 @@ class WebSocketSettings(WithAllowedOrigins):
         default=15_000,
         ge=1,
         validation_alias="WS_MAX_CONNECTIONS",
-        description="Maximum number of connections of one node. Further clients get 503 and retry on "
-        "another node.",
+        description="Maximum number of connections of one node. Further upgrades get 503 with Retry-After.",
     )
 
 

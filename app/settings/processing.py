@@ -93,7 +93,7 @@ class OutboxSettings(Section):
         default=24 * 3600.0,
         gt=0,
         validation_alias="DELIVERY_GIVE_UP",
-        description="Time after which a delivery that keeps failing is not retried any more.",
+        description="Retry deadline: a delivery that still fails after this time is not retried again.",
     )
     attachments_dir: str | None = Field(
         default=None,

@@ -185,8 +185,7 @@ class RedisStreamsSettings(WithBatchSize, RedisClientSettings):
         default=30.0,
         ge=0.1,
         validation_alias="REDIS_CLAIM_AFTER",
-        description="Time without a sign of life from a node after which other nodes claim its stream "
-        "entries.",
+        description="Time without activity of a node after which other nodes claim its stream entries.",
     )
 
     @field_validator("url")

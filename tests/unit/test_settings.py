@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.domain.errors import ConfigurationError
-from app.settings import Settings, load
+from app.settings import Settings, load, load_section
+from app.settings.channels import SmtpSettings
 from tests.support.hub import ROOT
 
 SECRET = "hunter2-" * 5
@@ -230,3 +231,36 @@ def test_rabbitmq_is_off_until_it_has_an_address(environment: pytest.MonkeyPatch
 def test_an_origin_is_kept_as_browsers_write_it(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALLOWED_ORIGINS", "https://App.Example.com:443/, http://localhost:8000")
     assert load().websocket.allowed_origins == ("https://app.example.com", "http://localhost:8000")
+
+
+def test_a_variable_of_several_sections_reaches_each_and_is_reported_once(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("BATCH_SIZE", "7")
+    settings = load()
+    sections = (settings.ingest, settings.kafka, settings.rabbitmq, settings.redis_streams)
+    assert {section.batch_size for section in sections} == {7}
+    assert len(refusal(environment, BATCH_SIZE="0").splitlines()) == 1
+
+
+def test_a_given_value_overrides_the_environment_unless_it_is_none(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WORKERS", "2")
+    assert load(workers=3).server.workers == 3
+    assert load(workers=None).server.workers == 2
+
+
+def test_one_section_can_be_read_whatever_the_others_hold(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("DATABASE_URL")
+    environment.setenv("PORT", "http")
+    environment.setenv("SMTP_HOST", "mail.example.com")
+    assert load_section(SmtpSettings).host == "mail.example.com"
+    environment.setenv("SMTP_PORT", "0")
+    with pytest.raises(ConfigurationError, match=r"^SMTP_PORT: "):
+        load_section(SmtpSettings)
+
+
+def test_a_section_that_a_test_constructs_does_not_read_the_environment(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("SMTP_HOST", "mail.example.com")
+    assert SmtpSettings().host is None
