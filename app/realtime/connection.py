@@ -199,9 +199,9 @@ class Connection(asyncio.Protocol):
         if self._held is not None:
             self._held.append(frame)
             return
-        if not self.open:
+        transport = self._transport
+        if transport is None or self._ws.state is not OPEN:  # `open`, without a call for each frame
             return
-        transport = cast(asyncio.Transport, self._transport)
         self._unanswered += len(frame)
         transport.write(frame if self._probing else frame + self._probe())
         if transport.get_write_buffer_size() > self._limits.write_buffer:
