@@ -120,7 +120,7 @@ async def test_what_a_node_heard_while_it_was_away_is_not_forgotten_while_it_joi
     await hold.reached.wait()
     here.bus.disconnect(meanwhile)
     hold.released.set()
-    await until(lambda: meanwhile in there.gone, "the other hears of the later one")
+    await until(lambda: {user, meanwhile} <= {*there.gone}, "the other hears of both")
     assert peer.close_code() == LOGGED_OUT
 
 
