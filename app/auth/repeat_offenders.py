@@ -130,8 +130,8 @@ def _claimed_user(token: bytes) -> UUID | None:
 
 
 def _token(head: bytes) -> bytes:
-    """The token in the first of the places where app/api/ws.py looks for it. One that is written in a way
-    that isn't known here goes the whole way.
+    """The token in the first of the places where app/api/handshake.py looks for it. A token that is spelled
+    in another way is refused there instead.
     """
     scheme, _, token = _value(head, b"authorization").partition(b" ")
     if scheme.lower() == b"bearer" and token:

@@ -22,6 +22,13 @@ class CatchUp:
         self._reader = reader
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def begin(self, connection: Connection, inbox_seq: int) -> None:
+        """Let a new connection go live behind `inbox_seq`, where its inbox stood when it was read. What was
+        pushed since then is fetched first.
+        """
+        if connection.cursor.started(inbox_seq):
+            self.start(connection)
+
     def start(self, connection: Connection) -> None:
         """Begin with a connection whose cursor is catching up. It is closed with 1013 when that fails."""
         task = asyncio.create_task(self._run(connection), name="catch up")

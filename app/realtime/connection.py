@@ -45,6 +45,30 @@ class Limits(NamedTuple):
     max_frames: int
 
 
+class ConnectionContext(NamedTuple):
+    """What all connections of a node share."""
+
+    limits: Limits
+    timer_wheel: TimerWheel
+    reading: AdmissionQueue
+    """Where a connection that has more to read than a few frames waits for its turn."""
+    loop_time: Callable[[float], float]
+    """Converts unix seconds to the event loop's time."""
+    on_lost: Callable[[Connection], None]
+    """Called once for each connection, when nothing more can be sent over it."""
+
+
+class ClientInfo(NamedTuple):
+    """Where a connection comes from."""
+
+    address: str | None = None
+    """What connections of the client's address are counted by; None for one that isn't limited."""
+    token_key: bytes = b""
+    """What the token it came with is remembered by."""
+    asked_at: float = 0.0
+    """The loop time before its token was verified: a logout after that ends the connection."""
+
+
 class FrameProtocol(ServerProtocol):
     """websockets' sans-I/O layer, but that a client may close in the middle of a message (RFC 6455, 5.4), and
     that texts have to be UTF-8 (8.1). What is wrong first decides the close code, however bytes arrive.
@@ -85,12 +109,10 @@ class Connection(asyncio.Protocol):
     `Limits.write_buffer` the connection is closed with 4001, so that a slow client costs the others nothing.
     A ping rides along with what is sent: who stopped reading is found by the answer that doesn't come, long
     before the buffers of both kernels are full.
-    `on_lost` is called once, when nothing more can be sent.
     """
 
     __slots__ = (
         "_answered",
-        "_clock",
         "_counted_from",
         "_deaf",
         "_drained",
@@ -98,62 +120,51 @@ class Connection(asyncio.Protocol):
         "_frames",
         "_held",
         "_limits",
+        "_loop_time",
         "_on_lost",
         "_on_message",
-        "_pace",
         "_parts",
         "_probing",
+        "_reading",
+        "_timer_wheel",
         "_transport",
         "_unanswered",
         "_unread",
         "_waits",
         "_ws",
-        "address",
-        "asked_at",
         "claims",
+        "client",
         "close_code",
         "cursor",
         "due",
-        "token_key",
     )
 
     def __init__(
         self,
         ws: FrameProtocol,
         claims: Claims,
-        expires: float,
-        limits: Limits,
-        clock: TimerWheel,
-        pace: AdmissionQueue,
-        on_lost: Callable[[Connection], None],
+        context: ConnectionContext,
+        client: ClientInfo | None = None,
         on_message: Callable[[Connection, bytes], None] | None = None,
     ) -> None:
-        """`ws` has accepted the handshake. `expires` is the loop time at which the token does.
+        """`ws` has accepted the handshake.
 
         `on_message` gets each text of a client that speaks the session protocol; None means a plain client,
         whose messages are ignored.
         """
         self.claims = claims
-        self.address: str | None = None
-        """What its client's address is counted by."""
-        self.token_key = b""
-        """What the token it came with is remembered by."""
-        self.asked_at = 0.0
-        """The loop time before its token was looked at: a logout after that ends it."""
+        self.client = client or ClientInfo()
         self.cursor = InboxCursor(resumes=on_message is not None)
-        """Which notifications it was sent; decides what becomes of the next ones."""
         self.due = 0
         self.close_code: int | None = None
         self._ws = ws
-        self._expires = expires
-        self._limits = limits
-        self._clock = clock
-        self._pace = pace
+        self._limits, self._timer_wheel, self._reading, self._loop_time, on_lost = context
+        self._expires = self._loop_time(claims.expires_at)
+        self._on_lost: Callable[[Connection], None] | None = on_lost
+        self._on_message = on_message
         self._unread = b""
         self._waits = False
         self._deaf = False
-        self._on_lost: Callable[[Connection], None] | None = on_lost
-        self._on_message = on_message
         self._parts: list[bytes] | None = None
         self._transport: asyncio.Transport | None = None
         self._frames = 0
@@ -220,7 +231,7 @@ class Connection(asyncio.Protocol):
         self._answered = False
         patience = self._limits.answer_timeout + self._unanswered / MIN_BYTES_PER_SECOND
         moment = asyncio.get_running_loop().time() + patience
-        self._clock.schedule(self, min(moment, self._expires))
+        self._schedule(min(moment, self._expires))
         return PING
 
     def close(self, code: int, reason: str = "") -> None:
@@ -238,14 +249,14 @@ class Connection(asyncio.Protocol):
         self._ws.send_close(code, reason)
         self._flush()
         self._lost()
-        self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT_SECONDS)
+        self._schedule(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_SECONDS)
 
-    def renew(self, claims: Claims, expires: float) -> None:
-        """The client brought a new token, which expires at this loop time."""
+    def renew(self, claims: Claims) -> None:
+        """The client sent a new token."""
         self.claims = claims
-        self._expires = expires
-        if expires < self.due:  # never later: who renews all the time is looked at all the same
-            self._clock.schedule(self, expires)
+        self._expires = self._loop_time(claims.expires_at)
+        if self._expires < self.due:  # never later: a client that renews all the time is checked as often
+            self._schedule(self._expires)
 
     def abort(self) -> None:
         """End the connection at once, without a word."""
@@ -278,7 +289,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         now = asyncio.get_running_loop().time()
-        self._clock.schedule(self, min(now + self._limits.ping_interval, self._expires))
+        self._schedule(min(now + self._limits.ping_interval, self._expires))
 
     def pause_writing(self) -> None:
         self._drained = asyncio.get_running_loop().create_future()
@@ -308,7 +319,7 @@ class Connection(asyncio.Protocol):
         waited, self._waits = self._waits, bool(self._unread)
         if self._unread:
             self._transport.pause_reading()
-            self._pace.take(self._read_on)
+            self._reading.take(self._read_on)
         elif waited and self._transport is not None and not self._deaf:
             self._transport.resume_reading()
         return True
@@ -338,7 +349,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._unread = b""
         self.resume_writing()
-        self._clock.schedule(self, None)
+        self._schedule(None)
         self._lost()
         self._ws.dispose()
 
@@ -380,9 +391,12 @@ class Connection(asyncio.Protocol):
                     self._transport.write(data)
             else:
                 self._transport.close()
-                self._clock.schedule(self, asyncio.get_running_loop().time() + CLOSE_TIMEOUT_SECONDS)
+                self._schedule(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_SECONDS)
         if self._ws.state is not OPEN:
             self._lost()
+
+    def _schedule(self, moment: float | None) -> None:
+        self._timer_wheel.schedule(self, moment)
 
     def _lost(self) -> None:
         if self._on_lost is not None:

@@ -74,12 +74,13 @@ class WebSocketManager:
     def _counted(self, connection: Connection, change: int) -> None:
         self._count += change
         CONNECTIONS.set(self._count)
-        if connection.address is not None:
-            left = self._by_address.get(connection.address, 0) + change
+        address = connection.client.address
+        if address is not None:
+            left = self._by_address.get(address, 0) + change
             if left:
-                self._by_address[connection.address] = left
+                self._by_address[address] = left
             else:
-                del self._by_address[connection.address]
+                del self._by_address[address]
 
     def push(self, pushes: Iterable[Push]) -> int:
         """Send each frame to all connections of its receiver; the number of notification frames sent.
@@ -108,7 +109,7 @@ class WebSocketManager:
 
     def disconnect(self, user_id: UUID, code: CloseCode, reason: str, moment: float) -> int:
         """Close the connections that a user had here at this moment (loop time); how many there are."""
-        connections = [connection for connection in self.of(user_id) if connection.asked_at <= moment]
+        connections = [connection for connection in self.of(user_id) if connection.client.asked_at <= moment]
         for connection in connections:
             connection.close(code, reason)
         return len(connections)

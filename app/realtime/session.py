@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +14,10 @@ from app.domain.errors import Unauthorized, Unavailable
 from app.realtime.catch_up import CatchUp, send_missed
 from app.realtime.changes import InboxCommands
 from app.realtime.connection import Connection
-from app.realtime.inboxes import MAX_READERS_PER_QUERY, InboxReader
-from app.realtime.membership import Membership
+from app.realtime.inboxes import InboxReader
 from app.realtime.protocol import CloseCode
+from app.realtime.resync import Resync
 from app.realtime.session_frames import (
-    Connected,
     Failed,
     Ping,
     Pong,
@@ -40,25 +39,19 @@ class Sessions:
 
     def __init__(
         self,
-        connections: Iterable[Connection],
-        membership: Membership,
+        resync: Resync,
         reader: InboxReader,
         catch_up: CatchUp,
         changes: InboxCommands,
         verify: Callable[[str | None], Awaitable[Claims]],
-        loop_time: Callable[[float], float],
         history: Callable[[UUID, int], str],
     ) -> None:
-        """`connections` are all of this node, at any time; `verify` checks a token in full; `history` gives
-        the REST path of what stands before a `seq`.
-        """
-        self._connections = connections
-        self._membership = membership
+        """`verify` checks a token in full; `history` gives the REST path of what stands before a `seq`."""
+        self._resync = resync
         self._reader = reader
         self._catch_up = catch_up
         self._changes = changes
         self._verify = verify
-        self._loop_time = loop_time
         self._history = history
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -66,15 +59,11 @@ class Sessions:
         """Greet a new connection, whose cursor is catching up and which is held since before its state was
         read; with `after`, go on where the client was; let it go live.
         """
-        connection.release(self._greeting(state))
+        connection.release(self._resync.frame(state))
         if after is not None:
             self._in_background(self._resume(connection, after, state))
-        elif connection.cursor.started(state.last_seq):
-            self._catch_up.start(connection)
-
-    def resync(self) -> None:
-        """Other devices' changes may have been missed: everybody is told how the inbox stands."""
-        self._in_background(self._greet_all())
+        else:
+            self._catch_up.begin(connection, state.last_seq)
 
     def received(self, connection: Connection, text: bytes) -> None:
         """A client said something."""
@@ -92,21 +81,6 @@ class Sessions:
         task = asyncio.create_task(answer, name="session answer")
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
-
-    def _greeting(self, state: InboxState) -> bytes:
-        unread, last_seq, rev = state.counted
-        return session_frame(Connected(self._membership.node.hex(), last_seq, unread, rev))
-
-    async def _greet_all(self) -> None:
-        sessions = [connection for connection in self._connections if connection.session]
-        for start in range(0, len(sessions), MAX_READERS_PER_QUERY):
-            some = sessions[start : start + MAX_READERS_PER_QUERY]
-            try:
-                states = await asyncio.gather(*(self._reader.read(each.user_id) for each in some))
-            except Unavailable:
-                return  # Postgres is away too; whoever reconnects is greeted
-            for connection, state in zip(some, states, strict=True):
-                connection.send(self._greeting(state))  # who is just coming gets it behind the first one
 
     async def _answer(self, connection: Connection, said: Resume | Read | Token) -> None:
         try:
@@ -165,5 +139,5 @@ class Sessions:
         if claims.user_id != connection.user_id:
             connection.close(CloseCode.FORBIDDEN, "the token belongs to another user")
             return
-        connection.renew(claims, self._loop_time(claims.expires_at))
+        connection.renew(claims)
         connection.send(session_frame(TokenRenewed(claims.expires_at)))

@@ -20,14 +20,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__
 from app.api import cors, docs, errors, sending, ws
+from app.api.admission import Admission
 from app.api.auth import Authenticator
 from app.api.deliveries import DeliveryResource
+from app.api.handshake import Handshake
 from app.api.health import Check, OperationResource
 from app.api.idempotency import Idempotency
 from app.api.notifications import NotificationResource
 from app.api.preferences import PreferenceResource
 from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
+from app.api.sign_in import SignIn
 from app.auth.revocations import RevocationStore
 from app.auth.secrets import SecretBox
 from app.auth.tokens import TokenVerifier
@@ -50,6 +53,7 @@ from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.realtime.presence import Presence
 from app.realtime.reconciler import Reconciler
+from app.realtime.resync import Resync
 from app.realtime.revocations import RevocationWatch
 from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
@@ -100,11 +104,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     membership = Membership(presence, partial(subscription, redis, settings.redis))
     manager = WebSocketManager(catch_up.start, membership.left)
     reconciler = Reconciler(manager, inboxes, catch_up, membership)
-
-    def resync() -> None:
-        sessions.resync()
-
-    bus = RedisBus(manager, presence, membership, reconciler.soon, resync, revocation_store.forget)
+    resync = Resync(manager, membership, reader)
+    bus = RedisBus(manager, presence, membership, reconciler.soon, resync.start, revocation_store.forget)
     people = PreferenceStore(engine)
     evaluator = Evaluator(settings.ingest.preferences_off)
     box = SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url)
@@ -147,20 +148,15 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     )
     watch = RevocationWatch(manager, revocation_store)
     changes = InboxCommands(store, bus)
-    sessions = Sessions(
-        manager, membership, reader, catch_up, changes, authenticator.claims, wall_clock.loop_time, _history
-    )
-    gate = ws.Gate(
-        settings.websocket,
-        authenticator,
-        manager,
-        clock,
-        reader,
-        catch_up,
+    sessions = Sessions(resync, reader, catch_up, changes, authenticator.claims, _history)
+    admission = Admission(settings.websocket, manager)
+    endpoint = ws.WebSocketEndpoint(
+        admission,
+        Handshake(settings.websocket),
+        SignIn(authenticator, manager, membership, reader, bus.logged_out),
         sessions,
-        membership,
-        bus.logged_out,
-        wall_clock.loop_time,
+        catch_up,
+        ws.connection_context(settings.websocket, clock, wall_clock.loop_time, admission.lost),
     )
 
     errors.install(app)
@@ -183,7 +179,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
             SentEventResource(authenticator, scheduled, log_of_deliveries, store),
         )
     )
-    app.blueprint(ws.make_blueprint(WEBSOCKET, gate))
+    app.blueprint(ws.make_blueprint(WEBSOCKET, endpoint.connect))
     checks = {
         "postgres": _check_postgres(engine),
         "redis": _check_redis(redis),
@@ -193,7 +189,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     for blueprint in more:
         app.blueprint(blueprint)
     _measure_requests(app)
-    app.ctx.repeat_offenders = gate.repeat_offenders.wait
+    app.ctx.repeat_offenders = admission.repeat_offenders.wait
     running = AsyncExitStack()
 
     @app.before_server_start
@@ -234,7 +230,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     async def drain(*_: object) -> None:
         """Take no one new, finish what is in hand, send the clients to another node: all within the grace."""
         end = time.monotonic() + settings.server.shutdown_grace
-        gate.close()
+        admission.close()
         within = settings.server.shutdown_grace * 0.6
         await asyncio.gather(
             *(source.stop(within) for source in sources.values()),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from websockets.protocol import OPEN
 
 from app.auth.tokens import Claims
-from app.realtime.connection import Connection, FrameProtocol, Limits
+from app.realtime.connection import Connection, ConnectionContext, FrameProtocol, Limits
 from app.realtime.protocol import text_frame
 from app.realtime.publication import Publication, Push, pack, unpack
 from app.realtime.session import Sessions
@@ -99,13 +99,15 @@ async def _came_of(parts: list[bytes], most: int) -> _Came:
 
     connection = Connection(
         ws,
-        Claims(USER, "t", 0, 0),
-        _loop.time() + 3600,
-        _LIMITS._replace(max_frames=most),
-        TimerWheel(),
-        AdmissionQueue(1e-9, 1_000_000),  # nobody else is there to go first
-        lost.append,
-        answer,
+        Claims(USER, "t", 0, 3600),
+        ConnectionContext(
+            _LIMITS._replace(max_frames=most),
+            TimerWheel(),
+            AdmissionQueue(1e-9, 1_000_000),  # nobody else is there to go first
+            lambda seconds: _loop.time() + seconds,
+            lost.append,
+        ),
+        on_message=answer,
     )
     transport = _Transport()
     connection.connection_made(transport)

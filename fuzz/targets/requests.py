@@ -22,10 +22,10 @@ from sanic.exceptions import SanicException
 from app.api import parameters
 from app.api.bodies import json_body
 from app.api.errors import Problem, problem_response
+from app.api.handshake import token_of
 from app.api.idempotency import MAX_KEY_CHARS, _key
 from app.api.preferences import NewChoice, PreferenceChoice, ProfileBody, _checked
 from app.api.sending import Bulk, NotifyEmail
-from app.api.ws import _token
 from app.auth.repeat_offenders import RepeatOffenders, key_of
 from app.auth.tokens import LEEWAY_SECONDS, MAX_UNIX_SECONDS, TokenVerifier
 from app.domain.errors import Unauthorized
@@ -165,7 +165,7 @@ def check_door(data: bytes) -> None:
         _, address, _ = line.split(" ")
         headers = [(name.lower(), value.lstrip()) for name, value in (each.split(":", 1) for each in rest)]
         request = Request(address.encode("ascii"), Header(headers), "1.1", "GET", cast(Any, None), _APP)
-        assert _token(request) == _TURNED_AWAY.decode(), "somebody else is refused"
+        assert token_of(request) == _TURNED_AWAY.decode(), "somebody else is refused"
 
 
 _TURNED_AWAY = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"

@@ -6,7 +6,7 @@ Handshake, hand-over and frames are the hub's code; new are only who may come (e
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import uvloop
@@ -14,10 +14,11 @@ from sanic import Request, Sanic
 from websockets.frames import Frame, Opcode
 
 from app.api import errors
+from app.api.handshake import Handshake, hand_over
 from app.api.prefixes import WEBSOCKET
-from app.api.ws import Gate, make_blueprint
+from app.api.ws import connection_context, make_blueprint
 from app.auth.tokens import MAX_UNIX_SECONDS, Claims
-from app.realtime.connection import Connection, FrameProtocol
+from app.realtime.connection import Connection
 from app.realtime.protocol import text_frame
 from app.realtime.timer_wheel import TimerWheel
 from app.server.serve import bind, serve
@@ -26,7 +27,6 @@ from app.settings.edge import WebSocketSettings
 PATH = f"{WEBSOCKET}/notifications/users/anyone"
 
 _ANYONE = Claims(UUID(int=0), "", 0, MAX_UNIX_SECONDS)
-_UNUSED = cast(Any, None)
 MAX_MESSAGE_BYTES = 64 * 1024  # the longest one of the cases that must be answered
 
 
@@ -51,31 +51,17 @@ class Echo(Connection):
                 self.send(Frame(Opcode.BINARY, self._binary).serialize(mask=False))
 
 
-class EchoGate(Gate):
-    """The hub's gate, open to everybody: no token, no inbox, no count of connections."""
+class EchoEndpoint:
+    """The hub's handshake and connection, open to everybody: no token, no inbox, no count of connections."""
 
-    def __init__(self, settings: WebSocketSettings, clock: TimerWheel) -> None:
-        super().__init__(
-            settings,
-            authenticator=_UNUSED,
-            manager=_UNUSED,
-            clock=clock,
-            reader=_UNUSED,
-            catch_up=_UNUSED,
-            sessions=_UNUSED,
-            membership=_UNUSED,
-            logged_out=_UNUSED,
-            loop_time=_UNUSED,
-        )
+    def __init__(self, settings: WebSocketSettings, timer_wheel: TimerWheel) -> None:
+        self._handshake = Handshake(settings)
+        self._context = connection_context(settings, timer_wheel, lambda _: math.inf, lambda _: None)
 
-    async def _admit(self, request: Request, user_id: str, token: str | None, token_key: bytes) -> None:
-        ws, answer = self._handshake(request)
-        self._hand_over(request, answer, self._connection(ws, _ANYONE))
-
-    def _connection(self, ws: FrameProtocol, claims: Claims) -> Connection:
-        return Echo(
-            ws, claims, math.inf, self._limits, self._clock, self._reading, lambda _: None, _send_back
-        )
+    async def connect(self, request: Request, user_id: str) -> None:
+        accepted = self._handshake.accept(request)
+        connection = Echo(accepted.ws, _ANYONE, self._context, on_message=_send_back)
+        hand_over(request, accepted.answer, connection)
 
 
 def _send_back(connection: Connection, text: bytes) -> None:
@@ -88,7 +74,7 @@ def create_app() -> Sanic[Any, Any]:
     clock = TimerWheel()
     settings = WebSocketSettings(max_message=MAX_MESSAGE_BYTES)
     errors.install(app)
-    app.blueprint(make_blueprint(WEBSOCKET, EchoGate(settings, clock)))
+    app.blueprint(make_blueprint(WEBSOCKET, EchoEndpoint(settings, clock).connect))
 
     @app.before_server_start
     async def start(*_: object) -> None:

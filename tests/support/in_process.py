@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from app.domain.notifications import Notification
 from app.realtime import bus, membership
 from app.realtime.bus import RedisBus
-from app.realtime.connection import Connection
+from app.realtime.connection import ClientInfo, Connection
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.realtime.presence import Beat, NodeId, Presence
@@ -147,8 +147,7 @@ class Node:
 
     async def arrive(self, user: UUID, asked_at: float = 0.0, *, session: bool = False) -> Peer:
         """A client of this user, connected; the others know."""
-        peer = joined(self.manager, user, session=session)
-        peer.connection.asked_at = asked_at
+        peer = joined(self.manager, user, session=session, info=ClientInfo(asked_at=asked_at))
         await self.membership.arrived(user)
         return peer
 

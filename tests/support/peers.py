@@ -17,7 +17,7 @@ from websockets.uri import parse_uri
 
 from app.auth.tokens import Claims
 from app.domain.notifications import Notification
-from app.realtime.connection import Connection, FrameProtocol, Limits
+from app.realtime.connection import ClientInfo, Connection, ConnectionContext, FrameProtocol, Limits
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import notification_frame
 from app.realtime.publication import Push
@@ -28,7 +28,7 @@ from tests.support.hub import eventually
 LIMITS = Limits(ping_interval=20.0, answer_timeout=4.0, write_buffer=1000, max_frames=10)
 MAX_MESSAGE = 1024
 EMPTY_PING = bytes((0x89, 0x80, 0, 0, 0, 0))
-LIFETIME = 3600.0
+LIFETIME = 3600
 
 
 class FakeTransport(asyncio.Transport):
@@ -82,19 +82,23 @@ class Peer:
         pace: AdmissionQueue | None = None,
         limits: Limits = LIMITS,
         on_message: Callable[[Connection, bytes], None] | None = None,
+        info: ClientInfo | None = None,
     ) -> None:
         self.clock = TimerWheel()
         self.lost: list[Connection] = []
         self.transport = FakeTransport()
-        self.now = asyncio.get_running_loop().time()
+        self.now = now = asyncio.get_running_loop().time()
         self.connection = self.transport.connection = Connection(
             FrameProtocol(state=OPEN, max_size=MAX_MESSAGE),
-            Claims(user or uuid4(), "a token", 0, 0),
-            self.now + LIFETIME,
-            limits,
-            self.clock,
-            AdmissionQueue(0.001, 2) if pace is None else pace,
-            on_lost or self.lost.append,
+            Claims(user or uuid4(), "a token", 0, LIFETIME),
+            ConnectionContext(
+                limits,
+                self.clock,
+                AdmissionQueue(0.001, 2) if pace is None else pace,
+                lambda seconds: now + seconds,
+                on_lost or self.lost.append,
+            ),
+            info,
             on_message,
         )
         self.connection.connection_made(self.transport)
@@ -170,11 +174,18 @@ def pushes(*notifications: Notification) -> list[Push]:
     return [Push(each.receiver, each.seq, notification_frame(each)) for each in notifications]
 
 
-def joined(manager: WebSocketManager, user: UUID, last_seq: int = 0, *, session: bool = False) -> Peer:
+def joined(
+    manager: WebSocketManager,
+    user: UUID,
+    last_seq: int = 0,
+    *,
+    session: bool = False,
+    info: ClientInfo | None = None,
+) -> Peer:
     """A client of this user, connected, live and in the index; the inbox stood at `last_seq` then. A
     `session` speaks the session protocol; nobody answers what it says.
     """
-    peer = Peer(user, manager.remove, on_message=_unanswered if session else None)
+    peer = Peer(user, manager.remove, on_message=_unanswered if session else None, info=info)
     assert not peer.connection.cursor.started(last_seq)
     manager.add(peer.connection)
     return peer

@@ -208,10 +208,10 @@ async def test_too_many_frames_in_an_interval_close_with_4429() -> None:
 async def test_a_client_that_renews_its_token_all_the_time_is_looked_at_when_it_was_due() -> None:
     peer = Peer()
     due, claims = peer.connection.due, peer.connection.claims
-    for soon in (30.0, 40.0, LIFETIME):
-        peer.connection.renew(claims, peer.now + soon)
+    for soon in (30, 40, LIFETIME):
+        peer.connection.renew(claims._replace(expires_at=soon))
         assert peer.connection.due == due
-    peer.connection.renew(claims, peer.now + 1)
+    peer.connection.renew(claims._replace(expires_at=1))
     assert peer.connection.due < due
     peer.connection.tick(peer.now + 2)
     assert peer.close_code() == CloseCode.TOKEN_EXPIRED
