@@ -191,25 +191,29 @@ class AuthSettings(Section):
     @classmethod
     def _check_metrics_token(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and not re.fullmatch(r"[!-~]{32,}", token.get_secret_value()):
-            raise ValueError("use at least 32 letters and digits, such as `openssl rand -hex 32` gives")
+            raise ValueError(
+                "use at least 32 printable ASCII characters, no spaces, such as `openssl rand -hex 32` prints"
+            )
         return token
 
     @model_validator(mode="after")
     def _check_key(self) -> AuthSettings:
         if self.jwt_algorithm == "HS256":
             if self.jwt_secret is None:
-                raise ValueError("JWT_SECRET is not set; HS256 needs the secret that signs the tokens")
+                raise ValueError("JWT_SECRET is not set. HS256 requires the secret that signs the tokens")
             if len(self.jwt_secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
-                raise ValueError(f"JWT_SECRET is too short to be safe; use at least {MIN_SECRET_BYTES} bytes")
+                raise ValueError(f"JWT_SECRET is too short. Use at least {MIN_SECRET_BYTES} bytes")
         else:
             if self.jwt_public_key is None:
-                raise ValueError("JWT_PUBLIC_KEY is not set; RS256 needs the PEM public key of the issuer")
+                raise ValueError("JWT_PUBLIC_KEY is not set. RS256 requires the PEM public key of the issuer")
             try:
                 key = load_pem_public_key(self.jwt_key.encode())
             except (ValueError, UnsupportedAlgorithm):
                 key = None
             if not isinstance(key, RSAPublicKey):
-                raise ValueError("JWT_PUBLIC_KEY is no RSA public key in PEM (-----BEGIN PUBLIC KEY-----)")
+                raise ValueError(
+                    "JWT_PUBLIC_KEY is not an RSA public key in PEM format (-----BEGIN PUBLIC KEY-----)"
+                )
         return self
 
     @property
@@ -230,7 +234,8 @@ def _origin(text: str) -> str:
         parts, port = urlsplit(""), None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path or parts.query or "*" in text:
         raise ValueError(
-            f"{text.rpartition('@')[2]!r} is no origin; write each as https://app.example.com, no wildcard"
+            f"{text.rpartition('@')[2]!r} is not an origin; "
+            "write each as https://app.example.com, without wildcards"
         )
     shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}{shown}"

@@ -35,7 +35,7 @@ class IngestSettings(WithBatchSize):
     @classmethod
     def _check_locale(cls, locale: str) -> str:
         if locale not in LOCALES:
-            raise ValueError(f"{locale!r} has no catalogue; choose one of {', '.join(LOCALES)}")
+            raise ValueError(f"{locale!r} is not supported; use one of {', '.join(LOCALES)}")
         return locale
 
     @field_validator("preferences_off")
@@ -44,7 +44,8 @@ class IngestSettings(WithBatchSize):
         for choice in choices:
             if choice not in CHOICES:
                 raise ValueError(
-                    f"{choice!r} is no choice; write category.channel, with one of {', '.join(CATEGORIES)}, "
+                    f"{choice!r} is not a preference; use category.channel, with one of "
+                    f"{', '.join(CATEGORIES)}, "
                     f"and one of {', '.join(CHANNELS)}"
                 )
         return choices
@@ -115,8 +116,8 @@ class OutboxSettings(Section):
                 Fernet(key.get_secret_value())
             except ValueError:
                 raise ValueError(
-                    "a key has 32 bytes in URL-safe base64, such as Fernet.generate_key() of the Python "
-                    "package cryptography gives"
+                    "each key must be 32 bytes in URL-safe base64, as Fernet.generate_key() of the Python "
+                    "package cryptography returns"
                 ) from None
         return keys
 

@@ -87,7 +87,7 @@ class WithShutdownGrace(Section):
     )
 
 
-URL_ENCODING = "in user and password write special characters as %xx"
+URL_ENCODING = "percent-encode special characters in user and password"
 
 
 def is_url(text: str, schemes: Collection[str]) -> bool:

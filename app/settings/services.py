@@ -40,7 +40,9 @@ class PostgresSettings(Section):
     @classmethod
     def _check_url(cls, url: SecretStr) -> SecretStr:
         if not _is_postgres(url.get_secret_value()):
-            raise ValueError(f"write it as postgresql://user:password@host:5432/hub; {URL_ENCODING}")
+            raise ValueError(
+                f"it must be a URL such as postgresql://user:password@host:5432/hub; {URL_ENCODING}"
+            )
         return url
 
 
@@ -111,14 +113,16 @@ class UserServiceSettings(Section):
     @classmethod
     def _check_url(cls, url: str) -> str:
         if not is_url(url, ("http", "https")):
-            raise ValueError("it is not a URL; write it as http://user-service:8000")
+            raise ValueError("it must be a URL such as http://user-service:8000")
         return url
 
 
 def check_redis_url(url: SecretStr) -> SecretStr:
     """Returns the URL. Raises `ValueError`, which doesn't repeat it, unless it is one of a Redis."""
     if not is_url(url.get_secret_value(), ("redis", "rediss", "unix")):
-        raise ValueError(f"write it as redis://:password@host:6379/0, or rediss:// for TLS; {URL_ENCODING}")
+        raise ValueError(
+            f"it must be a URL such as redis://:password@host:6379/0 (rediss:// for TLS); {URL_ENCODING}"
+        )
     return url
 
 

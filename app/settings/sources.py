@@ -115,8 +115,8 @@ class RabbitMqSettings(WithBatchSize):
         default=None,
         validation_alias="RABBITMQ_URL",
         description="URL of the RabbitMQ to consume events from, such as amqp://user:password@host:5672/ "
-        "(amqps:// for TLS, %2F for the virtual host /, special characters as %xx). If unset, "
-        "RabbitMQ isn't used.",
+        "(amqps:// for TLS, %2F for the virtual host /, special characters percent-encoded). "
+        "If unset, RabbitMQ isn't used.",
     )
     booking_queue: str = Field(
         default="notification.booking_events",
@@ -145,7 +145,7 @@ class RabbitMqSettings(WithBatchSize):
     def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not is_url(url.get_secret_value(), ("amqp", "amqps")):
             raise ValueError(
-                f"write it as amqp://user:password@host:5672/, or amqps:// for TLS; {URL_ENCODING}"
+                f"it must be a URL such as amqp://user:password@host:5672/ (amqps:// for TLS); {URL_ENCODING}"
             )
         return url
 

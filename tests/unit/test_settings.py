@@ -78,37 +78,38 @@ def test_what_is_not_set_is_named_with_what_to_set(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"JWT_SECRET": None}, "JWT_SECRET is not set; HS256 needs the secret that signs the tokens."),
-        ({"JWT_SECRET": "hunter2"}, "JWT_SECRET is too short to be safe; use at least 32 bytes."),
+        ({"JWT_SECRET": None}, "JWT_SECRET is not set. HS256 requires the secret that signs the tokens."),
+        ({"JWT_SECRET": "hunter2"}, "JWT_SECRET is too short. Use at least 32 bytes."),
         (
             {"JWT_ALGORITHM": "RS256"},
-            "JWT_PUBLIC_KEY is not set; RS256 needs the PEM public key of the issuer.",
+            "JWT_PUBLIC_KEY is not set. RS256 requires the PEM public key of the issuer.",
         ),
         (
             {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": "-----BEGIN PRIVATE KEY-----\nhunter2"},
-            "JWT_PUBLIC_KEY is no RSA public key in PEM (-----BEGIN PUBLIC KEY-----).",
+            "JWT_PUBLIC_KEY is not an RSA public key in PEM format (-----BEGIN PUBLIC KEY-----).",
         ),
         ({"JWT_ALGORITHM": "none"}, "JWT_ALGORITHM: Input should be 'RS256' or 'HS256'."),
         (
             {"ALLOWED_ORIGINS": "*"},
-            "ALLOWED_ORIGINS: '*' is no origin; write each as https://app.example.com, no wildcard.",
+            "ALLOWED_ORIGINS: '*' is not an origin; "
+            "write each as https://app.example.com, without wildcards.",
         ),
         (
             {"ALLOWED_ORIGINS": "https://app.example.com, https://*.example.com"},
-            "ALLOWED_ORIGINS: 'https://*.example.com' is no origin; "
-            "write each as https://app.example.com, no wildcard.",
+            "ALLOWED_ORIGINS: 'https://*.example.com' is not an origin; "
+            "write each as https://app.example.com, without wildcards.",
         ),
         (
             {"DATABASE_URL": "postgresql://hub:hunter2@db:port/hub"},
-            "DATABASE_URL: write it as postgresql://user:password@host:5432/hub; "
-            "in user and password write special characters as %xx.",
+            "DATABASE_URL: it must be a URL such as postgresql://user:password@host:5432/hub; "
+            "percent-encode special characters in user and password.",
         ),
         (
             {"REDIS_URL": "redis://:hunter2\u2100@redis"},
-            "REDIS_URL: write it as redis://:password@host:6379/0, or rediss:// for TLS; "
-            "in user and password write special characters as %xx.",
+            "REDIS_URL: it must be a URL such as redis://:password@host:6379/0 (rediss:// for TLS); "
+            "percent-encode special characters in user and password.",
         ),
-        ({"DEFAULT_LOCALE": "fr"}, "DEFAULT_LOCALE: 'fr' has no catalogue; choose one of vi, en, ru."),
+        ({"DEFAULT_LOCALE": "fr"}, "DEFAULT_LOCALE: 'fr' is not supported; use one of vi, en, ru."),
     ],
 )
 def test_what_is_unsafe_or_wrong_is_refused_with_a_sentence(
