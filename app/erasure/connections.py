@@ -20,7 +20,7 @@ CLOSE_POLL_SECONDS = 0.05
 
 
 class Connections:
-    """Where the nodes say who is connected to them (see `app.erasing.subject.Place`)."""
+    """Where the nodes say who is connected to them (see `app.domain.erasure.Place`)."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._redis = connect(settings)

@@ -19,7 +19,7 @@ MAX_CONNECTIONS_PER_QUERY = 500  # connections of one look-up
 
 
 class Revocations(Protocol):
-    """Where revocations are asked for: see `app.security.token_state.TokenState`."""
+    """Where revocations are asked for: see `app.auth.revocations.RevocationStore`."""
 
     async def revoked(self, tokens: list[Claims]) -> list[bool]: ...
 

@@ -63,7 +63,7 @@ union select address from deliveries where user_id = :user
 
 
 class ErasingStore:
-    """The tables as a place (see `app.erasing.subject.Place`). Looking reads several of them whole."""
+    """The tables as a place (see `app.domain.erasure.Place`). Looking reads several of them whole."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         """`engine` gives a statement the time to read a large table."""

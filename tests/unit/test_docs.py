@@ -1,0 +1,138 @@
+"""The files, folders and modules that pages, docstrings and configuration name exist; so do links."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.support.hub import ROOT
+
+GENERATED = {"node_modules", "dist", "__pycache__"}
+TOP_LEVEL = [
+    "app",
+    "handlers",
+    "tests",
+    "bench",
+    "faults",
+    "fuzz",
+    "locales",
+    "migrations",
+    "client",
+    "examples",
+    "docs",
+    ".ci",
+]
+# Files that a page makes up: what a new channel and a new source would take.
+ON_PAPER = {
+    "app/outbox/push.py",
+    "app/sources/nats",
+    "app/texts/templates/_layout.push.jinja",
+    "docs/how-to/nats.md",
+    "docs/how-to/push.md",
+    "tests/e2e/test_nats.py",
+    "tests/integration/test_push_channel.py",
+}
+HISTORY = {"CHANGELOG.md"}
+"""It names files as they were."""
+_TOPS = "|".join(map(re.escape, TOP_LEVEL))
+_PATH = re.compile(rf"(?<![\w./@-])((?:{_TOPS})/[\w./*-]*[\w*/])")
+_MODULE = re.compile(r"`((?:app|handlers|tests|bench|faults|fuzz)(?:\.\w+){2,})`")
+_TEST = re.compile(r"(?<![\w/])(test_\w+\.py)\b")
+_LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
+
+
+@cache
+def tree() -> frozenset[str]:
+    """Each file and folder, relative to the root."""
+    found = {*TOP_LEVEL}
+    for top in TOP_LEVEL:
+        for folder, folders, files in os.walk(ROOT / top):
+            folders[:] = [each for each in folders if each not in GENERATED]
+            found |= {(Path(folder) / each).relative_to(ROOT).as_posix() for each in (*folders, *files)}
+    return frozenset(found)
+
+
+def texts() -> list[Path]:
+    """Pages, configuration, and the sources that users copy."""
+    named = ("Makefile", "Dockerfile", "docker-compose.yml", ".dockerignore", "kong.yml", "pyproject.toml")
+    copied = tuple(f"{top}/*{suffix}" for top in ("client", "examples") for suffix in (".js", ".ts", ".json"))
+    found = [ROOT / name for name in sorted(tree()) if name.endswith(".md") or _is_any(name, copied)]
+    pages = [path for path in sorted(ROOT.glob("*.md")) if path.name not in HISTORY]
+    return [*pages, *(ROOT / name for name in (*named, "alembic.ini", ".ci/run")), *found]
+
+
+def _is_any(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def sources() -> list[Path]:
+    return [ROOT / name for name in sorted(tree()) if name.endswith(".py")]
+
+
+def is_there(path: str) -> bool:
+    path = path.rstrip("/")
+    if "*" in path:
+        return any(PurePosixPath(each).match(path) for each in tree())
+    if re.fullmatch(r"docs/decisions/\d{3}", path):  # by its number
+        return any(each.startswith(f"{path}-") for each in tree())
+    return path in tree() or path in ON_PAPER
+
+
+def names_module(dotted: str) -> bool:
+    """Whether it is a module, a folder, or a name that its module has."""
+    *folders, last = dotted.split(".")
+    place = "/".join(folders)
+    if {f"{place}/{last}", f"{place}/{last}.py"} & tree():
+        return True
+    for module in (f"{place}.py", f"{place}/__init__.py", f"{'/'.join(folders[:-1])}.py"):
+        if module in tree():
+            return re.search(rf"\b{last}\b", (ROOT / module).read_text("utf-8")) is not None
+    return False
+
+
+@cache
+def names_of_tests() -> frozenset[str]:
+    return frozenset(PurePosixPath(each).name for each in (*tree(), *ON_PAPER) if "test_" in each)
+
+
+def wrong(text: str) -> list[str]:
+    """The paths and modules it names that aren't there."""
+    return [
+        *(path for path in _PATH.findall(text) if not is_there(path)),
+        *(module for module in _MODULE.findall(text) if not names_module(module)),
+        *(name for name in _TEST.findall(text) if name not in names_of_tests()),
+    ]
+
+
+@pytest.mark.parametrize("page", texts(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_of_the_repository_is_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert wrong(text) == []
+    links = _LINK.findall(text) if page.suffix == ".md" else []
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_what_docstrings_and_comments_name_of_the_repository_is_there() -> None:
+    named = {path.relative_to(ROOT).as_posix(): wrong(path.read_text("utf-8")) for path in sources()}
+    named.pop(Path(__file__).relative_to(ROOT).as_posix())
+    assert {path: found for path, found in named.items() if found} == {}
+
+
+def test_what_is_on_paper_is_not_there() -> None:
+    assert ON_PAPER.isdisjoint(tree())
+
+
+def test_a_wrong_name_is_found() -> None:
+    assert wrong("`app/gone.py`, `app.ingest.pipeline.Gone`, `app.gone.pipeline`, test_gone.py") == [
+        "app/gone.py",
+        "app.ingest.pipeline.Gone",
+        "app.gone.pipeline",
+        "test_gone.py",
+    ]
+    assert wrong("`app/ingest/pipeline.py`, app/ingest/, locales/*/LC_MESSAGES/hub.po, test_docs.py") == []
