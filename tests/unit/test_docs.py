@@ -41,7 +41,7 @@ ON_PAPER = {
 HISTORY = {"CHANGELOG.md"}
 """It names files as they were."""
 _TOPS = "|".join(map(re.escape, TOP_LEVEL))
-_PATH = re.compile(rf"(?<![\w./@-])((?:{_TOPS})/[\w./*-]*[\w*/])")
+_PATH = re.compile(rf"(?<![\w./@-])((?:{_TOPS})/(?:[\w./*-]|<\w+>)*(?:[\w*/]|<\w+>))")
 _MODULE = re.compile(r"`((?:app|handlers|tests|bench|faults|fuzz)(?:\.\w+){2,})`")
 _TEST = re.compile(r"(?<![\w/])(test_\w+\.py)\b")
 _LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
@@ -76,7 +76,7 @@ def sources() -> list[Path]:
 
 
 def is_there(path: str) -> bool:
-    path = path.rstrip("/")
+    path = re.sub(r"<\w+>", "*", path.rstrip("/"))
     if "*" in path:
         return any(PurePosixPath(each).match(path) for each in tree())
     if re.fullmatch(r"docs/decisions/\d{3}", path):  # by its number
