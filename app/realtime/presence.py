@@ -79,7 +79,7 @@ class Beat(NamedTuple):
 
 
 class Presence:
-    """The shared tables. Every call raises one of `app.runtime.redis.REDIS_ERRORS` when Redis doesn't answer."""
+    """The shared tables. Every call raises one of `app.runtime.redis.REDIS_ERRORS` if Redis is down."""
 
     def __init__(self, redis: Client, prefix: str) -> None:
         """Hubs that share a Redis need different prefixes."""
