@@ -31,7 +31,7 @@ class SmtpSettings(Section):
     security: Literal["starttls", "tls", "none"] = Field(
         default="starttls",
         validation_alias="SMTP_SECURITY",
-        description="Encryption of the connection. starttls: the hub sends nothing to a server that "
+        description="Encryption of the connection. starttls: required, the hub refuses a server that "
         "doesn't offer it. tls: from the first byte, usually on port 465. none: everything is "
         "sent in plain text, including one-time codes. For a private certificate authority set "
         "SSL_CERT_FILE, which OpenSSL reads.",

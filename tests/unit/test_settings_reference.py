@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from app.dev import settings_reference as generator
-from app.settings import Settings
+from app.settings import Settings, load
 from app.settings.section import Unit, Variable
 
 VARIABLES = {variable.name: variable for variable in Settings.variables()}
@@ -33,6 +34,24 @@ def test_each_setting_has_a_description_and_each_amount_a_unit(variable: Variabl
 def test_each_setting_is_described_once(text: str) -> None:
     entries = re.findall(r"^(?:\| `|# )?([A-Z_]+)(?:` \||=)", text, re.MULTILINE)
     assert sorted(name for name in entries if name in VARIABLES) == sorted(VARIABLES)
+
+
+def test_the_defaults_in_the_example_are_those_of_the_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    example = tmp_path / "uncommented.env"
+    example.write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", generator.env_example(), flags=re.MULTILINE))
+    required = {
+        "database_url": "postgresql://postgres/hub",
+        "redis_url": "redis://redis",
+        "user_service_url": "http://users",
+        "kafka_bootstrap_servers": "kafka:9092",
+        "jwt_algorithm": "HS256",
+        "jwt_secret": "a secret for tests, long enough to be accepted",
+    }
+    assert load(_env_file=example, **required) == load(_env_file="", **required)
 
 
 def test_required_settings_come_first() -> None:
