@@ -138,6 +138,7 @@ class World:
         else:
             self._start_at(after)  # for whatever follows that it has asked, be it once more
             if self.cursor.resumed(after, inbox_seq, until):
+                assert until == inbox_seq, "a page that isn't all is taken for all"
                 self._receive(*range(after + 1, until + 1))
                 self.cursor.sent(until)
             else:
@@ -260,3 +261,15 @@ def test_a_resume_that_failed_leaves_the_client_where_it_was() -> None:
     assert cursor.pushed(3) is Step.HOLD
     assert cursor.go_live()
     assert cursor.next_fetch() == Fetch(after=2, target=3)
+
+
+def test_a_comparison_during_a_read_says_how_far_the_next_one_has_to_go() -> None:
+    cursor = InboxCursor(resumes=True)
+    assert not cursor.started(2)
+    assert cursor.pushed(4) is Step.FETCH
+    fetch = cursor.next_fetch()
+    assert fetch is not None
+    assert cursor.compared(6) is Step.HOLD
+    cursor.sent(4)
+    cursor.fetched(fetch, 4)
+    assert cursor.next_fetch() == Fetch(after=4, target=6)
