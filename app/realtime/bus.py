@@ -19,7 +19,7 @@ from app.realtime.protocol import CloseCode, notification_frame
 from app.realtime.publication import Publication, Push, pack, unpack
 from app.runtime.metrics import FRAMES, PUBLICATIONS, UNPUBLISHED
 from app.runtime.redis import REDIS_ERRORS
-from app.runtime.tasks import end
+from app.runtime.services import Background
 
 log = logging.getLogger("hub.bus")
 
@@ -97,14 +97,15 @@ class RedisBus:
         self._newcomers: set[NodeId] = set()
         self._unpublished = False
         self._wake = asyncio.Event()
-        self._sending: asyncio.Task[None] | None = None
+        self._background = Background(self._send_on, name="bus")
 
-    def start(self) -> None:
-        self._sending = asyncio.create_task(self._send_on(), name="bus")
+    async def start(self) -> None:
+        """Begin to send other nodes what is for them."""
+        await self._background.start()
 
     async def stop(self) -> None:
         """Send what is pending, as far as Redis takes it now."""
-        await end(self._sending)
+        await self._background.stop()
         if self._membership.joined:
             try:
                 async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):

@@ -18,8 +18,10 @@ from uuid import UUID
 from redis.asyncio.client import PubSub
 
 from app.realtime.presence import NODE_ID_BYTES, NodeId, Presence
+from app.runtime.backoff import Backoff
 from app.runtime.metrics import NODES
 from app.runtime.redis import REDIS_ERRORS
+from app.runtime.services import Background
 from app.runtime.tasks import end, first
 
 log = logging.getLogger("hub.membership")
@@ -28,7 +30,7 @@ BEAT_SECONDS = 1.0  # seconds
 UNRESPONSIVE_AFTER_SECONDS = 5.0  # seconds until a node that says nothing counts as dead
 LEASE_SECONDS = 2.0  # seconds that "no other node is there" may be relied on
 LEAVE_TIMEOUT_SECONDS = 1.0  # seconds; who can't leave in time is found to be silent
-REJOIN_SECONDS = 0.5  # seconds between tries
+REJOIN_BACKOFF = Backoff(first=0.5, cap=1.0)  # between attempts to join
 
 
 class Listener(Protocol):
@@ -62,7 +64,9 @@ class Membership:
         self._users: Collection[UUID] = ()
         self._listener: Listener | None = None
         self._lost = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._failures = 0
+        """To join, in a row."""
+        self._background = Background(self._run, name="membership")
         self._cleaning: asyncio.Task[None] | None = None
         self._changed: set[UUID] = set()
         self._written: asyncio.Future[None] | None = None
@@ -91,16 +95,20 @@ class Membership:
         """
         return self.joined and not self.others and _now() - self._heard_at < LEASE_SECONDS
 
-    def start(self, users: Collection[UUID], listener: Listener) -> None:
-        """Begin to join, in the background. `users` always holds all who are connected to this node."""
+    def attach(self, users: Collection[UUID], listener: Listener) -> None:
+        """Has to be called before `start`. `users` always holds all who are connected to this node."""
         self._users = users
         self._listener = listener
-        self._running = asyncio.create_task(self._run(), name="membership")
+
+    async def start(self) -> None:
+        """Begin to join, in the background."""
+        await self._background.start()
 
     async def stop(self) -> None:
         """Leave: the others send nothing more."""
         joined = self.joined
-        await end(self._running, self._changing, self._cleaning)
+        await self._background.stop()
+        await end(self._changing, self._cleaning)
         if joined:
             try:
                 async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
@@ -132,7 +140,8 @@ class Membership:
                 log.warning("not_joined", extra={"why": str(error) or type(error).__name__})
             except Exception:
                 log.exception("membership_failed")
-            await asyncio.sleep(REJOIN_SECONDS)
+            await asyncio.sleep(REJOIN_BACKOFF.delay(self._failures))
+            self._failures += 1
 
     async def _belong(self) -> None:
         """Join and stay, until something fails."""
@@ -143,6 +152,7 @@ class Membership:
             async with self._subscribe(self._presence.channel(node)) as subscription:
                 await self._beat(node, first=True)
                 self.joined_at = _now()
+                self._failures = 0
                 await asyncio.shield(self._change(self._users))
                 log.info("joined", extra={"node": node.hex(), "others": len(self.others)})
                 assert self._listener is not None

@@ -1,4 +1,4 @@
-"""Comparing connections with their inboxes: the remedy for whatever the bus may lose."""
+"""Comparing connections with their inboxes: it finds whatever the bus lost."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from app.realtime.connection import Connection
 from app.realtime.cursor import DROP, FETCH
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
-from app.runtime.tasks import end
+from app.runtime.backoff import Backoff
+from app.runtime.services import Background
 from app.store.inboxes import InboxStore
 
 log = logging.getLogger("hub.reconciler")
 
-TICK_SECONDS = 2.0  # seconds between comparisons while Redis is away
-CONNECTED_TICK_COUNT = (
-    8  # as many ticks pass between them otherwise: nodes may be cut off from Redis without knowing
-)
-MAX_INBOXES_PER_QUERY = 2000  # inboxes of one query
-GRACE_SECONDS = 0.3  # seconds that what was just committed may be on its way
+TICK_SECONDS = 2.0  # seconds between comparisons while Redis is down
+# Ticks between comparisons while it is not: nodes may be cut off from Redis without knowing it.
+CONNECTED_TICK_COUNT = 8
+MAX_INBOXES_PER_QUERY = 2000  # inboxes
+GRACE_SECONDS = 0.3  # seconds that a push may take after its commit
+RETRY_BACKOFF = Backoff(first=1.5, cap=2.0)  # while Postgres doesn't answer
 
 
 class Reconciler:
@@ -38,13 +39,17 @@ class Reconciler:
         self._catch_up = catch_up
         self._membership = membership
         self._asked = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._background = Background(self._run, name="reconciler")
+        self._failures = 0
+        """In a row."""
 
-    def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="reconciler")
+    async def start(self) -> None:
+        """Begin to compare."""
+        await self._background.start()
 
     async def stop(self) -> None:
-        await end(self._running)
+        """Compare nothing any more."""
+        await self._background.stop()
 
     def soon(self) -> None:
         """Compare all connections now; again and again while Postgres doesn't answer."""
@@ -61,14 +66,20 @@ class Reconciler:
                 continue
             ticks = 0
             self._asked.clear()
-            try:
-                await self._compare()
-            except Unavailable as error:
-                log.warning("not_reconciled", extra={"why": str(error)})
-                await asyncio.sleep(TICK_SECONDS / 2)
-                self._asked.set()
-            except Exception:  # it goes on, whatever one comparison met
-                log.exception("reconciling_failed")
+            await self._try_to_compare()
+
+    async def _try_to_compare(self) -> None:
+        try:
+            await self._compare()
+        except Unavailable as error:
+            log.warning("not_reconciled", extra={"why": str(error)})
+            await asyncio.sleep(RETRY_BACKOFF.delay(self._failures))
+            self._failures += 1
+            self._asked.set()
+        except Exception:  # it goes on, whatever one comparison met
+            log.exception("reconciling_failed")
+        else:
+            self._failures = 0
 
     async def _compare(self) -> None:
         missing: list[tuple[Connection, int]] = []

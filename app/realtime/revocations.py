@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Protocol
 
@@ -10,12 +9,11 @@ from app.auth.tokens import Claims
 from app.domain.errors import Unavailable
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
-from app.runtime.tasks import end
 
 log = logging.getLogger("hub.revocations")
 
-CHECK_SECONDS = 1.0  # seconds between looks; a revocation ends its connections within two of them
-MAX_CONNECTIONS_PER_QUERY = 500  # connections of one look-up
+CHECK_SECONDS = 1.0  # seconds between checks; a revocation closes its connections within two of them
+MAX_CONNECTIONS_PER_QUERY = 500  # connections
 
 
 class Revocations(Protocol):
@@ -27,33 +25,23 @@ class Revocations(Protocol):
 
 
 class RevocationWatch:
-    """Looks at all connections of the node once a second, and at tokens that REST knows. While Redis is away
-    they stay.
+    """Asks about the tokens of all connections of the node, and about those that REST remembers, a round a
+    call. While Redis doesn't answer they stay.
     """
 
     def __init__(self, manager: WebSocketManager, revocations: Revocations) -> None:
         self._manager = manager
         self._revocations = revocations
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="revocation watch")
+    async def check(self) -> None:
+        """Close the connections whose tokens were revoked; to be called every `CHECK_SECONDS`."""
+        try:
+            await self._check_connections()
+            await self._revocations.review()
+        except Unavailable as error:
+            log.warning("revocations_unknown", extra={"why": str(error)})
 
-    async def stop(self) -> None:
-        await end(self._task)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_SECONDS)
-            try:
-                await self._look()
-                await self._revocations.review()
-            except Unavailable as error:
-                log.warning("revocations_unknown", extra={"why": str(error)})
-            except Exception:  # the watch goes on, whatever one look met
-                log.exception("revocation_watch_failed")
-
-    async def _look(self) -> None:
+    async def _check_connections(self) -> None:
         connections = list(self._manager)
         for start in range(0, len(connections), MAX_CONNECTIONS_PER_QUERY):
             some = connections[start : start + MAX_CONNECTIONS_PER_QUERY]

@@ -6,7 +6,7 @@ import asyncio
 from math import ceil
 from typing import Protocol
 
-from app.runtime.tasks import end
+from app.runtime.services import Background
 
 MAX_CALLS_PER_TURN = 20  # members that are called before others get a turn of the loop
 
@@ -26,15 +26,17 @@ class TimerWheel:
 
     def __init__(self) -> None:
         self._seconds: dict[int, set[Timed]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(self._run, name="timer wheel")
         self._done = 0
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """Begin to call members; those scheduled before are called too."""
         self._done = int(asyncio.get_running_loop().time())
-        self._task = asyncio.create_task(self._run(), name="connection clock")
+        await self._background.start()
 
     async def stop(self) -> None:
-        await end(self._task)
+        """Call nobody any more."""
+        await self._background.stop()
 
     def schedule(self, member: Timed, moment: float | None) -> None:
         """Set the member's next moment in place of the one it had; None takes it out.

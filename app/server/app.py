@@ -54,7 +54,7 @@ from app.realtime.membership import Membership
 from app.realtime.presence import Presence
 from app.realtime.reconciler import Reconciler
 from app.realtime.resync import Resync
-from app.realtime.revocations import RevocationWatch
+from app.realtime.revocations import CHECK_SECONDS, RevocationWatch
 from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime import log
@@ -106,6 +106,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     reconciler = Reconciler(manager, inboxes, catch_up, membership)
     resync = Resync(manager, membership, reader)
     bus = RedisBus(manager, presence, membership, reconciler.soon, resync.start, revocation_store.forget)
+    membership.attach(manager.users, bus)
     people = PreferenceStore(engine)
     evaluator = Evaluator(settings.ingest.preferences_off)
     box = SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url)
@@ -146,7 +147,12 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     authenticator = Authenticator(
         TokenVerifier(settings.auth, now), revocation_store, settings.auth.metrics_token
     )
-    watch = RevocationWatch(manager, revocation_store)
+    watch = every(
+        CHECK_SECONDS,
+        RevocationWatch(manager, revocation_store).check,
+        name="revocation watch",
+        at_start=False,
+    )
     changes = InboxCommands(store, bus)
     sessions = Sessions(resync, reader, catch_up, changes, authenticator.claims, _history)
     admission = Admission(settings.websocket, manager)
@@ -200,20 +206,20 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
         running.push_async_callback(user_service.close)
         await wall_clock.start()
         running.push_async_callback(wall_clock.stop)
-        clock.start()
+        await clock.start()
         running.push_async_callback(clock.stop)
         running.push_async_callback(reader.close)
-        watch.start()
+        await watch.start()
         running.push_async_callback(watch.stop)
-        reconciler.start()
+        await reconciler.start()
         running.push_async_callback(reconciler.stop)
-        membership.start(manager.users, bus)
+        await membership.start()
         running.push_async_callback(membership.stop)
         for outbox in outboxes:
             await outbox.start()
         await signal_of_deliveries.start()
         running.push_async_callback(signal_of_deliveries.stop)
-        bus.start()
+        await bus.start()
         running.push_async_callback(bus.stop)
         await intake.start()
         running.push_async_callback(intake.stop)

@@ -78,7 +78,7 @@ def create_app() -> Sanic[Any, Any]:
 
     @app.before_server_start
     async def start(*_: object) -> None:
-        clock.start()
+        await clock.start()
 
     @app.after_server_stop
     async def stop(*_: object) -> None:

@@ -365,5 +365,5 @@ async def test_the_end_comes_whatever_is_under_way(start: Start) -> None:
         if not (await asyncio.wait({stopping}, timeout=5))[0]:
             hung.append(steps)
             await end(stopping)
-        nodes[0].bus.start()
+        await nodes[0].bus.start()
     assert hung == []

@@ -20,6 +20,7 @@ from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
 from app.realtime.reconciler import Reconciler
 from app.runtime import tasks
+from app.runtime.backoff import Backoff
 from app.store.inboxes import InboxState, InboxStore
 from app.store.writer import BatchWriter
 from tests.support.hub import eventually
@@ -100,13 +101,14 @@ def constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compares just when asked."""
     for name, value in (("TICK_SECONDS", 0.05), ("CONNECTED_TICK_COUNT", 10**9), ("GRACE_SECONDS", 0.05)):
         monkeypatch.setattr(under_test, name, value)
+    monkeypatch.setattr(under_test, "RETRY_BACKOFF", Backoff(0.05, 0.05))
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.1)
 
 
 @pytest_asyncio.fixture
 async def node(engine: AsyncEngine, constants: None) -> AsyncIterator[Node]:
     node = Node(engine)
-    node.reconciler.start()
+    await node.reconciler.start()
     yield node
     await node.reconciler.stop()
     await node.reader.close()
@@ -234,7 +236,7 @@ async def test_while_postgres_is_away_it_is_asked_again_until_it_answers(node: N
     await until(at(1, peer), "it has what it missed")
     assert len(node.store.compared) == 4
     pauses = [later - earlier for earlier, later in pairwise(node.store.compared)]
-    assert min(pauses) > 0.8 * under_test.TICK_SECONDS / 2
+    assert min(pauses) > 0.8 * 0.05 / 2
 
 
 async def test_a_comparison_that_meets_a_bug_is_not_the_last(node: Node) -> None:

@@ -21,13 +21,14 @@ from app.realtime.membership import Membership
 from app.realtime.presence import Beat, NodeId, Presence
 from app.realtime.publication import Publication, unpack
 from app.runtime import tasks
+from app.runtime.backoff import Backoff
 from app.runtime.redis import connect, subscription
 from app.settings.services import RedisSettings
 from tests.support.hub import eventually
 from tests.support.peers import Peer, joined, notification
 from tests.support.settings import settings_on
 
-BEAT_SECONDS, REJOIN_SECONDS = 0.02, 0.02
+BEAT_SECONDS, REJOIN_BACKOFF = 0.02, Backoff(0.02, 0.02)
 LEASE = 0.05  # after which a node that joined compares again
 
 Start = Callable[[int], Awaitable[list["Node"]]]
@@ -137,9 +138,10 @@ class Node:
     def id(self) -> NodeId:
         return self.membership.node
 
-    def start(self) -> None:
-        self.membership.start(self.manager.users, self.bus)
-        self.bus.start()
+    async def start(self) -> None:
+        self.membership.attach(self.manager.users, self.bus)
+        await self.membership.start()
+        await self.bus.start()
 
     async def stop(self) -> None:
         await self.bus.stop()
@@ -164,7 +166,7 @@ class Node:
 @asynccontextmanager
 async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Nodes that beat fast."""
-    for name in ("BEAT_SECONDS", "REJOIN_SECONDS"):
+    for name in ("BEAT_SECONDS", "REJOIN_BACKOFF"):
         monkeypatch.setattr(membership, name, globals()[name])
     monkeypatch.setattr(bus, "LEASE_SECONDS", LEASE)
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.1)
@@ -175,7 +177,7 @@ async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Asyn
         new = [Node(settings) for _ in range(count)]
         nodes.extend(new)
         for node in new:
-            node.start()
+            await node.start()
         await acquainted(nodes)
         await until(lambda: all(len(node.reconciled) >= 2 for node in new), "all have compared twice")
         for node in nodes:

@@ -54,7 +54,7 @@ def run(body: Callable[[TimerWheel], Coroutine[Any, Any, None]]) -> None:
 
     async def main() -> None:
         clock = TimerWheel()
-        clock.start()
+        await clock.start()
         await asyncio.sleep(0)
         await body(clock)
         await clock.stop()
