@@ -61,13 +61,13 @@ class ParkedEvent(NamedTuple):
 
 class Batch(NamedTuple):
     ready: list[PreparedEvent]
-    waiting: list[ParkedEvent]
+    parked: list[ParkedEvent]
     rejected: list[Rejected]
 
 
-def by_group(waiting: Iterable[ParkedEvent]) -> Iterable[list[ParkedEvent]]:
+def by_group(parked: Iterable[ParkedEvent]) -> Iterable[list[ParkedEvent]]:
     """Those that wait for the same group together."""
     groups: defaultdict[UUID, list[ParkedEvent]] = defaultdict(list)
-    for item in waiting:
+    for item in parked:
         groups[item.group_id].append(item)
     return groups.values()

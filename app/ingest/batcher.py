@@ -36,7 +36,7 @@ class Batcher:
         self._arrived = asyncio.Event()
         self._ready: list[PreparedEvent] = []
         self._prepared, self._room = asyncio.Event(), asyncio.Event()
-        self._aside: set[asyncio.Task[None]] = set()
+        self._parked_tasks: set[asyncio.Task[None]] = set()
         self._running: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
@@ -47,7 +47,7 @@ class Batcher:
 
     async def stop(self) -> None:
         """Give up what is in hand. Who wants its outcome waits for it before."""
-        await end(*self._running, *self._aside)
+        await end(*self._running, *self._parked_tasks)
         _give_up([*self._pending, *(item.message for item in self._ready)])
 
     @property
@@ -81,10 +81,10 @@ class Batcher:
     async def _prepare(self, messages: Sequence[SourceMessage]) -> None:
         batch = Batch([], [], [])
         await self._pipeline.prepare_into(batch, messages)
-        for items in by_group(batch.waiting):
-            aside = asyncio.create_task(self._wait_aside(items), name="intake aside")
-            self._aside.add(aside)
-            aside.add_done_callback(self._aside.discard)
+        for items in by_group(batch.parked):
+            task = asyncio.create_task(self._finish_parked(items), name="batcher parked")
+            self._parked_tasks.add(task)
+            task.add_done_callback(self._parked_tasks.discard)
         _refuse(batch.rejected)
         self._ready += batch.ready
         self._prepared.set()
@@ -110,7 +110,7 @@ class Batcher:
             _give_up(messages)
             raise
 
-    async def _wait_aside(self, items: Sequence[ParkedEvent]) -> None:
+    async def _finish_parked(self, items: Sequence[ParkedEvent]) -> None:
         await self._settle([item.message for item in items], self._resolve(items))
 
     async def _resolve(self, items: Sequence[ParkedEvent]) -> None:

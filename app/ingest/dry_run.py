@@ -62,10 +62,10 @@ class DryRun:
     async def of(self, event: bytes, event_id: str) -> DryRunResult:
         """Its outcomes. `event_id` is its id where it has none. Raises `InvalidEvent` or `Unavailable`."""
         batch = self._pipeline.prepare([SourceMessage("dry_run", event_id, event, None)])
-        if batch.waiting:
+        if batch.parked:
             try:
                 async with asyncio.timeout(self._within):
-                    batch = await self._pipeline.resolve(batch.waiting)
+                    batch = await self._pipeline.resolve(batch.parked)
             except TimeoutError:
                 raise Unavailable("user service", "the group isn't known in time") from None
         for refused in batch.rejected:

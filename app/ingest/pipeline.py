@@ -127,7 +127,7 @@ class Pipeline:
                 group_id = handler.group_needed(parsed)
                 group = (groups.get(group_id) or self._groups.remembered(group_id)) if group_id else None
                 if group_id and group is None:
-                    batch.waiting.append(ParkedEvent(message, event, group_id))
+                    batch.parked.append(ParkedEvent(message, event, group_id))
                 else:
                     item = PreparedEvent(message, event, self._wish(handler, parsed, event.body, group))
                     if self._is_to_come(item):
@@ -146,7 +146,7 @@ class Pipeline:
         for start in range(0, len(messages), MAX_MESSAGES_PER_TURN):
             part = self.prepare(messages[start : start + MAX_MESSAGES_PER_TURN])
             batch.ready.extend(part.ready)
-            batch.waiting.extend(part.waiting)
+            batch.parked.extend(part.parked)
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)
 
@@ -165,7 +165,7 @@ class Pipeline:
     async def write_together(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
         """`write`, in one transaction with what others bring here until it begins.
 
-        For events that waited aside: hundreds are resolved at the same moment, and each would have a
+        For parked events: hundreds are resolved at the same moment, and each would have a
         transaction of its own, for all of which the batches behind would wait.
         """
         mine = PendingWrite(ready)
@@ -193,22 +193,22 @@ class Pipeline:
             part.rejected = [refused for refused in rejected if id(refused.message) in messages]
             self._resolved.remove(part)
 
-    async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
-        """Wait until the group that all of `waiting` need is known, or it is sure that it won't be."""
+    async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
+        """Wait until the group that all of `parked` need is known, or it is sure that it won't be."""
         give_up_at = time.monotonic() + RETRY_DEADLINE_SECONDS
         failures = 0
         while True:
             try:
-                group = await self._groups.group(waiting[0].group_id)
-                return self.prepare((item.message for item in waiting), {waiting[0].group_id: group})
+                group = await self._groups.group(parked[0].group_id)
+                return self.prepare((item.message for item in parked), {parked[0].group_id: group})
             except InvalidEvent as error:
-                return Batch([], [], [_rejected(item.message, error) for item in waiting])
+                return Batch([], [], [_rejected(item.message, error) for item in parked])
             except Unavailable as error:
                 if time.monotonic() >= give_up_at:
                     final = InvalidEvent("user_service_unavailable", str(error))
-                    return Batch([], [], [_rejected(item.message, final) for item in waiting])
+                    return Batch([], [], [_rejected(item.message, final) for item in parked])
                 if failures == 0:  # the user service's own log has each call
-                    log.warning("events_wait_aside", extra={"events": len(waiting), "why": str(error)})
+                    log.warning("events_parked", extra={"events": len(parked), "why": str(error)})
             await asyncio.sleep(self._backoff.delay(failures))
             failures += 1
 

@@ -31,8 +31,8 @@ PUBLICATIONS = Counter("hub_publications", "Messages sent to other nodes")
 UNPUBLISHED = Counter("hub_frames_unpublished", "Frames not sent to other nodes, which read Postgres instead")
 REFUSED = Counter("hub_connections_refused", "Connections ended before a request was read", ["reason"])
 CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"])
-WAITING = Gauge(
-    "hub_events_waiting", "Events waiting aside for the user service", multiprocess_mode="livesum"
+PARKED = Gauge(
+    "hub_events_waiting", "Parked events: waiting for the user service", multiprocess_mode="livesum"
 )
 REBUILT = Counter("hub_kafka_consumers_rebuilt", "Kafka consumers made anew as they had stalled")
 USER_SERVICE_CALLS = Counter(

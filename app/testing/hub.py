@@ -122,8 +122,8 @@ class MemoryHub:
 
     async def _process(self, message: SourceMessage) -> InvalidEvent | None:
         batch = self._pipeline.prepare([message])
-        if batch.waiting:
-            batch = await self._pipeline.resolve(batch.waiting)
+        if batch.parked:
+            batch = await self._pipeline.resolve(batch.parked)
         rejected = [*batch.rejected, *await self._pipeline.write(batch.ready)]
         self.rejected += rejected
         return rejected[0].error if rejected else None

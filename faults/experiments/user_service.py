@@ -24,7 +24,7 @@ HUGE = b'{"data": {"group_name": "' + b"a" * 20_000_000 + b'", "members": []}}'
     "the user service is down, silent, drips, fails and lies in five ways, 20 s each; "
     "1 event in 5 needs it, the others don't wait; 1 in 40 is garbage",
     promises="1, 2, 3, 6",
-    may_repeat=("letters",),  # in a rebalance, those behind an event that waits aside
+    may_repeat=("letters",),  # in a rebalance, those behind a parked event
 )
 async def user_service(run: Run) -> None:
     seconds = run.sized(20, least=4)

@@ -138,7 +138,7 @@ async def test_no_code_gets_into_a_dead_letter_or_the_log(hub: Hub, rabbitmq: Ra
     assert "482913" not in hub.log.read_text()
 
 
-async def test_a_group_nobody_answers_for_waits_aside_and_holds_up_nobody(
+async def test_an_event_whose_group_is_unknown_is_parked_and_blocks_no_other(
     hub: Hub, rabbitmq: RabbitMQServer, user: str, user_service: FakeUserService
 ) -> None:
     group_id = str(uuid.uuid4())

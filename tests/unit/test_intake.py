@@ -20,7 +20,7 @@ GROUP = uuid4()
 
 
 class FakePipeline:
-    """Rejects, sets aside or refuses to store what is called so."""
+    """Rejects, parks or refuses to store what is called so."""
 
     def __init__(self) -> None:
         self.written: list[list[str]] = []
@@ -34,7 +34,7 @@ class FakePipeline:
                 case "bad":
                     batch.rejected.append(Rejected(message, InvalidEvent("bad", "it is bad")))
                 case "waits":
-                    batch.waiting.append(ParkedEvent(message, cast(Any, None), GROUP))
+                    batch.parked.append(ParkedEvent(message, cast(Any, None), GROUP))
                 case "breaks":
                     raise RuntimeError("a bug")
                 case _:
@@ -49,10 +49,10 @@ class FakePipeline:
         refused = InvalidEvent("store_rejected", "no")
         return [Rejected(item.message, refused) for item in ready if item.message.value == b'"poison"']
 
-    async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
+    async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
         await self.known.wait()
         return Batch(
-            [PreparedEvent(item.message, cast(Any, None), cast(Any, None)) for item in waiting], [], []
+            [PreparedEvent(item.message, cast(Any, None), cast(Any, None)) for item in parked], [], []
         )
 
 

@@ -62,18 +62,18 @@ class Consumer:
 
 
 class Pipeline:
-    """Offsets in `aside` wait for the user service for ever; a write waits for `free`."""
+    """Offsets in `parked` wait for the user service for ever; a write waits for `free`."""
 
-    def __init__(self, aside: Sequence[int] = ()) -> None:
-        self.aside = set(aside)
+    def __init__(self, parked: Sequence[int] = ()) -> None:
+        self.parked = set(parked)
         self.free = asyncio.Event()
         self.written: list[int] = []
 
     async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         for message in messages:
             event = Event(str(message.origin.offset), "x", {})
-            if message.origin.offset in self.aside:
-                batch.waiting.append(ParkedEvent(message, event, uuid4()))
+            if message.origin.offset in self.parked:
+                batch.parked.append(ParkedEvent(message, event, uuid4()))
             else:
                 batch.ready.append(PreparedEvent(message, event, cast(Any, None)))
 
@@ -85,7 +85,7 @@ class Pipeline:
         self.written += [item.message.origin.offset for item in ready]
         return []
 
-    async def resolve(self, waiting: Sequence[ParkedEvent]) -> Batch:
+    async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -152,8 +152,8 @@ async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.M
     await scene.source.stop(within=1)
 
 
-async def test_nothing_is_committed_past_an_event_that_waits_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = await started(monkeypatch, Pipeline(aside=[5]))
+async def test_nothing_is_committed_past_a_parked_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = await started(monkeypatch, Pipeline(parked=[5]))
     scene.pipeline.free.set()
     scene.consumer.give(*range(10))
     scene.consumer.give(*range(10, 20))
@@ -163,10 +163,10 @@ async def test_nothing_is_committed_past_an_event_that_waits_aside(monkeypatch: 
     assert scene.consumer.committed == [5]
 
 
-async def test_after_a_rebalance_nothing_is_committed_past_what_was_aside_before(
+async def test_after_a_rebalance_nothing_is_committed_past_what_was_parked_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scene = await started(monkeypatch, Pipeline(aside=[5]))
+    scene = await started(monkeypatch, Pipeline(parked=[5]))
     scene.pipeline.free.set()
     scene.consumer.give(*range(10))
     await scene.until(lambda: scene.consumer.committed == [5])
@@ -184,7 +184,7 @@ async def test_after_a_rebalance_nothing_is_committed_past_what_was_aside_before
     await asyncio.sleep(0.05)
     assert scene.consumer.committed == [5]
 
-    scene.pipeline.aside.clear()
+    scene.pipeline.parked.clear()
     scene.consumer.give(*range(5, 25))  # the partition came back, and begins where it was committed
     await scene.until(lambda: scene.consumer.committed == [5, 25])
     await scene.source.stop(within=1)
@@ -215,14 +215,14 @@ async def test_while_partitions_are_taken_away_no_batch_is_begun(monkeypatch: py
 async def test_the_next_batch_has_an_end_also_for_what_waits_or_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scene = await started(monkeypatch, Pipeline(aside=range(1, 100)))
+    scene = await started(monkeypatch, Pipeline(parked=range(1, 100)))
     scene.consumer.give(0)
     await scene.until(lambda: scene.source._writing is not None)
     for offset in range(1, 40):
         scene.consumer.give(offset)
-    await scene.until(lambda: len(scene.source._next.batch.waiting) == 10)
+    await scene.until(lambda: len(scene.source._next.batch.parked) == 10)
     await asyncio.sleep(0.05)
-    assert len(scene.source._next.batch.waiting) == 10
+    assert len(scene.source._next.batch.parked) == 10
     await scene.source.stop(within=0.1)
 
 

@@ -289,15 +289,15 @@ async def test_an_event_without_receivers_waits_and_the_others_dont() -> None:
         "a", event_type="food_expired", receivers=None, data={"unit_name": "x", "storage_name": "y"}
     )
     batch = pipeline.prepare([whole_group, message("b")])
-    assert [item.message.position_id for item in batch.waiting] == ["a"]
+    assert [item.message.position_id for item in batch.parked] == ["a"]
     assert [item.message.position_id for item in batch.ready] == ["b"]
 
 
 async def test_what_waits_is_handled_when_the_user_service_answers_again() -> None:
     groups = Groups(Unavailable("user service", "away"), Unavailable("user service", "away"))
     pipeline = make(Writer(), Bus(), groups)
-    waiting = pipeline.prepare([message("a", data={})]).waiting
-    batch = await pipeline.resolve(waiting)
+    parked = pipeline.prepare([message("a", data={})]).parked
+    batch = await pipeline.resolve(parked)
     draft = batch.ready[0].effects.notification
     assert draft is not None
     assert draft.group_name == "Nhà mình"
@@ -307,13 +307,13 @@ async def test_a_clock_that_is_set_makes_no_event_give_up() -> None:
     hours = itertools.count()
     groups = Groups(*(Unavailable("user service", "away") for _ in range(3)))
     pipeline = make(Writer(), Bus(), groups, now=lambda: time.time() + 3600 * next(hours))
-    batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).waiting)
+    batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).parked)
     assert len(batch.ready) == 1
 
 
 async def test_a_group_that_does_not_exist_is_no_reason_to_wait() -> None:
     pipeline = make(Writer(), Bus(), Groups(InvalidEvent("unknown_group", "no such group")))
-    batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).waiting)
+    batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).parked)
     assert [item.error.reason for item in batch.rejected] == ["unknown_group"]
 
 

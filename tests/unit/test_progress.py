@@ -16,9 +16,9 @@ def test_what_was_passed_may_be_committed() -> None:
     assert progress.to_commit() == {"a": 10}
 
 
-def test_a_message_set_aside_holds_its_partition_and_no_other() -> None:
+def test_a_parked_message_holds_its_partition_and_no_other() -> None:
     progress: OffsetTracker[str] = OffsetTracker()
-    progress.set_aside("a", 4)
+    progress.park("a", 4)
     progress.passed("a", 9)
     progress.passed("b", 5)
     assert progress.to_commit() == {"a": 4, "b": 6}
@@ -26,10 +26,10 @@ def test_a_message_set_aside_holds_its_partition_and_no_other() -> None:
     assert progress.to_commit() == {"a": 10, "b": 6}
 
 
-def test_the_earliest_of_several_set_aside_holds() -> None:
+def test_the_earliest_of_several_parked_messages_holds() -> None:
     progress: OffsetTracker[str] = OffsetTracker()
     for offset in (7, 3, 5):
-        progress.set_aside("a", offset)
+        progress.park("a", offset)
     progress.passed("a", 9)
     positions = []
     for offset in (5, 3, 7):
@@ -53,7 +53,7 @@ def test_a_position_is_committed_once_and_never_goes_back() -> None:
 def test_the_position_never_passes_a_message_that_is_not_done_and_reaches_the_end(
     batches: list[list[bool]], random: random.Random
 ) -> None:
-    """`batches`: for each message, whether it is set aside; those finish in any order, between batches."""
+    """`batches`: for each message, whether it is parked; those finish in any order, between batches."""
     progress: OffsetTracker[int] = OffsetTracker()
     undone: list[int] = []
     end = position = 0
@@ -68,10 +68,10 @@ def test_the_position_never_passes_a_message_that_is_not_done_and_reaches_the_en
 
     for batch in batches:
         offsets = range(end, end + len(batch))
-        aside = [offset for offset, waits in zip(offsets, batch, strict=True) if waits]
-        for offset in aside:
-            progress.set_aside(0, offset)
-        undone += aside
+        parked = [offset for offset, waits in zip(offsets, batch, strict=True) if waits]
+        for offset in parked:
+            progress.park(0, offset)
+        undone += parked
         progress.passed(0, offsets[-1])
         end += len(batch)
         commit()
@@ -84,8 +84,8 @@ def test_the_position_never_passes_a_message_that_is_not_done_and_reaches_the_en
     assert position == end
 
 
-def test_a_message_set_aside_by_a_batch_that_is_not_done_moves_nothing() -> None:
+def test_a_message_parked_by_a_batch_that_is_not_done_moves_nothing() -> None:
     progress: OffsetTracker[str] = OffsetTracker()
     progress.passed("a", 9)
-    progress.set_aside("a", 15)  # the next batch, 10 to 19, has only begun
+    progress.park("a", 15)  # the next batch, 10 to 19, has only begun
     assert progress.to_commit() == {"a": 10}

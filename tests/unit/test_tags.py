@@ -28,7 +28,7 @@ def test_a_whole_run_is_acknowledged_in_one() -> None:
     assert settle(known, 4, 5) == [Ack(5, multiple=True)]
 
 
-def test_what_waits_aside_is_not_acknowledged_by_those_behind_it() -> None:
+def test_a_parked_message_is_not_acknowledged_by_those_behind_it() -> None:
     known = tags(5)
     assert settle(known, 1, 3, 5) == [
         Ack(1, multiple=True),

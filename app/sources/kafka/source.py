@@ -21,7 +21,7 @@ from app.domain.time import Now
 from app.ingest.batch import Batch, ParkedEvent, Rejected, SourceMessage, by_group
 from app.ingest.pipeline import Pipeline
 from app.runtime.backoff import Backoff
-from app.runtime.metrics import REBUILT, WAITING
+from app.runtime.metrics import PARKED, REBUILT
 from app.runtime.services import Background
 from app.runtime.tasks import first, is_to_end
 from app.settings.sources import KafkaSettings
@@ -36,7 +36,7 @@ log = logging.getLogger("hub.kafka")
 
 POLL_MS = 200
 PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
-MAX_PARKED_EVENTS = 5_000  # events set aside; past that, intake waits for them
+MAX_PARKED_EVENTS = 5_000  # past that, the source polls nothing until some are resolved
 RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)  # constant: a retry costs one connection
 
 
@@ -76,8 +76,8 @@ class KafkaSource:
         self._topics = topics
         self._dead_letters = KafkaDeadLetters(redact, now)
         self._progress: OffsetTracker[TopicPartition] = OffsetTracker()
-        self._aside: set[asyncio.Task[None]] = set()
-        self._waiting = 0
+        self._parked_tasks: set[asyncio.Task[None]] = set()
+        self._parked_events = 0
         self._next = _nothing()
         self._assignment = 0  # counts: what was polled under an earlier one is not ours to finish
         self._polling: asyncio.Task[_Polled] | None = None
@@ -148,7 +148,7 @@ class KafkaSource:
         """Give up what is in hand, and leave the group."""
         tasks = [
             task
-            for task in (self._polling, self._writing, self._committing, *self._aside)
+            for task in (self._polling, self._writing, self._committing, *self._parked_tasks)
             if task is not None
         ]
         for task in tasks:
@@ -168,7 +168,7 @@ class KafkaSource:
         """
         if self._polling is None and self._has_room():
             self._polling = asyncio.create_task(self._get(POLL_MS), name="kafka poll")
-        pending = {task for task in (self._polling, self._writing) if task is not None} or self._aside
+        pending = {task for task in (self._polling, self._writing) if task is not None} or self._parked_tasks
         done, _ = await asyncio.wait(
             pending, timeout=PAUSED_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
@@ -180,7 +180,7 @@ class KafkaSource:
 
     def _has_room(self) -> bool:
         events = sum(len(part) for part in self._next.batch)
-        return events < self._settings.batch_size and self._waiting <= MAX_PARKED_EVENTS
+        return events < self._settings.batch_size and self._parked_events <= MAX_PARKED_EVENTS
 
     async def _get(self, timeout_ms: int) -> _Polled:
         with self.watch.poll():
@@ -239,43 +239,43 @@ class KafkaSource:
         """See one batch to its end: stored, pushed, dead-lettered, committed."""
         batch, ends = prepared
         progress = self._progress
-        for item in batch.waiting:
-            progress.set_aside(*_place(item.message))
+        for item in batch.parked:
+            progress.park(*_place(item.message))
         rejected = batch.rejected + await self._pipeline.write(batch.ready)
         await self._dead_letters.put(self._producer, rejected)
         if progress is not self._progress:
             return  # the partitions were taken away meanwhile
-        self._set_aside(batch.waiting)
+        self._park(batch.parked)
         for partition, offset in ends.items():
             progress.passed(partition, offset)
         self._commit_soon()
 
-    def _set_aside(self, waiting: Iterable[ParkedEvent]) -> None:
-        for items in by_group(waiting):
-            task = asyncio.create_task(self._finish_aside(items), name="kafka aside")
-            self._aside.add(task)
-            task.add_done_callback(self._aside.discard)
+    def _park(self, parked: Iterable[ParkedEvent]) -> None:
+        for items in by_group(parked):
+            task = asyncio.create_task(self._finish_parked(items), name="kafka parked")
+            self._parked_tasks.add(task)
+            task.add_done_callback(self._parked_tasks.discard)
 
-    async def _finish_aside(self, items: Sequence[ParkedEvent]) -> None:
+    async def _finish_parked(self, items: Sequence[ParkedEvent]) -> None:
         progress = self._progress
-        self._count_waiting(len(items))
+        self._count_parked(len(items))
         try:
             batch = await self._pipeline.resolve(items)
             rejected = batch.rejected + await self._pipeline.write_together(batch.ready)
         except Exception:
-            log.exception("aside_failed")
+            log.exception("parked_events_failed")
             why = InvalidEvent("handler_failed", "the hub failed on it; its log has the trace")
             rejected = [Rejected(item.message, why) for item in items]
         finally:
-            self._count_waiting(-len(items))
+            self._count_parked(-len(items))
         await self._dead_letters.put(self._producer, rejected)
         for item in items:
             progress.done(*_place(item.message))
         self._commit_soon()
 
-    def _count_waiting(self, change: int) -> None:
-        self._waiting += change
-        WAITING.set(self._waiting)
+    def _count_parked(self, change: int) -> None:
+        self._parked_events += change
+        PARKED.set(self._parked_events)
 
     def _commit_soon(self) -> None:
         """Commit beside the next batch's work; what is done until then goes with it."""
@@ -308,7 +308,7 @@ class KafkaSource:
     async def revoked(self) -> None:
         """Our partitions may become another node's: bring the batch in hand to its end, and forget the rest.
 
-        What was polled or set aside and isn't done comes again, to whoever gets its partition: it begins at
+        What was polled or parked and isn't done comes again, to whoever gets its partition: it begins at
         the committed offset. So none of it is begun any more, from the first moment on.
         """
         self._assignment += 1
@@ -316,7 +316,7 @@ class KafkaSource:
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=self._settings.shutdown_grace)
         await self._commit()
-        for task in self._aside:
+        for task in self._parked_tasks:
             task.cancel()
         self._progress = OffsetTracker()
 

@@ -13,10 +13,10 @@ class Ack(NamedTuple):
 
 
 class AckTracker:
-    """Knows which deliveries are settled, and acknowledges them in few words.
+    """Tracks which deliveries are settled, and acknowledges them in as few frames as possible.
 
-    A channel numbers its deliveries 1, 2, 3 … They are settled in any order: what waits aside is settled
-    late, and is never acknowledged by those that came after it.
+    A channel numbers its deliveries 1, 2, 3 … They are settled in any order. A parked one is settled late,
+    and is never acknowledged by one that came after it.
     """
 
     def __init__(self) -> None:
@@ -24,20 +24,20 @@ class AckTracker:
         self._settled: set[int] = set()
 
     def __len__(self) -> int:
-        """How many have arrived and aren't settled."""
+        """How many were delivered and aren't settled."""
         return len(self._open)
 
     def arrived(self, tag: int) -> None:
-        """A delivery came. Say so in the order of their tags."""
+        """Register a delivery. Call it in the order of the tags."""
         self._open[tag] = None
 
     def settled(self, tag: int) -> None:
-        """The delivery is done with."""
+        """The delivery's message was stored or dead-lettered."""
         del self._open[tag]
         self._settled.add(tag)
 
     def take(self) -> list[Ack]:
-        """What to acknowledge now; it is forgotten here."""
+        """Return what to acknowledge now, and forget it."""
         first_open = next(iter(self._open), None)
         run = {tag for tag in self._settled if first_open is None or tag < first_open}
         acks = [Ack(max(run), multiple=True)] if run else []

@@ -36,7 +36,7 @@ HEARTBEAT_SECONDS = (
 CONNECT_TIMEOUT_SECONDS = 10.0
 RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)
 LOG_AGAIN_SECONDS = 30.0
-FINISH_TIMEOUT_SECONDS = 2.0  # seconds; what waits aside longer than that at the end comes again
+FINISH_TIMEOUT_SECONDS = 2.0  # what is parked for longer at the end is delivered again
 LEAVE_TIMEOUT_SECONDS = 2.0
 
 

@@ -54,7 +54,7 @@ class RedisSource:
     """Reads events from Redis as a member of the stream's consumer group.
 
     A stream entry is acknowledged only when its event was stored and pushed, or dead-lettered. Until then it
-    is kept from being claimed, however long it waits aside; when the node dies others claim it.
+    is kept from being claimed, however long it is parked; when the node dies, others claim it.
     """
 
     def __init__(self, settings: RedisStreamsSettings, intake: Batcher) -> None:
