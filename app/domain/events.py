@@ -29,11 +29,11 @@ class Event(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder()
 
 
-def decode(message: bytes | None, position_id: str, known_type: str | None = None) -> Event:
+def decode(message: bytes | None, dedup_key: str, known_type: str | None = None) -> Event:
     """Decode one message.
 
-    `position_id` names where the message stands in its source; it is the event's identity when the publisher
-    gave none (DESIGN, Contracts: events). `known_type` is the event's type where the message needn't say it.
+    `dedup_key` identifies the message in its source; it is the event's id when the publisher gave none.
+    `known_type` is the event's type where the message needn't say it.
 
     Raises `InvalidEvent`: too_large, bad_encoding, not_json, not_an_object, nul_character, bad_event_id,
     no_event_type.
@@ -49,7 +49,7 @@ def decode(message: bytes | None, position_id: str, known_type: str | None = Non
         raise InvalidEvent("nul_character", "a text holds the character NUL, which Postgres can't store")
     event_id = body.get("event_id")
     if event_id is None:
-        event_id = position_id
+        event_id = dedup_key
     elif not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_EVENT_ID_CHARS:
         raise InvalidEvent("bad_event_id", f"event_id is a string of 1 to {MAX_EVENT_ID_CHARS} characters")
     event_type = known_type or body.get("event_type") or (MESSAGE if "type" in body else None)

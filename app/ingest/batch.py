@@ -17,10 +17,13 @@ from app.domain.planning import PlanRequest
 
 
 class SourceMessage(NamedTuple):
-    """One message as a source received it. `position_id` names its place in the source, for ever."""
+    """One message as a source received it.
+
+    `dedup_key` is the same each time the source delivers the message, and no other message has it.
+    """
 
     source: str
-    position_id: str
+    dedup_key: str
     value: bytes | None
     origin: Any
     """The source's own record, for dead-lettering."""

@@ -117,7 +117,7 @@ class Pipeline:
         batch = Batch([], [], [])
         for message in messages:
             try:
-                event = decode(message.value, message.position_id, message.event_type)
+                event = decode(message.value, message.dedup_key, message.event_type)
                 handler = self._handler(event)
                 if handler.only_from is not None and message.source != handler.only_from:
                     raise InvalidEvent(
@@ -136,7 +136,7 @@ class Pipeline:
             except InvalidEvent as error:
                 batch.rejected.append(_rejected(message, error))
             except Exception:
-                log.exception("handler_failed", extra={"position": message.position_id})
+                log.exception("handler_failed", extra={"dedup_key": message.dedup_key})
                 why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the trace")
                 batch.rejected.append(_rejected(message, why))
         return batch

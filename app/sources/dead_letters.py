@@ -53,7 +53,7 @@ T = TypeVar("T")
 class EarlierAttempts(NamedTuple):
     """What a replayed message says of itself."""
 
-    position: str | None = None
+    dedup_key: str | None = None
     attempts: int = 0
 
 
@@ -63,10 +63,10 @@ NEVER = EarlierAttempts()
 
 def earlier(headers: Mapping[str, object], source: str) -> EarlierAttempts:
     """Read the headers of a replayed message; `NEVER` of one that wasn't replayed. Never raises."""
-    position = _text(headers.get(AGAIN_POSITION))
+    dedup_key = _text(headers.get(AGAIN_POSITION))
     attempts = _text(headers.get(AGAIN_ATTEMPTS))
     return EarlierAttempts(
-        position if position.startswith(f"{source}:") and len(position) <= _MAX_POSITION_CHARS else None,
+        dedup_key if dedup_key.startswith(f"{source}:") and len(dedup_key) <= _MAX_POSITION_CHARS else None,
         int(attempts) if attempts.isdecimal() and len(attempts) < len(str(_MAX_ATTEMPTS)) else 0,
     )
 
@@ -76,7 +76,9 @@ def again(dead_letter: Mapping[str, str]) -> dict[str, str]:
     return {AGAIN_POSITION: dead_letter[POSITION], AGAIN_ATTEMPTS: dead_letter[ATTEMPTS]}
 
 
-def reasons(source: str, position: str, error: InvalidEvent, attempts: int, redacted: bool) -> dict[str, str]:
+def reasons(
+    source: str, dedup_key: str, error: InvalidEvent, attempts: int, redacted: bool
+) -> dict[str, str]:
     """Compute the headers that each dead letter has, besides those that say where it came from.
 
     `attempts`: how often the event was rejected before.
@@ -88,7 +90,7 @@ def reasons(source: str, position: str, error: InvalidEvent, attempts: int, reda
         ATTEMPTS: str(attempts + 1),
         TIME: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    return {**headers, REDACTED: "true"} if redacted else {**headers, POSITION: position}
+    return {**headers, REDACTED: "true"} if redacted else {**headers, POSITION: dedup_key}
 
 
 def originals(headers: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:

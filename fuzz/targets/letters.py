@@ -106,7 +106,7 @@ def check_amqp(data: bytes) -> None:
     body = data[cut:]
     properties = header.properties
     assert properties is not None
-    where = rabbit.position("queue", body, properties)
+    where = rabbit.dedup_key_of("queue", body, properties)
     shown, kept = rabbit.dead_letter("queue", body, properties, _ERROR, ROOM)
     kept = _over_the_wire(kept)
     why = own_headers((kept.headers or {}).items())
@@ -117,7 +117,7 @@ def check_amqp(data: bytes) -> None:
     back = copy(kept)
     back.headers = {**dict(originals((kept.headers or {}).items())), **again(why)}
     back = _over_the_wire(back)
-    assert rabbit.position("queue", shown, back) == where, "put back it is known as another"
+    assert rabbit.dedup_key_of("queue", shown, back) == where, "put back it is known as another"
     assert earlier(back.headers or {}, "rabbitmq").attempts == _next(properties.headers or {}, "rabbitmq")
 
 
@@ -141,7 +141,7 @@ def check_redis(data: bytes) -> None:
     fields = dict(zip(pieces[::2], pieces[1::2], strict=False)) or {b"value": data}
     received = redis.entry("stream", b"1-0", fields)
     assert len(redis.read(received.value).digest) == 64
-    where = received.earlier.position or f"redis:{redis.read(received.value).digest}"
+    where = received.earlier.dedup_key or f"redis:{redis.read(received.value).digest}"
     dead_letter = _SHELF._dead_letter(b"2-0", _as_bytes(redis.dead_letter(received, where, _ERROR)))
     assert dead_letter.body == redact_message(received.value)
     if dead_letter.hindrance is not None:
@@ -149,7 +149,7 @@ def check_redis(data: bytes) -> None:
         return
     back = redis.entry("stream", b"3-0", _as_bytes({redis.VALUE: dead_letter.body, **again(dead_letter.why)}))
     assert back.value == received.value, "put back it says something else"
-    assert back.earlier.position == where
+    assert back.earlier.dedup_key == where
     assert back.earlier.attempts == int(dead_letter.why[ATTEMPTS]) % 1_000_000
 
 
@@ -168,7 +168,7 @@ def check_kafka(data: bytes) -> None:
         value=value, key=key, headers=headers, topic="events", partition=0, offset=7, timestamp=1
     )
     shown = redact_message(value)
-    where = earlier(dict(headers), "kafka").position or "kafka:events:0:7:1"
+    where = earlier(dict(headers), "kafka").dedup_key or "kafka:events:0:7:1"
     whole, cut = dead_letter_records(record, where, shown, _ERROR)
     assert len(cut["value"]) <= 64 * 1024
     written = SimpleNamespace(**{**vars(record), **whole, "topic": "events.dlq"})

@@ -174,7 +174,7 @@ async def test_one_event_that_postgres_refuses_takes_no_other_with_it() -> None:
     writer = Writer(poison="c")
     pipeline = make(writer, Bus())
     rejected = await pipeline.write(pipeline.prepare([message(event_id) for event_id in "abcdefg"]).ready)
-    assert [item.message.position_id for item in rejected] == ["c"]
+    assert [item.message.dedup_key for item in rejected] == ["c"]
     assert [item.error.reason for item in rejected] == ["store_rejected"]
     assert [event_id for batch in writer.batches for event_id in batch] == list("abdefg")
 
@@ -256,7 +256,7 @@ async def test_of_those_that_are_written_together_each_hears_of_its_own() -> Non
     pipeline = make(SlowWriter(poison="x"), Bus())
     parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abxcd"]
     found = await asyncio.gather(*map(pipeline.write_together, parts))
-    assert [[refused.message.position_id for refused in each] for each in found] == [[], [], ["x"], [], []]
+    assert [[refused.message.dedup_key for refused in each] for each in found] == [[], [], ["x"], [], []]
 
 
 async def test_one_who_gives_up_takes_none_of_the_others_with_it() -> None:
@@ -289,8 +289,8 @@ async def test_an_event_without_receivers_waits_and_the_others_dont() -> None:
         "a", event_type="food_expired", receivers=None, data={"unit_name": "x", "storage_name": "y"}
     )
     batch = pipeline.prepare([whole_group, message("b")])
-    assert [item.message.position_id for item in batch.parked] == ["a"]
-    assert [item.message.position_id for item in batch.ready] == ["b"]
+    assert [item.message.dedup_key for item in batch.parked] == ["a"]
+    assert [item.message.dedup_key for item in batch.ready] == ["b"]
 
 
 async def test_what_waits_is_handled_when_the_user_service_answers_again() -> None:

@@ -10,7 +10,7 @@ from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
-from app.sources.rabbitmq.message import dead_letter, identity, position
+from app.sources.rabbitmq.message import dead_letter, dedup_key_of, message_identity
 
 ERROR = InvalidEvent("bad_field", "it is bad")
 ROOM = 131_064
@@ -27,24 +27,26 @@ def headers(of: spec.Basic.Properties) -> dict[str, Any]:
 
 def test_a_message_id_is_the_identity_whatever_the_body() -> None:
     assert (
-        identity(b"a", properties(message_id="one")) == identity(b"b", properties(message_id="one")) == "one"
+        message_identity(b"a", properties(message_id="one"))
+        == message_identity(b"b", properties(message_id="one"))
+        == "one"
     )
 
 
 def test_without_it_body_and_timestamp_are() -> None:
     known = [
-        identity(body, properties(timestamp=at))
+        message_identity(body, properties(timestamp=at))
         for body, at in [(b"a", None), (b"b", None), (b"a", AT), (b"a", AT.replace(day=22))]
     ]
     assert len(set(known)) == 4
-    assert identity(b"a", properties(timestamp=AT)) == known[2]
+    assert message_identity(b"a", properties(timestamp=AT)) == known[2]
 
 
 @pytest.mark.parametrize("given", [{}, {"message_id": "one"}, {"timestamp": AT}], ids=str)
 def test_a_letter_that_is_sent_again_is_known_as_the_same_message(given: dict[str, Any]) -> None:
     original = properties(**given)
     body, kept = dead_letter("q", b"x", original, ERROR, ROOM)
-    assert identity(body, kept) == identity(b"x", original)
+    assert message_identity(body, kept) == message_identity(b"x", original)
 
 
 def test_what_the_broker_would_refuse_or_act_upon_moves_into_headers() -> None:
@@ -57,7 +59,7 @@ def test_what_the_broker_would_refuse_or_act_upon_moves_into_headers() -> None:
         "dlq.error": "it is bad",
         "dlq.source": "rabbitmq",
         "dlq.attempts": "1",
-        "dlq.position": f"rabbitmq:q:{identity(b'x', original)}",
+        "dlq.position": f"rabbitmq:q:{message_identity(b'x', original)}",
         "dlq.queue": "q",
         "dlq.user_id": "someone",
         "dlq.expiration": "1000",
@@ -80,17 +82,17 @@ def test_a_code_is_in_no_letter_and_no_hash_of_it_either() -> None:
     assert b"482913" not in body
     assert b"a@example.com" in body
     assert kept.message_id is None
-    assert identity(message, properties()) not in str(kept.headers)
+    assert message_identity(message, properties()) not in str(kept.headers)
     assert headers(kept)["dlq.redacted"] == "true"
 
 
 def test_a_message_that_was_put_back_is_known_as_before_and_its_letter_counts_on() -> None:
     original = properties(headers={"trace": "abc"})
-    known = position("q", b"x", original)
+    known = dedup_key_of("q", b"x", original)
     again = properties(
         headers={"trace": "abc", "hub.position": known, "hub.attempts": "1"}, message_id="else"
     )
-    assert position("q", b"x", again) == known
+    assert dedup_key_of("q", b"x", again) == known
     _, kept = dead_letter("q", b"x", again, ERROR, ROOM)
     assert (headers(kept)["dlq.position"], headers(kept)["dlq.attempts"]) == (known, "2")
     assert "hub.position" not in headers(kept)

@@ -15,7 +15,7 @@ ProducedRecord = dict[str, Any]
 
 
 def dead_letter_records(
-    record: Any, position: str, value: bytes | None, error: InvalidEvent
+    record: Any, dedup_key: str, value: bytes | None, error: InvalidEvent
 ) -> tuple[ProducedRecord, ProducedRecord]:
     """The dead letter of a record: as it was, and cut for a Kafka topic that refuses it as too large.
 
@@ -23,7 +23,7 @@ def dead_letter_records(
     """
     attempts = earlier(dict(record.headers), "kafka").attempts
     ours = {
-        **reasons("kafka", position, error, attempts, redacted=value != record.value),
+        **reasons("kafka", dedup_key, error, attempts, redacted=value != record.value),
         TOPIC: record.topic,
         PARTITION: str(record.partition),
         OFFSET: str(record.offset),

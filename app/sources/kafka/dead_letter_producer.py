@@ -35,13 +35,13 @@ class KafkaDeadLetters:
 
     async def _put_one(self, producer: Any, item: Rejected) -> None:
         record, error = item.message.origin, item.error
-        log.warning("event_rejected", extra={"position": item.message.position_id, "reason": error.reason})
+        log.warning("event_rejected", extra={"dedup_key": item.message.dedup_key, "reason": error.reason})
         value = None if record.value is None else self._redact(record.value)
-        whole, cut = dead_letter_records(record, item.message.position_id, value, error)
+        whole, cut = dead_letter_records(record, item.message.dedup_key, value, error)
         for delay in RETRY_BACKOFF.delays():
             try:
                 if not await self._sent(producer, record.topic + SUFFIX, (whole, cut)):
-                    log.error("dead_letter_lost", extra={"position": item.message.position_id})
+                    log.error("dead_letter_lost", extra={"dedup_key": item.message.dedup_key})
                 return
             except KafkaError as problem:
                 log.error("dead_letter_delayed", extra={"why": type(problem).__name__})

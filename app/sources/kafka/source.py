@@ -215,11 +215,11 @@ class KafkaSource:
 
     def _message(self, record: Any) -> SourceMessage:
         # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
-        position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
+        dedup_key = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
         if record.headers:
-            position = earlier(dict(record.headers), "kafka").position or position
+            dedup_key = earlier(dict(record.headers), "kafka").dedup_key or dedup_key
         known_type = self._topics.get(record.topic)
-        return SourceMessage("kafka", position, record.value, record, known_type, _happened_at(record))
+        return SourceMessage("kafka", dedup_key, record.value, record, known_type, _happened_at(record))
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():

@@ -18,7 +18,7 @@ from app.runtime.backoff import Backoff
 from app.runtime.tasks import end
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.acks import AckTracker
-from app.sources.rabbitmq.message import dead_letter, position
+from app.sources.rabbitmq.message import dead_letter, dedup_key_of
 
 log = logging.getLogger("hub.rabbitmq")
 
@@ -85,8 +85,8 @@ class QueueConsumer:
 
     def _message(self, delivered: DeliveredMessage) -> SourceMessage:
         properties = delivered.header.properties
-        known_by = position(self._queue, delivered.body, properties)
-        return SourceMessage("rabbitmq", known_by, delivered.body, None, None, properties.timestamp)
+        dedup_key = dedup_key_of(self._queue, delivered.body, properties)
+        return SourceMessage("rabbitmq", dedup_key, delivered.body, None, None, properties.timestamp)
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
         """What became of the message is known, unless the hub stops before."""

@@ -1,4 +1,4 @@
-"""What a message from RabbitMQ is known by, and the dead letter it becomes. No I/O."""
+"""The deduplication key of a message from RabbitMQ, and the dead letter it becomes. No I/O."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ EXPIRATION = "dlq.expiration"
 PERSISTENT_MODE = 2  # the delivery mode of what outlives a restart of the broker
 
 
-def identity(body: bytes, properties: spec.Basic.Properties) -> str:
+def message_identity(body: bytes, properties: spec.Basic.Properties) -> str:
     """The same for each delivery of a message: its `message_id`, else a hash of the body and its `timestamp`.
 
-    RabbitMQ has no positions to know a message by (docs/decisions/013).
+    RabbitMQ has no positions that identify a message (docs/decisions/013).
     """
     if properties.message_id:
         return properties.message_id
     return hashlib.sha256(f"{properties.timestamp or ''}\n".encode() + body).hexdigest()
 
 
-def position(queue: str, body: bytes, properties: spec.Basic.Properties) -> str:
-    """What its event is known by; of a message that was put back, what it was known by before."""
-    return earlier(properties.headers or {}, "rabbitmq").position or (
-        f"rabbitmq:{queue}:{identity(body, properties)}"
+def dedup_key_of(queue: str, body: bytes, properties: spec.Basic.Properties) -> str:
+    """The deduplication key of its event; of a replayed message, the one it had before."""
+    return earlier(properties.headers or {}, "rabbitmq").dedup_key or (
+        f"rabbitmq:{queue}:{message_identity(body, properties)}"
     )
 
 
@@ -39,8 +39,8 @@ def dead_letter(
 ) -> tuple[bytes, spec.Basic.Properties]:
     """Body and properties of the dead letter: as they were, with the reason in the headers.
 
-    Sent to the queue again it is known as the same message. `room` is how many bytes the broker takes
-    properties in; headers that don't fit, or can't be written at all, are left out, which `dlq.headers` says.
+    Replayed, it has the same deduplication key. `room` is how many bytes the broker accepts for the
+    properties; headers that don't fit, or can't be written at all, are left out, which `dlq.headers` says.
     """
     shown = redact_message(body)
     redacted = shown != body
@@ -48,7 +48,7 @@ def dead_letter(
     ours = {
         **reasons(
             "rabbitmq",
-            position(queue, body, properties),
+            dedup_key_of(queue, body, properties),
             error,
             earlier(theirs, "rabbitmq").attempts,
             redacted,
@@ -58,7 +58,7 @@ def dead_letter(
     kept = copy(properties)
     kept.headers = {**dict(originals(theirs.items())), **ours}
     if not redacted:  # a hash would tell the six digits
-        kept.message_id = identity(body, properties)
+        kept.message_id = message_identity(body, properties)
     kept.delivery_mode = PERSISTENT_MODE
     kept.expiration = None  # a dead letter waits until someone looks
     kept.user_id = None  # the broker takes none but the sender's own

@@ -94,16 +94,16 @@ def read(value: bytes) -> Reading:
     return Reading(value, False)
 
 
-def dead_letter(received: Received, position: str, error: InvalidEvent) -> dict[str, bytes | str]:
+def dead_letter(received: Received, dedup_key: str, error: InvalidEvent) -> dict[str, bytes | str]:
     """The fields of its dead letter: the message unchanged, but for a one-time code; why and from where.
 
-    `position` is what its event is known by.
+    `dedup_key` is what its event is known by.
     """
     value = redact_message(received.value)
     attempts = received.earlier.attempts
     fields: dict[str, bytes | str] = {
         VALUE: value,
-        **reasons("redis", position, error, attempts, redacted=value != received.value),
+        **reasons("redis", dedup_key, error, attempts, redacted=value != received.value),
     }
     if received.entry_id is None:
         return {**fields, CHANNEL: received.place}

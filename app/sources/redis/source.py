@@ -39,7 +39,7 @@ RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)
 
 class _Settled(NamedTuple):
     received: Received
-    position_id: str
+    dedup_key: str
     outcome: Outcome
 
 
@@ -200,7 +200,7 @@ class RedisSource:
             self._in_hand.difference_update(received)
             raise
         for item, message, outcome in zip(received, messages, self._intake.submit(messages), strict=True):
-            outcome.add_done_callback(partial(self._settle, item, message.position_id))
+            outcome.add_done_callback(partial(self._settle, item, message.dedup_key))
 
     async def _messages(self, received: Sequence[Received]) -> list[SourceMessage]:
         """Without an `event_id` the identity is what the message says and when that was first sighted; of one
@@ -213,23 +213,23 @@ class RedisSource:
         known = [_known_by(item, reading) for item, reading in zip(received, readings, strict=True)]
         unknown = [
             (reading.digest, item.sent_at_ms)
-            for item, reading, position in zip(received, readings, known, strict=True)
-            if position is None
+            for item, reading, dedup_key in zip(received, readings, known, strict=True)
+            if dedup_key is None
         ]
         times = iter(await self._once.sighted(unknown))
         return [
             SourceMessage(
                 "redis",
-                position or f"redis:{reading.digest}:{next(times)}",
+                dedup_key or f"redis:{reading.digest}:{next(times)}",
                 item.value,
                 None,
                 happened_at=item.happened_at,
             )
-            for item, reading, position in zip(received, readings, known, strict=True)
+            for item, reading, dedup_key in zip(received, readings, known, strict=True)
         ]
 
-    def _settle(self, received: Received, position_id: str, outcome: Outcome) -> None:
-        self._settled.append(_Settled(received, position_id, outcome))
+    def _settle(self, received: Received, dedup_key: str, outcome: Outcome) -> None:
+        self._settled.append(_Settled(received, dedup_key, outcome))
         self._any_settled.set()
 
     async def _finish_all(self) -> None:
@@ -254,10 +254,10 @@ class RedisSource:
         rejected = [(item, error) for item in known if (error := item.outcome.result()) is not None]
         dead_letters = []
         for item, error in rejected:
-            log.warning("event_rejected", extra={"position": item.position_id, "reason": error.reason})
+            log.warning("event_rejected", extra={"dedup_key": item.dedup_key, "reason": error.reason})
             # One that was put back and fails at once again has a dead letter of its own.
-            identity = f"{item.position_id}:{item.received.earlier.attempts}"
-            dead_letters.append((identity, dead_letter(item.received, item.position_id, error)))
+            identity = f"{item.dedup_key}:{item.received.earlier.attempts}"
+            dead_letters.append((identity, dead_letter(item.received, item.dedup_key, error)))
         await self._once.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
 
@@ -276,7 +276,7 @@ class RedisSource:
 
 def _known_by(received: Received, reading: Reading) -> str | None:
     """The identity, where no Redis has to be asked for it."""
-    return received.earlier.position or (f"redis:{reading.digest}" if reading.has_id else None)
+    return received.earlier.dedup_key or (f"redis:{reading.digest}" if reading.has_id else None)
 
 
 def _ids(entries: Iterable[Received]) -> list[bytes]:
