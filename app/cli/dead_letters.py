@@ -164,7 +164,7 @@ async def replay(choice: DeadLetterFilter, dry_run: bool, rate: float | None) ->
     """Put the messages back where they came from, `rate` a second at most."""
     visit, pace, hindered = _Visit(choice), RateLimiter(rate), 0
 
-    async def put_back(reader: DlqReader, dead_letter: DeadLetter) -> None:
+    async def replay_one(reader: DlqReader, dead_letter: DeadLetter) -> None:
         nonlocal hindered
         if dead_letter.hindrance is not None:
             hindered += 1
@@ -175,7 +175,7 @@ async def replay(choice: DeadLetterFilter, dry_run: bool, rate: float | None) ->
             await reader.replay(dead_letter)
         _say(f"{printable(dead_letter.id)}: {'would go' if dry_run else 'went'} back to {dead_letter.target}")
 
-    await visit.each(put_back)
+    await visit.each(replay_one)
     done = "would be replayed" if dry_run else "replayed"
     _say(f"{visit.seen - hindered} {done}" + (f", {hindered} can't be" if hindered else ""))
     return int(visit.failed or hindered > 0)

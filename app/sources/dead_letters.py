@@ -37,43 +37,45 @@ NULL_VALUE = "dlq.null_value"
 CUT_FROM = "dlq.cut_from"
 """Set where the dead letter has only the beginning of the value, and neither key nor headers: their sizes."""
 
-AGAIN_POSITION = "hub.position"
+REPLAY_POSITION = "hub.position"
 """On a replayed message: the deduplication key of its event (POSITION of the dead letter)."""
-AGAIN_ATTEMPTS = "hub.attempts"
+REPLAY_ATTEMPTS = "hub.attempts"
 """On a replayed message: ATTEMPTS of the dead letter."""
 
 _OURS = "dlq."
-_AGAIN = (AGAIN_POSITION, AGAIN_ATTEMPTS)
+_REPLAY = (REPLAY_POSITION, REPLAY_ATTEMPTS)
 _MAX_POSITION_CHARS = 1000  # characters; those of the sources have 600 at most
 _MAX_ATTEMPTS = 1_000_000
 
 T = TypeVar("T")
 
 
-class EarlierAttempts(NamedTuple):
+class ReplayHeaders(NamedTuple):
     """What a replayed message says of itself."""
 
     dedup_key: str | None = None
     attempts: int = 0
 
 
-NEVER = EarlierAttempts()
+NOT_REPLAYED = ReplayHeaders()
 """Of a message that was not replayed."""
 
 
-def earlier(headers: Mapping[str, object], source: str) -> EarlierAttempts:
-    """Read the headers of a replayed message; `NEVER` of one that wasn't replayed. Never raises."""
-    dedup_key = _text(headers.get(AGAIN_POSITION))
-    attempts = _text(headers.get(AGAIN_ATTEMPTS))
-    return EarlierAttempts(
+def read_replay_headers(headers: Mapping[str, object], source: str) -> ReplayHeaders:
+    """Read the headers of a replayed message; `NOT_REPLAYED` of one that wasn't replayed. Never raises."""
+    dedup_key = _text(headers.get(REPLAY_POSITION))
+    attempts = _text(headers.get(REPLAY_ATTEMPTS))
+    return ReplayHeaders(
         dedup_key if dedup_key.startswith(f"{source}:") and len(dedup_key) <= _MAX_POSITION_CHARS else None,
         int(attempts) if attempts.isdecimal() and len(attempts) < len(str(_MAX_ATTEMPTS)) else 0,
     )
 
 
-def again(dead_letter: Mapping[str, str]) -> dict[str, str]:
-    """Compute the headers of a replayed message from those of its dead letter. `earlier` reads them."""
-    return {AGAIN_POSITION: dead_letter[POSITION], AGAIN_ATTEMPTS: dead_letter[ATTEMPTS]}
+def replay_headers(dead_letter: Mapping[str, str]) -> dict[str, str]:
+    """Compute the headers of a replayed message from those of its dead letter. `read_replay_headers` reads
+    them.
+    """
+    return {REPLAY_POSITION: dead_letter[POSITION], REPLAY_ATTEMPTS: dead_letter[ATTEMPTS]}
 
 
 def reasons(
@@ -95,7 +97,7 @@ def reasons(
 
 def originals(headers: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
     """The headers that the publisher set: all but the hub's."""
-    return [(name, value) for name, value in headers if not name.startswith(_OURS) and name not in _AGAIN]
+    return [(name, value) for name, value in headers if not name.startswith(_OURS) and name not in _REPLAY]
 
 
 def own_headers(headers: Iterable[tuple[str, object]]) -> dict[str, str]:

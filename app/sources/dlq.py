@@ -24,7 +24,7 @@ from app.sources.dead_letters import (
     TOPIC,
 )
 
-_NOT_AGAIN = {
+_NOT_REPLAYABLE = {
     REDACTED: "a secret was taken out of it; its publisher has to send a new one",
     CUT_FROM: "only its beginning was kept; its publisher has to send it again",
     NULL_VALUE: "it had no value, and never is an event",
@@ -89,7 +89,7 @@ class DeadLetter:
     @property
     def hindrance(self) -> str | None:
         """Why it can't be replayed; None if it can be."""
-        for header, hindrance in _NOT_AGAIN.items():
+        for header, hindrance in _NOT_REPLAYABLE.items():
             if header in self.why:
                 return hindrance
         if POSITION not in self.why or ATTEMPTS not in self.why:

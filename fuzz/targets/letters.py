@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import ATTEMPTS, POSITION, REDACTED, again, earlier, originals, own_headers
+from app.sources.dead_letters import (
+    ATTEMPTS,
+    POSITION,
+    REDACTED,
+    originals,
+    own_headers,
+    read_replay_headers,
+    replay_headers,
+)
 from app.sources.kafka.dead_letter import dead_letter_records, encoded
 from app.sources.kafka.dlq import _dead_letter as kafka_dead_letter
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
@@ -115,10 +123,12 @@ def check_amqp(data: bytes) -> None:
         return
     assert shown == body
     back = copy(kept)
-    back.headers = {**dict(originals((kept.headers or {}).items())), **again(why)}
+    back.headers = {**dict(originals((kept.headers or {}).items())), **replay_headers(why)}
     back = _over_the_wire(back)
-    assert rabbit.dedup_key_of("queue", shown, back) == where, "put back it is known as another"
-    assert earlier(back.headers or {}, "rabbitmq").attempts == _next(properties.headers or {}, "rabbitmq")
+    assert rabbit.dedup_key_of("queue", shown, back) == where, "replayed it has another deduplication key"
+    assert read_replay_headers(back.headers or {}, "rabbitmq").attempts == _next(
+        properties.headers or {}, "rabbitmq"
+    )
 
 
 def _over_the_wire(properties: spec.Basic.Properties) -> spec.Basic.Properties:
@@ -131,7 +141,7 @@ def _over_the_wire(properties: spec.Basic.Properties) -> spec.Basic.Properties:
 
 
 def _next(headers: Any, source: str) -> int:
-    attempts = earlier(headers, source).attempts + 1
+    attempts = read_replay_headers(headers, source).attempts + 1
     return attempts if attempts < 1_000_000 else 0
 
 
@@ -141,16 +151,18 @@ def check_redis(data: bytes) -> None:
     fields = dict(zip(pieces[::2], pieces[1::2], strict=False)) or {b"value": data}
     received = redis.entry("stream", b"1-0", fields)
     assert len(redis.read(received.value).digest) == 64
-    where = received.earlier.dedup_key or f"redis:{redis.read(received.value).digest}"
+    where = received.replay.dedup_key or f"redis:{redis.read(received.value).digest}"
     dead_letter = _SHELF._dead_letter(b"2-0", _as_bytes(redis.dead_letter(received, where, _ERROR)))
     assert dead_letter.body == redact_message(received.value)
     if dead_letter.hindrance is not None:
         assert REDACTED in dead_letter.why
         return
-    back = redis.entry("stream", b"3-0", _as_bytes({redis.VALUE: dead_letter.body, **again(dead_letter.why)}))
-    assert back.value == received.value, "put back it says something else"
-    assert back.earlier.dedup_key == where
-    assert back.earlier.attempts == int(dead_letter.why[ATTEMPTS]) % 1_000_000
+    back = redis.entry(
+        "stream", b"3-0", _as_bytes({redis.VALUE: dead_letter.body, **replay_headers(dead_letter.why)})
+    )
+    assert back.value == received.value, "replayed it says something else"
+    assert back.replay.dedup_key == where
+    assert back.replay.attempts == int(dead_letter.why[ATTEMPTS]) % 1_000_000
 
 
 def _as_bytes(fields: Any) -> dict[bytes, bytes]:
@@ -168,7 +180,7 @@ def check_kafka(data: bytes) -> None:
         value=value, key=key, headers=headers, topic="events", partition=0, offset=7, timestamp=1
     )
     shown = redact_message(value)
-    where = earlier(dict(headers), "kafka").dedup_key or "kafka:events:0:7:1"
+    where = read_replay_headers(dict(headers), "kafka").dedup_key or "kafka:events:0:7:1"
     whole, cut = dead_letter_records(record, where, shown, _ERROR)
     assert len(cut["value"]) <= 64 * 1024
     written = SimpleNamespace(**{**vars(record), **whole, "topic": "events.dlq"})
@@ -178,7 +190,9 @@ def check_kafka(data: bytes) -> None:
     if dead_letter.hindrance is not None:
         assert REDACTED in dead_letter.why
         return
-    back = earlier(dict([*dead_letter.headers, *encoded(again(dead_letter.why))]), "kafka")
+    back = read_replay_headers(
+        dict([*dead_letter.headers, *encoded(replay_headers(dead_letter.why))]), "kafka"
+    )
     assert back == (where, int(dead_letter.why[ATTEMPTS]) % 1_000_000)
 
 
@@ -231,7 +245,7 @@ TARGETS = (
     ),
     Target(
         "rabbitmq",
-        "properties of any bytes are read; the letter can be written, and put back it is the same message",
+        "properties of any bytes are read; the dead letter can be written, and replays as the same message",
         check_amqp,
         _properties(),
         _OURS,
@@ -240,7 +254,7 @@ TARGETS = (
     ),
     Target(
         "redis",
-        "any stream entry is a message; its letter put back is the same message with one attempt more",
+        "any stream entry is a message; its dead letter replayed is the same message with one attempt more",
         check_redis,
         st.lists(_PAIRS, min_size=1, max_size=4).map(_CUT.join),
         [*_OURS, *_WORDS],
@@ -248,7 +262,7 @@ TARGETS = (
     ),
     Target(
         "kafka",
-        "any record's letter put back is the same record with one attempt more",
+        "any record's dead letter replayed is the same record with one attempt more",
         check_kafka,
         st.tuples(_MESSAGES, _TEXT, st.lists(_PAIRS, max_size=3).map(_CUT.join)).map(_CUT.join),
         [*_OURS, *_WORDS],

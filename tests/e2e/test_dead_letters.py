@@ -1,4 +1,4 @@
-"""Dead letters as a tool, on Kafka, RabbitMQ and Redis: found, shown, put back once, dropped."""
+"""Dead letters as a tool, on Kafka, RabbitMQ and Redis: found, shown, replayed once, dropped."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ async def test_a_record_goes_back_with_key_headers_and_partition_and_no_header_o
     ]
 
 
-async def test_a_letter_without_its_code_is_shown_without_it_and_never_put_back(scene: Scene) -> None:
+async def test_a_redacted_dead_letter_is_shown_redacted_and_never_replayed(scene: Scene) -> None:
     topic = scene.hub.environment["REGISTRATION_EVENTS_TOPIC"]
     asked = {"email": "no address", "otp_code": "482913", "action": "register"}
     await scene.hub.publish(asked, topic=topic)

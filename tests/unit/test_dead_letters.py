@@ -1,4 +1,4 @@
-"""The format of dead letters: the same for all sources, and what is put back is known as before."""
+"""The format of dead letters: the same for all brokers; a replayed message keeps its deduplication key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import NEVER, EarlierAttempts, earlier, originals, reasons
+from app.sources.dead_letters import NOT_REPLAYED, ReplayHeaders, originals, read_replay_headers, reasons
 from app.sources.kafka.dead_letter import dead_letter_records
 
 ERROR = InvalidEvent("bad_field", "it is bad")
@@ -47,21 +47,21 @@ def test_a_redacted_letter_says_so_and_holds_no_position_that_may_be_a_hash_of_t
 @pytest.mark.parametrize(
     ("headers", "known"),
     [
-        ({}, NEVER),
-        ({"hub.position": POSITION, "hub.attempts": "2"}, EarlierAttempts(POSITION, 2)),
-        ({"hub.position": POSITION.encode(), "hub.attempts": b"2"}, EarlierAttempts(POSITION, 2)),
-        ({"hub.position": "rabbitmq:q:1"}, NEVER),
-        ({"hub.position": "kafka:" + "x" * 1000}, NEVER),
-        ({"hub.position": 7, "hub.attempts": None}, NEVER),
-        ({"hub.attempts": "-1"}, NEVER),
-        ({"hub.attempts": "9" * 5000}, NEVER),
+        ({}, NOT_REPLAYED),
+        ({"hub.position": POSITION, "hub.attempts": "2"}, ReplayHeaders(POSITION, 2)),
+        ({"hub.position": POSITION.encode(), "hub.attempts": b"2"}, ReplayHeaders(POSITION, 2)),
+        ({"hub.position": "rabbitmq:q:1"}, NOT_REPLAYED),
+        ({"hub.position": "kafka:" + "x" * 1000}, NOT_REPLAYED),
+        ({"hub.position": 7, "hub.attempts": None}, NOT_REPLAYED),
+        ({"hub.attempts": "-1"}, NOT_REPLAYED),
+        ({"hub.attempts": "9" * 5000}, NOT_REPLAYED),
     ],
     ids=str,
 )
 def test_what_a_message_says_of_an_earlier_time_is_heard_if_it_makes_sense(
-    headers: dict[str, Any], known: EarlierAttempts
+    headers: dict[str, Any], known: ReplayHeaders
 ) -> None:
-    assert earlier(headers, "kafka") == known
+    assert read_replay_headers(headers, "kafka") == known
 
 
 def test_the_publisher_s_headers_are_all_but_ours() -> None:
@@ -79,7 +79,7 @@ def test_a_record_s_letter_is_the_record_and_where_it_stood() -> None:
     assert (headers["dlq.topic"], headers["dlq.partition"], headers["dlq.offset"]) == (b"events", b"0", b"17")
 
 
-def test_the_letter_of_a_record_that_was_put_back_counts_on() -> None:
+def test_the_dead_letter_of_a_replayed_record_counts_attempts_on() -> None:
     again = (("trace", b"a"), ("hub.position", POSITION.encode()), ("hub.attempts", b"1"))
     whole, _ = dead_letter_records(Record(headers=again), POSITION, b"{}", ERROR)
     headers = dict(whole["headers"])

@@ -86,7 +86,7 @@ def test_a_code_is_in_no_letter_and_no_hash_of_it_either() -> None:
     assert headers(kept)["dlq.redacted"] == "true"
 
 
-def test_a_message_that_was_put_back_is_known_as_before_and_its_letter_counts_on() -> None:
+def test_a_replayed_message_keeps_its_dedup_key_and_its_dead_letter_counts_attempts_on() -> None:
     original = properties(headers={"trace": "abc"})
     known = dedup_key_of("q", b"x", original)
     again = properties(

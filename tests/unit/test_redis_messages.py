@@ -125,6 +125,6 @@ def test_a_dead_letter_holds_no_code(key: str) -> None:
 def test_an_entry_that_was_put_back_is_the_message_it_was_and_known_as_before() -> None:
     fields = {b"value": b"[1]", b"hub.position": b"redis:abc:1", b"hub.attempts": b"2"}
     received = entry("s", b"9-0", fields)
-    assert (received.value, received.earlier) == (b"[1]", ("redis:abc:1", 2))
+    assert (received.value, received.replay) == (b"[1]", ("redis:abc:1", 2))
     again = dead_letter(received, "redis:abc:1", InvalidEvent("not_an_object", "none"))
     assert (again["value"], again["dlq.position"], again["dlq.attempts"]) == (b"[1]", "redis:abc:1", "3")

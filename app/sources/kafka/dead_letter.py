@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import CUT_FROM, NULL_VALUE, TOPIC, earlier, originals, reasons
+from app.sources.dead_letters import CUT_FROM, NULL_VALUE, TOPIC, originals, read_replay_headers, reasons
 
 PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"
 _CUT_BYTES = 64 * 1024
@@ -21,7 +21,7 @@ def dead_letter_records(
 
     `value` is the record's, without what no dead letter may hold.
     """
-    attempts = earlier(dict(record.headers), "kafka").attempts
+    attempts = read_replay_headers(dict(record.headers), "kafka").attempts
     ours = {
         **reasons("kafka", dedup_key, error, attempts, redacted=value != record.value),
         TOPIC: record.topic,

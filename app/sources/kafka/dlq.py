@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from app.domain.errors import Unavailable
 from app.domain.events import MAX_EVENT_BYTES
 from app.settings.sources import KafkaSettings
-from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, again, originals, own_headers
+from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, originals, own_headers, replay_headers
 from app.sources.dlq import DeadLetter
 from app.sources.kafka.dead_letter import OFFSET, PARTITION, TIMESTAMP, encoded
 from app.sources.kafka.delete_records import RemovalRefused, removing
@@ -96,7 +96,7 @@ class KafkaDlqReader:
             dead_letter.body,
             key=dead_letter.key,
             partition=await self._partition(dead_letter),
-            headers=[*dead_letter.headers, *encoded(again(dead_letter.why))],
+            headers=[*dead_letter.headers, *encoded(replay_headers(dead_letter.why))],
         )
         await self._mark(dead_letter, "replayed")
 

@@ -25,7 +25,7 @@ from app.runtime.metrics import PARKED, REBUILT
 from app.runtime.services import Background
 from app.runtime.tasks import first, is_to_end
 from app.settings.sources import KafkaSettings
-from app.sources.dead_letters import earlier
+from app.sources.dead_letters import read_replay_headers
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
 from app.sources.kafka.offsets import OffsetTracker
@@ -217,7 +217,7 @@ class KafkaSource:
         # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
         dedup_key = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
         if record.headers:
-            dedup_key = earlier(dict(record.headers), "kafka").dedup_key or dedup_key
+            dedup_key = read_replay_headers(dict(record.headers), "kafka").dedup_key or dedup_key
         known_type = self._topics.get(record.topic)
         return SourceMessage("kafka", dedup_key, record.value, record, known_type, _happened_at(record))
 

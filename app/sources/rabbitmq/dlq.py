@@ -21,7 +21,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.domain.errors import ConfigurationError, Unavailable
 from app.settings.sources import RabbitMqSettings
-from app.sources.dead_letters import SUFFIX, again, originals, own_headers
+from app.sources.dead_letters import SUFFIX, originals, own_headers, replay_headers
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.message import EXPIRATION
@@ -73,7 +73,7 @@ class RabbitDlqReader:
     async def replay(self, dead_letter: DeadLetter) -> None:
         message: DeliveredMessage = dead_letter.handle
         properties = copy(message.header.properties)
-        properties.headers = {**dict(dead_letter.headers), **again(dead_letter.why)}
+        properties.headers = {**dict(dead_letter.headers), **replay_headers(dead_letter.why)}
         properties.expiration = dead_letter.why.get(EXPIRATION)
         await message.channel.basic_publish(
             dead_letter.body, routing_key=dead_letter.target, properties=properties, mandatory=True

@@ -9,7 +9,7 @@ from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import QUEUE, earlier, originals, reasons
+from app.sources.dead_letters import QUEUE, originals, read_replay_headers, reasons
 from app.sources.redaction import redact_message
 
 EXPIRATION = "dlq.expiration"
@@ -29,7 +29,7 @@ def message_identity(body: bytes, properties: spec.Basic.Properties) -> str:
 
 def dedup_key_of(queue: str, body: bytes, properties: spec.Basic.Properties) -> str:
     """The deduplication key of its event; of a replayed message, the one it had before."""
-    return earlier(properties.headers or {}, "rabbitmq").dedup_key or (
+    return read_replay_headers(properties.headers or {}, "rabbitmq").dedup_key or (
         f"rabbitmq:{queue}:{message_identity(body, properties)}"
     )
 
@@ -50,7 +50,7 @@ def dead_letter(
             "rabbitmq",
             dedup_key_of(queue, body, properties),
             error,
-            earlier(theirs, "rabbitmq").attempts,
+            read_replay_headers(theirs, "rabbitmq").attempts,
             redacted,
         ),
         **_where(queue, properties),

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from app.domain.errors import ConfigurationError, Unavailable
 from app.runtime.redis import REDIS_ERRORS
 from app.settings.sources import RedisStreamsSettings
-from app.sources.dead_letters import SUFFIX, again, originals, own_headers
+from app.sources.dead_letters import SUFFIX, originals, own_headers, replay_headers
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.redis.messages import VALUE
 from app.sources.redis.source import events_redis
@@ -56,7 +56,7 @@ class RedisDlqReader:
 
     async def replay(self, dead_letter: DeadLetter) -> None:
         """What came over the channel goes to the stream: it keeps it until a node has it."""
-        fields: dict[Any, Any] = {VALUE: dead_letter.body, **again(dead_letter.why)}
+        fields: dict[Any, Any] = {VALUE: dead_letter.body, **replay_headers(dead_letter.why)}
         async with self._redis.pipeline(transaction=True) as both:
             both.xadd(dead_letter.target, fields)
             both.xdel(self._dlq_stream, dead_letter.handle)

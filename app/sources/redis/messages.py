@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.domain.errors import InvalidEvent
-from app.sources.dead_letters import CHANNEL, NEVER, STREAM, EarlierAttempts, earlier, originals, reasons
+from app.sources.dead_letters import (
+    CHANNEL,
+    NOT_REPLAYED,
+    STREAM,
+    ReplayHeaders,
+    originals,
+    read_replay_headers,
+    reasons,
+)
 from app.sources.redaction import redact_message
 
 VALUE = "value"
@@ -30,7 +38,7 @@ class Received:
     value: bytes
     entry_id: bytes | None = None
     """Of the stream entry; None for what came over the channel."""
-    earlier: EarlierAttempts = NEVER
+    replay: ReplayHeaders = NOT_REPLAYED
 
     @property
     def sent_at_ms(self) -> int | None:
@@ -58,12 +66,12 @@ class Reading(NamedTuple):
 
 
 def entry(stream: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Received:
-    """A stream entry as a message. What `run.py dlq` put back says so in fields of its own."""
+    """A stream entry as a message. A replayed one says so in fields of the hub's."""
     if len(fields) == 1:
         return Received(stream, value_of(fields), entry_id)
     named = {_text(name): value for name, value in fields.items()}
     theirs = {_bytes(name): value for name, value in originals(named.items())}
-    return Received(stream, value_of(theirs), entry_id, earlier(named, "redis"))
+    return Received(stream, value_of(theirs), entry_id, read_replay_headers(named, "redis"))
 
 
 def value_of(fields: Mapping[bytes, bytes]) -> bytes:
@@ -97,10 +105,10 @@ def read(value: bytes) -> Reading:
 def dead_letter(received: Received, dedup_key: str, error: InvalidEvent) -> dict[str, bytes | str]:
     """The fields of its dead letter: the message unchanged, but for a one-time code; why and from where.
 
-    `dedup_key` is what its event is known by.
+    `dedup_key` is its event's.
     """
     value = redact_message(received.value)
-    attempts = received.earlier.attempts
+    attempts = received.replay.attempts
     fields: dict[str, bytes | str] = {
         VALUE: value,
         **reasons("redis", dedup_key, error, attempts, redacted=value != received.value),

@@ -255,8 +255,8 @@ class RedisSource:
         dead_letters = []
         for item, error in rejected:
             log.warning("event_rejected", extra={"dedup_key": item.dedup_key, "reason": error.reason})
-            # One that was put back and fails at once again has a dead letter of its own.
-            identity = f"{item.dedup_key}:{item.received.earlier.attempts}"
+            # A replayed message that fails again within the window gets a dead letter of its own.
+            identity = f"{item.dedup_key}:{item.received.replay.attempts}"
             dead_letters.append((identity, dead_letter(item.received, item.dedup_key, error)))
         await self._once.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
@@ -276,7 +276,7 @@ class RedisSource:
 
 def _known_by(received: Received, reading: Reading) -> str | None:
     """The identity, where no Redis has to be asked for it."""
-    return received.earlier.dedup_key or (f"redis:{reading.digest}" if reading.has_id else None)
+    return received.replay.dedup_key or (f"redis:{reading.digest}" if reading.has_id else None)
 
 
 def _ids(entries: Iterable[Received]) -> list[bytes]:
