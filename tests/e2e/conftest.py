@@ -11,7 +11,7 @@ from playwright.async_api import Browser
 
 from app.dev.mail import MailCatcher, run_mail
 from tests.support.axe import Axe
-from tests.support.browser import run_browser
+from tests.support.browser import CHROMIUM, run_browser
 from tests.support.rabbitmq_server import RabbitMQServer
 
 
@@ -38,7 +38,10 @@ def axe(package: Path) -> Axe:
     return Axe(package)
 
 
-@pytest_asyncio.fixture(scope="module")
+@pytest_asyncio.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """One for all; each test has a context of its own, which shares nothing with others."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: the browser tests are skipped")
     async with run_browser() as started:
         yield started

@@ -181,11 +181,12 @@ async def test_a_queue_that_has_other_arguments_is_used_as_it_is(
         assert dead_letter.headers["dlq.reason"] == "not_json"
 
 
+@pytest.mark.parametrize("count", [400, pytest.param(2000, marks=pytest.mark.slow)])
 async def test_a_broker_restarted_in_mid_flow_loses_and_doubles_nothing(
-    lone_hub: Hub, rabbitmq: RabbitMQServer
+    lone_hub: Hub, rabbitmq: RabbitMQServer, count: int
 ) -> None:
     queue, user = queue_of(lone_hub), new_user()
-    names = [f"name {number}" for number in range(2000)]
+    names = [f"name {number}" for number in range(count)]
     await lone_hub.stop()
     await rabbitmq.publish(queue, *(added(user, name) for name in names))
     await lone_hub.start()
@@ -201,16 +202,17 @@ async def test_a_broker_restarted_in_mid_flow_loses_and_doubles_nothing(
         await lone_hub.stored(other, 1)
     await asyncio.to_thread(rabbitmq.start)
     await rabbitmq.publish(queue, added(user, "after"))
-    await lone_hub.stored(user, 2001)
+    await lone_hub.stored(user, count + 1)
     assert await counted(lone_hub, user) == dict.fromkeys([*names, "after"], 1)
     assert "guest:guest" not in lone_hub.log.read_text()
 
 
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_a_hub_killed_between_commit_and_acknowledgement_loses_and_doubles_nothing(
-    lone_hub: Hub, rabbitmq: RabbitMQServer
+    lone_hub: Hub, rabbitmq: RabbitMQServer, count: int
 ) -> None:
     queue, user = queue_of(lone_hub), new_user()
-    names = [f"name {number}" for number in range(1000)]
+    names = [f"name {number}" for number in range(count)]
     await lone_hub.stop()
     lone_hub.command = ("-m", "faults.failing_hub", "before-ack", "die")
     await lone_hub.start()
@@ -221,7 +223,7 @@ async def test_a_hub_killed_between_commit_and_acknowledgement_loses_and_doubles
     lone_hub.command = ("run.py",)
     await lone_hub.start()
     await rabbitmq.publish(queue, added(user, "after"))
-    await lone_hub.stored(user, 1001)
+    await lone_hub.stored(user, count + 1)
     assert await counted(lone_hub, user) == dict.fromkeys([*names, "after"], 1)
 
     async def came_again() -> bool:
@@ -232,18 +234,19 @@ async def test_a_hub_killed_between_commit_and_acknowledgement_loses_and_doubles
     assert await rabbitmq.depth(queue) == 0
 
 
+@pytest.mark.parametrize(("count", "kills"), [(900, 2), pytest.param(3000, 3, marks=pytest.mark.slow)])
 async def test_a_hub_killed_at_any_moment_loses_and_doubles_nothing(
-    lone_hub: Hub, rabbitmq: RabbitMQServer
+    lone_hub: Hub, rabbitmq: RabbitMQServer, count: int, kills: int
 ) -> None:
     queue, user = queue_of(lone_hub), new_user()
-    names = [f"name {number}" for number in range(3000)]
+    names = [f"name {number}" for number in range(count)]
     publishing = asyncio.create_task(rabbitmq.publish(queue, *(added(user, name) for name in names)))
-    for part in range(3):
-        await lone_hub.stored(user, 1 + 800 * part)
+    for part in range(kills):
+        await lone_hub.stored(user, 1 + count * part // (kills + 1))
         await lone_hub.kill()
         await lone_hub.start()
     await publishing
-    await lone_hub.stored(user, 3000)
+    await lone_hub.stored(user, count)
     assert await counted(lone_hub, user) == dict.fromkeys(names, 1)
     await lone_hub.stop()
     assert await rabbitmq.depth(queue) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, Literal
 
 import pytest
@@ -30,26 +31,39 @@ STATES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", SCHEMES)
-async def test_axe_finds_nothing(page: Page, axe: Axe, scheme: Literal["light", "dark"], size: str) -> None:
+# Every size in both schemes and every language is in each run; all of each with all others takes long.
+ALWAYS = {
+    ("phone", "light", "vi"),
+    ("phone", "dark", "en"),
+    ("desktop", "light", "ru"),
+    ("desktop", "dark", "vi"),
+}
+LOOKS = [
+    pytest.param(*look, marks=() if look in ALWAYS else pytest.mark.slow)
+    for look in product(SIZES, SCHEMES, LANGUAGES)
+]
+
+
+@pytest.mark.parametrize(("size", "scheme", "language"), LOOKS)
+async def test_axe_finds_nothing(
+    page: Page, axe: Axe, scheme: Literal["light", "dark"], size: str, language: str
+) -> None:
     width, height = SIZES[size]
     await page.set_viewport_size({"width": width, "height": height})
     await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    for language in LANGUAGES:
-        await page.evaluate("language => document.documentElement.lang = language", language)
-        await become(page, {**STATES["list"], "hasMore": False}, fresh=2)
-        await expect(toasts(page)).to_have_count(2)
+    await page.evaluate("language => document.documentElement.lang = language", language)
+    await become(page, {**STATES["list"], "hasMore": False}, fresh=2)
+    await expect(toasts(page)).to_have_count(2)
+    await axe.check(page)
+    await bell(page).click()
+    for changes in STATES.values():
+        await page.evaluate("bell.inbox = stub")  # as a page that is opened in this state
+        await become(page, {"items": [], "older": 0, "hasMore": False, **changes})
+        await expect(rows(page)).to_have_count(len(changes.get("items", [])))
         await axe.check(page)
-        await bell(page).click()
-        for changes in STATES.values():
-            await page.evaluate("bell.inbox = stub")  # as a page that is opened in this state
-            await become(page, {"items": [], "older": 0, "hasMore": False, **changes})
-            await expect(rows(page)).to_have_count(len(changes.get("items", [])))
-            await axe.check(page)
-        await page.keyboard.press("Escape")
-        await expect(panel(page)).to_be_hidden()
-        await become(page, STATES["empty"])
+    await page.keyboard.press("Escape")
+    await expect(panel(page)).to_be_hidden()
+    await become(page, STATES["empty"])
     await become(page, {**STATES["list"], "hasMore": False})
     await bell(page).click()
     await rows(page).first.get_by_role("button").nth(1).click()  # the inbox can't mark it read

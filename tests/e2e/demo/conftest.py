@@ -16,7 +16,6 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import INBOXES, opened
-from tests.support.browser import CHROMIUM, run_browser
 from tests.support.hub import ROOT, eventually, free_port
 from tests.support.install_tools import has_rabbitmq
 from tests.support.rabbitmq_server import RabbitMQServer
@@ -73,14 +72,6 @@ async def hub(home: Path, rabbitmq_url: str | None) -> AsyncIterator[DevHub]:
             process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), STOP_SECONDS)
         print(log.read_text()[-4000:])
-
-
-@pytest_asyncio.fixture(scope="package")
-async def browser() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: the browser tests are skipped")
-    async with run_browser() as started:
-        yield started
 
 
 @pytest_asyncio.fixture
