@@ -7,25 +7,32 @@ READY := $(VENV)/.ready
 # Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi settings clean
+.PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi settings clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# A line for each package as pip fetches it. The shell of make has no pipefail, so the status goes by a file.
-install = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --requirement $(1); echo $$? >$(VENV)/.status; } \
-	| grep --line-buffered -oE '^(Collecting [A-Za-z0-9._-]+|Installing collected packages)' | sed 's/^/      /'; exit $$(cat $(VENV)/.status)
+# By uv, or where that can't be had by pip, with a line for each package. The shell of make has no pipefail, so the
+# status goes by a file.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+UV := $(BIN)/uv pip install --no-progress --compile-bytecode --python $(BIN)/python
+install = { if test -x $(BIN)/uv; then $(UV) --requirement $(1) 2>&1; else $(PIP) --progress-bar off --requirement $(1); fi; echo $$? >$(VENV)/.status; } \
+	| grep --line-buffered -oE '^(Collecting [A-Za-z0-9._-]+|Installing collected packages|(Resolved|Prepared|Installed) .*|error: .*| +[^ +~0-9A-Za-z-].*)' \
+	| sed 's/^/      /'; exit $$(cat $(VENV)/.status)
 
 $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The hub needs Python 3.11 or newer; this is " + sys.version.split()[0])'
 	@echo "Setting up $(VENV), once. It takes one to two minutes:"
 	@echo "  1/3 a virtual environment with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --quiet uv==0.13.9 2>/dev/null || true
 	@echo "  2/3 the hub's $$(grep -c == requirements.txt) packages (requirements.txt)"
 	@$(call install,requirements.txt)
 	@echo "  3/3 the embedded services and the tools for tests, $$(grep -c == requirements-dev.txt) packages (requirements-dev.txt)"
 	@$(call install,requirements-dev.txt)
 	@touch $@
+
+setup: $(READY) ## make the virtual environment; every target does so where it is missing
 
 run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HOME=.hub)
 	@exec $(BIN)/python run.py dev
@@ -33,9 +40,14 @@ run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HO
 # More workers than cores, as much of the time is waiting. They share the services; a file's tests stay together.
 WORKERS ?= 4
 
-test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some)
+test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some, WORKERS=4)
 	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
+
+# Hubs are new interpreters here, where `make test` forks them from one that has imported all.
+test-long: $(READY) ## all of these, with the proofs at full size too (tests marked slow)
+	@$(BIN)/python -m tests.support.install_tools
+	@TEST_HUB_START=fresh exec $(BIN)/python -m pytest -m "" $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
 
 durations: $(READY) ## measure which tests' files are slow, which begin first (tests/support/durations.json)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --junit-xml=.durations.xml
