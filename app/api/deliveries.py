@@ -19,7 +19,7 @@ from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
 from app.api.routes import add_routes
 from app.domain.deliveries import Attempt, Delivery, Status
-from app.store.deliveries import DeliveryStore
+from app.store.ports import DeliveryLog
 from app.texts.i18n import N_
 
 READ, RESEND = "deliveries:read", "deliveries:resend"
@@ -39,7 +39,7 @@ class Resent(msgspec.Struct):
 class DeliveryResource:
     """The calls of services whose token's `scope` names them."""
 
-    def __init__(self, authenticator: Authenticator, store: DeliveryStore, channels: Sequence[str]) -> None:
+    def __init__(self, authenticator: Authenticator, store: DeliveryLog, channels: Sequence[str]) -> None:
         self._authenticator = authenticator
         self._store = store
         self._channels = channels

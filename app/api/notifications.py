@@ -16,7 +16,7 @@ from app.api.parameters import MAX_SEQ, flag, number, path_uuid
 from app.api.routes import add_routes
 from app.domain.notifications import InboxCounters, Notification
 from app.realtime.changes import InboxCommands
-from app.store.notifications import NotificationStore
+from app.store.ports import Inboxes
 from app.texts.i18n import N_, negotiate, render
 from handlers.registry import text_in
 
@@ -42,7 +42,7 @@ class NotificationResource:
     """
 
     def __init__(
-        self, authenticator: Authenticator, store: NotificationStore, commands: InboxCommands, locale: str
+        self, authenticator: Authenticator, store: Inboxes, commands: InboxCommands, locale: str
     ) -> None:
         """`locale` is the language of messages to a client that asks for none."""
         self._authenticator = authenticator

@@ -21,7 +21,8 @@ from app.api.errors import Problem
 from app.api.routes import add_routes
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
 from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, Evaluator, choice_id
-from app.store.preferences import PreferenceStore, Profile
+from app.store.ports import PreferencesPort
+from app.store.preferences import Profile
 from app.texts.i18n import LOCALES, N_
 
 _CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]
@@ -71,7 +72,7 @@ class Preferences(msgspec.Struct):
 class PreferenceResource:
     """The calls of the user that the path names."""
 
-    def __init__(self, authenticator: Authenticator, store: PreferenceStore, evaluator: Evaluator) -> None:
+    def __init__(self, authenticator: Authenticator, store: PreferencesPort, evaluator: Evaluator) -> None:
         self._authenticator = authenticator
         self._store = store
         self._evaluator = evaluator

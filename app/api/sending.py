@@ -23,9 +23,8 @@ from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.ingest.dry_run import DryRun, DryRunResult
 from app.sources.http import Accepted, HttpSource
-from app.store.deliveries import DeliveryStore
-from app.store.notifications import NotificationStore
-from app.store.scheduled import Scheduled, ScheduledState, ScheduledStore
+from app.store.ports import DeliveryLog, ProcessedEvents, ScheduledEvents
+from app.store.scheduled import Scheduled, ScheduledState
 from app.texts.i18n import N_
 
 SEND = "notifications:send"
@@ -241,9 +240,9 @@ class SentEventResource:
     def __init__(
         self,
         authenticator: Authenticator,
-        scheduled: ScheduledStore,
-        deliveries: DeliveryStore,
-        notifications: NotificationStore,
+        scheduled: ScheduledEvents,
+        deliveries: DeliveryLog,
+        notifications: ProcessedEvents,
     ) -> None:
         self._authenticator = authenticator
         self._scheduled = scheduled

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher
-from app.store.scheduled import Due, ScheduledState, ScheduledStore
+from app.store.ports import ScheduledEvents
+from app.store.scheduled import Due, ScheduledState
 
 log = logging.getLogger("hub.scheduler")
 
@@ -23,7 +24,7 @@ LEASE_SECONDS = (
 class Scheduler:
     """Hands over what is due, a round a call; several nodes share the work."""
 
-    def __init__(self, store: ScheduledStore, intake: Batcher) -> None:
+    def __init__(self, store: ScheduledEvents, intake: Batcher) -> None:
         self._store = store
         self._intake = intake
 

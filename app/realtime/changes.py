@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from app.domain.notifications import InboxCounters, Notification
 from app.realtime.bus import Bus
 from app.realtime.session_frames import AllRead, NotificationDeleted, NotificationRead, session_frame
-from app.store.notifications import NotificationStore
+from app.store.ports import Inboxes
 
 
 class InboxCommands:
@@ -17,7 +17,7 @@ class InboxCommands:
     one after the other, so that the last count that is told is the last there was.
     """
 
-    def __init__(self, store: NotificationStore, bus: Bus) -> None:
+    def __init__(self, store: Inboxes, bus: Bus) -> None:
         self._store = store
         self._bus = bus
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()

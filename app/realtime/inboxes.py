@@ -9,7 +9,8 @@ from uuid import UUID
 
 from app.domain.errors import Unavailable
 from app.runtime.tasks import end
-from app.store.inboxes import InboxState, InboxStore
+from app.store.inboxes import InboxState
+from app.store.ports import InboxStates
 
 log = logging.getLogger("hub.inboxes")
 
@@ -26,7 +27,7 @@ class _Wanted(NamedTuple):
 class InboxReader:
     """One read at a time on a node, so that a storm of reconnects takes one Postgres connection, not all."""
 
-    def __init__(self, store: InboxStore) -> None:
+    def __init__(self, store: InboxStates) -> None:
         self._store = store
         self._wanted: list[_Wanted] = []
         self._reading: asyncio.Task[None] | None = None

@@ -124,7 +124,7 @@ class ScheduledEvents(Protocol):
 
 
 class DeliveryLog(Protocol):
-    """The log of deliveries. Read only; it sees every committed write."""
+    """The log of deliveries. Reads see every committed write."""
 
     async def find(self, limit: int, before: UUID | None = None, **wanted: object) -> list[Delivery]:
         """At most `limit` deliveries, newest first.
@@ -137,6 +137,11 @@ class DeliveryLog(Protocol):
 
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
         """A delivery with its attempts, in order; None if there is none."""
+
+    async def resend(self, delivery: UUID) -> bool:
+        """Make a final delivery due again; whether that was possible. One that is pending, was suppressed or
+        carried a one-time code cannot be sent again.
+        """
 
 
 class PreferencesPort(People, Protocol):

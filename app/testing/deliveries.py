@@ -54,6 +54,11 @@ class MemoryDeliveries:
         self._check()
         return (self._rows[delivery], []) if delivery in self._rows else None
 
+    async def resend(self, delivery: UUID) -> bool:
+        """False: nothing is sent here, so nothing can be sent again."""
+        self._check()
+        return False
+
     def _replace(self, groups: Iterable[str | None], now: datetime) -> None:
         """Suppress every pending code that has a newer one."""
         for group in groups:

@@ -62,6 +62,8 @@ class MemoryStore:
         self._now = now
         self._processed: dict[str, float] = {}
         self._inboxes: dict[UUID, _Inbox] = {}
+        self._receivers: dict[UUID, UUID] = {}
+        """By notification, deleted ones too."""
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
         self.deliveries = MemoryDeliveries(self._check)
 
@@ -92,13 +94,14 @@ class MemoryStore:
                 inbox.last_seq += 1
                 made = _notification(entry.event_id, receiver, draft, created_at, inbox.last_seq)
                 inbox.notifications[made.id] = made
+                self._receivers[made.id] = receiver
                 yield made
 
     async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
         self._check()
-        wanted = set(ids)
-        everything = (each for inbox in self._inboxes.values() for each in inbox.notifications.values())
-        found = [each for each in everything if each.id in wanted and each.created_at >= since]
+        known = {each: self._receivers[each] for each in ids if each in self._receivers}
+        there = [self._inboxes[user].notifications.get(each) for each, user in known.items()]
+        found = [each for each in there if each is not None and each.created_at >= since]
         return sorted(found, key=lambda each: each.seq)
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:

@@ -88,6 +88,19 @@ async def test_of_a_batch_that_came_in_part_before_only_the_rest_is_written(stor
     assert await seqs_in(store, user) == [1, 2, 3, 4, 5]
 
 
+async def test_the_same_event_with_other_content_changes_nothing(store: Store) -> None:
+    user, other = uuid4(), uuid4()
+    event = entry(user, title="first")
+    await store.writer.write([event])
+    changed = entry(user, other, event_id=event.event_id, title="second")
+    later = EventRecord(event.event_id, deliveries=[DeliveryRecord(mail())])
+    assert await store.writer.write([changed]) == WriteResult(set(), [])
+    assert await store.writer.write([later]) == WriteResult(set(), [])
+    assert [each.title for each in await store.inboxes.page(user, 10)] == ["first"]
+    assert await store.inboxes.page(other, 10) == []
+    assert await store.deliveries.find(10, event_id=event.event_id) == []
+
+
 async def test_an_event_that_tells_nobody_is_recorded(store: Store) -> None:
     event = EventRecord(str(uuid4()))
     assert await store.writer.write([event]) == WriteResult({event.event_id}, [])
@@ -222,6 +235,7 @@ async def test_a_store_that_is_away_is_unavailable_in_every_call(
         store.scheduled.get("a"),
         store.deliveries.find(1),
         store.deliveries.get(one),
+        store.deliveries.resend(one),
     ):
         with pytest.raises(Unavailable) as unavailable:
             await asking
@@ -454,6 +468,18 @@ async def test_a_delivery_is_due_when_its_record_says_and_one_that_is_suppressed
     assert (later.status, later.next_attempt_at, later.finished_at) == (Status.PENDING, due_at, None)
     assert (never.status, never.next_attempt_at) == (Status.SUPPRESSED, None)
     assert never.finished_at is not None
+
+
+async def test_a_delivery_that_was_not_tried_or_is_suppressed_can_not_be_sent_again(store: Store) -> None:
+    event = EventRecord(
+        str(uuid4()),
+        deliveries=[DeliveryRecord(mail("a@example.com")), DeliveryRecord(mail(), suppressed=True)],
+    )
+    await store.writer.write([event])
+    before = await store.deliveries.find(10, event_id=event.event_id)
+    assert [await store.deliveries.resend(each.id) for each in before] == [False, False]
+    assert not await store.deliveries.resend(uuid4())
+    assert await store.deliveries.find(10, event_id=event.event_id) == before
 
 
 async def test_of_codes_for_the_same_only_the_newest_event_is_pending_whatever_the_order(
