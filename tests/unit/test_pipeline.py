@@ -19,11 +19,12 @@ from app.domain.deliveries import DeliveryDraft
 from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
 from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Planner
-from app.domain.preferences import Evaluator, Person
+from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline
 from app.runtime.backoff import Backoff
 from app.store.writer import EventRecord, WriteResult
+from app.testing import MemoryBus, MemoryPeople
 from handlers.registry import HANDLERS
 
 USER = uuid4()
@@ -46,26 +47,27 @@ class Groups:
         return Group("Nhà mình", (USER,), ())
 
 
-class People:
-    """Nobody has said anything."""
+class Bus(MemoryBus):
+    """Keeps how old each logout was; `broken` has a bug."""
 
-    async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
-        return {}
-
-
-class Bus:
     def __init__(self) -> None:
-        self.pushed: list[int] = []
+        super().__init__()
         self.gone: list[tuple[UUID, float]] = []
         self.broken = False
 
     def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         if self.broken:
             raise RuntimeError("a bug in the push")
-        self.pushed += [notification.seq for notification in notifications]
+        super().publish(notifications, again=again)
 
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
+        super().disconnect(user_id, seconds_ago)
         self.gone.append((user_id, seconds_ago))
+
+    @property
+    def seqs(self) -> list[int]:
+        """Of what was pushed, in its order."""
+        return [each.seq for each in self.published]
 
 
 class Writer:
@@ -133,8 +135,10 @@ def logout(event_id: str) -> SourceMessage:
 def make(
     writer: Writer, bus: Bus, groups: Groups | None = None, now: Callable[[], float] = time.time
 ) -> Pipeline:
-    planner = Planner(People(), Evaluator(()), "en")
-    return Pipeline(HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", bytes, now, QUICK)  # type: ignore[arg-type]
+    planner = Planner(MemoryPeople(), Evaluator(()), "en")
+    return Pipeline(
+        HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", msgspec.json.encode, now, QUICK
+    )
 
 
 async def test_events_are_written_in_their_order() -> None:
@@ -149,7 +153,7 @@ async def test_an_event_that_comes_twice_in_a_batch_is_written_once() -> None:
     pipeline = make(writer, bus)
     await pipeline.write(pipeline.prepare([message("a"), message("b"), message("a")]).ready)
     assert writer.batches == [["a", "b"]]
-    assert len(bus.pushed) == 2
+    assert len(bus.seqs) == 2
 
 
 @pytest.mark.parametrize(("year", "refused"), [(2999, ["too_large"]), (2001, [])])
@@ -167,7 +171,7 @@ async def test_what_a_dead_node_may_not_have_pushed_is_pushed_before_what_is_new
     bus = Bus()
     pipeline = make(Writer(known="a"), bus)
     await pipeline.write(pipeline.prepare([message("a"), message("b")]).ready)
-    assert bus.pushed == [1, 101]
+    assert bus.seqs == [1, 101]
 
 
 async def test_one_event_that_postgres_refuses_takes_no_other_with_it() -> None:
@@ -184,7 +188,7 @@ async def test_while_postgres_is_away_it_tries_again() -> None:
     pipeline = make(writer, bus)
     assert await pipeline.write(pipeline.prepare([message("a")]).ready) == []
     assert writer.batches == [["a"]]
-    assert bus.pushed
+    assert bus.seqs
 
 
 async def test_a_logout_that_comes_again_ends_only_what_was_open_when_it_first_came() -> None:
@@ -208,7 +212,7 @@ async def test_what_has_no_address_is_told_but_not_delivered() -> None:
         message("b", **samples.load("booking.confirmed").message),
     ]
     await pipeline.write(pipeline.prepare(messages).ready)
-    assert bus.pushed == [101]
+    assert bus.seqs == [101]
     assert [draft.address for draft in writer.deliveries] == ["user@example.com"]
 
 
