@@ -1,3 +1,3 @@
-"""The notification hub. `app/server/app.py` wires it; every other module knows only what stands before it."""
+"""`app/server/bootstrap.py` wires the hub; other modules know only what stands before them."""
 
 __version__ = "0.1.0"

@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
+from app.domain.errors import Unavailable
 from app.settings.services import RedisSettings
 
 Client: TypeAlias = Redis | RedisCluster
@@ -46,6 +47,14 @@ def connect(settings: RedisSettings) -> Client:
         retry=retry,
     )
     return Redis.from_pool(pool)
+
+
+async def check_redis(client: Client) -> None:
+    """Raises `Unavailable` unless Redis answers."""
+    try:
+        await client.ping()
+    except REDIS_ERRORS as error:
+        raise Unavailable("redis", type(error).__name__) from None
 
 
 @asynccontextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
 from app.runtime.tasks import end
@@ -59,20 +60,36 @@ class Background:
             raise
 
 
-class _Closing:
-    def __init__(self, close: Callable[[], Awaitable[object]]) -> None:
-        self._close = close
+async def _nothing() -> None:
+    pass
+
+
+class Part:
+    """A service of two functions: for what only has to be opened, or closed, or is stopped by others."""
+
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[object]] = _nothing,
+        stop: Callable[[], Awaitable[object]] = _nothing,
+    ) -> None:
+        self._start = start
+        self._stop = stop
 
     async def start(self) -> None:
-        """It was usable before."""
+        await self._start()
 
     async def stop(self) -> None:
-        await self._close()
+        await self._stop()
 
 
-def closing(close: Callable[[], Awaitable[object]]) -> Service:
-    """Make a service of what only has to be closed at the end: a pool, a client."""
-    return _Closing(close)
+async def started(services: Iterable[Service], stack: AsyncExitStack) -> None:
+    """Start the services in their order; `stack` stops them in the reverse.
+
+    A service whose start fails is stopped too: what it had begun ends with it.
+    """
+    for service in services:
+        stack.push_async_callback(service.stop)
+        await service.start()
 
 
 def every(

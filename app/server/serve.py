@@ -44,6 +44,22 @@ async def serve(
         loop.add_signal_handler(number, stopping.set)
     if lifeline is not None:
         loop.add_reader(lifeline, stopping.set)
+    server = await _started(app, listener, repeat_offenders)
+    host, port = listener.getsockname()[:2]
+    log.info("ready", extra={"address": f"http://{host}:{port}"})
+    if on_ready is not None:
+        on_ready()
+    await stopping.wait()
+    if lifeline is not None:
+        loop.remove_reader(lifeline)
+    log.info("stopping")
+    await _stop(server, app.config.GRACEFUL_SHUTDOWN_TIMEOUT + CLEAN_UP_SECONDS)
+
+
+async def _started(
+    app: Sanic[Any, Any], listener: socket.socket, repeat_offenders: Callable[[bytes], int]
+) -> Any:
+    """Start the app's listeners, and serve on the socket between them; the server."""
     arrival: Any = partial(
         PendingConnection, AdmissionQueues(), repeat_offenders, app.config.REQUEST_TIMEOUT
     )  # Sanic only calls it
@@ -59,23 +75,19 @@ async def serve(
     await server.before_start()
     await server.start_serving()
     await server.after_start()
-    host, port = listener.getsockname()[:2]
-    log.info("ready", extra={"address": f"http://{host}:{port}"})
-    if on_ready is not None:
-        on_ready()
-    await stopping.wait()
-    if lifeline is not None:
-        loop.remove_reader(lifeline)
-    log.info("stopping")
+    return server
+
+
+async def _stop(server: Any, within: float) -> None:
     try:
-        async with asyncio.timeout(app.config.GRACEFUL_SHUTDOWN_TIMEOUT + CLEAN_UP_SECONDS):
+        async with asyncio.timeout(within):
             await server.before_stop()
             server.close()
             await _answered(server, CLEAN_UP_SECONDS / 2)
             await server.after_stop()
         log.info("stopped")
     except TimeoutError:
-        log.error("stopped_hard", extra={"why": "something it depends on doesn't answer"})
+        log.error("stopped_hard", extra={"why": "a dependency does not answer"})
 
 
 async def _answered(server: Any, within: float) -> None:

@@ -105,6 +105,13 @@ async def clock(engine: AsyncEngine) -> float:
             return float(found)
 
 
+async def check_postgres(engine: AsyncEngine) -> None:
+    """Raises `Unavailable` unless Postgres answers."""
+    with store_errors():
+        async with engine.connect() as connection:
+            await connection.execute(text("select 1"))
+
+
 async def check_schema(engine: AsyncEngine, expected: str) -> None:
     """Raises `ConfigurationError` unless the database stands at the migration this hub needs."""
     try:

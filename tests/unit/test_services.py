@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 
 import pytest
 
-from app.runtime.services import Background, every
+from app.runtime.services import Background, Part, every, started
 
 
 class Work:
@@ -124,3 +125,43 @@ async def test_a_task_that_fails_is_logged_when_it_does(caplog: pytest.LogCaptur
     (record,) = (record for record in caplog.records if record.msg == "service_failed")
     assert record.levelno == logging.ERROR
     assert record.__dict__["service"] == "test task"
+
+
+class Recorded:
+    """Writes down when it starts and stops."""
+
+    def __init__(self, name: str, log: list[str], *, fails: bool = False) -> None:
+        self._name, self._log, self._fails = name, log, fails
+
+    async def start(self) -> None:
+        self._log.append(f"start {self._name}")
+        if self._fails:
+            raise ValueError("can't start")
+
+    async def stop(self) -> None:
+        self._log.append(f"stop {self._name}")
+
+
+async def test_services_start_in_their_order_and_stop_in_the_reverse() -> None:
+    log: list[str] = []
+    stack = AsyncExitStack()
+    await started([Recorded("a", log), Recorded("b", log)], stack)
+    await stack.aclose()
+    assert log == ["start a", "start b", "stop b", "stop a"]
+
+
+async def test_a_service_that_can_not_start_is_stopped_with_those_before_it() -> None:
+    log: list[str] = []
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ValueError, match="can't start"):
+            await started([Recorded("a", log), Recorded("b", log, fails=True), Recorded("c", log)], stack)
+    assert log == ["start a", "start b", "stop b", "stop a"]
+
+
+async def test_two_functions_make_a_service_and_either_may_be_missing() -> None:
+    log: list[str] = []
+    recorded = Recorded("a", log)
+    for part in (Part(recorded.start, recorded.stop), Part(stop=recorded.stop), Part()):
+        await part.start()
+        await part.stop()
+    assert log == ["start a", "stop a", "stop a"]

@@ -1,0 +1,308 @@
+"""The composition root: five builders make the parts of a node, `bootstrap` puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from sanic import Blueprint
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.api import sending, ws
+from app.api.admission import Admission
+from app.api.auth import Authenticator
+from app.api.deliveries import DeliveryResource
+from app.api.handshake import Handshake
+from app.api.health import Check, OperationResource
+from app.api.idempotency import Idempotency
+from app.api.notifications import NotificationResource
+from app.api.preferences import PreferenceResource
+from app.api.prefixes import REST, WEBSOCKET
+from app.api.sending import SendingResource, SentEventResource
+from app.api.sign_in import SignIn
+from app.auth.revocations import RevocationStore
+from app.auth.secrets import SecretBox
+from app.auth.tokens import TokenVerifier
+from app.domain.planning import Planner
+from app.domain.preferences import Evaluator
+from app.ingest.batcher import Batcher
+from app.ingest.dry_run import DryRun
+from app.ingest.pipeline import Pipeline
+from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
+from app.ingest.user_service import UserService
+from app.outbox import make_channels
+from app.outbox.channel import Channel
+from app.outbox.worker import Outbox
+from app.realtime.bus import RedisBus
+from app.realtime.catch_up import CatchUp
+from app.realtime.changes import InboxCommands
+from app.realtime.inboxes import InboxReader
+from app.realtime.manager import WebSocketManager
+from app.realtime.membership import Membership
+from app.realtime.presence import Presence
+from app.realtime.reconciler import Reconciler
+from app.realtime.resync import Resync
+from app.realtime.revocations import CHECK_SECONDS, RevocationWatch
+from app.realtime.session import Sessions
+from app.realtime.timer_wheel import TimerWheel
+from app.runtime.redis import Client, check_redis, connect, subscription
+from app.runtime.services import Part, Service, every
+from app.runtime.wall_clock import WallClock
+from app.server.hub import Hub
+from app.settings import Settings
+from app.settings.edge import WebSocketSettings
+from app.sources import BROKERS, Ingest, Source
+from app.sources.http import HttpSource
+from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
+from app.store.cleaning import CleaningStore
+from app.store.deliveries import DeliverySignal, DeliveryStore
+from app.store.engine import check_postgres, check_schema, make_engine
+from app.store.engine import clock as engine_clock
+from app.store.idempotency import IdempotencyStore
+from app.store.inboxes import InboxStore
+from app.store.migrations import head
+from app.store.notifications import NotificationStore
+from app.store.preferences import PreferenceStore
+from app.store.scheduled import ScheduledStore
+from app.store.writer import BatchWriter
+from handlers.registry import handlers
+
+
+@dataclass(frozen=True)
+class Store:
+    """Postgres, Redis, and what is kept in them."""
+
+    engine: AsyncEngine
+    redis: Client
+    presence: Presence
+    wall_clock: WallClock
+    notifications: NotificationStore
+    inboxes: InboxStore
+    people: PreferenceStore
+    deliveries: DeliveryStore
+    scheduled: ScheduledStore
+    cleaner: Cleaner
+    secrets: SecretBox
+    revocations: RevocationStore
+    authenticator: Authenticator
+
+
+@dataclass(frozen=True)
+class Realtime:
+    """The connections of this node, and the way to those of the others."""
+
+    timer_wheel: TimerWheel
+    reader: InboxReader
+    catch_up: CatchUp
+    membership: Membership
+    manager: WebSocketManager
+    reconciler: Reconciler
+    bus: RedisBus
+    watch: RevocationWatch
+    commands: InboxCommands
+    sessions: Sessions
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Where events come in."""
+
+    user_service: UserService
+    pipeline: Pipeline
+    batcher: Batcher
+    scheduler: Scheduler
+    sources: Mapping[str, Source]
+
+
+@dataclass(frozen=True)
+class Outboxes:
+    """Where mails and text messages go out."""
+
+    channels: Mapping[str, Channel]
+    workers: Sequence[Outbox]
+    signal: DeliverySignal
+
+
+def bootstrap(settings: Settings) -> Hub:
+    """Build a node. Nothing connects or runs before `Hub.start`."""
+    store = build_store(settings)
+    realtime = build_realtime(settings, store)
+    intake = build_intake(settings, store, realtime)
+    outboxes = build_outboxes(settings, store)
+    admission, blueprints = build_api(settings, store, realtime, intake, outboxes)
+    return Hub(
+        blueprints,
+        admission,
+        realtime.manager,
+        services_of(store, realtime, intake, outboxes),
+        tuple(intake.sources.values()),
+        outboxes.workers,
+        settings.server.shutdown_grace,
+    )
+
+
+def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outboxes) -> Sequence[Service]:
+    """List what runs as long as the node, in the order to start it; it is stopped in the reverse."""
+    return (
+        Part(partial(check_schema, store.engine, head()), store.engine.dispose),
+        Part(stop=store.redis.aclose),
+        Part(stop=intake.user_service.close),
+        store.wall_clock,
+        realtime.timer_wheel,
+        Part(stop=realtime.reader.close),
+        every(CHECK_SECONDS, realtime.watch.check, name="revocation watch", at_start=False),
+        realtime.reconciler,
+        realtime.membership,
+        *(Part(worker.start) for worker in outboxes.workers),  # `Hub.drain` stops them
+        outboxes.signal,
+        realtime.bus,
+        intake.batcher,
+        every(SCHEDULE_POLL_SECONDS, intake.scheduler.hand_over_due, name="scheduler"),
+        every(CLEAN_EVERY_SECONDS, store.cleaner.clean, name="cleaner"),
+    )
+
+
+def build_store(settings: Settings) -> Store:
+    """Make the pools, and what reads and writes through them."""
+    engine = make_engine(settings.postgres)
+    redis = connect(settings.redis)
+    presence = Presence(redis, settings.redis.prefix)
+    wall_clock = WallClock({"postgres": partial(engine_clock, engine), "redis": presence.time})
+    revocations = RevocationStore(redis, one_by_one=settings.redis.cluster)
+    verifier = TokenVerifier(settings.auth, wall_clock.now)
+    return Store(
+        engine,
+        redis,
+        presence,
+        wall_clock,
+        NotificationStore(engine),
+        InboxStore(engine),
+        PreferenceStore(engine),
+        DeliveryStore(engine),
+        ScheduledStore(engine),
+        Cleaner(CleaningStore(engine), settings.retention.event_ids, settings.retention.notifications),
+        SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url),
+        revocations,
+        Authenticator(verifier, revocations, settings.auth.metrics_token),
+    )
+
+
+def build_realtime(settings: Settings, store: Store) -> Realtime:
+    """Make what pushes to connections."""
+    reader = InboxReader(store.inboxes)
+    catch_up = CatchUp(reader)
+    membership = Membership(store.presence, partial(subscription, store.redis, settings.redis))
+    manager = WebSocketManager(catch_up.start, membership.left)
+    reconciler = Reconciler(manager, store.inboxes, catch_up, membership)
+    resync = Resync(manager, membership, reader)
+    bus = RedisBus(
+        manager, store.presence, membership, reconciler.soon, resync.start, store.revocations.forget
+    )
+    membership.attach(manager.users, bus)
+    commands = InboxCommands(store.notifications, bus)
+    sessions = Sessions(resync, reader, catch_up, commands, store.authenticator.claims, _history)
+    watch = RevocationWatch(manager, store.revocations)
+    return Realtime(
+        TimerWheel(), reader, catch_up, membership, manager, reconciler, bus, watch, commands, sessions
+    )
+
+
+def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake:
+    """Make the sources, and the pipelines that they hand events to: one-time codes have one of their own."""
+    user_service = UserService(settings.user_service)
+    now = store.wall_clock.now
+    locale, evaluator = settings.ingest.default_locale, Evaluator(settings.ingest.preferences_off)
+    planner = Planner(store.people, evaluator, locale, now)
+    pipeline, code_pipeline = (
+        Pipeline(
+            handlers(settings.outbox.otp_ttl),
+            user_service,
+            planner,
+            BatchWriter(store.engine, now),
+            store.notifications,
+            realtime.bus,
+            locale,
+            store.secrets.encrypt,
+            now,
+        )
+        for _ in range(2)
+    )
+    batcher = Batcher(pipeline, settings.ingest.batch_size)
+    ingest = Ingest(pipeline, code_pipeline, batcher, now)
+    sources: dict[str, Source] = {}
+    for broker in BROKERS:
+        if broker.configured(settings):
+            sources.update(broker.sources(settings, ingest))
+    return Intake(user_service, pipeline, batcher, Scheduler(store.scheduled, batcher), sources)
+
+
+def build_outboxes(settings: Settings, store: Store) -> Outboxes:
+    """Make two workers a channel: no one-time code waits for the provider's answers to other messages."""
+    channels = make_channels(settings)
+    workers = [
+        Outbox(store.deliveries, channel, store.secrets, settings.outbox, codes=codes)
+        for codes, each in ((False, channels), (True, make_channels(settings)))
+        for channel in each.values()
+    ]
+
+    def wake() -> None:
+        for worker in workers:
+            worker.wake()
+
+    return Outboxes(channels, workers, DeliverySignal(settings.postgres, wake))
+
+
+def build_api(
+    settings: Settings, store: Store, realtime: Realtime, intake: Intake, outboxes: Outboxes
+) -> tuple[Admission, Sequence[Blueprint]]:
+    """Make the WebSocket endpoint, with its admission, and the REST resources."""
+    authenticator, log = store.authenticator, store.deliveries
+    admission = Admission(settings.websocket, realtime.manager)
+    endpoint = _endpoint(settings.websocket, store, realtime, admission)
+    idempotency = Idempotency(IdempotencyStore(store.engine))
+    simulated = [name for name, channel in outboxes.channels.items() if channel.simulated]
+    wait, locale = settings.http.wait, settings.ingest.default_locale
+    dry_run = DryRun(intake.pipeline, store.notifications, simulated, wait)
+    evaluator = Evaluator(settings.ingest.preferences_off)
+    checks: dict[str, Check] = {
+        "postgres": partial(check_postgres, store.engine),
+        "redis": partial(check_redis, store.redis),
+        **{name: source.check for name, source in intake.sources.items()},
+    }
+    source = HttpSource(intake.batcher, wait)
+    return admission, (
+        NotificationResource(authenticator, store.notifications, realtime.commands, locale).blueprint(REST),
+        DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
+        PreferenceResource(authenticator, store.people, evaluator).blueprint(REST),
+        sending.make_blueprint(
+            REST,
+            SendingResource(REST, authenticator, source, idempotency, dry_run),
+            SentEventResource(authenticator, store.scheduled, log, store.notifications),
+        ),
+        ws.make_blueprint(WEBSOCKET, endpoint.connect),
+        OperationResource(authenticator, checks).blueprint(REST),
+    )
+
+
+def _endpoint(
+    settings: WebSocketSettings, store: Store, realtime: Realtime, admission: Admission
+) -> ws.WebSocketEndpoint:
+    sign_in = SignIn(
+        store.authenticator,
+        realtime.manager,
+        realtime.membership,
+        realtime.reader,
+        realtime.bus.logged_out,
+    )
+    context = ws.connection_context(
+        settings, realtime.timer_wheel, store.wall_clock.loop_time, admission.lost
+    )
+    return ws.WebSocketEndpoint(
+        admission, Handshake(settings), sign_in, realtime.sessions, realtime.catch_up, context
+    )
+
+
+def _history(user_id: UUID, before: int) -> str:
+    return f"{REST}/notifications/users/{user_id}?before={before}"
