@@ -86,13 +86,13 @@ def check_tags(data: bytes) -> None:
         waiting = [tag for tag in range(max(1, arrived - 60), arrived + 1) if tag not in settled]
         if byte < 100:
             arrived += 1
-            tags.arrived(arrived)
+            tags.delivered(arrived)
         elif byte < 220 and waiting:
             tag = waiting[byte % len(waiting)]
             tags.settled(tag)
             settled.add(tag)
         else:
-            acknowledged |= _acknowledged(tags.take(), acknowledged)
+            acknowledged |= _acknowledged(tags.pop(), acknowledged)
             assert acknowledged == settled, "acknowledged is what is settled, and nothing else"
     assert len(tags) == arrived - len(settled)
 

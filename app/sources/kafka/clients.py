@@ -50,17 +50,17 @@ class ClosingClients:
     """
 
     def __init__(self) -> None:
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._stopping: set[asyncio.Task[None]] = set()
 
-    async def part(self, *clients: Any) -> None:
+    async def close(self, *clients: Any) -> None:
         """Stop them; returns when they have, or after `LEAVE_TIMEOUT_SECONDS`."""
         leaving = [asyncio.create_task(client.stop(), name="kafka leave") for client in clients]
         for task in leaving:
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
             task.add_done_callback(looked_at)
         await asyncio.wait(leaving, timeout=LEAVE_TIMEOUT_SECONDS)
 
-    async def end(self) -> None:
+    async def abort(self) -> None:
         """Break off what still goes on: nothing of it outlives the hub."""
-        await end(*self._under_way)
+        await end(*self._stopping)

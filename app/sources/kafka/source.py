@@ -50,7 +50,7 @@ class _Polled(NamedTuple):
     assignment: int
 
 
-def _nothing() -> _Prepared:
+def _empty() -> _Prepared:
     return _Prepared(Batch([], [], []), {})
 
 
@@ -75,16 +75,16 @@ class KafkaSource:
         self._pipeline = pipeline
         self._topics = topics
         self._dead_letters = KafkaDeadLetters(redact, now)
-        self._progress: OffsetTracker[TopicPartition] = OffsetTracker()
+        self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
         self._parked_tasks: set[asyncio.Task[None]] = set()
         self._parked_events = 0
-        self._next = _nothing()
+        self._next = _empty()
         self._assignment = 0  # counts: what was polled under an earlier one is not ours to finish
         self._polling: asyncio.Task[_Polled] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
-        self._farewells = kafka_clients.ClosingClients()
+        self._closing_clients = kafka_clients.ClosingClients()
         self._running = Background(self._run, name="kafka source")
         self._stopping = asyncio.Event()
         self.watch = ConsumerWatchdog(settings.stalled_after, self._ends)
@@ -99,7 +99,7 @@ class KafkaSource:
         """Finish and commit the batch in hand, `within` seconds; leave the group."""
         self._stopping.set()
         await self._running.stop(within)
-        await self._farewells.end()
+        await self._closing_clients.abort()
 
     async def check(self) -> None:
         """Raises `Unavailable` unless a broker answers and this node consumes."""
@@ -155,11 +155,11 @@ class KafkaSource:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._polling = self._writing = None
-        self._next = _nothing()
+        self._next = _empty()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await self._farewells.part(consumer, self._producer)
-        self._progress = OffsetTracker()
+            await self._closing_clients.close(consumer, self._producer)
+        self._offsets = OffsetTracker()
 
     async def _poll(self) -> None:
         """One step: take what came; write it when the batch before is written, and until then take more.
@@ -173,7 +173,7 @@ class KafkaSource:
             pending, timeout=PAUSED_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         if self._polling in done:
-            await self._take(await self._polled())
+            await self._add_to_next_batch(await self._polled())
         elif self._polling is None and not done:
             await self._stay_in_the_group()
         await self._write_next()
@@ -200,11 +200,11 @@ class KafkaSource:
         self._consumer.pause(*assigned)
         try:
             # a partition that is assigned meanwhile isn't paused
-            await self._take(await self._get(timeout_ms=0))
+            await self._add_to_next_batch(await self._get(timeout_ms=0))
         finally:
             self._consumer.resume(*(assigned & self._consumer.assignment()))
 
-    async def _take(self, polled: _Polled) -> None:
+    async def _add_to_next_batch(self, polled: _Polled) -> None:
         """Make the records part of the next batch, if their partitions are still ours."""
         if polled.assignment != self._assignment:
             return
@@ -225,7 +225,7 @@ class KafkaSource:
         if self._writing is not None and self._writing.done():
             await self._written()
         if self._writing is None and self._next.ends:
-            prepared, self._next = self._next, _nothing()
+            prepared, self._next = self._next, _empty()
             self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
 
     async def _written(self) -> None:
@@ -238,16 +238,16 @@ class KafkaSource:
     async def _finish(self, prepared: _Prepared) -> None:
         """See one batch to its end: stored, pushed, dead-lettered, committed."""
         batch, ends = prepared
-        progress = self._progress
+        offsets = self._offsets
         for item in batch.parked:
-            progress.park(*_place(item.message))
+            offsets.park(*_place(item.message))
         rejected = batch.rejected + await self._pipeline.write(batch.ready)
         await self._dead_letters.put(self._producer, rejected)
-        if progress is not self._progress:
+        if offsets is not self._offsets:
             return  # the partitions were taken away meanwhile
         self._park(batch.parked)
         for partition, offset in ends.items():
-            progress.passed(partition, offset)
+            offsets.passed(partition, offset)
         self._commit_soon()
 
     def _park(self, parked: Iterable[ParkedEvent]) -> None:
@@ -257,7 +257,7 @@ class KafkaSource:
             task.add_done_callback(self._parked_tasks.discard)
 
     async def _finish_parked(self, items: Sequence[ParkedEvent]) -> None:
-        progress = self._progress
+        offsets = self._offsets
         self._count_parked(len(items))
         try:
             batch = await self._pipeline.resolve(items)
@@ -270,7 +270,7 @@ class KafkaSource:
             self._count_parked(-len(items))
         await self._dead_letters.put(self._producer, rejected)
         for item in items:
-            progress.done(*_place(item.message))
+            offsets.done(*_place(item.message))
         self._commit_soon()
 
     def _count_parked(self, change: int) -> None:
@@ -290,7 +290,7 @@ class KafkaSource:
     async def _commit_positions(self) -> bool:
         """Commit what moved; whether that worked, and there may be more by now."""
         assigned = self._consumer.assignment()
-        positions = {p: offset for p, offset in self._progress.to_commit().items() if p in assigned}
+        positions = {p: offset for p, offset in self._offsets.to_commit().items() if p in assigned}
         if not positions:
             return False
         try:
@@ -301,7 +301,7 @@ class KafkaSource:
         except KafkaError as error:
             log.warning("commit_failed", extra={"why": type(error).__name__})
         else:
-            self._progress.committed(positions)
+            self._offsets.committed(positions)
             return True
         return False
 
@@ -312,13 +312,13 @@ class KafkaSource:
         the committed offset. So none of it is begun any more, from the first moment on.
         """
         self._assignment += 1
-        self._next = _nothing()
+        self._next = _empty()
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=self._settings.shutdown_grace)
         await self._commit()
         for task in self._parked_tasks:
             task.cancel()
-        self._progress = OffsetTracker()
+        self._offsets = OffsetTracker()
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

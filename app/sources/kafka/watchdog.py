@@ -40,7 +40,7 @@ class ConsumerWatchdog:
         """`patience` is in seconds; `ends` asks a broker, not by way of the consumer."""
         self._patience = patience
         self._ends = ends
-        self._standstill: StallDetector[TopicPartition] = StallDetector(patience)
+        self._stalls: StallDetector[TopicPartition] = StallDetector(patience)
         self._polling_since: float | None = None
         self._emptied = False
 
@@ -59,13 +59,13 @@ class ConsumerWatchdog:
 
     def assigned(self) -> None:
         """The group has come to an agreement: whoever waited for that didn't hang."""
-        self._standstill.forget()
+        self._stalls.forget()
         if self._polling_since is not None:
             self._polling_since = _now()
 
     async def run(self, consumer: Any) -> None:
         """Look after a new consumer until it is to be given up: raises `ConsumerStalled`."""
-        self._standstill.forget()
+        self._stalls.forget()
         self._emptied = False
         while True:
             await asyncio.sleep(self._patience / MIN_CHECKS_PER_STALL)
@@ -74,7 +74,7 @@ class ConsumerWatchdog:
     async def _look(self, consumer: Any) -> None:
         emptied, self._emptied = self._emptied, False
         if not emptied and not self._hangs():
-            self._standstill.forget()
+            self._stalls.forget()
             return
         try:
             async with asyncio.timeout(END_OFFSETS_TIMEOUT_SECONDS):
@@ -85,7 +85,7 @@ class ConsumerWatchdog:
         if self._hangs():
             raise ConsumerStalled("a poll doesn't return")
         positions = await _positions(consumer, ends)
-        if stalled := self._standstill.look(_now(), positions, ends):
+        if stalled := self._stalls.look(_now(), positions, ends):
             raise ConsumerStalled(
                 ", ".join(f"{p.topic}/{p.partition} at {positions[p]} of {ends[p]}" for p in stalled)
             )
