@@ -9,16 +9,16 @@ from app.sources.rabbitmq.acks import Ack, AckTracker
 
 
 def tags(count: int) -> AckTracker:
-    arrived = AckTracker()
+    delivered = AckTracker()
     for tag in range(1, count + 1):
-        arrived.arrived(tag)
-    return arrived
+        delivered.delivered(tag)
+    return delivered
 
 
 def settle(known: AckTracker, *settled: int) -> list[Ack]:
     for tag in settled:
         known.settled(tag)
-    return known.take()
+    return known.pop()
 
 
 def test_a_whole_run_is_acknowledged_in_one() -> None:
@@ -48,7 +48,7 @@ def test_in_any_order_the_broker_hears_of_each_once_and_of_none_too_early(
     outstanding = set(range(1, 21))  # what the broker still holds
     for step, tag in enumerate([*order, None]):
         if step in looked_at or tag is None:
-            for ack in known.take():
+            for ack in known.pop():
                 covered = {each for each in outstanding if ack.multiple and each < ack.tag} | {ack.tag}
                 assert covered <= settled & outstanding
                 outstanding -= covered

@@ -27,7 +27,7 @@ class AckTracker:
         """How many were delivered and aren't settled."""
         return len(self._open)
 
-    def arrived(self, tag: int) -> None:
+    def delivered(self, tag: int) -> None:
         """Register a delivery. Call it in the order of the tags."""
         self._open[tag] = None
 
@@ -36,7 +36,7 @@ class AckTracker:
         del self._open[tag]
         self._settled.add(tag)
 
-    def take(self) -> list[Ack]:
+    def pop(self) -> list[Ack]:
         """Return what to acknowledge now, and forget it."""
         first_open = next(iter(self._open), None)
         run = {tag for tag in self._settled if first_open is None or tag < first_open}

@@ -47,7 +47,7 @@ class QueueConsumer:
         self._intake = intake
         self._channel = channel
         self._fail = fail
-        self._tags = AckTracker()
+        self._acks = AckTracker()
         self._settled = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -60,7 +60,7 @@ class QueueConsumer:
         self._spawn(self._acknowledge(), "rabbitmq acks")
         await self._channel.basic_qos(prefetch_count=prefetch)
         self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
-        started = await self._channel.basic_consume(self._queue, self._take)
+        started = await self._channel.basic_consume(self._queue, self._receive)
         self._consumer_tag = started.consumer_tag
 
     async def finish(self, within: float) -> None:
@@ -75,10 +75,10 @@ class QueueConsumer:
         """Give up what is in hand."""
         await end(*self._tasks)
 
-    async def _take(self, delivered: DeliveredMessage) -> None:
+    async def _receive(self, delivered: DeliveredMessage) -> None:
         tag = delivered.delivery_tag
         assert tag is not None
-        self._tags.arrived(tag)
+        self._acks.delivered(tag)
         self._idle.clear()
         [outcome] = self._intake.submit([self._message(delivered)])
         outcome.add_done_callback(partial(self._known, delivered, tag))
@@ -100,9 +100,9 @@ class QueueConsumer:
             self._settle(tag)
 
     def _settle(self, tag: int) -> None:
-        self._tags.settled(tag)
+        self._acks.settled(tag)
         self._settled.set()
-        if not self._tags:
+        if not self._acks:
             self._idle.set()
 
     async def _acknowledge(self) -> None:
@@ -113,7 +113,7 @@ class QueueConsumer:
     async def _flush(self) -> None:
         async with self._one_flush:
             self._settled.clear()
-            acks = self._tags.take()
+            acks = self._acks.pop()
             for number, ack in enumerate(acks, 1):
                 # They are written in order: the last one's way out is the way out of all.
                 await self._channel.basic_ack(ack.tag, ack.multiple, wait=number == len(acks))

@@ -35,7 +35,7 @@ HEARTBEAT_SECONDS = (
 )
 CONNECT_TIMEOUT_SECONDS = 10.0
 RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)
-LOG_AGAIN_SECONDS = 30.0
+LOG_INTERVAL_SECONDS = 30.0
 FINISH_TIMEOUT_SECONDS = 2.0  # what is parked for longer at the end is delivered again
 LEAVE_TIMEOUT_SECONDS = 2.0
 
@@ -53,7 +53,7 @@ class RabbitSource:
         self._consuming = False
         self._stopping = asyncio.Event()
         self._running = Background(self._run, name="rabbitmq source")
-        self._said = -LOG_AGAIN_SECONDS
+        self._logged_at = -LOG_INTERVAL_SECONDS
 
     async def start(self) -> None:
         """Start: connect (repeatedly while no broker answers), declare queues, consume. Returns at once."""
@@ -80,15 +80,15 @@ class RabbitSource:
                 await end(session)
             failure = ConnectionError("the connection ended") if session.cancelled() else session.exception()
             if failure is not None:
-                self._complain(failure)
+                self._log_failure(failure)
             if not self._stopping.is_set():
                 await asyncio.sleep(RECONNECT_BACKOFF.delay(0))
 
-    def _complain(self, failure: BaseException) -> None:
+    def _log_failure(self, failure: BaseException) -> None:
         if not isinstance(failure, (AMQPError, OSError)):
             log.error("source_failed", exc_info=failure)
-        elif time.monotonic() - self._said >= LOG_AGAIN_SECONDS:
-            self._said = time.monotonic()
+        elif time.monotonic() - self._logged_at >= LOG_INTERVAL_SECONDS:
+            self._logged_at = time.monotonic()
             log.error("rabbitmq_unavailable", extra={"why": str(failure) or type(failure).__name__})
 
     async def _session(self) -> None:
@@ -113,7 +113,7 @@ class RabbitSource:
                 consumer = QueueConsumer(queue, self._intake, underlay, fail)
                 consumers.append(consumer)
                 await consumer.start(self._prefetch)
-            self._consuming, self._said = True, -LOG_AGAIN_SECONDS
+            self._consuming, self._logged_at = True, -LOG_INTERVAL_SECONDS
             log.info("rabbitmq_consuming", extra={"queues": self._queues})
             await self._until(ended)
             await asyncio.gather(*(consumer.finish(FINISH_TIMEOUT_SECONDS) for consumer in consumers))
