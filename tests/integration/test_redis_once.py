@@ -30,38 +30,38 @@ async def once(redis: Redis) -> Deduplicator:
 async def test_what_is_said_again_within_a_minute_is_the_same_and_later_another(once: Deduplicator) -> None:
     times = [NOON, NOON + 1, NOON + WINDOW_MS, NOON + WINDOW_MS + 1, NOON + 2 * WINDOW_MS]
     later = str(NOON + WINDOW_MS + 1)
-    assert await once.sighted([("a", at) for at in times]) == [str(NOON)] * 3 + [later] * 2
+    assert await once.first_seen([("a", at) for at in times]) == [str(NOON)] * 3 + [later] * 2
 
 
 async def test_two_messages_are_never_the_same(once: Deduplicator) -> None:
-    assert await once.sighted([("a", NOON), ("b", NOON + 1)]) == [str(NOON), str(NOON + 1)]
+    assert await once.first_seen([("a", NOON), ("b", NOON + 1)]) == [str(NOON), str(NOON + 1)]
 
 
 async def test_without_a_time_it_is_redis_clock(once: Deduplicator, redis: Redis) -> None:
     seconds, _ = await redis.time()
-    [heard] = await once.sighted([("a", None)])
+    [heard] = await once.first_seen([("a", None)])
     assert 0 <= int(heard) - seconds * 1000 < 10_000
-    assert await once.sighted([("a", int(heard) + 5), ("a", None)]) == [heard, heard]
+    assert await once.first_seen([("a", int(heard) + 5), ("a", None)]) == [heard, heard]
 
 
 async def test_an_answer_never_changes_whatever_comes_before_or_after_it(once: Deduplicator) -> None:
     chance = random.Random(7)
     for message in range(20):
         times = [NOON + chance.randrange(10 * WINDOW_MS) for _ in range(50)]
-        first = await once.sighted([(str(message), at) for at in times])
-        assert await once.sighted([(str(message), at) for at in reversed(times)]) == first[::-1]
+        first = await once.first_seen([(str(message), at) for at in times])
+        assert await once.first_seen([(str(message), at) for at in reversed(times)]) == first[::-1]
         assert all(abs(int(found) - at) <= WINDOW_MS for found, at in zip(first, times, strict=True))
 
 
 async def test_all_who_ask_at_once_hear_the_same(once: Deduplicator) -> None:
-    answers = await asyncio.gather(*(once.sighted([("a", None)]) for _ in range(20)))
+    answers = await asyncio.gather(*(once.first_seen([("a", None)]) for _ in range(20)))
     assert len({time for [time] in answers}) == 1
 
 
 async def test_a_restarted_redis_learns_the_scripts_again(once: Deduplicator, redis: Redis) -> None:
-    before = await once.sighted([("a", NOON)])
+    before = await once.first_seen([("a", NOON)])
     await redis.script_flush()
-    assert await once.sighted([("a", NOON + 1)]) == before
+    assert await once.first_seen([("a", NOON + 1)]) == before
 
 
 async def test_who_rejects_the_same_event_writes_one_dead_letter_together(
@@ -77,5 +77,5 @@ async def test_who_rejects_the_same_event_writes_one_dead_letter_together(
 
 async def test_what_is_remembered_is_forgotten_in_a_day(redis: Redis) -> None:
     prefix = f"once-{uuid4().hex}"
-    await Deduplicator(redis, prefix).sighted([("a", NOON)])
+    await Deduplicator(redis, prefix).first_seen([("a", NOON)])
     assert 0 < await redis.pttl(f"{prefix}:heard:a") <= 24 * 3600 * 1000

@@ -11,12 +11,12 @@ from redis.asyncio import Redis
 
 WINDOW_MS = 60_000  # two messages that say the same within it are one event
 RETENTION_MS = 24 * 3600 * 1000
-MAX_SIGHTINGS = 24 * 60  # of one message; there can't be more in a day
+MAX_TIMES_PER_MESSAGE = 24 * 60  # of one message; there can't be more in a day
 MAX_DEAD_LETTERS = 100_000
 
 # The earliest *known*, not the earliest in time: what comes later is appended, so a time that was answered
 # once is answered for ever.
-_SIGHT = f"""
+_FIRST_SEEN = f"""
 local at = ARGV[1]
 if at == '' then
   local now = redis.call('TIME')
@@ -26,7 +26,7 @@ for _, known in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
   if math.abs(known - at) <= {WINDOW_MS} then return known end
 end
 redis.call('RPUSH', KEYS[1], at)
-redis.call('LTRIM', KEYS[1], -{MAX_SIGHTINGS}, -1)
+redis.call('LTRIM', KEYS[1], -{MAX_TIMES_PER_MESSAGE}, -1)
 redis.call('PEXPIRE', KEYS[1], {RETENTION_MS})
 return at
 """
@@ -46,15 +46,15 @@ class Deduplicator:
         """`prefix` begins its keys."""
         self._redis = redis
         self._prefix = prefix
-        self._sight = redis.register_script(_SIGHT)
+        self._first_seen = redis.register_script(_FIRST_SEEN)
         self._add_dead_letter = redis.register_script(_ADD_DEAD_LETTER)
 
-    async def sighted(self, messages: Sequence[tuple[str, int | None]]) -> list[str]:
+    async def first_seen(self, messages: Sequence[tuple[str, int | None]]) -> list[str]:
         """For each message, by its digest and time (ms; None: now), when its event was first sighted."""
         async with self._redis.pipeline(transaction=False) as asked:
             for digest, at in messages:
                 key = f"{self._prefix}:heard:{digest}"
-                await self._sight(keys=[key], args=["" if at is None else at], client=asked)
+                await self._first_seen(keys=[key], args=["" if at is None else at], client=asked)
             return [time.decode() for time in await asked.execute()]
 
     async def add_dead_letters(

@@ -13,7 +13,7 @@ from app.sources.redis.messages import Received, entry
 MAX_PENDING_ENTRIES = 10_000  # entries looked up at once; more than a node takes in hand
 
 # In one step: a consumer that comes back to life in between would lose what it just read.
-_FORGET = """
+_REMOVE_CONSUMERS = """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local is = {}
   for i = 1, #consumer, 2 do is[consumer[i]] = consumer[i + 1] end
@@ -43,7 +43,7 @@ class ConsumerGroup:
         self._stream = stream
         self._group = group
         self._consumer = consumer
-        self._forget = redis.register_script(_FORGET)
+        self._remove_consumers = redis.register_script(_REMOVE_CONSUMERS)
 
     async def make(self) -> None:
         """See to it that stream and group are there. A new group begins with the stream's first entry."""
@@ -65,7 +65,7 @@ class ConsumerGroup:
         if ids:
             await self._redis.xack(self._stream, self._group, *ids)
 
-    async def keep(self, ids: Collection[bytes]) -> None:
+    async def renew(self, ids: Collection[bytes]) -> None:
         """They are still in hand: nobody claims them for now."""
         if ids:
             await self._redis.xclaim(self._stream, self._group, self._consumer, 0, [*ids], justid=True)
@@ -92,13 +92,13 @@ class ConsumerGroup:
                 asked.xrange(self._stream, entry_id, entry_id)
             return [self._received(*entry) for found in await asked.execute() for entry in found]
 
-    async def forget_silent(self, idle_ms: int) -> None:
+    async def remove_unresponsive(self, idle_ms: int) -> None:
         """Remove consumers that have no entry and asked for none for so long: each start brings a new one.
 
         Redis before 7.2 doesn't count a read that finds nothing: there the living are removed too while
         nothing comes, and are back with their next entry.
         """
-        await self._forget(keys=[self._stream], args=[self._group, idle_ms])
+        await self._remove_consumers(keys=[self._stream], args=[self._group, idle_ms])
 
     def _received(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Received:
         return entry(self._stream, entry_id, fields)

@@ -63,10 +63,10 @@ class RedisSource:
         self._redis = redis = events_redis(settings)
         self._intake = intake
         self._group = ConsumerGroup(redis, settings.stream, settings.group, uuid4().hex)
-        self._once = Deduplicator(redis, settings.prefix)
-        self._silent_ms = int(settings.claim_after * 1000)
-        self._look_after_every = settings.claim_after / 3
-        self._in_hand: set[Received] = set()
+        self._deduplicator = Deduplicator(redis, settings.prefix)
+        self._unresponsive_ms = int(settings.claim_after * 1000)
+        self._renew_every = settings.claim_after / 3
+        self._pending: set[Received] = set()
         self._settled: list[_Settled] = []
         self._any_settled = asyncio.Event()
         self._changed = asyncio.Condition()  # less is in hand, or we are stopping
@@ -83,7 +83,7 @@ class RedisSource:
     async def stop(self, within: float) -> None:
         """Read no more; wait `within` seconds for what is in hand, and acknowledge it."""
         self._stopping = True
-        await self._tell_changed()
+        await self._notify_changed()
         await self._running.stop(within)
         await self._redis.aclose()
 
@@ -114,39 +114,39 @@ class RedisSource:
 
     async def _serve(self) -> None:
         await self._group.make()
-        await self._take_what_we_hold()
+        await self._recover_held()
         async with subscription(self._redis, self._settings.connection, self._settings.channel) as subscribed:
             self._serving = True
-            await first(self._take_all(subscribed), self._finish_all(), self._look_after_entries())
+            await first(self._consume(subscribed), self._finish_all(), self._renew_and_claim())
 
-    async def _take_all(self, subscribed: PubSub) -> None:
+    async def _consume(self, subscribed: PubSub) -> None:
         await first(self._read_stream(), self._listen(subscribed))
-        await self._until(lambda: not self._in_hand)
+        await self._until(lambda: not self._pending)
 
     async def _read_stream(self) -> None:
         """Returns when the node is to stop; never with entries that were read and not taken in hand."""
         # Redis must answer before that counts as its silence, or we as silent to the others.
-        longest = min(MAX_READ_SECONDS, self._settings.timeout / 2, self._look_after_every)
+        longest = min(MAX_READ_SECONDS, self._settings.timeout / 2, self._renew_every)
         while not self._stopping:
             await self._until(lambda: self._room > 0 or self._stopping)
             count = min(self._settings.batch_size, max(1, self._room))
-            await self._take(await self._group.read(count, wait_ms=int(longest * 1000)))
+            await self._submit(await self._group.read(count, wait_ms=int(longest * 1000)))
 
     async def _listen(self, subscribed: PubSub) -> None:
         """Take what is published. A connection that is silent must answer a ping."""
         asked = False
         while True:
             await self._until(lambda: self._room > 0)
-            messages = await self._heard(subscribed)
+            messages = await self._published(subscribed)
             if not messages and asked:
                 raise TimeoutError("the subscription is silent")
             asked = not messages
             if asked:
                 await subscribed.ping()
             channel = self._settings.channel
-            await self._take([Received(channel, m["data"]) for m in messages if m["type"] == "message"])
+            await self._submit([Received(channel, m["data"]) for m in messages if m["type"] == "message"])
 
-    async def _heard(self, subscribed: PubSub) -> list[dict[str, Any]]:
+    async def _published(self, subscribed: PubSub) -> list[dict[str, Any]]:
         """What came, or comes soon."""
         messages: list[dict[str, Any]] = []
         wait = self._settings.timeout
@@ -158,46 +158,46 @@ class RedisSource:
             wait = 0.0
         return messages
 
-    async def _look_after_entries(self) -> None:
+    async def _renew_and_claim(self) -> None:
         """Keep what is in hand, take over what others left behind."""
         while True:
-            await self._group.keep(_ids(self._in_hand))
+            await self._group.renew(_ids(self._pending))
             await self._claim()
-            await self._group.forget_silent(self._silent_ms)
-            await asyncio.sleep(self._look_after_every)
+            await self._group.remove_unresponsive(self._unresponsive_ms)
+            await asyncio.sleep(self._renew_every)
 
     async def _claim(self) -> None:
         after: bytes | None = b"0-0"
         vanished = False
         while after is not None and self._room > 0:
             count = min(self._settings.batch_size, self._room)
-            claimed = await self._group.claim(self._silent_ms, count, after)
-            await self._take_again(claimed.entries)
+            claimed = await self._group.claim(self._unresponsive_ms, count, after)
+            await self._submit_unknown(claimed.entries)
             after, vanished = claimed.after, vanished or claimed.vanished
         if vanished:
-            await self._take_what_we_hold()
+            await self._recover_held()
 
-    async def _take_what_we_hold(self) -> None:
+    async def _recover_held(self) -> None:
         """Take in hand what is ours without our knowing, such as what was read when the connection broke."""
-        known = {item.entry_id for item in self._in_hand}
+        known = {item.entry_id for item in self._pending}
         ids = [entry_id for entry_id in await self._group.held() if entry_id not in known]
         entries = await self._group.fetch(ids)
         await self._group.acknowledge([*set(ids).difference(_ids(entries))])  # they were trimmed
-        await self._take_again(entries)
+        await self._submit_unknown(entries)
 
-    async def _take_again(self, entries: Sequence[Received]) -> None:
-        known = {item.entry_id for item in self._in_hand}
-        await self._take([entry for entry in entries if entry.entry_id not in known])
+    async def _submit_unknown(self, entries: Sequence[Received]) -> None:
+        known = {item.entry_id for item in self._pending}
+        await self._submit([entry for entry in entries if entry.entry_id not in known])
 
-    async def _take(self, received: Sequence[Received]) -> None:
+    async def _submit(self, received: Sequence[Received]) -> None:
         """Pass the messages to the intake; `_finish_all` does the rest."""
         if not received:
             return
-        self._in_hand.update(received)
+        self._pending.update(received)
         try:
             messages = await self._messages(received)
         except BaseException:
-            self._in_hand.difference_update(received)
+            self._pending.difference_update(received)
             raise
         for item, message, outcome in zip(received, messages, self._intake.submit(messages), strict=True):
             outcome.add_done_callback(partial(self._settle, item, message.dedup_key))
@@ -216,7 +216,7 @@ class RedisSource:
             for item, reading, dedup_key in zip(received, readings, known, strict=True)
             if dedup_key is None
         ]
-        times = iter(await self._once.sighted(unknown))
+        times = iter(await self._deduplicator.first_seen(unknown))
         return [
             SourceMessage(
                 "redis",
@@ -240,8 +240,8 @@ class RedisSource:
             settled = self._settled.copy()
             await self._finish(settled)
             del self._settled[: len(settled)]
-            self._in_hand.difference_update(item.received for item in settled)
-            await self._tell_changed()
+            self._pending.difference_update(item.received for item in settled)
+            await self._notify_changed()
 
     async def _finish(self, settled: Sequence[_Settled]) -> None:
         """Acknowledge what was stored; dead-letter what never can be, and acknowledge it after that.
@@ -258,18 +258,18 @@ class RedisSource:
             # A replayed message that fails again within the window gets a dead letter of its own.
             identity = f"{item.dedup_key}:{item.received.replay.attempts}"
             dead_letters.append((identity, dead_letter(item.received, item.dedup_key, error)))
-        await self._once.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)
+        await self._deduplicator.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
 
     @property
     def _room(self) -> int:
-        return MAX_PENDING_MESSAGES - len(self._in_hand)
+        return MAX_PENDING_MESSAGES - len(self._pending)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         async with self._changed:
             await self._changed.wait_for(holds)
 
-    async def _tell_changed(self) -> None:
+    async def _notify_changed(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
