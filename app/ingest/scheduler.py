@@ -24,9 +24,9 @@ LEASE_SECONDS = (
 class Scheduler:
     """Hands over what is due, a round a call; several nodes share the work."""
 
-    def __init__(self, store: ScheduledEvents, intake: Batcher) -> None:
+    def __init__(self, store: ScheduledEvents, batcher: Batcher) -> None:
         self._store = store
-        self._intake = intake
+        self._batcher = batcher
 
     async def hand_over_due(self) -> None:
         """Hand over all that is due. A cancelled round leaves events to another node, after the lease;
@@ -48,7 +48,7 @@ class Scheduler:
         messages = [
             SourceMessage("schedule", each.event_id, each.body, None, None, each.send_at) for each in due
         ]
-        outcomes = await asyncio.gather(*self._intake.submit(messages), return_exceptions=True)
+        outcomes = await asyncio.gather(*self._batcher.submit(messages), return_exceptions=True)
         sent = []
         for each, outcome in zip(due, outcomes, strict=True):
             if outcome is None:

@@ -38,9 +38,9 @@ _head = msgspec.json.Decoder(_Head)
 class HttpSource:
     """Takes events in requests. They share batches with all others that come while one is written."""
 
-    def __init__(self, intake: Batcher, within: float) -> None:
+    def __init__(self, batcher: Batcher, within: float) -> None:
         """`within` is how many seconds a request waits for Postgres, or for a group to be known."""
-        self._intake = intake
+        self._batcher = batcher
         self._within = within
 
     async def accept(self, events: Sequence[bytes], request_id: str, sender: str) -> list[Accepted]:
@@ -49,7 +49,7 @@ class HttpSource:
         An event without an `event_id` gets one of `request_id`, so the same request again changes nothing.
         Raises `Unavailable`, and takes none of them, while too many wait already.
         """
-        if self._intake.backlog + len(events) > max(MAX_BACKLOG_EVENTS, len(events)):
+        if self._batcher.backlog + len(events) > max(MAX_BACKLOG_EVENTS, len(events)):
             raise Unavailable("postgres", "too many events wait to be stored")
         ids = [
             given if given is not None else _id(request_id, number, len(events))
@@ -57,7 +57,7 @@ class HttpSource:
         ]
         submitted = [event_id not in RESERVED_IDS for event_id in ids]
         outcomes = iter(
-            self._intake.submit(
+            self._batcher.submit(
                 SourceMessage("http", event_id, event, None, sender=sender)
                 for event, event_id, taken in zip(events, ids, submitted, strict=True)
                 if taken

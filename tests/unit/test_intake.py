@@ -62,15 +62,15 @@ def messages(*names: str) -> list[SourceMessage]:
 
 @asynccontextmanager
 async def running(pipeline: FakePipeline, batch_size: int = 100) -> AsyncIterator[Batcher]:
-    intake = Batcher(cast(Pipeline, pipeline), batch_size)
-    await intake.start()
-    yield intake
-    await intake.stop()
+    batcher = Batcher(cast(Pipeline, pipeline), batch_size)
+    await batcher.start()
+    yield batcher
+    await batcher.stop()
 
 
 async def test_each_message_gets_its_own_outcome() -> None:
-    async with running(FakePipeline()) as intake:
-        outcomes = intake.submit(messages("good", "bad", "poison", "fine"))
+    async with running(FakePipeline()) as batcher:
+        outcomes = batcher.submit(messages("good", "bad", "poison", "fine"))
         found = [await outcome for outcome in outcomes]
     assert [None if each is None else each.reason for each in found] == [None, "bad", "store_rejected", None]
 
@@ -78,11 +78,11 @@ async def test_each_message_gets_its_own_outcome() -> None:
 async def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
     pipeline = FakePipeline()
     pipeline.gate.clear()
-    async with running(pipeline, batch_size=3) as intake:
-        outcomes = intake.submit(messages("1"))
+    async with running(pipeline, batch_size=3) as batcher:
+        outcomes = batcher.submit(messages("1"))
         await asyncio.sleep(0.01)
         for name in "23456":
-            outcomes += intake.submit(messages(name))
+            outcomes += batcher.submit(messages(name))
         pipeline.gate.set()
         await asyncio.gather(*outcomes)
     assert pipeline.written == [["1"], ["2", "3", "4"], ["5", "6"]]
@@ -90,10 +90,10 @@ async def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
 
 async def test_who_waits_for_a_group_holds_up_nobody() -> None:
     pipeline = FakePipeline()
-    async with running(pipeline) as intake:
-        waits, good = intake.submit(messages("waits", "good"))
+    async with running(pipeline) as batcher:
+        waits, good = batcher.submit(messages("waits", "good"))
         assert await good is None
-        later = intake.submit(messages("later"))
+        later = batcher.submit(messages("later"))
         assert await later[0] is None
         assert not waits.done()
         pipeline.known.set()
@@ -101,20 +101,20 @@ async def test_who_waits_for_a_group_holds_up_nobody() -> None:
 
 
 async def test_a_bug_fails_its_batch_and_no_other() -> None:
-    async with running(FakePipeline()) as intake:
-        outcomes = intake.submit(messages("good", "breaks"))
+    async with running(FakePipeline()) as batcher:
+        outcomes = batcher.submit(messages("good", "breaks"))
         for outcome in outcomes:
             with pytest.raises(RuntimeError):
                 await outcome
-        assert await intake.submit(messages("good"))[0] is None
+        assert await batcher.submit(messages("good"))[0] is None
 
 
 async def test_stopping_gives_up_what_has_no_outcome() -> None:
     pipeline = FakePipeline()
-    async with running(pipeline, batch_size=1) as intake:
-        waits = intake.submit(messages("waits"))[0]
+    async with running(pipeline, batch_size=1) as batcher:
+        waits = batcher.submit(messages("waits"))[0]
         pipeline.gate.clear()
-        written, pending = intake.submit(messages("1", "2"))
+        written, pending = batcher.submit(messages("1", "2"))
         await asyncio.sleep(0.01)
     assert waits.cancelled()
     assert written.cancelled()
@@ -124,8 +124,8 @@ async def test_stopping_gives_up_what_has_no_outcome() -> None:
 async def test_who_no_longer_waits_for_an_outcome_disturbs_no_other() -> None:
     pipeline = FakePipeline()
     pipeline.gate.clear()
-    async with running(pipeline) as intake:
-        gone, stays = intake.submit(messages("1", "2"))
+    async with running(pipeline) as batcher:
+        gone, stays = batcher.submit(messages("1", "2"))
         await asyncio.sleep(0.01)
         gone.cancel()
         pipeline.gate.set()

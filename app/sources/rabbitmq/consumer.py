@@ -36,7 +36,7 @@ class QueueConsumer:
     def __init__(
         self,
         queue: str,
-        intake: Batcher,
+        batcher: Batcher,
         channel: AbstractChannel,
         fail: Callable[[BaseException], None],
     ) -> None:
@@ -44,7 +44,7 @@ class QueueConsumer:
         made anew.
         """
         self._queue = queue
-        self._intake = intake
+        self._batcher = batcher
         self._channel = channel
         self._fail = fail
         self._acks = AckTracker()
@@ -80,7 +80,7 @@ class QueueConsumer:
         assert tag is not None
         self._acks.delivered(tag)
         self._idle.clear()
-        [outcome] = self._intake.submit([self._message(delivered)])
+        [outcome] = self._batcher.submit([self._message(delivered)])
         outcome.add_done_callback(partial(self._known, delivered, tag))
 
     def _message(self, delivered: DeliveredMessage) -> SourceMessage:

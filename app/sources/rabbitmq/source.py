@@ -43,13 +43,13 @@ LEAVE_TIMEOUT_SECONDS = 2.0
 class RabbitSource:
     """Consumes the hub's queues; nodes share them as competing consumers."""
 
-    def __init__(self, settings: RabbitMqSettings, intake: Batcher) -> None:
+    def __init__(self, settings: RabbitMqSettings, batcher: Batcher) -> None:
         """`settings.url` must be set."""
         assert settings.url is not None
         self._url = settings.url
         self._queues = queues(settings)
         self._prefetch = 2 * settings.batch_size  # the next batch is here while one is written
-        self._intake = intake
+        self._batcher = batcher
         self._consuming = False
         self._stopping = asyncio.Event()
         self._running = Background(self._run, name="rabbitmq source")
@@ -110,7 +110,7 @@ class RabbitSource:
                 channel = await connection.channel(on_return_raises=True)
                 channel.close_callbacks.add(lambda _, why: fail(why or ConnectionError("the channel ended")))
                 underlay = await channel.get_underlay_channel()
-                consumer = QueueConsumer(queue, self._intake, underlay, fail)
+                consumer = QueueConsumer(queue, self._batcher, underlay, fail)
                 consumers.append(consumer)
                 await consumer.start(self._prefetch)
             self._consuming, self._logged_at = True, -LOG_INTERVAL_SECONDS

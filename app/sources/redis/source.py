@@ -57,11 +57,11 @@ class RedisSource:
     is kept from being claimed, however long it is parked; when the node dies, others claim it.
     """
 
-    def __init__(self, settings: RedisStreamsSettings, intake: Batcher) -> None:
+    def __init__(self, settings: RedisStreamsSettings, batcher: Batcher) -> None:
         """`settings.url` must be set."""
         self._settings = settings
         self._redis = redis = events_redis(settings)
-        self._intake = intake
+        self._batcher = batcher
         self._group = ConsumerGroup(redis, settings.stream, settings.group, uuid4().hex)
         self._deduplicator = Deduplicator(redis, settings.prefix)
         self._unresponsive_ms = int(settings.claim_after * 1000)
@@ -199,7 +199,7 @@ class RedisSource:
         except BaseException:
             self._pending.difference_update(received)
             raise
-        for item, message, outcome in zip(received, messages, self._intake.submit(messages), strict=True):
+        for item, message, outcome in zip(received, messages, self._batcher.submit(messages), strict=True):
             outcome.add_done_callback(partial(self._settle, item, message.dedup_key))
 
     async def _messages(self, received: Sequence[Received]) -> list[SourceMessage]:
