@@ -49,7 +49,7 @@ class SmsChannel:
         self._render = render
         self._timeout = settings.timeout
         self._at_once = settings.concurrency
-        self._guard = FailFastBreaker(log)
+        self._breaker = FailFastBreaker(log)
         self._service = settings.messaging_service_sid or ""
         self._client: httpx.AsyncClient | None = None
         if settings.account_sid is None:
@@ -83,7 +83,7 @@ class SmsChannel:
         except ValueError as error:
             raise DeliveryFailed("bad_number", str(error), retryable=False) from None
         form = {"MessagingServiceSid": self._service, "To": outgoing.address, "Body": self._text(outgoing)}
-        self._guard.check()
+        self._breaker.check()
         await confirm()
         try:
             async with asyncio.timeout(self._timeout):
@@ -98,7 +98,7 @@ class SmsChannel:
         if response.is_success:
             return Receipt(answer.sid)
         failure = self._failure(response, answer, outgoing)
-        self._guard.note(failure)
+        self._breaker.note(failure)
         raise failure
 
     async def close(self) -> None:

@@ -48,11 +48,11 @@ class EmailChannel:
     def __init__(self, settings: SmtpSettings, renderer: Renderer) -> None:
         self._renderer = renderer
         self._unsubscribe_url = settings.unsubscribe_url
-        self._guard = FailFastBreaker(log)
+        self._breaker = FailFastBreaker(log)
         self._at_once = settings.connections
         self._pool: Pool | None = None
         if settings.host is not None:
-            self._pool = Pool(Server(settings), settings.connections, self._guard)
+            self._pool = Pool(Server(settings), settings.connections, self._breaker)
 
     @property
     def simulated(self) -> bool:
@@ -76,7 +76,7 @@ class EmailChannel:
                 answer = await self._pool.send(envelope, confirm)
             except (SMTPException, OSError, DeliveryFailed) as error:
                 failure = classify(error, clean)
-                self._guard.note(failure)
+                self._breaker.note(failure)
                 raise failure from None
         queued = _QUEUED_AS.search(without_values(str(answer), outgoing))
         return Receipt(queued[1] if queued else None)

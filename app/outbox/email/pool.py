@@ -55,10 +55,10 @@ class SmtpEnvelope(NamedTuple):
 class Pool:
     """Up to `size` connections. Whoever sends needs a slot: `async with pool.slots`, and `send` within."""
 
-    def __init__(self, server: Server, size: int, guard: FailFastBreaker) -> None:
+    def __init__(self, server: Server, size: int, breaker: FailFastBreaker) -> None:
         self.server = server
         self.slots = asyncio.Semaphore(size)
-        self._guard = guard
+        self._breaker = breaker
         self._idle: list[SmtpConnection] = []  # the longest idle first
         self._busy: set[SmtpConnection] = set()
         self._leaving: dict[asyncio.Task[None], SmtpConnection] = {}
@@ -80,7 +80,7 @@ class Pool:
                 return await self._use(line, envelope, confirm)
             except _Stale:
                 break  # the others are likely to be dead too, which may take a time-out each to see
-        self._guard.check()
+        self._breaker.check()
         return await self._use(SmtpConnection(await self.server.open()), envelope, confirm)
 
     async def close(self) -> None:
@@ -110,9 +110,9 @@ class Pool:
             raise
         finally:
             self._busy.discard(line)
-            self._put_back(line)
+            self._release(line)
 
-    def _put_back(self, line: SmtpConnection) -> None:
+    def _release(self, line: SmtpConnection) -> None:
         if not line.usable:
             line.abort()
         elif self._closed or line.mails >= MAX_MAILS_PER_CONNECTION:
