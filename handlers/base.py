@@ -184,12 +184,12 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
             return each_once(message.receivers)
         if group is None:
             raise AssertionError(f"{self.event_type} was handled without the group it needs")
-        told = group.head_chefs if self._audience(message) is Audience.HEAD_CHEF else group.members
-        if not told:
+        receivers = group.head_chefs if self._audience(message) is Audience.HEAD_CHEF else group.members
+        if not receivers:
             raise InvalidEvent(
                 "no_receivers", f"group {message.group_id} has {_NOBODY[self._audience(message)]}"
             )
-        return told
+        return receivers
 
 
 _NOBODY = {Audience.GROUP: "no members", Audience.HEAD_CHEF: "no head chef"}

@@ -46,7 +46,7 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
     def parse(self, body: Mapping[str, Any]) -> FlatMessage[E, D]:
         return FlatMessage(self.checked(body, self.envelope_type), self.checked(body, self.data_type))
 
-    def _told(
+    def _notification(
         self, data: D, body: Mapping[str, Any], receivers: Iterable[UUID], locale: str
     ) -> NotificationDraft:
         envelope = {"event_id", "event_type", *self.envelope_type.__struct_fields__}
@@ -83,8 +83,12 @@ class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
         self, message: FlatMessage[Recipient, D], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
         person = message.envelope
-        told = self._told(message.data, body, [person.user_id], locale) if person.user_id else None
-        return Effects(told, deliveries=self._mails(message, [(person.user_id, person.user_email)], locale))
+        notification = (
+            self._notification(message.data, body, [person.user_id], locale) if person.user_id else None
+        )
+        return Effects(
+            notification, deliveries=self._mails(message, [(person.user_id, person.user_email)], locale)
+        )
 
 
 class Crowd(FlatEnvelope, kw_only=True):
@@ -105,4 +109,4 @@ class CrowdEventHandler(FlatEventHandler[Crowd, D], Generic[D]):
             raise self.no_receivers()
         receivers = each_once(message.envelope.receivers)
         mails = self._mails(message, ((receiver, None) for receiver in receivers), locale)
-        return Effects(self._told(message.data, body, receivers, locale), deliveries=mails)
+        return Effects(self._notification(message.data, body, receivers, locale), deliveries=mails)

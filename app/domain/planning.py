@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     deliveries: Sequence[PlannedDelivery]
     declined: Sequence[PlannedDelivery]
     """Offers that nobody took: they leave no trace."""
-    not_told: Sequence[tuple[UUID, Decision]]
+    not_notified: Sequence[tuple[UUID, Decision]]
     """Receivers who get no notification, and why."""
 
 
@@ -74,68 +74,68 @@ class Planner:
         self._locale = locale
         self._now = now
 
-    async def plan(self, wishes: Sequence[PlanRequest]) -> list[Plan]:
+    async def plan(self, requests: Sequence[PlanRequest]) -> list[Plan]:
         """A plan for each. Raises `Unavailable` when Postgres doesn't answer."""
         users: list[UUID] = []  # some of them twice: that costs less than to tell
-        for wish in wishes:
-            if wish.effects.notification is not None:
-                users += wish.effects.notification.receivers
-            users += [each.user_id for each in wish.effects.deliveries if each.user_id is not None]
+        for request in requests:
+            if request.effects.notification is not None:
+                users += request.effects.notification.receivers
+            users += [each.user_id for each in request.effects.deliveries if each.user_id is not None]
         known = await self._people.people(users)
         now = moment(self._now())
-        return [self._plan(wish, known, now) for wish in wishes]
+        return [self._plan(request, known, now) for request in requests]
 
-    def _plan(self, wish: PlanRequest, known: Mapping[UUID, Person], now: datetime) -> Plan:
-        draft = wish.effects.notification
+    def _plan(self, request: PlanRequest, known: Mapping[UUID, Person], now: datetime) -> Plan:
+        draft = request.effects.notification
         notifications: Sequence[NotificationDraft] = ()
-        not_told: list[tuple[UUID, Decision]] = []
+        not_notified: list[tuple[UUID, Decision]] = []
         if draft is not None:
             usual = not known or known.keys().isdisjoint(draft.receivers)
-            if usual and self._evaluator.on_by_default(wish.category, INAPP):
+            if usual and self._evaluator.on_by_default(request.category, INAPP):
                 notifications = (draft,)
             else:
-                notifications, not_told = self._told(wish, draft, known, now)
-        if not wish.effects.deliveries:
-            return Plan(notifications, (), (), not_told)
+                notifications, not_notified = self._notifications(request, draft, known, now)
+        if not request.effects.deliveries:
+            return Plan(notifications, (), (), not_notified)
         deliveries: list[PlannedDelivery] = []
         declined: list[PlannedDelivery] = []
-        for number, each in enumerate(wish.effects.deliveries):
+        for number, each in enumerate(request.effects.deliveries):
             person = known.get(each.user_id or _NO_ONE, NOBODY_KNOWN)
-            planned = self._delivery(wish, number, each, person, now)
+            planned = self._delivery(request, number, each, person, now)
             taken = planned.decision.verdict is not Verdict.SUPPRESS or not each.offered
-            asked_for = person.choices.get(choice_id(wish.category, each.channel), False)
+            asked_for = person.choices.get(choice_id(request.category, each.channel), False)
             (deliveries if taken or asked_for else declined).append(planned)
-        return Plan(notifications, deliveries, declined, not_told)
+        return Plan(notifications, deliveries, declined, not_notified)
 
-    def _told(
-        self, wish: PlanRequest, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
+    def _notifications(
+        self, request: PlanRequest, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
     ) -> tuple[list[NotificationDraft], list[tuple[UUID, Decision]]]:
         """The draft in each receiver's locale, for those who want it."""
         by_locale: defaultdict[str, list[UUID]] = defaultdict(list)
-        not_told = []
+        not_notified = []
         for receiver in draft.receivers:
             person = known.get(receiver, NOBODY_KNOWN)
-            decision = self._evaluator.decide(person, wish.category, INAPP, now, urgent=wish.urgent)
+            decision = self._evaluator.decide(person, request.category, INAPP, now, urgent=request.urgent)
             if decision.verdict is Verdict.SUPPRESS:
-                not_told.append((receiver, decision))
+                not_notified.append((receiver, decision))
             else:
                 by_locale[person.locale or self._locale].append(receiver)
-        told = []
+        drafts = []
         for locale, receivers in by_locale.items():
-            spoken = draft if locale == self._locale else wish.in_locale(locale).notification
+            spoken = draft if locale == self._locale else request.in_locale(locale).notification
             assert spoken is not None, "a locale changes texts only"
-            told.append(msgspec.structs.replace(spoken, receivers=receivers))
-        return told, not_told
+            drafts.append(msgspec.structs.replace(spoken, receivers=receivers))
+        return drafts, not_notified
 
     def _delivery(
-        self, wish: PlanRequest, number: int, draft: DeliveryDraft, person: Person, now: datetime
+        self, request: PlanRequest, number: int, draft: DeliveryDraft, person: Person, now: datetime
     ) -> PlannedDelivery:
-        decision = self._evaluator.decide(person, wish.category, draft.channel, now, urgent=wish.urgent)
+        decision = self._evaluator.decide(person, request.category, draft.channel, now, urgent=request.urgent)
         address = draft.address or person.address(draft.channel)
         if address is None and decision.verdict is not Verdict.SUPPRESS:
             decision = Decision(Verdict.SUPPRESS, f"the user's profile has no address for {draft.channel}")
         if person.locale is not None and person.locale != self._locale:
-            draft = wish.in_locale(person.locale).deliveries[number]
+            draft = request.in_locale(person.locale).deliveries[number]
         return PlannedDelivery(msgspec.structs.replace(draft, address=address), decision)
 
 

@@ -47,11 +47,11 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
 
     message: SourceMessage
     event: Event
-    wish: PlanRequest
+    request: PlanRequest
 
     @property
     def effects(self) -> Effects:
-        return self.wish.effects
+        return self.request.effects
 
 
 class ParkedEvent(NamedTuple):

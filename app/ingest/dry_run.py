@@ -80,7 +80,7 @@ class DryRun:
         for draft in plan.notifications:
             for receiver in draft.receivers:
                 yield Outcome(INAPP, Verdict.SEND.value, "it is on", receiver)
-        for receiver, decision in plan.not_told:
+        for receiver, decision in plan.not_notified:
             yield Outcome(INAPP, decision.verdict.value, decision.reason, receiver)
         for delivery, decision in (*plan.deliveries, *plan.declined):
             verdict, reason, until = self._simulation(delivery.channel, decision)

@@ -129,7 +129,7 @@ class Pipeline:
                 if group_id and group is None:
                     batch.parked.append(ParkedEvent(message, event, group_id))
                 else:
-                    item = PreparedEvent(message, event, self._wish(handler, parsed, event.body, group))
+                    item = PreparedEvent(message, event, self._request(handler, parsed, event.body, group))
                     if self._is_to_come(item):
                         _later(item)  # what couldn't come in again is refused now
                     batch.ready.append(item)
@@ -214,9 +214,9 @@ class Pipeline:
 
     async def plan(self, ready: Sequence[PreparedEvent]) -> list[Plan]:
         """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
-        return await self._planner.plan([item.wish for item in ready])
+        return await self._planner.plan([item.request for item in ready])
 
-    def _wish(
+    def _request(
         self, handler: BaseMessageHandler[Any], parsed: Any, body: Mapping[str, Any], group: Group | None
     ) -> PlanRequest:
         effects = handler.handle(parsed, body, group, self._locale)
@@ -249,7 +249,7 @@ class Pipeline:
         self._publish(await self._pushed_maybe(again.values()), again=True)
         self._publish(written.notifications)
         for event_id, item in by_id.items():
-            if (gone := item.wish.effects.disconnect) and event_id in written.new:
+            if (gone := item.request.effects.disconnect) and event_id in written.new:
                 self._bus.disconnect(gone)
         await self._log_out_again(again)
         NOTIFICATIONS.inc(len(written.notifications))
@@ -257,7 +257,7 @@ class Pipeline:
         return []
 
     def _is_to_come(self, item: PreparedEvent) -> bool:
-        send_at = item.wish.effects.send_at
+        send_at = item.request.effects.send_at
         return send_at is not None and send_at > moment(self._now())
 
     def _entry(self, item: PreparedEvent, plan: Plan) -> EventRecord:

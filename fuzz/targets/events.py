@@ -127,8 +127,8 @@ def _check_later(
 ) -> None:
     """What is kept until then is an event of the same effects."""
     message = SourceMessage("http", event.event_id, b"", None)
-    wish = PlanRequest(effects, "messages", False, lambda _: effects)
-    later = _later(PreparedEvent(message, event, wish))
+    request = PlanRequest(effects, "messages", False, lambda _: effects)
+    later = _later(PreparedEvent(message, event, request))
     try:
         again = decode(later.body, "elsewhere")
     except InvalidEvent as error:
