@@ -14,20 +14,10 @@ import pytest
 from tests.support.hub import ROOT
 
 GENERATED = {"node_modules", "dist", "__pycache__"}
-TOP_LEVEL = [
-    "app",
-    "handlers",
-    "tests",
-    "bench",
-    "faults",
-    "fuzz",
-    "locales",
-    "migrations",
-    "client",
-    "examples",
-    "docs",
-    ".ci",
-]
+TOP_LEVEL = (
+    *("app", "handlers", "tests", "bench", "faults", "fuzz"),
+    *("locales", "migrations", "client", "examples", "docs", ".ci"),
+)
 # Files that a page makes up: what a new channel and a new source would take.
 ON_PAPER = {
     "app/outbox/push.py",
@@ -38,11 +28,14 @@ ON_PAPER = {
     "tests/e2e/test_nats.py",
     "tests/integration/test_push_channel.py",
 }
+CLASSES_ON_PAPER = {"NatsBroker", "NatsSettings", "PushChannel", "PushSettings"}
 HISTORY = {"CHANGELOG.md"}
 """It names files as they were."""
 _TOPS = "|".join(map(re.escape, TOP_LEVEL))
 _PATH = re.compile(rf"(?<![\w./@-])((?:{_TOPS})/(?:[\w./*-]|<\w+>)*(?:[\w*/]|<\w+>))")
 _MODULE = re.compile(r"`((?:app|handlers|tests|bench|faults|fuzz)(?:\.\w+){2,})`")
+_RUN = re.compile(r"-m ((?:app|tests|bench|faults|fuzz)(?:\.\w+)*)\b")
+_CLASS = re.compile(r"`((?:[A-Z][a-z0-9]+)+)(?:\.\w+)?(?:\(\))?`")
 _TEST = re.compile(r"(?<![\w/])(test_\w+\.py)\b")
 _LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
 
@@ -101,11 +94,25 @@ def names_of_tests() -> frozenset[str]:
     return frozenset(PurePosixPath(each).name for each in (*tree(), *ON_PAPER) if "test_" in each)
 
 
+@cache
+def words_of_code() -> frozenset[str]:
+    """Of all sources, without what their docstrings and comments quote."""
+    files = (name for name in tree() if name.endswith((".py", ".js", ".ts", ".yml", ".html")))
+    texts = ((ROOT / name).read_text("utf-8") for name in files if ROOT / name != Path(__file__))
+    return frozenset(word for text in texts for word in re.findall(r"\w+", re.sub(r"`[^`\n]*`", "", text)))
+
+
+def is_class(name: str) -> bool:
+    return name in words_of_code() or name in CLASSES_ON_PAPER
+
+
 def wrong(text: str) -> list[str]:
     """The paths and modules it names that aren't there."""
     return [
         *(path for path in _PATH.findall(text) if not is_there(path)),
         *(module for module in _MODULE.findall(text) if not names_module(module)),
+        *(module for module in _RUN.findall(text) if not names_module(f"{module}.__main__")),
+        *(name for name in _CLASS.findall(text) if not is_class(name)),
         *(name for name in _TEST.findall(text) if name not in names_of_tests()),
     ]
 
@@ -135,4 +142,6 @@ def test_a_wrong_name_is_found() -> None:
         "app.gone.pipeline",
         "test_gone.py",
     ]
+    assert wrong("python -m app.gone, `Vanished`") == ["app.gone", "Vanished"]
+    assert wrong("python -m bench, python -m app.dev.gallery, `Pipeline.write()`") == []
     assert wrong("`app/ingest/pipeline.py`, app/ingest/, locales/*/LC_MESSAGES/hub.po, test_docs.py") == []
