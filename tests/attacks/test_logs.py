@@ -17,7 +17,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.e2e.test_dead_letters import _run as run_dlq
+from tests.e2e.test_dlq import _run as run_dlq
 from tests.support.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, running_hub, token
 
 FORGED = "2026-01-01T00:00:00.000Z error hub.api FORGED"

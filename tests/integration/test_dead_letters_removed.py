@@ -21,7 +21,7 @@ from app.sources.kafka.dead_letter import dead_letter_records
 from app.sources.kafka.dlq import open_dlq
 from tests.support.services import BROKER
 from tests.support.settings import settings_on
-from tests.unit.test_dead_letters import ERROR, Record
+from tests.unit.test_dead_letter_format import ERROR, Record
 
 
 @pytest.fixture(autouse=True)
