@@ -57,7 +57,7 @@ class SignIn:
         try:
             if self._logged_out(connection.user_id, connection.client.asked_at):
                 raise Unauthorized("revoked_token")
-            await self._membership.arrived(connection.user_id)
+            await self._membership.user_connected(connection.user_id)
             if connection.session:
                 connection.hold()
             yield await self._reader.read(connection.user_id, after if connection.session else None)

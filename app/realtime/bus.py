@@ -171,7 +171,7 @@ class RedisBus:
             except REDIS_ERRORS as error:
                 log.warning("not_published", extra={"why": type(error).__name__})
                 self._give_up(len(self._pending))
-                self._membership.lose()
+                self._membership.mark_lost()
             except Exception:
                 log.exception("publishing_failed")
                 self._give_up(len(self._pending))
@@ -216,7 +216,7 @@ class RedisBus:
 
     async def _send_frames(self, items: Sequence[Notification | Push]) -> None:
         nodes_of = await self._presence.look_up({item.receiver for item in items})
-        elsewhere = self._membership.silent | {self._membership.node}
+        elsewhere = self._membership.unresponsive | {self._membership.node}
         by_node: defaultdict[NodeId, list[Push]] = defaultdict(list)
         for item in items:
             nodes = [node for node in nodes_of.get(item.receiver, ()) if node not in elsewhere]

@@ -19,13 +19,15 @@ MAX_CLOSES_PER_SECOND = 1000  # connections closed in a second: what another nod
 class WebSocketManager:
     """Registers connections and pushes to them. Local to one event loop; no method waits but `drain`.
 
-    `catch_up` is called with a connection whose cursor says FETCH; `left` with a user whose last connection
-    ended.
+    `catch_up` is called with a connection whose cursor says FETCH; `user_disconnected` with a
+    user whose last connection ended.
     """
 
-    def __init__(self, catch_up: Callable[[Connection], None], left: Callable[[UUID], None]) -> None:
+    def __init__(
+        self, catch_up: Callable[[Connection], None], user_disconnected: Callable[[UUID], None]
+    ) -> None:
         self._catch_up = catch_up
-        self._left = left
+        self._user_disconnected = user_disconnected
         self._by_user: dict[UUID, tuple[Connection, ...]] = {}
         self._by_address: dict[str, int] = {}
         self._count = 0
@@ -69,16 +71,16 @@ class WebSocketManager:
             self._by_user[connection.user_id] = after
         else:
             del self._by_user[connection.user_id]
-            self._left(connection.user_id)
+            self._user_disconnected(connection.user_id)
 
     def _counted(self, connection: Connection, change: int) -> None:
         self._count += change
         CONNECTIONS.set(self._count)
         address = connection.client.address
         if address is not None:
-            left = self._by_address.get(address, 0) + change
-            if left:
-                self._by_address[address] = left
+            count = self._by_address.get(address, 0) + change
+            if count:
+                self._by_address[address] = count
             else:
                 del self._by_address[address]
 

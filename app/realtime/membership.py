@@ -79,7 +79,7 @@ class Membership:
         """Since when (loop time) other nodes reach this one; None while they don't."""
         self.others: frozenset[NodeId] = frozenset()
         """The other nodes, as of the last beat."""
-        self.silent: frozenset[NodeId] = frozenset()
+        self.unresponsive: frozenset[NodeId] = frozenset()
         """Nodes that count as dead."""
 
     @property
@@ -116,18 +116,18 @@ class Membership:
             except REDIS_ERRORS as error:
                 log.info("left_without_a_word", extra={"why": type(error).__name__})
 
-    def lose(self) -> None:
+    def mark_lost(self) -> None:
         """Redis failed someone: join anew."""
         self._lost.set()
 
-    async def arrived(self, user: UUID) -> None:
+    async def user_connected(self, user: UUID) -> None:
         """Returns when the others know that the user is connected here. While the node isn't joined that is
         at once: what is missed until it is will be fetched then.
         """
         if self.joined:
             await asyncio.shield(self._change((user,)))
 
-    def left(self, user: UUID) -> None:
+    def user_disconnected(self, user: UUID) -> None:
         """The user's last connection here ended."""
         if self.joined:
             self._change((user,))
@@ -171,15 +171,15 @@ class Membership:
             raise LostError("the other nodes held this one for dead")
         self._heard_at = asked_at
         others = beat.others - self._before
-        self._before &= beat.others | beat.silent  # the rest is cleaned away
+        self._before &= beat.others | beat.unresponsive  # the rest is cleaned away
         appeared, vanished = others - self.others, self.others - others
-        self.others, self.silent = others, beat.silent
+        self.others, self.unresponsive = others, beat.unresponsive
         NODES.set(1 + len(self.others))
         if (appeared or vanished) and not first:
             assert self._listener is not None
             self._listener.changed(appeared, vanished)
-        if self.silent:
-            self._clean_soon(self.silent)
+        if self.unresponsive:
+            self._clean_soon(self.unresponsive)
 
     async def _beat_on(self, node: NodeId) -> None:
         while True:
@@ -231,7 +231,7 @@ class Membership:
                 await self._presence.change(self.node, present, changed.difference(present))
             except REDIS_ERRORS as error:
                 log.warning("presence_not_written", extra={"why": type(error).__name__})
-                self.lose()
+                self.mark_lost()
             finally:
                 if not written.done():
                     written.set_result(None)

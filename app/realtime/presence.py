@@ -74,7 +74,7 @@ class Beat(NamedTuple):
     known: bool
     """Whether the others held it for alive until now."""
     others: frozenset[NodeId]
-    silent: frozenset[NodeId]
+    unresponsive: frozenset[NodeId]
     """Nodes that have said nothing for so long that they count as dead."""
 
 
@@ -116,14 +116,16 @@ class Presence:
                         found[user] = _split(nodes)
         return found
 
-    async def beat(self, node: NodeId, silent_after: float) -> Beat:
-        """Say that the node is alive; `silent_after` is the seconds after which others count as dead."""
-        known, alive, silent = await self._redis.eval(_BEAT, 1, self._nodes, node, round(silent_after * 1000))
-        return Beat(bool(known), frozenset(alive) - {node}, frozenset(silent))
+    async def beat(self, node: NodeId, unresponsive_after: float) -> Beat:
+        """Say that the node is alive; `unresponsive_after` is the seconds after which others count as dead."""
+        known, alive, unresponsive = await self._redis.eval(
+            _BEAT, 1, self._nodes, node, round(unresponsive_after * 1000)
+        )
+        return Beat(bool(known), frozenset(alive) - {node}, frozenset(unresponsive))
 
-    async def alive(self, silent_after: float) -> frozenset[NodeId]:
-        """The nodes that have said so in the last `silent_after` seconds: for who isn't one itself."""
-        return frozenset(await self._redis.eval(_ALIVE, 1, self._nodes, round(silent_after * 1000)))
+    async def alive(self, unresponsive_after: float) -> frozenset[NodeId]:
+        """The nodes that have said so in the last `unresponsive_after` seconds: for who isn't one itself."""
+        return frozenset(await self._redis.eval(_ALIVE, 1, self._nodes, round(unresponsive_after * 1000)))
 
     async def time(self) -> float:
         """Redis' clock: unix seconds."""

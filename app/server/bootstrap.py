@@ -194,7 +194,7 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
     reader = InboxReader(store.inboxes)
     catch_up = CatchUp(reader)
     membership = Membership(store.presence, partial(subscription, store.redis, settings.redis))
-    manager = WebSocketManager(catch_up.start, membership.left)
+    manager = WebSocketManager(catch_up.start, membership.user_disconnected)
     reconciler = Reconciler(manager, store.inboxes, catch_up, membership)
     resync = Resync(manager, membership, reader)
     bus = RedisBus(

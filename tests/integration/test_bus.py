@@ -96,7 +96,7 @@ async def test_who_left_a_node_is_not_sent_there_any_more(start: Start) -> None:
     user, witness = uuid4(), uuid4()
     leaving, stays = await there.arrive(user), await there.arrive(witness)
     there.manager.remove(leaving.connection)
-    await there.membership.arrived(witness)  # written after what was to be
+    await there.membership.user_connected(witness)  # written after what was to be
     here.bus.publish([notification(user, 1), notification(witness, 1)])
     await at(1, stays)
     assert here.presence.pushed() == {witness: 1}
@@ -151,7 +151,7 @@ async def test_that_nobody_else_is_there_is_believed_only_for_the_lease(
 async def test_who_joins_compares_now_and_once_more_after_the_lease(start: Start) -> None:
     (node,) = await start(1)
     began = now()
-    node.membership.lose()
+    node.membership.mark_lost()
     await until(lambda: node.greeted == 1, "it joins")
     first, *_ = node.reconciled
     assert first >= began
@@ -162,7 +162,7 @@ async def test_who_joins_compares_now_and_once_more_after_the_lease(start: Start
 async def test_what_other_devices_did_before_all_know_of_the_newcomer_is_made_good_too(start: Start) -> None:
     node, _ = await start(2)
     greeted = node.greeted
-    node.membership.lose()
+    node.membership.mark_lost()
     await until(lambda: node.greeted == greeted + 2, "at once, and after the lease")
 
 

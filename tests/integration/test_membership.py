@@ -123,12 +123,12 @@ async def test_the_tables_tell_the_truth_in_the_end_whoever_comes_and_goes(
         if chance.random() < 0.7:
             node.manager.remove(peer.connection)
 
-    async def lose() -> None:
+    async def mark_lost() -> None:
         for _ in range(4):
             await asyncio.sleep(0.08)
-            chance.choice(nodes).membership.lose()
+            chance.choice(nodes).membership.mark_lost()
 
-    await asyncio.gather(*(visit() for _ in range(200)), *([lose()] if losing else []))
+    await asyncio.gather(*(visit() for _ in range(200)), *([mark_lost()] if losing else []))
     await acquainted(nodes)
     assert missed == []
     assert any(truth(nodes))
@@ -255,7 +255,7 @@ async def test_a_node_joins_again_in_whatever_moment_it_loses_redis(start: Start
         for _ in range(steps):
             await settled()
         before = node.id
-        node.membership.lose()
+        node.membership.mark_lost()
         await until(lambda before=before: node.id != before and node.membership.joined, "it joins again")  # type: ignore[misc]
 
 
@@ -292,7 +292,7 @@ async def test_what_a_dead_node_left_is_cleaned_away_and_it_is_sent_nothing(star
     hold = dead.presence.hold("beat")
     for node in (here, there):
         node.presence.failing.add("forget")  # not yet cleaned
-    await until(lambda: here.membership.silent == {missed}, "it is missed")
+    await until(lambda: here.membership.unresponsive == {missed}, "it is missed")
     await reach(here, peers)
     assert here.presence.pushed() == dict.fromkeys(users, 1)
     here.presence.failing.clear()

@@ -19,7 +19,7 @@ from app.realtime.presence import BUCKET_COUNT, MAX_USERS_PER_COMMAND, NODE_ID_B
 from app.runtime.redis import connect
 from tests.support.settings import settings_on
 
-SILENT_AFTER = 60.0  # nobody is silent in a test that doesn't mean it
+UNRESPONSIVE_AFTER = 60.0  # nobody is silent in a test that doesn't mean it
 BRIEF = 0.2
 A, B, C = (NodeId(bytes([number]) * NODE_ID_BYTES) for number in (1, 2, 3))
 
@@ -52,8 +52,8 @@ async def table(presence: Presence, users: list[UUID]) -> dict[UUID, set[NodeId]
     return {user: set(nodes) for user, nodes in found.items()}
 
 
-def beat(known: bool, others: Collection[NodeId] = (), silent: Collection[NodeId] = ()) -> Beat:
-    return Beat(known, frozenset(others), frozenset(silent))
+def beat(known: bool, others: Collection[NodeId] = (), unresponsive: Collection[NodeId] = ()) -> Beat:
+    return Beat(known, frozenset(others), frozenset(unresponsive))
 
 
 def of_bucket(number: int) -> UUID:
@@ -130,9 +130,9 @@ async def test_any_byte_may_stand_in_an_id(presence: Presence) -> None:
     odd = [NodeId(b"\x00\r\n\xff\x00%.*"), NodeId(bytes(NODE_ID_BYTES)), NodeId(b"\xff" * NODE_ID_BYTES)]
     for node in odd:
         await presence.change(node, [user])
-        await presence.beat(node, SILENT_AFTER)
+        await presence.beat(node, UNRESPONSIVE_AFTER)
     assert await presence.look_up([user]) == {user: odd}
-    assert (await presence.beat(odd[0], SILENT_AFTER)).others == set(odd[1:])
+    assert (await presence.beat(odd[0], UNRESPONSIVE_AFTER)).others == set(odd[1:])
     await presence.forget(odd[0])
     assert await presence.look_up([user]) == {user: odd[1:]}
 
@@ -194,35 +194,35 @@ async def test_changes_of_many_nodes_at_the_same_time_do_not_lose_one_another(pr
 
 
 async def test_a_node_is_known_from_its_second_beat_on(presence: Presence) -> None:
-    assert [(await presence.beat(A, SILENT_AFTER)).known for _ in range(3)] == [False, True, True]
-    assert not (await presence.beat(B, SILENT_AFTER)).known
+    assert [(await presence.beat(A, UNRESPONSIVE_AFTER)).known for _ in range(3)] == [False, True, True]
+    assert not (await presence.beat(B, UNRESPONSIVE_AFTER)).known
 
 
 async def test_a_beat_tells_of_the_others_and_not_of_oneself(presence: Presence) -> None:
-    assert await presence.beat(A, SILENT_AFTER) == beat(False)
-    assert await presence.beat(B, SILENT_AFTER) == beat(False, {A})
-    assert await presence.beat(C, SILENT_AFTER) == beat(False, {A, B})
-    assert await presence.beat(A, SILENT_AFTER) == beat(True, {B, C})
+    assert await presence.beat(A, UNRESPONSIVE_AFTER) == beat(False)
+    assert await presence.beat(B, UNRESPONSIVE_AFTER) == beat(False, {A})
+    assert await presence.beat(C, UNRESPONSIVE_AFTER) == beat(False, {A, B})
+    assert await presence.beat(A, UNRESPONSIVE_AFTER) == beat(True, {B, C})
 
 
 async def test_a_node_that_was_silent_is_told_apart_and_known_no_more(presence: Presence) -> None:
     for node in (A, B, C):
-        await presence.beat(node, SILENT_AFTER)
+        await presence.beat(node, UNRESPONSIVE_AFTER)
     await asyncio.sleep(1.5 * BRIEF)
-    await presence.beat(B, SILENT_AFTER)
-    assert await presence.beat(B, BRIEF) == beat(True, silent={A, C})
+    await presence.beat(B, UNRESPONSIVE_AFTER)
+    assert await presence.beat(B, BRIEF) == beat(True, unresponsive={A, C})
     assert await presence.beat(C, BRIEF) == beat(False, {B}, {A})
-    assert await presence.beat(C, SILENT_AFTER) == beat(True, {A, B})
+    assert await presence.beat(C, UNRESPONSIVE_AFTER) == beat(True, {A, B})
 
 
 async def test_a_forgotten_node_is_neither_alive_nor_silent_nor_known(presence: Presence) -> None:
     for node in (A, B):
-        await presence.beat(node, SILENT_AFTER)
+        await presence.beat(node, UNRESPONSIVE_AFTER)
     await presence.forget(A)
-    assert await presence.beat(B, SILENT_AFTER) == beat(True)
+    assert await presence.beat(B, UNRESPONSIVE_AFTER) == beat(True)
     await asyncio.sleep(1.5 * BRIEF)
-    assert (await presence.beat(B, BRIEF)).silent == frozenset()
-    assert not (await presence.beat(A, SILENT_AFTER)).known
+    assert (await presence.beat(B, BRIEF)).unresponsive == frozenset()
+    assert not (await presence.beat(A, UNRESPONSIVE_AFTER)).known
 
 
 async def test_forgetting_cleans_every_bucket_and_leaves_the_other_nodes(
@@ -232,7 +232,7 @@ async def test_forgetting_cleans_every_bucket_and_leaves_the_other_nodes(
     shared = [of_bucket(number) for number in range(BUCKET_COUNT // 2)]
     for node, users in ((A, own + shared), (B, shared), (C, shared)):
         await presence.change(node, users)
-        await presence.beat(node, SILENT_AFTER)
+        await presence.beat(node, UNRESPONSIVE_AFTER)
     assert len(await keys(redis, prefix)) == BUCKET_COUNT + 1
     await presence.forget(A)
     assert await table(presence, own + shared) == {user: {B, C} for user in shared}
@@ -250,13 +250,13 @@ async def test_every_key_begins_with_the_prefix_and_hubs_do_not_meet(redis: Redi
     ours, theirs = Presence(redis, prefix), Presence(redis, f"{prefix}2")
     user = uuid4()
     await ours.change(A, [user])
-    await ours.beat(A, SILENT_AFTER)
+    await ours.beat(A, UNRESPONSIVE_AFTER)
     bucket = f"{prefix}:presence:{user.int % BUCKET_COUNT}"
     assert await keys(redis, prefix) == {f"{prefix}:nodes".encode(), bucket.encode()}
     assert ours.channel(A) == f"{prefix}:node:{A.hex()}"
     assert ours.channel(A) != theirs.channel(A)
     assert await theirs.look_up([user]) == {}
-    assert (await theirs.beat(B, SILENT_AFTER)).others == frozenset()
+    assert (await theirs.beat(B, UNRESPONSIVE_AFTER)).others == frozenset()
     await theirs.forget(A)
     assert await ours.look_up([user]) == {user: [A]}
 
@@ -269,7 +269,7 @@ async def test_no_command_names_two_keys(redis: Redis, prefix: str, presence: Pr
     async with redis.monitor() as monitor:
         await presence.change(A, users, [of_bucket(1)])
         await presence.look_up(users)
-        await presence.beat(A, SILENT_AFTER)
+        await presence.beat(A, UNRESPONSIVE_AFTER)
         await presence.publish([(A, b"one"), (B, b"two")])
         await presence.forget(A)
         await redis.echo(prefix)

@@ -82,9 +82,9 @@ class WatchedPresence(Presence):
         self.looked_up += 1
         return await super().look_up(users)
 
-    async def beat(self, node: NodeId, silent_after: float) -> Beat:
+    async def beat(self, node: NodeId, unresponsive_after: float) -> Beat:
         await self._pass("beat")
-        return await super().beat(node, silent_after)
+        return await super().beat(node, unresponsive_after)
 
     async def forget(self, node: NodeId) -> None:
         await self._pass("forget")
@@ -116,7 +116,7 @@ class Node:
         self.presence = WatchedPresence(redis, settings.prefix)
         self.membership = Membership(self.presence, partial(subscription, redis, settings))
         self.behind: list[Connection] = []
-        self.manager = WebSocketManager(self.behind.append, self.membership.left)
+        self.manager = WebSocketManager(self.behind.append, self.membership.user_disconnected)
         self.reconciled: list[float] = []
         """When it was asked to (loop time)."""
         self.greeted = 0
@@ -150,7 +150,7 @@ class Node:
     async def arrive(self, user: UUID, asked_at: float = 0.0, *, session: bool = False) -> Peer:
         """A client of this user, connected; the others know."""
         peer = joined(self.manager, user, session=session, info=ClientInfo(asked_at=asked_at))
-        await self.membership.arrived(user)
+        await self.membership.user_connected(user)
         return peer
 
     async def lost(self) -> None:
