@@ -1,8 +1,7 @@
-"""This node's place among the nodes: joining, staying alive, hearing the others, and joining anew.
+"""Membership of this node in the cluster: join, send heartbeats, receive publications, rejoin after errors.
 
-Whatever goes wrong with Redis has one remedy: the node takes a new id and joins again. Then its users are
-registered under that id, and all that may have been missed is fetched from Postgres; no state of the old id
-has to be mended.
+Every error of Redis is handled in one way: the node takes a new id and joins again. Its users are registered
+under that id, and all that may have been missed is fetched from Postgres. Nothing of the old id is repaired.
 """
 
 from __future__ import annotations
@@ -26,33 +25,33 @@ from app.runtime.tasks import end, first
 
 log = logging.getLogger("hub.membership")
 
-BEAT_SECONDS = 1.0  # seconds
-UNRESPONSIVE_AFTER_SECONDS = 5.0  # seconds until a node that says nothing counts as dead
-LEASE_SECONDS = 2.0  # seconds that "no other node is there" may be relied on
-LEAVE_TIMEOUT_SECONDS = 1.0  # seconds; who can't leave in time is found to be silent
+BEAT_SECONDS = 1.0  # seconds between heartbeats
+UNRESPONSIVE_AFTER_SECONDS = 5.0  # seconds without a heartbeat until a node counts as dead
+LEASE_SECONDS = 2.0  # seconds for which "there is no other node" holds
+LEAVE_TIMEOUT_SECONDS = 1.0  # seconds; a node that can't leave in time is found to be unresponsive
 REJOIN_BACKOFF = Backoff(first=0.5, cap=1.0)  # between attempts to join
 
 
 class Listener(Protocol):
-    """Who is told what the membership brings."""
+    """What the membership calls."""
 
     def joined(self) -> None:
-        """The node belongs again; anything may have been missed until now."""
+        """The node has joined; anything may have been missed until now."""
 
     def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
-        """Other nodes came or went."""
+        """Other nodes joined, or left or died."""
 
     def received(self, publication: bytes) -> None:
         """Another node sent this."""
 
 
 class LostError(Exception):
-    """The node no longer belongs."""
+    """The node is no longer a member."""
 
 
 class Membership:
-    """Keeps the node joined while Redis is there. Never raises for Redis: without it the node is just alone
-    with its own connections, and `joined` says so.
+    """Keeps the node joined while Redis is available. Never raises an error of Redis: without it the node
+    serves its own connections only, and `joined` is False.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Membership:
         self._heard_at = 0.0
         self._before: frozenset[NodeId] = frozenset()
         self.node = _new_id()
-        """This node's id: a new one each time it joins."""
+        """This node's id, a new one each time it joins."""
         self.joined_at: float | None = None
         """Since when (loop time) other nodes reach this one; None while they don't."""
         self.others: frozenset[NodeId] = frozenset()
@@ -89,14 +88,14 @@ class Membership:
 
     @property
     def alone(self) -> bool:
-        """Whether it is certain that no other node has connections that should hear of a commit made now.
+        """Whether it is certain that no other node has connections to notify of a commit made now.
 
         A node that joins fetches what was committed in its first `LEASE_SECONDS`: others may not know it yet.
         """
         return self.joined and not self.others and _now() - self._heard_at < LEASE_SECONDS
 
     def attach(self, users: Collection[UUID], listener: Listener) -> None:
-        """Has to be called before `start`. `users` always holds all who are connected to this node."""
+        """Call this before `start`. `users` always holds all who are connected to this node."""
         self._users = users
         self._listener = listener
 
@@ -105,7 +104,7 @@ class Membership:
         await self._background.start()
 
     async def stop(self) -> None:
-        """Leave: the others send nothing more."""
+        """Leave the cluster: other nodes send nothing more to this one."""
         joined = self.joined
         await self._background.stop()
         await end(self._changing, self._cleaning)
@@ -114,15 +113,15 @@ class Membership:
                 async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
                     await self._presence.forget(self.node)
             except REDIS_ERRORS as error:
-                log.info("left_without_a_word", extra={"why": type(error).__name__})
+                log.info("not_left", extra={"why": type(error).__name__})
 
     def mark_lost(self) -> None:
-        """Redis failed someone: join anew."""
+        """A caller got an error of Redis: join again."""
         self._lost.set()
 
     async def user_connected(self, user: UUID) -> None:
-        """Returns when the others know that the user is connected here. While the node isn't joined that is
-        at once: what is missed until it is will be fetched then.
+        """Return when the other nodes can see that the user is connected here. Returns at once while the node
+        isn't joined: what is missed until then is fetched after it has joined.
         """
         if self.joined:
             await asyncio.shield(self._change((user,)))
@@ -144,7 +143,7 @@ class Membership:
             self._failures += 1
 
     async def _belong(self) -> None:
-        """Join and stay, until something fails."""
+        """Join and stay joined until something fails."""
         self._before |= {self.node}
         node = self.node = _new_id()
         self._lost.clear()
@@ -159,7 +158,7 @@ class Membership:
                 self._listener.joined()
                 self._clean_soon(self._before)
                 await first(self._beat_on(node), self._listen(subscription), self._lost.wait())
-                raise LostError("Redis failed, or forgot this node")
+                raise LostError("Redis failed, or no longer has this node")
         finally:
             self.joined_at = None
             NODES.set(0)
@@ -168,7 +167,7 @@ class Membership:
         asked_at = _now()
         beat = await self._presence.beat(node, UNRESPONSIVE_AFTER_SECONDS)
         if not (first or beat.known):
-            raise LostError("the other nodes held this one for dead")
+            raise LostError("the other nodes counted this one as dead")
         self._heard_at = asked_at
         others = beat.others - self._before
         self._before &= beat.others | beat.unresponsive  # the rest is cleaned away
@@ -185,7 +184,7 @@ class Membership:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             await self._beat(node)
-            # To ourselves: that it comes back proves the whole way.
+            # To this node itself: its arrival shows that publications do arrive.
             await self._presence.publish([(node, b"")])
 
     async def _listen(self, subscription: PubSub) -> None:
@@ -193,7 +192,7 @@ class Membership:
         while True:
             message = await subscription.get_message(timeout=UNRESPONSIVE_AFTER_SECONDS)
             if message is None:
-                raise LostError("Redis is silent")
+                raise LostError("Redis delivers nothing")
             if message["data"]:
                 self._listener.received(message["data"])
 
@@ -202,7 +201,7 @@ class Membership:
             self._cleaning = asyncio.create_task(self._clean(gone), name="presence cleaner")
 
     async def _clean(self, gone: Collection[NodeId]) -> None:
-        """Remove the presence of dead nodes, and of our id before. Several nodes may at once."""
+        """Remove the presence of dead nodes and of this node's old ids. Several nodes may do so at once."""
         try:
             for node in gone:
                 await self._presence.forget(node)
@@ -210,9 +209,10 @@ class Membership:
             log.warning("presence_not_cleaned", extra={"why": type(error).__name__})
 
     def _change(self, users: Iterable[UUID]) -> asyncio.Future[None]:
-        """See to it that the shared table says of these users what is true; the future tells when it does.
+        """Write into the shared table whether these users are connected here; the future is done when it is
+        written.
 
-        All who ask while one round trip is under way share the next, in which the truth is looked up anew.
+        Calls during one round trip share the next, which looks up who is connected when it begins.
         """
         self._changed.update(users)
         if self._written is None:

@@ -1,7 +1,7 @@
-"""Which users are connected to which nodes, and which nodes are alive: kept in Redis, for all nodes.
+"""Presence: which users are connected to which nodes, and which nodes are alive. In Redis, for all nodes.
 
-No command names keys of more than one slot, so that it works on Redis Cluster; node times are Redis' own, so
-that nodes' clocks don't matter.
+No command names keys of more than one slot, so it works on Redis Cluster. Times are those of Redis, so the
+clocks of the nodes don't matter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NodeId = NewType("NodeId", bytes)
 NODE_ID_BYTES = 8
 # One command a bucket: at 500 users HMGET costs 1.2 µs of CPU a user with 16 buckets, 2.5 with 64.
 BUCKET_COUNT = 16
-MAX_USERS_PER_COMMAND = 1000  # users of one command
+MAX_USERS_PER_COMMAND = 1000  # users
 
 _CHANGE = """
 local key, node, add = KEYS[1], ARGV[1], ARGV[2] == '1'
@@ -69,13 +69,13 @@ _TIME = "return redis.call('TIME')"
 
 
 class Beat(NamedTuple):
-    """What a node learns when it says that it is alive."""
+    """The result of a heartbeat."""
 
     known: bool
-    """Whether the others held it for alive until now."""
+    """Whether the other nodes counted it as alive until now."""
     others: frozenset[NodeId]
     unresponsive: frozenset[NodeId]
-    """Nodes that have said nothing for so long that they count as dead."""
+    """Nodes without a heartbeat for so long that they count as dead."""
 
 
 class Presence:
@@ -88,11 +88,11 @@ class Presence:
         self._nodes = f"{prefix}:nodes"
 
     def channel(self, node: NodeId) -> str:
-        """The Pub/Sub channel that this node listens to."""
+        """The Pub/Sub channel that this node subscribes to."""
         return f"{self._prefix}:node:{node.hex()}"
 
     async def change(self, node: NodeId, present: Iterable[UUID], absent: Iterable[UUID] = ()) -> None:
-        """Say who is connected to the node from now on, and who no more."""
+        """Write which users are connected to the node from now on, and which no longer."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for flag, users in (("1", present), ("0", absent)):
                 for bucket, members in _by_bucket(users).items():
@@ -102,7 +102,7 @@ class Presence:
             await pipe.execute()
 
     async def look_up(self, users: Collection[UUID]) -> dict[UUID, list[NodeId]]:
-        """The nodes of those of the users who are connected at all, be the node dead by now."""
+        """The nodes of each user who is connected at all; a node may be dead by now."""
         buckets: dict[int, list[UUID]] = {}
         for user in users:
             buckets.setdefault(user.int % BUCKET_COUNT, []).append(user)
@@ -117,14 +117,14 @@ class Presence:
         return found
 
     async def beat(self, node: NodeId, unresponsive_after: float) -> Beat:
-        """Say that the node is alive; `unresponsive_after` is the seconds after which others count as dead."""
+        """Send a heartbeat. Nodes without one for `unresponsive_after` seconds count as dead."""
         known, alive, unresponsive = await self._redis.eval(
             _BEAT, 1, self._nodes, node, round(unresponsive_after * 1000)
         )
         return Beat(bool(known), frozenset(alive) - {node}, frozenset(unresponsive))
 
     async def alive(self, unresponsive_after: float) -> frozenset[NodeId]:
-        """The nodes that have said so in the last `unresponsive_after` seconds: for who isn't one itself."""
+        """The nodes with a heartbeat in the last `unresponsive_after` seconds. The caller need not be one."""
         return frozenset(await self._redis.eval(_ALIVE, 1, self._nodes, round(unresponsive_after * 1000)))
 
     async def time(self) -> float:
@@ -133,7 +133,7 @@ class Presence:
         return int(seconds) + int(microseconds) / 1e6
 
     async def forget(self, node: NodeId) -> None:
-        """Remove all that is known of a node that left or died."""
+        """Remove all entries of a node that left or died."""
         for bucket in range(BUCKET_COUNT):
             await self._redis.eval(_FORGET, 1, self._bucket(bucket), node)
         await self._redis.zrem(self._nodes, node)
