@@ -277,7 +277,7 @@ class Pipeline:
 
     def _publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
         try:
-            self._bus.publish(notifications, again=again)
+            self._bus.publish(notifications, redelivered=again)
         except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 

@@ -1,4 +1,4 @@
-"""The way from a committed batch to the connections: of this node at once, of the others over Redis."""
+"""The bus: pushes committed notifications to connections, of this node at once, of others over Redis."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ from app.runtime.services import Background
 
 log = logging.getLogger("hub.bus")
 
-MAX_FRAMES_PER_PUBLICATION = 500  # frames of one publication, at most
-MAX_PENDING_FRAMES = 50_000  # frames waiting for Redis; past that the other nodes read Postgres instead
-LOGOUT_REPEAT_SECONDS = (
-    900.0  # seconds a logout is repeated to nodes that join: they may have been away for long
-)
-MAX_REPEATED_LOGOUTS = 100_000  # logouts kept while Redis is away
-FLUSH_TIMEOUT_SECONDS = 2.0  # seconds that the last publications of a node that stops may take
+MAX_FRAMES_PER_PUBLICATION = 500  # frames
+MAX_PENDING_FRAMES = 50_000  # frames that wait for Redis; beyond that the other nodes read Postgres instead
+# Seconds for which a logout is repeated to nodes that join: they may have been without Redis for long.
+LOGOUT_REPEAT_SECONDS = 900.0
+MAX_REPEATED_LOGOUTS = 100_000  # logouts kept while Redis is down
+FLUSH_TIMEOUT_SECONDS = 2.0  # seconds for the last publications of a node that stops
 
 
 class Bus(Protocol):
@@ -44,19 +43,19 @@ class Bus(Protocol):
       frames, in the order of the calls.
     """
 
-    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
+    def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         """Push the notifications to their receivers' connections.
 
         The caller serialises calls, and passes notifications after their commit, in rising `seq` for each
         receiver. A gap makes a connection read the store before it gets anything else.
 
         Args:
-            again: The events were processed before, by a node that may not have published them. Plain
+            redelivered: The events were processed before, by a node that may not have published them. Plain
                 connections that were opened since then get the notifications, be it a second time; session
                 connections compare `seq` and need none.
         """
 
-    def tell(self, user_id: UUID, frame: bytes) -> None:
+    def send_frame(self, user_id: UUID, frame: bytes) -> None:
         """Send a session frame to the user's session connections: another device changed something."""
 
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
@@ -66,10 +65,10 @@ class Bus(Protocol):
 
 
 class RedisBus:
-    """The bus over Redis. Connections of this node never wait for it.
+    """The bus over Redis. Connections of this node never wait for Redis.
 
-    What is for other nodes is sent in order, in the background: one look-up and one publication for each
-    target node, for all that came together. Whatever Redis loses, the nodes read in Postgres instead.
+    Frames for other nodes are sent in order, in the background: one look-up for all that are pending, and one
+    publication for each target node. What Redis loses, the nodes read from Postgres instead.
     """
 
     def __init__(
@@ -81,30 +80,31 @@ class RedisBus:
         resync: Callable[[], None],
         on_logout: Callable[[UUID], None],
     ) -> None:
-        """`reconcile` brings this node's connections the notifications that they may have missed,
-        `resync` what other devices may have done; `on_logout` hears of every user who logged out,
-        wherever that was handled.
+        """Args:
+        reconcile: Fetches notifications that connections of this node may have missed.
+        resync: Sends session clients the counters of their inboxes, which other devices may have changed.
+        on_logout: Called for each user who logged out, on whichever node that was handled.
         """
         self._manager = manager
         self._presence = presence
         self._membership = membership
         self._reconcile = reconcile
-        self._greet_again = resync
+        self._resync = resync
         self._on_logout = on_logout
         self._pending: list[Notification | Push] = []
         self._logouts: dict[UUID, float] = {}
         self._remembered: dict[UUID, float] = {}
-        self._newcomers: set[NodeId] = set()
+        self._new_nodes: set[NodeId] = set()
         self._unpublished = False
         self._wake = asyncio.Event()
-        self._background = Background(self._send_on, name="bus")
+        self._background = Background(self._run, name="bus")
 
     async def start(self) -> None:
-        """Begin to send other nodes what is for them."""
+        """Begin to send frames and logouts to other nodes."""
         await self._background.start()
 
     async def stop(self) -> None:
-        """Send what is pending, as far as Redis takes it now."""
+        """Send what is pending, if Redis accepts it now."""
         await self._background.stop()
         if self._membership.joined:
             try:
@@ -115,13 +115,13 @@ class RedisBus:
 
     # From this node
 
-    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
+    def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         users = self._manager.users
-        here = [_push(each, again) for each in notifications if each.receiver in users]
+        here = [_push(each, redelivered) for each in notifications if each.receiver in users]
         FRAMES.inc(self._manager.push(here))
-        self._queue([_push(each, again) for each in notifications] if again else notifications)
+        self._queue([_push(each, redelivered) for each in notifications] if redelivered else notifications)
 
-    def tell(self, user_id: UUID, frame: bytes) -> None:
+    def send_frame(self, user_id: UUID, frame: bytes) -> None:
         push = Push(user_id, 0, frame)
         self._manager.push((push,))
         self._queue((push,))
@@ -133,16 +133,16 @@ class RedisBus:
             self._wake.set()
 
     def logged_out(self, user_id: UUID, since: float) -> bool:
-        """Whether the user logged out at or after this moment (loop time), as far as that is remembered."""
+        """Whether the user logged out at or after this moment (loop time), as far as is remembered."""
         return self._remembered.get(user_id, -1.0) >= since
 
     def _end_connections(self, user_id: UUID, seconds_ago: float) -> float:
-        """The moment of the logout (loop time)."""
+        """Close the connections on this node; the moment of the logout (loop time)."""
         moment = _now() - seconds_ago
         self._manager.disconnect(user_id, CloseCode.LOGGED_OUT, "logged out", moment)
         self._on_logout(user_id)
         self._remembered[user_id] = max(moment, self._remembered.pop(user_id, moment))
-        self._forget_old()
+        self._drop_old_logouts()
         return moment
 
     def _queue(self, items: Sequence[Notification | Push]) -> None:
@@ -150,17 +150,17 @@ class RedisBus:
         if not items or membership.alone:
             return
         if not membership.joined or len(self._pending) > MAX_PENDING_FRAMES:
-            self._give_up(len(items) + len(self._pending))
+            self._drop_pending(len(items) + len(self._pending))
             return
         self._pending += items
         self._wake.set()
 
-    def _give_up(self, frames: int) -> None:
+    def _drop_pending(self, frames: int) -> None:
         self._pending.clear()
         self._unpublished = True
         UNPUBLISHED.inc(frames)
 
-    async def _send_on(self) -> None:
+    async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -170,14 +170,14 @@ class RedisBus:
                 await self._send()
             except REDIS_ERRORS as error:
                 log.warning("not_published", extra={"why": type(error).__name__})
-                self._give_up(len(self._pending))
+                self._drop_pending(len(self._pending))
                 self._membership.mark_lost()
             except Exception:
                 log.exception("publishing_failed")
-                self._give_up(len(self._pending))
+                self._drop_pending(len(self._pending))
 
     async def _send(self) -> None:
-        """Send all that is pending. After an error the other nodes are told to reconcile, once that works."""
+        """Send all that is pending. After an error other nodes are asked to reconcile once Redis works."""
         await self._send_logouts()
         while self._pending:
             if self._logouts:
@@ -189,7 +189,7 @@ class RedisBus:
             try:
                 await self._send_frames(some)
             except BaseException:
-                self._give_up(len(some) + len(self._pending))
+                self._drop_pending(len(some) + len(self._pending))
                 raise
         if self._unpublished:
             self._unpublished = False
@@ -200,18 +200,18 @@ class RedisBus:
                 raise
 
     async def _send_logouts(self) -> None:
-        """To every node: they are few, and none may be missed. Newcomers hear of all the last ones."""
-        logouts, newcomers = self._logouts, self._newcomers
-        self._logouts, self._newcomers = {}, set()
+        """Send logouts to every node: they are few, none may be missed. New nodes get all recent ones."""
+        logouts, new_nodes = self._logouts, self._new_nodes
+        self._logouts, self._new_nodes = {}, set()
         now = _now()
         publications = {node: _logouts_of(logouts, now) for node in self._membership.others if logouts}
         if self._remembered:
-            publications |= {node: _logouts_of(self._remembered, now) for node in newcomers}
+            publications |= {node: _logouts_of(self._remembered, now) for node in new_nodes}
         try:
             await self._publish(publications)
         except BaseException:
             self._logouts = logouts | self._logouts
-            self._newcomers |= newcomers
+            self._new_nodes |= new_nodes
             raise
 
     async def _send_frames(self, items: Sequence[Notification | Push]) -> None:
@@ -231,8 +231,8 @@ class RedisBus:
             await self._presence.publish([(node, pack(each)) for node, each in publications.items()])
             PUBLICATIONS.inc(len(publications))
 
-    def _forget_old(self) -> None:
-        """Forget logouts that no node can have missed: those from before this one had to join again."""
+    def _drop_old_logouts(self) -> None:
+        """Drop logouts that no node can have missed, as this one has been joined for long enough."""
         limit = _now() - LOGOUT_REPEAT_SECONDS
         joined_at = self._membership.joined_at
         settled = joined_at is not None and joined_at < limit
@@ -246,46 +246,46 @@ class RedisBus:
     # From the other nodes
 
     def joined(self) -> None:
-        """The node belongs again: fetch what was missed, now and once the others surely know of it."""
-        self._newcomers |= self._membership.others
+        """This node has joined: fetch what was missed, now and when the others certainly know it."""
+        self._new_nodes |= self._membership.others
         self._wake.set()
         self._reconcile()
-        self._greet_again()
+        self._resync()
         later = asyncio.get_running_loop().call_later
         later(LEASE_SECONDS, self._reconcile)
         if self._membership.others:
-            later(LEASE_SECONDS, self._greet_again)
+            later(LEASE_SECONDS, self._resync)
 
     def changed(self, appeared: Collection[NodeId], vanished: Collection[NodeId]) -> None:
-        """Other nodes came or went. One that went may have committed what it told nobody of."""
-        self._newcomers |= set(appeared)
+        """Other nodes joined or left. One that left may have committed notifications that it never pushed."""
+        self._new_nodes |= set(appeared)
         self._wake.set()
         if vanished:
             self._reconcile()
 
     def received(self, publication: bytes) -> None:
-        """Another node sent this."""
+        """Another node sent this publication."""
         try:
             pushes, logged_out, reconcile = msgspec.structs.astuple(unpack(publication))
         except msgspec.MsgspecError as error:
             log.error("publication_unreadable", extra={"why": str(error)})
             self._reconcile()
-            self._greet_again()
+            self._resync()
             return
         for user, seconds_ago in logged_out:
             self._end_connections(user, seconds_ago)
         FRAMES.inc(self._manager.push(pushes))
         if reconcile:
             self._reconcile()
-            self._greet_again()
+            self._resync()
 
 
 def _logouts_of(moments: Mapping[UUID, float], now: float) -> Publication:
     return Publication(logged_out=[(user, now - moment) for user, moment in moments.items()])
 
 
-def _push(notification: Notification, again: bool = False) -> Push:
-    return Push(notification.receiver, notification.seq, notification_frame(notification), again)
+def _push(notification: Notification, redelivered: bool = False) -> Push:
+    return Push(notification.receiver, notification.seq, notification_frame(notification), redelivered)
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""What a user does to their inbox: stored, then told to all their devices with the count after it."""
+"""Commands of a user to their inbox: stored, then sent to all their devices with the counters after it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.store.ports import Inboxes
 
 
 class InboxCommands:
-    """Each call raises `Unavailable` when Postgres doesn't answer. The changes of one user on this node come
-    one after the other, so that the last count that is told is the last there was.
+    """Each call raises `Unavailable` when Postgres doesn't answer. The commands of one user on this node run
+    one after the other, so that the last counters that devices get are the latest.
     """
 
     def __init__(self, store: Inboxes, bus: Bus) -> None:
@@ -23,28 +23,28 @@ class InboxCommands:
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def read(self, notification: UUID, user: UUID) -> tuple[Notification, InboxCounters] | None:
-        """The notification, now read, and the count then; None when the inbox has none with that id."""
+        """Mark a notification as read. Returns it and the counters; None when the inbox lacks that id."""
         async with self._turn(user):
             changed = await self._store.mark_read(notification, user)
             if changed is not None:
-                self._bus.tell(user, session_frame(NotificationRead(notification, *changed[1])))
+                self._bus.send_frame(user, session_frame(NotificationRead(notification, *changed[1])))
             return changed
 
     async def read_all(self, user: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
-        """All are read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
-        then. What comes later is unread, whatever `up_to` was.
+        """Mark all as read up to and with this `seq`, or all there are. Returns the last `seq` that is read,
+        and the counters. Later notifications are unread, whatever `up_to` was.
         """
         async with self._turn(user):
             until, count = await self._store.mark_all_read(user, up_to)
-            self._bus.tell(user, session_frame(AllRead(until, *count)))
+            self._bus.send_frame(user, session_frame(AllRead(until, *count)))
             return until, count
 
     async def delete(self, notification: UUID, user: UUID) -> InboxCounters | None:
-        """The count without the notification, which is gone now; None when there was none with that id."""
+        """Delete a notification. Returns the counters without it; None when there was none with that id."""
         async with self._turn(user):
             count = await self._store.delete(notification, user)
             if count is not None:
-                self._bus.tell(user, session_frame(NotificationDeleted(notification, *count)))
+                self._bus.send_frame(user, session_frame(NotificationDeleted(notification, *count)))
             return count
 
     def _turn(self, user: UUID) -> asyncio.Lock:

@@ -93,13 +93,13 @@ class WebSocketManager:
         """
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
-        for receiver, seq, frame, again in pushes:
+        for receiver, seq, frame, redelivered in pushes:
             for connection in self._by_user.get(receiver, ()):
                 if seq == 0:
                     if connection.session:
                         frames.setdefault(connection, []).append(frame)
                     continue
-                step = connection.cursor.pushed(seq, again)
+                step = connection.cursor.pushed(seq, redelivered)
                 if step is SEND:
                     frames.setdefault(connection, []).append(frame)
                     sent += 1

@@ -1,4 +1,4 @@
-"""What one node sends another, packed into one message (MessagePack)."""
+"""Publications: what one node sends another, one message (MessagePack) each."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 
 
 class Push(NamedTuple):
-    """A frame on its way to a user's connections."""
+    """A frame for a user's connections."""
 
     receiver: UUID
     seq: int
     """The notification's; 0 for a frame of the session protocol."""
     frame: bytes
-    again: bool = False
-    """Whether the event came before: whoever handled it then may have died before telling anyone."""
+    redelivered: bool = False
+    """Whether the event was processed before, by a node that may have died before it pushed anything."""
 
 
 class Publication(msgspec.Struct, array_like=True):
@@ -29,7 +29,7 @@ class Publication(msgspec.Struct, array_like=True):
     logged_out: list[tuple[UUID, float]] = []
     """Users, and how many seconds ago they logged out."""
     reconcile: bool = False
-    """The sender couldn't publish for a while: what came meanwhile stands in Postgres."""
+    """The sender could not publish for a while: what was committed meanwhile is in Postgres only."""
 
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
@@ -41,5 +41,5 @@ def pack(publication: Publication) -> bytes:
 
 
 def unpack(data: bytes) -> Publication:
-    """Raises `msgspec.MsgspecError` for what no node sends."""
+    """Decode a publication. Raises `msgspec.MsgspecError` if it is malformed."""
     return _decoder.decode(data)

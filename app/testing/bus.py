@@ -30,9 +30,9 @@ class MemoryConnection:
     def notifications(self) -> list[Notification]:
         return [each for each in self.received if isinstance(each, Notification)]
 
-    def push(self, notification: Notification, *, again: bool) -> None:
+    def push(self, notification: Notification, *, redelivered: bool) -> None:
         """Get the notification, unless the client has it, or missed one: nobody reads the store for it."""
-        if self._cursor.pushed(notification.seq, again) is Step.SEND:
+        if self._cursor.pushed(notification.seq, redelivered) is Step.SEND:
             self.received.append(notification)
 
 
@@ -59,13 +59,13 @@ class MemoryBus:
         """The notifications that were pushed to this user, in their order."""
         return [each for each in self.published if each.receiver == user_id]
 
-    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
+    def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         self.published += notifications
         for notification in notifications:
             for connection in self._of(notification.receiver):
-                connection.push(notification, again=again)
+                connection.push(notification, redelivered=redelivered)
 
-    def tell(self, user_id: UUID, frame: bytes) -> None:
+    def send_frame(self, user_id: UUID, frame: bytes) -> None:
         for connection in self._of(user_id):
             if connection.session:
                 connection.received.append(frame)

@@ -162,7 +162,7 @@ async def test_nobody_gets_what_another_is_told(scene: Scene) -> None:
     user, stranger, nobody = uuid4(), uuid4(), uuid4()
     own, strangers = await scene.connect(user), await scene.connect(stranger, session=True)
     scene.bus.publish([notification(nobody, 1), notification(user, 1)])
-    scene.bus.tell(user, FRAME)
+    scene.bus.send_frame(user, FRAME)
     scene.bus.disconnect(nobody)
     await scene.arrived()
     assert [client.received() for client in own] == [[1]] * len(own)
@@ -173,7 +173,7 @@ async def test_nobody_gets_what_another_is_told(scene: Scene) -> None:
 async def test_nothing_is_kept_for_who_is_not_connected(scene: Scene) -> None:
     user = uuid4()
     scene.bus.publish(rows(user, 1, 3))
-    scene.bus.tell(user, FRAME)
+    scene.bus.send_frame(user, FRAME)
     await scene.arrived()
     clients = await scene.connect(user, last_seq=3, session=True)
     scene.bus.publish(rows(user, 4))
@@ -186,9 +186,9 @@ async def test_a_session_frame_reaches_session_connections_only_in_the_order_of_
 ) -> None:
     user = uuid4()
     sessions, plain = await scene.connect(user, session=True), await scene.connect(user)
-    scene.bus.tell(user, FRAME)
+    scene.bus.send_frame(user, FRAME)
     scene.bus.publish(rows(user, 1))
-    scene.bus.tell(user, OTHER_FRAME)
+    scene.bus.send_frame(user, OTHER_FRAME)
     scene.bus.publish(rows(user, 2))
     await scene.arrived()
     assert [client.received() for client in sessions] == [[FRAME, 1, OTHER_FRAME, 2]] * len(sessions)
@@ -214,7 +214,7 @@ async def test_what_is_published_again_comes_to_plain_connections_that_were_open
         await scene.connect(user, last_seq=2),
         await scene.connect(user, last_seq=2, session=True),
     )
-    scene.bus.publish(rows(user, 1, 2), again=True)
+    scene.bus.publish(rows(user, 1, 2), redelivered=True)
     scene.bus.publish(rows(user, 3))
     await scene.arrived()
     assert [client.received() for client in before] == [[1, 2, 3]] * len(before)
@@ -225,7 +225,7 @@ async def test_what_is_published_again_comes_to_plain_connections_that_were_open
 async def test_what_is_published_again_and_was_never_is_for_all(scene: Scene) -> None:
     user = uuid4()
     clients = await scene.connect(user) + await scene.connect(user, session=True)
-    scene.bus.publish(rows(user, 1), again=True)
+    scene.bus.publish(rows(user, 1), redelivered=True)
     await scene.arrived()
     assert [client.received() for client in clients] == [[1]] * len(clients)
 
@@ -237,7 +237,7 @@ async def test_a_logout_ends_all_connections_that_were_open_and_they_get_nothing
     await scene.arrived()
     scene.bus.disconnect(user)
     scene.bus.publish(rows(user, 2))
-    scene.bus.tell(user, FRAME)
+    scene.bus.send_frame(user, FRAME)
     await scene.arrived()
     assert [client.close_code() for client in clients] == [CloseCode.LOGGED_OUT] * len(clients)
     assert [client.received() for client in clients] == [[1]] * len(clients)
@@ -267,7 +267,7 @@ async def test_no_call_fails_and_those_here_are_told_while_the_peers_are_away(sc
     for seq in range(1, 10):
         scene.bus.publish(rows(WITNESS, seq))
         scene.bus.publish(rows(uuid4(), seq))
-        scene.bus.tell(WITNESS, FRAME)
+        scene.bus.send_frame(WITNESS, FRAME)
     assert [client.received() for client in near] == [[*range(1, 10)]]
     scene.bus.disconnect(uuid4())
     assert [client.close_code() for client in near] == [None]

@@ -83,7 +83,7 @@ async def test_a_node_is_sent_only_what_its_own_users_are_told(start: Start) -> 
     user, nobody = uuid4(), uuid4()
     own, peer, other = await here.arrive(user), await there.arrive(user), await elsewhere.arrive(uuid4())
     here.bus.publish([notification(nobody, 1), notification(user, 1)])
-    here.bus.tell(nobody, FRAME)
+    here.bus.send_frame(nobody, FRAME)
     here.bus.publish([*rows(nobody, 2, 9), notification(user, 2)])
     await at(2, own, peer)
     assert here.presence.pushed() == {user: 2}
@@ -127,7 +127,7 @@ async def test_a_node_that_is_alone_asks_redis_nothing_until_another_joins(start
     for seq in range(1, 10):
         assert here.membership.alone
         here.bus.publish(rows(user, seq))
-        here.bus.tell(user, FRAME)
+        here.bus.send_frame(user, FRAME)
         await settled()
     (there,) = await start(1)
     assert (here.presence.looked_up, here.presence.sent) == (0, [])
@@ -152,18 +152,18 @@ async def test_who_joins_compares_now_and_once_more_after_the_lease(start: Start
     (node,) = await start(1)
     began = now()
     node.membership.mark_lost()
-    await until(lambda: node.greeted == 1, "it joins")
+    await until(lambda: node.resynced == 1, "it joins")
     first, *_ = node.reconciled
     assert first >= began
     await until(lambda: node.reconciled[-1] - first >= LEASE, "it compares after the lease")
-    assert node.greeted == 1
+    assert node.resynced == 1
 
 
 async def test_what_other_devices_did_before_all_know_of_the_newcomer_is_made_good_too(start: Start) -> None:
     node, _ = await start(2)
-    greeted = node.greeted
+    resynced = node.resynced
     node.membership.mark_lost()
-    await until(lambda: node.greeted == greeted + 2, "at once, and after the lease")
+    await until(lambda: node.resynced == resynced + 2, "at once, and after the lease")
 
 
 # What can't be sent
@@ -184,7 +184,7 @@ async def test_too_much_for_redis_is_dropped_and_the_others_compare_instead(
         here.bus.publish(rows(user, seq))
     assert (near.connection.cursor.last_seq, there.reconciled) == (301, [])
     hold.released.set()
-    await until(lambda: there.greeted == 1, "the other is told")
+    await until(lambda: there.resynced == 1, "the other is told")
     sent = here.presence.pushed()[user]
     assert unpublished() - before == 301 - sent
     assert 1 <= sent <= 100
@@ -212,11 +212,11 @@ async def test_what_is_dropped_while_the_others_are_told_to_compare_is_told_too(
     here.bus.publish(rows(user, 3))
     peer.connection.cursor.sent(3)
     hold.released.set()
-    await until(lambda: there.greeted > 0, "the other is told")
+    await until(lambda: there.resynced > 0, "the other is told")
     for seq in (4, 5):
         here.bus.publish(rows(user, seq))
         await at(seq, peer)
-    assert there.greeted == 2
+    assert there.resynced == 2
 
 
 async def test_what_redis_refused_is_made_good_once_it_answers(start: Start) -> None:
@@ -226,9 +226,9 @@ async def test_what_redis_refused_is_made_good_once_it_answers(start: Start) -> 
     here.presence.failing.add("publish")
     here.bus.publish(rows(user, 1, 700))
     await until(lambda: here.id != node, "it joins anew")
-    assert (seqs(near), there.greeted) == ([*range(1, 701)], 0)
+    assert (seqs(near), there.resynced) == ([*range(1, 701)], 0)
     here.presence.failing.clear()
-    await until(lambda: there.greeted == 1, "the other is told to compare")
+    await until(lambda: there.resynced == 1, "the other is told to compare")
     far.connection.cursor.sent(700)
     here.bus.publish(rows(user, 701))
     await at(701, far)
@@ -250,11 +250,11 @@ async def test_what_comes_while_a_node_is_not_joined_is_made_good_when_it_is(sta
     near = await here.arrive(user, session=True)
     await here.lost()
     here.bus.publish(rows(user, 1, 5))
-    here.bus.tell(user, FRAME)
-    assert (unpublished() - before, there.greeted) == (6, 0)
+    here.bus.send_frame(user, FRAME)
+    assert (unpublished() - before, there.resynced) == (6, 0)
     assert len(near.read()) == 6
     await here.back()
-    await until(lambda: there.greeted == 1, "the other is told to compare")
+    await until(lambda: there.resynced == 1, "the other is told to compare")
 
 
 # What comes in
@@ -289,7 +289,7 @@ async def test_what_other_devices_did_may_stand_in_what_can_not_be_read(start: S
     await here.redis.publish(there.presence.channel(there.id), b"\xc1")
     here.bus.publish(rows(user, 1))
     await at(1, peer)
-    assert there.greeted == 1
+    assert there.resynced == 1
 
 
 async def test_a_publication_of_a_newer_version_is_understood(start: Start) -> None:
@@ -337,7 +337,7 @@ async def test_what_is_being_sent_at_the_end_is_made_good(start: Start) -> None:
     here.presence.let_pass()
     await here.bus.stop()
     await heard(there)
-    assert there.greeted == 1
+    assert there.resynced == 1
 
 
 async def test_the_end_is_not_put_off_for_long_by_a_redis_that_hangs(

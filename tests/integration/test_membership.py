@@ -166,7 +166,7 @@ async def lose_the_subscriptions(start: Start) -> None:
     await acquainted(nodes)
     await told(nodes, users)
     await reach(nodes[0], peers[:100:2])
-    assert all(node.greeted for node in nodes)
+    assert all(node.resynced for node in nodes)
 
 
 async def test_who_comes_and_goes_while_a_node_is_away_is_told_when_it_is_back(start: Start) -> None:

@@ -119,7 +119,7 @@ class Node:
         self.manager = WebSocketManager(self.behind.append, self.membership.user_disconnected)
         self.reconciled: list[float] = []
         """When it was asked to (loop time)."""
-        self.greeted = 0
+        self.resynced = 0
         self.gone: list[UUID] = []
         """Who it heard has logged out."""
         self.bus = RedisBus(
@@ -127,12 +127,12 @@ class Node:
             self.presence,
             self.membership,
             reconcile=lambda: self.reconciled.append(now()),
-            resync=self._greet,
+            resync=self._count_resync,
             on_logout=self.gone.append,
         )
 
-    def _greet(self) -> None:
-        self.greeted += 1
+    def _count_resync(self) -> None:
+        self.resynced += 1
 
     @property
     def id(self) -> NodeId:
@@ -182,7 +182,7 @@ async def running_nodes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Asyn
         await until(lambda: all(len(node.reconciled) >= 2 for node in new), "all have compared twice")
         for node in nodes:
             node.reconciled.clear()
-            node.greeted = 0
+            node.resynced = 0
         return new
 
     try:

@@ -91,7 +91,7 @@ async def test_a_plain_client_is_told_of_what_a_dead_node_may_not_have_told() ->
     was_there, came_after = joined(manager, A), joined(manager, A, last_seq=2)
     manager.push(pushes(notification(A, 1), notification(A, 2)))
     manager.push(pushes(notification(A, 3)))
-    manager.push(push._replace(again=True) for push in pushes(notification(A, 2)))
+    manager.push(push._replace(redelivered=True) for push in pushes(notification(A, 2)))
     assert seqs(was_there) == [1, 2, 3]
     assert seqs(came_after) == [3, 2]
 

@@ -55,7 +55,7 @@ class Bus(MemoryBus):
         self.gone: list[tuple[UUID, float]] = []
         self.broken = False
 
-    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
+    def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         if self.broken:
             raise RuntimeError("a bug in the push")
         super().publish(notifications, again=again)
