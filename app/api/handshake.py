@@ -24,7 +24,7 @@ from app.settings.edge import WebSocketSettings
 from app.texts.i18n import N_
 
 
-class Accepted(NamedTuple):
+class AcceptedHandshake(NamedTuple):
     """A handshake that may be answered."""
 
     ws: FrameProtocol
@@ -50,7 +50,7 @@ class Handshake:
         if not origin_allowed(request.headers.get("origin"), self._allowed_origins):
             raise _foreign_origin()
 
-    def accept(self, request: Request) -> Accepted:
+    def accept(self, request: Request) -> AcceptedHandshake:
         """Check the headers, and choose the subprotocol. Raises `Problem` (400, 426)."""
         ws = FrameProtocol(
             select_subprotocol=_select_subprotocol,
@@ -64,7 +64,7 @@ class Handshake:
             raise _bad_handshake() from None
         answer = ws.accept(WebSocketRequest(request.path, headers, request.method, f"HTTP/{request.version}"))
         if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS and not _has_body(headers):
-            return Accepted(ws, answer)
+            return AcceptedHandshake(ws, answer)
         ws.dispose()
         raise _websocket_only() if answer.status_code == HTTPStatus.UPGRADE_REQUIRED else _bad_handshake()
 

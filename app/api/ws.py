@@ -14,7 +14,7 @@ from sanic.exceptions import RequestCancelled
 from app.api import schemas
 from app.api.admission import Admission
 from app.api.errors import unavailable
-from app.api.handshake import Accepted, Handshake, hand_over, token_of
+from app.api.handshake import AcceptedHandshake, Handshake, hand_over, token_of
 from app.api.parameters import MAX_SEQ, number
 from app.api.sign_in import SignIn
 from app.auth.addresses import limited_address
@@ -28,8 +28,9 @@ from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import AdmissionQueue
 from app.settings.edge import WebSocketSettings
 
-READ_TURN_SECONDS = 0.002  # seconds between two turns of connections that have more to read
-READ_TURNS_AT_ONCE = 1  # turns
+# A connection that has more to read than a few frames waits for its turn in one queue of the node.
+READ_QUEUE_SECONDS = 0.002  # seconds from one turn to the next
+MAX_READS_AT_ONCE = 1  # connections
 
 
 class WebSocketEndpoint:
@@ -85,11 +86,11 @@ class WebSocketEndpoint:
         else:
             self._catch_up.begin(connection, state.last_seq)
 
-    def _connection(self, accepted: Accepted, claims: Claims, client: ClientInfo) -> Connection:
+    def _connection(self, accepted: AcceptedHandshake, claims: Claims, client: ClientInfo) -> Connection:
         on_message = self._sessions.received if accepted.session else None
         return Connection(accepted.ws, claims, self._context, client, on_message)
 
-    def _hand_over(self, request: Request, accepted: Accepted, connection: Connection) -> None:
+    def _hand_over(self, request: Request, accepted: AcceptedHandshake, connection: Connection) -> None:
         if request.transport.is_closing():
             raise RequestCancelled
         if connection.close_code is not None:  # while the inbox was read: the user logged out, or we stop
@@ -110,7 +111,7 @@ def connection_context(
         settings.write_buffer,
         settings.max_frames,
     )
-    reading = AdmissionQueue(READ_TURN_SECONDS, READ_TURNS_AT_ONCE)
+    reading = AdmissionQueue(READ_QUEUE_SECONDS, MAX_READS_AT_ONCE)
     return ConnectionContext(limits, timer_wheel, reading, loop_time, on_lost)
 
 
