@@ -1,4 +1,4 @@
-"""Answering what clients of the session protocol `hub.v1` (docs/protocol.md) say."""
+"""The session protocol `hub.v1` (docs/protocol.md): answers to messages of clients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from app.realtime.session_frames import (
     Resumed,
     Token,
     TokenRenewed,
-    heard,
+    decode_message,
     session_frame,
 )
 from app.store.inboxes import InboxState
@@ -35,29 +35,32 @@ _PONG = session_frame(Pong())
 
 
 class Sessions:
-    """Answers what clients of the session protocol say. Stateless but for the answers under way."""
+    """Answers messages of session clients. Stateless except for the answers under way."""
 
     def __init__(
         self,
         resync: Resync,
         reader: InboxReader,
         catch_up: CatchUp,
-        changes: InboxCommands,
+        commands: InboxCommands,
         verify: Callable[[str | None], Awaitable[Claims]],
         history: Callable[[UUID, int], str],
     ) -> None:
-        """`verify` checks a token in full; `history` gives the REST path of what stands before a `seq`."""
+        """Args:
+        verify: Checks a token in full.
+        history: Gives the REST path to a user's notifications before a `seq`.
+        """
         self._resync = resync
         self._reader = reader
         self._catch_up = catch_up
-        self._changes = changes
+        self._commands = commands
         self._verify = verify
         self._history = history
         self._answering: set[asyncio.Task[None]] = set()
 
     def begin(self, connection: Connection, after: int | None, state: InboxState) -> None:
-        """Greet a new connection, whose cursor is catching up and which is held since before its state was
-        read; with `after`, go on where the client was; let it go live.
+        """Send a new connection its first frame, resume from `after` if the client asked to, and go live.
+        The connection has held its frames since before `state` was read.
         """
         connection.release(self._resync.frame(state))
         if after is not None:
@@ -66,38 +69,38 @@ class Sessions:
             self._catch_up.begin(connection, state.last_seq)
 
     def received(self, connection: Connection, text: bytes) -> None:
-        """A client said something."""
+        """A client sent a message."""
         try:
-            said = heard(text)
+            message = decode_message(text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             connection.send(session_frame(Failed("bad_message", str(error))))
             return
-        if isinstance(said, Ping):
+        if isinstance(message, Ping):
             connection.send(_PONG)
         else:
-            self._in_background(self._answer(connection, said))
+            self._in_background(self._answer(connection, message))
 
     def _in_background(self, answer: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(answer, name="session answer")
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, connection: Connection, said: Resume | Read | Token) -> None:
+    async def _answer(self, connection: Connection, message: Resume | Read | Token) -> None:
         try:
-            match said:
+            match message:
                 case Resume():
-                    await self._resume_again(connection, said.after)
+                    await self._resume_on_request(connection, message.after)
                 case Read():
-                    await self._mark_read(connection, said.id)
+                    await self._mark_read(connection, message.id)
                 case Token():
-                    await self._renew(connection, said.jwt)
+                    await self._renew(connection, message.jwt)
         except Unavailable as error:
-            failed = Failed("dependency_down", f"{error.dependency} doesn't answer; try again")
+            failed = Failed("dependency_down", f"{error.dependency} does not answer; retry later")
             connection.send(session_frame(failed))
 
-    async def _resume_again(self, connection: Connection, after: int) -> None:
+    async def _resume_on_request(self, connection: Connection, after: int) -> None:
         if not connection.cursor.request_resume():
-            failed = Failed("busy", "what you missed is just being sent; wait for it")
+            failed = Failed("busy", "another resume is in progress; retry after it")
             connection.send(session_frame(failed))
             return
         try:
@@ -108,7 +111,7 @@ class Sessions:
         await self._resume(connection, after, state)
 
     def _go_live(self, connection: Connection) -> None:
-        """Back to live; what came meanwhile is fetched first."""
+        """Go live again; what was pushed meanwhile is fetched first."""
         if connection.cursor.go_live():
             self._catch_up.start(connection)
 
@@ -125,15 +128,15 @@ class Sessions:
             self._go_live(connection)
 
     async def _mark_read(self, connection: Connection, notification_id: UUID) -> None:
-        if await self._changes.read(notification_id, connection.user_id) is None:
-            failed = Failed("no_such_notification", "there is no notification with this id in the inbox")
+        if await self._commands.read(notification_id, connection.user_id) is None:
+            failed = Failed("no_such_notification", "the inbox has no notification with this id")
             connection.send(session_frame(failed))
 
     async def _renew(self, connection: Connection, token: str) -> None:
         try:
             claims = await self._verify(token)
         except Unauthorized as error:
-            failed = Failed(error.reason, "the token doesn't hold; the connection ends with the one before")
+            failed = Failed(error.reason, "the token is invalid; the previous one stays in force")
             connection.send(session_frame(failed))
             return
         if claims.user_id != connection.user_id:

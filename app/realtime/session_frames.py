@@ -1,4 +1,4 @@
-"""The texts of the session protocol `hub.v1` (docs/protocol.md): what clients say, and what they are told."""
+"""The frames of the session protocol `hub.v1` (docs/protocol.md): messages of clients and of the hub."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ class Token(Struct, tag="token"):
 
 
 class Ping(Struct, tag="ping"):
-    """Are you there? Browsers can't send a ping of RFC 6455, nor see one."""
+    """Checks that the hub is alive. Browsers can neither send nor see a ping of RFC 6455."""
 
 
 class Connected(Struct, tag="connected"):
-    """The first frame: this node, and how the inbox stands.
+    """The first frame: this node, and the counters of the inbox.
 
-    It comes again when the node had lost touch with the others and may have missed what other devices did.
+    It is sent again (resync) when the node was cut off from the others and may have missed changes of other
+    devices.
     """
 
     node: str
@@ -42,7 +43,7 @@ class Connected(Struct, tag="connected"):
 
 
 class Resumed(Struct, tag="resumed", omit_defaults=True):
-    """The missed ones from `from` (not with it) to `to` were sent, if `complete`; else read on over REST."""
+    """All after `from`, up to and with `to`, were sent if `complete`; else read them over REST."""
 
     after: int = msgspec.field(name="from")
     until: int = msgspec.field(name="to")
@@ -80,24 +81,26 @@ class Pong(Struct, tag="pong"):
 
 
 class Failed(Struct, tag="error"):
-    """What the client said can't be done; the connection stays."""
+    """A message of the client could not be processed; the connection stays open."""
 
     code: str
     detail: str
 
 
-Said = Resume | Read | Token | Ping
-Told = Connected | Resumed | NotificationRead | NotificationDeleted | AllRead | TokenRenewed | Pong | Failed
+ClientMessage = Resume | Read | Token | Ping
+ServerMessage = (
+    Connected | Resumed | NotificationRead | NotificationDeleted | AllRead | TokenRenewed | Pong | Failed
+)
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
+_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 
 
-def session_frame(told: Told) -> bytes:
-    """A frame of the session protocol."""
-    return text_frame(_encoder.encode(told))
+def session_frame(message: ServerMessage) -> bytes:
+    """Encode a message of the hub."""
+    return text_frame(_encoder.encode(message))
 
 
-def heard(text: bytes) -> Said:
-    """What a client said. Raises `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError`."""
+def decode_message(text: bytes) -> ClientMessage:
+    """Decode a client's message. Raises `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError`."""
     return _decoder.decode(text)

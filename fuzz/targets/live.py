@@ -17,7 +17,7 @@ from app.realtime.connection import Connection, ConnectionContext, FrameProtocol
 from app.realtime.protocol import text_frame
 from app.realtime.publication import Publication, Push, pack, unpack
 from app.realtime.session import Sessions
-from app.realtime.session_frames import Read, Resume, Token, heard
+from app.realtime.session_frames import Read, Resume, Token, decode_message
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.rate_limit import AdmissionQueue
 from fuzz.hostile import TEXTS, as_json, changed, json_words, spoiled
@@ -146,7 +146,7 @@ def check_session(data: bytes) -> None:
     listener = _Listener()
     _Answers().received(cast(Connection, listener), data)
     if not listener.frames:
-        match heard(data):
+        match decode_message(data):
             case Resume(after):
                 assert 0 <= after < 2**63
             case Read(id):
