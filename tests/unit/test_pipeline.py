@@ -58,7 +58,7 @@ class Bus(MemoryBus):
     def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         if self.broken:
             raise RuntimeError("a bug in the push")
-        super().publish(notifications, again=again)
+        super().publish(notifications, redelivered=redelivered)
 
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
         super().disconnect(user_id, seconds_ago)
