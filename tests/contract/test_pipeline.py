@@ -30,8 +30,8 @@ class ReadingBus(MemoryBus):
         self._store = store
         self.found: list[asyncio.Task[list[Notification]]] = []
 
-    def publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
-        super().publish(notifications, again=again)
+    def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
+        super().publish(notifications, redelivered=redelivered)
         for each in notifications:
             looking = self._store.inboxes.page(each.receiver, 1, before=each.seq + 1)
             self.found.append(asyncio.ensure_future(looking))
