@@ -21,18 +21,20 @@ from tests.support.smtp_server import DROP, HANG, SmtpServer, Step, running
 async def test_a_wrong_password_waits_for_an_operator_and_is_not_tried_again_and_again(
     server: SmtpServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures, "PAUSE_SECONDS", 0.3)
+    now = 0.0
+    monkeypatch.setattr(failures, "monotonic", lambda: now)
     server.login = (LOGIN[0], "another")
     async with channel_to(server, smtp_connections=1) as channel:
         failed = await asyncio.gather(*(failure(channel) for _ in range(20)))
         assert {(each.code, each.retryable) for each in failed} == {("smtp_535", True)}
         assert {str(each) for each in failed} == {"535 5.7.8 bad username or password"}
-        assert {each.retry_after for each in failed} == {0.3}
+        assert {each.retry_after for each in failed} == {failures.PAUSE_SECONDS}
         assert server.connections == 1
         logged = [record for record in caplog.records if record.message == "setup_failed"]
         assert [(record.name, record.levelname) for record in logged] == [("hub.mail", "ERROR")]
         server.login = LOGIN
-        await asyncio.sleep(0.3)
+        assert (await failure(channel)).code == "smtp_535"
+        now = failures.PAUSE_SECONDS
         await channel.send(mail())
 
 
