@@ -13,13 +13,13 @@ from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 
 MAX_BACKLOG_EVENTS = 20_000
-"""Events that wait to be stored; past that requests are refused at once, before Postgres is back."""
+"""Events that wait to be stored; past that, requests are rejected immediately."""
 RESERVED_IDS = frozenset(("test", "bulk", "dry-run", ".", ".."))
-"""What an event can't be called that is followed under its id: these are words of the same path."""
+"""Ids that an event can't have: its URL would be that of another resource."""
 
 
 class Accepted(NamedTuple):
-    """What became of one event: stored under its id, refused, or not known in time, when it may be stored
+    """The outcome of one event: stored under its id, rejected, or unknown in time; then it may be stored
     later.
     """
 
@@ -36,7 +36,7 @@ _head = msgspec.json.Decoder(_Head)
 
 
 class HttpSource:
-    """Takes events in requests. They share batches with all others that come while one is written."""
+    """Accepts the events of requests. They share batches with all others that arrive while one is written."""
 
     def __init__(self, batcher: Batcher, within: float) -> None:
         """`within` is how many seconds a request waits for Postgres, or for a group to be known."""
@@ -78,7 +78,7 @@ def _accepted(event_id: str, outcome: Outcome | None) -> Accepted:
 
 
 def _event_id(event: bytes) -> str | None:
-    """What the event is called, as far as it can be read; the pipeline says what is wrong with it."""
+    """The event's id, if it can be read; the pipeline reports what is wrong with the event."""
     try:
         return _head.decode(event).event_id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Taking secrets out of what is kept for people to look at."""
+"""Removal of secrets from messages that are kept for operators."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")  # JSON may write any letter 
 
 
 def redact_message(message: bytes) -> bytes:
-    """The message as a dead letter may hold it: as it is, or `without_code` if it asks for one."""
+    """Return the message as a dead letter may hold it: unchanged, or `without_code` if it requests one."""
     plain = message.replace(b"\0", b"")  # UTF-16 and UTF-32, which the hub refuses and others can read
     return without_code(message) if _CODE in _ESCAPED.sub(_character, plain) else message
 
 
 def without_code(message: bytes) -> bytes:
-    """A message that asks for a one-time code, without the code. What isn't a JSON object is left out whole:
-    nobody knows where in it a code stands.
+    """Remove the code from a message that requests one.
+
+    A message that isn't a JSON object is removed whole: the code may be anywhere in it.
     """
     try:
         body = msgspec.json.decode(message)
@@ -36,12 +37,12 @@ def _character(escaped: re.Match[bytes]) -> bytes:
     return bytes.fromhex(escaped[1].decode())
 
 
-# What these fields hold when they hold what they should; a code may stand in the wrong one.
+# The valid values of these fields; a code may be in the wrong one.
 _KEPT = {"email": r"[^@\s]+@[^@\s]+", "action": r"[a-z_]+", "event_type": r"[a-z_.]+", "event_id": r".*\D.*"}
 
 
 _KEY = re.compile(r"^.*[^a-z_.].*$", re.DOTALL)
-"""The names of no fields: a code may stand there, too."""
+"""Names that aren't a field's: they may hold a code, too."""
 
 
 def _kept(key: str, value: object, code: object) -> str:

@@ -1,4 +1,4 @@
-"""The consumer and the producer of a Kafka source: how they are set, start, and leave."""
+"""The consumer and the producer of a Kafka source: configuration, start and stop."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from app.domain.events import MAX_EVENT_BYTES
 from app.runtime.tasks import end, looked_at
 from app.settings.sources import KafkaSettings
 
-METADATA_AGE_MS = 10_000  # how late a Kafka topic that someone makes is noticed
-LEAVE_TIMEOUT_SECONDS = 2.0  # seconds; a broker that says nothing finds out by itself
+METADATA_AGE_MS = 10_000  # a new topic is noticed within this time
+LEAVE_TIMEOUT_SECONDS = 2.0  # a broker that doesn't answer removes the consumer after its session time-out
 
 
 async def start(settings: KafkaSettings) -> tuple[Any, Any]:
-    """A consumer of the hub's group that commits nothing by itself, and a producer for dead letters. Raises
-    what aiokafka raises.
+    """A consumer of the hub's group that commits nothing by itself, and a producer for dead letters.
+
+    Raises what aiokafka raises.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
@@ -45,15 +46,17 @@ async def start(settings: KafkaSettings) -> tuple[Any, Any]:
 
 
 class ClosingClients:
-    """Clients that stop. They are waited for only so long, as a broker may say nothing; but not broken off: a
-    consumer that is half stopped would go on telling its group that it lives, and keep its partitions.
+    """Clients that are stopping.
+
+    The wait is bounded, as a broker may not answer. They aren't cancelled then: a half-stopped consumer
+    would go on sending heartbeats, and keep its partitions.
     """
 
     def __init__(self) -> None:
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def close(self, *clients: Any) -> None:
-        """Stop them; returns when they have, or after `LEAVE_TIMEOUT_SECONDS`."""
+        """Stop them; return when they have stopped, or after `LEAVE_TIMEOUT_SECONDS`."""
         leaving = [asyncio.create_task(client.stop(), name="kafka leave") for client in clients]
         for task in leaving:
             self._stopping.add(task)
@@ -62,5 +65,5 @@ class ClosingClients:
         await asyncio.wait(leaving, timeout=LEAVE_TIMEOUT_SECONDS)
 
     async def abort(self) -> None:
-        """Break off what still goes on: nothing of it outlives the hub."""
+        """Cancel those that are still stopping: none outlives the hub."""
         await end(*self._stopping)

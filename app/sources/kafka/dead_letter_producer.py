@@ -1,4 +1,4 @@
-"""Putting what can't be handled into `<topic>.dlq`."""
+"""Writes what can't be processed to `<topic>.dlq`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KafkaDeadLetters:
     """Writes the dead letters of Kafka records."""
 
     def __init__(self, redact: Callable[[bytes], bytes], now: Now) -> None:
-        """`redact` takes out of a message what no dead letter may hold; `now` gives unix seconds."""
+        """`redact` removes what no dead letter may hold; `now` gives unix seconds."""
         self._redact = redact
         self._now = now
 

@@ -1,6 +1,6 @@
 """The dead letters of Kafka: Kafka topics that can only be appended to (docs/decisions/016).
 
-What became of a dead letter is written behind it, into its own partition: a record of ours, the mark.
+The state of a dead letter is written behind it, into its own partition, as a record of the hub's: the mark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.sources.dlq import DeadLetter
 from app.sources.kafka.dead_letter import OFFSET, PARTITION, TIMESTAMP, encoded
 from app.sources.kafka.delete_records import RemovalRefused, removing
 
-# It tells of every try that fails; the command says it once.
+# It logs every failed attempt; the command reports the failure once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 MARK, MARKED = "dlq.done", "dlq.done_offset"
@@ -104,9 +104,10 @@ class KafkaDlqReader:
         await self._mark(dead_letter, "dropped")
 
     async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
-        """Kafka removes all records before an offset, and no single one. Where there is an unwanted dead
-        letter, those that are open and wanted are written again behind it, with new numbers; then all before
-        is removed.
+        """Kafka removes all records before an offset, and no single one.
+
+        Where there is an unwanted dead letter, those that are open and wanted are written again behind it,
+        with new numbers; then all before is removed.
         """
         removed, found = Counter[str](), set[TopicPartition]()
         async for dead_letter in self.dead_letters(done=True):
@@ -174,8 +175,10 @@ class KafkaDlqReader:
         return ends
 
     async def _records(self, ends: dict[TopicPartition, int]) -> AsyncIterator[tuple[TopicPartition, Any]]:
-        """All records before `ends`, each partition's in their order. All are assigned at once: aiokafka 0.14
-        was seen to stall when assignments follow each other closely.
+        """All records before `ends`, each partition's in their order.
+
+        All are assigned at once: aiokafka 0.14 was seen to stall when assignments follow each other
+        closely.
         """
         if not ends:
             return

@@ -1,7 +1,7 @@
-"""The Kafka source: poll a batch, pass it through the pipeline, commit the offsets after that.
+"""The Kafka source: poll a batch, pass it through the pipeline, then commit the offsets.
 
-While one batch is written the next is polled and prepared, so that Postgres and we work at the same time
-(docs/decisions/007).
+While one batch is written the next is polled and prepared, so that Postgres and the hub work at the same
+time (docs/decisions/007).
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class KafkaSource:
         now: Now = time.time,
     ) -> None:
         """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.
-        `redact` takes out of a message what no dead letter may hold.
+
+        `redact` removes what no dead letter may hold.
         """
         self._settings = settings
         self._pipeline = pipeline
@@ -96,7 +97,7 @@ class KafkaSource:
         await self._running.start()
 
     async def stop(self, within: float) -> None:
-        """Finish and commit the batch in hand, `within` seconds; leave the group."""
+        """Finish and commit the current batch within `within` seconds; leave the group."""
         self._stopping.set()
         await self._running.stop(within)
         await self._closing_clients.abort()
@@ -111,8 +112,10 @@ class KafkaSource:
             raise Unavailable("kafka", type(error).__name__) from None
 
     async def _run(self) -> None:
-        """Consume until told to stop. After any failure begin anew from the committed offsets: what was done
-        since is found to be done.
+        """Consume until `stop`.
+
+        After any failure restart from the committed offsets; events that were processed since then are
+        recognised as such.
         """
         while not self._stopping.is_set():
             try:
@@ -145,7 +148,7 @@ class KafkaSource:
         return await ask_ends(self._settings.bootstrap_servers, partitions)
 
     async def _disconnect(self) -> None:
-        """Give up what is in hand, and leave the group."""
+        """Abandon the current batch, and leave the group."""
         tasks = [
             task
             for task in (self._polling, self._writing, self._committing, *self._parked_tasks)
@@ -162,9 +165,9 @@ class KafkaSource:
         self._offsets = OffsetTracker()
 
     async def _poll(self) -> None:
-        """One step: take what came; write it when the batch before is written, and until then take more.
+        """One step: add polled records to the next batch, and write it when the previous one is written.
 
-        So a batch is as large as the load makes it: no event waits for others to come.
+        So a batch is as large as the load makes it: no event waits for others to arrive.
         """
         if self._polling is None and self._has_room():
             self._polling = asyncio.create_task(self._get(POLL_MS), name="kafka poll")
@@ -195,7 +198,7 @@ class KafkaSource:
         return await polling
 
     async def _stay_in_the_group(self) -> None:
-        """Poll without taking anything: who doesn't poll is taken for dead."""
+        """Poll a paused consumer: the group removes one that doesn't poll."""
         assigned = self._consumer.assignment()
         self._consumer.pause(*assigned)
         try:
@@ -205,7 +208,7 @@ class KafkaSource:
             self._consumer.resume(*(assigned & self._consumer.assignment()))
 
     async def _add_to_next_batch(self, polled: _Polled) -> None:
-        """Make the records part of the next batch, if their partitions are still ours."""
+        """Add the records to the next batch, if their partitions are still assigned to us."""
         if polled.assignment != self._assignment:
             return
         batch, ends = self._next
@@ -214,7 +217,7 @@ class KafkaSource:
         ends.update((partition, records[-1].offset) for partition, records in polled.records.items())
 
     def _message(self, record: Any) -> SourceMessage:
-        # The timestamp tells a Kafka topic that was made anew, and counts from 0 again, from the old one.
+        # The timestamp distinguishes a recreated topic, whose offsets start at 0 again, from the old one.
         dedup_key = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
         if record.headers:
             dedup_key = read_replay_headers(dict(record.headers), "kafka").dedup_key or dedup_key
@@ -236,7 +239,7 @@ class KafkaSource:
             await writing
 
     async def _finish(self, prepared: _Prepared) -> None:
-        """See one batch to its end: stored, pushed, dead-lettered, committed."""
+        """Store, push and dead-letter one batch, and schedule the commit."""
         batch, ends = prepared
         offsets = self._offsets
         for item in batch.parked:
@@ -244,7 +247,7 @@ class KafkaSource:
         rejected = batch.rejected + await self._pipeline.write(batch.ready)
         await self._dead_letters.put(self._producer, rejected)
         if offsets is not self._offsets:
-            return  # the partitions were taken away meanwhile
+            return  # the partitions were revoked meanwhile
         self._park(batch.parked)
         for partition, offset in ends.items():
             offsets.passed(partition, offset)
@@ -278,7 +281,7 @@ class KafkaSource:
         PARKED.set(self._parked_events)
 
     def _commit_soon(self) -> None:
-        """Commit beside the next batch's work; what is done until then goes with it."""
+        """Commit concurrently with the next batch; the commit includes what is done by then."""
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit(), name="kafka commit")
 
@@ -288,7 +291,7 @@ class KafkaSource:
                 pass
 
     async def _commit_positions(self) -> bool:
-        """Commit what moved; whether that worked, and there may be more by now."""
+        """Commit positions that moved; return whether that succeeded, and there may be more by now."""
         assigned = self._consumer.assignment()
         positions = {p: offset for p, offset in self._offsets.to_commit().items() if p in assigned}
         if not positions:
@@ -296,7 +299,7 @@ class KafkaSource:
         try:
             await self._consumer.commit(positions)
         except (CommitFailedError, IllegalStateError) as error:
-            # After a rebalance the partition is another node's, which will find our events processed.
+            # After a rebalance another node has the partition, and recognises our events as processed.
             log.info("commit_refused", extra={"why": type(error).__name__})
         except KafkaError as error:
             log.warning("commit_failed", extra={"why": type(error).__name__})
@@ -306,10 +309,10 @@ class KafkaSource:
         return False
 
     async def revoked(self) -> None:
-        """Our partitions may become another node's: bring the batch in hand to its end, and forget the rest.
+        """Finish the current batch and forget the rest: our partitions may be assigned to another node.
 
-        What was polled or parked and isn't done comes again, to whoever gets its partition: it begins at
-        the committed offset. So none of it is begun any more, from the first moment on.
+        What was polled or parked and isn't done is delivered again, to the node that gets its partition:
+        that starts at the committed offset. So none of it is started from here on.
         """
         self._assignment += 1
         self._next = _empty()
@@ -334,7 +337,7 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
 
 def _happened_at(record: Any) -> datetime | None:
-    """When the record was made, if its timestamp is a time at all: publishers set it, to anything."""
+    """When the record was made, if its timestamp is a valid time: publishers set it."""
     try:
         return datetime.fromtimestamp(record.timestamp / 1000, UTC)
     except (ValueError, OverflowError, OSError):

@@ -16,8 +16,8 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from app.sources.kafka.stall import StallDetector
 
-MIN_CHECKS_PER_STALL = 3  # in the time that a consumer may stand still
-END_OFFSETS_TIMEOUT_SECONDS = 5.0  # seconds
+MIN_CHECKS_PER_STALL = 3  # within the time that a consumer may stall
+END_OFFSETS_TIMEOUT_SECONDS = 5.0
 POSITION_TIMEOUT_SECONDS = 0.2
 UNKNOWN_OFFSET = -1  # the position of a partition for which the consumer hasn't found one
 
@@ -25,15 +25,15 @@ Ends = Callable[[Collection[TopicPartition]], Awaitable[dict[TopicPartition, int
 
 
 class ConsumerStalled(Exception):  # noqa: N818
-    """The consumer has more to read, and doesn't."""
+    """The consumer has more to read, and doesn't read it."""
 
 
 class ConsumerWatchdog:
     """Watches a consumer that is polled inside `poll`.
 
-    It is to blame only for polls that hang, and for partitions that stand still though polls emptied what it
-    held ready and the broker has more. A batch that is slow, or waits for Postgres, keeps us from polling; a
-    broker that doesn't answer gives nobody anything: such times don't count.
+    A stall is a poll that hangs, or a partition whose position doesn't move although polls emptied the
+    consumer's buffer and the broker has more records. Times don't count in which a slow batch or Postgres
+    keeps the hub from polling, or the broker doesn't answer.
     """
 
     def __init__(self, patience: float, ends: Ends) -> None:
@@ -54,17 +54,17 @@ class ConsumerWatchdog:
             self._polling_since = None
 
     def emptied(self) -> None:
-        """A poll took all that the consumer held ready, of every partition."""
+        """A poll returned all that the consumer had buffered, of every partition."""
         self._emptied = True
 
     def assigned(self) -> None:
-        """The group has come to an agreement: whoever waited for that didn't hang."""
+        """The group has rebalanced: a poll that waited for that didn't hang."""
         self._stalls.forget()
         if self._polling_since is not None:
             self._polling_since = _now()
 
     async def run(self, consumer: Any) -> None:
-        """Look after a new consumer until it is to be given up: raises `ConsumerStalled`."""
+        """Watch a new consumer. Raises `ConsumerStalled` when it has to be replaced."""
         self._stalls.forget()
         self._emptied = False
         while True:
@@ -80,7 +80,7 @@ class ConsumerWatchdog:
             async with asyncio.timeout(END_OFFSETS_TIMEOUT_SECONDS):
                 ends = await self._ends(consumer.assignment())
         except (KafkaError, OSError, TimeoutError):
-            self.assigned()  # no broker: the time begins anew
+            self.assigned()  # no broker answers: the time starts again
             return
         if self._hangs():
             raise ConsumerStalled("a poll doesn't return")

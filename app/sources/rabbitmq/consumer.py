@@ -1,4 +1,4 @@
-"""One queue of RabbitMQ: its messages go into the intake, and are acknowledged when they are done."""
+"""One queue of RabbitMQ: its messages go to the batcher, and are acknowledged when they are done."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class QueueConsumer:
         channel: AbstractChannel,
         fail: Callable[[BaseException], None],
     ) -> None:
-        """`channel` has publisher confirms. `fail` is told why this can't go on, and the connection has to be
-        made anew.
+        """`channel` has publisher confirms.
+
+        `fail` is called with the reason when the connection has to be replaced.
         """
         self._queue = queue
         self._batcher = batcher
@@ -56,7 +57,7 @@ class QueueConsumer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, prefetch: int) -> None:
-        """Consume; the broker sends `prefetch` messages ahead of their acknowledgements, at most."""
+        """Consume; the broker sends at most `prefetch` unacknowledged messages."""
         self._spawn(self._acknowledge(), "rabbitmq acks")
         await self._channel.basic_qos(prefetch_count=prefetch)
         self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
@@ -64,7 +65,10 @@ class QueueConsumer:
         self._consumer_tag = started.consumer_tag
 
     async def finish(self, within: float) -> None:
-        """Take no more; settle and acknowledge what can be settled `within` seconds. The rest comes again."""
+        """Consume no more; settle and acknowledge what can be settled within `within` seconds.
+
+        The broker redelivers the rest.
+        """
         if self._consumer_tag is not None:
             await self._channel.basic_cancel(self._consumer_tag)
         with suppress(TimeoutError):
@@ -72,7 +76,7 @@ class QueueConsumer:
         await self._flush()
 
     async def close(self) -> None:
-        """Give up what is in hand."""
+        """Abandon what isn't settled."""
         await end(*self._tasks)
 
     async def _receive(self, delivered: DeliveredMessage) -> None:
@@ -89,7 +93,7 @@ class QueueConsumer:
         return SourceMessage("rabbitmq", dedup_key, delivered.body, None, None, properties.timestamp)
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
-        """What became of the message is known, unless the hub stops before."""
+        """Settle the message by its outcome; a cancelled one means that the hub stops first."""
         if outcome.cancelled():
             return
         if (failure := outcome.exception()) is not None:
@@ -115,11 +119,11 @@ class QueueConsumer:
             self._settled.clear()
             acks = self._acks.pop()
             for number, ack in enumerate(acks, 1):
-                # They are written in order: the last one's way out is the way out of all.
+                # They are written in order: when the last one is sent, all are.
                 await self._channel.basic_ack(ack.tag, ack.multiple, wait=number == len(acks))
 
     async def _dead_letter(self, delivered: DeliveredMessage, tag: int, error: InvalidEvent) -> None:
-        """Put the message into the dead-letter exchange; it is settled when the broker has it."""
+        """Publish the message to the dead-letter exchange; it is settled when the broker confirms."""
         properties = delivered.header.properties
         log.warning(
             "event_rejected",
@@ -142,7 +146,7 @@ class QueueConsumer:
         self._settle(tag)
 
     def _room(self) -> int:
-        """Bytes the broker takes properties in: one frame, but for what every frame has around it."""
+        """The bytes that the broker accepts for properties: one frame without its own overhead."""
         return self._channel.connection.connection_tune.frame_max - FRAME_OVERHEAD_BYTES
 
     def _cancelled(self, _: object) -> None:

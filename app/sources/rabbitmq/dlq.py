@@ -1,7 +1,7 @@
 """The dead letters of RabbitMQ: queues whose messages are taken out one by one.
 
-Those that nobody chose are neither acknowledged nor refused: the broker puts them back, in their order, when
-the channel is closed. Until then nobody else sees them.
+Those that aren't selected are neither acknowledged nor rejected: the broker requeues them, in order, when
+the channel is closed. Until then no other consumer sees them.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class RabbitDlqReader:
 
 
 async def _taken(channel: AbstractChannel, queue: str) -> AsyncIterator[DeadLetter]:
-    """As many as there are at the beginning: those that a replay brings again aren't taken again."""
+    """Yield as many as there are at the start: those that a replay adds aren't fetched again."""
     dlq = queue + SUFFIX
     declared = await channel.queue_declare(dlq, passive=True)
     for _ in range(declared.message_count or 0):
@@ -120,5 +120,5 @@ def _dead_letter(queue: str, message: DeliveredMessage) -> DeadLetter:
 
 
 def _number(why: Mapping[str, str], body: bytes) -> str:
-    """RabbitMQ has none: it is made of what is in the dead letter, so equal dead letters share it."""
+    """RabbitMQ has no message numbers: this is a hash of the dead letter, so equal dead letters share it."""
     return sha256(f"{sorted(why.items())}\n".encode() + body).hexdigest()[:16]

@@ -13,9 +13,9 @@ _read = ContentHeader.unmarshal
 
 
 def _read_what_can_be_read(header: ContentHeader, data: bytes) -> None:
-    """pamqp 4.0 raises over a text that isn't UTF-8 or a timestamp in microseconds; aiormq then ends the
-    connection, and the message comes again, for ever. Such a message is read without its properties. Its
-    length, which stands before them, is known by then.
+    """pamqp 4.0 raises on a text that isn't UTF-8 or a timestamp in microseconds; aiormq then closes the
+    connection, and the message is redelivered, indefinitely. Such a message is read without its
+    properties. Its length precedes them, and is known by then.
     """
     try:
         _read(header, data)

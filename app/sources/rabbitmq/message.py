@@ -13,7 +13,7 @@ from app.sources.dead_letters import QUEUE, originals, read_replay_headers, reas
 from app.sources.redaction import redact_message
 
 EXPIRATION = "dlq.expiration"
-"""How long the message was to live (milliseconds), where its publisher said so."""
+"""The message's time to live (milliseconds), if its publisher set one."""
 PERSISTENT_MODE = 2  # the delivery mode of what outlives a restart of the broker
 
 
@@ -57,7 +57,7 @@ def dead_letter(
     }
     kept = copy(properties)
     kept.headers = {**dict(originals(theirs.items())), **ours}
-    if not redacted:  # a hash would tell the six digits
+    if not redacted:  # a hash reveals the six digits
         kept.message_id = message_identity(body, properties)
     kept.delivery_mode = PERSISTENT_MODE
     kept.expiration = None  # a dead letter waits until someone looks

@@ -1,7 +1,7 @@
-"""The RabbitMQ source: a connection, a consumer for each queue, and both anew after any failure.
+"""The RabbitMQ source: a connection and a consumer for each queue, both replaced after any failure.
 
-No `connect_robust`: what was unacknowledged on a lost connection comes again by itself, so beginning anew is
-all there is to do, and the delivery tags of two connections are never mixed up.
+No `connect_robust`: the broker redelivers what was unacknowledged on a lost connection, so a new
+connection is all it takes, and the delivery tags of two connections are never mixed up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from app.sources.dead_letters import SUFFIX
 from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, QueueConsumer
 
 log = logging.getLogger("hub.rabbitmq")
-# It tells of every try that fails; the source says it once in a while.
+# It logs every failed attempt; the source logs one each LOG_INTERVAL_SECONDS.
 logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
 HEARTBEAT_SECONDS = (
@@ -60,19 +60,19 @@ class RabbitSource:
         await self._running.start()
 
     async def stop(self, within: float) -> None:
-        """Take no more; acknowledge what is done, in at most `within` seconds."""
+        """Consume no more; acknowledge what is done, within `within` seconds at most."""
         self._stopping.set()
         await self._running.stop(within)
 
     async def check(self) -> None:
-        """Raises `Unavailable` unless this node consumes. Heartbeats notice a broker that falls silent."""
+        """Raise `Unavailable` unless this node consumes. Heartbeats detect an unresponsive broker."""
         if not self._consuming:
             parts = urlsplit(self._url.get_secret_value())
             raise Unavailable("rabbitmq", f"no broker serves at {parts.hostname}:{parts.port or 'its port'}")
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            # A task of its own: when a connection ends the library cancels whoever waits for an answer.
+            # A task of its own: when a connection ends, the library cancels tasks that wait for an answer.
             session = asyncio.create_task(self._session(), name="rabbitmq session")
             try:
                 await asyncio.wait({session})
@@ -92,7 +92,7 @@ class RabbitSource:
             log.error("rabbitmq_unavailable", extra={"why": str(failure) or type(failure).__name__})
 
     async def _session(self) -> None:
-        """One connection, from its beginning until it fails (raises why) or the hub stops."""
+        """Run one connection until the hub stops. Raises why it failed."""
         connection = await aio_pika.connect(
             self._url.get_secret_value(), timeout=CONNECT_TIMEOUT_SECONDS, heartbeat=HEARTBEAT_SECONDS
         )
@@ -127,7 +127,7 @@ class RabbitSource:
                 await asyncio.wait_for(connection.close(), LEAVE_TIMEOUT_SECONDS)
 
     async def _until(self, ended: asyncio.Future[None]) -> None:
-        """Wait until the hub stops; raises why the connection ended, if it does before."""
+        """Wait until the hub stops. Raises why the connection ended, if it ends before that."""
         stopping = asyncio.create_task(self._stopping.wait())
         either: set[asyncio.Future[Any]] = {stopping, ended}
         try:
@@ -145,8 +145,9 @@ def queues(settings: RabbitMqSettings) -> list[str]:
 
 
 async def _declare(connection: AbstractConnection, queue: str) -> None:
-    """See that the queue is there, and its dead letters have where to go. What is there already, with
-    whatever arguments, is used as it is.
+    """Declare the queue, its DLQ and the exchange in between.
+
+    What exists already, with whatever arguments, is used as it is.
     """
     dlq = queue + SUFFIX
     with suppress(ChannelPreconditionFailed):

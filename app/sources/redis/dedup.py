@@ -1,6 +1,6 @@
-"""What several nodes may meet, in either of two ways, and only one shall count: asked of the Redis itself.
+"""Deduplication among nodes, and between the stream and Pub/Sub: scripts that run in Redis.
 
-Each script is one step for all who ask (docs/decisions/014-one-alert-two-ways.md). Not for a Redis Cluster.
+Each script is atomic (docs/decisions/014-one-alert-two-ways.md). Not for a Redis Cluster.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
 
-WINDOW_MS = 60_000  # two messages that say the same within it are one event
+WINDOW_MS = 60_000  # two messages with the same content within it are one event
 RETENTION_MS = 24 * 3600 * 1000
 MAX_TIMES_PER_MESSAGE = 24 * 60  # of one message; there can't be more in a day
 MAX_DEAD_LETTERS = 100_000
 
-# The earliest *known*, not the earliest in time: what comes later is appended, so a time that was answered
-# once is answered for ever.
+# The first time that was *recorded*, not the earliest: a later one is appended, so an answer never changes.
 _FIRST_SEEN = f"""
 local at = ARGV[1]
 if at == '' then
@@ -40,7 +39,7 @@ end
 
 
 class Deduplicator:
-    """Knows which messages are the same event. Raises what redis-py raises; asking again is harmless."""
+    """Decides which messages are the same event. Raises what redis-py raises; calls may be repeated."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         """`prefix` begins its keys."""
@@ -50,7 +49,10 @@ class Deduplicator:
         self._add_dead_letter = redis.register_script(_ADD_DEAD_LETTER)
 
     async def first_seen(self, messages: Sequence[tuple[str, int | None]]) -> list[str]:
-        """For each message, by its digest and time (ms; None: now), when its event was first sighted."""
+        """Return when the event of each message was first seen.
+
+        A message is given by its digest and time (ms; None: now).
+        """
         async with self._redis.pipeline(transaction=False) as asked:
             for digest, at in messages:
                 key = f"{self._prefix}:heard:{digest}"
@@ -60,8 +62,8 @@ class Deduplicator:
     async def add_dead_letters(
         self, stream: str, dead_letters: Sequence[tuple[str, Mapping[str, bytes | str]]]
     ) -> None:
-        """Append the dead letters to the stream, each with the identity of its event: all nodes that reject
-        the event write one together. When this returns Redis has them.
+        """Append the dead letters to the stream, each with the deduplication key of its event: nodes that
+        reject the same event write one. When this returns, Redis has them.
         """
         async with self._redis.pipeline(transaction=False) as asked:
             for identity, fields in dead_letters:

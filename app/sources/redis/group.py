@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from app.sources.redis.messages import Received, entry
 
-MAX_PENDING_ENTRIES = 10_000  # entries looked up at once; more than a node takes in hand
+MAX_PENDING_ENTRIES = 10_000  # of one look-up; more than a node has pending
 
 # In one step: a consumer that comes back to life in between would lose what it just read.
 _REMOVE_CONSUMERS = """
@@ -46,7 +46,10 @@ class ConsumerGroup:
         self._remove_consumers = redis.register_script(_REMOVE_CONSUMERS)
 
     async def make(self) -> None:
-        """See to it that stream and group are there. A new group begins with the stream's first entry."""
+        """Create the stream and the group if they are missing.
+
+        A new group begins with the stream's first entry.
+        """
         try:
             await self._redis.xgroup_create(self._stream, self._group, "0", mkstream=True)
         except ResponseError as error:
@@ -54,24 +57,24 @@ class ConsumerGroup:
                 raise
 
     async def read(self, count: int, wait_ms: int) -> list[Received]:
-        """The next entries that nobody has; none when none came in time."""
+        """Read the next entries that no consumer has; none if none arrives within `wait_ms`."""
         found: Any = await self._redis.xreadgroup(
             self._group, self._consumer, {self._stream: ">"}, count=count, block=wait_ms
         )
         return [self._received(*entry) for _, entries in found for entry in entries]
 
     async def acknowledge(self, ids: Collection[bytes]) -> None:
-        """They are done, for the whole group."""
+        """Acknowledge them, for the whole group."""
         if ids:
             await self._redis.xack(self._stream, self._group, *ids)
 
     async def renew(self, ids: Collection[bytes]) -> None:
-        """They are still in hand: nobody claims them for now."""
+        """Renew the claim on them: they are still pending here, and no other consumer claims them for now."""
         if ids:
             await self._redis.xclaim(self._stream, self._group, self._consumer, 0, [*ids], justid=True)
 
     async def claim(self, idle_ms: int, count: int, after: bytes) -> Claimed:
-        """Take over what its consumers, this one too, have neither done nor kept for so long."""
+        """Claim what its consumers, this one included, have neither acknowledged nor renewed for so long."""
         cursor, entries, *_ = await self._redis.xautoclaim(
             self._stream, self._group, self._consumer, idle_ms, after, count
         )
@@ -93,10 +96,10 @@ class ConsumerGroup:
             return [self._received(*entry) for found in await asked.execute() for entry in found]
 
     async def remove_unresponsive(self, idle_ms: int) -> None:
-        """Remove consumers that have no entry and asked for none for so long: each start brings a new one.
+        """Remove consumers that have no entry and read none for so long: each start of a node adds one.
 
-        Redis before 7.2 doesn't count a read that finds nothing: there the living are removed too while
-        nothing comes, and are back with their next entry.
+        Redis before 7.2 doesn't count a read that finds nothing: there active consumers are removed too
+        while no entries arrive, and return with their next entry.
         """
         await self._remove_consumers(keys=[self._stream], args=[self._group, idle_ms])
 

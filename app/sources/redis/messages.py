@@ -42,12 +42,12 @@ class Received:
 
     @property
     def sent_at_ms(self) -> int | None:
-        """When Redis took it (milliseconds), where it says so: a stream entry's id begins with that."""
+        """When Redis received it (milliseconds), from the stream entry's id; None for Pub/Sub."""
         return None if self.entry_id is None else int(self.entry_id.partition(b"-")[0])
 
     @property
     def happened_at(self) -> datetime:
-        """When Redis took it; now where it says none, or nonsense (publishers may choose ids)."""
+        """When Redis received it; now if that is unknown or impossible (publishers may choose ids)."""
         with suppress(ValueError, OverflowError, OSError):
             if self.sent_at_ms is not None:
                 return datetime.fromtimestamp(self.sent_at_ms / 1000, UTC)
@@ -55,7 +55,7 @@ class Received:
 
 
 class Reading(NamedTuple):
-    """`canonical`: the same for messages that say the same. `has_id`: the publisher named the event."""
+    """`canonical`: the same for messages with the same content. `has_id`: the publisher set an `event_id`."""
 
     canonical: bytes
     has_id: bool
@@ -66,7 +66,7 @@ class Reading(NamedTuple):
 
 
 def entry(stream: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Received:
-    """A stream entry as a message. A replayed one says so in fields of the hub's."""
+    """Read a stream entry. A replayed one has fields of the hub's."""
     if len(fields) == 1:
         return Received(stream, value_of(fields), entry_id)
     named = {_text(name): value for name, value in fields.items()}
@@ -89,8 +89,9 @@ def value_of(fields: Mapping[bytes, bytes]) -> bytes:
 
 
 def read(value: bytes) -> Reading:
-    """What a message says, apart from how it is written: white space and the order of keys don't matter.
-    One that is no JSON object says its bytes.
+    """Read the content of a message, whatever its white space and order of keys.
+
+    Of one that isn't a JSON object it is the bytes.
     """
     try:
         body = msgspec.json.decode(value)
@@ -103,7 +104,8 @@ def read(value: bytes) -> Reading:
 
 
 def dead_letter(received: Received, dedup_key: str, error: InvalidEvent) -> dict[str, bytes | str]:
-    """The fields of its dead letter: the message unchanged, but for a one-time code; why and from where.
+    """Make the fields of its dead letter: the message, redacted if it holds a one-time code, and the hub's
+    headers.
 
     `dedup_key` is its event's.
     """

@@ -1,7 +1,7 @@
 """The Redis source: events from a stream and from a Pub/Sub channel. The same alert on both is one event.
 
-Every node is a consumer of the stream's group and a subscriber of the channel. Pub/Sub keeps nothing: what
-is sent while no node hears it is only in the stream, if the publisher put it there.
+Every node is a consumer of the stream's group and a subscriber of the channel. Pub/Sub stores nothing: a
+message that is published while no node is subscribed is lost, unless it is in the stream too.
 """
 
 from __future__ import annotations
@@ -69,19 +69,20 @@ class RedisSource:
         self._pending: set[Received] = set()
         self._settled: list[_Settled] = []
         self._any_settled = asyncio.Event()
-        self._changed = asyncio.Condition()  # less is in hand, or we are stopping
+        self._changed = asyncio.Condition()  # fewer are pending, or the source is stopping
         self._stopping = False
         self._serving = False
         self._running = Background(self._run, name="redis source")
 
     async def start(self) -> None:
-        """Start: connect (repeatedly while Redis doesn't answer), join the group, subscribe, read. Returns at
-        once.
+        """Start: connect (repeatedly while Redis doesn't answer), join the group, subscribe, read.
+
+        Returns at once.
         """
         await self._running.start()
 
     async def stop(self, within: float) -> None:
-        """Read no more; wait `within` seconds for what is in hand, and acknowledge it."""
+        """Read no more; wait `within` seconds for pending messages, and acknowledge them."""
         self._stopping = True
         await self._notify_changed()
         await self._running.stop(within)
@@ -97,8 +98,10 @@ class RedisSource:
             raise Unavailable("redis_events", type(error).__name__) from None
 
     async def _run(self) -> None:
-        """Serve until told to stop. After any failure begin anew: the group is made where it is missing, and
-        what was read but never arrived is fetched. What is in hand stays there.
+        """Serve until `stop`.
+
+        After any failure restart: create the group if it is missing, and fetch entries whose read was
+        interrupted. Pending messages stay pending.
         """
         while not self._stopping:
             try:
@@ -124,8 +127,8 @@ class RedisSource:
         await self._until(lambda: not self._pending)
 
     async def _read_stream(self) -> None:
-        """Returns when the node is to stop; never with entries that were read and not taken in hand."""
-        # Redis must answer before that counts as its silence, or we as silent to the others.
+        """Return when the node stops, and never with entries that were read and not submitted."""
+        # Below the time-out of Redis, and below the time after which others claim our entries.
         longest = min(MAX_READ_SECONDS, self._settings.timeout / 2, self._renew_every)
         while not self._stopping:
             await self._until(lambda: self._room > 0 or self._stopping)
@@ -133,13 +136,13 @@ class RedisSource:
             await self._submit(await self._group.read(count, wait_ms=int(longest * 1000)))
 
     async def _listen(self, subscribed: PubSub) -> None:
-        """Take what is published. A connection that is silent must answer a ping."""
+        """Submit what is published. An idle connection must answer a ping."""
         asked = False
         while True:
             await self._until(lambda: self._room > 0)
             messages = await self._published(subscribed)
             if not messages and asked:
-                raise TimeoutError("the subscription is silent")
+                raise TimeoutError("the subscription doesn't answer")
             asked = not messages
             if asked:
                 await subscribed.ping()
@@ -147,7 +150,7 @@ class RedisSource:
             await self._submit([Received(channel, m["data"]) for m in messages if m["type"] == "message"])
 
     async def _published(self, subscribed: PubSub) -> list[dict[str, Any]]:
-        """What came, or comes soon."""
+        """The messages of one batch; none when none is published within the time-out."""
         messages: list[dict[str, Any]] = []
         wait = self._settings.timeout
         while len(messages) < self._settings.batch_size:
@@ -159,7 +162,7 @@ class RedisSource:
         return messages
 
     async def _renew_and_claim(self) -> None:
-        """Keep what is in hand, take over what others left behind."""
+        """Renew the claims of pending entries, and claim those of unresponsive nodes."""
         while True:
             await self._group.renew(_ids(self._pending))
             await self._claim()
@@ -178,7 +181,7 @@ class RedisSource:
             await self._recover_held()
 
     async def _recover_held(self) -> None:
-        """Take in hand what is ours without our knowing, such as what was read when the connection broke."""
+        """Submit entries that are ours and not pending, such as those read when the connection broke."""
         known = {item.entry_id for item in self._pending}
         ids = [entry_id for entry_id in await self._group.held() if entry_id not in known]
         entries = await self._group.fetch(ids)
@@ -190,7 +193,7 @@ class RedisSource:
         await self._submit([entry for entry in entries if entry.entry_id not in known])
 
     async def _submit(self, received: Sequence[Received]) -> None:
-        """Pass the messages to the intake; `_finish_all` does the rest."""
+        """Hand the messages to the batcher; `_finish_all` does the rest."""
         if not received:
             return
         self._pending.update(received)
@@ -203,8 +206,9 @@ class RedisSource:
             outcome.add_done_callback(partial(self._settle, item, message.dedup_key))
 
     async def _messages(self, received: Sequence[Received]) -> list[SourceMessage]:
-        """Without an `event_id` the identity is what the message says and when that was first sighted; of one
-        that was put back, what it was before.
+        """Without an `event_id` the deduplication key is the content and when it was first seen.
+
+        A replayed message keeps its key.
         """
         readings = []
         for start in range(0, len(received), MAX_MESSAGES_PER_TURN):
@@ -244,9 +248,10 @@ class RedisSource:
             await self._notify_changed()
 
     async def _finish(self, settled: Sequence[_Settled]) -> None:
-        """Acknowledge what was stored; dead-letter what never can be, and acknowledge it after that.
+        """Acknowledge stored messages; dead-letter rejected ones, then acknowledge them.
 
-        What failed by a fault of ours (the intake logged it) is claimed again when it has been idle.
+        Those that failed by a fault of the hub (the batcher logged it) are claimed again when they have
+        been idle.
         """
         known = [item for item in settled if not (item.outcome.cancelled() or item.outcome.exception())]
         stored = [item.received for item in known if item.outcome.result() is None]
@@ -275,7 +280,7 @@ class RedisSource:
 
 
 def _known_by(received: Received, reading: Reading) -> str | None:
-    """The identity, where no Redis has to be asked for it."""
+    """The deduplication key, where it doesn't depend on when the message was first seen."""
     return received.replay.dedup_key or (f"redis:{reading.digest}" if reading.has_id else None)
 
 
