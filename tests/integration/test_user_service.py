@@ -76,6 +76,11 @@ async def test_each_documented_spelling_is_understood(
     assert await groups.group(GROUP) == EXPECTED
 
 
+async def test_a_member_may_have_no_role(groups: UserService, service: FakeUserService) -> None:
+    service.groups[str(GROUP)] = {"group_name": "No chef", "members": [{"user_id": str(MEMBER)}]}
+    assert await groups.group(GROUP) == Group("No chef", (MEMBER,), ())
+
+
 async def test_a_path_below_the_address_is_kept(service: FakeUserService) -> None:
     port = UserService(settings(url=f"{service.address}/gateway/"))
     assert await port.group(GROUP) == EXPECTED
