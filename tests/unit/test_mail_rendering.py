@@ -443,7 +443,7 @@ def test_contrast_is_as_wcag_defines_it() -> None:
     ("html", "safe", "text"),
     [
         ("<p>One</p><p><b>Two</b><br>three</p>", "<p>One</p><p><b>Two</b><br>three</p>", "One\n\nTwo\nthree"),
-        ("<ul><li>a<li>b</ul>", "<ul><li>a<li>b</li></li></ul>", "- a\n- b"),
+        ("<ul><li>a<li>b</ul>", "<ul><li>a</li><li>b</li></ul>", "- a\n- b"),
         ("a <script>alert(1)</script>b", "a b", "a b"),
         ("a<script>alert(1)", "a", "a"),
         ("<style>p{}</style><title>t</title>x", "x", "x"),
@@ -467,7 +467,7 @@ def test_contrast_is_as_wcag_defines_it() -> None:
     ],
     ids=lambda value: value[:30],
 )
-def test_html_of_a_service_is_written_anew(html: str, safe: str, text: str) -> None:
+def test_html_of_a_service_is_sanitised(html: str, safe: str, text: str) -> None:
     assert safe_html(html) == safe
     assert as_text(html) == text
     mail = MailRenderer(BRAND).render("plain", "en", {"title": "t", "html": html})
@@ -536,6 +536,10 @@ UNFINISHED = (
     "<aaaa",
     "<p>",
     "\n ",
+    "<div>",
+    "<b><p>",
+    "<b><div></b>",
+    "<i></b>",
 )
 
 
