@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from app.texts.i18n import N_, localised_number
-from app.texts.labels import PAYMENT_FAILURES, in_words
+from app.texts.labels import PAYMENT_FAILURES, label
 from app.texts.markup import is_link
 from handlers.fields import Amount, Name
 from handlers.flat import PersonalEventHandler
@@ -58,7 +58,7 @@ class PaymentFailed(PaymentEventHandler[FailedPayment]):
     content = N_("%(reason)s Amount: %(amount)s.")
 
     def params(self, data: FailedPayment, locale: str) -> dict[str, object]:
-        return super().params(data, locale) | {"reason": in_words(locale, PAYMENT_FAILURES, data.reason)}
+        return super().params(data, locale) | {"reason": label(locale, PAYMENT_FAILURES, data.reason)}
 
 
 class PaymentRefund(PaymentEventHandler[Payment]):

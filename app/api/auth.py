@@ -21,16 +21,16 @@ class Authenticator:
     """Checks that a token is valid and not revoked. Never trusts headers that a gateway may set."""
 
     def __init__(
-        self, verifier: TokenVerifier, state: RevocationStore, metrics_token: SecretStr | None = None
+        self, verifier: TokenVerifier, revocations: RevocationStore, metrics_token: SecretStr | None = None
     ) -> None:
         self._verifier = verifier
-        self._state = state
+        self._revocations = revocations
         self._metrics_token = metrics_token.get_secret_value().encode() if metrics_token else None
 
     async def claims(self, token: str | None) -> Claims:
         """The claims of a valid token. Raises `Unauthorized`, or `Unavailable` if Redis is down."""
         claims = self._verifier.verify(token)
-        await self._state.check(claims)
+        await self._revocations.check(claims)
         return claims
 
     async def owner(self, request: Request, user_id: str) -> UUID:
@@ -39,7 +39,7 @@ class Authenticator:
         While Redis is down, a token that was valid recently is still accepted (docs/decisions/009).
         """
         claims = self._verifier.verify(bearer_token(request))
-        await self._state.check_unless_known(claims)
+        await self._revocations.check_unless_known(claims)
         if claims.user_id != path_uuid("user_id", user_id):
             raise forbidden()
         return claims.user_id
@@ -47,7 +47,7 @@ class Authenticator:
     async def service(self, request: Request, scope: str) -> ServiceClaims:
         """The calling service, whose token must have the scope. Raises `Problem`, or as `claims` does."""
         claims = self._verifier.verify_service(bearer_token(request))
-        await self._state.check(claims)
+        await self._revocations.check(claims)
         if scope not in claims.scopes:
             raise insufficient_scope(scope)
         return claims

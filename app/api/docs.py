@@ -72,7 +72,7 @@ def document(app: Sanic[Any, Any], version: str) -> dict[str, Any]:
     return {
         "openapi": "3.0.3",
         "info": {"title": "Notification hub", "version": version, "description": INTRODUCTION},
-        "tags": [{"name": name, "description": words} for name, words in TAGS.items()],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": {**components(types), "MessageOrEvent": MESSAGE_OR_EVENT},

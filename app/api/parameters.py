@@ -69,8 +69,7 @@ def choice(request: Request, name: str, allowed: Sequence[str]) -> str | None:
     """One of the allowed values in the query; None if it is missing."""
     value = _one(request, name)
     if value is not None and value not in allowed:
-        known = ", ".join(allowed)
-        raise bad_parameter(N_("`%(name)s` must be one of: %(known)s."), name=name, known=known)
+        raise bad_parameter(N_("`%(name)s` must be one of: %(known)s."), name=name, known=", ".join(allowed))
     return value
 
 

@@ -100,7 +100,7 @@ class PreferenceResource:
         owner = await self._authenticator.owner(request, user_id)
         profile, choices = await self._store.get(owner)
         effective = [self._effective(choice, choices) for choice in CHOICES]
-        return json_answer(Preferences(_shown(profile), effective))
+        return json_answer(Preferences(_profile_body(profile), effective))
 
     @schemas.described(
         "Set a preference for the first time",
@@ -113,7 +113,7 @@ class PreferenceResource:
     async def add_preference(self, request: Request, user_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
         new = json_body(request, NewChoice)
-        choice = _known(choice_id(new.category, new.channel))
+        choice = _changeable(choice_id(new.category, new.channel))
         if not await self._store.add_choice(owner, choice, new.enabled):
             raise Problem(
                 HTTPStatus.CONFLICT,
@@ -136,7 +136,7 @@ class PreferenceResource:
         owner = await self._authenticator.owner(request, user_id)
         profile = _checked(json_body(request, ProfileBody))
         await self._store.set_profile(owner, profile)
-        return json_answer(_shown(profile))
+        return json_answer(_profile_body(profile))
 
     @schemas.described(
         "Delete the profile",
@@ -158,7 +158,7 @@ class PreferenceResource:
     )
     async def set_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
-        choice = _found(preference_id)
+        choice = _existing(preference_id)
         await self._store.set_choice(owner, choice, json_body(request, PreferenceChoice).enabled)
         return json_answer(await self._preference(owner, choice))
 
@@ -170,7 +170,7 @@ class PreferenceResource:
     )
     async def drop_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
-        choice = _found(preference_id)
+        choice = _existing(preference_id)
         if not await self._store.drop_choice(owner, choice):
             raise _no_such_preference()
         return json_answer(await self._preference(owner, choice))
@@ -189,7 +189,7 @@ class PreferenceResource:
         return Preference(choice, category, channel, enabled, "default")
 
 
-def _known(choice: str) -> str:
+def _changeable(choice: str) -> str:
     if choice not in CHOICES:
         allowed = f"`category` must be one of {', '.join(CATEGORIES)}, `channel` one of {', '.join(CHANNELS)}"
         raise bad_body(allowed)
@@ -202,10 +202,10 @@ def _known(choice: str) -> str:
     return choice
 
 
-def _found(choice: str) -> str:
+def _existing(choice: str) -> str:
     if choice not in CHOICES:
         raise _no_such_preference()
-    return _known(choice)
+    return _changeable(choice)
 
 
 def _no_such_preference() -> Problem:
@@ -244,7 +244,7 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones() - {"Factory", "localtime"})
 
 
-def _shown(profile: Profile) -> ProfileBody:
+def _profile_body(profile: Profile) -> ProfileBody:
     begins, ends = (
         None if clock is None else f"{clock:%H:%M}" for clock in (profile.quiet_from, profile.quiet_until)
     )

@@ -219,12 +219,12 @@ def described(
     """Describe a REST call for app/api/docs.py. A call that can answer 401 is marked as needing a token.
 
     Args:
-        answers: by status, those that are not errors.
+        answers: the answers by status, without errors.
         errors: the statuses of errors.
         query: the schemas of query parameters by name.
         body: the type of the JSON body.
         idempotent: whether the call accepts an Idempotency-Key.
-        headers: those of answers that are not errors.
+        headers: the headers of `answers`.
     """
     document: dict[str, Any] = {
         "summary": summary,
@@ -239,17 +239,21 @@ def described(
         parameters.append(_parameter("Accept-Language", "header", _LANGUAGE))
     if body is not None:
         document["requestBody"] = _request_body(body)
-    types = (*(answer.body for answer in answers.values()), body)
+    bodies = (*(answer.body for answer in answers.values()), body)
+    types = tuple(each for each in bodies if each is not None)
 
     def describe(handler: Handler) -> Handler:
-        ids = [name for name in inspect.signature(handler).parameters if name.endswith("_id")]
-        document["parameters"] = [_parameter(name, "path", _TEXT_IDS.get(name, _UUID)) for name in ids]
-        document["parameters"] += parameters
-        used = tuple(each for each in types if each is not None)
-        handler.operation = Operation(document, used)  # type: ignore[attr-defined]
+        document["parameters"] = _path_parameters(handler) + parameters
+        handler.operation = Operation(document, types)  # type: ignore[attr-defined]
         return handler
 
     return describe
+
+
+def _path_parameters(handler: Callable[..., Any]) -> list[dict[str, Any]]:
+    """The ids in the path are the handler's parameters."""
+    ids = [name for name in inspect.signature(handler).parameters if name.endswith("_id")]
+    return [_parameter(name, "path", _TEXT_IDS.get(name, _UUID)) for name in ids]
 
 
 def _responses(
@@ -282,5 +286,5 @@ def _request_body(body: Any) -> dict[str, Any]:
 
 def _parameter(name: str, place: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     kept = dict(schema)
-    words = {"description": kept.pop("description")} if "description" in kept else {}
-    return {"name": name, "in": place, "required": place == "path", **words, "schema": kept}
+    text = {"description": kept.pop("description")} if "description" in kept else {}
+    return {"name": name, "in": place, "required": place == "path", **text, "schema": kept}

@@ -204,15 +204,15 @@ class SendingResource:
         try:
             return json_answer(await self._dry_run.of(request.body, str(uuid4())))
         except InvalidEvent as error:
-            raise _refused(error) from None
+            raise _rejected(error) from None
 
     async def _send(self, request: Request, service: str, event: bytes) -> HTTPResponse:
         async def handle(request_id: str) -> HTTPResponse:
             (accepted,) = await self._source.accept([event], request_id, service)
             if not accepted.known:
-                raise _not_known(accepted.event_id)
+                raise _outcome_unknown(accepted.event_id)
             if accepted.refused is not None:
-                raise _refused(accepted.refused)
+                raise _rejected(accepted.refused)
             sent = self._sent(accepted)
             return json_answer(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
 
@@ -265,13 +265,13 @@ class SentEventResource:
     async def get_sent(self, request: Request, event_id: str) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
-        later = await self._scheduled_event(event_id, service.user_id)
+        scheduled = await self._scheduled_event(event_id, service.user_id)
         found = await self._deliveries.find(MAX_DELIVERIES, event_id=event_id)
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
-        if later is None:
+        if scheduled is None:
             return json_answer(Followed(event_id, "processed", listed))
-        status = "processed" if later.status is ScheduledState.SENT else later.status.value
-        return json_answer(Followed(event_id, status, listed, later.send_at, later.reason))
+        status = "processed" if scheduled.status is ScheduledState.SENT else scheduled.status.value
+        return json_answer(Followed(event_id, status, listed, scheduled.send_at, scheduled.reason))
 
     @schemas.described(
         "Cancel a scheduled notification",
@@ -283,9 +283,9 @@ class SentEventResource:
         service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
         cancelled = await self._scheduled.cancel(event_id, service.user_id)
-        later = await self._scheduled_event(event_id, service.user_id)
-        if cancelled and later is not None:
-            return json_answer(Followed(event_id, later.status.value, [], later.send_at))
+        scheduled = await self._scheduled_event(event_id, service.user_id)
+        if cancelled and scheduled is not None:
+            return json_answer(Followed(event_id, scheduled.status.value, [], scheduled.send_at))
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_cancellable",
@@ -315,13 +315,13 @@ def _event_id(quoted: str) -> str:
     return event_id
 
 
-def _refused(error: InvalidEvent) -> Problem:
+def _rejected(error: InvalidEvent) -> Problem:
     return Problem(
         HTTPStatus.BAD_REQUEST, error.reason, N_("The event was rejected: %(why)s"), why=str(error)
     )
 
 
-def _not_known(event_id: str) -> Problem:
+def _outcome_unknown(event_id: str) -> Problem:
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "not_known_in_time",

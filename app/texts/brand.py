@@ -1,4 +1,4 @@
-"""Whose mail it is."""
+"""The brand that a mail shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Brand(NamedTuple):
-    """Whose mail it is. `color` is #rrggbb; with `logo_url` the logo is shown instead of the name."""
+    """The sender that a mail shows. `color` is #rrggbb; the logo, if there is one, replaces the name."""
 
     name: str
     color: str

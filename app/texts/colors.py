@@ -1,4 +1,4 @@
-"""Colours of mail that everybody can read: contrast as WCAG 2.2 (1.4.3) measures it."""
+"""Colours of mail with readable contrast, as WCAG 2.2 (1.4.3) defines it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MIN_CONTRAST = 1.6  # contrast from which a surface stands out from the one belo
 
 
 class Palette(NamedTuple):
-    """The colours that aren't the brand's. Each text has a contrast of 4.5 at least on each surface."""
+    """The colours beside the brand's. Each text colour has a contrast of at least 4.5 on each surface."""
 
     page: str
     card: str
@@ -30,12 +30,12 @@ def contrast(one: str, other: str) -> float:
 
 
 def ink_on(color: str) -> str:
-    """Black or white, whichever is read better on `color`: the contrast is 4.58 or more, always."""
+    """Black or white, whichever has more contrast with `color`: always 4.58 or more."""
     return max(BLACK, WHITE, key=lambda ink: contrast(ink, color))
 
 
 def edge_on(surface: str, color: str) -> str:
-    """The colour for the edge of a `color` button, so that it is seen on `surface` even if much like it."""
+    """The colour for the edge of a `color` button, so that it stands out from a similar `surface`."""
     return color if contrast(color, surface) >= MIN_CONTRAST else ink_on(surface)
 
 

@@ -1,7 +1,7 @@
-"""Locales: which ones there are, which one a person wants, and a text in it.
+"""Locales: the list of them, negotiation, and translation.
 
 Texts are written in English in the code, marked with `N_` or `NN_`, and translated in
-locales/<locale>/LC_MESSAGES/hub.po. The catalogues are compiled in memory at start, so none can be stale.
+locales/<locale>/LC_MESSAGES/hub.po. The catalogues are compiled in memory, so that none can be stale.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DOMAIN = "hub"
 
 
 class Translatable(NamedTuple):
-    """A text to translate, with `%(name)s` places; with `plural`, the one to use is chosen by a count."""
+    """A text to translate, with `%(name)s` placeholders. With `plural`, a count chooses the form."""
 
     singular: str
     plural: str | None = None
@@ -61,22 +61,23 @@ def _template(locale: str, message: Translatable, count: int | None) -> str:
 
 
 def render(locale: str, message: Translatable, params: Mapping[str, object], count: int | None = None) -> str:
-    """`message` in `locale`, its places filled from `params`; `count` chooses the plural form.
+    """`message` in `locale`, its placeholders filled from `params`; `count` chooses the plural form.
 
-    The values are inserted as they are and never read as a template.
+    Values are inserted as they are and never interpreted as a template.
     """
     return _template(locale, message, count) % params
 
 
 @lru_cache(maxsize=4096)
 def localised_date(locale: str, day: date) -> str:
-    """A day as people of `locale` write it, unambiguous about day and month."""
+    """A day in the format of `locale`, unambiguous about day and month."""
     return format_date(day, format="medium", locale=locale)
 
 
 def localised_number(locale: str, number: float | Decimal) -> str:
-    """A finite number as people of `locale` write amounts: no currency is known, so with the usual two
-    decimals, and with none where it is whole (as in đồng).
+    """A finite amount in the format of `locale`, with two decimals, or none if it is whole.
+
+    The currency is unknown, and some, such as the đồng, have no decimals.
     """
     exact = Decimal(str(number))
     whole = exact == exact.to_integral_value()

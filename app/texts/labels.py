@@ -1,4 +1,4 @@
-"""Words for what publishers say by codes. A code without words is shown as it is."""
+"""Labels of codes that publishers send. A code without a label is shown as it is."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ PAYMENT_FAILURES: Mapping[str, Translatable] = {
 }
 
 
-def in_words(locale: str, words: Mapping[str, Translatable], code: str) -> str:
-    """What `code` means, in `locale`."""
-    return render(locale, words[code], {}) if code in words else code
+def label(locale: str, labels: Mapping[str, Translatable], code: str) -> str:
+    """The label of `code` in `locale`, or `code` itself."""
+    return render(locale, labels[code], {}) if code in labels else code

@@ -4,8 +4,8 @@ HTML is rewritten in two steps. The first reads it in one pass, in time proporti
 short list of tags without attributes, and limits their nesting. The second, nh3, is the security filter: an
 HTML5 parser reads the result as a browser does and lets through allowed tags and links only.
 
-nh3 is not given the original HTML: its time grows with the square of the nesting depth: 200 KB of `<div>` took 22
-seconds of CPU.
+nh3 is not given the original HTML, as its time grows with the square of the nesting depth: 200 KB of `<div>`
+took 22 seconds of CPU.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Texts of mail and SMS: a template and its data, made into what a person reads in their language.
+"""Rendering of mail and SMS: a template and its data in the recipient's language.
 
-A template is one Jinja file in `templates/`; it is rendered into the layout of HTML mail, of the text part
-and of SMS, so that all three say the same. Data fills places and is never read as a template.
+A template is one Jinja file in `templates/`. It is rendered into the layouts of HTML mail, of the text part
+and of SMS, so that their content is the same. Data fills placeholders and is never interpreted as a template.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.texts.brand import Brand
 from app.texts.colors import DARK, LIGHT, edge_on, ink_on
 from app.texts.i18n import LOCALES, Translatable, localised_number
 from app.texts.i18n import render as translated
-from app.texts.labels import PAYMENT_FAILURES, PAYMENT_METHODS, in_words
+from app.texts.labels import PAYMENT_FAILURES, PAYMENT_METHODS, label
 from app.texts.markup import as_text, is_link, paragraphs, safe_html
 
 FOLDER = Path(__file__).parent / "templates"
@@ -31,7 +31,7 @@ SUFFIX = ".jinja"
 TEMPLATES = frozenset(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"[a-z]*{SUFFIX}"))
 MAX_SUBJECT_CHARS, MAX_SMS_CHARS = 150, 1000  # characters
 
-# Control characters no mail needs, and halves of characters that can't be written as UTF-8.
+# Control characters, and surrogates, which UTF-8 cannot encode.
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -40,11 +40,11 @@ class UnknownTemplate(HubError):  # noqa: N818 - named as its siblings in app.er
 
 
 class UnfitData(HubError):  # noqa: N818
-    """The data doesn't fill the template. The text names what is missing, and holds no value."""
+    """The data does not fit the template. The text names the field, and holds no values."""
 
 
 class Mail(NamedTuple):
-    """What a mail says: its subject in one line, and twice the same content."""
+    """A rendered mail: its subject in one line, and the same content as text and HTML."""
 
     subject: str
     text: str
@@ -52,7 +52,7 @@ class Mail(NamedTuple):
 
 
 class MailRenderer:
-    """Makes mail of one brand."""
+    """Renders the mail of one brand."""
 
     def __init__(self, brand: Brand) -> None:
         self._brand = brand
@@ -60,9 +60,9 @@ class MailRenderer:
     def render(
         self, template: str, locale: str, data: Mapping[str, Any], unsubscribe: str | None = None
     ) -> Mail:
-        """The mail in `locale`; with `unsubscribe`, a URL, its footer says how to get no more of these.
+        """The mail in `locale`; with `unsubscribe`, a URL, its footer has an unsubscribe link.
 
-        Raises `UnknownTemplate`, or `UnfitData` when `data` lacks what the template shows.
+        Raises `UnknownTemplate`, or `UnfitData` if `data` lacks a field of the template.
         """
         own = {"brand": self._brand, "unsubscribe": unsubscribe}
         text = _module(_TEXT, "txt", template, locale, data, own)
@@ -86,13 +86,13 @@ def lines_of_text(channel: str, template: str, locale: str, data: Mapping[str, A
 
 
 def one_line(text: str, most: int = MAX_SUBJECT_CHARS) -> str:
-    """The text in one line of at most `most` characters, without any that control or can't be seen."""
+    """The text in one line of at most `most` characters, without control and invisible characters."""
     seen = "".join(c for c in text if c.isprintable() or c.isspace() or c in _JOINERS)
     line = " ".join(seen.split())
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
-_JOINERS = "\u200c\u200d"  # they make one emoji, or one letter, of several
+_JOINERS = "\u200c\u200d"  # they join several characters into one emoji or letter
 
 
 def _module(
@@ -126,7 +126,7 @@ def _module(
 
 
 def _texts(locale: str) -> dict[str, Callable[..., str]]:
-    """What templates call to speak the reader's language."""
+    """The functions with which templates translate."""
 
     def gettext(text: str, **params: object) -> str:
         return translated(locale, Translatable(text), params)
@@ -139,7 +139,7 @@ def _texts(locale: str) -> dict[str, Callable[..., str]]:
 
 @pass_context
 def _amount(context: Context, value: object) -> str:
-    """A number as people of the locale write amounts; anything else as it is."""
+    """A number in the format of the locale; anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return str(value)
     number = Decimal(str(value))
@@ -148,12 +148,12 @@ def _amount(context: Context, value: object) -> str:
 
 @pass_context
 def _payment_method(context: Context, code: str) -> str:
-    return in_words(context["locale"], PAYMENT_METHODS, code)
+    return label(context["locale"], PAYMENT_METHODS, code)
 
 
 @pass_context
 def _payment_failure(context: Context, code: str) -> str:
-    return in_words(context["locale"], PAYMENT_FAILURES, code)
+    return label(context["locale"], PAYMENT_FAILURES, code)
 
 
 def _look(brand: Brand) -> dict[str, object]:
@@ -167,7 +167,7 @@ def _look(brand: Brand) -> dict[str, object]:
 
 
 def _clean(value: Any) -> Any:
-    """The data without characters that must not reach a mail."""
+    """The data without characters that must not be in a mail."""
     if isinstance(value, str):
         return _UNWANTED.sub("", value)
     if isinstance(value, Mapping):

@@ -173,12 +173,16 @@ def test_an_update_adds_new_texts_untranslated_except_in_english(tmp_path: Path)
     assert catalogues.check(tmp_path) == [f"{locale}: not translated: {PLAIN}" for locale in ("vi", "ru")]
 
 
-def test_an_update_of_complete_catalogues_changes_nothing(tmp_path: Path) -> None:
+def test_an_update_keeps_translations_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
     for locale in LOCALES:
         copytree(catalogues.path_of(locale).parent, catalogues.path_of(locale, tmp_path).parent)
     catalogues.update(tmp_path)
+    once = {locale: catalogues.path_of(locale, tmp_path).read_bytes() for locale in LOCALES}
     for locale in LOCALES:
-        assert catalogues.path_of(locale, tmp_path).read_text() == catalogues.path_of(locale).read_text()
+        before, after = catalogues.read(locale), catalogues.read(locale, tmp_path)
+        assert {m.id: m.string for m in before if m.id} == {m.id: m.string for m in after if m.id}
+    catalogues.update(tmp_path)
+    assert once == {locale: catalogues.path_of(locale, tmp_path).read_bytes() for locale in LOCALES}
 
 
 def test_a_locale_without_a_catalogue_misses_every_text() -> None:
