@@ -14,7 +14,7 @@ help: ## list the targets
 
 # By uv, or where that can't be had by pip, with a line for each package. The shell of make has no pipefail, so the
 # status goes by a file.
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP := $(BIN)/python -u -m pip install --disable-pip-version-check
 UV := $(BIN)/uv pip install --no-progress --compile-bytecode --python $(BIN)/python
 install = { if test -x $(BIN)/uv; then $(UV) --requirement $(1) 2>&1; else $(PIP) --progress-bar off --requirement $(1); fi; echo $$? >$(VENV)/.status; } \
 	| grep --line-buffered -oE '^(Collecting [A-Za-z0-9._-]+|Installing collected packages|(Resolved|Prepared|Installed) .*|error: .*| +[^ +~0-9A-Za-z-].*)' \
