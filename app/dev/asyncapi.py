@@ -15,8 +15,8 @@ from app.realtime import session_frames
 from app.realtime.protocol import CloseCode
 
 PATH = Path(__file__).parent.parent.parent / "docs" / "asyncapi.yml"
-SAID = (session_frames.Resume, session_frames.Read, session_frames.Token, session_frames.Ping)
-TOLD = (
+FROM_CLIENT = (session_frames.Resume, session_frames.Read, session_frames.Token, session_frames.Ping)
+TO_CLIENT = (
     session_frames.Connected,
     session_frames.Resumed,
     session_frames.NotificationRead,
@@ -30,20 +30,9 @@ TOLD = (
 
 def document() -> dict[str, Any]:
     """The WebSocket interface as AsyncAPI 3.0 (asyncapi.com/docs/reference/specification/v3.0.0)."""
-    _, schemas = msgspec.json.schema_components(
-        (*SAID, *TOLD, Notification), ref_template="#/components/schemas/{name}"
-    )
-    schemas["NotificationFrame"] = {
-        "type": "object",
-        "required": ["event_type", "data"],
-        "properties": {
-            "event_type": {"type": "string"},
-            "data": {"$ref": "#/components/schemas/Notification"},
-        },
-        "additionalProperties": False,
-    }
-    said = [kind.__name__ for kind in SAID]
-    told = ["NotificationFrame", *(kind.__name__ for kind in TOLD)]
+    schemas = _schemas()
+    from_client = [kind.__name__ for kind in FROM_CLIENT]
+    to_client = ["NotificationFrame", *(kind.__name__ for kind in TO_CLIENT)]
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -58,22 +47,41 @@ def document() -> dict[str, Any]:
                 "address": "/ws/v2/notification-service/notifications/users/{user_id}",
                 "parameters": {"user_id": {"description": "a UUID; the token's own user"}},
                 "bindings": {"ws": {"query": _QUERY}},
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in (*told, *said)},
+                "messages": {
+                    name: {"$ref": f"#/components/messages/{name}"} for name in (*to_client, *from_client)
+                },
             }
         },
         "operations": {
             "told": _operation(
-                "send", "What the hub sends; a plain client gets NotificationFrame only.", told
+                "send", "What the hub sends; a plain client gets NotificationFrame only.", to_client
             ),
-            "said": _operation("receive", "What a client of hub.v1 may send.", said),
+            "said": _operation("receive", "What a client of hub.v1 may send.", from_client),
         },
         "components": {
             "messages": {
-                name: {"payload": {"$ref": f"#/components/schemas/{name}"}} for name in (*told, *said)
+                name: {"payload": {"$ref": f"#/components/schemas/{name}"}}
+                for name in (*to_client, *from_client)
             },
             "schemas": schemas,
         },
     }
+
+
+def _schemas() -> dict[str, Any]:
+    _, schemas = msgspec.json.schema_components(
+        (*FROM_CLIENT, *TO_CLIENT, Notification), ref_template="#/components/schemas/{name}"
+    )
+    schemas["NotificationFrame"] = {
+        "type": "object",
+        "required": ["event_type", "data"],
+        "properties": {
+            "event_type": {"type": "string"},
+            "data": {"$ref": "#/components/schemas/Notification"},
+        },
+        "additionalProperties": False,
+    }
+    return schemas
 
 
 _QUERY = {

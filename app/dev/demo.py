@@ -14,6 +14,7 @@ from sanic import Blueprint, HTTPResponse, Request, json
 from sanic.response import file
 
 from app.api.bodies import json_body
+from app.api.routes import add_routes
 from app.auth.origins import origin_allowed
 from app.auth.tokens import TokenVerifier
 from app.dev import samples, tokens
@@ -26,6 +27,7 @@ PAGES = Path(__file__).parent / "demo"
 ROOT = Path(__file__).parents[2]
 STAND_IN = "/dev/user-service"
 NOTIFICATIONS = "/api/v2/notification-service/notifications"
+_MEMBERS = "/api/v1/user-service/groups/internal/<group_id:str>/members"
 
 GROUP = "123e4567-e89b-12d3-a456-426614174000"
 GROUP_NAME = "Family Group"
@@ -43,76 +45,83 @@ class Publishing(msgspec.Struct, forbid_unknown_fields=True):
     ways: Annotated[list[str], Meta(min_length=1)]
 
 
-def make_blueprint(settings: Settings) -> Blueprint:
-    """Build the page at /, the calls it makes under /dev, and the stand-in user service."""
-    blueprint = Blueprint("demo")
-    assert settings.auth.jwt_secret is not None
-    secret = settings.auth.jwt_secret.get_secret_value()
-    transports = DevTransports(
-        settings, service_token(secret), f"http://127.0.0.1:{settings.server.port}{NOTIFICATIONS}"
-    )
-    verifier = TokenVerifier(settings.auth)
-    redis = Redis.from_url(settings.redis.url.get_secret_value())
+class Demo:
+    """The page at /, the calls it makes under /dev, and the stand-in for the user service."""
 
-    @blueprint.after_server_stop
-    async def close(*_: object) -> None:
-        await redis.aclose()
-        await transports.close()
+    def __init__(self, settings: Settings) -> None:
+        """`settings.auth.jwt_secret` must be set."""
+        assert settings.auth.jwt_secret is not None
+        self._settings = settings
+        self._secret = settings.auth.jwt_secret.get_secret_value()
+        notifications = f"http://127.0.0.1:{settings.server.port}{NOTIFICATIONS}"
+        self._transports = DevTransports(settings, service_token(self._secret), notifications)
+        self._verifier = TokenVerifier(settings.auth)
+        self._redis = Redis.from_url(settings.redis.url.get_secret_value())
 
-    @blueprint.get("/")
-    async def page(_: Request) -> HTTPResponse:
-        return await file(PAGES / "index.html", headers=_page_headers(settings))
+    def blueprint(self) -> Blueprint:
+        """The routes; what they use is closed when the server stops."""
+        blueprint = Blueprint("demo")
+        blueprint.after_server_stop(self._close)
+        blueprint.static("/dev/assets", PAGES, name="assets")
+        blueprint.static("/notification-hub-client/src", ROOT / "client" / "src", name="client")
+        blueprint.static("/examples/plain.html", ROOT / "examples" / "plain.html", name="example")
+        add_routes(
+            (blueprint.get("/"), self.page),
+            (blueprint.get("/dev/session"), self.session),
+            (blueprint.post("/dev/events/<event_type:str>"), self.publish),
+            (blueprint.post("/dev/logout"), self.log_out),
+            (blueprint.get(f"{STAND_IN}{_MEMBERS}"), self.members),
+        )
+        return blueprint
 
-    blueprint.static("/dev/assets", PAGES, name="assets")
-    blueprint.static("/notification-hub-client/src", ROOT / "client" / "src", name="client")
-    blueprint.static("/examples/plain.html", ROOT / "examples" / "plain.html", name="example")
+    async def _close(self, *_: object) -> None:
+        await self._redis.aclose()
+        await self._transports.close()
 
-    @blueprint.get("/dev/session")
-    async def session(_: Request) -> HTTPResponse:
-        users = [{**user, "token": tokens.sign(user["id"], secret)} for user in USERS]
+    async def page(self, _: Request) -> HTTPResponse:
+        return await file(PAGES / "index.html", headers=_page_headers(self._settings))
+
+    async def session(self, _: Request) -> HTTPResponse:
+        users = [{**user, "token": tokens.sign(user["id"], self._secret)} for user in USERS]
         body = {
             "users": users,
             "group": {"id": GROUP, "name": GROUP_NAME},
             "events": {name: _event(name).message for name in samples.event_types()},
-            "ways": [each._asdict() for each in transports.all],
+            "ways": [each._asdict() for each in self._transports.all],
             "only_by": {name: each.only_from for name, each in HANDLERS.items() if each.only_from},
-            "service_token": service_token(secret),
+            "service_token": service_token(self._secret),
         }
         return json(body, headers={"Cache-Control": "no-store"})  # it holds tokens
 
-    @blueprint.post("/dev/events/<event_type:str>")
-    async def publish(request: Request, event_type: str) -> HTTPResponse:
-        if not origin_allowed(request.headers.get("origin"), settings.websocket.allowed_origins):
+    async def publish(self, request: Request, event_type: str) -> HTTPResponse:
+        if not origin_allowed(request.headers.get("origin"), self._settings.websocket.allowed_origins):
             return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
         if event_type not in samples.event_types():
             return _problem(HTTPStatus.NOT_FOUND, f"No sample of {event_type}.")
         chosen = list(dict.fromkeys(json_body(request, Publishing).ways))
-        if unknown := set(chosen).difference(each.id for each in transports.all):
+        if unknown := set(chosen).difference(each.id for each in self._transports.all):
             return _problem(HTTPStatus.BAD_REQUEST, f"No such transport: {', '.join(sorted(unknown))}.")
         sample = _event(event_type)
         sample.message["event_id"] = event_id = str(uuid4())
-        sent = await transports.send(sample, chosen)
+        sent = await self._transports.send(sample, chosen)
         body = {"event_id": event_id, "sent": [each._asdict() for each in sent]}
         return json(body, HTTPStatus.ACCEPTED)
 
-    @blueprint.post("/dev/logout")
-    async def log_out(request: Request) -> HTTPResponse:
+    async def log_out(self, request: Request) -> HTTPResponse:
         """Do what the user service does on a logout: revoke the token, then notify the hub."""
-        claims = verifier.verify(request.token)
-        await redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
+        claims = self._verifier.verify(request.token)
+        await self._redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
         sample = samples.load("account_logged_out")
         sample.message.update(user_id=str(claims.user_id), access_token_id=claims.token_id)
-        place = await samples.publish(settings.kafka.bootstrap_servers, settings.kafka.topics, sample)
+        kafka = self._settings.kafka
+        place = await samples.publish(kafka.bootstrap_servers, kafka.topics, sample)
         return json({"published": place}, HTTPStatus.ACCEPTED)
 
-    @blueprint.get(STAND_IN + "/api/v1/user-service/groups/internal/<group_id:str>/members")
-    async def members(_: Request, group_id: str) -> HTTPResponse:
+    async def members(self, _: Request, group_id: str) -> HTTPResponse:
         if group_id != GROUP:
             return json({"error": "no such group"}, HTTPStatus.NOT_FOUND)
         listed = [{"user_id": user["id"], "role": user["role"]} for user in USERS]
         return json({"data": {"group_name": GROUP_NAME, "members": listed}})
-
-    return blueprint
 
 
 def _event(name: str) -> Sample:

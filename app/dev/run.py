@@ -46,7 +46,7 @@ def run() -> None:
         log.configure(settings.server.log_level)
         app = create_app(
             settings,
-            demo.make_blueprint(settings),
+            demo.Demo(settings).blueprint(),
             mails.make_blueprint(mailbox.folder),
             gallery.make_blueprint(settings),
         )

@@ -20,14 +20,11 @@ MAX_FUNCTION_LINES = 40
 MAX_CONSTRUCTOR_ARGUMENTS = 6
 
 UNIT = re.compile(
-    r"_(SECONDS|MS|DAYS|BYTES|CHARS|BITS|ROWS|ENTRIES|CONNECTIONS|COUNT|INDEX|OFFSET|MODE|KEY|CODE)$"
+    r"_(SECONDS|MS|DAYS|BYTES|CHARS|BITS|ROWS|ENTRIES|CONNECTIONS|COUNT|SHARE|INDEX|OFFSET|MODE|KEY|CODE)$"
     r"|^_?(MAX|MIN)_|_PER_[A-Z]+$"
 )
 PENDING = {  # shrinks to nothing before the layout is done
-    *("app/api/deliveries.py", "app/api/errors.py", "app/api/health.py", "app/api/idempotency.py"),
-    *("app/api/notifications.py", "app/api/preferences.py", "app/api/schemas.py", "app/api/sending.py"),
-    *("app/dev/asyncapi.py", "app/dev/demo.py", "app/ingest/pipeline.py"),
-    *("app/server/app.py", "app/server/serve.py", "app/store/writer.py"),
+    *("app/api/schemas.py", "app/ingest/pipeline.py", "app/store/writer.py"),
 }
 CONSTANTS_WITHOUT_UNIT = {
     "_PRODUCER": "a value of librdkafka's rd_kafka_type_t",
