@@ -23,7 +23,7 @@ from app.settings.section import Section, Unit, Variable
 ROOT = Path(__file__).parents[2]
 ENV_EXAMPLE = ROOT / ".env.example"
 REFERENCE = ROOT / "docs" / "reference" / "settings.md"
-COMMENT_WIDTH = 106  # columns after the number sign
+COMMENT_CHARS = 106  # columns after the number sign
 NO_BREAK_SPACE = "\u00a0"
 TYPES: dict[object, str] = {
     str: "text",
@@ -103,12 +103,12 @@ def env_example() -> str:
 
 
 def _env_section(section: SectionText) -> str:
-    heading = f"# --- {section.title} ".ljust(COMMENT_WIDTH + 2, "-")
+    heading = f"# --- {section.title} ".ljust(COMMENT_CHARS + 2, "-")
     lines = ["", heading]
     for variable in section.variables:
         kind = _kind(variable.info).replace(" ", NO_BREAK_SPACE)
         text = f"{variable.info.description} [{kind}]"
-        wrapped = wrap(text, COMMENT_WIDTH, break_long_words=False, break_on_hyphens=False)
+        wrapped = wrap(text, COMMENT_CHARS, break_long_words=False, break_on_hyphens=False)
         lines += [f"# {line}".replace(NO_BREAK_SPACE, " ") for line in wrapped]
         lines.append(_env_line(variable))
     return "\n".join(lines) + "\n"
