@@ -9,11 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import bus, cases, crowds, machine, mail, profile, report, ways
+from bench import bus, cases, crowds, machine, mail, profile, report, transports
 from bench.clients import Clients, run_clients
 from bench.options import Options, parse
 from bench.progress import say
-from bench.results import BusCost, FullSpeed, Idle, MailRate, Paced, Results, Stopped, Storm, WayIn
+from bench.results import BusCost, FullSpeed, Idle, MailRate, Paced, Results, Stopped, Storm, TransportResult
 from bench.site import HUB, NAIVE, Site, Target, open_site
 
 _EMBEDDED_BYTES = 4 * 4_000_000  # what the embedded broker surely keeps of a Kafka topic of four partitions
@@ -56,7 +56,7 @@ def _measure(site: Site, hub: Target, clients: Clients, options: Options, load_b
         _storm(site, hub, clients, options) if "storm" in options.cases else [],
         _stopped(site, hub, clients, options) if "stopped" in options.cases else [],
         _mail(options) if "mail" in options.cases else [],
-        _ways(site, hub, clients, options) if "ways" in options.cases else [],
+        _transports(site, hub, clients, options) if "transports" in options.cases else [],
     )
 
 
@@ -120,9 +120,9 @@ def _mail(options: Options) -> list[MailRate]:
     return done
 
 
-def _ways(site: Site, hub: Target, clients: Clients, options: Options) -> list[WayIn]:
+def _transports(site: Site, hub: Target, clients: Clients, options: Options) -> list[TransportResult]:
     done = []
-    for each in ways.measure(site, hub, clients, options):
+    for each in transports.measure(site, hub, clients, options):
         say(report.line(each))
         done.append(each)
     return done

@@ -1,4 +1,4 @@
-"""Who wants the hub for himself: `python -m bench.attacker <way> <port> <user> <path>`, until SIGTERM.
+"""An attacker of the hub: `python -m bench.attacker <attack> <port> <user> <path>`, until SIGTERM.
 
 The environment has ATTACK_SECRET, by which tokens are signed. It runs with the lowest priority: from
 elsewhere it would take no CPU from the machine it attacks. At its end it says what it did, as JSON.
@@ -24,7 +24,7 @@ from app.server.serve import raise_file_limit
 _HALF_OPEN = 10_000
 _SLOW = 1000
 _SOCKETS = 1000
-_AT_ONCE = 50  # of those, upgrades under way
+_AT_ONCE = 50  # of those, upgrades in progress
 _FLOODERS = 20  # WS_MAX_PER_USER
 _LONGER_THAN_ANY_DEADLINE = 60.0  # seconds
 _AGAIN = 0.05  # seconds
@@ -96,24 +96,24 @@ async def _until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 @dataclass(frozen=True)
-class Way:
+class AttackKind:
     """What one of so many does, again and again."""
 
     attack: Attack
     count: int
     answers: frozenset[str]
-    """The statuses by which it is told that the attack was one: at least one of them has to come."""
+    """The statuses that show that the attack took place: at least one of them has to come."""
     new_tokens: bool = False
     """Each time with a token that was never seen, of one user all the same."""
 
 
-WAYS: dict[str, Way] = {
-    "half-open": Way(half_open, _HALF_OPEN, frozenset({"408"})),
-    "slow-heads": Way(slow_head, _SLOW, frozenset({"408"})),
-    "pings": Way(pings, _FLOODERS, frozenset({"101", "429"})),
-    "sockets": Way(sockets, _SOCKETS, frozenset({"101", "429"})),
-    "pings-new-tokens": Way(pings, _FLOODERS, frozenset({"101"}), new_tokens=True),
-    "sockets-new-tokens": Way(sockets, _SOCKETS, frozenset({"101"}), new_tokens=True),
+ATTACKS: dict[str, AttackKind] = {
+    "half-open": AttackKind(half_open, _HALF_OPEN, frozenset({"408"})),
+    "slow-heads": AttackKind(slow_head, _SLOW, frozenset({"408"})),
+    "pings": AttackKind(pings, _FLOODERS, frozenset({"101", "429"})),
+    "sockets": AttackKind(sockets, _SOCKETS, frozenset({"101", "429"})),
+    "pings-new-tokens": AttackKind(pings, _FLOODERS, frozenset({"101"}), new_tokens=True),
+    "sockets-new-tokens": AttackKind(sockets, _SOCKETS, frozenset({"101"}), new_tokens=True),
 }
 
 
@@ -122,19 +122,19 @@ class Done:
     """What was done, and how it was answered."""
 
     answers: Counter[str] = field(default_factory=Counter)
-    under_way: int = 0
+    in_progress: int = 0
     most: int = 0
 
     def begin(self) -> None:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_progress += 1
+        self.most = max(self.most, self.in_progress)
 
     def end(self, answer: str) -> None:
-        self.under_way -= 1
+        self.in_progress -= 1
         self.answers[answer] += 1
 
 
-async def _attack(way: Way, port: int, user: str, path: str) -> Done:
+async def _attack(kind: AttackKind, port: int, user: str, path: str) -> Done:
     opening, done, over = asyncio.Semaphore(_AT_ONCE), Done(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     secret = os.environ["ATTACK_SECRET"]
@@ -144,18 +144,18 @@ async def _attack(way: Way, port: int, user: str, path: str) -> Done:
         async with opening:
             await asyncio.sleep(_AGAIN)
         while True:
-            mine = upgrade(path, tokens.sign(user, secret)) if way.new_tokens else head
+            mine = upgrade(path, tokens.sign(user, secret)) if kind.new_tokens else head
             done.begin()
             try:
-                answer = (await way.attack(port, mine))[9:12].decode() or "no answer"  # the status
+                answer = (await kind.attack(port, mine))[9:12].decode() or "no answer"  # the status
             except (OSError, TimeoutError) as error:
                 answer = type(error).__name__
             done.end(answer)
             await asyncio.sleep(_AGAIN)
 
-    attacking = [asyncio.create_task(again_and_again()) for _ in range(way.count)]
+    attacking = [asyncio.create_task(again_and_again()) for _ in range(kind.count)]
     await over.wait()
-    done.answers["open at the end"] = done.under_way
+    done.answers["open at the end"] = done.in_progress
     for each in attacking:
         if each.done():
             each.result()  # which has failed: it would go on for ever
@@ -166,5 +166,5 @@ async def _attack(way: Way, port: int, user: str, path: str) -> Done:
 if __name__ == "__main__":
     os.nice(19)
     raise_file_limit()
-    done = uvloop.run(_attack(WAYS[sys.argv[1]], int(sys.argv[2]), sys.argv[3], sys.argv[4]))
+    done = uvloop.run(_attack(ATTACKS[sys.argv[1]], int(sys.argv[2]), sys.argv[3], sys.argv[4]))
     print(json.dumps({"most at once": done.most, **done.answers}), flush=True)

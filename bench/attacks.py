@@ -1,4 +1,4 @@
-"""What others notice of an attack: `python -m bench.attacks [way …]` (docs/security.md).
+"""What others notice of an attack: `python -m bench.attacks [attack …]` (docs/security.md).
 
 The same paced load to 200 users, calm and under each attack in turn: how long events take to their sockets.
 The status is 1 when something was lost, or a p99 was twice the calm one.
@@ -20,7 +20,7 @@ from statistics import median
 from uuid import UUID
 
 from bench import cases
-from bench.attacker import WAYS
+from bench.attacker import ATTACKS
 from bench.cases import WARM_UP_EACH, Stage, pace, percentiles
 from bench.clients import run_clients
 from bench.progress import say
@@ -37,10 +37,10 @@ _ROOT = Path(__file__).parent.parent
 
 
 @contextmanager
-def _attacked(stage: Stage, way: str) -> Iterator[None]:
+def _attacked(stage: Stage, attack: str) -> Iterator[None]:
     server = stage.server
     path = server.target.socket.format(user=ATTACKER)
-    arguments = [sys.executable, "-m", "bench.attacker", way, str(server.port), str(ATTACKER), path]
+    arguments = [sys.executable, "-m", "bench.attacker", attack, str(server.port), str(ATTACKER), path]
     environment = {**os.environ, "ATTACK_SECRET": stage.site.secret}
     with subprocess.Popen(
         arguments, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, text=True
@@ -52,13 +52,13 @@ def _attacked(stage: Stage, way: str) -> Iterator[None]:
             attacker.send_signal(signal.SIGTERM)
             said = attacker.communicate()[0]
     did = json.loads(said)
-    assert WAYS[way].answers & did.keys(), f"this was no attack: {did}"
+    assert ATTACKS[attack].answers & did.keys(), f"this was no attack: {did}"
     say(f"  the attacker: {', '.join(f'{count:,} × {what}' for what, count in did.items())}")
     time.sleep(SETTLE)  # ten thousand connections that end at once are no calm
 
 
-def _measure(stage: Stage, way: str, serial: int) -> tuple[bool, int]:
-    """One way, calm and under attack in turn: whether others noticed little, and the next free serial."""
+def _measure(stage: Stage, attack: str, serial: int) -> tuple[bool, int]:
+    """One attack, calm and under attack in turn: whether others noticed little, and the next free serial."""
     p99: dict[bool, list[float]] = {False: [], True: []}
     busy: dict[bool, list[float]] = {False: [], True: []}
     memory = stage.server.process.memory_info().rss
@@ -66,8 +66,8 @@ def _measure(stage: Stage, way: str, serial: int) -> tuple[bool, int]:
     for attacked in (False, True) * ROUNDS:
         load, serial = stage.load(serial, events), serial + events
         if attacked:
-            with _attacked(stage, way):
-                run = pace(stage, load, RATE, way)
+            with _attacked(stage, attack):
+                run = pace(stage, load, RATE, attack)
                 most = max(most, stage.server.process.memory_info().rss)
         else:
             run = pace(stage, load, RATE, "calm")
@@ -76,7 +76,7 @@ def _measure(stage: Stage, way: str, serial: int) -> tuple[bool, int]:
         problems += run.received.problems
     calm, under = median(p99[False]), median(p99[True])
     say(
-        f"{way}: p99 {calm:.1f} ms calm, {under:.1f} ms attacked ({under / calm:.2f} times); "
+        f"{attack}: p99 {calm:.1f} ms calm, {under:.1f} ms attacked ({under / calm:.2f} times); "
         f"each: {_each(p99[False])} and {_each(p99[True])}; "
         f"the hub kept {median(busy[False]):.2f} and {median(busy[True]):.2f} cores busy; "
         f"memory +{(most - memory) / 2**20:.0f} MB; {', '.join(problems) or 'nothing lost'}"
@@ -88,7 +88,7 @@ def _each(values: list[float]) -> str:
     return "/".join(f"{value:.0f}" for value in values)
 
 
-def main(ways: list[str]) -> int:
+def main(attacks: list[str]) -> int:
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="hub-attacks-") as folder, ExitStack() as running:
         Path(folder).chmod(0o755)  # Postgres, which won't run as root, has to reach it
@@ -99,14 +99,14 @@ def main(ways: list[str]) -> int:
         warm = stage.load(serial, int(RATE * SECONDS))
         pace(stage, warm, RATE, "warming up")
         serial += warm.events
-        for way in ways:
-            good, serial = _measure(stage, way, serial)
+        for attack in attacks:
+            good, serial = _measure(stage, attack, serial)
             if not good:
-                failed.append(way)
+                failed.append(attack)
     if failed:
         say(f"More than {AT_MOST:g} times the calm p99, or something was lost: {', '.join(failed)}")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or [*WAYS]))
+    sys.exit(main(sys.argv[1:] or [*ATTACKS]))

@@ -50,7 +50,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Returned(msgspec.Struct, frozen=True):
-    """How long each client took to be back, and what refused them on the way, by how often."""
+    """How long each client took to be back, and what refused them, by how often."""
 
     seconds: list[float]
     refusals: dict[str, int]

@@ -25,7 +25,7 @@ import uvloop
 from app.dev import tokens
 from bench.events import MARK, SERIAL_DIGITS, STAMP_DIGITS, user_id
 
-AT_ONCE = 64  # handshakes under way
+AT_ONCE = 64  # handshakes in progress
 _HANDSHAKE_SECONDS = 30.0
 _SEQ = b'"seq":'
 _SESSION, _RESUMED = b'{"type":"', b'{"type":"resumed"'
@@ -239,7 +239,7 @@ class Generator:
     async def _storm(self, command: Mapping[str, Any]) -> dict[str, object]:
         """Drop everybody; later, all come back at once and resume where they were, until each has.
 
-        The answer has the seconds that each took, from the same beginning, and what refused them on the way.
+        The answer has the seconds that each took, from the same beginning, and what refused them.
         """
         users = [user_id(number) for number in range(command["first"], command["first"] + command["count"])]
         path, session = command["path"] + "?after={seq}", "Sec-WebSocket-Protocol: hub.v1"

@@ -16,7 +16,7 @@ _SIZES = {
     "rounds": (3, 1, "rounds at full speed; the median counts"),
     "fan_out": (20, 20, "receivers an event in the second case"),
     "fan_events": (4_000, 200, "events a round in the second case"),
-    "way_events": (20_000, 1_000, "events a round over each way in"),
+    "transport_events": (20_000, 1_000, "events a round over each transport"),
     "single_events": (6_000, 300, "events a round over HTTP, one a request"),
     "naive_events": (6_000, 300, "events a round for the baseline"),
     "rate": (1_000, 200, "events a second, paced"),
@@ -25,12 +25,12 @@ _SIZES = {
     "connections": (4_000, 200, "idle connections"),
     "storm": (5_000, 300, "clients that come back at once"),
     "missed": (2, 2, "notifications that each of those resumes"),
-    "readers": (1_000, 100, "connected users of whom 1% stop reading"),
+    "readers": (1_000, 100, "connected users, of whom 1 in 100 stops reading"),
     "bus_rounds": (200, 20, "batches over the bus"),
     "mails": (1_000, 50, "mails over kept connections; a fifth of that over one connection each"),
     "partitions": (4, 4, "partitions of the Kafka topics"),
 }
-CASES = ("full", "paced", "idle", "bus", "storm", "stopped", "mail", "ways")
+CASES = ("full", "paced", "idle", "bus", "storm", "stopped", "mail", "transports")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Options:
     rounds: int
     fan_out: int
     fan_events: int
-    way_events: int
+    transport_events: int
     single_events: int
     naive_events: int
     rate: int
@@ -66,7 +66,7 @@ class Options:
         return replace(
             self,
             events=min(self.events, most // self.rounds),
-            way_events=min(self.way_events, most // self.rounds),
+            transport_events=min(self.transport_events, most // self.rounds),
             naive_events=min(self.naive_events, most // self.rounds),
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from bench.results import FullSpeed, Paced, Results, Rounds, WayIn, receivers
+from bench.results import FullSpeed, Paced, Results, Rounds, TransportResult, receivers
 
 _COLOURS = {"hub": "#0b6e99", "naive": "#c4703a"}
 _NAMES = {"hub": "hub", "naive": "baseline"}
@@ -25,8 +25,8 @@ def draw(results: Results, folder: Path) -> list[tuple[Path, str]]:
         drawn.append((_save(_throughput(results.full_speed), folder / "throughput.svg"), "Throughput"))
     if any(each.milliseconds for each in results.paced):
         drawn.append((_save(_latency(results.paced), folder / "latency.svg"), "Latency at a steady rate"))
-    if results.ways:
-        drawn.append((_save(_ways(results.ways), folder / "ways.svg"), "Ways in"))
+    if results.transports:
+        drawn.append((_save(_transports(results.transports), folder / "transports.svg"), "Transports"))
     return drawn
 
 
@@ -35,8 +35,8 @@ def _throughput(results: list[FullSpeed]) -> Figure:
     return _speeds(results, labels, [_COLOURS[each.target] for each in results])
 
 
-def _ways(results: list[WayIn]) -> Figure:
-    return _speeds(results, [each.way for each in results], [_COLOURS["hub"]] * len(results))
+def _transports(results: list[TransportResult]) -> Figure:
+    return _speeds(results, [each.transport for each in results], [_COLOURS["hub"]] * len(results))
 
 
 def _speeds(results: Sequence[Rounds], labels: list[str], colours: list[str]) -> Figure:

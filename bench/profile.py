@@ -12,20 +12,21 @@ from bench.clients import Clients
 from bench.options import Options
 from bench.results import Rounds
 from bench.site import Site, Target
-from bench.ways import open_ways
+from bench.transports import open_transports
 
 _LINES = 25
 
 
 def show(site: Site, hub: Target, clients: Clients, options: Options) -> None:
-    """Print the costs by function and by line, in per cent of the CPU time of the hub; with `--cases ways`
-    those of each way in.
+    """Print the costs by function and by line, in per cent of the CPU time of the hub.
+
+    With `--cases transports` those of each transport.
     """
     profiled = replace(hub, environment={**hub.environment, "BENCH_PROFILE": "1"})
-    if options.cases == ("ways",):
-        with open_ways(site, profiled, clients, options, window=True) as ways:
-            for way in ways:
-                _show(way.name, way.stage, partial(way.measure, options.rounds))
+    if options.cases == ("transports",):
+        with open_transports(site, profiled, clients, options, window=True) as transports:
+            for transport in transports:
+                _show(transport.name, transport.stage, partial(transport.measure, options.rounds))
         return
     with cases.stage(site, profiled, clients, options.users, options.partitions, window=True) as stage:
         _show("full speed", stage, partial(cases.full_speed, stage, options.events, options.rounds))

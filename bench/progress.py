@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 @contextmanager
 def bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show the way to `total`; the answer is called with how far it has come."""
+    """Show the progress towards `total`; call what this returns with the number reached."""
     if not sys.stderr.isatty():
         say(f"{what}: {total:,} {unit} …")
         yield lambda _: None

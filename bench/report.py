@@ -20,7 +20,7 @@ from bench.results import (
     Rounds,
     Stopped,
     Storm,
-    WayIn,
+    TransportResult,
     receivers,
 )
 
@@ -93,8 +93,8 @@ def _(result: MailRate) -> str:
 
 
 @line.register
-def _(result: WayIn) -> str:
-    return f"{result.way}: {_speed(result)}"
+def _(result: TransportResult) -> str:
+    return f"{result.transport}: {_speed(result)}"
 
 
 def _speed(result: Rounds) -> str:
@@ -109,7 +109,7 @@ def problems(results: Results) -> list[str]:
     """What the hub lost, doubled or disordered; empty is what it should be."""
     compared: list[FullSpeed | Paced] = [*results.full_speed, *results.paced]
     found = [problem for each in compared if each.target == "hub" for problem in each.problems]
-    alone: list[Storm | Stopped | WayIn] = [*results.storm, *results.stopped, *results.ways]
+    alone: list[Storm | Stopped | TransportResult] = [*results.storm, *results.stopped, *results.transports]
     return found + [problem for each in alone for problem in each.problems]
 
 
@@ -141,7 +141,7 @@ def markdown(results: Results) -> str:
         *_storm(results),
         *_stopped(results),
         *_mail(results),
-        *_ways(results),
+        *_transports(results),
     ]
     return "\n".join([*parts, _conditions(results), HOW])
 
@@ -178,9 +178,9 @@ def _verdict(results: Results) -> str:
     for mail in (each for each in results.mail if each.round_trip):
         what = f"mails over kept connections, {mail.round_trip:g} ms away"
         rows.append((what, f"≥ {GOAL_MAIL_RATIO} ×", f"{mail.ratio:.1f} ×", mail.ratio >= GOAL_MAIL_RATIO))
-    for way in (each for each in results.ways if each.way == HTTP_BULK):
-        met = way.rate >= GOAL_BULK_RATE
-        rows.append((way.way, f"≥ {GOAL_BULK_RATE:,}/s", f"{way.rate:,.0f}/s", met))
+    for transport in (each for each in results.transports if each.transport == HTTP_BULK):
+        met = transport.rate >= GOAL_BULK_RATE
+        rows.append((transport.transport, f"≥ {GOAL_BULK_RATE:,}/s", f"{transport.rate:,.0f}/s", met))
     lost = problems(results)
     rows.append(("lost, doubled or out of order", "0", "; ".join(lost) or "0", not lost))
     table = [f"| {what} | {goal} | {found} | {_mark(met)} |" for what, goal, found, met in rows]
@@ -276,7 +276,7 @@ def _storm(results: Results) -> list[str]:
     if not results.storm:
         return []
     head = (
-        "| | missed, each | half are back | 99% | all | CPU of the server | refused on the way "
+        "| | missed, each | half are back | 99% | all | CPU of the server | refused "
         "| Postgres connections | lost, doubled, out of order |",
         "|---|---|---|---|---|---|---|---|---|",
     )
@@ -328,15 +328,15 @@ def _mail(results: Results) -> list[str]:
     return ["## Mail\n", *head, *rows, ""]
 
 
-def _ways(results: Results) -> list[str]:
-    if not results.ways:
+def _transports(results: Results) -> list[str]:
+    if not results.transports:
         return []
     head = (
         "| | notifications/s (rounds) | CPU of the server | of Postgres | of what feeds it "
         "| generator, of a core | other programs, of a core | lost, doubled, out of order |",
         "|---|---|---|---|---|---|---|---|",
     )
-    return ["## Ways in\n", *head, *(_speed_row(each.way, each) for each in results.ways), ""]
+    return ["## Transports\n", *head, *(_speed_row(each.transport, each) for each in results.transports), ""]
 
 
 def _times(ours: float, theirs: float) -> str:

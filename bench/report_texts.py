@@ -39,10 +39,10 @@ HOW = """\
 - **Readers that stop.** Further connections of 1% of the users, with a receive buffer of 4 KB, in a process
   that gets SIGSTOP. The same load runs four times: without, with, without, with.
 - **Mail.** The hub's email channel and the others make the same mail from its template, hand it to the same
-  server with STARTTLS and a login, over four connections at once; a proxy makes the way to it longer. The
+  server with STARTTLS and a login, over four connections at once; a proxy adds latency. The
   goal is for 20 ms, against the better of the others.
-- **Ways in.** One hub, one way after the other, the same events. What Kafka, RabbitMQ and the Redis stream
-  bring is put there while the hub is stopped, and counted from the first frame to the last. Over HTTP a
+- **Transports.** One hub, one transport after the other, the same events. What Kafka, RabbitMQ and the
+  Redis stream bring is put there while the hub is stopped, and counted from the first frame to the last. Over HTTP a
   process of its own sends requests that were made beforehand, over kept connections: 500 notifications in
   each of 4 at once, or one in each of 64; counted from the first request to the last frame. "What feeds it"
   is Kafka, RabbitMQ, Redis (which serves the rest of the hub as well) or that process.

@@ -70,10 +70,10 @@ class FullSpeed(Rounds, frozen=True, kw_only=True):
     fan_out: int
 
 
-class WayIn(Rounds, frozen=True, kw_only=True):
-    """The hub at full speed over one way in; over HTTP, from the first request to the last frame."""
+class TransportResult(Rounds, frozen=True, kw_only=True):
+    """The hub at full speed over one transport; over HTTP, from the first request to the last frame."""
 
-    way: str
+    transport: str
 
 
 class Paced(msgspec.Struct, frozen=True):
@@ -203,4 +203,4 @@ class Results(msgspec.Struct):
     storm: list[Storm]
     stopped: list[Stopped]
     mail: list[MailRate]
-    ways: list[WayIn]
+    transports: list[TransportResult]

@@ -1,4 +1,4 @@
-"""Each way in at full speed, on one warm server: Kafka, RabbitMQ, a Redis stream, HTTP."""
+"""Each transport at full speed, on one warm server: Kafka, RabbitMQ, a Redis stream, HTTP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.events import Load
 from bench.http_load import Sending
 from bench.options import Options
 from bench.progress import bar, say
-from bench.results import HTTP_BULK, Round, WayIn
+from bench.results import HTTP_BULK, Round, TransportResult
 from bench.site import Site, Target
 from tests.support.install_tools import has_rabbitmq
 from tests.support.rabbitmq_server import MISSING, RabbitMQServer
@@ -35,15 +35,15 @@ SINGLE_AT_ONCE = 64
 _QUEUE = "notifications"
 _STREAM = "inventory:low-stock:stream"
 _RABBITMQ, _REDIS = ("beam.smp",), ("redis-server", "valkey-server")  # the programs
-_SERIALS = 10_000_000  # of each way
+_SERIALS = 10_000_000  # of each transport
 _SEND = "/api/v2/notification-service/notifications"
 
 Run = Callable[[Load, str], Round]
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way in; `run` brings one load through it, under the words that are shown meanwhile."""
+class Transport:
+    """A transport; `run` sends one load over it, with a label for the progress bar."""
 
     name: str
     stage: Stage
@@ -51,7 +51,7 @@ class Way:
     run: Run
     first_serial: int
 
-    def measure(self, rounds: int) -> WayIn:
+    def measure(self, rounds: int) -> TransportResult:
         """Warm up, and run `rounds` times."""
         warm_up = self.stage.users * WARM_UP_EACH
         self.run(self.stage.load(self.first_serial, warm_up), f"{self.name}, warming up")
@@ -60,8 +60,8 @@ class Way:
         for number in range(rounds):
             load = self.stage.load(self.first_serial + warm_up + number * self.events, self.events)
             done.append(self.run(load, f"{self.name}, round {number + 1} of {rounds}"))
-        return WayIn(
-            way=self.name,
+        return TransportResult(
+            transport=self.name,
             events=self.events,
             rounds=done,
             rows=rows(self.stage) - before,
@@ -70,10 +70,10 @@ class Way:
 
 
 @contextmanager
-def open_ways(
+def open_transports(
     site: Site, hub: Target, clients: Clients, options: Options, *, window: bool = False
-) -> Iterator[Sequence[Way]]:
-    """A hub that listens on all ways, and the ways to it; without RabbitMQ where it isn't installed."""
+) -> Iterator[Sequence[Transport]]:
+    """A hub that listens on all transports, and these; without RabbitMQ where it isn't installed."""
     with ExitStack() as running:
         environment = {**hub.environment, "REDIS_EVENTS_URL": site.redis_url}
         rabbitmq = running.enter_context(_run_rabbitmq(site.home / "rabbitmq"))
@@ -84,24 +84,24 @@ def open_ways(
             stage(site, target, clients, options.users, options.partitions, window=window)
         )
         sender = running.enter_context(_run_sender())
-        many, few = options.way_events, options.single_events
-        ways: dict[str, tuple[int, Run]] = {"Kafka": (many, partial(backlog, on, on.publisher.burst))}
+        many, few = options.transport_events, options.single_events
+        transports: dict[str, tuple[int, Run]] = {"Kafka": (many, partial(backlog, on, on.publisher.burst))}
         if rabbitmq is not None:
             to_rabbitmq = partial(_to_rabbitmq, rabbitmq)
-            ways["RabbitMQ"] = (many, partial(backlog, on, to_rabbitmq, feeder=_RABBITMQ))
-        ways["Redis stream"] = (many, partial(backlog, on, partial(_to_stream, site), feeder=_REDIS))
-        ways[HTTP_BULK] = (many, partial(sender.run, on, BULK, BULK_AT_ONCE))
-        ways["HTTP, one a request"] = (few, partial(sender.run, on, 1, SINGLE_AT_ONCE))
+            transports["RabbitMQ"] = (many, partial(backlog, on, to_rabbitmq, feeder=_RABBITMQ))
+        transports["Redis stream"] = (many, partial(backlog, on, partial(_to_stream, site), feeder=_REDIS))
+        transports[HTTP_BULK] = (many, partial(sender.run, on, BULK, BULK_AT_ONCE))
+        transports["HTTP, one a request"] = (few, partial(sender.run, on, 1, SINGLE_AT_ONCE))
         yield [
-            Way(name, on, events, run, number * _SERIALS)
-            for number, (name, (events, run)) in enumerate(ways.items(), 1)
+            Transport(name, on, events, run, number * _SERIALS)
+            for number, (name, (events, run)) in enumerate(transports.items(), 1)
         ]
 
 
 @contextmanager
 def _run_rabbitmq(folder: Path) -> Iterator[RabbitMQServer | None]:
     if not has_rabbitmq():
-        say(f"{MISSING}; that way is left out.")
+        say(f"{MISSING}; it is left out.")
         yield None
         return
     server = RabbitMQServer(folder)
@@ -112,11 +112,11 @@ def _run_rabbitmq(folder: Path) -> Iterator[RabbitMQServer | None]:
         server.kill()
 
 
-def measure(site: Site, hub: Target, clients: Clients, options: Options) -> Iterator[WayIn]:
-    """Each way by itself, one after the other."""
-    with open_ways(site, hub, clients, options) as ways:
-        for way in ways:
-            yield way.measure(options.rounds)
+def measure(site: Site, hub: Target, clients: Clients, options: Options) -> Iterator[TransportResult]:
+    """Measure each transport alone, one after the other."""
+    with open_transports(site, hub, clients, options) as transports:
+        for transport in transports:
+            yield transport.measure(options.rounds)
 
 
 def _to_rabbitmq(server: RabbitMQServer, load: Load) -> None:
