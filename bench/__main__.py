@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import bus, cases, crowds, machine, mail, profile, report, transports
+from bench import bus, cases, machine, mail, profile, reconnect_storm, report, stalled_readers, transports
 from bench.clients import Clients, run_clients
 from bench.options import Options, parse
 from bench.progress import say
@@ -98,7 +98,7 @@ def _bus(site: Site, options: Options) -> list[BusCost]:
 
 def _storm(site: Site, hub: Target, clients: Clients, options: Options) -> list[Storm]:
     with cases.stage(site, hub, clients, options.storm, options.partitions) as stage:
-        done = crowds.storm(stage, options.missed)
+        done = reconnect_storm.storm(stage, options.missed)
     say(report.line(done))
     return [done]
 
@@ -108,7 +108,7 @@ def _stopped(site: Site, hub: Target, clients: Clients, options: Options) -> lis
         cases.stage(site, hub, clients, options.readers, options.partitions) as stage,
         run_clients() as stoppers,
     ):
-        done = crowds.stopped(stage, stoppers, options.rate, options.seconds)
+        done = stalled_readers.stopped(stage, stoppers, options.rate, options.seconds)
     say(report.line(done))
     return [done]
 

@@ -42,9 +42,9 @@ HOW = """\
   server with STARTTLS and a login, over four connections at once; a proxy adds latency. The
   goal is for 20 ms, against the better of the others.
 - **Transports.** One hub, one transport after the other, the same events. What Kafka, RabbitMQ and the
-  Redis stream bring is put there while the hub is stopped, and counted from the first frame to the last. Over HTTP a
-  process of its own sends requests that were made beforehand, over kept connections: 500 notifications in
-  each of 4 at once, or one in each of 64; counted from the first request to the last frame. "What feeds it"
-  is Kafka, RabbitMQ, Redis (which serves the rest of the hub as well) or that process.
+  Redis stream bring is put there while the hub is stopped, and counted from the first frame to the last. Over
+  HTTP a process of its own sends requests that were made beforehand, over kept connections: 500 notifications
+  in each of 4 at once, or one in each of 64; counted from the first request to the last frame. "What feeds
+  it" is Kafka, RabbitMQ, Redis (which serves the rest of the hub as well) or that process.
 - Postgres syncs every commit to disk. The hub's settings are the production defaults, at log level warning.
 """

@@ -1,8 +1,7 @@
-"""Two cases of many clients that behave badly: all come back at once; some stop reading."""
+"""Stalled readers: some clients stop reading, and the others must not notice."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 import time
@@ -10,79 +9,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import asyncpg
-
 from app.dev import tokens
-from bench.cases import WARM_UP_EACH, Stage, pace, percentiles, rows
+from bench.cases import WARM_UP_EACH, Stage, pace, percentiles
 from bench.clients import Clients
-from bench.progress import bar, say
-from bench.results import Stopped, Storm
+from bench.results import Stopped
 
-_LOOK_EVERY = 0.05
+_LOOK_EVERY = 0.05  # seconds
 _METRICS = "/api/v2/notification-service/metrics"
 _TINY = 4096  # bytes that the kernel of a stopped client takes
 _SHARE = 100  # one in so many stops
-_GONE_WITHIN = 30.0
-_POOL = 10  # DATABASE_POOL_SIZE, its default
-
-
-def storm(stage: Stage, missed: int) -> Storm:
-    """Everybody goes away, misses some, and comes back at the same moment."""
-    stage.clients.close()
-    before = rows(stage)
-    load = stage.load(stage.users * WARM_UP_EACH, stage.users * missed)
-    stage.publisher.burst(load)
-    with bar("stored meanwhile", load.notifications, "notifications") as progress:
-        while (stored := rows(stage) - before) < load.notifications:
-            progress(stored)
-            time.sleep(0.2)
-    stage.clients.expect(load)
-    server = stage.server
-    meter = stage.meter()
-    say(f"{stage.users:,} clients come back …")
-    with _watched_postgres(stage.site.database_url) as most:
-        returned = stage.clients.storm(
-            server.port, server.target.socket, stage.site.secret, stage.users, stage.first_user, WARM_UP_EACH
-        )
-    usage = meter.read()
-    received = stage.clients.result(load)
-    seconds = sorted(returned.seconds)
-    unexpected = [f"{count} × {why}" for why, count in returned.refusals.items() if not why.startswith("503")]
-    return Storm(
-        clients=stage.users,
-        missed=missed,
-        seconds=[seconds[len(seconds) // 2], seconds[int(len(seconds) * 0.99)], seconds[-1]],
-        refusals=returned.refusals,
-        postgres_connections=max(most),
-        postgres_pool=_POOL,
-        usage=usage,
-        problems=[problem for problem in received.problems if "connections lost" not in problem] + unexpected,
-    )
-
-
-@contextmanager
-def _watched_postgres(url: str) -> Iterator[list[int]]:
-    """The numbers of the hub's connections to Postgres while this is open."""
-    seen = [0]
-    done = threading.Event()
-
-    async def watch() -> None:
-        connection = await asyncpg.connect(url)
-        try:
-            while not done.is_set():
-                asked = "select count(*) from pg_stat_activity where application_name = 'notification-hub'"
-                seen.append(int(await connection.fetchval(asked)))
-                await asyncio.sleep(_LOOK_EVERY)
-        finally:
-            await connection.close()
-
-    watching = threading.Thread(target=lambda: asyncio.run(watch()))
-    watching.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        watching.join()
+_GONE_WITHIN = 30.0  # seconds
 
 
 def stopped(stage: Stage, stoppers: Clients, rate: float, seconds: float) -> Stopped:
