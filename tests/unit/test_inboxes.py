@@ -12,12 +12,14 @@ from app.domain.errors import Unavailable
 from app.domain.notifications import InboxCounters
 from app.realtime.inboxes import MAX_READERS_PER_QUERY, InboxReader
 from app.store.inboxes import InboxState
+from app.testing import MemoryStore
 
 
-class Store:
+class Store(MemoryStore):
     """Answers each inbox with its number; raises what `error` holds."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.reads: list[int] = []
         self.error: Exception | None = None
 
@@ -31,7 +33,7 @@ class Store:
 
 async def test_a_crowd_shares_few_reads_and_each_gets_its_own_answer() -> None:
     store = Store()
-    reader = InboxReader(store)  # type: ignore[arg-type]
+    reader = InboxReader(store)
     users = [uuid4() for _ in range(MAX_READERS_PER_QUERY * 2 + 50)]
     states = await asyncio.gather(*(reader.read(user) for user in users))
     assert [state.last_seq for state in states] == [user.int % 1000 for user in users]
@@ -42,7 +44,7 @@ async def test_a_crowd_shares_few_reads_and_each_gets_its_own_answer() -> None:
 async def test_a_read_that_fails_leaves_nobody_waiting_and_the_next_one_works(error: Exception) -> None:
     store = Store()
     store.error = error
-    reader = InboxReader(store)  # type: ignore[arg-type]
+    reader = InboxReader(store)
     async with asyncio.timeout(5):
         failed = await asyncio.gather(*(reader.read(uuid4()) for _ in range(3)), return_exceptions=True)
     assert {type(answer) for answer in failed} == {Unavailable}
