@@ -1,6 +1,6 @@
-"""What `run.py dlq` does: go through the letters that were chosen, and say of each what becomes of it.
+"""What `run.py dlq` does: list, show, replay or drop the dead letters that a filter selects.
 
-Each call returns the exit status: 0 if all that was asked for is done, 1 if not, and it said why.
+Each call returns the exit status: 0 if everything was done, 1 if not. The reason is then on standard error.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from app.sources.dlq import DeadLetter, DlqReader
 
 Act = Callable[[DlqReader, DeadLetter], Awaitable[None]]
 
-MAX_ERROR_CHARS = 60  # characters of the error, in the list
+MAX_ERROR_CHARS = 60  # in the list
 
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
-    """Which letters: those that none of these leaves out."""
+    """Selects the dead letters that meet every condition that is set."""
 
     ids: Collection[str] = ()
     source: str | None = None
@@ -37,8 +37,8 @@ class DeadLetterFilter:
     since: datetime | None = None
     limit: int | None = None
 
-    def takes(self, dead_letter: DeadLetter) -> bool:
-        """Whether it is one of them; the limit is left to who counts."""
+    def selects(self, dead_letter: DeadLetter) -> bool:
+        """Whether the dead letter meets the conditions. The caller enforces `limit`."""
         late_enough = self.since is None or (dead_letter.time is not None and dead_letter.time >= self.since)
         return (
             (not self.ids or dead_letter.id in self.ids)
@@ -47,7 +47,7 @@ class DeadLetterFilter:
         )
 
     def brokers(self, loaded: Settings) -> Collection[Broker]:
-        """Where to look: all brokers that are configured, unless ids or a source say which."""
+        """The brokers to read: all that are configured, unless ids or a source name some."""
         if self.ids:
             return [broker for broker in BROKERS if any(id.startswith(f"{broker.name}:") for id in self.ids)]
         if self.source is not None:
@@ -56,7 +56,7 @@ class DeadLetterFilter:
 
 
 class RateLimiter:
-    """Lets through so many a second at most, evenly; all at once without a rate."""
+    """Spaces calls evenly, at most `rate` a second. Without a rate it does not wait."""
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class RateLimiter:
         self._next = clock()
 
     async def wait(self) -> None:
-        """Returns when the next one may go."""
+        """Return when the next call may start."""
         early = self._next - self._clock()
         if early > 0:
             await self._sleep(early)
         self._next = max(self._next, self._clock()) + self._between
 
 
-class _Visit:
-    """Goes through the letters of a choice, shelf by shelf."""
+class _Traversal:
+    """Passes the selected dead letters to a function, broker by broker."""
 
     def __init__(self, choice: DeadLetterFilter, *, done: bool = False) -> None:
         self._choice = choice
@@ -86,11 +86,11 @@ class _Visit:
         self._missing = set(choice.ids)
         self.seen = 0
         self.more = False
-        """Whether the limit left some out."""
+        """Whether there are more than the limit."""
         self.failed = False
 
     async def each(self, act: Act) -> None:
-        """Pass each to `act`. A source that is away is said to be; the others' are visited."""
+        """Pass each to `act`. A broker that does not answer is reported, and the others are read."""
         loaded = settings.load()
         for broker in self._choice.brokers(loaded):
             if self.more:
@@ -102,12 +102,14 @@ class _Visit:
             except Unavailable as error:
                 self._fail(str(error))
         for missing in sorted(self._missing):
-            self._fail(f"There is no letter {missing} (any more). `run.py dlq list` shows which there are.")
+            self._fail(
+                f"No dead letter {missing}. It may have been replayed or dropped. See `run.py dlq list`."
+            )
 
     async def _chosen(self, reader: DlqReader) -> AsyncGenerator[DeadLetter, None]:
         async with aclosing(reader.dead_letters(self._done)) as dead_letters:
             async for dead_letter in dead_letters:
-                if not self._choice.takes(dead_letter):
+                if not self._choice.selects(dead_letter):
                     continue
                 if self.seen == self._choice.limit:
                     self.more = True
@@ -122,8 +124,8 @@ class _Visit:
 
 
 async def show_list(choice: DeadLetterFilter, done: bool, as_json: bool) -> int:
-    """A table of the letters, or a JSON object a line."""
-    visit = _Visit(choice, done=done)
+    """Print a table of the dead letters, or one JSON object a line."""
+    traversal = _Traversal(choice, done=done)
     rows: list[tuple[str, ...]] = []
 
     async def collect(_: DlqReader, dead_letter: DeadLetter) -> None:
@@ -132,22 +134,22 @@ async def show_list(choice: DeadLetterFilter, done: bool, as_json: bool) -> int:
         else:
             rows.append(_row(dead_letter, done))
 
-    await visit.each(collect)
+    await traversal.each(collect)
     if rows:
         _print_table([_HEAD if done else _HEAD[:-1], *rows])
-    elif not (as_json or visit.failed):
+    elif not (as_json or traversal.failed):
         _say(
-            "There are no dead letters"
-            + (" that fit." if choice != DeadLetterFilter(limit=choice.limit) else ".")
+            "No dead letters"
+            + (" match the filter." if choice != DeadLetterFilter(limit=choice.limit) else ".")
         )
-    if visit.more:
-        print(f"There are more than {choice.limit}: --limit shows more.", file=sys.stderr)
-    return int(visit.failed)
+    if traversal.more:
+        print(f"There are more than {choice.limit}. Use --limit to show more.", file=sys.stderr)
+    return int(traversal.failed)
 
 
 async def show(choice: DeadLetterFilter, raw: bool) -> int:
-    """One letter, with all that is known of it; or its message, byte by byte."""
-    visit = _Visit(choice, done=True)
+    """Print one dead letter with all its properties, or only its message, byte by byte."""
+    traversal = _Traversal(choice, done=True)
 
     async def print_it(_: DlqReader, dead_letter: DeadLetter) -> None:
         if raw:
@@ -156,52 +158,52 @@ async def show(choice: DeadLetterFilter, raw: bool) -> int:
         else:
             _say(_whole(dead_letter))
 
-    await visit.each(print_it)
-    return int(visit.failed)
+    await traversal.each(print_it)
+    return int(traversal.failed)
 
 
 async def replay(choice: DeadLetterFilter, dry_run: bool, rate: float | None) -> int:
-    """Put the messages back where they came from, `rate` a second at most."""
-    visit, pace, hindered = _Visit(choice), RateLimiter(rate), 0
+    """Send the messages to where they came from again, at most `rate` a second."""
+    traversal, pace, impossible = _Traversal(choice), RateLimiter(rate), 0
+    done = "would be replayed" if dry_run else "replayed"
 
     async def replay_one(reader: DlqReader, dead_letter: DeadLetter) -> None:
-        nonlocal hindered
+        nonlocal impossible
         if dead_letter.hindrance is not None:
-            hindered += 1
-            _say(f"{printable(dead_letter.id)}: can't be replayed: {dead_letter.hindrance}")
+            impossible += 1
+            _say(f"{printable(dead_letter.id)}: cannot be replayed: {dead_letter.hindrance}")
             return
         if not dry_run:
             await pace.wait()
             await reader.replay(dead_letter)
-        _say(f"{printable(dead_letter.id)}: {'would go' if dry_run else 'went'} back to {dead_letter.target}")
+        _say(f"{printable(dead_letter.id)}: {done} to {dead_letter.target}")
 
-    await visit.each(replay_one)
-    done = "would be replayed" if dry_run else "replayed"
-    _say(f"{visit.seen - hindered} {done}" + (f", {hindered} can't be" if hindered else ""))
-    return int(visit.failed or hindered > 0)
+    await traversal.each(replay_one)
+    _say(f"{traversal.seen - impossible} {done}" + (f", {impossible} cannot be" if impossible else ""))
+    return int(traversal.failed or impossible > 0)
 
 
 async def drop(choice: DeadLetterFilter, dry_run: bool) -> int:
-    """Take letters away for ever."""
-    visit = _Visit(choice)
+    """Remove the dead letters permanently."""
+    traversal = _Traversal(choice)
 
-    async def take_away(reader: DlqReader, dead_letter: DeadLetter) -> None:
+    async def drop_one(reader: DlqReader, dead_letter: DeadLetter) -> None:
         if not dry_run:
             await reader.drop(dead_letter)
         _say(f"{printable(dead_letter.id)}: {'would be dropped' if dry_run else 'dropped'}")
 
-    await visit.each(take_away)
-    _say(f"{visit.seen} {'would be dropped' if dry_run else 'dropped'}")
-    return int(visit.failed)
+    await traversal.each(drop_one)
+    _say(f"{traversal.seen} {'would be dropped' if dry_run else 'dropped'}")
+    return int(traversal.failed)
 
 
 def printable(text: str) -> str:
-    """The text without what would move the cursor or forge a line: escaped as in Python."""
+    """Escape, as Python does, all characters that could move the cursor or forge a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _json(value: object) -> str:
-    """JSON in one line, readable in any language, with the same escaped as JSON does it."""
+    """Encode as JSON in one line. Escapes what `printable` escapes, and no other characters."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
@@ -233,7 +235,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 
 
 def _described(dead_letter: DeadLetter) -> dict[str, Any]:
-    """All but the message."""
+    """The properties without the message."""
     return {
         "id": dead_letter.id,
         "source": dead_letter.source,
@@ -248,7 +250,7 @@ def _described(dead_letter: DeadLetter) -> dict[str, Any]:
 
 
 def _whole(dead_letter: DeadLetter) -> str:
-    """Everything, the message last."""
+    """All properties, then the message."""
     named = {
         "id": dead_letter.id,
         "source": dead_letter.source,
@@ -272,6 +274,6 @@ def _text(value: object) -> str:
 def _say(line: str) -> None:
     try:
         print(line, flush=True)
-    except BrokenPipeError:  # whoever read it, such as `head`, has enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

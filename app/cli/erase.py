@@ -24,15 +24,15 @@ from app.store.engine import check_schema, make_engine
 from app.store.erasure import ErasingStore
 from app.store.migrations import head
 
-SCAN_TIMEOUT_SECONDS = 600.0  # seconds one statement may take: some read a table whole
-MAX_ROUNDS = 3  # what was under way when the first began is found by the next
-SETTLE_SECONDS = 1.0  # seconds between them
+SCAN_TIMEOUT_SECONDS = 600.0  # for one statement; some scan a table
+MAX_ROUNDS = 3  # each finds what was in progress during the one before
+SETTLE_SECONDS = 1.0  # between two rounds
 ELSEWHERE = """
-Not looked into, as it isn't the hub's to remove: the Kafka topics and queues that events come by, backups,
-logs, mail and SMS that were sent, and what the user service knows."""
+Not searched, because the hub does not own it: the topics and queues that events are read from, backups,
+logs, mail and SMS that were sent, and the data of the user service."""
 CAME_BACK = """
-Something came back: they are still connected, or events for them are under way. Revoke their tokens in the
-user service, and run the command again."""
+Something came back: the person is still connected, or events for them are in progress. Revoke their tokens
+in the user service, and run the command again."""
 
 
 app = new_app()
@@ -62,14 +62,14 @@ def erase(
 
 
 async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_run: bool, sure: bool) -> int:
-    """Erase the person, or with `dry_run` only say what would be. The exit status: 0 when nothing of them is
-    left that is the hub's to remove, 1 when something is, or nobody agreed. `sure`: nobody is asked.
+    """Erase the person, or with `dry_run` only print what is stored. `sure` skips the confirmation.
 
-    Raises `ConfigurationError`, `Unavailable` and `EraseError`.
+    Returns the exit status: 0 if nothing is left that the hub may remove, 1 if something is left or the
+    operator declined. Raises `ConfigurationError`, `Unavailable` and `EraseError`.
     """
     if not (dry_run or sure or sys.stdin.isatty()):
         raise ConfigurationError(
-            "Nobody can be asked whether to go on: add --yes, or --dry-run to look only."
+            "There is no terminal to ask for confirmation: add --yes, or --dry-run to only list."
         )
     engine = make_engine(loaded.postgres.model_copy(update={"timeout": SCAN_TIMEOUT_SECONDS}))
     async with AsyncExitStack() as opened:
@@ -83,21 +83,21 @@ async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_
         places: list[Place] = [connections, *dead_letters(loaded), *retained, store]
         for place in places[:-1]:
             opened.push_async_callback(place.close)
-        with _saying("Nothing was removed: run the command again when it answers."):
-            found = await _look(places, subject)  # all of them answer, before anything is removed
+        with _explaining("Nothing was removed: run the command again when it answers."):
+            found = await _look(places, subject)  # nothing is removed unless all of them answer
         print("Erasing", ", ".join([str(user_id), *subject.addresses]))
         _show("There is" if dry_run else "Found", found)
         if dry_run:
             print(ELSEWHERE)
             return 0
-        if not (sure or await asyncio.to_thread(_agreed)):
+        if not (sure or await asyncio.to_thread(_confirmed)):
             print("Nothing was removed.")
             return 1
         return await _erase([*places, connections], places, subject)
 
 
-def _agreed() -> bool:
-    return input("\nRemove what doesn't stay, for good? yes or no: ").strip() == "yes"
+def _confirmed() -> bool:
+    return input("\nRemove permanently what does not stay? yes or no: ").strip() == "yes"
 
 
 async def _look(places: Iterable[Place], subject: Subject) -> list[Found]:
@@ -105,11 +105,13 @@ async def _look(places: Iterable[Place], subject: Subject) -> list[Found]:
 
 
 async def _erase(order: Sequence[Place], places: Sequence[Place], subject: Subject) -> int:
-    """Erase in this order, until a look finds nothing. Connections are closed before and after the rows go:
-    nothing is done in between, and nobody who came back meanwhile goes on counting in the old inbox.
+    """Erase in this order, until a search finds nothing.
+
+    Connections are closed before and after the rows are deleted. A client that reconnects in between would
+    continue with the old inbox.
     """
     removed: Counter[str] = Counter()
-    with _saying("Not all was removed: run the command again when it answers."):
+    with _explaining("Not all was removed: run the command again when it answers."):
         for again in range(MAX_ROUNDS):
             if again:
                 await asyncio.sleep(SETTLE_SECONDS)
@@ -128,11 +130,11 @@ async def _erase(order: Sequence[Place], places: Sequence[Place], subject: Subje
 
 
 @contextmanager
-def _saying(what_then: str) -> Iterator[None]:
+def _explaining(consequence: str) -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        raise EraseError(f"{error}. {what_then}") from None
+        raise EraseError(f"{error}. {consequence}") from None
 
 
 def _show(title: str, found: Sequence[Found]) -> None:

@@ -1,4 +1,4 @@
-"""`run.py mail test`: the way of a mail, step by step, with words for what is wrong and how to mend it."""
+"""`run.py mail test`: send a mail step by step, and explain what fails and how to fix it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.settings import load_section
 from app.settings.channels import SmtpSettings
 from app.texts.rendering import Mail
 
-RENEWAL_WARNING_DAYS = 14  # days
+RENEWAL_WARNING_DAYS = 14
 _TEST = Mail(
     "A test of the notification hub",
     "The hub can send mail with these settings.\n",
@@ -45,9 +45,9 @@ def test(to: Annotated[str, typer.Option(metavar="ADDRESS", help="The recipient 
 
 
 async def run(to: str) -> int:
-    """Check the settings of this environment by sending a mail to `to`; returns the exit status.
+    """Check the settings by sending a mail to `to`. Prints each step and returns the exit status.
 
-    Prints each step. Raises `ConfigurationError` when there is no mail server to ask, or no address.
+    Raises `ConfigurationError` if no mail server is configured, or if `to` is not usable.
     """
     # Only this section: a machine that checks mail may not have the other settings.
     settings = load_section(SmtpSettings)
@@ -60,14 +60,12 @@ async def run(to: str) -> int:
     except ValueError as error:
         raise ConfigurationError(f"--to: {error}.") from None
     if not recipient.ascii:
-        raise ConfigurationError(
-            "--to: take an address that is ASCII before the @, which every server knows."
-        )
+        raise ConfigurationError("--to must be ASCII before the @, which every server accepts.")
     return 0 if await _Check(Server(settings), recipient).succeeds() else 1
 
 
 class _Check:
-    """One conversation. A step returns what it found; None when the settings leave it out."""
+    """One SMTP session. A step returns what it found, or None if the settings skip it."""
 
     def __init__(self, server: Server, to: Mailbox) -> None:
         self._server = server
@@ -75,7 +73,7 @@ class _Check:
         self._client = server.client()
 
     async def succeeds(self) -> bool:
-        """Take the steps until one fails; whether none did."""
+        """Run the steps until one fails. Returns whether all succeeded."""
         steps = {
             "resolve": self._resolve,
             "connect": self._connect,
@@ -139,7 +137,7 @@ class _Check:
             _say("✓", step, f"{self._server.host}:{self._server.port} answers")
             step = "TLS"
         _say("✗", step, str(failure))
-        _say(" ", "", f"→ {_mend(step, error, failure, self._server)}")
+        _say(" ", "", f"→ {_remedy(step, error, failure, self._server)}")
 
 
 def _say(mark: str, step: str, text: str) -> None:
@@ -147,7 +145,7 @@ def _say(mark: str, step: str, text: str) -> None:
 
 
 def _certificate(client: SMTP) -> str:
-    """Which certificate the server showed, and how long it holds."""
+    """Describe the server's certificate and how long it is valid."""
     certificate = client.get_transport_info("peercert")
     names = ", ".join(value for _, value in certificate.get("subjectAltName", ()))
     issuer = {key: value for part in certificate["issuer"] for key, value in part}
@@ -159,8 +157,8 @@ def _certificate(client: SMTP) -> str:
     return f"{version}, certificate for {names} by {by}, until {until:%Y-%m-%d} ({days} days{soon})"
 
 
-def _mend(step: str, error: Exception, failure: DeliveryFailed, server: Server) -> str:
-    """What to do about it."""
+def _remedy(step: str, error: Exception, failure: DeliveryFailed, server: Server) -> str:
+    """What to do about the failure."""
     cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _CERTIFICATE.get(cause.verify_code, _CERTIFICATE_ELSE)
@@ -173,20 +171,21 @@ def _mend(step: str, error: Exception, failure: DeliveryFailed, server: Server) 
     if failure.code in _BY_CODE:
         return _BY_CODE[failure.code]
     if failure.code.startswith("smtp_4"):
-        return (
-            "This passes by itself, as a rule: try again in some minutes (unknown senders are often put off)."
-        )
+        return "Usually transient: retry in some minutes. Many servers defer unknown senders (greylisting)."
     return _BY_STEP[step]
 
 
-_LEFT_OUT = {"TLS": "SMTP_SECURITY=none: all goes in plain text", "login": "SMTP_USERNAME is not set"}
+_LEFT_OUT = {
+    "TLS": "SMTP_SECURITY=none: everything is sent in plain text",
+    "login": "SMTP_USERNAME is not set",
+}
 _TRUST = (
     "If a CA of your own signed it, set SSL_CERT_FILE to a file with that CA's certificate. The hub doesn't"
-    " send mail, and codes, to a server it can't be sure of."
+    " send mail, and codes, to a server it cannot verify."
 )
-_NAME = "Set SMTP_HOST to a name the certificate is for, or have the server show one that is for this name."
+_NAME = "Set SMTP_HOST to a name in the certificate, or give the server a certificate for this name."
 _CERTIFICATE: Mapping[int, str] = {  # by OpenSSL's X509_V_ERR_…
-    9: "It isn't valid yet: check the clock of this machine, and of the one it was made on.",
+    9: "It is not valid yet: check the clock of this machine and of the issuer.",
     10: "It has expired: renew it at the server (or check the clock of this machine).",
     18: _TRUST,
     19: _TRUST,
@@ -198,7 +197,7 @@ _SILENT = (
     "Check SMTP_HOST and SMTP_PORT, and that no firewall is between. A server that doesn't greet may expect"
     " TLS from the first byte, as on port 465: then set SMTP_SECURITY=tls."
 )
-_CERTIFICATE_ELSE = "Have the server show a certificate that holds, with all in between it and its CA."
+_CERTIFICATE_ELSE = "Configure the server with a valid certificate and its whole chain."
 _BY_CODE = {
     "tls_not_offered": (
         "Use the server's port for submission (SMTP_PORT=587), or SMTP_SECURITY=tls with port 465. If the"
@@ -212,16 +211,16 @@ _BY_CODE = {
     "smtp_530": "The server wants a login first: set SMTP_USERNAME and SMTP_PASSWORD.",
 }
 _BY_STEP = {
-    "resolve": "No address is known for this name: check SMTP_HOST, and that this machine can ask its DNS.",
+    "resolve": "The name does not resolve: check SMTP_HOST and the DNS of this machine.",
     "connect": (
-        "Check SMTP_HOST and SMTP_PORT, and that no firewall is between; many networks block port 25: take"
+        "Check SMTP_HOST and SMTP_PORT, and that no firewall is between; many networks block port 25: use"
         " 587."
     ),
-    "TLS": "The server's log says more; the hub needs TLS 1.2 or newer.",
-    "login": "Check SMTP_USERNAME and SMTP_PASSWORD; some providers want a password made for applications.",
+    "TLS": "See the server's log. The hub needs TLS 1.2 or newer.",
+    "login": "Check SMTP_USERNAME and SMTP_PASSWORD; some providers need an application password.",
     "sender": "Set MAIL_FROM to an address this account may send from.",
     "recipient": (
-        "Check the address; a server that won't relay wants a login (SMTP_USERNAME), or to know this machine."
+        "Check the address; servers that do not relay need a login (SMTP_USERNAME), or to allow this machine."
     ),
-    "send": "The server says why; often the sender's domain lacks SPF or DKIM, or forbids this server.",
+    "send": "See the server's answer; often the sender's domain lacks SPF or DKIM, or forbids this server.",
 }

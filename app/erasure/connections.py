@@ -1,4 +1,4 @@
-"""A person's open connections, and what Redis knows of them."""
+"""The open connections of a person, and the person's keys in Redis."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from app.realtime.publication import Publication, pack
 from app.runtime.redis import REDIS_ERRORS, connect
 from app.settings.services import RedisSettings
 
-CLOSE_TIMEOUT_SECONDS = 5.0  # seconds a node may take to close a connection and say so
+CLOSE_TIMEOUT_SECONDS = 5.0  # for a node to close a connection and report it
 CLOSE_POLL_SECONDS = 0.05
 
 
 class Connections:
-    """Where the nodes say who is connected to them (see `app.domain.erasure.Place`)."""
+    """The nodes that a person is connected to, as they report it in Redis. See `app.domain.erasure.Place`."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._redis = connect(settings)
@@ -31,11 +31,11 @@ class Connections:
             nodes = len(await self._nodes(subject))
             key = revoked_at_key(subject.user_id)
             revoked = await self._redis.exists(key)
-        why = "the user service's: old tokens would hold again"
+        why = "owned by the user service: without it old tokens are valid again"
         return [Found("nodes they are connected to", nodes), Found(f"Redis key {key}", int(revoked), why)]
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
-        """End the connections as a logout does, on every node, and forget those of nodes that died."""
+        """Close the connections on every node as a logout does, and remove those of nodes that died."""
         with _redis_errors():
             before = await self._nodes(subject)
             alive = await self._presence.alive(UNRESPONSIVE_AFTER_SECONDS)

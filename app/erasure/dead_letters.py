@@ -15,7 +15,7 @@ from app.sources.dlq import DeadLetter, DlqReader
 
 
 class DeadLetterPlace:
-    """The dead letters of one broker (see `app.domain.erasure.Place`)."""
+    """The dead letters of one broker. See `app.domain.erasure.Place`."""
 
     def __init__(self, broker: Broker, settings: SourceSections) -> None:
         self._broker = broker
@@ -38,7 +38,7 @@ class DeadLetterPlace:
             return self._found(reader, removed)
 
     async def close(self) -> None:
-        """There is a connection only during a call."""
+        """Do nothing: connections are open only during a call."""
 
     def _found(
         self, reader: DlqReader, number: Counter[str], stays: Mapping[str, str] = MappingProxyType({})
@@ -50,7 +50,7 @@ class DeadLetterPlace:
 
 
 def dead_letters(settings: SourceSections) -> list[DeadLetterPlace]:
-    """Those of all brokers that are configured."""
+    """The places of all brokers that are configured."""
     return [DeadLetterPlace(broker, settings) for broker in BROKERS if broker.configured(settings)]
 
 

@@ -192,7 +192,7 @@ async def test_what_can_be_handled_now_is_put_back_and_stored_once(
     assert len(await scene.hub.rows(known_by, dead_letter.why["dlq.position"])) == 1
     assert await scene.dead_letters(source, body) == []
     _, complaint = await scene.dlq("replay", dead_letter.id, status=1)
-    assert f"There is no letter {dead_letter.id}" in complaint
+    assert f"No dead letter {dead_letter.id}." in complaint
 
 
 async def again(scene: Scene, dead_letter: DeadLetter) -> None:
@@ -269,7 +269,7 @@ async def test_a_redacted_dead_letter_is_shown_redacted_and_never_replayed(scene
         assert b"482913" not in shown
         assert b"impossible: a secret was taken out" in shown
         printed, _ = await scene.dlq("replay", each["id"], status=1)
-        assert printed.endswith(b"0 replayed, 1 can't be\n")
+        assert printed.endswith(b"0 replayed, 1 cannot be\n")
     assert [each for each in await scene.listed() if "dlq.redacted" in each["why"]] == redacted
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import mail_test as smtp_check
+from app.cli import mail_test
 from app.domain.errors import ConfigurationError
 from app.settings import Settings
 from tests.support.certificates import DAYS, Authority
@@ -44,7 +44,7 @@ class Check:
 
     async def run(self) -> tuple[int, list[str]]:
         """The exit status and the lines."""
-        status = await smtp_check.run(TO)
+        status = await mail_test.run(TO)
         shown = self._capsys.readouterr().out
         assert LOGIN[1] not in shown
         return status, shown.splitlines()
@@ -108,7 +108,7 @@ async def test_what_the_settings_leave_out_is_said(check: Check) -> None:
         status, lines = await check.run()
         assert status == 0
         assert lines[2:4] == [
-            "– TLS       SMTP_SECURITY=none: all goes in plain text",
+            "– TLS       SMTP_SECURITY=none: everything is sent in plain text",
             "– login     SMTP_USERNAME is not set",
         ]
 
@@ -209,7 +209,7 @@ async def test_the_mail_is_refused(
     assert advice in mend
     server.calm()
     server.answer(step, "451 4.7.1 greylisted")
-    assert "passes by itself" in (await check.fails_at(name))[1]
+    assert "transient" in (await check.fails_at(name))[1]
 
 
 @pytest.mark.parametrize("fault", [DROP, HANG])
@@ -245,7 +245,7 @@ async def test_settings_that_can_not_work_are_named(
 async def test_an_address_that_will_not_do_is_refused(check: Check, server: SmtpServer, to: str) -> None:
     check.set(server)
     with pytest.raises(ConfigurationError, match="--to"):
-        await smtp_check.run(to)
+        await mail_test.run(to)
 
 
 async def test_the_command(check: Check, server: SmtpServer, tmp_path: Path) -> None:

@@ -48,12 +48,12 @@ AT_EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
     ids=str,
 )
 def test_a_letter_is_chosen_that_nothing_leaves_out(choice: DeadLetterFilter, taken: bool) -> None:
-    assert choice.takes(DEAD_LETTER) == taken
+    assert choice.selects(DEAD_LETTER) == taken
 
 
 @pytest.mark.parametrize("time", ["", "yesterday", "2026-11-21T08:00:00"])
 def test_a_letter_that_does_not_say_when_is_in_no_time(time: str) -> None:
-    assert not DeadLetterFilter(since=AT_EIGHT).takes(replace(DEAD_LETTER, why={"dlq.time": time}))
+    assert not DeadLetterFilter(since=AT_EIGHT).selects(replace(DEAD_LETTER, why={"dlq.time": time}))
 
 
 def test_a_letter_came_from_where_it_says_and_goes_back_to_what_keeps_it() -> None:
@@ -116,7 +116,7 @@ async def test_each_that_is_replayed_waits_for_its_turn(
         async def replay(self, _: DeadLetter) -> None:
             done.append("replay")
 
-    class Visit:
+    class Traversal:
         seen, failed = 3, False
 
         def __init__(self, _: DeadLetterFilter) -> None:
@@ -129,7 +129,7 @@ async def test_each_that_is_replayed_waits_for_its_turn(
     async def wait(_: RateLimiter) -> None:
         done.append("wait")
 
-    monkeypatch.setattr(command, "_Visit", Visit)
+    monkeypatch.setattr(command, "_Traversal", Traversal)
     monkeypatch.setattr(RateLimiter, "wait", wait)
     assert await command.replay(DeadLetterFilter(), dry_run, 1.0) == 0
     assert done == expected
