@@ -1,4 +1,4 @@
-"""What the hub counts, under Prometheus' naming rules (prometheus.io/docs/practices/naming)."""
+"""The metrics of the hub, under Prometheus' naming rules (prometheus.io/docs/practices/naming)."""
 
 from __future__ import annotations
 
@@ -7,60 +7,74 @@ import os
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-EVENTS = Counter("hub_events", "Events by what became of them", ["source", "outcome"])
-REJECTED = Counter("hub_events_rejected", "Events that were dead-lettered", ["source", "reason"])
+EVENTS = Counter(
+    "hub_events",
+    "Events processed, by source and outcome: stored, duplicate, rejected",
+    ["source", "outcome"],
+)
+REJECTED = Counter(
+    "hub_events_rejected", "Events that were dead-lettered, by source and reason", ["source", "reason"]
+)
 NOTIFICATIONS = Counter("hub_notifications_stored", "Notifications committed to Postgres")
 BATCH_SECONDS = Histogram(
     "hub_batch_write_seconds",
-    "One batch: from the first statement to the commit",
+    "Time to write one batch, from planning to the commit",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
-FRAMES = Counter("hub_frames_sent", "Notification frames handed to connections")
+FRAMES = Counter("hub_frames_sent", "Notification frames queued on connections")
 CONNECTIONS = Gauge("hub_connections", "Open WebSocket connections", multiprocess_mode="livesum")
 NODES = Gauge(
     "hub_nodes",
-    "Nodes that this one knows of, itself included; 0 while it isn't joined",
+    "Members of the cluster as this node sees it, itself included; 0 while it is not a member",
     multiprocess_mode="livemax",
 )
 CLOCK_OFF = Gauge(
     "hub_clock_ahead_seconds",
-    "This machine's clock, compared with Postgres' and Redis'",
+    "Seconds by which the clock of this machine is ahead of the median with the clocks of Postgres and Redis",
     multiprocess_mode="livemax",
 )
-PUBLICATIONS = Counter("hub_publications", "Messages sent to other nodes")
-UNPUBLISHED = Counter("hub_frames_unpublished", "Frames not sent to other nodes, which read Postgres instead")
-REFUSED = Counter("hub_connections_refused", "Connections ended before a request was read", ["reason"])
-CLOSED = Counter("hub_connections_closed", "Connections the hub closed", ["code"])
-PARKED = Gauge(
-    "hub_events_waiting", "Parked events: waiting for the user service", multiprocess_mode="livesum"
+PUBLICATIONS = Counter("hub_publications", "Messages published to other nodes")
+UNPUBLISHED = Counter(
+    "hub_frames_unpublished", "Frames not published to other nodes; those read Postgres instead"
 )
-REBUILT = Counter("hub_kafka_consumers_rebuilt", "Kafka consumers made anew as they had stalled")
+REFUSED = Counter(
+    "hub_connections_refused", "TCP connections closed before a request was read, by reason", ["reason"]
+)
+CLOSED = Counter("hub_connections_closed", "WebSocket connections closed by the hub, by close code", ["code"])
+PARKED = Gauge(
+    "hub_events_waiting", "Parked events: they wait for the user service", multiprocess_mode="livesum"
+)
+REBUILT = Counter("hub_kafka_consumers_rebuilt", "Kafka consumers recreated because they stalled")
 USER_SERVICE_CALLS = Counter(
-    "hub_user_service_calls", "Calls of the user service: answered, failed, not_made", ["outcome"]
+    "hub_user_service_calls",
+    "Calls to the user service, by outcome: answered, failed, not_made (circuit open)",
+    ["outcome"],
 )
 USER_SERVICE_CIRCUIT = Gauge(
     "hub_user_service_circuit",
-    "Whether the user service is asked: 0 it is, 1 once to see whether it is back, 2 it isn't",
+    "Circuit breaker of the user service: 0 closed, 1 half-open, 2 open",
     multiprocess_mode="livemax",
 )
-DELIVERIES = Counter("hub_deliveries", "Deliveries by what became of them", ["channel", "status"])
+DELIVERIES = Counter(
+    "hub_deliveries", "Deliveries that reached a final status, by channel and status", ["channel", "status"]
+)
 ATTEMPT_SECONDS = Histogram(
     "hub_delivery_attempt_seconds",
-    "One attempt to hand a delivery over",
+    "Time of one attempt to deliver to the provider",
     ["channel"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-STALLED = Counter("hub_write_retries", "Batches written again because Postgres was away")
+STALLED = Counter("hub_write_retries", "Retries of batch writes because Postgres was unavailable")
 REQUESTS = Histogram(
     "hub_http_request_seconds",
-    "REST calls by route",
+    "REST requests, by method, route and status",
     ["method", "route", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 
 
 def exposition() -> bytes:
-    """All of it as text for Prometheus: of this process, or of all workers of this machine."""
+    """Render all metrics in the Prometheus text format: of this process, or of all workers here."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
