@@ -12,6 +12,7 @@ from uuid import UUID
 
 import httpx
 import msgspec
+from cachetools import TTLCache
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
@@ -50,15 +51,16 @@ class UserService:
     fail at once.
     """
 
-    def __init__(self, settings: UserServiceSettings) -> None:
+    def __init__(self, settings: UserServiceSettings, max_cached_groups: int = MAX_CACHED_GROUPS) -> None:
+        """When more than `max_cached_groups` are cached, those that were asked for least recently go."""
         self._client = httpx.AsyncClient(
             base_url=settings.url.rstrip("/"),
             timeout=settings.timeout,
             headers={"accept": "application/json", "accept-encoding": "identity"},
         )
         self._timeout = settings.timeout
-        self._keep = settings.cache
-        self._known: dict[UUID, tuple[float, Group]] = {}
+        now = lambda: monotonic()  # noqa: E731, PLW0108 - the name is looked up at each call: tests replace it
+        self._cache: TTLCache[UUID, Group] = TTLCache(max_cached_groups, settings.cache, now)
         self._asking: dict[UUID, asyncio.Task[Group]] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._breaker = Breaker(MAX_FAILURES, BACKOFF)
@@ -68,9 +70,8 @@ class UserService:
         await self._client.aclose()
 
     def remembered(self, group_id: UUID) -> Group | None:
-        """The group if it was asked for a moment ago."""
-        known = self._known.get(group_id)
-        return known[1] if known and monotonic() - known[0] < self._keep else None
+        """Return the group if it is in the cache."""
+        return self._cache.get(group_id)
 
     async def group(self, group_id: UUID) -> Group:
         """The group.
@@ -95,9 +96,7 @@ class UserService:
             raise _unavailable(f"answered {answer.status}")
         large = len(answer.body) > LARGE_ANSWER_BYTES
         group = await asyncio.to_thread(read_group, answer.body) if large else read_group(answer.body)
-        if len(self._known) >= MAX_CACHED_GROUPS:
-            self._known.clear()
-        self._known[group_id] = (monotonic(), group)
+        self._cache[group_id] = group
         return group
 
     async def _guarded(self, group_id: UUID) -> GroupAnswer:

@@ -271,3 +271,34 @@ async def test_an_answer_is_remembered_but_briefly(service: FakeUserService) -> 
     service.groups[str(GROUP)]["group_name"] = "New name"
     assert (await port.group(GROUP)).name == "New name"
     await port.close()
+
+
+async def test_a_full_cache_drops_the_group_that_was_asked_for_least_recently(
+    service: FakeUserService,
+) -> None:
+    port = UserService(settings(url=service.address), max_cached_groups=2)
+    first, second, third = (uuid4() for _ in range(3))
+    for group in (first, second, third):
+        service.add_group(str(group), "a group", [str(MEMBER)])
+    await port.group(first)
+    await port.group(second)
+    assert port.remembered(first) is not None
+    await port.group(third)
+    assert [port.remembered(group) is not None for group in (first, second, third)] == [True, False, True]
+    await port.close()
+
+
+async def test_a_group_is_cached_for_so_many_seconds(
+    service: FakeUserService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("app.ingest.user_service.monotonic", lambda: now)
+    port = UserService(settings(url=service.address, cache=60.0))
+    await port.group(GROUP)
+    now += 59.9
+    assert port.remembered(GROUP) == EXPECTED
+    now += 0.1
+    assert port.remembered(GROUP) is None
+    assert await port.group(GROUP) == EXPECTED
+    assert service.asked == [str(GROUP)] * 2
+    await port.close()
