@@ -101,7 +101,7 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
 
     def no_receivers(self) -> InvalidEvent:
         """Why an event that has to name its receivers, and doesn't, is refused."""
-        return InvalidEvent("no_receivers", f"{self.event_type}: receivers are missing")
+        return InvalidEvent("no_receivers", f"{self.event_type}: `receivers` is required")
 
     def _draft(
         self,
@@ -208,6 +208,6 @@ def kept(fields: Mapping[str, Any]) -> str:
     encoded = msgspec.json.encode(fields)
     if len(encoded) > MAX_DATA_BYTES:
         raise InvalidEvent(
-            "data_too_large", f"data has {len(encoded)} bytes, at most {MAX_DATA_BYTES} are kept"
+            "data_too_large", f"`data` has {len(encoded)} bytes; the limit is {MAX_DATA_BYTES}"
         )
     return encoded.decode()

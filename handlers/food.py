@@ -47,4 +47,4 @@ def _day(text: str) -> date:
     try:
         return datetime.strptime(text, "%d/%m/%Y").date()
     except ValueError:
-        raise ValueError("expiration_date is a day written dd/mm/yyyy") from None
+        raise ValueError("`expiration_date` must be a day in the form dd/mm/yyyy") from None

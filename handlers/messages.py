@@ -53,32 +53,32 @@ class MessageRequest(Struct, kw_only=True):
     send_at: Annotated[datetime, Meta(tz=True)] | None = None
 
     def __post_init__(self) -> None:
-        """msgspec shows the words of a ValueError to whoever sent it."""
+        """msgspec passes the text of a ValueError on to the sender."""
         if self.type not in CHANNELS:
-            raise ValueError(f"type is one of {', '.join(CHANNELS)}")
+            raise ValueError(f"`type` must be one of {', '.join(CHANNELS)}")
         if self.to is None and self.user_id is None:
-            raise ValueError("one of to and user_id is needed")
+            raise ValueError("`to` or `user_id` is required")
         if self.template_code is None and self.message is None and self.html is None:
-            raise ValueError("message is missing (or html, or template_code with data)")
+            raise ValueError("`message` is required, or `html`, or `template_code` with `data`")
         if self.html is not None and self.type != EMAIL:
-            raise ValueError("html is for mail only")
+            raise ValueError("`html` is accepted for mail only")
         if self.type == EMAIL and (self.title or "").splitlines() not in ([], [self.title]):
-            raise ValueError("title, the subject of a mail, has to be one line")
+            raise ValueError("`title`, the subject of a mail, must be one line")
         if self.attachments and self.type != EMAIL:
-            raise ValueError("attachments are for mail only")
+            raise ValueError("`attachments` are accepted for mail only")
         if self.type == INAPP and self.to is not None and self.user_id not in (None, _uuid(self.to)):
-            raise ValueError("to and user_id are two different people; one of them is enough")
+            raise ValueError("`to` and `user_id` name different users; send one of them")
         if any((each.content is None) == (each.path is None) for each in self.attachments):
-            raise ValueError("an attachment needs either its content or a path")
+            raise ValueError("an attachment must have either `content` or `path`")
         if any(each.content is not None and not each.name for each in self.attachments):
-            raise ValueError("an attachment given by its content needs a name")
+            raise ValueError("an attachment with `content` must have a `name`")
         if self.send_at is not None and not EARLIEST < self.send_at < LATEST:
-            raise ValueError("send_at is no moment of these centuries")
+            raise ValueError("`send_at` must be between 2000-01-01 and 3000-01-01")
         if self.category not in CATEGORIES or self.category == ALWAYS_ON:
-            known = ", ".join(each for each in CATEGORIES if each != ALWAYS_ON)
-            raise ValueError(f"category is one of {known}")
+            allowed = ", ".join(each for each in CATEGORIES if each != ALWAYS_ON)
+            raise ValueError(f"`category` must be one of {allowed}")
         if self.locale is not None and not negotiate(self.locale, ""):
-            raise ValueError(f"locale is one of {', '.join(LOCALES)}")
+            raise ValueError(f"`locale` must be one of {', '.join(LOCALES)}")
 
 
 def _uuid(text: str) -> UUID | None:

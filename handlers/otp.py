@@ -44,7 +44,7 @@ class OtpRequested(BaseMessageHandler[OtpRequest]):
         self, message: OtpRequest, body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
         if message.action != self.action:
-            raise InvalidEvent("wrong_action", f"this Kafka topic is for the action {self.action} only")
+            raise InvalidEvent("wrong_action", f"this Kafka topic accepts the action {self.action} only")
         try:
             address = str(mailbox(message.email))
         except ValueError as error:

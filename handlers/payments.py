@@ -26,7 +26,7 @@ class FailedPayment(Payment, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.retry_url is not None and not is_link(self.retry_url):
-            raise ValueError("retry_url has to be a whole address, such as https://example.com/pay/1")
+            raise ValueError("`retry_url` must be an absolute http(s) URL, such as https://example.com/pay/1")
 
 
 P = TypeVar("P", bound=Payment)

@@ -34,17 +34,17 @@ def mailbox(address: str) -> Mailbox:
     """Read one bare address. Raises `ValueError`, with words that don't repeat it, when it is none."""
     local, at, domain = unicodedata.normalize("NFC", address).rpartition("@")
     if not at:
-        raise ValueError("the address has no @")
+        raise ValueError("the address must contain @")
     if not local or not all(c in _ATEXT if c.isascii() else c.isprintable() for c in local):
-        raise ValueError("the address has characters before the @ that can't stand there")
+        raise ValueError("the address has invalid characters before the @")
     if local.startswith(".") or local.endswith(".") or ".." in local:
-        raise ValueError("the address has a dot out of place before the @")
+        raise ValueError("the address has a misplaced dot before the @")
     try:
         found = Mailbox(local, idna.encode(domain, uts46=True, std3_rules=True).decode().rstrip("."))
     except UnicodeError:
-        raise ValueError("what follows the @ of the address is no domain") from None
+        raise ValueError("the address has an invalid domain after the @") from None
     if len(local.encode()) > MAX_LOCAL_BYTES or len(str(found).encode()) > MAX_ADDRESS_BYTES:
-        raise ValueError("the address is longer than mail allows")
+        raise ValueError("the address exceeds the length limit of mail")
     return found
 
 

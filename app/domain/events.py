@@ -41,20 +41,22 @@ def decode(message: bytes | None, dedup_key: str, known_type: str | None = None)
     if message is None:
         raise InvalidEvent("not_json", "the message is empty; send a JSON object")
     if len(message) > MAX_EVENT_BYTES:
-        raise InvalidEvent("too_large", f"{len(message)} bytes; an event has at most {MAX_EVENT_BYTES}")
+        raise InvalidEvent("too_large", f"{len(message)} bytes; the limit is {MAX_EVENT_BYTES}")
     body = _json(message)
     if not isinstance(body, dict):
         raise InvalidEvent("not_an_object", f"expected a JSON object, got {_json_type(body)}")
     if b"\\u0000" in message and _holds_nul(body):
-        raise InvalidEvent("nul_character", "a text holds the character NUL, which Postgres can't store")
+        raise InvalidEvent("nul_character", "a string contains NUL, which Postgres cannot store")
     event_id = body.get("event_id")
     if event_id is None:
         event_id = dedup_key
     elif not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_EVENT_ID_CHARS:
-        raise InvalidEvent("bad_event_id", f"event_id is a string of 1 to {MAX_EVENT_ID_CHARS} characters")
+        raise InvalidEvent(
+            "bad_event_id", f"`event_id` must be a string of 1 to {MAX_EVENT_ID_CHARS} characters"
+        )
     event_type = known_type or body.get("event_type") or (MESSAGE if "type" in body else None)
     if not isinstance(event_type, str) or not event_type:
-        raise InvalidEvent("no_event_type", "event_type is missing or not a string")
+        raise InvalidEvent("no_event_type", "`event_type` is required and must be a string")
     return Event(event_id, event_type, body)
 
 
@@ -64,7 +66,7 @@ def _json(message: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidEvent("bad_encoding", f"not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
-        raise InvalidEvent("not_json", "nested too deeply") from None
+        raise InvalidEvent("not_json", "the JSON is nested too deeply") from None
     except msgspec.MsgspecError as error:
         try:
             message.decode()

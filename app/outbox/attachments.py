@@ -33,13 +33,13 @@ def load(given: Iterable[GivenAttachment], folder: str | None, max_bytes: int) -
 
 def _load(given: GivenAttachment, folder: str | None, room: int, max_bytes: int) -> Attachment:
     if (given.content is None) == (given.path is None):
-        raise _refused("an attachment needs either its content or a path")
+        raise _refused("an attachment must have either `content` or `path`")
     if given.path is not None:
         name = given.name or Path(given.path).name
         content = _read(given.path, folder, room)
     else:
         if not given.name:
-            raise _refused("an attachment given by its content needs a name")
+            raise _refused("an attachment with `content` must have a `name`")
         name, content = given.name, given.content or b""
     if len(content) > room:
         raise _refused(f"the attachments are larger than {max_bytes} bytes together (ATTACHMENTS_MAX_BYTES)")

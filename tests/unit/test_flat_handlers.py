@@ -287,7 +287,7 @@ def test_low_stock_has_to_name_its_receivers(receivers: object) -> None:
     body = body_of("low_stock", receivers=receivers)
     if receivers == "absent":
         del body["receivers"]
-    assert reason_of(body) == ("no_receivers", "low_stock: receivers are missing")
+    assert reason_of(body)[0] == "no_receivers"
 
 
 @pytest.mark.parametrize("receivers", ["456e7890-e89b-12d3-a456-426614174001", ["no-uuid"], [None], 5])

@@ -381,7 +381,7 @@ def test_without_receivers_the_types_own_audience_is_told(event_type: str, recei
     if receivers == "absent":
         del body["receivers"]
     if event_type in TOLD_BY_NAME:
-        assert reason_of(body) == ("no_receivers", f"{event_type}: receivers are missing")
+        assert reason_of(body)[0] == "no_receivers"
         return
     assert str(group_needed(body)) == body["group_id"]
     told = GROUP.members if event_type in TOLD_BY_GROUP else GROUP.head_chefs
