@@ -76,7 +76,7 @@ fuzz: $(READY) ## three million hostile inputs: docs/fuzzing.md (INPUTS=…, SEE
 autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md
 	@exec $(BIN)/python -m tests.autobahn
 
-screenshots: $(READY) ## take the README's pictures of the bell and the demo page anew
+screenshots: $(READY) ## take the README's pictures of the bell and the demo page again
 	@UPDATE_SCREENSHOTS=1 exec $(BIN)/python -m pytest --quiet tests/e2e/demo/test_pictures.py \
 		tests/e2e/demo/test_page.py::test_every_button_reaches_the_inboxes_it_names
 

@@ -1,9 +1,9 @@
 """A broker that speaks Kafka's protocol, without Java: librdkafka's mock cluster in a process of its own.
 
-It holds everything in memory (5 MB a partition, then the oldest go), so each run begins empty. A Kafka topic
-that is used without having been named at the start gets four partitions. What clients should know:
+It keeps everything in memory (5 MB a partition, then it drops the oldest), so each run starts empty. A Kafka
+topic that is used without having been named at the start gets four partitions. Clients should know:
 
-- Fetches are answered only when their wait is over: keep `fetch_max_wait_ms` at 10–20.
+- It answers fetches only when their wait is over: keep `fetch_max_wait_ms` at 10–20.
 - A change in a consumer group, such as a member that comes back, takes `session_timeout_ms` less one second:
   keep that at 2000–3000.
 - The answer to a produce request says 1234 for its time; the record itself, once read, has the right one.

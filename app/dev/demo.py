@@ -131,7 +131,7 @@ def _event(name: str) -> Sample:
 
 
 def _page_headers(settings: Settings) -> dict[str, str]:
-    """Nothing foreign is loaded, nothing inline runs, and no text becomes markup, whatever a name holds."""
+    """Forbid foreign resources, inline scripts and texts that become markup."""
     sockets = " ".join(origin.replace("http", "ws", 1) for origin in settings.websocket.allowed_origins)
     policy = (
         "default-src 'self'",

@@ -1,6 +1,6 @@
 """The gallery: every mail template in every language, with sample data. In development only.
 
-`python -m app.dev.gallery` takes the pictures of docs/mail.md anew, with headless Chromium.
+`python -m app.dev.gallery` takes the pictures of docs/mail.md again, with headless Chromium.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PAGES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=S
 
 
 def make_blueprint(settings: Settings) -> Blueprint:
-    """The page at /gallery, and the mails that it frames below that."""
+    """Build the page at /gallery, and the mails that it frames."""
     blueprint = Blueprint("gallery", url_prefix="/gallery")
     renderer = MailRenderer(settings.brand.brand())
 
@@ -75,7 +75,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     @blueprint.get("/<template:str>/<locale:str>")
     async def mail(request: Request, template: str, locale: str) -> HTTPResponse:
         if template not in SAMPLES or locale not in LOCALES:
-            raise NotFound(f"There is no {template} in {locale}.")
+            raise NotFound(f"No template {template} in {locale}.")
         document = sample(renderer, template, locale).html.replace(DARK, SCHEMES[_chosen(request, "scheme")])
         inert = ("style-src 'unsafe-inline'", "img-src https:", "sandbox")
         return html(document, headers=_headers(*inert, ancestors="'self'"))
@@ -90,7 +90,7 @@ def sample(renderer: MailRenderer, template: str, locale: str) -> Mail:
 
 
 def _chosen(request: Request, name: str) -> str:
-    """What the query says, or the first option."""
+    """The option that the query names, or the first."""
     options = _OPTIONS[name][1]
     value = request.args.get(name)
     return value if value in options else next(iter(options))
@@ -145,7 +145,7 @@ def take_pictures() -> None:
 
     chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if chromium is None:
-        sys.exit("There is no Chromium here. Install it, by `apt-get install chromium` for instance.")
+        sys.exit("Chromium is not installed. Install it, for example with `apt-get install chromium`.")
     renderer = MailRenderer(Brand("Notification hub", "#0b6e99", None, "Example Ltd, 1 Example Street"))
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -3,8 +3,8 @@
     python -I -S guard.py OWNER_PID STOP_SIGNAL GRACE_SECONDS USER_OR_DASH COMMAND…
 
 The owner keeps the writing end of the guard's stdin. When it closes, or when the owner is gone, the command
-gets the stop signal, after the grace SIGKILL, and the guard ends with the command's status. This holds for
-every way an owner can end, kill -9 too, on every POSIX system and whichever thread did the starting;
+gets the stop signal, after the grace SIGKILL, and the guard ends with the command's status. This works
+however the owner ends, kill -9 included, on every POSIX system and for every starting thread.
 PR_SET_PDEATHSIG alone is Linux only, fires when the starting *thread* ends, and is forgotten at a change of
 user. Here it covers the one case left: the guard itself killed with -9.
 

@@ -1,4 +1,4 @@
-"""Where `make run` keeps its data, and what it says of itself there."""
+"""The folder of `make run`, and the description of the running hub in it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ DEV_JSON = "dev.json"
 
 
 def home() -> Path:
-    """Where development keeps its data: HUB_HOME."""
+    """The folder that HUB_HOME names, or `.hub`."""
     return Path(os.environ.get("HUB_HOME") or ".hub").absolute()
 
 
 def read() -> dict[str, Any]:
-    """What the running `make run` says of itself. Raises `ConfigurationError` when none has run here."""
+    """Read the description of the running hub. Raises `ConfigurationError` if none runs in this folder."""
     try:
         found: dict[str, Any] = json.loads((home() / DEV_JSON).read_text())
     except FileNotFoundError:
         raise ConfigurationError(
-            f"There is no dev.json in {home()}. Start the hub with `make run`, or set HUB_HOME to its folder."
+            f"No dev.json in {home()}. Start the hub with `make run`, or set HUB_HOME to its folder."
         ) from None
     return found

@@ -1,4 +1,4 @@
-"""A mail server that delivers nothing: each message becomes a file, to be looked at."""
+"""A mail server that delivers nothing: it stores each message as a file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Keeper:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All at once: whoever lists the folder sees no half of a message."""
+    """Write atomically, so that a listing of the folder never shows half a message."""
     new = path.with_suffix(".new")
     new.write_bytes(content)
     new.rename(path)
@@ -44,7 +44,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def run_mail(home: Path) -> Iterator[MailCatcher]:
-    """Catch mail into `home/mail`; what is there stays."""
+    """Catch mail into `home/mail`. Files of earlier runs stay."""
     folder = make_folder(home / "mail")
     port = free_port()
     controller = Controller(_Keeper(folder), hostname="127.0.0.1", port=port, enable_SMTPUTF8=True)

@@ -13,7 +13,7 @@ from typing import Any
 from sanic import Blueprint, HTTPResponse, Request, json
 
 MAX_MAILS_SHOWN = 20
-# A mail may look as it likes, but does nothing, loads nothing but pictures, and is no part of the page.
+# A mail may have styles and pictures. It runs no scripts and is isolated from the page.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; sandbox; frame-ancestors 'self'"
 )

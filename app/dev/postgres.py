@@ -102,7 +102,7 @@ def _command(data: Path, arguments: list[str], user: str | None, lock: int) -> C
         name=f"Postgres ({program})",
         arguments=[str(_binaries() / program), *options],
         log=data.parent / "logs" / "postgres.log",
-        remedy=f"If its log doesn't tell what to mend: delete {data} to begin with an empty database.",
+        remedy=f"If its log shows no remedy, delete {data} to start with an empty database.",
         stop_signal=signal.SIGINT,  # "fast": end the sessions, write a checkpoint
         stop_grace=15.0,
         user=user,
@@ -142,7 +142,7 @@ def _create_database(data: Path, port: int) -> None:
     if result.returncode != 0:
         raise ServiceError(
             f"Postgres runs, but the database {DATABASE} cannot be made: {result.stderr.strip()}\n"
-            f"See {data.parent / 'logs' / 'postgres.log'}; delete {data} to begin with an empty database."
+            f"See {data.parent / 'logs' / 'postgres.log'}; delete {data} to start with an empty database."
         )
 
 

@@ -1,4 +1,4 @@
-"""Child processes that tell why they fail, surely end and never share a home: the ground of all services."""
+"""Child processes of the services: they report why they fail, always end, and never share a home."""
 
 import errno
 import fcntl
@@ -31,7 +31,7 @@ Started = TypeVar("Started")
 
 
 class ServiceError(HubError):
-    """An embedded service cannot do its work; the text says what is wrong and what to do."""
+    """An embedded service does not work. The text says what is wrong and what to do."""
 
 
 class PortTaken(ServiceError):  # noqa: N818 (a state of the world, and read as one)
@@ -118,7 +118,7 @@ class Running:
 def start(command: Command) -> Running:
     """Start a command in a session of its own, so that a Ctrl-C in the terminal doesn't reach it.
 
-    It ends when `stop()` is called or when this process ends, in whatever way.
+    It ends when `stop()` is called or when this process ends, for any reason.
     """
     log = _open_log(command.log)
     with log:
@@ -180,9 +180,9 @@ def make_folder(folder: Path) -> Path:
 def locked(home: Path, service: str) -> Iterator[int]:
     """The right to run `service` in `home`: a file descriptor to hand to `Command.lock`.
 
-    The lock lives as long as any process that inherited it, so whoever gets it knows that nothing of an
-    earlier run is left. After a kill -9 an earlier run still needs a moment to stop: it is waited for. Raises
-    ServiceError when a living hub holds the lock.
+    The lock lives as long as any process that inherited it, so nothing of an earlier run is left when it is
+    acquired. After a kill -9 an earlier run still needs a moment to stop: it is waited for. Raises
+    ServiceError if a running hub has the lock.
     """
     path = home / f"{service}.lock"
     try:

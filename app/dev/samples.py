@@ -1,4 +1,4 @@
-"""A real message of every event type, as publishers send it, and how to publish one."""
+"""A sample message of every event type, as publishers send it. Publishes samples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Sample(NamedTuple):
 
 
 def event_types() -> list[str]:
-    """The types there is a sample of."""
+    """The event types that have a sample."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -50,7 +50,7 @@ def load(name: str) -> Sample:
 
 
 async def publish(bootstrap: str, topics: Mapping[str, str], sample: Sample) -> str:
-    """Send a sample to its Kafka topic; `topics` by setting. Returns where it stands."""
+    """Send a sample to its Kafka topic; `topics` by setting. Returns its topic, partition and offset."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     try:

@@ -1,4 +1,4 @@
-"""Tokens as the user service would sign them; in development only."""
+"""Tokens as the user service signs them. For development only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sign(
     lifetime: int = ONE_DAY_SECONDS,
     scope: str | None = None,
 ) -> str:
-    """An HS256 token of `user_id`, valid for `lifetime` seconds; with a `scope`, a service's."""
+    """Sign an HS256 token of `user_id`, valid for `lifetime` seconds. With a `scope` it is a service's."""
     now = int(time.time())
     claims: dict[str, object] = {"sub": user_id, "jti": str(uuid.uuid4()), "iat": now, "exp": now + lifetime}
     if issuer:
