@@ -76,9 +76,9 @@ class Run:
         ) as world:
             async with in_background(world.restless()):
                 yield world
-            self.site.mend()
+            self.site.repair()
             self.figure("all was there after the end of load and faults", await world.settle(), "s")
-            self.figure("longest way from Kafka to a row", world.progress.longest_wait, "s", longest_wait)
+            self.figure("longest delay from Kafka to a row", world.progress.longest_wait, "s", longest_wait)
             self.figure("the harness itself was late by", world.progress.late, "s")
             self.ledger = await world.ledger()
             self.problems += self.ledger.problems(may_repeat=self.may_repeat)

@@ -97,8 +97,8 @@ def _blocks(seconds: float) -> Fail:
     return block
 
 
-def main(point: str, way: str, seconds: str = "0", after: str = "1") -> None:
-    fail = _die if way == "die" else _blocks(float(seconds))
+def main(point: str, action: str, seconds: str = "0", after: str = "1") -> None:
+    fail = _die if action == "die" else _blocks(float(seconds))
     install(point, fail if point == ON_SIGNAL else _once(fail, int(after)))
     server.run(settings.load())
 

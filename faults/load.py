@@ -52,7 +52,7 @@ class Load:
     def __init__(
         self, bootstrap: str, topic: str, users: Sequence[str], mixture: Mixture, chance: random.Random
     ) -> None:
-        """`bootstrap` leads past the way that is made to fail: a publisher's troubles aren't the hub's."""
+        """`bootstrap` bypasses the proxy that is made to fail: a publisher's troubles aren't the hub's."""
         self.due = Due()
         self.taken_at: dict[int, float] = {}
         """By `time.monotonic`: when the broker took an event, if that needs no more than its own words."""

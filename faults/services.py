@@ -1,4 +1,4 @@
-"""Postgres, Redis and Apache Kafka, each behind a way that can fail, and each to be stopped and started."""
+"""Postgres, Redis and Apache Kafka, each behind a proxy that can fail, and each to be stopped and started."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from app.dev.redis import redis_note
 from app.store import migrations
 from tests.support.hub import free_port
 from tests.support.kafka.apache import ApacheKafka, kafka_version
-from tests.support.network import Way, open_way
+from tests.support.network import FaultyProxy, open_proxy
 from tests.support.redis_server import RedisServer
 
 
 class Postgres:
-    """A server that may listen elsewhere after each start; its way always leads to where it is."""
+    """A server that may listen elsewhere after each start; its proxy always leads to where it is."""
 
-    def __init__(self, home: Path, way: Way) -> None:
+    def __init__(self, home: Path, proxy: FaultyProxy) -> None:
         self._home = home
-        self._way = way
+        self._proxy = proxy
         self._running: AbstractContextManager[str] | None = None
         self.url = ""
-        """Past the way, for who looks on."""
+        """Without the proxy, for observers."""
 
     @property
     def running(self) -> bool:
@@ -47,7 +47,7 @@ class Postgres:
         running = run_postgres(self._home)
         self.url = await asyncio.to_thread(running.__enter__)
         self._running = running
-        self._way.port_behind = self.port
+        self._proxy.port_behind = self.port
 
     async def stop(self) -> None:
         """ "Fast": sessions are ended, transactions rolled back."""
@@ -68,7 +68,7 @@ class Postgres:
         return psutil.Process(int(pid))
 
     async def connect(self, database: str) -> asyncpg.Connection:
-        """To one of its databases, past the way."""
+        """To one of its databases, without the proxy."""
         return await asyncpg.connect(f"{self.url.rsplit('/', 1)[0]}/{database}")
 
     async def copy(self, template: str) -> str:
@@ -84,27 +84,27 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Site:
-    """The services of all experiments, running, and the ways that hubs take to them."""
+    """The services of all experiments, running, and the proxies that hubs reach them by."""
 
     home: Path
     postgres: Postgres
     redis: RedisServer
     kafka: ApacheKafka
     mailbox: MailCatcher
-    to_postgres: Way
-    to_redis: Way
-    to_kafka: Way
+    to_postgres: FaultyProxy
+    to_redis: FaultyProxy
+    to_kafka: FaultyProxy
     notes: tuple[str, ...]
     """One line on each."""
 
-    def mend(self) -> None:
-        """All ways are there again."""
-        for way in (self.to_postgres, self.to_redis, self.to_kafka):
-            way.mend()
+    def repair(self) -> None:
+        """Repair all proxies."""
+        for proxy in (self.to_postgres, self.to_redis, self.to_kafka):
+            proxy.repair()
 
     async def restore(self) -> None:
-        """All services run, and all ways are there, whatever an experiment left."""
-        self.mend()
+        """Start all services that don't run, and repair all proxies, whatever an experiment left."""
+        self.repair()
         if not self.postgres.running:
             await self.postgres.start()
         if self.redis.running:
@@ -123,7 +123,7 @@ async def open_site(home: Path) -> AsyncIterator[Site]:
     """
     async with AsyncExitStack() as running:
         to_postgres, to_redis, to_kafka = [
-            await running.enter_async_context(open_way(free_port())) for _ in range(3)
+            await running.enter_async_context(open_proxy(free_port())) for _ in range(3)
         ]
         postgres = Postgres(home, to_postgres)
         redis = RedisServer(home / "redis")

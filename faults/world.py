@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 
 class Node(Hub):
-    """A node of the hub, as a process that can be stopped in every way."""
+    """A node of the hub, as a process that can be frozen and killed."""
 
     def freeze(self) -> None:
         """SIGSTOP: it holds all that it has, and does nothing."""
@@ -321,7 +321,7 @@ async def open_world(
     finally:
         if world._looking is not None:
             world._looking.terminate()
-        site.mend()
+        site.repair()
         await asyncio.gather(*(client.disconnect(abruptly=True) for client in clients))
         await asyncio.gather(*(_end(hub) for hub in hubs))
 

@@ -77,7 +77,7 @@ async def postgres_silent(run: Run) -> None:
         answered = await asyncio.gather(*(_history_is_refused(node) for node in world.nodes))
         run.figure("a request was answered with 503", max(answered), "s", at_most=ANSWERED_WITHIN)
         await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
-        run.site.to_postgres.mend()
+        run.site.to_postgres.repair()
         run.figure(RECOVERED, await _recovered(world), "s", at_most=RECOVERED_WITHIN)
         await world.caught_up()
         run.say("connections end in silence")

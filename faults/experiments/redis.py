@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from faults.experiment import Run, experiment
 from faults.world import Node
 from tests.support.hub import eventually
-from tests.support.network import open_way
+from tests.support.network import open_proxy
 from tests.support.nodes import know_each_other
 
 RATE = 200.0
@@ -48,7 +48,7 @@ async def redis_silent(run: Run) -> None:
         await asyncio.gather(*(_alone(node) for node in world.nodes))
         run.figure("noticed by all", time.monotonic() - begun, "s", at_most=NOTICED_WITHIN)
         await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
-        run.site.to_redis.mend()
+        run.site.to_redis.repair()
         run.figure("gaps filled after its return", await world.told(), "s", at_most=FILLED_WITHIN)
         await _joined(world.nodes)
 
@@ -60,15 +60,15 @@ async def redis_silent(run: Run) -> None:
 )
 async def redis_cut_off(run: Run) -> None:
     seconds = run.sized(30, least=10)
-    async with open_way(run.site.redis.port) as way:
-        own = {0: {"REDIS_URL": f"redis://127.0.0.1:{way.port}/0"}}
+    async with open_proxy(run.site.redis.port) as proxy:
+        own = {0: {"REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}}
         async with run.world(own_settings=own) as world, world.load.publishing(RATE):
-            for cut, how in ((way.refuse, "resets"), (way.silence, "silence")):
+            for cut, how in ((proxy.refuse, "resets"), (proxy.silence, "silence")):
                 await world.stored(len(world.load.due.rows) + 500)
                 cut()
                 await asyncio.sleep(seconds)
                 await _alone(world.nodes[0])
-                way.mend()
+                proxy.repair()
                 filled = await world.told()
                 run.figure(f"gaps filled after {how}", filled, "s", at_most=FILLED_WITHIN)
                 await _joined(world.nodes)

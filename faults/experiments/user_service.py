@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from faults.experiment import Run, experiment
 from faults.load import GROUPS, NAME, Mixture
 from faults.world import World
-from tests.support.network import open_way
+from tests.support.network import open_proxy
 from tests.support.user_service import FakeUserService, run_user_service
 
 RATE = 100.0
@@ -31,15 +31,15 @@ async def user_service(run: Run) -> None:
     with run_user_service() as service:
         for group in GROUPS:
             service.add_group(group, NAME, [])
-        async with open_way(urlsplit(service.address).port or 0) as way:
+        async with open_proxy(urlsplit(service.address).port or 0) as proxy:
             moods: dict[str, Callable[[], None]] = {
-                "down": way.refuse,
-                "silent": way.silence,
+                "down": proxy.refuse,
+                "silent": proxy.silence,
                 "hanging": service.awake.clear,
                 **_lies(service),
             }
             mixture = Mixture(group_every=5, garbage_every=40)
-            settings = {"USER_SERVICE_URL": way.origin, "USER_SERVICE_CACHE": str(CACHE)}
+            settings = {"USER_SERVICE_URL": proxy.origin, "USER_SERVICE_CACHE": str(CACHE)}
             async with (
                 run.world(nodes=2, mixture=mixture, settings=settings, longest_wait=LONGEST_WAIT) as world,
                 world.load.publishing(RATE),
@@ -51,7 +51,7 @@ async def user_service(run: Run) -> None:
                     begin()
                     await asyncio.sleep(seconds)
                     service.calm()
-                    way.mend()
+                    proxy.repair()
                     taken = await world.caught_up()
                     run.say(f"caught up {taken:.1f} s after it was itself again")
                     worst = max(worst, taken)

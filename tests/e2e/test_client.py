@@ -12,7 +12,7 @@ from playwright.async_api import Browser
 
 from tests.support.browser import needs_chromium
 from tests.support.hub import Hub, eventually, free_port, running_hub
-from tests.support.network import Way, open_way
+from tests.support.network import FaultyProxy, open_proxy
 from tests.support.tabs import CLIENT, README_USER, Tabs, open_tabs
 
 TABS = 30
@@ -21,32 +21,32 @@ pytestmark = needs_chromium
 
 
 @pytest_asyncio.fixture(scope="module")
-async def way() -> AsyncIterator[Way]:
+async def proxy() -> AsyncIterator[FaultyProxy]:
     """The network between the browser and the hub."""
-    async with open_way(free_port()) as opened:
+    async with open_proxy(free_port()) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(scope="module")
-async def other_way(way: Way) -> AsyncIterator[Way]:
+async def other_proxy(proxy: FaultyProxy) -> AsyncIterator[FaultyProxy]:
     """Another origin that the hub answers for, as a frontend's own server might."""
-    async with open_way(way.port_behind) as opened:
+    async with open_proxy(proxy.port_behind) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(scope="module")
 async def hub(
-    environment: dict[str, str], way: Way, other_way: Way, tmp_path_factory: Any
+    environment: dict[str, str], proxy: FaultyProxy, other_proxy: FaultyProxy, tmp_path_factory: Any
 ) -> AsyncIterator[Hub]:
     log = tmp_path_factory.mktemp("hub") / "log"
-    own = {**environment, "ALLOWED_ORIGINS": f"{way.origin},{other_way.origin}"}
-    async with running_hub(own, log, way.port_behind) as running:
+    own = {**environment, "ALLOWED_ORIGINS": f"{proxy.origin},{other_proxy.origin}"}
+    async with running_hub(own, log, proxy.port_behind) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def tabs(hub: Hub, way: Way, browser: Browser) -> AsyncIterator[Tabs]:
-    async with open_tabs(browser, way.origin, hub) as opened:
+async def tabs(hub: Hub, proxy: FaultyProxy, browser: Browser) -> AsyncIterator[Tabs]:
+    async with open_tabs(browser, proxy.origin, hub) as opened:
         yield opened
 
 
@@ -141,14 +141,16 @@ async def test_a_token_is_renewed_in_place_before_it_expires(tabs: Tabs) -> None
     assert await page.evaluate("states.map(({name}) => name)") == ["connecting", "live"]
 
 
-async def test_a_network_that_goes_silent_is_noticed_and_nothing_is_missed(tabs: Tabs, way: Way) -> None:
+async def test_a_network_that_goes_silent_is_noticed_and_nothing_is_missed(
+    tabs: Tabs, proxy: FaultyProxy
+) -> None:
     page = await tabs.open()
     await tabs.live()
-    way.silence()
+    proxy.silence()
     await tabs.context.set_offline(True)
     await page.wait_for_function("inbox.state.name === 'offline'")
     await tabs.publish(3)
-    way.mend()
+    proxy.repair()
     await tabs.context.set_offline(False)
     await tabs.told(3)
 
@@ -194,10 +196,10 @@ async def test_without_web_locks_each_tab_has_a_connection_and_is_told_of_all(ta
 
 
 async def test_a_page_of_another_allowed_origin_reads_and_changes_the_inbox(
-    hub: Hub, way: Way, other_way: Way, browser: Browser
+    hub: Hub, proxy: FaultyProxy, other_proxy: FaultyProxy, browser: Browser
 ) -> None:
-    async with open_tabs(browser, other_way.origin, hub) as tabs:
-        tabs.query = f"&hub={way.origin}"
+    async with open_tabs(browser, other_proxy.origin, hub) as tabs:
+        tabs.query = f"&hub={proxy.origin}"
         await tabs.publish(55)
         await hub.stored(tabs.user, 55)
         page = await tabs.open()

@@ -16,7 +16,7 @@ import pytest_asyncio
 import redis as redis_py
 
 from tests.support.hub import REST, Hub, added, eventually, new_user, running_hub, token
-from tests.support.network import Way, open_way
+from tests.support.network import FaultyProxy, open_proxy
 from tests.support.rabbitmq_server import RabbitMQServer
 
 QUEUE_SETTINGS = ("BOOKING_EVENTS_QUEUE", "PAYMENT_EVENTS_QUEUE", "NOTIFICATIONS_QUEUE")
@@ -29,16 +29,16 @@ MORE = 100  # than a source takes
 
 
 @pytest_asyncio.fixture
-async def way(database: str) -> AsyncIterator[Way]:
+async def proxy(database: str) -> AsyncIterator[FaultyProxy]:
     port = urlsplit(database).port
     assert port is not None
-    async with open_way(port) as way:
-        yield way
+    async with open_proxy(port) as proxy:
+        yield proxy
 
 
 @pytest_asyncio.fixture
 async def all_ways_hub(
-    environment: dict[str, str], rabbitmq: RabbitMQServer, way: Way, tmp_path: Path
+    environment: dict[str, str], rabbitmq: RabbitMQServer, proxy: FaultyProxy, tmp_path: Path
 ) -> AsyncIterator[Hub]:
     """A hub with all four sources, whose Postgres can fall silent."""
     mark = uuid.uuid4().hex[:8]
@@ -52,7 +52,7 @@ async def all_ways_hub(
         "HTTP_WAIT": "2",
         **{setting: f"{setting.lower()}-{mark}" for setting in QUEUE_SETTINGS},
     }
-    behind = environment["DATABASE_URL"].replace(f":{way.port_behind}/", f":{way.port}/")
+    behind = environment["DATABASE_URL"].replace(f":{proxy.port_behind}/", f":{proxy.port}/")
     async with running_hub({**environment, **own, "DATABASE_URL": behind}, tmp_path / "log") as hub:
         yield hub
 
@@ -82,7 +82,7 @@ async def status(hub: Hub) -> dict[str, Any]:
 
 
 async def test_while_postgres_is_silent_each_source_stops_taking_and_goes_on_by_itself(
-    all_ways_hub: Hub, way: Way, rabbitmq: RabbitMQServer
+    all_ways_hub: Hub, proxy: FaultyProxy, rabbitmq: RabbitMQServer
 ) -> None:
     hub = all_ways_hub
     of_kafka, of_rabbit, of_redis, of_http = (new_user() for _ in range(4))
@@ -92,7 +92,7 @@ async def test_while_postgres_is_silent_each_source_stops_taking_and_goes_on_by_
     message = {"type": "inapp", "user_id": of_http, "title": "Hello", "message": "World", "event_id": of_http}
 
     begun = monotonic()
-    way.silence()
+    proxy.silence()
     await hub.publish(*(added(of_kafka) for _ in range(2 * BATCH)))
     await rabbitmq.publish(queue, *(added(of_rabbit, f"name {number}") for number in range(PREFETCH + MORE)))
     await asyncio.to_thread(add_to_stream, redis, stream, of_redis, IN_HAND + MORE)
@@ -108,7 +108,7 @@ async def test_while_postgres_is_silent_each_source_stops_taking_and_goes_on_by_
         assert await rabbitmq.depth(queue) >= MORE, "what was not taken waits at the broker"
         (group,) = redis.xinfo_groups(stream)
         assert group["pending"] <= IN_HAND
-        way.mend()
+        proxy.repair()
         await asyncio.gather(
             stored_of(hub, of_kafka, 2 * BATCH),
             stored_of(hub, of_rabbit, PREFETCH + MORE),

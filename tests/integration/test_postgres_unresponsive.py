@@ -25,7 +25,7 @@ from app.store.engine import make_engine, store_errors
 from app.store.liveness import PING_TIMEOUT_SECONDS
 from app.store.writer import BatchWriter, EventRecord
 from tests.support.hub import eventually
-from tests.support.network import Way, open_way
+from tests.support.network import FaultyProxy, open_proxy
 from tests.support.settings import settings_on
 
 TIMEOUT = 3.0
@@ -33,17 +33,17 @@ POOL = 5
 
 
 @pytest_asyncio.fixture
-async def way(database: str) -> AsyncIterator[Way]:
-    """The way from the hub to Postgres."""
+async def proxy(database: str) -> AsyncIterator[FaultyProxy]:
+    """The proxy between the hub and Postgres."""
     port = urlsplit(database).port
     assert port is not None
-    async with open_way(port) as way:
-        yield way
+    async with open_proxy(port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def settings(database: str, way: Way) -> PostgresSettings:
-    url = database.replace(f":{way.port_behind}/", f":{way.port}/")
+def settings(database: str, proxy: FaultyProxy) -> PostgresSettings:
+    url = database.replace(f":{proxy.port_behind}/", f":{proxy.port}/")
     changes = {"database_url": url, "database_timeout": TIMEOUT, "database_pool_size": POOL}
     return settings_on("redis://redis", **changes).postgres
 
@@ -70,10 +70,10 @@ async def fill(engine: AsyncEngine) -> None:
 
 
 async def test_connections_that_ended_in_silence_cost_one_ping_and_no_error(
-    engine: AsyncEngine, way: Way
+    engine: AsyncEngine, proxy: FaultyProxy
 ) -> None:
     await fill(engine)
-    way.detour()
+    proxy.detour()
     begun = monotonic()
     for _ in range(2 * POOL):
         await backend(engine)
@@ -81,17 +81,17 @@ async def test_connections_that_ended_in_silence_cost_one_ping_and_no_error(
 
 
 async def test_a_silent_postgres_is_given_up_in_time_and_taken_back_at_once(
-    engine: AsyncEngine, way: Way
+    engine: AsyncEngine, proxy: FaultyProxy
 ) -> None:
     await fill(engine)
     working = asyncio.create_task(backend(engine, work=1.0))
     await asyncio.sleep(0.2)
-    way.silence()
+    proxy.silence()
     for statement in (working, asyncio.create_task(backend(engine))):
         async with asyncio.timeout(3 * TIMEOUT + PING_TIMEOUT_SECONDS):
             with pytest.raises(Unavailable, match="TimeoutError"):
                 await statement
-    way.mend()
+    proxy.repair()
     assert await asyncio.gather(*(backend(engine) for _ in range(POOL)))
 
 
@@ -100,7 +100,9 @@ def entry(receiver: UUID) -> EventRecord:
     return EventRecord(uuid4().hex, (draft,), happened_at=datetime.now(UTC))
 
 
-async def test_what_a_lost_transaction_had_locked_is_free_again_soon(engine: AsyncEngine, way: Way) -> None:
+async def test_what_a_lost_transaction_had_locked_is_free_again_soon(
+    engine: AsyncEngine, proxy: FaultyProxy
+) -> None:
     """Its backend hears of nothing: TCP would tell it after two hours."""
     writer, user = BatchWriter(engine), uuid4()
     await writer.write([entry(user)])
@@ -109,7 +111,7 @@ async def test_what_a_lost_transaction_had_locked_is_free_again_soon(engine: Asy
         await connection.execute(
             text("update inboxes set last_seq = 7 where user_id = :user"), {"user": user}
         )
-    way.detour()
+    proxy.detour()
 
     async def written() -> bool:
         try:
@@ -142,7 +144,7 @@ async def test_the_signal_outlives_the_look_whether_its_connection_does(
 
 
 async def test_a_signal_whose_connection_died_in_silence_listens_again(
-    settings: PostgresSettings, engine: AsyncEngine, way: Way, monkeypatch: pytest.MonkeyPatch
+    settings: PostgresSettings, engine: AsyncEngine, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "LISTEN_CHECK_SECONDS", 0.05)
     heard = asyncio.Event()
@@ -151,6 +153,6 @@ async def test_a_signal_whose_connection_died_in_silence_listens_again(
     async with asyncio.timeout(10 + TIMEOUT):
         await heard.wait()
         heard.clear()
-        way.detour()
+        proxy.detour()
         await heard.wait()
     await signal.stop()

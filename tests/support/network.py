@@ -1,4 +1,4 @@
-"""A network of the tests' own, between a client and a server: it can fail in each way that real ones do."""
+"""A TCP proxy between a client and a server of the tests that can fail as real networks do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CHUNK = 64 * 1024
 
 
 @dataclass
-class Way:
-    """Passes TCP connections on to a port of this machine, which may change."""
+class FaultyProxy:
+    """Forwards TCP connections to a port of this machine, which may change."""
 
     port: int
     port_behind: int
-    _passes: asyncio.Event = field(default_factory=asyncio.Event)
+    _forwarding: asyncio.Event = field(default_factory=asyncio.Event)
     _lost: list[asyncio.Event] = field(default_factory=list)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _refuses: bool = False
@@ -29,43 +29,43 @@ class Way:
         return f"http://127.0.0.1:{self.port}"
 
     def silence(self) -> None:
-        """From now on nothing comes through, and nobody is told."""
-        self._passes.clear()
+        """Forward nothing from now on, without closing a connection."""
+        self._forwarding.clear()
 
     def detour(self) -> None:
-        """Connections of before stay silent until it is mended, and nobody is told; new ones come through."""
-        self._passes.clear()
-        self._lost.append(self._passes)
-        self._passes = asyncio.Event()
-        self._passes.set()
+        """Keep today's connections open and silent until `repair`; forward new ones."""
+        self._forwarding.clear()
+        self._lost.append(self._forwarding)
+        self._forwarding = asyncio.Event()
+        self._forwarding.set()
 
     def cut(self) -> None:
-        """All connections are reset; new ones pass."""
+        """Reset all connections; forward new ones."""
         for writer in self._open:
             writer.transport.abort()
 
     def refuse(self) -> None:
-        """All connections are reset, and new ones at once."""
+        """Reset all connections, and new ones at once."""
         self._refuses = True
         self.cut()
 
     def slow(self, seconds: float) -> None:
-        """From now on each piece takes so much longer, each way."""
+        """Delay each piece by so many seconds, in both directions."""
         self._delay = seconds
 
-    def mend(self) -> None:
-        """It is there again, as fast as ever. Connections of before a silence are gone."""
-        if self._lost or not self._passes.is_set():
+    def repair(self) -> None:
+        """Forward everything again, without delay. Reset the connections from before a silence."""
+        if self._lost or not self._forwarding.is_set():
             self.cut()
         while self._lost:
             self._lost.pop().set()
         self._refuses, self._delay = False, 0.0
-        self._passes.set()
+        self._forwarding.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass one connection on, until an end closes it."""
-        retryable = self._passes
-        await retryable.wait()
+        """Forward one connection until one end closes it."""
+        forwarding = self._forwarding
+        await forwarding.wait()
         if self._refuses:
             writer.transport.abort()
             return
@@ -73,21 +73,25 @@ class Way:
             reader_behind, writer_behind = await asyncio.open_connection("127.0.0.1", self.port_behind)
             self._open |= {writer, writer_behind}
             await asyncio.gather(
-                self._pass(reader, writer_behind, retryable), self._pass(reader_behind, writer, retryable)
+                self._forward(reader, writer_behind, forwarding),
+                self._forward(reader_behind, writer, forwarding),
             )
         writer.close()
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, retryable: asyncio.Event
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, forwarding: asyncio.Event
     ) -> None:
         try:
             while data := await reader.read(CHUNK):
-                await retryable.wait()
+                await forwarding.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 writer.write(data)
                 await writer.drain()
-        except (OSError, RuntimeError):  # uvloop's word for a transport that was closed meanwhile
+        except (
+            OSError,
+            RuntimeError,
+        ):  # uvloop raises RuntimeError for a transport that was closed meanwhile
             pass
         finally:
             writer.close()
@@ -95,14 +99,14 @@ class Way:
 
 
 @asynccontextmanager
-async def open_way(port_behind: int) -> AsyncIterator[Way]:
-    """A way to a port of this machine, which may not be listened on yet."""
-    way = Way(free_port(), port_behind)
-    way.mend()
-    server = await asyncio.start_server(way.serve, "127.0.0.1", way.port)
+async def open_proxy(port_behind: int) -> AsyncIterator[FaultyProxy]:
+    """Run a proxy to a port of this machine, which may not be listened on yet."""
+    proxy = FaultyProxy(free_port(), port_behind)
+    proxy.repair()
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", proxy.port)
     try:
-        yield way
+        yield proxy
     finally:
-        way.mend()
-        way.cut()
+        proxy.repair()
+        proxy.cut()
         server.close()

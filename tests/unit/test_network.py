@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from tests.support.network import Way, open_way
+from tests.support.network import FaultyProxy, open_proxy
 
 SHORT = 0.2  # seconds that nothing is to come
 LONG = 10.0
@@ -35,8 +35,8 @@ class Talk:
 
 
 @asynccontextmanager
-async def echo() -> AsyncIterator[tuple[Way, Callable[[], Awaitable[Talk]]]]:
-    """A way to a server that says everything back, and how to talk to it."""
+async def echo() -> AsyncIterator[tuple[FaultyProxy, Callable[[], Awaitable[Talk]]]]:
+    """A proxy to a server that echoes everything, and how to talk to it."""
     talks: list[Talk] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,63 +46,63 @@ async def echo() -> AsyncIterator[tuple[Way, Callable[[], Awaitable[Talk]]]]:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server, open_way(server.sockets[0].getsockname()[1]) as way:
+    async with server, open_proxy(server.sockets[0].getsockname()[1]) as proxy:
 
         async def talk() -> Talk:
-            talks.append(Talk(*await asyncio.open_connection("127.0.0.1", way.port)))
+            talks.append(Talk(*await asyncio.open_connection("127.0.0.1", proxy.port)))
             return talks[-1]
 
         try:
-            yield way, talk
+            yield proxy, talk
         finally:
             for each in talks:
                 each.end()
 
 
 async def test_what_is_cut_is_over_and_the_next_one_passes() -> None:
-    async with echo() as (way, talk):
+    async with echo() as (proxy, talk):
         before = await talk()
         assert await before.says() == b"word"
-        way.cut()
+        proxy.cut()
         assert await before.says() == b""
         assert await (await talk()).says() == b"word"
 
 
 async def test_who_is_refused_is_reset_until_it_is_mended() -> None:
-    async with echo() as (way, talk):
+    async with echo() as (proxy, talk):
         before = await talk()
         assert await before.says() == b"word"
-        way.refuse()
+        proxy.refuse()
         assert await before.says() == b""
         assert await (await talk()).says() == b""
-        way.mend()
+        proxy.repair()
         assert await (await talk()).says() == b"word"
 
 
 async def test_in_a_silence_nobody_hears_anything_and_nobody_is_told() -> None:
-    async with echo() as (way, talk):
+    async with echo() as (proxy, talk):
         before = await talk()
         assert await before.says() == b"word"
-        way.silence()
+        proxy.silence()
         during = await talk()
         for each in (before, during):
             with pytest.raises(TimeoutError):
                 await each.says(SHORT)
-        way.mend()
+        proxy.repair()
         assert await (await talk()).says() == b"word"
 
 
 async def test_a_slow_way_takes_its_time_each_way() -> None:
-    async with echo() as (way, talk):
-        way.slow(SHORT)
+    async with echo() as (proxy, talk):
+        proxy.slow(SHORT)
         begun = time.monotonic()
         assert await (await talk()).says() == b"word"
         assert time.monotonic() - begun >= 2 * SHORT
 
 
 async def test_mending_what_works_disturbs_nobody() -> None:
-    async with echo() as (way, talk):
+    async with echo() as (proxy, talk):
         before = await talk()
         assert await before.says() == b"word"
-        way.mend()
+        proxy.repair()
         assert await before.says() == b"word"

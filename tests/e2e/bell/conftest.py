@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, Route
 
 from tests.support.bell_pages import LIBRARY, STUB, page_of
 from tests.support.hub import Hub, free_port, running_hub
-from tests.support.network import Way, open_way
+from tests.support.network import FaultyProxy, open_proxy
 from tests.support.npm import CLIENT
 
 ORIGIN = "https://kitchen.example"
@@ -18,16 +18,18 @@ PAGE = page_of("<notification-bell></notification-bell>", STUB)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def way() -> AsyncIterator[Way]:
+async def proxy() -> AsyncIterator[FaultyProxy]:
     """The network between the browser and the hub."""
-    async with open_way(free_port()) as opened:
+    async with open_proxy(free_port()) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(scope="module")
-async def hub(environment: dict[str, str], way: Way, tmp_path_factory: Any) -> AsyncIterator[Hub]:
+async def hub(environment: dict[str, str], proxy: FaultyProxy, tmp_path_factory: Any) -> AsyncIterator[Hub]:
     log = tmp_path_factory.mktemp("hub") / "log"
-    async with running_hub({**environment, "ALLOWED_ORIGINS": way.origin}, log, way.port_behind) as running:
+    async with running_hub(
+        {**environment, "ALLOWED_ORIGINS": proxy.origin}, log, proxy.port_behind
+    ) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ from tests.support.axe import Axe
 from tests.support.bell_pages import LIVE, badge, bell, page_of, panel, rows, toasts
 from tests.support.browser import needs_chromium
 from tests.support.hub import Hub, added, eventually
-from tests.support.network import Way
+from tests.support.network import FaultyProxy
 from tests.support.tabs import Tabs, open_tabs
 
 ONE_BELL = page_of("<notification-bell></notification-bell>", LIVE)
@@ -23,8 +23,8 @@ expect.set_options(timeout=10_000)
 
 
 @pytest_asyncio.fixture
-async def tabs(hub: Hub, way: Way, browser: Browser) -> AsyncIterator[Tabs]:
-    async with open_tabs(browser, way.origin, hub, reduced_motion="reduce", locale="en-GB") as opened:
+async def tabs(hub: Hub, proxy: FaultyProxy, browser: Browser) -> AsyncIterator[Tabs]:
+    async with open_tabs(browser, proxy.origin, hub, reduced_motion="reduce", locale="en-GB") as opened:
         yield opened
 
 
@@ -162,11 +162,13 @@ async def test_the_page_decides_what_choosing_one_does(tabs: Tabs) -> None:
     assert await page.evaluate("inbox.unreadCount()") == 1
 
 
-async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(tabs: Tabs, way: Way) -> None:
+async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(
+    tabs: Tabs, proxy: FaultyProxy
+) -> None:
     page = await live(tabs)
     await come(tabs, page, 1)
     await bell(page).click()
-    way.silence()
+    proxy.silence()
     await tabs.context.set_offline(True)
     await expect(panel(page).get_by_text("You are offline.")).to_be_visible()
     await expect(bell(page)).to_have_accessible_name(re.compile("1 unread, You are offline"))
@@ -174,7 +176,7 @@ async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(tabs: Ta
     await expect(panel(page).get_by_text("That didn't work. Please try again.")).to_be_visible()
     await expect(rows(page)).to_have_count(1)
     await tabs.publish()
-    way.mend()
+    proxy.repair()
     await tabs.context.set_offline(False)
     await expect(rows(page)).to_have_count(2)
     await expect(bell(page)).to_have_accessible_name("Notifications, 2 unread")

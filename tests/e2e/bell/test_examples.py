@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, Route, expect
 from tests.support.bell_pages import badge, bell, rows, toasts
 from tests.support.browser import needs_chromium
 from tests.support.hub import ROOT, Hub
-from tests.support.network import Way
+from tests.support.network import FaultyProxy
 from tests.support.npm import install, run
 from tests.support.tabs import README_USER, Tabs, open_tabs
 
@@ -25,8 +25,8 @@ pytestmark = needs_chromium
 
 
 @pytest_asyncio.fixture
-async def tabs(hub: Hub, way: Way, browser: Browser) -> AsyncIterator[Tabs]:
-    async with open_tabs(browser, way.origin, hub, reduced_motion="reduce", locale="en-GB") as opened:
+async def tabs(hub: Hub, proxy: FaultyProxy, browser: Browser) -> AsyncIterator[Tabs]:
+    async with open_tabs(browser, proxy.origin, hub, reduced_motion="reduce", locale="en-GB") as opened:
         opened.user = README_USER
 
         async def session(route: Route) -> None:

@@ -57,10 +57,10 @@ def run_apache_kafka(home: Path) -> Iterator[str]:
 class ApacheKafka:
     """Apache Kafka on a port that stays the same, with its data in `home/kafka`, however often it starts."""
 
-    def __init__(self, home: Path, way: tuple[int, int] | None = None) -> None:
-        """`way`: a port that leads to another one; clients that come there are sent there again."""
+    def __init__(self, home: Path, proxy: tuple[int, int] | None = None) -> None:
+        """`proxy`: a port that leads to another one; clients that come there are sent there again."""
         self._home = make_folder(home.absolute())
-        self._way = way
+        self._proxy = proxy
         self._port = 0
         self._running: Running | None = None
 
@@ -79,7 +79,7 @@ class ApacheKafka:
         with locked(self._home, "kafka") as lock:
 
             def start_on(port: int) -> Running:
-                return _start_on(port, self._home, java, jars, lock, self._way)
+                return _start_on(port, self._home, java, jars, lock, self._proxy)
 
             if self._port:
                 self._running = start_on(self._port)
@@ -154,14 +154,14 @@ def _say(line: str) -> None:
 
 
 def _start_on(
-    port: int, home: Path, java: str, jars: Path, lock: int, way: tuple[int, int] | None
+    port: int, home: Path, java: str, jars: Path, lock: int, proxy: tuple[int, int] | None
 ) -> Running:
     bootstrap = f"127.0.0.1:{port}"
     settings = kafka_settings(f"PLAINTEXT://{bootstrap}", f"127.0.0.1:{free_port()}", bootstrap)
-    if way is not None:
-        settings["listeners"] += f",WAY://127.0.0.1:{way[1]}"
-        settings["advertised.listeners"] += f",WAY://127.0.0.1:{way[0]}"
-        settings["listener.security.protocol.map"] += ",WAY:PLAINTEXT"
+    if proxy is not None:
+        settings["listeners"] += f",PROXY://127.0.0.1:{proxy[1]}"
+        settings["advertised.listeners"] += f",PROXY://127.0.0.1:{proxy[0]}"
+        settings["listener.security.protocol.map"] += ",PROXY:PLAINTEXT"
     config = home / "kafka.properties"
     lines = {**settings, "log.dirs": str(home / "kafka")}
     config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
