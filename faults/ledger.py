@@ -14,10 +14,10 @@ import msgspec
 
 T = TypeVar("T", bound=Hashable)
 
-SENT = ("mails", "letters")
+SENT = ("mails", "dead_letters")
 """What goes out at least once: twice when a node dies or hangs, or loses Postgres, in the middle of it."""
 
-Told = tuple[str, int]
+RowKey = tuple[str, int]
 """One row or frame: the receiver, and the serial number of the event."""
 
 
@@ -26,10 +26,10 @@ class Due:
     """What the events that were produced ought to come to."""
 
     produced: int = 0
-    rows: set[Told] = field(default_factory=set)
+    rows: set[RowKey] = field(default_factory=set)
     mails: set[int] = field(default_factory=set)
     """The serial numbers of the events that also carry a mail."""
-    letters: set[int] = field(default_factory=set)
+    dead_letters: set[int] = field(default_factory=set)
     """Of those that can't be handled."""
 
 
@@ -40,10 +40,10 @@ class Found:
     rows: Sequence[tuple[str, int, int]] = ()
     """Receiver, `seq`, serial number."""
     frames: Sequence[tuple[str, Sequence[int]]] = ()
-    """Of each client: its user, and the serial numbers in the order in which it was told."""
+    """Of each client: its user, and the serial numbers in the order in which it received them."""
     mails: Sequence[tuple[int, str]] = ()
     """Serial number and Message-ID."""
-    letters: Sequence[int] = ()
+    dead_letters: Sequence[int] = ()
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -64,11 +64,11 @@ class Ledger(msgspec.Struct, frozen=True):
     rows: Count
     frames: Count
     mails: Count
-    letters: Count
+    dead_letters: Count
     seq_wrong: int
     """Inboxes whose rows don't count 1, 2, 3 …"""
     order_wrong: int
-    """Clients that weren't told in the order of `seq`."""
+    """Clients that weren't notified in the order of `seq`."""
     mail_ids_wrong: int
     """Mails of one event with different Message-IDs."""
 
@@ -79,19 +79,20 @@ class Ledger(msgspec.Struct, frozen=True):
         """
         wrong = {
             "inboxes with gaps in seq": self.seq_wrong,
-            "clients told out of order": self.order_wrong,
+            "clients notified out of order": self.order_wrong,
             "mails with a second Message-ID": self.mail_ids_wrong,
         }
-        for name in ("rows", "frames", "mails", "letters"):
+        for name in ("rows", "frames", "mails", "dead_letters"):
             count: Count = getattr(self, name)
-            wrong |= {f"{name} lost": count.lost, f"{name} of no event": count.strange}
+            what = name.replace("_", " ")
+            wrong |= {f"{what} lost": count.lost, f"{what} of no event": count.strange}
             if name not in may_repeat:
-                wrong[f"{name} doubled"] = count.doubled
-        return [f"{number:,} {what}" for what, number in wrong.items() if number]
+                wrong[f"{what} doubled"] = count.doubled
+        return [f"{number:,} {problem}" for problem, number in wrong.items() if number]
 
 
 def balance(due: Due, found: Found) -> Ledger:
-    """Compare them. A client should have been told each row of its user once, in the order of `seq`."""
+    """Compare them. A client should have received each row of its user once, in the order of `seq`."""
     inboxes: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for receiver, seq, serial in found.rows:
         inboxes[receiver].append((seq, serial))
@@ -99,17 +100,17 @@ def balance(due: Due, found: Found) -> Ledger:
     due_of: defaultdict[str, set[int]] = defaultdict(set)
     for receiver, serial in due.rows:
         due_of[receiver].add(serial)
-    frames = [_count(due_of[user], told) for user, told in found.frames]
+    frames = [_count(due_of[user], received) for user, received in found.frames]
     return Ledger(
         produced=due.produced,
         rows=_count(due.rows, [(receiver, serial) for receiver, _, serial in found.rows]),
         frames=_sum(frames),
         mails=_count(due.mails, [serial for serial, _ in found.mails]),
-        letters=_count(due.letters, found.letters),
+        dead_letters=_count(due.dead_letters, found.dead_letters),
         seq_wrong=sum(
             sorted(seq for seq, _ in rows) != list(range(1, len(rows) + 1)) for rows in inboxes.values()
         ),
-        order_wrong=sum(not _in_order(told, order.get(user, [])) for user, told in found.frames),
+        order_wrong=sum(not _in_order(received, order.get(user, [])) for user, received in found.frames),
         mail_ids_wrong=_ids_wrong(found.mails),
     )
 
@@ -132,10 +133,10 @@ def _sum(counts: Iterable[Count]) -> Count:
     return total
 
 
-def _in_order(told: Sequence[int], inbox: Sequence[int]) -> bool:
-    """Whether what was told goes up in the inbox; what is missing or strange is counted elsewhere."""
+def _in_order(received: Sequence[int], inbox: Sequence[int]) -> bool:
+    """Whether what was received goes up in the inbox; what is missing or strange is counted elsewhere."""
     places = {serial: place for place, serial in enumerate(inbox)}
-    seen = [places[serial] for serial in told if serial in places]
+    seen = [places[serial] for serial in received if serial in places]
     return all(before <= after for before, after in pairwise(seen))
 
 

@@ -35,7 +35,7 @@ class Mixture:
     """Of how many events one is special; 0: none."""
 
     mail_every: int = 50
-    """A booking, told to one user and by mail."""
+    """A booking: one notification and one mail."""
     fan_out_every: int = 20
     """Has three receivers."""
     twice_every: int = 25
@@ -47,7 +47,7 @@ class Mixture:
 
 
 class Load:
-    """Publishes events to one Kafka topic, and knows what is due for those that the broker has taken."""
+    """Publishes events to one Kafka topic, and knows what is due for those that the broker acknowledged."""
 
     def __init__(
         self, bootstrap: str, topic: str, users: Sequence[str], mixture: Mixture, chance: random.Random
@@ -108,7 +108,7 @@ class Load:
         due.produced += 1
         if _is_one_of(serial, mixture.garbage_every):
             value = _garbage(serial, self._chance)
-            due.letters.add(serial)
+            due.dead_letters.add(serial)
         elif _is_one_of(serial, mixture.mail_every):
             user = self._chance.choice(self._users)
             value = json.dumps(self._booking(serial, user)).encode()
@@ -125,7 +125,7 @@ class Load:
             value = json.dumps(event).encode()
             due.rows.update((user, serial) for user in receivers)
         # A repeated dead letter would be rightly a second letter.
-        twice = _is_one_of(serial, mixture.twice_every) and serial not in due.letters
+        twice = _is_one_of(serial, mixture.twice_every) and serial not in due.dead_letters
         for _ in range(2 if twice else 1):
             headers = {SERIAL: str(serial)}
             note = partial(self._note, None if _is_one_of(serial, mixture.group_every) else serial)

@@ -22,13 +22,13 @@ def plain(result: Result) -> str:
     """The ledger and the figures, for a terminal."""
     lines = [f"\n{result.name}: {'FAILED' if result.problems else 'passed'} after {result.seconds:.0f} s"]
     if (ledger := result.ledger) is not None:
-        lines.append(f"  {'':10}{'due':>10}{'found':>10}{'lost':>8}{'doubled':>9}{'strange':>9}")
-        lines.append(f"  {'produced':10}{ledger.produced:>10,}")
-        for name in ("rows", "frames", "mails", "letters"):
+        lines.append(f"  {'':12}{'due':>10}{'found':>10}{'lost':>8}{'doubled':>9}{'strange':>9}")
+        lines.append(f"  {'produced':12}{ledger.produced:>10,}")
+        for name in ("rows", "frames", "mails", "dead_letters"):
             count: Count = getattr(ledger, name)
             lines.append(
-                f"  {name:10}{count.due:>10,}{count.found:>10,}{count.lost:>8,}{count.doubled:>9,}"
-                f"{count.strange:>9,}"
+                f"  {name.replace('_', ' '):12}{count.due:>10,}{count.found:>10,}{count.lost:>8,}"
+                f"{count.doubled:>9,}{count.strange:>9,}"
             )
     lines += [f"  {_figure(figure)}" for figure in result.figures]
     lines += [f"  PROBLEM: {problem}" for problem in result.problems]
@@ -42,7 +42,7 @@ def write(file: Path) -> None:
 
 
 def rendered(page: str, file: Path) -> str:
-    """The page with the tables of the results in `file`; an experiment without a result is told as such."""
+    """The page with the tables of the results in `file`; an experiment without a result is marked as such."""
     head, rest = page.split(BEGIN)
     tail = rest.split(END)[1]
     return f"{head}{BEGIN}\n{tables(results.read(file))}\n{END}{tail}"
@@ -79,7 +79,7 @@ def _row(experiment: Experiment, result: Result | None) -> str:
     size = "" if result.size == 1 else f" SIZE={result.size:g}"
     counts: tuple[str, ...] = ("",) * 5
     if (ledger := result.ledger) is not None:
-        columns = (ledger.rows, ledger.frames, ledger.mails, ledger.letters)
+        columns = (ledger.rows, ledger.frames, ledger.mails, ledger.dead_letters)
         counts = (f"{ledger.produced:,}", *(_count(each) for each in columns))
     figures = "; ".join(_figure(figure) for figure in result.figures)
     problems = "; ".join(result.problems).replace("|", "/").replace("\n", " ")

@@ -25,21 +25,21 @@ async def run(experiment: Experiment, site: Site, folder: Path, seed: int, size:
     """Never raises for what the experiment does. `folder` is for the logs of its nodes."""
     begun = time.monotonic()
 
-    def tell(line: str) -> None:
+    def say_line(line: str) -> None:
         say(f"{experiment.name} {time.monotonic() - begun:5.0f} s: {line}")
 
-    tell(f"{experiment.what} (seed {seed}, size {size:g})")
+    say_line(f"{experiment.what} (seed {seed}, size {size:g})")
     load_before = os.getloadavg()[0]
     shutil.rmtree(folder, ignore_errors=True)
     chance = random.Random(f"{seed}:{experiment.name}")
-    made = Run(site, make_folder(folder), seed, size, tell, chance, experiment.may_repeat)
+    made = Run(site, make_folder(folder), seed, size, say_line, chance, experiment.may_repeat)
     try:
         await site.restore()
         async with asyncio.timeout(LIMIT):
             await experiment.do(made)
     except Exception as error:
         made.problems.append(f"it broke off: {type(error).__name__} {error}"[:1000])
-        tell(traceback.format_exc())
+        say_line(traceback.format_exc())
     return Result(
         name=experiment.name,
         what=experiment.what,

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from bench.events import make_topic
-from faults.ledger import Found, Ledger, Told, balance
+from faults.ledger import Found, Ledger, RowKey, balance
 from faults.load import SERIAL, Load, Mixture
 from faults.mails import Mails
 from faults.services import Site
@@ -26,7 +26,7 @@ from tests.support.resuming_client import Client
 PARTITIONS = 6
 LOOK_EVERY, SAY_EVERY = 0.2, 5.0  # seconds
 STALLED = 60.0  # seconds without any progress, after which what is missing counts as lost
-LETTERS_WITHIN = 15.0  # seconds after all rows are there
+DEAD_LETTERS_WITHIN = 15.0  # seconds after all rows are there
 READY_WITHIN = 120.0  # seconds; several may start at once, under load
 TICK = 0.05
 LATE = 1.0  # seconds that what nobody expects may still come
@@ -78,15 +78,15 @@ class Node(Hub):
 
 
 class Listener(Client):
-    """A client that keeps the serial numbers of the events it was told of."""
+    """A client that keeps the serial numbers of the events it received."""
 
     def __init__(self, nodes: Sequence[Hub], user: str) -> None:
         super().__init__(nodes, user)
-        self.told: set[int] = set()
+        self.received: set[int] = set()
 
     def key(self, notification: dict[str, Any]) -> str:
         serial = notification["raw_data"].get(SERIAL, -1)
-        self.told.add(int(serial))
+        self.received.add(int(serial))
         return str(serial)
 
 
@@ -116,7 +116,7 @@ class World:
     chance: random.Random
     say: Say
     progress: Progress = field(default_factory=Progress)
-    _rows: set[Told] = field(default_factory=set)
+    _rows: set[RowKey] = field(default_factory=set)
     _last_seq: dict[str, int] = field(default_factory=dict)
     _looking: asyncpg.Connection | None = None
     _look_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -142,12 +142,12 @@ class World:
         """Returns when all that is due now is stored, whatever comes meanwhile: the seconds that took."""
         return await self._gone(self.load.due.rows - self._rows, lambda missing: missing - self._rows)
 
-    async def told(self) -> float:
-        """Returns when the clients were told all that is due now: the seconds that took."""
-        told = {client.user: client.told for client in self.clients}
+    async def delivered(self) -> float:
+        """Returns when the clients have received all that is due now: the seconds that took."""
+        received = {client.user: client.received for client in self.clients}
 
-        def left(missing: set[Told]) -> set[Told]:
-            return {(user, serial) for user, serial in missing if serial not in told[user]}
+        def left(missing: set[RowKey]) -> set[RowKey]:
+            return {(user, serial) for user, serial in missing if serial not in received[user]}
 
         return await self._gone(left(self.load.due.rows), left)
 
@@ -158,7 +158,7 @@ class World:
         await self.stored(self.progress.rows + 1)
         return time.monotonic() - begun
 
-    async def _gone(self, missing: set[Told], left: Callable[[set[Told]], set[Told]]) -> float:
+    async def _gone(self, missing: set[RowKey], left: Callable[[set[RowKey]], set[RowKey]]) -> float:
         """Returns when none of them is `left`: the seconds that took. Fails when nothing changes any more."""
         begun = moved = time.monotonic()
         while missing:
@@ -181,17 +181,17 @@ class World:
                 self.say(f"nothing has come for {STALLED:.0f} s")
                 break
             await asyncio.sleep(LOOK_EVERY)
-        taken = time.monotonic() - begun
+        took = time.monotonic() - begun
         await asyncio.sleep(LATE)
-        return taken
+        return took
 
     def _complete(self) -> bool:
         due, now = self.load.due, self.progress
-        told = sum(len(client.told) for client in self.clients)
-        return min(now.rows, told) >= len(due.rows) and now.mails >= len(due.mails)
+        received = sum(len(client.received) for client in self.clients)
+        return min(now.rows, received) >= len(due.rows) and now.mails >= len(due.mails)
 
     async def restless(self) -> None:
-        """Cut a client off now and then, for ever; it comes back and resumes."""
+        """Cut a client off now and then, until cancelled; it reconnects and resumes."""
         while True:
             await asyncio.sleep(self.chance.uniform(0.5, 2))
             self.chance.choice(self.clients).cut()
@@ -212,15 +212,15 @@ class World:
             rows=[tuple(row) for row in rows],
             frames=[(client.user, list(map(int, client.seen))) for client in self.clients],
             mails=self.mails.found,
-            letters=await self._letters(),
+            dead_letters=await self._dead_letters(),
         )
         for client in self.clients:
             for wrong in client.wrong[:3]:
-                self.say(f"a client was told {wrong}")
+                self.say(f"a client received {wrong}")
         return balance(self.load.due, found)
 
     async def watch(self) -> None:
-        """Keep `progress`, and say it every few seconds; for ever."""
+        """Keep `progress`, and say it every few seconds; until cancelled."""
         said = time.monotonic()
         while True:
             await self._look()
@@ -230,7 +230,7 @@ class World:
             await asyncio.sleep(LOOK_EVERY)
 
     async def watch_itself(self) -> None:
-        """Keep `progress.late`; for ever."""
+        """Keep `progress.late`; until cancelled."""
         while True:
             asleep = time.monotonic()
             await asyncio.sleep(TICK)
@@ -266,18 +266,18 @@ class World:
             f"{now.mails:,} of {len(due.mails):,} mails"
         )
 
-    async def _letters(self) -> list[int]:
+    async def _dead_letters(self) -> list[int]:
         """All dead letters, once there are as many as are due or none have come for some time."""
-        end = time.monotonic() + LETTERS_WITHIN
+        end = time.monotonic() + DEAD_LETTERS_WITHIN
         while True:
-            found = await self._read_letters()
-            if len(found) >= len(self.load.due.letters) or time.monotonic() > end:
+            found = await self._read_dead_letters()
+            if len(found) >= len(self.load.due.dead_letters) or time.monotonic() > end:
                 return found
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _read_letters(self) -> list[int]:
-        letters = await self.nodes[0].records(f"{self.nodes[0].topic}.dlq")
-        return [int(dict(letter.headers).get(SERIAL, b"-1")) for letter in letters]
+    async def _read_dead_letters(self) -> list[int]:
+        dead_letters = await self.nodes[0].records(f"{self.nodes[0].topic}.dlq")
+        return [int(dict(dead_letter.headers).get(SERIAL, b"-1")) for dead_letter in dead_letters]
 
 
 @asynccontextmanager

@@ -102,10 +102,10 @@ async def _ends_with_the_token(run: Run, node: Node, name: str) -> None:
         raise AssertionError(f"{name} refuses a token that has {SOON:.0f} s to go: {error}") from None
     async with socket:
         code = await close_code(socket)
-    taken = time.monotonic() - begun
+    took = time.monotonic() - begun
     assert code == 4401, f"{name} closes with {code}"
-    run.figure(f"{name} ended a token late by", taken - SOON, "s", at_most=2)  # promise 7
-    assert SOON - 2 < taken < WRONG / 4, f"{name} ends a token of {SOON:.0f} s after {taken:.0f} s"
+    run.figure(f"{name} ended a token late by", took - SOON, "s", at_most=2)  # promise 7
+    assert SOON - 2 < took < WRONG / 4, f"{name} ends a token of {SOON:.0f} s after {took:.0f} s"
 
 
 async def _answered(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:

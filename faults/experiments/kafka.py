@@ -31,9 +31,9 @@ async def broker_down(run: Run) -> None:
             await asyncio.to_thread(run.site.kafka.stop)
             await asyncio.sleep(seconds)
             await asyncio.to_thread(run.site.kafka.start)
-            taken = await world.caught_up()
-            run.say(f"caught up {taken:.1f} s after its return")
-            worst = max(worst, taken)
+            took = await world.caught_up()
+            run.say(f"caught up {took:.1f} s after its return")
+            worst = max(worst, took)
         run.figure("caught up after the broker's return, at most", worst, "s", at_most=CAUGHT_UP_WITHIN)
 
 
@@ -58,7 +58,7 @@ async def rebalance_storm(run: Run) -> None:
             changes += 1
             await asyncio.sleep(max(0.0, begun + pause - time.monotonic()))
         statuses = set(await asyncio.gather(*leaving))
-        if wrong := statuses - {0, -signal.SIGTERM}:  # the signal's own: it was told before it had begun
+        if wrong := statuses - {0, -signal.SIGTERM}:  # the signal's own: it was stopped before it had begun
             run.problems.append(f"nodes that were to leave ended with {sorted(wrong)}")
         run.figure("joins and leaves", changes)
         run.figure("behind at the end of the storm", await world.caught_up(), "s")

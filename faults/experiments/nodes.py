@@ -113,10 +113,10 @@ async def frozen(run: Run) -> None:
 
 
 async def _blocked(node: Node) -> None:
-    async def told() -> bool:
+    async def logged() -> bool:
         return BLOCKED in node.log.read_text()
 
-    await eventually(told, "the node's loop is blocked", DIES_WITHIN)
+    await eventually(logged, "the node's loop is blocked", DIES_WITHIN)
 
 
 async def _hang(

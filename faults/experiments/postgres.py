@@ -83,7 +83,7 @@ async def postgres_silent(run: Run) -> None:
         run.say("connections end in silence")
         run.site.to_postgres.detour()
         run.figure(
-            "after a cut nobody was told of all nodes served again", await _recovered(world), "s", CUT_OFF_FOR
+            "after an unannounced cut all nodes served again", await _recovered(world), "s", CUT_OFF_FOR
         )
 
 
@@ -236,12 +236,12 @@ def _fill(ballast: Path) -> None:
 
 
 async def _refused(world: World) -> None:
-    """Returns when a node was told that there is no room."""
+    """Returns when Postgres has refused a node's write for lack of room."""
 
-    async def told() -> bool:
+    async def logged() -> bool:
         return any("DiskFullError" in node.log.read_text() for node in world.nodes)
 
-    await eventually(told, "Postgres has no room", within=60)
+    await eventually(logged, "Postgres has no room", within=60)
 
 
 def _run(*command: str) -> None:

@@ -30,7 +30,7 @@ async def redis_down(run: Run) -> None:
         await asyncio.to_thread(run.site.redis.kill)
         await asyncio.sleep(seconds)
         await asyncio.to_thread(run.site.redis.start)
-        run.figure("gaps filled after its return", await world.told(), "s", at_most=FILLED_WITHIN)
+        run.figure("gaps filled after its return", await world.delivered(), "s", at_most=FILLED_WITHIN)
         await _joined(world.nodes)
 
 
@@ -49,7 +49,7 @@ async def redis_silent(run: Run) -> None:
         run.figure("noticed by all", time.monotonic() - begun, "s", at_most=NOTICED_WITHIN)
         await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
         run.site.to_redis.repair()
-        run.figure("gaps filled after its return", await world.told(), "s", at_most=FILLED_WITHIN)
+        run.figure("gaps filled after its return", await world.delivered(), "s", at_most=FILLED_WITHIN)
         await _joined(world.nodes)
 
 
@@ -69,7 +69,7 @@ async def redis_cut_off(run: Run) -> None:
                 await asyncio.sleep(seconds)
                 await _alone(world.nodes[0])
                 proxy.repair()
-                filled = await world.told()
+                filled = await world.delivered()
                 run.figure(f"gaps filled after {how}", filled, "s", at_most=FILLED_WITHIN)
                 await _joined(world.nodes)
 

@@ -1,4 +1,4 @@
-"""The fault harness at its smallest: a few experiments pass, and one that breaks its hub is told.
+"""The fault harness at its smallest: a few experiments pass, and one that breaks its hub is reported.
 
 All of them, at full size: `make faults` (docs/reliability.md).
 """
@@ -43,7 +43,7 @@ async def test_an_experiment_passes(site: Site, tmp_path: Path, name: str) -> No
     assert result.ledger.rows.found >= result.ledger.produced > 0
 
 
-async def test_what_is_lost_in_the_middle_is_told(site: Site, tmp_path: Path) -> None:
+async def test_what_is_lost_in_the_middle_is_reported(site: Site, tmp_path: Path) -> None:
     """Here a hand takes a row away: nobody can tell the ledger a tale."""
 
     async def steal(run: Run) -> None:

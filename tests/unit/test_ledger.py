@@ -10,13 +10,16 @@ import pytest
 from faults.ledger import SENT, Due, Found, balance
 
 DUE = Due(
-    produced=5, rows={("ann", 0), ("ben", 0), ("ann", 1), ("ann", 2), ("ann", 3)}, mails={2, 3}, letters={4}
+    produced=5,
+    rows={("ann", 0), ("ben", 0), ("ann", 1), ("ann", 2), ("ann", 3)},
+    mails={2, 3},
+    dead_letters={4},
 )
 WHOLE = Found(
     rows=[("ann", 2, 1), ("ann", 1, 0), ("ben", 1, 0), ("ann", 3, 2), ("ann", 4, 3)],
     frames=[("ann", [0, 1, 2, 3]), ("ben", [0])],
     mails=[(3, "<3@hub>"), (2, "<2@hub>")],
-    letters=[4],
+    dead_letters=[4],
 )
 
 
@@ -27,7 +30,7 @@ def problems(found: Found, *, may_repeat: Collection[str] = ()) -> list[str]:
 def test_all_that_was_due_and_nothing_else_is_no_problem() -> None:
     ledger = balance(DUE, WHOLE)
     assert ledger.problems() == []
-    counts = (ledger.rows, ledger.frames, ledger.mails, ledger.letters)
+    counts = (ledger.rows, ledger.frames, ledger.mails, ledger.dead_letters)
     assert [count.due for count in counts] == [5, 5, 2, 1]
     assert [count.found for count in counts] == [5, 5, 2, 1]
 
@@ -41,15 +44,15 @@ def test_all_that_was_due_and_nothing_else_is_no_problem() -> None:
         (replace(WHOLE, rows=[("ann", 5, 3), *WHOLE.rows[:-1]]), ["1 inboxes with gaps in seq"]),
         (replace(WHOLE, frames=[("ann", [0, 1, 3]), ("ben", [0])]), ["1 frames lost"]),
         (replace(WHOLE, frames=[("ann", [0, 1, 1, 2, 3]), ("ben", [0])]), ["1 frames doubled"]),
-        (replace(WHOLE, frames=[("ann", [0, 2, 1, 3]), ("ben", [0])]), ["1 clients told out of order"]),
+        (replace(WHOLE, frames=[("ann", [0, 2, 1, 3]), ("ben", [0])]), ["1 clients notified out of order"]),
         (replace(WHOLE, frames=[("ann", [0, 1, 2, 3]), ("ben", [0, 1])]), ["1 frames of no event"]),
         (replace(WHOLE, frames=[("ann", [0, 1, 2, 3]), ("ben", [])]), ["1 frames lost"]),
         (replace(WHOLE, mails=WHOLE.mails[:1]), ["1 mails lost"]),
         (replace(WHOLE, mails=[*WHOLE.mails, (2, "<2@hub>")]), ["1 mails doubled"]),
         (replace(WHOLE, mails=[*WHOLE.mails, (1, "<1@hub>")]), ["1 mails of no event"]),
-        (replace(WHOLE, letters=[]), ["1 letters lost"]),
-        (replace(WHOLE, letters=[4, 4]), ["1 letters doubled"]),
-        (replace(WHOLE, letters=[4, 0]), ["1 letters of no event"]),
+        (replace(WHOLE, dead_letters=[]), ["1 dead letters lost"]),
+        (replace(WHOLE, dead_letters=[4, 4]), ["1 dead letters doubled"]),
+        (replace(WHOLE, dead_letters=[4, 0]), ["1 dead letters of no event"]),
     ],
     ids=lambda value: value[0].replace(" ", "-") if isinstance(value, list) else "found",
 )
@@ -57,16 +60,16 @@ def test_whatever_is_wrong_is_a_problem(found: Found, problem: list[str]) -> Non
     assert problems(found) == problem
 
 
-def test_after_a_crash_mails_and_letters_may_come_twice_but_rows_and_frames_may_not() -> None:
+def test_after_a_crash_mails_and_dead_letters_may_be_repeated_but_rows_and_frames_may_not() -> None:
     twice = Found(
         rows=[*WHOLE.rows, ("ben", 2, 0)],
         frames=[("ann", [0, 1, 2, 3, 3]), ("ben", [0])],
         mails=[*WHOLE.mails, (2, "<2@hub>")],
-        letters=[4, 4],
+        dead_letters=[4, 4],
     )
     ledger = balance(DUE, twice)
     assert ledger.problems(may_repeat=SENT) == ["1 rows doubled", "1 frames doubled"]
-    assert (ledger.mails.doubled, ledger.letters.doubled) == (1, 1)
+    assert (ledger.mails.doubled, ledger.dead_letters.doubled) == (1, 1)
 
 
 def test_a_mail_that_comes_twice_has_one_message_id() -> None:
