@@ -82,8 +82,12 @@ def _fuzz(target: Target, inputs: int, start: int, with_atheris: bool) -> Result
         assert child.stderr is not None
         for line in child.stderr:
             lines = [*lines, line.rstrip()][-LINES_SHOWN:]
-            if told := LINE.match(line):
-                result.note(int(told[1]), bool(told[2]), *(int(told[n] or 0) for n in (3, 4, 5)))
+            if progress_line := LINE.match(line):
+                result.note(
+                    int(progress_line[1]),
+                    bool(progress_line[2]),
+                    *(int(progress_line[n] or 0) for n in (3, 4, 5)),
+                )
                 progress(result.inputs)
     result.seconds, result.cpu_seconds = time.monotonic() - begun, _cpu_seconds() - cpu
     if child.returncode:

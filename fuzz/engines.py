@@ -1,4 +1,4 @@
-"""Three ways to make inputs: guided by coverage (atheris), by structure (Hypothesis), and long ones."""
+"""Three methods to make inputs: guided by coverage (atheris), by structure (Hypothesis), and long ones."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def check_attachments(data: bytes) -> None:
         loaded = load(given, str(_folder()), MAX_ATTACHED)
     except DeliveryFailed as error:
         assert error.code == "attachment"
-        assert not error.retryable, "it would be tried again, in vain"
+        assert not error.retryable, "it would be retried without success"
         str(error).encode()
         return
     assert sum(len(each.content) for each in loaded) <= MAX_ATTACHED
@@ -77,7 +77,7 @@ def check_attachments(data: bytes) -> None:
 
 @cache
 def _folder() -> Path:
-    """A folder with a file, and ways out of it."""
+    """A folder with a file, and paths out of it."""
     outside = Path(_temporary.name)
     (outside / "secret").write_text(CANARY)
     folder = outside / "folder"

@@ -87,25 +87,34 @@ def _check_handler(handler: BaseMessageHandler[Any], event: Event, group: Group,
 
 
 def _check_effects(effects: Effects, event_id: str, locale: str) -> None:
-    if (told := effects.notification) is not None:
-        assert 0 < len(told.receivers) <= MAX_RECEIVERS
-        assert len(set(told.receivers)) == len(told.receivers), "someone is told twice"
-        for text in (told.title, told.content, told.template_code, told.group_name or ""):
+    if (notification := effects.notification) is not None:
+        assert 0 < len(notification.receivers) <= MAX_RECEIVERS
+        assert len(set(notification.receivers)) == len(notification.receivers), "a receiver is notified twice"
+        for text in (
+            notification.title,
+            notification.content,
+            notification.template_code,
+            notification.group_name or "",
+        ):
             check_text(text, MAX_TEXT)
-        check_json(told.raw_data, MAX_DATA_BYTES)
-        notification_id(event_id, told.receivers[0])
-        _check_texts(told, locale)
+        check_json(notification.raw_data, MAX_DATA_BYTES)
+        notification_id(event_id, notification.receivers[0])
+        _check_texts(notification, locale)
     for draft in effects.deliveries:
         _check_delivery(draft, event_id)
 
 
-def _check_texts(told: NotificationDraft, locale: str) -> None:
-    """What is stored can be told again, in any locale."""
+def _check_texts(notification: NotificationDraft, locale: str) -> None:
+    """What is stored can be rendered again, in any locale."""
     for other in LOCALES:
-        text = text_in(other, told.template_code, told.raw_data.encode(), told.group_name)
-        if told.template_code != "MESSAGE":
+        text = text_in(
+            other, notification.template_code, notification.raw_data.encode(), notification.group_name
+        )
+        if notification.template_code != "MESSAGE":
             assert text is not None, "its texts can't be made again from what is stored"
-            assert other != locale or text == (told.title, told.content), "made again they are others"
+            assert other != locale or text == (notification.title, notification.content), (
+                "made again they are others"
+            )
 
 
 def _check_delivery(draft: DeliveryDraft, event_id: str) -> None:
@@ -138,8 +147,8 @@ def _check_later(
     assert then == effects._replace(send_at=None), "what happens later is something else"
 
 
-def _but_texts(told: NotificationDraft | None) -> NotificationDraft | None:
-    return told and msgspec.structs.replace(told, title="", content="")
+def _but_texts(notification: NotificationDraft | None) -> NotificationDraft | None:
+    return notification and msgspec.structs.replace(notification, title="", content="")
 
 
 def _message(body: Mapping[str, Any]) -> bytes:
@@ -161,8 +170,8 @@ TARGETS = (
     ),
     Target(
         "handlers",
-        "every event type: effects that can be stored, told again in each locale, rendered and kept for "
-        "later; or `InvalidEvent`, which tells no code",
+        "every event type: effects that can be stored, rendered again in each locale, rendered and kept for "
+        "later; or `InvalidEvent`, which shows no code",
         check_handlers,
         st.tuples(st.binary(min_size=1, max_size=1), _BODIES).map(b"".join),
         json_words(SAMPLES),

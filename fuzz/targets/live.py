@@ -61,7 +61,7 @@ class _Transport(asyncio.Transport):
 class _Came(NamedTuple):
     """What came of a stream of bytes."""
 
-    heard: tuple[bytes, ...]
+    texts: tuple[bytes, ...]
     close_code: int | None
     said: int | None
     lost: int
@@ -81,10 +81,10 @@ def check_frames(data: bytes) -> None:
     if most == MAX_FRAMES:  # of what comes at once the sans-I/O layer's reasons to close are found first
         whole, in_parts = (came._replace(close_code=None, said=None) for came in (whole, in_parts))
     assert whole == in_parts, f"whole: {whole}, cut at {cuts}: {in_parts}"
-    for text in whole.heard:
+    for text in whole.texts:
         text.decode()
         assert len(text) <= MAX_MESSAGE
-    assert len(whole.heard) <= most
+    assert len(whole.texts) <= most
     assert whole.lost == 1
 
 

@@ -150,35 +150,35 @@ def check_bodies(data: bytes) -> None:
         _check_problem(request, problem)
         words = str(problem.params)
         if len(_VALUE.findall(data)) == data.count(CANARY.encode()):
-            assert CANARY not in words, "the refusal tells a value"
+            assert CANARY not in words, "the refusal shows a value"
 
 
-def check_door(data: bytes) -> None:
-    """The head of an upgrade: who is refused by it would be by the gate, which looks for the token in the
-    request.
+def check_upgrades(data: bytes) -> None:
+    """The head of an upgrade: who is refused by it would be refused by the sign-in, which looks for the
+    token in the request.
     """
-    _AWAY.remember(key_of(_TURNED_AWAY), UUID(int=1), flooded=False)
-    if not _AWAY.wait(data):
+    _OFFENDERS.remember(key_of(_REFUSED), UUID(int=1), flooded=False)
+    if not _OFFENDERS.wait(data):
         return
     with suppress(ValueError, SanicException, Unauthorized):  # it is refused all the same, for another reason
         line, *rest = data.decode(errors="surrogateescape").split("\r\n")
         _, address, _ = line.split(" ")
         headers = [(name.lower(), value.lstrip()) for name, value in (each.split(":", 1) for each in rest)]
         request = Request(address.encode("ascii"), Header(headers), "1.1", "GET", cast(Any, None), _APP)
-        assert token_of(request) == _TURNED_AWAY.decode(), "somebody else is refused"
+        assert token_of(request) == _REFUSED.decode(), "somebody else is refused"
 
 
-_TURNED_AWAY = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
-_AWAY = RepeatOffenders(lambda _: True)
+_REFUSED = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+_OFFENDERS = RepeatOffenders(lambda _: True)
 _HEADS = st.lists(
     st.sampled_from(
         (
-            b"GET /ws?jwt=%b HTTP/1.1" % _TURNED_AWAY,
+            b"GET /ws?jwt=%b HTTP/1.1" % _REFUSED,
             b"GET /ws?after=1&jwt=eyJ.a.b HTTP/1.1",
-            b"Authorization: Bearer %b" % _TURNED_AWAY,
+            b"Authorization: Bearer %b" % _REFUSED,
             b"authorization:bearer eyJ.a.b",
-            b"Sec-WebSocket-Protocol: hub.v1, bearer.%b" % _TURNED_AWAY,
-            b"Cookie: jwt=%b" % _TURNED_AWAY,
+            b"Sec-WebSocket-Protocol: hub.v1, bearer.%b" % _REFUSED,
+            b"Cookie: jwt=%b" % _REFUSED,
             b"Upgrade: websocket",
         )
     )
@@ -221,11 +221,11 @@ TARGETS = (
         longest=8000,
     ),
     Target(
-        "door",
-        "the head of an upgrade: only the token that was turned away is refused before the request is read",
-        check_door,
+        "upgrades",
+        "the head of an upgrade: only the token of a repeat offender is refused before the request is read",
+        check_upgrades,
         spoiled(_HEADS),
-        [b"\r\nauthorization: bearer ", b"\r\nsec-websocket-protocol: bearer.", b"?jwt=", _TURNED_AWAY],
+        [b"\r\nauthorization: bearer ", b"\r\nsec-websocket-protocol: bearer.", b"?jwt=", _REFUSED],
         longest=16 * 1024,
         weight=4,
     ),

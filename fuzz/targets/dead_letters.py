@@ -1,4 +1,4 @@
-"""Dead letters, and what else sources make of messages: nothing is lost on the way, and no code kept."""
+"""Dead letters, and what else sources make of messages: nothing is lost in between, and no code kept."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from fuzz.targets.events import SAMPLES
 
 ROOM = 128 * 1024 - 8  # bytes of AMQP properties
 _ERROR = InvalidEvent("bad_field", "why")
-_SHELF = RedisDlqReader(cast(Any, None), "stream")  # only its reading is used
+_READER = RedisDlqReader(cast(Any, None), "stream")  # only its reading is used
 _CUT = b"\xfe\xff"
 
 
@@ -77,24 +77,24 @@ def _keys(value: Any) -> set[str]:
     return keys
 
 
-def check_tags(data: bytes) -> None:
+def check_acks(data: bytes) -> None:
     """Each byte is a delivery that comes, one that is settled, or a moment to acknowledge."""
-    tags, arrived = AckTracker(), 0
+    tracker, delivered = AckTracker(), 0
     settled: set[int] = set()
     acknowledged: set[int] = set()
     for byte in data:
-        waiting = [tag for tag in range(max(1, arrived - 60), arrived + 1) if tag not in settled]
+        unsettled = [tag for tag in range(max(1, delivered - 60), delivered + 1) if tag not in settled]
         if byte < 100:
-            arrived += 1
-            tags.delivered(arrived)
-        elif byte < 220 and waiting:
-            tag = waiting[byte % len(waiting)]
-            tags.settled(tag)
+            delivered += 1
+            tracker.delivered(delivered)
+        elif byte < 220 and unsettled:
+            tag = unsettled[byte % len(unsettled)]
+            tracker.settled(tag)
             settled.add(tag)
         else:
-            acknowledged |= _acknowledged(tags.pop(), acknowledged)
+            acknowledged |= _acknowledged(tracker.pop(), acknowledged)
             assert acknowledged == settled, "acknowledged is what is settled, and nothing else"
-    assert len(tags) == arrived - len(settled)
+    assert len(tracker) == delivered - len(settled)
 
 
 def _acknowledged(acks: list[Ack], before: set[int]) -> set[int]:
@@ -152,7 +152,7 @@ def check_redis(data: bytes) -> None:
     received = redis.entry("stream", b"1-0", fields)
     assert len(redis.read(received.value).digest) == 64
     where = received.replay.dedup_key or f"redis:{redis.read(received.value).digest}"
-    dead_letter = _SHELF._dead_letter(b"2-0", _as_bytes(redis.dead_letter(received, where, _ERROR)))
+    dead_letter = _READER._dead_letter(b"2-0", _as_bytes(redis.dead_letter(received, where, _ERROR)))
     assert dead_letter.body == redact_message(received.value)
     if dead_letter.hindrance is not None:
         assert REDACTED in dead_letter.why
@@ -235,9 +235,9 @@ TARGETS = (
         weight=4,
     ),
     Target(
-        "tags",
+        "acks",
         "what is acknowledged is what is settled: nothing else, nothing twice",
-        check_tags,
+        check_acks,
         st.binary(max_size=300),
         largest=300,
         longest=4096,
