@@ -273,3 +273,14 @@ def test_a_comparison_during_a_read_says_how_far_the_next_one_has_to_go() -> Non
     cursor.sent(4)
     cursor.fetched(fetch, 4)
     assert cursor.next_fetch() == Fetch(after=4, target=6)
+
+
+def test_a_page_that_was_sent_before_does_not_move_the_cursor_back() -> None:
+    """As when a client resumes in an inbox that was erased, and now goes less far."""
+    cursor = InboxCursor(resumes=True)
+    assert not cursor.started(5)
+    assert cursor.request_resume()
+    assert cursor.resumed(after=0, inbox_seq=3, until=3)
+    cursor.sent(3)
+    assert not cursor.go_live()
+    assert cursor.last_seq == 5
