@@ -37,7 +37,9 @@ class Admission:
         """Refuse a token that was refused before and would be again: after a delay, as its client would
         otherwise be back at once. Raises `Problem` (429).
         """
-        seconds = self.repeat_offenders.wait_for(token)  # as a rule it was recognised before HTTP was parsed
+        seconds = self.repeat_offenders.retry_after_token(
+            token
+        )  # as a rule it was recognised before HTTP was parsed
         if seconds:
             await self._delay()
             raise too_many(max(1, seconds - int(REFUSAL_DELAY_SECONDS)))

@@ -1,4 +1,4 @@
-"""Where a client comes from, as far as limits are concerned."""
+"""The address that a client's connections are counted by."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ IPV6_PREFIX_BITS = 64  # one customer of a provider has at least this network (R
 def limited_address(text: str) -> str | None:
     """What connections of one address are counted by; None for one that isn't limited.
 
-    The machine itself isn't: a proxy on it, or a test. An IPv6 address, which may stand in brackets, counts
-    with its neighbours of one /64; a port, which some proxies add, counts for nothing. What is no address
-    counts by its text.
+    Loopback addresses aren't limited: a proxy on this machine, or a test. An IPv6 address, which may be in
+    brackets, is counted by its /64 network. A port, which some proxies add, is ignored. Text that is no
+    address is counted as it is.
     """
     text = text.strip()
     bare = text[1:].partition("]")[0] if text.startswith("[") else text

@@ -1,4 +1,4 @@
-"""Who was turned away for too much, recognised at the door."""
+"""Clients that ignore a refusal: their tokens are recognised before the request is parsed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from uuid import UUID
 
 import msgspec
 
-FIRST_COOL_DOWN_SECONDS = 10  # seconds in which who flooded isn't let in; twice as long each time
+FIRST_COOL_DOWN_SECONDS = 10  # seconds for which a client that flooded is refused; doubles each time
 LAST_COOL_DOWN_SECONDS = 320  # seconds
-REMEMBERED_SECONDS = 60.0  # seconds after that
-MAX_ENTRIES = 10_000  # tokens, and users
-MAX_REFUSALS = (
-    20  # of a user's sign-ins within a minute, after which any token that claims to be theirs will do
+REMEMBERED_SECONDS = 60.0  # seconds that a token is remembered after its cool-down
+MAX_ENTRIES = 10_000  # tokens, and as many users
+# Refused sign-ins of a user within a minute; after that any token that claims to be theirs is refused.
+MAX_REFUSALS = 20
+MAX_PARSED_TOKEN_BYTES = 4096  # bytes; claims of longer tokens are not parsed
+REFUSAL_DELAY_SECONDS = (
+    5.0  # seconds before a repeated refusal: a client that gets it at once retries at once
 )
-MAX_PARSED_TOKEN_BYTES = 4096  # bytes of one whose claims are looked at
-REFUSAL_DELAY_SECONDS = 5.0  # seconds until who comes again is told: at once it would be back at once
-MAX_DELAYED_CONNECTIONS = 2000  # connections that wait for that
-_MAX_CANDIDATES = 8  # what may be the beginning of a token, in one head
+MAX_DELAYED_CONNECTIONS = 2000  # connections whose refusal is delayed
+_MAX_CANDIDATES = 8  # places in one head where a token may begin
 _ONE_VALUE = re.compile(rb"[^& ]*")
 
 
-class _Away(NamedTuple):
+class _RefusedToken(NamedTuple):
     user_id: UUID
     cool_down: int
     not_before: float
 
 
-class _Crowd(NamedTuple):
+class _UserRefusals(NamedTuple):
     refusals: int
     since: float
 
@@ -44,88 +45,87 @@ class _Claim(msgspec.Struct, frozen=True):
 
 
 class RepeatOffenders:
-    """Remembers tokens that were answered with 4429, and users who were, again and again.
+    """Remembers tokens that were refused with 4429, and users who were refused many times.
 
-    To say no to someone who comes all the time takes 750 µs once a request is parsed and its token checked,
-    and a tenth of that at the door.
+    A refusal takes 750 µs once the request is parsed and its token verified, and a tenth of that before.
 
-    It says no only where the whole way would: not to somebody else, as the token has to be the same to the
-    byte or to claim to be that user's, when it is forged or one too many; and not any longer than the reason
-    lasts.
+    A token is refused here only if sign-in would refuse it too. It is the same to the byte, or it claims to
+    be that user's: then it is forged, or one connection too many. And it is refused only as long as the
+    reason lasts.
     """
 
-    def __init__(self, crowded: Callable[[UUID], bool]) -> None:
-        """`crowded` says whether a user has as many connections here as are allowed."""
-        self._crowded = crowded
-        self._away: dict[bytes, _Away] = {}
-        self._crowds: dict[UUID, _Crowd] = {}
+    def __init__(self, at_limit: Callable[[UUID], bool]) -> None:
+        """`at_limit` returns whether a user has as many connections on this node as are allowed."""
+        self._at_limit = at_limit
+        self._tokens: dict[bytes, _RefusedToken] = {}
+        self._users: dict[UUID, _UserRefusals] = {}
 
     def remember(self, key: bytes, user_id: UUID, *, flooded: bool) -> None:
         """The token of this `key` was refused as its user has too many connections, or as its client sent too
         many frames (`flooded`).
         """
         now = time.monotonic()
-        before = self._away.pop(key, None)
+        before = self._tokens.pop(key, None)
         cool_down, not_before = (before.cool_down, before.not_before) if before else (0, now)
-        if flooded and now >= not_before:  # those who flood at the same time count once
+        if flooded and now >= not_before:  # several connections that flood at the same time count once
             cool_down = min(LAST_COOL_DOWN_SECONDS, 2 * cool_down or FIRST_COOL_DOWN_SECONDS)
             not_before = now + cool_down
-        self._away[key] = _Away(user_id, cool_down, max(now, not_before))
-        if len(self._away) > MAX_ENTRIES:
-            del self._away[next(iter(self._away))]
+        self._tokens[key] = _RefusedToken(user_id, cool_down, max(now, not_before))
+        if len(self._tokens) > MAX_ENTRIES:
+            del self._tokens[next(iter(self._tokens))]
         if not flooded:
-            refusals, since = self._crowds.pop(user_id, _Crowd(0, now))
+            refusals, since = self._users.pop(user_id, _UserRefusals(0, now))
             late = now - since > REMEMBERED_SECONDS
-            self._crowds[user_id] = _Crowd(1, now) if late else _Crowd(refusals + 1, since)
-            if len(self._crowds) > MAX_ENTRIES:
-                del self._crowds[next(iter(self._crowds))]
+            self._users[user_id] = _UserRefusals(1, now) if late else _UserRefusals(refusals + 1, since)
+            if len(self._users) > MAX_ENTRIES:
+                del self._users[next(iter(self._users))]
 
-    def wait(self, head: bytes) -> int:
-        """The seconds after which it is worth while to come again, if a request's head holds a token that
-        would be refused; else 0.
+    def retry_after(self, head: bytes) -> int:
+        """The seconds until a retry may succeed, if a request's head holds a token that would be refused;
+        else 0.
         """
-        return self.wait_for(_token(head)) if self._away or self._crowds else 0
+        return self.retry_after_token(_token(head)) if self._tokens or self._users else 0
 
-    def wait_for(self, token: bytes) -> int:
+    def retry_after_token(self, token: bytes) -> int:
         """The same for this token."""
-        return self._wait_for_key(key_of(token)) or self._wait_for_user(token)
+        return self._retry_after_key(key_of(token)) or self._retry_after_user(token)
 
-    def _wait_for_user(self, token: bytes) -> int:
-        user_id = _claimed_user(token) if self._crowds else None
-        crowd = self._crowds.get(user_id) if user_id else None
-        if crowd is None or user_id is None or crowd.refusals < MAX_REFUSALS:
+    def _retry_after_user(self, token: bytes) -> int:
+        user_id = _claimed_user(token) if self._users else None
+        user = self._users.get(user_id) if user_id else None
+        if user is None or user_id is None or user.refusals < MAX_REFUSALS:
             return 0
-        if time.monotonic() - crowd.since > 2 * REMEMBERED_SECONDS:
-            del self._crowds[user_id]
+        if time.monotonic() - user.since > 2 * REMEMBERED_SECONDS:
+            del self._users[user_id]
             return 0
-        return FIRST_COOL_DOWN_SECONDS if self._crowded(user_id) else 0
+        return FIRST_COOL_DOWN_SECONDS if self._at_limit(user_id) else 0
 
-    def _wait_for_key(self, key: bytes) -> int:
-        away = self._away.get(key)
-        if away is None:
+    def _retry_after_key(self, key: bytes) -> int:
+        refused = self._tokens.get(key)
+        if refused is None:
             return 0
-        left = away.not_before - time.monotonic()
+        left = refused.not_before - time.monotonic()
         if left <= -REMEMBERED_SECONDS:
-            del self._away[key]
+            del self._tokens[key]
             return 0
         if left > 0:
             return ceil(left)
-        return FIRST_COOL_DOWN_SECONDS if self._crowded(away.user_id) else 0
+        return FIRST_COOL_DOWN_SECONDS if self._at_limit(refused.user_id) else 0
 
 
 def key_of(token: bytes) -> bytes:
-    """What a token is remembered by, for it isn't kept."""
+    """The digest that a token is remembered by: the token itself is not kept."""
     return hashlib.blake2b(token, digest_size=16).digest()
 
 
 def _claimed_user(token: bytes) -> UUID | None:
-    """Whose a token says it is, though nobody has looked at its signature."""
+    """The user whom a token claims as its subject; its signature is not verified."""
     if len(token) > MAX_PARSED_TOKEN_BYTES or token.count(b".") != 2:
         return None
     payload = token.split(b".")[1]
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(payload + b"=="), type=_Claim).sub
-    except ValueError:  # of which binascii's and msgspec's errors are some
+    except ValueError:  # the errors of binascii and msgspec are subclasses
         return None
 
 

@@ -39,7 +39,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     for blueprint in (*hub.blueprints, *more):
         app.blueprint(blueprint)
     _measure_requests(app)
-    app.ctx.repeat_offenders = hub.admission.repeat_offenders.wait
+    app.ctx.repeat_offenders = hub.admission.repeat_offenders.retry_after
     _run_with(app, hub)
     return app
 

@@ -158,7 +158,7 @@ def check_upgrades(data: bytes) -> None:
     token in the request.
     """
     _OFFENDERS.remember(key_of(_REFUSED), UUID(int=1), flooded=False)
-    if not _OFFENDERS.wait(data):
+    if not _OFFENDERS.retry_after(data):
         return
     with suppress(ValueError, SanicException, Unauthorized):  # it is refused all the same, for another reason
         line, *rest = data.decode(errors="surrogateescape").split("\r\n")

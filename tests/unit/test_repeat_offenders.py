@@ -34,13 +34,13 @@ def head(line: str = WAYS["bearer token"], address: str = "/ws") -> bytes:
     return f"GET {address} HTTP/1.1\r\nHost: hub.example.com\r\nUpgrade: websocket\r\n{line}\r\n\r\n".encode()
 
 
-class Door:
+class Offenders:
     """With a clock and a crowd that are set by hand."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.crowded: set[UUID] = set()
-        self.repeat_offenders = RepeatOffenders(lambda user: user in self.crowded)
+        self.at_limit: set[UUID] = set()
+        self.repeat_offenders = RepeatOffenders(lambda user: user in self.at_limit)
         self.user = uuid4()
 
     def remember(self, *, flooded: bool, token: str = TOKEN) -> None:
@@ -48,29 +48,29 @@ class Door:
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch) -> Door:
-    door = Door()
-    monkeypatch.setattr("app.auth.repeat_offenders.time.monotonic", lambda: door.now)
-    return door
+def offenders(monkeypatch: pytest.MonkeyPatch) -> Offenders:
+    offenders = Offenders()
+    monkeypatch.setattr("app.auth.repeat_offenders.time.monotonic", lambda: offenders.now)
+    return offenders
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_token_is_known_however_it_is_brought(door: Door, way: str) -> None:
-    assert not door.repeat_offenders.wait(head(WAYS[way]))
-    door.remember(flooded=True)
-    assert door.repeat_offenders.wait(head(WAYS[way]))
+def test_the_token_is_known_however_it_is_brought(offenders: Offenders, way: str) -> None:
+    assert not offenders.repeat_offenders.retry_after(head(WAYS[way]))
+    offenders.remember(flooded=True)
+    assert offenders.repeat_offenders.retry_after(head(WAYS[way]))
 
 
-def test_the_token_is_known_in_an_address(door: Door) -> None:
-    door.remember(flooded=True)
-    assert door.repeat_offenders.wait(head("Accept: */*", f"/ws?after=3&jwt={TOKEN}&x=1"))
-    assert door.repeat_offenders.wait(head("Accept: */*", f"/ws?jwt={TOKEN.replace('.', '%2E')}"))
+def test_the_token_is_known_in_an_address(offenders: Offenders) -> None:
+    offenders.remember(flooded=True)
+    assert offenders.repeat_offenders.retry_after(head("Accept: */*", f"/ws?after=3&jwt={TOKEN}&x=1"))
+    assert offenders.repeat_offenders.retry_after(head("Accept: */*", f"/ws?jwt={TOKEN.replace('.', '%2E')}"))
 
 
 @pytest.mark.parametrize("other", [TOKEN[:-1], TOKEN + "x", "x" + TOKEN, TOKEN.swapcase(), "a.b.c", ""])
-def test_no_other_token_is(door: Door, other: str) -> None:
-    door.remember(flooded=True)
-    assert not door.repeat_offenders.wait(head(f"Authorization: Bearer {other}"))
+def test_no_other_token_is(offenders: Offenders, other: str) -> None:
+    offenders.remember(flooded=True)
+    assert not offenders.repeat_offenders.retry_after(head(f"Authorization: Bearer {other}"))
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_no_other_token_is(door: Door, other: str) -> None:
     ],
 )
 def test_a_token_that_stands_elsewhere_is_not_the_one_that_counts(
-    door: Door, line: str, address: str
+    offenders: Offenders, line: str, address: str
 ) -> None:
-    door.remember(flooded=True)
-    assert not door.repeat_offenders.wait(head(line, address))
+    offenders.remember(flooded=True)
+    assert not offenders.repeat_offenders.retry_after(head(line, address))
 
 
-def test_a_crowd_is_refused_while_it_is_one(door: Door) -> None:
-    door.remember(flooded=False)
-    assert not door.repeat_offenders.wait(head()), "somebody left meanwhile"
-    door.crowded = {door.user}
-    assert door.repeat_offenders.wait(head())
-    door.crowded = {uuid4()}
-    assert not door.repeat_offenders.wait(head())
+def test_a_crowd_is_refused_while_it_is_one(offenders: Offenders) -> None:
+    offenders.remember(flooded=False)
+    assert not offenders.repeat_offenders.retry_after(head()), "somebody left meanwhile"
+    offenders.at_limit = {offenders.user}
+    assert offenders.repeat_offenders.retry_after(head())
+    offenders.at_limit = {uuid4()}
+    assert not offenders.repeat_offenders.retry_after(head())
 
 
 def claiming(user: object) -> str:
@@ -106,93 +106,99 @@ def claiming(user: object) -> str:
     return f"eyJhbGciOiJIUzI1NiJ9.{payload.decode().rstrip('=')}.c2lnbmF0dXJl"
 
 
-def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(door: Door) -> None:
+def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(offenders: Offenders) -> None:
     def wait(user: object) -> int:
-        return door.repeat_offenders.wait(head(f"Authorization: Bearer {claiming(user)}"))
+        return offenders.repeat_offenders.retry_after(head(f"Authorization: Bearer {claiming(user)}"))
 
-    door.crowded = {door.user}
+    offenders.at_limit = {offenders.user}
     for _ in range(MAX_REFUSALS):
-        assert not wait(door.user)
-        door.remember(flooded=False, token=claiming(door.user))
-    assert wait(door.user)
+        assert not wait(offenders.user)
+        offenders.remember(flooded=False, token=claiming(offenders.user))
+    assert wait(offenders.user)
     assert not wait(uuid4())
     assert not wait("nobody's")
-    door.crowded = set()
-    assert not wait(door.user), "somebody left meanwhile"
-    door.crowded = {door.user}
-    door.now += 3 * REMEMBERED_SECONDS
-    assert not wait(door.user)
-    door.remember(flooded=False, token=claiming(door.user))
-    assert not wait(door.user), "it counts anew"
+    offenders.at_limit = set()
+    assert not wait(offenders.user), "somebody left meanwhile"
+    offenders.at_limit = {offenders.user}
+    offenders.now += 3 * REMEMBERED_SECONDS
+    assert not wait(offenders.user)
+    offenders.remember(flooded=False, token=claiming(offenders.user))
+    assert not wait(offenders.user), "it counts anew"
 
 
-def test_a_user_who_is_refused_now_and_then_is_told_by_the_connection(door: Door) -> None:
-    door.crowded = {door.user}
+def test_a_user_who_is_refused_now_and_then_is_told_by_the_connection(offenders: Offenders) -> None:
+    offenders.at_limit = {offenders.user}
     for _ in range(3 * MAX_REFUSALS):
-        door.remember(flooded=False, token=claiming(door.user))
-        door.now += 10
-        assert not door.repeat_offenders.wait(head(f"Authorization: Bearer {claiming(door.user)}"))
+        offenders.remember(flooded=False, token=claiming(offenders.user))
+        offenders.now += 10
+        assert not offenders.repeat_offenders.retry_after(
+            head(f"Authorization: Bearer {claiming(offenders.user)}")
+        )
 
 
 @pytest.mark.parametrize("payload", ["", "!", "bnVsbA", "W10", "eyJzdWIiOjF9", "e", "A" * 10_000, "\x80"])
-def test_claims_that_are_none_are_nobodys(door: Door, payload: str) -> None:
-    door.crowded = {door.user}
+def test_claims_that_are_none_are_nobodys(offenders: Offenders, payload: str) -> None:
+    offenders.at_limit = {offenders.user}
     for _ in range(MAX_REFUSALS):
-        door.remember(flooded=False)
-    assert not door.repeat_offenders.wait(head(f"Authorization: Bearer a.{payload}.b"))
+        offenders.remember(flooded=False)
+    assert not offenders.repeat_offenders.retry_after(head(f"Authorization: Bearer a.{payload}.b"))
 
 
-def test_who_flooded_may_come_again_after_a_while_and_each_time_a_longer_one(door: Door) -> None:
+def test_who_flooded_may_come_again_after_a_while_and_each_time_a_longer_one(offenders: Offenders) -> None:
     for cool_down in (FIRST_COOL_DOWN_SECONDS, 2 * FIRST_COOL_DOWN_SECONDS, 4 * FIRST_COOL_DOWN_SECONDS):
         for _ in range(20):  # at the same time, which counts once
-            door.remember(flooded=True)
-        assert door.repeat_offenders.wait(head()) == cool_down
-        door.now += cool_down - 0.5
-        assert door.repeat_offenders.wait(head()) == 1
-        door.now += 0.6
-        assert not door.repeat_offenders.wait(head())
+            offenders.remember(flooded=True)
+        assert offenders.repeat_offenders.retry_after(head()) == cool_down
+        offenders.now += cool_down - 0.5
+        assert offenders.repeat_offenders.retry_after(head()) == 1
+        offenders.now += 0.6
+        assert not offenders.repeat_offenders.retry_after(head())
 
 
-def test_no_while_is_longer_than_the_longest(door: Door) -> None:
+def test_no_while_is_longer_than_the_longest(offenders: Offenders) -> None:
     for _ in range(10):
-        door.remember(flooded=True)
-        door.now += LAST_COOL_DOWN_SECONDS
-    door.remember(flooded=True)
-    assert door.repeat_offenders.wait(head()) == LAST_COOL_DOWN_SECONDS
+        offenders.remember(flooded=True)
+        offenders.now += LAST_COOL_DOWN_SECONDS
+    offenders.remember(flooded=True)
+    assert offenders.repeat_offenders.retry_after(head()) == LAST_COOL_DOWN_SECONDS
 
 
-def test_a_refusal_for_the_crowd_shortens_no_cool_down(door: Door) -> None:
-    door.remember(flooded=True)
-    door.now += 1
-    door.remember(flooded=False)
-    assert door.repeat_offenders.wait(head()) == FIRST_COOL_DOWN_SECONDS - 1
+def test_a_refusal_for_the_crowd_shortens_no_cool_down(offenders: Offenders) -> None:
+    offenders.remember(flooded=True)
+    offenders.now += 1
+    offenders.remember(flooded=False)
+    assert offenders.repeat_offenders.retry_after(head()) == FIRST_COOL_DOWN_SECONDS - 1
 
 
-def test_a_token_is_forgotten(door: Door) -> None:
-    door.remember(flooded=False)
-    door.crowded = {door.user}
-    door.now += REMEMBERED_SECONDS
-    assert not door.repeat_offenders.wait(head()), "its whole way would tell: it may be revoked by now"
-    assert not vars(door.repeat_offenders)["_away"]
+def test_a_token_is_forgotten(offenders: Offenders) -> None:
+    offenders.remember(flooded=False)
+    offenders.at_limit = {offenders.user}
+    offenders.now += REMEMBERED_SECONDS
+    assert not offenders.repeat_offenders.retry_after(head()), (
+        "its whole way would tell: it may be revoked by now"
+    )
+    assert not vars(offenders.repeat_offenders)["_tokens"]
 
 
 def test_only_so_many_are_remembered_and_none_is_kept_itself(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    offenders: Offenders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "MAX_ENTRIES", 2)
     tokens = [f"{TOKEN}{number}" for number in range(3)]
     for token in tokens:
-        door.remember(flooded=True, token=token)
-    known = [door.repeat_offenders.wait(head(f"Authorization: Bearer {token}")) for token in tokens]
+        offenders.remember(flooded=True, token=token)
+    known = [
+        offenders.repeat_offenders.retry_after(head(f"Authorization: Bearer {token}")) for token in tokens
+    ]
     assert known == [0, FIRST_COOL_DOWN_SECONDS, FIRST_COOL_DOWN_SECONDS]
-    assert TOKEN not in repr(vars(door.repeat_offenders))
+    assert TOKEN not in repr(vars(offenders.repeat_offenders))
 
 
 @pytest.mark.parametrize(
     "piece",
     [b"a", b"- ", b"?jwt=", b"&jwt=", b",bearer.", b"\r\nauthorization:", b"\r\nsec-websocket-protocol: ,"],
 )
-def test_a_hostile_head_is_searched_in_one_pass(door: Door, piece: bytes) -> None:
+def test_a_hostile_head_is_searched_in_one_pass(offenders: Offenders, piece: bytes) -> None:
     """A search that begins anew at each byte would take minutes for this; `make test`'s own limit ends it."""
-    door.remember(flooded=True)
-    assert not door.repeat_offenders.wait(piece * (1_000_000 // len(piece)))
+    offenders.remember(flooded=True)
+    assert not offenders.repeat_offenders.retry_after(piece * (1_000_000 // len(piece)))
