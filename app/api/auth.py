@@ -39,7 +39,7 @@ class Authenticator:
         While Redis is down, a token that was valid recently is still accepted (docs/decisions/009).
         """
         claims = self._verifier.verify(bearer_token(request))
-        await self._revocations.check_unless_known(claims)
+        await self._revocations.check_or_cached(claims)
         if claims.user_id != path_uuid("user_id", user_id):
             raise forbidden()
         return claims.user_id

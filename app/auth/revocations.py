@@ -1,4 +1,4 @@
-"""Whether a valid token was revoked meanwhile; the user service writes that into Redis."""
+"""Revocation of valid tokens, which the user service writes into Redis."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from app.auth.tokens import Claims, ServiceClaims
 from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import REDIS_ERRORS, Client
 
-# Seconds that a token which Redis knew nothing against is good for REST while Redis is away. The user service
-# writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/009).
+# Seconds for which REST accepts a token that was not revoked at the last check while Redis is down. The user
+# service writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/009).
 CACHED_SECONDS = 900.0
 MAX_CACHED_USERS = 20_000  # users
-MAX_REVIEWED_TOKENS = 5000  # known tokens asked about at a time: some 10 ms of CPU, and 75 on a cluster
+MAX_REVIEWED_TOKENS = 5000  # cached tokens checked in one review: some 10 ms of CPU, and 75 on a cluster
 MAX_TOKENS_PER_QUERY = 500  # tokens
-RETRY_SECONDS = 1.0  # seconds that nobody waits for a Redis that didn't answer, if there is another way
+RETRY_SECONDS = 1.0  # seconds after an error of Redis for which cached tokens are accepted without a query
 
 
 class RevocationStore:
-    """Reads revocations from Redis. Fails closed: no answer, no entry for a token that isn't known."""
+    """Reads revocations from Redis. Fails closed: without an answer only a cached token is accepted."""
 
     def __init__(self, redis: Client, one_by_one: bool = False) -> None:
-        """`one_by_one`: no command may name several keys, as they are on different servers of a cluster."""
+        """`one_by_one`: no command may name several keys, as a cluster has them on different servers."""
         self._redis = redis
         self._one_by_one = one_by_one
-        self._known: dict[UUID, dict[Claims, float]] = {}
+        self._cached: dict[UUID, dict[Claims, float]] = {}
         self._unreviewed: list[Claims] = []
-        self._ask_again_at = 0.0
+        self._retry_at = 0.0
 
     async def check(self, claims: Claims | ServiceClaims) -> None:
         """Raises `Unauthorized` (revoked_token), or `Unavailable` when Redis doesn't answer."""
@@ -46,40 +46,40 @@ class RevocationStore:
         if revoked:
             raise Unauthorized("revoked_token")
 
-    async def check_unless_known(self, claims: Claims) -> None:
-        """The same, but while Redis is away a token that held lately still does, mostly without a wait."""
+    async def check_or_cached(self, claims: Claims) -> None:
+        """The same, but while Redis is down a token that was valid recently is accepted, mostly at once."""
         now = time.monotonic()
-        known = now - self._known.get(claims.user_id, {}).get(claims, -CACHED_SECONDS) < CACHED_SECONDS
-        if known and now < self._ask_again_at:
+        cached = now - self._cached.get(claims.user_id, {}).get(claims, -CACHED_SECONDS) < CACHED_SECONDS
+        if cached and now < self._retry_at:
             return
         try:
             await self.check(claims)
         except Unavailable as error:
             if isinstance(error.__context__, ResponseError):
-                raise  # it did answer: an entry that can't be read says nothing good
-            self._ask_again_at = time.monotonic() + RETRY_SECONDS
-            if not known:
+                raise  # it did answer, with an entry that can't be read: fail closed
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            if not cached:
                 raise
 
     def forget(self, user_id: UUID) -> None:
-        """No token of this user is known any more: they logged out."""
-        self._known.pop(user_id, None)
+        """Drop the cached tokens of a user who logged out."""
+        self._cached.pop(user_id, None)
 
     def _remember(self, claims: Claims) -> None:
         now = time.monotonic()
-        tokens = self._known.pop(claims.user_id, {})
-        lately = {token: moment for token, moment in tokens.items() if now - moment < CACHED_SECONDS}
-        self._known[claims.user_id] = {**lately, claims: now}
-        if len(self._known) > MAX_CACHED_USERS:
-            del self._known[next(iter(self._known))]
+        tokens = self._cached.pop(claims.user_id, {})
+        recent = {token: moment for token, moment in tokens.items() if now - moment < CACHED_SECONDS}
+        self._cached[claims.user_id] = {**recent, claims: now}
+        if len(self._cached) > MAX_CACHED_USERS:
+            del self._cached[next(iter(self._cached))]
 
     async def review(self) -> None:
-        """Ask about known tokens, some at each call and all in turn, and forget those that were revoked while
-        nobody used them: when Redis goes away it is too late to ask. Raises `Unavailable`.
+        """Check cached tokens, some at each call and all in turn, and drop those that were revoked while
+        unused: once Redis is down they can't be checked. Raises `Unavailable`.
         """
         if not self._unreviewed:
-            self._forget_old()
-            self._unreviewed = [claims for tokens in self._known.values() for claims in tokens]
+            self._drop_expired()
+            self._unreviewed = [claims for tokens in self._cached.values() for claims in tokens]
         some, self._unreviewed = (
             self._unreviewed[:MAX_REVIEWED_TOKENS],
             self._unreviewed[MAX_REVIEWED_TOKENS:],
@@ -87,18 +87,18 @@ class RevocationStore:
         for start in range(0, len(some), MAX_TOKENS_PER_QUERY):
             await self.revoked(some[start : start + MAX_TOKENS_PER_QUERY])
 
-    def _forget_old(self) -> None:
-        """Users stand in the order in which they were last remembered."""
+    def _drop_expired(self) -> None:
+        """Users are in the order in which they were last remembered."""
         now = time.monotonic()
-        for user_id in [*self._known]:
-            if now - max(self._known[user_id].values()) < CACHED_SECONDS:
+        for user_id in [*self._cached]:
+            if now - max(self._cached[user_id].values()) < CACHED_SECONDS:
                 return
             self.forget(user_id)
 
     async def revoked(self, tokens: Sequence[Claims]) -> list[bool]:
         """Which of these tokens are revoked. Raises `Unavailable`."""
         with _redis_errors():
-            found = await (self._ask_one_by_one(tokens) if self._one_by_one else self._ask_at_once(tokens))
+            found = await (self._query_each(tokens) if self._one_by_one else self._query_all(tokens))
         flags = [
             bool(blocked) or _after(moment, claims)
             for claims, blocked, moment in zip(tokens, *found, strict=True)
@@ -108,8 +108,8 @@ class RevocationStore:
                 self.forget(claims.user_id)
         return flags
 
-    async def _ask_at_once(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[bytes | None]]:
-        """Two commands, however many they are; as a rule no token is blocked, and one number says so."""
+    async def _query_all(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[bytes | None]]:
+        """Two commands for any number of tokens; as a rule no token is blocked, which one number tells."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.exists(*map(_blocklist_key, tokens))
             pipe.mget([revoked_at_key(claims.user_id) for claims in tokens])
@@ -121,7 +121,7 @@ class RevocationStore:
                 pipe.exists(_blocklist_key(claims))
             return await pipe.execute(), moments
 
-    async def _ask_one_by_one(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[bytes | None]]:
+    async def _query_each(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[bytes | None]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for claims in tokens:
                 pipe.exists(_blocklist_key(claims))
@@ -135,7 +135,7 @@ def _redis_errors() -> Iterator[None]:
     try:
         yield
     except REDIS_ERRORS as error:
-        why = f"can't tell whether a token is revoked ({type(error).__name__})"
+        why = f"cannot check whether a token is revoked ({type(error).__name__})"
         raise Unavailable("redis", why) from None
 
 
@@ -144,7 +144,7 @@ def _blocklist_key(claims: Claims | ServiceClaims) -> str:
 
 
 def revoked_at_key(user_id: UUID | str) -> str:
-    """The user service's key that says since when no older token of the user holds."""
+    """The user service's key of the moment before which all tokens of the user are revoked."""
     return f"user-service:global_revoke_ts:{user_id}"
 
 

@@ -1,4 +1,4 @@
-"""Encrypting what may be kept for a moment only: one-time codes on their way."""
+"""Encryption of secrets at rest: one-time codes until they are sent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KEY_BYTES = 32
 class SecretBox:
     """Encrypts with the first key of DELIVERY_KEYS, decrypts with any of them (Fernet: AES-128-CBC and HMAC).
 
-    Without that setting the key is derived from what all nodes share and the database doesn't hold: the
-    secret of the tokens, or the database's own address with its password. With it that key still decrypts, so
-    that codes on their way outlast the change. Raises `ConfigurationError` when there is no secret at all.
+    Without that setting the key is derived from a secret that all nodes share and the database doesn't hold:
+    JWT_SECRET, or DATABASE_URL with its password. Once DELIVERY_KEYS is set the derived key still decrypts,
+    so codes that wait to be sent survive the change. Raises `ConfigurationError` when there is no secret.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SecretBox:
         return self._fernet.encrypt(msgspec.json.encode(secret))
 
     def decrypt(self, token: bytes) -> dict[str, Any] | None:
-        """What was encrypted; None when no key fits."""
+        """Decrypt what `encrypt` returned; None when no key fits."""
         try:
             return msgspec.json.decode(self._fernet.decrypt(token), type=dict[str, Any])
         except InvalidToken:

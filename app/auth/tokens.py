@@ -16,13 +16,13 @@ from app.settings.edge import AuthSettings
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 MAX_TOKEN_BYTES = 8192
-MAX_SERVICE_NAME_CHARS = 255  # of a service
-MAX_UNIX_SECONDS = 2**40  # some 35,000 years from now: later is no date, and overflows clocks
-LEEWAY_SECONDS = 5  # seconds of clock difference between the issuer and us
+MAX_SERVICE_NAME_CHARS = 255
+MAX_UNIX_SECONDS = 2**40  # some 35,000 years from now; larger values overflow timers
+LEEWAY_SECONDS = 5  # seconds of clock difference between the issuer and this node
 
 
 class Claims(NamedTuple):
-    """What a verified token says. Times are unix seconds."""
+    """The claims of a verified token. Times are unix seconds."""
 
     user_id: UUID
     token_id: str
@@ -31,7 +31,7 @@ class Claims(NamedTuple):
 
 
 class ServiceClaims(NamedTuple):
-    """What the verified token of a service says. `scopes` are those of its `scope` claim (RFC 8693, 4.2)."""
+    """The claims of a service's verified token. `scopes` are those of its `scope` claim (RFC 8693, 4.2)."""
 
     user_id: str
     token_id: str

@@ -1,4 +1,4 @@
-"""Fetching what a connection missed, before anything newer reaches it."""
+"""Catch-up: sending what a connection missed before anything newer reaches it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from app.realtime.inboxes import InboxReader
 from app.realtime.protocol import CloseCode, notification_frame
 from app.store.inboxes import InboxState
 
-MAX_BYTES_PER_TURN = (
-    32 * 1024
-)  # bytes sent before looking whether the client reads; less than any write buffer's limit
+# Bytes sent before checking whether the client reads; below the smallest limit of a write buffer.
+MAX_BYTES_PER_TURN = 32 * 1024
 
 
 class CatchUp:
@@ -46,7 +45,7 @@ class CatchUp:
 
 
 async def send_missed(connection: Connection, state: InboxState) -> None:
-    """Send what `state` says was missed, as fast as the client reads. Nothing live may pass meanwhile."""
+    """Send what `state` says was missed, as fast as the client reads. The cursor has to be catching up."""
     frames: list[bytes] = []
     for notification in state.missed:
         frames.append(notification_frame(notification))

@@ -20,24 +20,23 @@ from app.realtime.timer_wheel import TimerWheel
 from app.runtime.metrics import CLOSED
 from app.runtime.rate_limit import AdmissionQueue
 
-# A stalled client never answers a close frame: after this many seconds its transport is aborted.
+# A stalled client never answers a close frame: after this time its transport is aborted.
 CLOSE_TIMEOUT_SECONDS = 5.0
 PING = b"\x89\x00"  # a whole frame (RFC 6455, 5.5.2)
-MIN_BYTES_PER_SECOND = (
-    64 * 1024
-)  # bytes a second: a ping that stands behind as much more may be answered as much later
-# Frames read in a row, and the bytes between two looks at their count; then the rest waits for its turn. The
-# kernel hands over up to 256 KB, and the 43,000 empty frames in there would hold up everybody else for 0.6 s.
+# A ping behind this many bytes may be answered one second later.
+MIN_BYTES_PER_SECOND = 64 * 1024
+# Frames read in a row, and the bytes between two checks of their count; then the rest waits for its turn. The
+# kernel hands over up to 256 KB, and 43,000 empty frames in there would delay all other clients by 0.6 s.
 MAX_CONTROL_FRAMES_IN_A_ROW = 40
 MAX_BYTES_PER_READ = 256
 
-# The sans-I/O layer tells of every closed connection and every client's mistake; both are daily bread here.
+# The sans-I/O layer logs every closed connection and every client's error, both of which are routine here.
 logger = logging.getLogger("hub.websocket")
 logger.setLevel(logging.CRITICAL)
 
 
 class Limits(NamedTuple):
-    """What one client may do; see the settings of the same names."""
+    """Limits of one connection; see the settings of the same names."""
 
     ping_interval: float
     answer_timeout: float
@@ -70,15 +69,15 @@ class ClientInfo(NamedTuple):
 
 
 class FrameProtocol(ServerProtocol):
-    """websockets' sans-I/O layer, but that a client may close in the middle of a message (RFC 6455, 5.4), and
-    that texts have to be UTF-8 (8.1). What is wrong first decides the close code, however bytes arrive.
+    """websockets' sans-I/O layer, except that a client may close in the middle of a message (RFC 6455, 5.4),
+    and that texts have to be UTF-8 (8.1). The first error decides the close code, however bytes are split.
     """
 
     _utf8: codecs.IncrementalDecoder | None = None
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
-            self.current_size = None  # the message that is given up; without this it would be a 1002
+            self.current_size = None  # the message that is abandoned; without this it would be a 1002
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
             self._check_text(frame)
         super().recv_frame(frame)
@@ -96,8 +95,8 @@ class FrameProtocol(ServerProtocol):
             self._utf8 = None
 
     def dispose(self) -> None:
-        """It is of no use any more. Its parts refer to each other: of a crowd that leaves, the garbage
-        collector would have to find them all, and stop the node for 70 ms.
+        """Break the reference cycles among its parts. When thousands of clients disconnect at once, the
+        garbage collector would otherwise stop the node for 70 ms.
         """
         vars(self).clear()
 
@@ -105,32 +104,32 @@ class FrameProtocol(ServerProtocol):
 class Connection(asyncio.Protocol):
     """One WebSocket of one user.
 
-    `send` never waits: what the client doesn't read stays in the transport's buffer, and past
-    `Limits.write_buffer` the connection is closed with 4001, so that a slow client costs the others nothing.
-    A ping rides along with what is sent: who stopped reading is found by the answer that doesn't come, long
-    before the buffers of both kernels are full.
+    `send` never waits: what the client doesn't read stays in the transport's buffer. Beyond
+    `Limits.write_buffer` the connection is closed with 4001, so a slow consumer never delays the others.
+    A ping is sent with each burst of frames: a client that stopped reading is detected by the missing answer,
+    long before the buffers of both kernels are full.
     """
 
     __slots__ = (
         "_answered",
-        "_counted_from",
-        "_deaf",
         "_drained",
         "_expires",
         "_frames",
+        "_frames_since",
         "_held",
+        "_ignores_input",
         "_limits",
         "_loop_time",
         "_on_lost",
         "_on_message",
         "_parts",
-        "_probing",
-        "_reading",
+        "_pinged",
+        "_queued",
+        "_reading_queue",
         "_timer_wheel",
         "_transport",
-        "_unanswered",
+        "_unanswered_bytes",
         "_unread",
-        "_waits",
         "_ws",
         "claims",
         "client",
@@ -158,20 +157,20 @@ class Connection(asyncio.Protocol):
         self.due = 0
         self.close_code: int | None = None
         self._ws = ws
-        self._limits, self._timer_wheel, self._reading, self._loop_time, on_lost = context
+        self._limits, self._timer_wheel, self._reading_queue, self._loop_time, on_lost = context
         self._expires = self._loop_time(claims.expires_at)
         self._on_lost: Callable[[Connection], None] | None = on_lost
         self._on_message = on_message
         self._unread = b""
-        self._waits = False
-        self._deaf = False
+        self._queued = False
+        self._ignores_input = False
         self._parts: list[bytes] | None = None
         self._transport: asyncio.Transport | None = None
         self._frames = 0
-        self._counted_from = 0.0
+        self._frames_since = 0.0
         self._answered = True
-        self._probing = False
-        self._unanswered = 0
+        self._pinged = False
+        self._unanswered_bytes = 0
         self._drained: asyncio.Future[None] | None = None
         self._held: list[bytes] | None = None
 
@@ -192,16 +191,16 @@ class Connection(asyncio.Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether the transport still stands, be it only to finish the closing handshake."""
+        """Whether the transport is open, if only to finish the closing handshake."""
         return self._transport is not None
 
     def hold(self) -> None:
-        """Keep back what is sent from now on, be it before there is a transport, until `release`."""
+        """Hold back all frames from now on until `release`; may be called before there is a transport."""
         if self._held is None:
             self._held = []
 
     def release(self, first: bytes = b"") -> None:
-        """Send `first`, then what was held, and hold no more."""
+        """Send `first`, then what was held, and stop holding."""
         held, self._held = self._held or [], None
         self.send(b"".join((first, *held)))
 
@@ -213,31 +212,31 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._ws.state is not OPEN:  # `open`, without a call for each frame
             return
-        self._unanswered += len(frame)
-        transport.write(frame if self._probing else frame + self._probe())
+        self._unanswered_bytes += len(frame)
+        transport.write(frame if self._pinged else frame + self._ping())
         if transport.get_write_buffer_size() > self._limits.write_buffer:
             self.close(CloseCode.TOO_SLOW, "too slow: reconnect and resume")
 
     async def drained(self) -> None:
-        """Returns when there is room for more: the client reads, or it is gone. For what is too much to be
-        sent at once; live notifications never wait.
+        """Return when the transport accepts more, or the client is gone. For what is too much to be sent at
+        once; live notifications never wait.
         """
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
-    def _probe(self) -> bytes:
-        """A ping, and the clock set to look for its answer."""
-        self._probing = True
+    def _ping(self) -> bytes:
+        """A ping; the timer is set to check for its answer."""
+        self._pinged = True
         self._answered = False
-        patience = self._limits.answer_timeout + self._unanswered / MIN_BYTES_PER_SECOND
-        moment = asyncio.get_running_loop().time() + patience
+        time_limit = self._limits.answer_timeout + self._unanswered_bytes / MIN_BYTES_PER_SECOND
+        moment = asyncio.get_running_loop().time() + time_limit
         self._schedule(min(moment, self._expires))
         return PING
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake: nothing is delivered after this. Does nothing when already begun.
 
-        One that isn't connected yet is only marked, by `close_code`, and given up.
+        A connection without a transport is only marked, by `close_code`, and is never opened.
         """
         if self._transport is None and self.close_code is None:
             self.close_code = code
@@ -259,26 +258,26 @@ class Connection(asyncio.Protocol):
             self._schedule(self._expires)
 
     def abort(self) -> None:
-        """End the connection at once, without a word."""
+        """End the connection at once, without a closing handshake."""
         if self._transport is not None:
             self._transport.abort()
 
     def tick(self, now: float) -> float | None:
-        """The clock calls: find the vanished, ping the rest, close on the token's expiry."""
+        """Abort if the last ping is unanswered, close if the token expired, else ping."""
         if not self.open:
             self.abort()
             return None
         if now >= self._expires:
             self.close(CloseCode.TOKEN_EXPIRED, "token expired")
             return now + CLOSE_TIMEOUT_SECONDS
-        if not self._answered and not self._waits:
+        if not self._answered and not self._queued:
             self.abort()
             return None
-        if now - self._counted_from >= self._limits.ping_interval - 1:
-            self._counted_from = now
+        if now - self._frames_since >= self._limits.ping_interval - 1:
+            self._frames_since = now
             self._frames = 0
-        if self._probing:
-            self._probing = False
+        if self._pinged:
+            self._pinged = False
         else:
             self._answered = False
             cast(asyncio.Transport, self._transport).write(PING)
@@ -301,34 +300,38 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
-        if not self._waits:
-            self._read_on()
+        if not self._queued:
+            self._read_some()
 
-    def _read_on(self) -> bool:
-        """Read some frames; if there are more, hear nothing new until it is their turn. False if there is
-        nobody to hear any more.
+    def _read_some(self) -> bool:
+        """Read some frames; if there are more, pause reading until it is this connection's turn. False if it
+        has no transport any more.
         """
         if self._transport is None:
             self._unread = b""
             return False
-        data, begun, start = self._unread, self._frames, 0
-        while start < len(data) and not self._deaf and self._frames - begun < MAX_CONTROL_FRAMES_IN_A_ROW:
+        data, frames_before, start = self._unread, self._frames, 0
+        while (
+            start < len(data)
+            and not self._ignores_input
+            and self._frames - frames_before < MAX_CONTROL_FRAMES_IN_A_ROW
+        ):
             self._read(data[start : start + MAX_BYTES_PER_READ])
             start += MAX_BYTES_PER_READ
-        self._unread = b"" if self._deaf or self._transport is None else data[start:]
-        waited, self._waits = self._waits, bool(self._unread)
+        self._unread = b"" if self._ignores_input or self._transport is None else data[start:]
+        was_queued, self._queued = self._queued, bool(self._unread)
         if self._unread:
             self._transport.pause_reading()
-            self._reading.take(self._read_on)
-        elif waited and self._transport is not None and not self._deaf:
+            self._reading_queue.take(self._read_some)
+        elif was_queued and self._transport is not None and not self._ignores_input:
             self._transport.resume_reading()
         return True
 
     def _stop_reading(self) -> None:
-        """The rest is left where it is. The clock ends the connection soon; until then the close frame can
-        reach its client, and keeps it from coming back at once.
+        """Leave the rest unread. The timer wheel aborts the connection soon; until then the close frame can
+        reach the client, which keeps it from reconnecting at once.
         """
-        self._deaf = True
+        self._ignores_input = True
         if self._transport is not None:
             self._transport.pause_reading()
 
@@ -339,7 +342,7 @@ class Connection(asyncio.Protocol):
             self._flush()  # a pong goes before what a message behind the ping is answered with
         for frame in self._ws.events_received():
             self._received(cast(Frame, frame))
-        self._flush(mute=closing)
+        self._flush(end_only=closing)
 
     def eof_received(self) -> None:
         self._ws.receive_eof()
@@ -355,7 +358,7 @@ class Connection(asyncio.Protocol):
 
     def _received(self, frame: Frame) -> None:
         self._answered = True
-        self._unanswered = 0
+        self._unanswered_bytes = 0
         self._frames += 1
         if self._frames > self._limits.max_frames:
             self.close(CloseCode.TOO_MANY, "too many frames")
@@ -368,7 +371,7 @@ class Connection(asyncio.Protocol):
             self._collect(frame, self._on_message)
 
     def _collect(self, frame: Frame, on_message: Callable[[Connection, bytes], None]) -> None:
-        """Pass a text on when its last fragment is there; `max_size` bounds what that may hold."""
+        """Pass a text on when its last fragment has arrived; `max_size` bounds its size."""
         if frame.opcode is Opcode.TEXT:
             self._parts = []
         if self._parts is None:
@@ -378,16 +381,17 @@ class Connection(asyncio.Protocol):
             text, self._parts = b"".join(self._parts), None
             on_message(self, text)
 
-    def _flush(self, mute: bool = False) -> None:
-        """Pass on what the sans-I/O layer wants sent; an empty part is its word for the end.
+    def _flush(self, end_only: bool = False) -> None:
+        """Write what the sans-I/O layer wants sent; an empty part means the end of the stream.
 
-        `mute` leaves out all but that: who was closed and goes on pinging gets no answers to pile up.
+        `end_only` drops all but that: a client that was closed and goes on pinging gets no answers, which
+        would pile up.
         """
         if self._transport is None:
             return
         for data in self._ws.data_to_send():
             if data:
-                if not mute:
+                if not end_only:
                     self._transport.write(data)
             else:
                 self._transport.close()

@@ -1,4 +1,4 @@
-"""Reading inboxes for connections: all who ask while one read is under way share the next one."""
+"""Reads of inboxes for connections: all that are requested during one read share the next."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from app.store.ports import InboxStates
 
 log = logging.getLogger("hub.inboxes")
 
-MAX_READERS_PER_QUERY = 100  # askers of one read, at most
-PAGE_ROWS = 500  # missed notifications of one answer, at most
+MAX_READERS_PER_QUERY = 100  # connections
+PAGE_ROWS = 500  # missed notifications of one answer
 
 
 class _Wanted(NamedTuple):
@@ -25,7 +25,7 @@ class _Wanted(NamedTuple):
 
 
 class InboxReader:
-    """One read at a time on a node, so that a storm of reconnects takes one Postgres connection, not all."""
+    """One read at a time on a node: a thundering herd of reconnects takes one Postgres connection."""
 
     def __init__(self, store: InboxStates) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class InboxReader:
         return await answer
 
     async def close(self) -> None:
-        """Answer no one any more."""
+        """End the read under way and cancel all that wait."""
         await end(self._reading)
         for wanted in self._wanted:
             wanted.answer.cancel()
@@ -54,7 +54,7 @@ class InboxReader:
             now, self._wanted = self._wanted[:MAX_READERS_PER_QUERY], self._wanted[MAX_READERS_PER_QUERY:]
             try:
                 states = await self._store.states([(w.user_id, w.after) for w in now], PAGE_ROWS)
-            except Exception as error:  # whatever it was, nobody is left waiting
+            except Exception as error:  # whatever it was, no caller is left waiting
                 if not isinstance(error, Unavailable):
                     log.exception("inboxes_unread", extra={"inboxes": len(now)})
                 for wanted in now:

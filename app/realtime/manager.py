@@ -1,4 +1,4 @@
-"""This node's connections, by user. Other nodes are the bus's work."""
+"""This node's connections, by user. The bus serves other nodes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from app.realtime.protocol import CloseCode
 from app.realtime.publication import Push
 from app.runtime.metrics import CONNECTIONS
 
-DRAIN_POLL_SECONDS = 0.02  # seconds
-MAX_CLOSES_PER_SECOND = 1000  # connections closed in a second: what another node accepts easily
+DRAIN_POLL_SECONDS = 0.02
+MAX_CLOSES_PER_SECOND = 1000  # connections: as many as another node accepts easily
 
 
 class WebSocketManager:
-    """Registers connections and pushes to them. Local to one event loop; no method waits but `drain`.
+    """Registers connections and pushes to them. Local to one event loop; only `drain` waits.
 
     `catch_up` is called with a connection whose cursor says FETCH; `user_disconnected` with a
     user whose last connection ended.
@@ -48,11 +48,11 @@ class WebSocketManager:
         return self._by_user.get(user_id, ())
 
     def from_address(self, address: str | None) -> int:
-        """How many connections there are from an address; None, which isn't counted, has none."""
+        """The number of connections from an address; 0 for None, which isn't counted."""
         return self._by_address.get(address, 0) if address else 0
 
     def add(self, connection: Connection) -> None:
-        """From now on the connection gets what its user is told."""
+        """Register a connection: from now on it gets what is pushed to its user."""
         self._by_user[connection.user_id] = (*self.of(connection.user_id), connection)
         self._counted(connection, 1)
 
@@ -61,7 +61,7 @@ class WebSocketManager:
         return connection in self.of(connection.user_id)
 
     def remove(self, connection: Connection) -> None:
-        """The opposite of `add`; harmless when it isn't registered."""
+        """Undo `add`. Does nothing when the connection isn't registered."""
         before = self.of(connection.user_id)
         after = tuple(other for other in before if other is not connection)
         if len(after) == len(before):
@@ -85,11 +85,10 @@ class WebSocketManager:
                 del self._by_address[address]
 
     def push(self, pushes: Iterable[Push]) -> int:
-        """Send each frame to all connections of its receiver; the number of notification frames sent.
+        """Send each frame to all connections of its receiver. Returns the number of notification frames sent.
 
-        They come in rising `seq` for each receiver. A connection gets what follows what it has; one that
-        misses something gets nothing before that was fetched. What goes to one connection is joined into one
-        write.
+        `pushes` have rising `seq` for each receiver. The cursor of a connection decides which it gets. Frames
+        of one connection are joined into one write.
         """
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
@@ -110,17 +109,17 @@ class WebSocketManager:
         return sent
 
     def disconnect(self, user_id: UUID, code: CloseCode, reason: str, moment: float) -> int:
-        """Close the connections that a user had here at this moment (loop time); how many there are."""
+        """Close the connections that a user had here at this moment (loop time). Returns how many."""
         connections = [connection for connection in self.of(user_id) if connection.client.asked_at <= moment]
         for connection in connections:
             connection.close(code, reason)
         return len(connections)
 
     async def drain(self, within: float) -> None:
-        """Send every client to another node, and abort those that don't answer `within` seconds.
+        """Close all connections, and abort those that don't answer `within` seconds.
 
-        They are closed (1012) one after the other, over a window that grows with their number and that the
-        close reason announces: who comes back at a random moment within it meets no crowd.
+        They are closed (1012) one after the other over a window that grows with their number. The close
+        reason announces it: clients that reconnect at a random moment within it cause no thundering herd.
         """
         loop = asyncio.get_running_loop()
         start = loop.time()

@@ -1,4 +1,4 @@
-"""What goes over a socket: notification frames and close codes."""
+"""The wire protocol of a WebSocket: notification frames and close codes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 - the prefix browsers put before the
 
 
 class CloseCode(IntEnum):
-    """Why the hub ends a connection. 4000-4499: come back; 4500-4999: don't."""
+    """Why the hub closes a connection. After 4000-4499 clients reconnect, after 4500-4999 they don't."""
 
     INVALID_DATA = 1007
     """A text that isn't UTF-8 (RFC 6455, 7.4.1)."""
     RESTARTING = 1012
-    """This node stops; come back, to another."""
+    """This node stops: reconnect, to another."""
     OVERLOADED = 1013
-    """Too busy, or a dependency is down; come back later."""
+    """Overloaded, or a dependency is down: reconnect later."""
     TOO_SLOW = 4001
-    """The client left too much unread; come back and resume."""
+    """The client left too much unread: reconnect and resume."""
     TOKEN_EXPIRED = 4401
-    """Come back with a fresh token."""
+    """Reconnect with a new token."""
     TOO_MANY = 4429
     """Too many connections of one user, or too many frames from a client."""
     LOGGED_OUT = 4500

@@ -26,7 +26,7 @@ RETRY_BACKOFF = Backoff(first=1.5, cap=2.0)  # while Postgres doesn't answer
 
 
 class Reconciler:
-    """Finds connections that miss something, and has it fetched: when asked, and regularly.
+    """Finds connections that miss notifications, and starts their catch-up: on request, and periodically.
 
     A comparison is one query for some thousands of connections, by primary key.
     """
@@ -48,11 +48,11 @@ class Reconciler:
         await self._background.start()
 
     async def stop(self) -> None:
-        """Compare nothing any more."""
+        """End a comparison that is under way."""
         await self._background.stop()
 
     def soon(self) -> None:
-        """Compare all connections now; again and again while Postgres doesn't answer."""
+        """Compare all connections now; retried until Postgres answers."""
         self._asked.set()
 
     async def _run(self) -> None:
@@ -76,7 +76,7 @@ class Reconciler:
             await asyncio.sleep(RETRY_BACKOFF.delay(self._failures))
             self._failures += 1
             self._asked.set()
-        except Exception:  # it goes on, whatever one comparison met
+        except Exception:  # the next comparison may succeed
             log.exception("reconciling_failed")
         else:
             self._failures = 0
@@ -95,7 +95,7 @@ class Reconciler:
             log.info("reconciled", extra={"connections": found})
 
     def _fetch(self, connection: Connection, last_seq: int) -> bool:
-        """Whether the connection still misses something."""
+        """Start the catch-up of a connection. Returns whether it still misses something."""
         step = connection.cursor.compared(last_seq)
         if step is FETCH:
             self._catch_up.start(connection)

@@ -1,4 +1,4 @@
-"""Ending the connections of tokens that are revoked while they are open, and trust in those known to REST."""
+"""Revocation watch: closes open connections whose tokens were revoked, and reviews the tokens REST caches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_CONNECTIONS_PER_QUERY = 500  # connections
 
 
 class Revocations(Protocol):
-    """Where revocations are asked for: see `app.auth.revocations.RevocationStore`."""
+    """The revocations of tokens: see `app.auth.revocations.RevocationStore`."""
 
     async def revoked(self, tokens: list[Claims]) -> list[bool]: ...
 
@@ -25,8 +25,8 @@ class Revocations(Protocol):
 
 
 class RevocationWatch:
-    """Asks about the tokens of all connections of the node, and about those that REST remembers, a round a
-    call. While Redis doesn't answer they stay.
+    """Checks the tokens of all connections of the node, and those that REST caches, a round a call. While
+    Redis doesn't answer the connections stay open.
     """
 
     def __init__(self, manager: WebSocketManager, revocations: Revocations) -> None:

@@ -1,4 +1,4 @@
-"""One clock for all connections of a node: instead of a timer or a task each, a set for every second."""
+"""A timer wheel for all connections of a node: a set for each second, instead of a timer or a task each."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Protocol
 
 from app.runtime.services import Background
 
-MAX_CALLS_PER_TURN = 20  # members that are called before others get a turn of the loop
+MAX_CALLS_PER_TURN = 20  # members that are called in one turn of the event loop
 
 
 class Timed(Protocol):
-    """Something with one next moment."""
+    """A member of the wheel, with one next moment."""
 
     due: int
-    """The second it stands in, 0 when in none. The clock keeps it."""
+    """The second whose set it is in, 0 when in none. Written by the wheel only."""
 
     def tick(self, now: float) -> float | None:
-        """Do what is due; the moment to be called again, or None for never. Must not raise."""
+        """Do what is due. Returns the moment of the next call, or None for none. Must not raise."""
 
 
 class TimerWheel:
@@ -35,13 +35,13 @@ class TimerWheel:
         await self._background.start()
 
     async def stop(self) -> None:
-        """Call nobody any more."""
+        """Call no member any more."""
         await self._background.stop()
 
     def schedule(self, member: Timed, moment: float | None) -> None:
-        """Set the member's next moment in place of the one it had; None takes it out.
+        """Set the member's next moment in place of the previous one; None removes it.
 
-        A moment that has passed counts as the next second.
+        A moment in the past counts as the next second.
         """
         if member.due and (second := self._seconds.get(member.due)):
             second.discard(member)
@@ -56,7 +56,7 @@ class TimerWheel:
             while self._done < int(now):
                 self._done += 1
                 for number, member in enumerate(self._seconds.pop(self._done, ()), 1):
-                    if member.due == self._done:  # it may have got another moment while others had their turn
+                    if member.due == self._done:  # it may have been rescheduled in the meantime
                         member.due = 0
                         self.schedule(member, member.tick(now))
                     if number % MAX_CALLS_PER_TURN == 0:

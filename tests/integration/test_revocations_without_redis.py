@@ -67,7 +67,7 @@ def claims() -> Claims:
 async def retryable(state: RevocationStore, claims: Claims) -> bool:
     """Whether it does; False while nobody can tell."""
     try:
-        await state.check_unless_known(claims)
+        await state.check_or_cached(claims)
     except Unavailable as error:
         assert error.dependency == "redis"  # noqa: PT017
         return False
@@ -82,7 +82,7 @@ async def test_a_known_token_passes_while_redis_is_away_and_an_unknown_one_does_
     state: RevocationStore, server: RedisServer
 ) -> None:
     known, unknown = claims(), claims()
-    await state.check_unless_known(known)
+    await state.check_or_cached(known)
     server.kill()
     assert await retryable(state, known)
     assert await retryable(state, known)
@@ -119,7 +119,7 @@ async def test_redis_has_the_last_word_while_it_is_there(state: RevocationStore,
     assert await retryable(state, token)
     await revoke(redis, token)
     with pytest.raises(Unauthorized, match="revoked_token"):
-        await state.check_unless_known(token)
+        await state.check_or_cached(token)
 
 
 @pytest.mark.parametrize("whole_user", [False, True])
@@ -195,7 +195,7 @@ async def test_what_nobody_used_for_long_is_not_asked_about_for_ever(
     assert await retryable(state, token)
     clock.now += CACHED_SECONDS
     await state.review()
-    assert not state._known
+    assert not state._cached
 
 
 async def test_no_token_of_a_user_who_logged_out_is_known(
@@ -255,7 +255,7 @@ async def test_for_a_moment_nobody_who_is_known_waits_for_a_redis_that_did_not_a
     assert await retryable(state, claims()), "it is asked for who isn't known"
     clock.now = RETRY_SECONDS
     with pytest.raises(Unauthorized):
-        await state.check_unless_known(known)
+        await state.check_or_cached(known)
 
 
 async def test_an_entry_that_can_not_be_read_does_not_spare_the_others_from_being_asked_for(
@@ -267,7 +267,7 @@ async def test_an_entry_that_can_not_be_read_does_not_spare_the_others_from_bein
     assert not await retryable(state, broken)
     await revoke(redis, known)
     with pytest.raises(Unauthorized):
-        await state.check_unless_known(known)
+        await state.check_or_cached(known)
 
 
 async def test_each_token_of_a_user_is_known_by_itself(

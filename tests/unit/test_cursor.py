@@ -132,6 +132,7 @@ class World:
             self.cursor.sent(until)
             self.cursor.fetched(fetch, inbox_seq)
             more = not self.cursor.live
+            assert more or not self.cursor.lacks(inbox_seq), "it goes live before all is read"
         elif what == "first" and self.after is None:
             self._start_at(inbox_seq)
             more = self.cursor.started(inbox_seq)
