@@ -12,10 +12,10 @@ from app.realtime.protocol import CloseCode
 
 
 class MemoryConnection:
-    """A client of one user, with everything it got since it connected."""
+    """A client of one user, with everything it received since it connected."""
 
     def __init__(self, user_id: UUID, opened_at: float, last_seq: int, *, session: bool) -> None:
-        """The inbox stood at `last_seq` when it connected. A `session` gets session frames too."""
+        """The inbox stood at `last_seq` when it connected. A `session` receives session frames too."""
         self.user_id = user_id
         self.opened_at = opened_at
         self.session = session
@@ -31,7 +31,9 @@ class MemoryConnection:
         return [each for each in self.received if isinstance(each, Notification)]
 
     def push(self, notification: Notification, *, redelivered: bool) -> None:
-        """Get the notification, unless the client has it, or missed one: nobody reads the store for it."""
+        """Receive the notification, unless the client has it. After a gap it receives nothing more: in memory
+        no reader of the store brings it what it missed.
+        """
         if self._cursor.pushed(notification.seq, redelivered) is Step.SEND:
             self.received.append(notification)
 
