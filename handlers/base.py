@@ -21,7 +21,7 @@ MAX_DATA_BYTES = 16 * 1024
 
 
 class Audience(Enum):
-    """Who is told when the event names no receivers itself."""
+    """Who is notified when the event names no receivers."""
 
     RECEIVERS = "nobody else: the event has to name them"
     GROUP = "all members of the group"
@@ -34,7 +34,7 @@ D = TypeVar("D", bound=Struct)
 
 
 class BaseMessageHandler(ABC, Generic[M]):
-    """Handles one event type: checks the message and says what follows from it. No I/O.
+    """Handles one event type: validates the message and returns its effects. No I/O.
 
     The pipeline calls `parse`, then `group_needed`, then `handle` with that group.
     """
@@ -42,11 +42,11 @@ class BaseMessageHandler(ABC, Generic[M]):
     event_type: str
     message_type: type[M]
     category: ClassVar[str]
-    """By which people choose whether, and how, they are told."""
+    """The category of its preferences: see `app.domain.preferences.CATEGORIES`."""
     urgent: ClassVar[bool] = False
     """Whether it is delivered even in a person's quiet hours."""
     only_from: ClassVar[str | None] = None
-    """The one source it is taken from, where others might be open to those who may not send it."""
+    """The only source it is accepted from, if other sources are open to services that mustn't send it."""
 
     def parse(self, body: Mapping[str, Any]) -> M:
         """Check the message. Raises `InvalidEvent` (reason `bad_field`) naming the field."""
@@ -58,7 +58,7 @@ class BaseMessageHandler(ABC, Generic[M]):
 
     @abstractmethod
     def handle(self, message: M, body: Mapping[str, Any], group: Group | None, locale: str) -> Effects:
-        """What follows from the message. Raises `InvalidEvent` when nothing can."""
+        """Compute the effects of the message. Raises `InvalidEvent` if it can't have any."""
 
     def checked(self, body: Mapping[str, Any], form: type[S]) -> S:
         """The fields of `body` that `form` has. Raises as `parse`."""
@@ -69,7 +69,7 @@ class BaseMessageHandler(ABC, Generic[M]):
 
 
 class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
-    """An event that people are told of in their inboxes.
+    """An event that creates notifications in inboxes.
 
     A subclass sets `data_type`, `title` and `content`; `params` and `count` where its texts need more.
     """
@@ -152,7 +152,7 @@ _ENVELOPE = {"event_id", "event_type", *GroupMessage.__struct_fields__}
 
 
 class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
-    """An event about a group, told to its receivers, to the group or to its head chef.
+    """An event about a group. It notifies its receivers, the group's members or its head chef.
 
     A subclass also sets `audience` where that isn't the receivers alone.
     """

@@ -1,4 +1,7 @@
-"""What handlers of flat events share: those whose fields stand side by side, without `data` and group."""
+"""What handlers of flat events share.
+
+A flat event has its fields at the top level, without `data` and group.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from handlers.fields import Address, Name, Receivers, each_once
 
 
 class FlatEnvelope(Struct):
-    """What a flat event says of those who are told. `locale` is their mail's, where the hub has it."""
+    """The fields of a flat event that describe the receivers.
+
+    `locale` is that of the mail, if the hub has it.
+    """
 
     locale: Name | None = None
 
@@ -28,14 +34,14 @@ D = TypeVar("D", bound=Struct)
 
 
 class FlatMessage(Struct, Generic[E, D]):
-    """A flat event in two: for whom it is, and what it says."""
+    """A flat event in two parts: the receivers and the content."""
 
     envelope: E
     data: D
 
 
 class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D]):
-    """A flat event, told by mail and in inboxes.
+    """A flat event that creates mail and notifications.
 
     A subclass also sets `template`, the mail's, which shows the fields of `data_type`.
     """
@@ -75,7 +81,7 @@ class Recipient(FlatEnvelope, kw_only=True):
 
 
 class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
-    """A flat event told to one person: by mail, and in the inbox too when it names the user."""
+    """A flat event for one person: by mail, and in the inbox too if it names the user."""
 
     envelope_type = Recipient
 
@@ -91,19 +97,17 @@ class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
         )
 
 
-class Crowd(FlatEnvelope, kw_only=True):
+class Recipients(FlatEnvelope, kw_only=True):
     receivers: Receivers | None = None
 
 
-class CrowdEventHandler(FlatEventHandler[Crowd, D], Generic[D]):
-    """A flat event told to the users it names: in their inboxes, and by mail to the address of each one's
-    profile.
-    """
+class RecipientsEventHandler(FlatEventHandler[Recipients, D], Generic[D]):
+    """A flat event for the users it names: in their inboxes, and by mail to the address in each profile."""
 
-    envelope_type = Crowd
+    envelope_type = Recipients
 
     def handle(
-        self, message: FlatMessage[Crowd, D], body: Mapping[str, Any], group: Group | None, locale: str
+        self, message: FlatMessage[Recipients, D], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
         if not message.envelope.receivers:
             raise self.no_receivers()

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from app.texts.i18n import N_, localised_number
 from handlers.fields import Amount, Name
-from handlers.flat import CrowdEventHandler
+from handlers.flat import RecipientsEventHandler
 
 
 class Stock(Struct):
@@ -15,7 +15,7 @@ class Stock(Struct):
     threshold: Amount
 
 
-class LowStock(CrowdEventHandler[Stock]):
+class LowStock(RecipientsEventHandler[Stock]):
     event_type = "low_stock"
     category = "inventory"
     data_type = Stock

@@ -34,7 +34,7 @@ class MessageRequest(Struct, kw_only=True):
     """What POST /notifications takes, and any source where `event_type` is left out.
 
     `to` is an address, a phone number (E.164) or, in-app, a user id; without it the message goes to the
-    address of the profile of `user_id`. It says `message` (and `title`, `html` for mail), or it names a
+    address of the profile of `user_id`. It has `message` (and `title`, `html` for mail), or it names a
     template by `template_code`, which `data` fills: a mail template, or in-app an event type.
     """
 
@@ -89,7 +89,7 @@ def _uuid(text: str) -> UUID | None:
 
 
 class MessageRequested(BaseMessageHandler[MessageRequest]):
-    """Tells it in-app, by mail or by SMS."""
+    """Delivers the message over the channel that it names."""
 
     event_type = "message"
     category = "messages"

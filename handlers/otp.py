@@ -19,7 +19,7 @@ Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=rf"^[A-Za-z0-9-]
 
 
 class OtpRequest(Struct):
-    """What stands on the three Kafka topics."""
+    """A message of the three Kafka topics."""
 
     email: Address
     otp_code: Code
@@ -27,7 +27,7 @@ class OtpRequest(Struct):
 
 
 class OtpRequested(BaseMessageHandler[OtpRequest]):
-    """Mails a code for one action, for as long as it holds."""
+    """Mails a code for one action, until the code expires."""
 
     category = "security"
     only_from = "kafka"

@@ -16,7 +16,7 @@ SIGNAL = "deliveries"  # the channel of LISTEN/NOTIFY on which new ones are made
 
 
 class Status(StrEnum):
-    """Where a delivery stands. The first two are under way, the others final."""
+    """The status of a delivery. The first two are in progress, the others final."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -40,8 +40,9 @@ class GivenAttachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class DeliveryDraft(msgspec.Struct, frozen=True):
-    """One message to one address that an event asks for. Without `address` it goes to the address of the
-    profile of `user_id`.
+    """One message to one address that an event asks for.
+
+    Without `address` it goes to the address of the profile of `user_id`.
 
     `data` is what the template shows, kept in plain; `secret` is what it shows as well, kept encrypted and
     erased once it was sent or can't be any more. `valid_for` is how many seconds after the event it may still

@@ -1,4 +1,4 @@
-"""What follows from an event, as its handler says it."""
+"""The effects of an event, as its handler returns them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from app.domain.notifications import NotificationDraft
 
 
 class Text(NamedTuple):
-    """What a person reads."""
+    """The texts of a notification."""
 
     title: str
     content: str
 
 
 class Effects(NamedTuple):
-    """What an event asks of the hub. `category` and `urgent` are the handler's unless the event says more.
+    """What the hub does for an event.
 
-    With `send_at`, if that is to come, all of it happens then.
+    `category` and `urgent` override the handler's. With a `send_at` in the future, all of it happens then.
     """
 
     notification: NotificationDraft | None = None

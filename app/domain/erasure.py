@@ -1,4 +1,4 @@
-"""Whose data it is, how a text is found to name them, and what is said of the places where they stand."""
+"""The data subject of an erasure, how a text is found to name them, and the places that hold their data."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _readings(part: bytes) -> Iterator[str]:
 
 
 class Found(NamedTuple):
-    """How much of them stands somewhere."""
+    """How much of the subject's data a place holds."""
 
     where: str
     number: int
@@ -61,13 +61,13 @@ class Found(NamedTuple):
 
 
 class Place(Protocol):
-    """Somewhere a person may stand. A call that raises `Unavailable`, as nobody answers, may be repeated."""
+    """A place that may hold personal data. A call that raises `Unavailable` may be repeated."""
 
     async def look(self, subject: Subject) -> Sequence[Found]:
-        """All of them that is there."""
+        """Count what is there."""
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
-        """Remove what is the hub's to remove; what that was."""
+        """Remove what the hub may remove; return what that was."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""

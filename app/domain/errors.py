@@ -1,4 +1,4 @@
-"""One tree of errors: what the sender must mend, what passes by itself, what an operator must set.
+"""One tree of errors: invalid input, transient failures, wrong configuration.
 
 Foreign errors (drivers, HTTP clients) are translated into these at the edge; no driver error crosses it.
 """
@@ -11,11 +11,13 @@ class HubError(Exception):
 
 
 class ConfigurationError(HubError):
-    """The settings don't allow a start; the text says which one to set, and to what."""
+    """The settings don't allow a start. The text names the setting to change, and what is accepted."""
 
 
 class InvalidEvent(HubError):  # noqa: N818 - a state of an event, named as DESIGN names it
-    """An event that can never be handled: it is dead-lettered with `reason` (a stable word) and the text."""
+    """An event that can never be processed: it is dead-lettered with `reason` (a stable code) and the
+    text.
+    """
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -23,7 +25,7 @@ class InvalidEvent(HubError):  # noqa: N818 - a state of an event, named as DESI
 
 
 class Unavailable(HubError):  # noqa: N818
-    """A dependency doesn't answer now. Trying again later can help."""
+    """A dependency doesn't answer now. The failure is transient: a retry may succeed."""
 
     def __init__(self, dependency: str, text: str) -> None:
         super().__init__(f"{dependency}: {text}")
@@ -31,11 +33,11 @@ class Unavailable(HubError):  # noqa: N818
 
 
 class StoreRejected(HubError):  # noqa: N818
-    """Postgres refuses the values themselves (a data error): trying again can't help."""
+    """Postgres refuses the values themselves (a data error): a retry can't succeed."""
 
 
 class Unauthorized(HubError):  # noqa: N818
-    """No token, or one that doesn't hold. `reason` is a stable word that is safe to tell and to log."""
+    """No token, or an invalid one. `reason` is a stable code that is safe to return and to log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -45,9 +47,9 @@ class Unauthorized(HubError):  # noqa: N818
 class DeliveryFailed(HubError):  # noqa: N818
     """One attempt to deliver a message failed.
 
-    `code` is a stable identifier (such as smtp_451, twilio_21211, timeout), the text is the provider's own.
-    `retryable` says whether another attempt can help; `retry_after` is the delay in seconds that the provider
-    asks for.
+    `code` is a stable identifier (such as smtp_451, twilio_21211, timeout), the text is the provider's
+    own. `retryable` says whether another attempt may succeed; `retry_after` is the delay in seconds that
+    the provider requests.
     """
 
     def __init__(self, code: str, text: str, *, retryable: bool, retry_after: float | None = None) -> None:

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """What one receiver is told, in the form clients read over REST and WebSocket."""
+    """The notification of one receiver, in the form that clients read over REST and WebSocket."""
 
     id: UUID
     group_id: UUID | None
@@ -45,9 +45,9 @@ class Notification(msgspec.Struct, frozen=True):
 class InboxCounters(NamedTuple):
     """How many notifications of an inbox were unread at a moment, and which moment that was.
 
-    `rev` counts what the user changed, `last_seq` what came: neither ever falls, so of two counts the one
-    with the higher `rev`, or else the higher `last_seq`, is the later one. What has a `seq` over `last_seq`
-    adds to it.
+    `rev` counts the user's changes, `last_seq` the notifications: neither ever decreases, so of two
+    counters the one with the higher `rev`, or else the higher `last_seq`, is newer. A notification with a
+    `seq` above `last_seq` isn't counted yet.
     """
 
     unread: int
@@ -79,7 +79,7 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def notification_id(event_id: str, receiver: UUID) -> UUID:
-    """The id of what `receiver` is told of event `event_id`.
+    """Compute the id of the notification of `receiver` about event `event_id`.
 
     Derived, so that a redelivered event finds its notifications again by primary key.
     """

@@ -1,6 +1,6 @@
-"""What an event comes to for each person: which notifications and deliveries, and why not.
+"""The plan of an event for each person: which notifications and deliveries, and why others are suppressed.
 
-One plan for what happens and for the dry run of it.
+Real runs and dry runs use the same plan.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.domain.time import Now, moment
 
 
 class PlanRequest(msgspec.Struct, frozen=True, gc=False):
-    """What a handler makes of an event: `effects`, and the same in another locale."""
+    """A handler's effects of an event, and the same effects in another locale."""
 
     effects: Effects
     category: str
@@ -32,7 +32,7 @@ class PlanRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class PlannedDelivery(NamedTuple):
-    """A delivery with its address, as far as one is known, and what is to happen to it."""
+    """A delivery with its address, if one is known, and the decision about it."""
 
     draft: DeliveryDraft
     decision: Decision
@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     notifications: Sequence[NotificationDraft]
     deliveries: Sequence[PlannedDelivery]
     declined: Sequence[PlannedDelivery]
-    """Offers that nobody took: they leave no trace."""
+    """Offers that were not accepted: they are not stored."""
     not_notified: Sequence[tuple[UUID, Decision]]
     """Receivers who get no notification, and why."""
 
@@ -68,7 +68,7 @@ class Planner:
     """Plans by what each person prefers."""
 
     def __init__(self, people: People, evaluator: Evaluator, locale: str, now: Now = time.time) -> None:
-        """`locale` is the one that the wishes' `effects` are in."""
+        """`locale` is that of the requests' `effects`."""
         self._people = people
         self._evaluator = evaluator
         self._locale = locale
@@ -76,7 +76,7 @@ class Planner:
 
     async def plan(self, requests: Sequence[PlanRequest]) -> list[Plan]:
         """A plan for each. Raises `Unavailable` when Postgres doesn't answer."""
-        users: list[UUID] = []  # some of them twice: that costs less than to tell
+        users: list[UUID] = []  # may hold duplicates: removing them costs more
         for request in requests:
             if request.effects.notification is not None:
                 users += request.effects.notification.receivers
@@ -102,15 +102,15 @@ class Planner:
         for number, each in enumerate(request.effects.deliveries):
             person = known.get(each.user_id or _NO_ONE, NOBODY_KNOWN)
             planned = self._delivery(request, number, each, person, now)
-            taken = planned.decision.verdict is not Verdict.SUPPRESS or not each.offered
+            accepted = planned.decision.verdict is not Verdict.SUPPRESS or not each.offered
             asked_for = person.choices.get(choice_id(request.category, each.channel), False)
-            (deliveries if taken or asked_for else declined).append(planned)
+            (deliveries if accepted or asked_for else declined).append(planned)
         return Plan(notifications, deliveries, declined, not_notified)
 
     def _notifications(
         self, request: PlanRequest, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
     ) -> tuple[list[NotificationDraft], list[tuple[UUID, Decision]]]:
-        """The draft in each receiver's locale, for those who want it."""
+        """The draft in each receiver's locale, and the receivers for whom it is suppressed."""
         by_locale: defaultdict[str, list[UUID]] = defaultdict(list)
         not_notified = []
         for receiver in draft.receivers:

@@ -1,4 +1,4 @@
-"""Whether, how and when a person is told: one evaluator for what happens and for what would. No I/O."""
+"""Whether, how and when a person is notified: one evaluator for real runs and dry runs. No I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Decision(NamedTuple):
 
 
 class Person(NamedTuple):
-    """What is known of someone who has said something. `choices` is by `choice_id`."""
+    """The profile and choices of a person who has set any. `choices` is by `choice_id`."""
 
     locale: str | None = None
     email: str | None = None
@@ -41,7 +41,7 @@ class Person(NamedTuple):
     choices: Mapping[str, bool] = MappingProxyType({})
 
     def address(self, channel: str) -> str | None:
-        """Where messages over the channel go."""
+        """The person's address for the channel, if one is set."""
         return {EMAIL: self.email, SMS: self.phone}.get(channel)
 
 
@@ -63,13 +63,17 @@ class Evaluator:
         self._off = frozenset(off)
 
     def on_by_default(self, category: str, channel: str) -> bool:
-        """What holds for who has made no choice."""
+        """The operator's default, for a person who has made no choice."""
         return category == ALWAYS_ON or choice_id(category, channel) not in self._off
 
     def decide(
         self, person: Person, category: str, channel: str, now: datetime, *, urgent: bool = False
     ) -> Decision:
-        """For one message. What is `urgent` doesn't wait; nor does what is in-app, as it wakes nobody."""
+        """Decide for one message.
+
+        An urgent message doesn't wait for the end of quiet hours; nor does an in-app one, as it disturbs
+        nobody.
+        """
         if category == ALWAYS_ON:
             return Decision(Verdict.SEND, "security messages can't be switched off")
         choice = person.choices.get(choice_id(category, channel))

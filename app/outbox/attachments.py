@@ -19,8 +19,8 @@ _DEFAULT_TYPE = "application/octet-stream"
 def load(given: Iterable[GivenAttachment], folder: str | None, max_bytes: int) -> tuple[Attachment, ...]:
     """Read the attachments of one mail: at most `max_bytes` of them together, files from `folder` only.
 
-    Reads files: call it in a thread. Raises `DeliveryFailed` (code attachment), which passes only if a file
-    is there and can't be read now; its text names attachments as they were given.
+    Reads files: call it in a thread. Raises `DeliveryFailed` (code attachment), which is retryable only if
+    a file exists and can't be read now; its text names attachments as the event does.
     """
     room = max_bytes
     loaded = []
@@ -55,7 +55,7 @@ def _read(path: str, folder: str | None, room: int) -> bytes:
         file = (root / path).resolve()
         if not file.is_relative_to(root):
             raise _refused(f"{path!r} is outside the folder for attachments")
-        # no waiting for a pipe's other end, no link put there since
+        # doesn't block on a pipe, and follows no link that was created since
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""What a channel is: a medium of delivery behind one interface. Adding one costs one class."""
+"""The interface of a channel: a medium of delivery. To add one: docs/explanation/architecture.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.domain.deliveries import Status
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """A file that goes along."""
+    """An attached file."""
 
     name: str
     content_type: str
@@ -33,11 +33,11 @@ class Outgoing(msgspec.Struct, frozen=True):
     data: Mapping[str, Any]
     attachments: tuple[Attachment, ...] = ()
     confidential: bool = False
-    """Whether `data` holds a secret: then nothing that the provider says is kept, as it may quote it."""
+    """Whether `data` holds a secret. Then the provider's texts aren't stored, as they may quote it."""
 
 
 class DeliveryCancelled(Exception):  # noqa: N818 - no error
-    """What was to be sent isn't wanted any more; `status` is what becomes of it."""
+    """The message is no longer wanted; `status` is the delivery's new status."""
 
     def __init__(self, status: Status) -> None:
         super().__init__(status)
@@ -48,35 +48,37 @@ Confirm = Callable[[], Awaitable[None]]
 
 
 async def wanted() -> None:
-    """It is wanted in any case."""
+    """Confirm unconditionally."""
 
 
 class Receipt(NamedTuple):
-    """`provider_id` names the message at the provider, where it gives it a name."""
+    """`provider_id` is the message's id at the provider, if it returns one."""
 
     provider_id: str | None
 
 
 class Channel(Protocol):
-    """A medium. Several `send`s may run at once."""
+    """A medium of delivery. Several `send`s may run concurrently."""
 
     name: ClassVar[str]
 
     @property
     def simulated(self) -> bool:
-        """Whether the channel isn't configured: then nothing is sent, and that is no error."""
+        """Whether the channel isn't configured. Then nothing is sent, and deliveries end as simulated."""
 
     @property
     def at_once(self) -> int:
-        """How many messages it hands over at the same time; more would wait for each other."""
+        """The maximum of messages that it sends concurrently; more would wait."""
 
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
-        """Returns when the provider has taken the message over. `confirm` is awaited when all is ready, right
-        before; what it raises is passed on, and nothing is sent.
+        """Returns when the provider has taken the message over.
+
+        `confirm` is awaited when all is ready, right before; what it raises is passed on, and nothing is
+        sent.
 
         Raises `DeliveryFailed`, which says whether another attempt can help; after it the message may have
         been taken over all the same, if the answer was lost.
         """
 
     async def close(self) -> None:
-        """Give up all connections."""
+        """Close all connections."""

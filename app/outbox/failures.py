@@ -1,4 +1,5 @@
-"""How providers fail: what concerns every message alike, and their words made safe to keep and to log."""
+"""Failures of providers: those that concern every message alike, and their texts made safe to store and to
+log."""
 
 from __future__ import annotations
 
@@ -12,16 +13,16 @@ from app.domain.deliveries import masked
 from app.domain.errors import DeliveryFailed, HubError
 from app.outbox.channel import Outgoing
 
-PAUSE_SECONDS = 30.0  # seconds a provider that refuses everything is left alone
-MAX_ERROR_CHARS = 500  # characters kept of what a provider says
-MIN_SECRET_CHARS = 4  # shorter values are no secrets, and stand in words by chance
+PAUSE_SECONDS = 30.0  # without calls to a provider that refuses everything
+MAX_ERROR_CHARS = 500  # kept of a provider's text
+MIN_SECRET_CHARS = 4  # shorter values aren't secrets, and occur in words by chance
 
 
 class SetupFailed(DeliveryFailed):
-    """The provider would refuse every message alike: a wrong password, a certificate that doesn't hold.
+    """The provider would refuse every message alike: a wrong password, an invalid certificate.
 
-    It passes, as an operator can mend it and nothing is wrong with the messages: they wait as long as it
-    makes sense, instead of all being lost to one wrong setting.
+    It is retryable: an operator can fix it, and nothing is wrong with the messages. They are retried until
+    their deadline, instead of all failing for one wrong setting.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -29,9 +30,10 @@ class SetupFailed(DeliveryFailed):
 
 
 class FailFastBreaker:
-    """Keeps messages from a provider that has just refused everything.
+    """Fails messages fast while a provider refuses everything.
 
-    Thousands of them would each try the same wrong password, until the account is locked or the hub banned.
+    Otherwise thousands of messages would each try the same wrong password, until the account is locked or the
+    hub banned.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -40,7 +42,7 @@ class FailFastBreaker:
         self._until = 0.0
 
     def check(self) -> None:
-        """Raises what happened, for `PAUSE_SECONDS` seconds after it did."""
+        """Raise the last set-up failure again, for `PAUSE_SECONDS` after it happened."""
         if self._failed is not None and monotonic() < self._until:
             raise SetupFailed(self._failed.code, str(self._failed))
 
@@ -52,13 +54,16 @@ class FailFastBreaker:
 
 
 def not_rendered(template: str, error: Exception) -> DeliveryFailed:
-    """A template that could not be filled. Only the hub's own errors are sure to hold none of the data."""
+    """The failure of a template that can't be rendered.
+
+    Only texts of the hub's own errors are certain to hold none of the data.
+    """
     why = str(error) if isinstance(error, HubError) else type(error).__name__
     return DeliveryFailed("not_rendered", f"{template} can't be rendered ({why})", retryable=False)
 
 
 def safe_words(said: str, outgoing: Outgoing | None = None, credentials: Iterable[str] = ()) -> str:
-    """What a provider said, in one line of bounded length.
+    """Make a provider's text one line of bounded length, safe to store and to log.
 
     Servers quote what they were sent, in whatever spelling. Of an answer to what is confidential only the
     status is kept (RFC 5321 and 3463); of others all but what `without_values` leaves out.

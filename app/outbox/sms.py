@@ -25,7 +25,7 @@ from app.texts.rendering import sms_text
 
 log = logging.getLogger("hub.sms")
 
-MAX_RETRY_AFTER_SECONDS = 3600.0  # seconds; who asks for more is asked again all the same
+MAX_RETRY_AFTER_SECONDS = 3600.0  # a longer Retry-After is cut to this
 _OF_THE_ACCOUNT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -76,7 +76,7 @@ class SmsChannel:
         return self._at_once
 
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
-        """As `Channel.send`. Twilio can't tell a double: when its answer is lost, the SMS goes out twice."""
+        """As `Channel.send`. Twilio doesn't deduplicate: when its answer is lost, the SMS is sent twice."""
         assert self._client is not None, "simulated"
         try:
             phone_number(outgoing.address)
@@ -108,7 +108,7 @@ class SmsChannel:
     def _text(self, outgoing: Outgoing) -> str:
         try:
             return self._render(outgoing.template, outgoing.locale, outgoing.data)
-        except Exception as error:  # whatever a template does
+        except Exception as error:  # a template may raise anything
             raise not_rendered(outgoing.template, error) from None
 
     def _failure(self, response: httpx.Response, answer: TwilioAnswer, outgoing: Outgoing) -> DeliveryFailed:

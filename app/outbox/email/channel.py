@@ -23,13 +23,13 @@ from app.texts.rendering import Mail
 
 log = logging.getLogger("hub.mail")
 
-# asked for by what a person did: nothing to unsubscribe from
+# caused by what a person did: nothing to unsubscribe from
 TRANSACTIONAL = ("otp_", "booking_", "payment_")
 _QUEUED_AS = re.compile(r"(?:queued as|id=)\s*<?([\w.@-]+)")
 
 
 class Renderer(Protocol):
-    """Turns a template and its data into the texts of a mail."""
+    """Renders a template and its data as the texts of a mail."""
 
     def render(
         self, template: str, locale: str, data: Mapping[str, Any], unsubscribe: str | None = None
@@ -63,14 +63,18 @@ class EmailChannel:
         return self._at_once
 
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
-        """As `Channel.send`. Every attempt has the same Message-ID, so that receivers can tell a double."""
+        """As `Channel.send`.
+
+        Every attempt has the same Message-ID, so that receivers can detect a duplicate.
+        """
         assert self._pool is not None, "simulated"
         server = self._pool.server
 
         def clean(said: str) -> str:
             return server.clean(said, outgoing)
 
-        async with self._pool.slots:  # before making the mail: many at once would hold up everybody else
+        # before the mail is built: many builds at once would block the event loop
+        async with self._pool.slots:
             envelope = await self._envelope(outgoing, server)
             try:
                 answer = await self._pool.send(envelope, confirm)
@@ -95,7 +99,7 @@ class EmailChannel:
                 content = await asyncio.to_thread(self._content, outgoing, server, to)
             else:
                 content = self._content(outgoing, server, to)
-        except Exception as error:  # whatever a template does
+        except Exception as error:  # a template may raise anything
             raise not_rendered(outgoing.template, error) from None
         return SmtpEnvelope(str(server.sender.mailbox), str(to), content, utf8=not to.ascii)
 

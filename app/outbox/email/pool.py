@@ -27,16 +27,16 @@ from app.outbox.channel import Confirm, DeliveryCancelled, wanted
 from app.outbox.email.smtp import Server
 from app.outbox.failures import FailFastBreaker
 
-QUIT_TIMEOUT_SECONDS = 1.0  # seconds for it, at the end; then the connections end without
+QUIT_TIMEOUT_SECONDS = 1.0  # at the end; then the connections are aborted
 MAX_IDLE_SECONDS = (
     30.0  # seconds a connection is kept without a mail; servers end it after some minutes themselves
 )
 MAX_MAILS_PER_CONNECTION = 100  # over one connection; some servers refuse more
-MIN_BYTES_PER_SECOND = 64 * 1024  # bytes a second; a slower one is taken for a hang
+MIN_BYTES_PER_SECOND = 64 * 1024  # a slower transfer counts as a hang
 # Times the usual time-out, for the answer to a mail: the server scans it first, and a mail given up on may be
 # sent twice.
 CONTENT_TIMEOUT_COUNT = 6
-MAX_ANSWER_BYTES = 64 * 1024  # bytes; no server says so much
+MAX_ANSWER_BYTES = 64 * 1024  # no server sends more
 _OK_CODE, _FORWARDED_CODE, _GO_AHEAD_CODE, _CLOSING_CODE = 250, 251, 354, 421
 
 
@@ -66,60 +66,62 @@ class Pool:
         self._closed = False
 
     async def send(self, envelope: SmtpEnvelope, confirm: Confirm = wanted) -> SMTPResponse:
-        """Hand a mail over; returns the server's 250. A connection that died while idle is made up for.
+        """Send a mail; return the server's 250. If a connection died while idle, another is used.
 
         `confirm` is awaited when there is a connection. Raises what it raises, `DeliveryFailed` when there is
         no connection, otherwise what aiosmtplib raises.
         """
         while self._idle:
-            line = self._idle.pop()
-            if not line.usable:
-                line.abort()
+            connection = self._idle.pop()
+            if not connection.usable:
+                connection.abort()
                 continue
             try:
-                return await self._use(line, envelope, confirm)
+                return await self._use(connection, envelope, confirm)
             except _Stale:
-                break  # the others are likely to be dead too, which may take a time-out each to see
+                break  # the others are likely to be dead too, which may take a time-out each to detect
         self._breaker.check()
         return await self._use(SmtpConnection(await self.server.open()), envelope, confirm)
 
     async def close(self) -> None:
-        """Say goodbye on idle connections, give up those in use: their mails fail, and may be tried again."""
+        """Quit idle connections and abort those in use: their mails fail, and may be retried."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for line in self._busy:
-            line.abort()
+        for connection in self._busy:
+            connection.abort()
         while self._idle:
             self._leave(self._idle.pop())
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=QUIT_TIMEOUT_SECONDS)
-        for line in self._leaving.values():
-            line.abort()
+        for connection in self._leaving.values():
+            connection.abort()
         await asyncio.gather(*self._leaving)
 
-    async def _use(self, line: SmtpConnection, envelope: SmtpEnvelope, confirm: Confirm) -> SMTPResponse:
-        self._busy.add(line)
+    async def _use(
+        self, connection: SmtpConnection, envelope: SmtpEnvelope, confirm: Confirm
+    ) -> SMTPResponse:
+        self._busy.add(connection)
         try:
             await confirm()
-            return await line.send(envelope)
+            return await connection.send(envelope)
         except (SMTPResponseException, SMTPNotSupported, DeliveryCancelled, Unavailable):
-            raise  # refused in good order, by the server or by us
+            raise  # refused properly, by the server or by the hub
         except BaseException:
-            line.abort()
+            connection.abort()
             raise
         finally:
-            self._busy.discard(line)
-            self._release(line)
+            self._busy.discard(connection)
+            self._release(connection)
 
-    def _release(self, line: SmtpConnection) -> None:
-        if not line.usable:
-            line.abort()
-        elif self._closed or line.mails >= MAX_MAILS_PER_CONNECTION:
-            self._leave(line)
+    def _release(self, connection: SmtpConnection) -> None:
+        if not connection.usable:
+            connection.abort()
+        elif self._closed or connection.mails >= MAX_MAILS_PER_CONNECTION:
+            self._leave(connection)
         else:
-            line.idle_since = monotonic()
-            self._idle.append(line)
+            connection.idle_since = monotonic()
+            self._idle.append(connection)
             self._watch()
 
     def _watch(self) -> None:
@@ -133,14 +135,14 @@ class Pool:
             self._leave(self._idle.pop(0))
         self._watch()
 
-    def _leave(self, line: SmtpConnection) -> None:
-        task = asyncio.create_task(line.quit())
-        self._leaving[task] = line
+    def _leave(self, connection: SmtpConnection) -> None:
+        task = asyncio.create_task(connection.quit())
+        self._leaving[task] = connection
         task.add_done_callback(self._leaving.pop)
 
 
 class _Stale(Exception):  # noqa: N818 - no error: a fresh connection helps
-    """A used connection takes no more mail; the server has not heeded what it was told of this one."""
+    """A used connection accepts no more mail; the server hasn't processed any of this one."""
 
 
 class _Step(NamedTuple):
@@ -165,7 +167,7 @@ class SmtpConnection(asyncio.Protocol):
         self._extensions = frozenset(client.esmtp_extensions)
         self._timeout = client.timeout or 0.0
         self._unread = b""
-        self._said: list[bytes] = []  # lines of an answer that goes on
+        self._reply_lines: list[bytes] = []  # lines of an answer that goes on
         self._answers: deque[SMTPResponse] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._transport = cast("asyncio.Transport", client.transport)
@@ -174,7 +176,7 @@ class SmtpConnection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether it is open, and the server has said nothing unasked (such as that it will close)."""
-        return not (self._transport.is_closing() or self._answers or self._unread or self._said)
+        return not (self._transport.is_closing() or self._answers or self._unread or self._reply_lines)
 
     async def send(self, envelope: SmtpEnvelope) -> SMTPResponse:
         """Hand a mail over; returns the server's 250.
@@ -210,7 +212,7 @@ class SmtpConnection(asyncio.Protocol):
         return await self._hand_over(envelope.content)
 
     async def quit(self) -> None:
-        """Say goodbye, and close whatever the server answers."""
+        """Send QUIT, and close whatever the server answers."""
         with suppress(SMTPException):
             self._write(b"QUIT")
             await self._answer(self._timeout)
@@ -218,7 +220,7 @@ class SmtpConnection(asyncio.Protocol):
         self.abort()
 
     def abort(self) -> None:
-        """Close at once, without a word. Who waits for an answer is told that the connection is lost."""
+        """Close immediately, without QUIT. A pending wait for an answer fails with a lost connection."""
         self._transport.abort()
 
     def _steps(self, envelope: SmtpEnvelope) -> tuple[_Step, ...]:
@@ -287,11 +289,11 @@ class SmtpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
-            self._said.append(line)
+            self._reply_lines.append(line)
             if line[3:4] != b"-":
-                self._answers.append(_read(self._said))
-                self._said = []
-        if len(self._unread) + sum(map(len, self._said)) > MAX_ANSWER_BYTES:
+                self._answers.append(_read(self._reply_lines))
+                self._reply_lines = []
+        if len(self._unread) + sum(map(len, self._reply_lines)) > MAX_ANSWER_BYTES:
             self.abort()
         if self._answers:
             self._wake()

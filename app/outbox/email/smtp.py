@@ -30,7 +30,7 @@ _NOT_LOGGED_IN_CODE, _TOO_LARGE_CODE = 530, 552
 
 
 def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> DeliveryFailed:
-    """What an exception of a conversation means for the mail, in the server's words where it said any.
+    """Translate an SMTP exception into a delivery failure, with the server's text if there is one.
 
     Passes: what concerns the way to the server or the moment (no connection, no answer in time, 4xx), and
     what concerns every mail alike (`SetupFailed`), such as our own address refused. Doesn't: 5xx to this
@@ -110,7 +110,7 @@ class Server:
         )
 
     async def secure(self, client: SMTP) -> None:
-        """Say hello, and go over to TLS unless it is there or isn't wanted. Returns only once that is so."""
+        """Send EHLO, and start TLS unless it is active or switched off. Return only when that is done."""
         if self.security == "starttls":
             await client.ehlo()
             if not client.supports_extension("starttls"):
@@ -163,7 +163,7 @@ def _sender(text: str) -> Sender:
 
 
 def abort(client: SMTP) -> None:
-    """Give the connection up at once, without a word to the server."""
+    """Abort the connection, without QUIT."""
     transport = client.transport
     client.close()
     if transport is not None:
