@@ -100,7 +100,7 @@ def paces(**other: AdmissionQueue) -> AdmissionQueues:
     return paces
 
 
-async def test_who_comes_when_the_line_is_long_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_finds_the_queue_full_gets_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "MAX_QUEUED_REQUESTS", 3)
     standing = AdmissionQueue(1e9, 1)
     async with little_server(paces=paces(requests=standing)) as port:
@@ -139,7 +139,7 @@ async def test_who_leaves_the_line_is_not_worked_for(turns: Turns) -> None:
     assert len(turns.at) == 1
 
 
-async def test_who_was_turned_away_is_told_after_a_while_and_costs_no_request(
+async def test_a_repeat_offender_is_answered_after_a_delay_and_costs_no_request(
     turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.3)
@@ -251,7 +251,7 @@ async def test_connections_that_end_at_once_are_cleared_away_in_turns(turns: Tur
         await eventually(waiting, "all but one wait")
 
 
-async def test_one_of_a_crowd_that_waits_is_looked_at_again_when_its_turn_comes(
+async def test_a_queued_request_is_checked_again_when_its_turn_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.1)

@@ -64,7 +64,7 @@ def test_a_process_may_have_as_many_connections_as_the_kernel_allows() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-async def test_half_open_upgrades_hold_up_nobody_and_end_with_their_deadline(hub: Hub) -> None:
+async def test_half_open_upgrades_delay_nobody_and_end_with_their_deadline(hub: Hub) -> None:
     said = head(new_user())
     async with opened(hub, HALF_OPEN, said[: len(said) // 2]) as readers:
         await served(hub)
@@ -77,7 +77,7 @@ async def test_half_open_upgrades_hold_up_nobody_and_end_with_their_deadline(hub
 @pytest.mark.parametrize(
     "flood", [PING, frame(b"", 10), frame(b"x"), frame(b"", 2)], ids=["ping", "pong", "text", "binary"]
 )
-async def test_a_flood_of_frames_ends_with_4429_and_holds_up_nobody(hub: Hub, flood: bytes) -> None:
+async def test_a_flood_of_frames_ends_with_4429_and_delays_nobody(hub: Hub, flood: bytes) -> None:
     async with AsyncExitStack() as opened:
         user = new_user()
         flooding = [await opened.enter_async_context(raw_socket(hub, user)) for _ in range(5)]
@@ -88,7 +88,7 @@ async def test_a_flood_of_frames_ends_with_4429_and_holds_up_nobody(hub: Hub, fl
             assert await close_frame(reader) == 4429
 
 
-async def test_one_users_crowd_of_sockets_takes_no_place_from_others(hub: Hub) -> None:
+async def test_one_users_many_sockets_take_no_slot_from_others(hub: Hub) -> None:
     user = new_user()
     async with opened(hub, SOCKETS, head(user)) as readers:
         await served(hub)

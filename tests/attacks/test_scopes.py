@@ -122,7 +122,7 @@ async def test_the_scrapers_token_opens_nothing_else(client: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("path", ["/metrics/", "//metrics", "/docs/../metrics", "/%6detrics", "/METRICS"])
-async def test_metrics_have_no_other_door(client: httpx.AsyncClient, path: str) -> None:
+async def test_metrics_have_no_other_endpoint(client: httpx.AsyncClient, path: str) -> None:
     request = client.build_request("GET", "/metrics")
     request.url = request.url.copy_with(raw_path=f"{REST}{path}".encode())
     answer = await client.send(request)

@@ -80,7 +80,7 @@ async def test_a_slow_request_ends_with_its_deadline(port: int, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["the head", "one header", "the head of an upgrade"])
-async def test_who_brings_a_head_too_slowly_is_told_so(port: int, name: str) -> None:
+async def test_a_slow_request_head_is_answered_with_408(port: int, name: str) -> None:
     head, _, body = (await drip(port, SLOW[name][0], b"")).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
     assert b"Content-Type: application/problem+json\r\n" in head
@@ -101,7 +101,7 @@ def test_the_hub_gives_the_time_that_is_documented() -> None:
     assert tuple(map(int, promised.groups())) == (app.config.REQUEST_TIMEOUT, app.config.RESPONSE_TIMEOUT)
 
 
-async def test_who_says_nothing_is_told_nothing_and_ends_too(port: int) -> None:
+async def test_a_connection_without_a_byte_gets_no_answer_and_ends_too(port: int) -> None:
     assert await drip(port, b"", b"") == b""
 
 

@@ -94,7 +94,7 @@ async def doors(
         yield Doors(hub, request.param, client)
 
 
-async def test_a_good_token_opens_every_door_of_its_user(doors: Doors) -> None:
+async def test_a_valid_token_is_accepted_by_every_endpoint_of_its_user(doors: Doors) -> None:
     user = new_user()
     assert await doors.statuses(user, doors.good(user)) == {
         "list": 200,

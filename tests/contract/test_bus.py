@@ -158,7 +158,7 @@ async def test_each_client_gets_its_users_notifications_once_and_in_order(scene:
             assert client.received() == [*range(1, next_seq[user])]
 
 
-async def test_nobody_gets_what_another_is_told(scene: Scene) -> None:
+async def test_nobody_receives_what_is_for_another(scene: Scene) -> None:
     user, stranger, nobody = uuid4(), uuid4(), uuid4()
     own, strangers = await scene.connect(user), await scene.connect(stranger, session=True)
     scene.bus.publish([notification(nobody, 1), notification(user, 1)])
@@ -262,7 +262,7 @@ async def test_of_two_logouts_at_once_the_newer_counts(scene: Scene) -> None:
     assert [client.close_code() for client in clients] == [CloseCode.LOGGED_OUT] * len(clients)
 
 
-async def test_no_call_fails_and_those_here_are_told_while_the_peers_are_away(scene: Scene) -> None:
+async def test_no_call_fails_and_local_clients_are_notified_while_the_peers_are_away(scene: Scene) -> None:
     near = await scene.lose_peers()
     for seq in range(1, 10):
         scene.bus.publish(rows(WITNESS, seq))

@@ -240,7 +240,7 @@ async def test_a_code_can_not_be_switched_off(scene: Scene) -> None:
     assert row.status is Status.PENDING
 
 
-async def test_each_is_told_in_their_language_with_one_seq_each(scene: Scene) -> None:
+async def test_each_is_notified_in_their_language_with_one_seq_each(scene: Scene) -> None:
     users = [uuid4() for _ in range(4)]
     for user, locale in zip(users, ("vi", "ru", "en"), strict=False):
         await scene.people.set_profile(user, Profile(locale=locale, email=f"{user}@example.com"))

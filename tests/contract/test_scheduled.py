@@ -48,7 +48,7 @@ async def test_what_is_due_is_taken_by_one_and_after_the_lease_by_another(schedu
     assert await scheduled.store.claim(10, 0.0) == []
 
 
-async def test_what_is_cancelled_while_it_is_on_its_way_does_not_happen(scheduled: Scene) -> None:
+async def test_what_is_cancelled_in_transit_does_not_happen(scheduled: Scene) -> None:
     event_id = await scheduled.schedule()
     assert [each.event_id for each in await scheduled.store.claim(10, 60.0)] == [event_id]
     assert await scheduled.store.cancel(event_id, "kitchen")

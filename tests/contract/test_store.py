@@ -101,7 +101,7 @@ async def test_the_same_event_with_other_content_changes_nothing(store: Store) -
     assert await store.deliveries.find(10, event_id=event.event_id) == []
 
 
-async def test_an_event_that_tells_nobody_is_recorded(store: Store) -> None:
+async def test_an_event_without_receivers_is_recorded(store: Store) -> None:
     event = EventRecord(str(uuid4()))
     assert await store.writer.write([event]) == WriteResult({event.event_id}, [])
     assert await store.writer.write([event]) == WriteResult(set(), [])

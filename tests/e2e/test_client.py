@@ -141,7 +141,7 @@ async def test_a_token_is_renewed_in_place_before_it_expires(tabs: Tabs) -> None
     assert await page.evaluate("states.map(({name}) => name)") == ["connecting", "live"]
 
 
-async def test_a_network_that_goes_silent_is_noticed_and_nothing_is_missed(
+async def test_an_unresponsive_network_is_noticed_and_nothing_is_missed(
     tabs: Tabs, proxy: FaultyProxy
 ) -> None:
     page = await tabs.open()
@@ -181,7 +181,7 @@ async def test_a_token_that_expires_all_the_same_is_replaced_and_nothing_is_miss
     assert len(tabs.open_sockets()) == 1
 
 
-async def test_without_web_locks_each_tab_has_a_connection_and_is_told_of_all(tabs: Tabs) -> None:
+async def test_without_web_locks_each_tab_has_a_connection_and_receives_all(tabs: Tabs) -> None:
     await tabs.context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
     for _ in range(3):
         await tabs.open()

@@ -186,7 +186,7 @@ async def stored_once(world: World, events: Sequence[Event]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_by_all_ways_at_once_each_in_an_order_of_its_own_an_event_is_one(
+async def test_over_all_transports_at_once_each_in_an_order_of_its_own_an_event_is_one(
     world: World, seed: int
 ) -> None:
     order = random.Random(seed)
@@ -203,7 +203,7 @@ async def test_by_all_ways_at_once_each_in_an_order_of_its_own_an_event_is_one(
 
 
 @pytest.mark.parametrize("first", WAYS)
-async def test_whichever_way_comes_first_the_others_change_nothing(
+async def test_whichever_transport_comes_first_the_others_change_nothing(
     world: World, first: Callable[[World, Sequence[Event]], Awaitable[None]]
 ) -> None:
     events = three_events()
@@ -220,7 +220,7 @@ async def test_whichever_way_comes_first_the_others_change_nothing(
     await stored_once(world, events)
 
 
-async def test_without_an_event_id_each_way_knows_its_own_again(
+async def test_without_an_event_id_each_transport_recognises_its_own_messages(
     world: World, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """By Kafka, by RabbitMQ, by Redis on both ways, by HTTP in one request: four events, however often."""

@@ -157,7 +157,7 @@ async def test_poison_is_listed_with_its_reason_and_shown_byte_by_byte(scene: Sc
 
 
 @pytest.mark.parametrize("source", WAYS)
-async def test_what_can_be_handled_now_is_put_back_and_stored_once(
+async def test_what_can_be_handled_now_is_replayed_and_stored_once(
     scene: Scene, user_service: FakeUserService, source: str
 ) -> None:
     group_id, user = str(uuid.uuid4()), new_user()
@@ -217,7 +217,7 @@ async def again(scene: Scene, dead_letter: DeadLetter) -> None:
 
 
 @pytest.mark.parametrize("way", [*WAYS, "channel"])
-async def test_what_fails_again_has_a_letter_anew_that_counts_on(scene: Scene, way: str) -> None:
+async def test_what_fails_again_has_a_new_dead_letter_that_counts_on(scene: Scene, way: str) -> None:
     source = "redis" if way == "channel" else way
     body = await scene.publish(way, of_group(str(uuid.uuid4())))
     first = await scene.dead_letter(source, body)
@@ -229,7 +229,7 @@ async def test_what_fails_again_has_a_letter_anew_that_counts_on(scene: Scene, w
     await scene.dlq("drop", second.id)
 
 
-async def test_a_record_goes_back_with_key_headers_and_partition_and_no_header_of_the_letter(
+async def test_a_record_is_replayed_with_key_headers_and_partition_and_no_header_of_the_dead_letter(
     scene: Scene,
 ) -> None:
     body = json.dumps({"event_type": "nobody_knows", "mark": uuid.uuid4().hex}).encode()
@@ -289,7 +289,9 @@ async def test_dropped_is_what_was_chosen_and_the_rest_stays_in_its_order(scene:
         assert (done[ids[1]], done[ids[0]]) == ("dropped", None)
 
 
-async def test_a_broker_that_is_away_is_named_and_the_others_letters_are_shown(scene: Scene) -> None:
+async def test_an_unavailable_broker_is_named_and_the_dead_letters_of_the_others_are_shown(
+    scene: Scene,
+) -> None:
     body = await scene.publish("redis", f"[{uuid.uuid4().int}]".encode())
     dead_letter = await scene.dead_letter("redis", body)
     nobody = f"127.0.0.1:{free_port()}"
@@ -314,7 +316,7 @@ async def test_a_broker_that_is_away_is_named_and_the_others_letters_are_shown(s
     assert "secret" not in rabbitmq
 
 
-async def test_letters_of_a_source_that_is_not_set_up_can_not_be_asked_for(scene: Scene) -> None:
+async def test_dead_letters_of_a_source_that_is_not_set_up_cannot_be_requested(scene: Scene) -> None:
     environment = {**scene.hub.environment, "REDIS_EVENTS_URL": ""}
     status, _, complaint = await asyncio.to_thread(_run, ["list", "--source", "redis"], environment)
     assert status == 1

@@ -266,7 +266,7 @@ async def test_again_nothing_is_found_and_a_new_notification_is_the_first(hub: H
     assert [row["seq"] for row in await hub.stored(who.user, 1)] == [1]
 
 
-async def test_without_a_terminal_nothing_is_removed_unless_told_to(hub: Hub) -> None:
+async def test_without_a_terminal_nothing_is_removed_without_confirmation(hub: Hub) -> None:
     user = new_user()
     await hub.publish(added(user))
     await hub.stored(user, 1)

@@ -88,7 +88,7 @@ async def test_the_notification_is_read_in_each_language_over_rest(hub: Hub) -> 
         assert found["group_id"] is found["group_name"] is None
 
 
-async def test_low_stock_is_told_to_its_receivers_live(hub: Hub) -> None:
+async def test_low_stock_is_delivered_to_its_receivers_live(hub: Hub) -> None:
     user = new_user()
     async with hub.socket(user) as socket:
         await hub.publish(sample("low_stock", receivers=[user, user]))

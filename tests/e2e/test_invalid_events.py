@@ -71,7 +71,7 @@ async def test_a_name_that_looks_like_code_is_stored_inert(hub: Hub, name: str) 
     assert notification["raw_data"]["requester_username"] == name
 
 
-async def test_ten_thousand_receivers_are_told_and_the_next_event_arrives(hub: Hub) -> None:
+async def test_ten_thousand_receivers_are_notified_and_the_next_event_arrives(hub: Hub) -> None:
     crowd = [USER, *(new_user() for _ in range(9_999))]
     async with hub.socket(USER) as socket:
         await hub.publish(event("group_user_left", crowd), GOOD, key=b"same partition")

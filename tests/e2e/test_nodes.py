@@ -81,7 +81,7 @@ async def restart_all(nodes: list[Hub]) -> None:
         await node.start()
 
 
-async def test_a_logout_that_a_dying_node_told_nobody_of_ends_the_connections_all_the_same(
+async def test_a_logout_that_a_dying_node_did_not_publish_ends_the_connections_all_the_same(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     """The node dies when it has committed the logout; its successor finds it processed, and ends what was

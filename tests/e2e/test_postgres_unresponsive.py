@@ -81,7 +81,7 @@ async def status(hub: Hub) -> dict[str, Any]:
     return {"code": answer.status_code, **found}
 
 
-async def test_while_postgres_is_silent_each_source_stops_taking_and_goes_on_by_itself(
+async def test_while_postgres_is_unresponsive_each_source_pauses_and_resumes_by_itself(
     all_ways_hub: Hub, proxy: FaultyProxy, rabbitmq: RabbitMQServer
 ) -> None:
     hub = all_ways_hub

@@ -107,7 +107,7 @@ async def test_poison_is_dead_lettered_with_its_reason_and_the_queue_goes_on(
     assert dead_letter.delivery_mode == 2
 
 
-async def test_a_dead_letter_keeps_what_the_publisher_said(hub: Hub, rabbitmq: RabbitMQServer) -> None:
+async def test_a_dead_letter_keeps_what_the_publisher_sent(hub: Hub, rabbitmq: RabbitMQServer) -> None:
     said: dict[str, Any] = {
         "headers": {"trace": "abc", "depth": 3},
         "message_id": "booking-17",

@@ -155,7 +155,7 @@ async def test_a_message_on_the_channel_is_one_event_for_all_nodes(
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_the_same_alert_on_both_ways_is_one_notification(
+async def test_the_same_alert_over_both_transports_is_one_notification(
     nodes: list[Hub], server: RedisServer, named: bool
 ) -> None:
     before = await outcomes(nodes)
@@ -247,7 +247,7 @@ async def test_redis_dies_and_comes_back_in_mid_flow(nodes: list[Hub], server: R
     await mid_flow(server, nodes, restart)
 
 
-async def test_redis_falls_silent_in_mid_flow(nodes: list[Hub], server: RedisServer) -> None:
+async def test_redis_becomes_unresponsive_in_mid_flow(nodes: list[Hub], server: RedisServer) -> None:
     async def freeze() -> None:
         server.freeze()
 
@@ -311,7 +311,7 @@ async def test_a_death_between_commit_and_acknowledgement_doubles_nothing(
     assert len(await nodes[0].stored(user, 1)) == 1
 
 
-async def test_who_waits_for_its_group_is_nobody_elses_and_holds_up_nobody(
+async def test_an_event_parked_for_its_group_is_claimed_once_and_delays_no_other(
     nodes: list[Hub], server: RedisServer, user_service: FakeUserService
 ) -> None:
     group, user = str(uuid.uuid4()), new_user()

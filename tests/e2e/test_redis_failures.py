@@ -93,7 +93,9 @@ async def test_what_was_published_in_the_moment_of_its_return_arrives_too(
                 await both(of_user, seq, within=RECONCILED)
 
 
-async def test_a_silent_redis_is_noticed_and_delays_nobody_here(nodes: list[Hub], redis: RedisServer) -> None:
+async def test_an_unresponsive_redis_is_noticed_and_delays_nobody_here(
+    nodes: list[Hub], redis: RedisServer
+) -> None:
     user = new_user()
     async with AsyncExitStack() as opened:
         sockets = [await opened.enter_async_context(node.socket(user)) for node in nodes]

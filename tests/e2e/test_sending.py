@@ -270,7 +270,7 @@ async def test_a_key_that_was_forgotten_gives_another_request_an_id_of_its_own(
     assert len(await hub.stored(user, 2)) == 2
 
 
-async def test_one_that_waits_does_not_hold_up_the_others_of_a_bulk(
+async def test_one_that_is_parked_does_not_delay_the_others_of_a_bulk(
     hub: Hub, service: httpx.AsyncClient, user_service: FakeUserService
 ) -> None:
     user, key = new_user(), {"Idempotency-Key": new_user()}

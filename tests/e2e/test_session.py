@@ -123,7 +123,7 @@ async def test_a_resume_from_too_far_back_says_where_to_read_on(hub: Hub) -> Non
         assert await seqs(socket, 1) == [502]
 
 
-async def test_a_client_of_an_inbox_that_was_erased_is_told_to_begin_anew(hub: Hub) -> None:
+async def test_a_client_of_an_erased_inbox_is_resynced(hub: Hub) -> None:
     user = new_user()
     await hub.publish(added(user))
     await hub.stored(user, 1)
@@ -205,7 +205,7 @@ async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(
         assert await quiet(plain)
 
 
-async def test_what_another_device_does_while_a_client_comes_is_told_behind_the_greeting(
+async def test_what_another_device_does_while_a_client_connects_is_delivered_after_the_greeting(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     own = {**environment, "KAFKA_GROUP": f"racing-{new_user()}", "REDIS_PREFIX": f"racing-{new_user()}"}

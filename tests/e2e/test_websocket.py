@@ -57,7 +57,7 @@ async def closed(socket: Any) -> int | None:
 
 
 @pytest.mark.parametrize("way", ["header", "query", "subprotocol"])
-async def test_a_token_may_come_in_three_ways(hub: Hub, way: str) -> None:
+async def test_a_token_is_accepted_in_three_places(hub: Hub, way: str) -> None:
     user = new_user()
     signed = token(user)
     address = hub.socket_address(user)
@@ -133,7 +133,7 @@ async def test_revoking_a_token_ends_its_open_connections_within_two_seconds(
         assert (await receive(untouched))["data"]["receiver"] == other
 
 
-async def test_a_request_that_is_no_upgrade_is_told_so(hub: Hub) -> None:
+async def test_a_request_that_is_no_upgrade_gets_426(hub: Hub) -> None:
     user = new_user()
     async with hub.client(user) as client:
         answer = await client.get(f"{hub.http}{WEBSOCKET}/notifications/users/{user}")
@@ -192,7 +192,7 @@ async def test_bad_utf8_is_1007(strict_hub: Hub) -> None:
         assert await closed(socket) == 1007
 
 
-async def test_a_crowd_too_large_to_serve_is_told_to_come_back_and_not_left_waiting(strict_hub: Hub) -> None:
+async def test_upgrades_over_the_limit_get_503_and_are_not_left_waiting(strict_hub: Hub) -> None:
     async def come() -> Any:
         try:
             async with strict_hub.socket(new_user()):

@@ -78,7 +78,7 @@ async def test_batches_of_several_nodes_arrive_in_the_order_of_each(start: Start
     assert not any(node.behind for node in nodes)
 
 
-async def test_a_node_is_sent_only_what_its_own_users_are_told(start: Start) -> None:
+async def test_a_node_is_sent_only_what_its_own_users_receive(start: Start) -> None:
     here, there, elsewhere = await start(3)
     user, nobody = uuid4(), uuid4()
     own, peer, other = await here.arrive(user), await there.arrive(user), await elsewhere.arrive(uuid4())
@@ -159,7 +159,9 @@ async def test_who_joins_compares_now_and_once_more_after_the_lease(start: Start
     assert node.resynced == 1
 
 
-async def test_what_other_devices_did_before_all_know_of_the_newcomer_is_made_good_too(start: Start) -> None:
+async def test_what_other_devices_did_before_all_know_of_the_new_connection_is_resynced_too(
+    start: Start,
+) -> None:
     node, _ = await start(2)
     resynced = node.resynced
     node.membership.mark_lost()
@@ -196,7 +198,7 @@ async def test_too_much_for_redis_is_dropped_and_the_others_compare_instead(
     await at(302, far)
 
 
-async def test_what_is_dropped_while_the_others_are_told_to_compare_is_told_too(
+async def test_what_is_dropped_while_the_others_are_asked_to_compare_is_delivered_too(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = await start(2)
@@ -353,7 +355,7 @@ async def test_the_end_is_not_put_off_for_long_by_a_redis_that_hangs(
     assert 0.15 < now() - began < 5
 
 
-async def test_the_end_comes_whatever_is_under_way(start: Start) -> None:
+async def test_the_end_comes_whatever_is_in_progress(start: Start) -> None:
     nodes = await start(2)
     await nodes[1].arrive(user := uuid4())
     hung = []

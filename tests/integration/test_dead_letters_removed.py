@@ -99,7 +99,7 @@ async def test_the_unwanted_is_gone_and_the_others_are_as_before(
     assert await readable(settings, f"{topic}.dlq") == [b"one", b"two"]
 
 
-async def test_interrupted_before_the_old_ones_went_it_leaves_no_letter_twice(
+async def test_interrupted_before_the_deletion_it_leaves_no_dead_letter_twice(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
     topic = settings.kafka.notification_topic
@@ -142,7 +142,7 @@ async def test_a_kafka_topic_that_keeps_its_records_keeps_no_others(
     assert "PolicyViolation" in left.stays
 
 
-async def test_a_letter_keeps_its_age_whatever_it_says_of_it(
+async def test_a_dead_letter_keeps_its_age_whatever_its_headers_say(
     settings: Settings, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node whose clock was wrong wrote it; a broker refuses records from more than an hour ahead."""

@@ -228,7 +228,7 @@ async def test_a_pid_file_that_now_names_another_process_is_no_obstacle(folder: 
         assert await query(url, "select 42") == 42
 
 
-async def test_an_initdb_killed_half_way_is_done_again(folder: Path) -> None:
+async def test_an_initdb_killed_in_the_middle_is_done_again(folder: Path) -> None:
     unfinished = folder / "postgres.unfinished"
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18\n")

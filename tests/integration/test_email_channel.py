@@ -203,7 +203,7 @@ ABOUT_THE_MAIL = CONVERSATION[4:]
 @pytest.mark.parametrize("extensions", [(), ("PIPELINING",)])
 @pytest.mark.parametrize("step", CONVERSATION)
 @pytest.mark.parametrize("answer", ["421 4.3.2 shutting down", "451-4.7.1 try\n451 later", "550 5.1.1 no"])
-async def test_what_the_server_refuses_passes_or_not_by_its_code(
+async def test_what_the_server_refuses_is_retryable_or_not_by_its_code(
     server: SmtpServer, channel: EmailChannel, step: Step, answer: str, extensions: tuple[str, ...]
 ) -> None:
     """A 5xx before the receiver concerns every mail, until an operator mends it: it passes."""
@@ -222,7 +222,7 @@ async def test_what_the_server_refuses_passes_or_not_by_its_code(
 
 
 @pytest.mark.parametrize("step", [*CONVERSATION, "handshake", "middle"])
-async def test_a_dropped_connection_passes_and_the_next_attempt_has_the_same_message_id(
+async def test_a_dropped_connection_is_retryable_and_the_next_attempt_has_the_same_message_id(
     server: SmtpServer, channel: EmailChannel, step: Step
 ) -> None:
     outgoing = mail()
@@ -283,7 +283,7 @@ async def test_a_mail_too_large_is_refused_before_it_is_sent(authority: Authorit
         assert len(server.messages) == server.connections == 1
 
 
-async def test_a_template_that_fails_tells_nothing_of_its_data(
+async def test_a_failing_template_exposes_nothing_of_its_data(
     server: SmtpServer, channel: EmailChannel
 ) -> None:
     failed = await failure(channel, mail(data={"kode": CODE}))

@@ -136,7 +136,7 @@ async def test_what_names_them_and_is_of_others_stays_and_is_counted(
     assert await stored_seqs(operator, other) == [1]
 
 
-async def test_while_events_go_on_coming_the_inbox_that_begins_anew_counts_without_a_gap(
+async def test_while_events_go_on_coming_the_new_inbox_counts_without_a_gap(
     engine: AsyncEngine, store: ErasingStore, operator: asyncpg.Connection
 ) -> None:
     user, others, writer = uuid4(), [uuid4() for _ in range(20)], BatchWriter(engine)

@@ -80,7 +80,7 @@ async def test_open_paths_answer_without_a_token(hub: Hub, path: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["header", "argument", "subprotocol"])
-async def test_the_websocket_upgrades_in_each_way_to_bring_the_token(hub: Hub, way: str) -> None:
+async def test_the_websocket_upgrades_with_a_token_in_each_place(hub: Hub, way: str) -> None:
     user = str(uuid4())
     token = hub.token(user)
     path = f"/ws/v2/notification-service/notifications/users/{user}"

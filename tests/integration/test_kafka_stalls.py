@@ -117,7 +117,7 @@ def end_coordination(consumer: Any) -> None:
 
 
 @pytest.mark.parametrize("stall", [stop_fetching, lose_the_group, end_coordination])
-async def test_a_consumer_that_stalls_is_made_anew_and_goes_on(
+async def test_a_stalled_consumer_is_recreated_and_continues(
     kafka: str, stall: Callable[[Any], None]
 ) -> None:
     async with running(kafka) as scene:

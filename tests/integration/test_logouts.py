@@ -90,7 +90,7 @@ async def test_who_could_not_be_reached_hears_of_it_when_it_is_back(start: Start
     await until(lambda: all(later in node.gone for node in nodes), "all hear of the next")
 
 
-async def test_what_a_node_heard_while_it_was_away_itself_the_others_hear_when_it_is_back(
+async def test_what_a_node_received_while_it_was_away_reaches_the_others_when_it_is_back(
     start: Start, clock: Clock
 ) -> None:
     nodes = await start(3)
@@ -106,7 +106,7 @@ async def test_what_a_node_heard_while_it_was_away_itself_the_others_hear_when_i
     assert [peer.close_code() for peer in peers] == [LOGGED_OUT] * 3
 
 
-async def test_what_a_node_heard_while_it_was_away_is_not_forgotten_while_it_joins(
+async def test_what_a_node_received_while_it_was_away_is_not_forgotten_while_it_joins(
     start: Start, clock: Clock
 ) -> None:
     here, there = await start(2)

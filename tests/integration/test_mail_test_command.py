@@ -126,7 +126,7 @@ async def test_nobody_listens(check: Check, server: SmtpServer) -> None:
     assert "SMTP_PORT" in advice
 
 
-async def test_the_two_ways_of_tls_taken_for_each_other(
+async def test_the_two_modes_of_tls_mistaken_for_each_other(
     check: Check, server: SmtpServer, authority: Authority
 ) -> None:
     check.set(server, security="tls")

@@ -102,7 +102,7 @@ async def test_who_leaves_and_comes_back_during_a_round_trip_is_there_in_the_end
 
 
 @pytest.mark.parametrize("losing", [False, True])
-async def test_the_tables_tell_the_truth_in_the_end_whoever_comes_and_goes(
+async def test_the_tables_are_right_in_the_end_whoever_connects_and_disconnects(
     start: Start, losing: bool
 ) -> None:
     nodes = await start(3)
@@ -169,7 +169,9 @@ async def lose_the_subscriptions(start: Start) -> None:
     assert all(node.resynced for node in nodes)
 
 
-async def test_who_comes_and_goes_while_a_node_is_away_is_told_when_it_is_back(start: Start) -> None:
+async def test_connects_and_disconnects_while_a_node_is_away_are_announced_when_it_is_back(
+    start: Start,
+) -> None:
     here, there = await start(2)
     stays, goes, comes = uuid4(), uuid4(), uuid4()
     peer, leaving = await here.arrive(stays), await here.arrive(goes)
@@ -185,7 +187,7 @@ async def test_who_comes_and_goes_while_a_node_is_away_is_told_when_it_is_back(s
     await reach(there, [peer, came])
 
 
-async def test_who_arrives_while_a_node_joins_is_told(start: Start) -> None:
+async def test_a_user_who_connects_while_a_node_joins_is_notified(start: Start) -> None:
     here, there = await start(2)
     early, late = uuid4(), uuid4()
     await here.lost()

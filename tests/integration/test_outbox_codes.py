@@ -264,7 +264,7 @@ async def test_no_two_nodes_try_at_once(scene: Scene) -> None:
     assert most == 1
 
 
-async def test_a_row_that_somebody_holds_holds_up_no_other(scene: Scene, database: str) -> None:
+async def test_a_locked_row_blocks_no_other(scene: Scene, database: str) -> None:
     held, free = await scene.ask(mail(), mail("b@example.com"))
     async with asked(database) as connection, connection.transaction():
         await connection.execute("select 1 from deliveries where id = $1 for update", held)
@@ -386,9 +386,7 @@ async def test_a_code_for_a_channel_that_nobody_serves_is_erased_all_the_same(
     assert (await stands(scene, forgotten))[0] == "expired"
 
 
-async def test_the_time_until_it_is_due_is_none_that_it_was_tried_in_vain(
-    scene: Scene, database: str
-) -> None:
+async def test_the_time_until_it_is_due_does_not_count_as_retrying(scene: Scene, database: str) -> None:
     def greylisted(_: object) -> None:
         raise DeliveryFailed("smtp_450", "come back later", retryable=True)
 

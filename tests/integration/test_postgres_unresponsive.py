@@ -80,7 +80,7 @@ async def test_connections_that_ended_in_silence_cost_one_ping_and_no_error(
     assert monotonic() - begun < POOL * PING_TIMEOUT_SECONDS, "each was waited for"
 
 
-async def test_a_silent_postgres_is_given_up_in_time_and_taken_back_at_once(
+async def test_an_unresponsive_postgres_is_abandoned_in_time_and_used_again_at_once(
     engine: AsyncEngine, proxy: FaultyProxy
 ) -> None:
     await fill(engine)

@@ -113,7 +113,7 @@ async def test_one_call_brings_some_and_takes_others_away(presence: Presence) ->
     assert await presence.look_up([comes, goes]) == {comes: [A]}
 
 
-async def test_ids_that_look_like_parts_of_one_another_are_told_apart(presence: Presence) -> None:
+async def test_ids_that_look_like_parts_of_one_another_are_distinguished(presence: Presence) -> None:
     """The list of a user's nodes is one string: only whole ids count."""
     user = uuid4()
     first, second = NodeId(b"aaaaaaab"), NodeId(b"bbbbbbbb")
@@ -198,14 +198,14 @@ async def test_a_node_is_known_from_its_second_beat_on(presence: Presence) -> No
     assert not (await presence.beat(B, UNRESPONSIVE_AFTER)).known
 
 
-async def test_a_beat_tells_of_the_others_and_not_of_oneself(presence: Presence) -> None:
+async def test_a_heartbeat_reports_the_others_and_not_oneself(presence: Presence) -> None:
     assert await presence.beat(A, UNRESPONSIVE_AFTER) == beat(False)
     assert await presence.beat(B, UNRESPONSIVE_AFTER) == beat(False, {A})
     assert await presence.beat(C, UNRESPONSIVE_AFTER) == beat(False, {A, B})
     assert await presence.beat(A, UNRESPONSIVE_AFTER) == beat(True, {B, C})
 
 
-async def test_a_node_that_was_silent_is_told_apart_and_known_no_more(presence: Presence) -> None:
+async def test_an_unresponsive_node_is_distinguished_and_then_forgotten(presence: Presence) -> None:
     for node in (A, B, C):
         await presence.beat(node, UNRESPONSIVE_AFTER)
     await asyncio.sleep(1.5 * BRIEF)
@@ -215,7 +215,7 @@ async def test_a_node_that_was_silent_is_told_apart_and_known_no_more(presence: 
     assert await presence.beat(C, UNRESPONSIVE_AFTER) == beat(True, {A, B})
 
 
-async def test_a_forgotten_node_is_neither_alive_nor_silent_nor_known(presence: Presence) -> None:
+async def test_a_forgotten_node_is_neither_alive_nor_unresponsive_nor_known(presence: Presence) -> None:
     for node in (A, B):
         await presence.beat(node, UNRESPONSIVE_AFTER)
     await presence.forget(A)

@@ -250,7 +250,7 @@ async def test_a_comparison_that_meets_a_bug_is_not_the_last(node: Node) -> None
     await until(at(1, peer), "it has what it missed")
 
 
-async def test_who_can_not_be_brought_up_to_date_is_told_to_come_back(node: Node) -> None:
+async def test_a_client_that_cannot_be_caught_up_is_closed_as_overloaded(node: Node) -> None:
     user = uuid4()
     await node.commit(user)
     peer, uptodate = joined(node.manager, user), joined(node.manager, user, last_seq=1)

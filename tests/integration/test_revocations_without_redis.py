@@ -188,7 +188,7 @@ async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
     assert [token for token in tokens if await retryable(state, token)] == []
 
 
-async def test_what_nobody_used_for_long_is_not_asked_about_for_ever(
+async def test_what_nobody_used_for_long_is_not_requested_indefinitely(
     state: RevocationStore, redis: Client, clock: Monotonic
 ) -> None:
     token = claims()
@@ -229,7 +229,7 @@ async def test_a_token_is_known_for_so_long_since_redis_last_spoke_for_it(
     assert (await retryable(state, first), await retryable(state, again)) == (False, False)
 
 
-async def test_what_passes_while_redis_is_away_is_not_known_for_longer(
+async def test_what_is_accepted_while_redis_is_away_is_not_cached_for_longer(
     state: RevocationStore, server: RedisServer, clock: Monotonic
 ) -> None:
     token = claims()

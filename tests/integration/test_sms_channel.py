@@ -133,7 +133,7 @@ async def test_too_many_requests_pass_after_the_time_twilio_asks_for(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
-async def test_a_fault_of_twilio_passes(twilio: FakeTwilio, channel: SmsChannel, status: int) -> None:
+async def test_a_fault_of_twilio_is_retryable(twilio: FakeTwilio, channel: SmsChannel, status: int) -> None:
     twilio.fail(status)
     failed = await failure(channel)
     assert (failed.code, failed.retryable) == (f"twilio_http_{status}", True)
@@ -142,7 +142,7 @@ async def test_a_fault_of_twilio_passes(twilio: FakeTwilio, channel: SmsChannel,
     assert (failed.code, str(failed), failed.retryable) == ("twilio_20500", "Internal error", True)
 
 
-async def test_no_answer_in_time_passes(twilio: FakeTwilio, channel: SmsChannel) -> None:
+async def test_no_answer_in_time_is_retryable(twilio: FakeTwilio, channel: SmsChannel) -> None:
     twilio.awake.clear()
     begun = time.monotonic()
     failed = await failure(channel)
@@ -199,7 +199,7 @@ async def test_only_numbers_in_e164_are_sent_to(twilio: FakeTwilio, channel: Sms
     assert not twilio.calls
 
 
-async def test_a_template_that_fails_tells_nothing_of_its_data(
+async def test_a_failing_template_exposes_nothing_of_its_data(
     twilio: FakeTwilio, channel: SmsChannel
 ) -> None:
     failed = await failure(channel, sms(kode=CODE))

@@ -149,7 +149,7 @@ async def test_a_refusal_counts_whatever_the_server_does_after_it(server: SmtpSe
         assert len(server.messages) == 1
 
 
-async def test_closing_gives_up_what_is_under_way(server: SmtpServer, channel: EmailChannel) -> None:
+async def test_closing_cancels_what_is_in_progress(server: SmtpServer, channel: EmailChannel) -> None:
     server.answer("data", HANG)
     sending = asyncio.create_task(failure(channel))
     await server.reached("data")

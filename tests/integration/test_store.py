@@ -91,7 +91,7 @@ async def test_a_batch_whose_backend_dies_midway_is_unavailable_and_can_be_writt
     assert seqs(await writer.write(batch), user) == [1, 2]
 
 
-async def test_idle_connections_that_died_are_made_anew_unnoticed(
+async def test_dead_idle_connections_are_replaced_unnoticed(
     database: str, operator: asyncpg.Connection
 ) -> None:
     engine = engine_on(database, database_pool_size=3)

@@ -244,7 +244,7 @@ async def test_many_askers_at_once_share_a_failure_and_the_next_asks_again(
     assert await groups.group(GROUP) == EXPECTED
 
 
-async def test_an_asker_who_gives_up_takes_the_answer_from_nobody(
+async def test_a_reader_that_is_cancelled_takes_the_answer_from_nobody(
     groups: UserService, service: FakeUserService
 ) -> None:
     service.awake.clear()

@@ -92,7 +92,7 @@ async def test_not_all_of_those_are_found_out_about_in_one_turn_of_the_loop() ->
     assert max(before - after for before, after in pairwise(others)) <= MAX_IDLE_PER_TURN
 
 
-async def test_one_that_fails_holds_up_nobody() -> None:
+async def test_one_that_fails_delays_no_other() -> None:
     pacer, gone = AdmissionQueue(EACH, 1), list[str]()
 
     def fail() -> None:

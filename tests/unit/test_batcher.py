@@ -88,7 +88,7 @@ async def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
     assert pipeline.written == [["1"], ["2", "3", "4"], ["5", "6"]]
 
 
-async def test_who_waits_for_a_group_holds_up_nobody() -> None:
+async def test_an_event_parked_for_a_group_delays_no_other() -> None:
     pipeline = FakePipeline()
     async with running(pipeline) as batcher:
         waits, good = batcher.submit(messages("waits", "good"))
@@ -109,7 +109,7 @@ async def test_a_bug_fails_its_batch_and_no_other() -> None:
         assert await batcher.submit(messages("good"))[0] is None
 
 
-async def test_stopping_gives_up_what_has_no_outcome() -> None:
+async def test_stopping_cancels_what_has_no_outcome() -> None:
     pipeline = FakePipeline()
     async with running(pipeline, batch_size=1) as batcher:
         waits = batcher.submit(messages("waits"))[0]

@@ -147,7 +147,7 @@ async def test_a_client_on_a_slow_line_has_time_to_answer_behind_much_else() -> 
     assert 14 <= peer.connection.due - peer.now <= 16
 
 
-async def test_what_comes_with_the_clients_close_is_still_heard() -> None:
+async def test_what_comes_with_the_clients_close_is_still_received() -> None:
     heard: list[bytes] = []
     peer = Peer()
     peer.connection._on_message = lambda _, text: heard.append(text)

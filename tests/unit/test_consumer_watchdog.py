@@ -113,7 +113,7 @@ async def test_so_has_who_lets_a_poll_hang_also_without_a_partition(scene: Scene
 @pytest.mark.parametrize(
     "excuse", ["nothing to read", "it moves", "intake is held up", "no broker", "no partition"]
 )
-async def test_with_an_excuse_it_may_stand_still_for_ever(scene: Scene, excuse: str) -> None:
+async def test_with_an_excuse_it_may_stall_indefinitely(scene: Scene, excuse: str) -> None:
     for number in range(20):
         match excuse:
             case "nothing to read":

@@ -82,7 +82,7 @@ async def test_a_page_of_another_origin_may_nothing(app: Sanic[Any, Any], method
     assert "Origin" in answer.headers["vary"], "a cache may not give this answer to an allowed page"
 
 
-async def test_who_names_no_origin_is_told_none(app: Sanic[Any, Any]) -> None:
+async def test_a_request_without_origin_gets_no_cors_headers(app: Sanic[Any, Any]) -> None:
     answer = await ask(app, "PATCH", "/thing")
     assert allowed(answer) == []
     assert answer.headers["vary"] == "Accept-Language, Origin"

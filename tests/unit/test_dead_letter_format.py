@@ -25,7 +25,7 @@ class Record(NamedTuple):
     timestamp: int = 1_795_271_827_357
 
 
-def test_every_letter_says_why_from_where_how_often_and_when() -> None:
+def test_every_dead_letter_says_why_from_where_how_often_and_when() -> None:
     headers = reasons("kafka", POSITION, ERROR, attempts=0, redacted=False)
     now = datetime.now(UTC)
     assert abs((now - datetime.fromisoformat(headers.pop("dlq.time"))).total_seconds()) < 60
@@ -38,7 +38,7 @@ def test_every_letter_says_why_from_where_how_often_and_when() -> None:
     }
 
 
-def test_a_redacted_letter_says_so_and_holds_no_position_that_may_be_a_hash_of_the_code() -> None:
+def test_a_redacted_dead_letter_says_so_and_holds_no_position_that_may_be_a_hash_of_the_code() -> None:
     headers = reasons("rabbitmq", "rabbitmq:q:hash", ERROR, attempts=0, redacted=True)
     assert headers["dlq.redacted"] == "true"
     assert "hash" not in str(headers)
@@ -58,7 +58,7 @@ def test_a_redacted_letter_says_so_and_holds_no_position_that_may_be_a_hash_of_t
     ],
     ids=str,
 )
-def test_what_a_message_says_of_an_earlier_time_is_heard_if_it_makes_sense(
+def test_a_first_seen_time_in_a_message_is_used_if_it_is_plausible(
     headers: dict[str, Any], known: ReplayHeaders
 ) -> None:
     assert read_replay_headers(headers, "kafka") == known
@@ -70,7 +70,7 @@ def test_the_publisher_s_headers_are_all_but_ours() -> None:
     assert originals([*ours, *theirs]) == theirs
 
 
-def test_a_record_s_letter_is_the_record_and_where_it_stood() -> None:
+def test_a_dead_letter_of_a_record_is_the_record_and_its_position() -> None:
     whole, _ = dead_letter_records(Record(headers=(("trace", b"a"),)), POSITION, b"{}", ERROR)
     assert (whole["value"], whole["key"]) == (b"{}", b"k")
     headers = dict(whole["headers"])
@@ -87,7 +87,7 @@ def test_the_dead_letter_of_a_replayed_record_counts_attempts_on() -> None:
     assert "hub.position" not in headers
 
 
-def test_a_cut_letter_has_the_beginning_and_our_headers_only() -> None:
+def test_a_truncated_dead_letter_has_the_beginning_and_our_headers_only() -> None:
     record = Record(b"x" * 200_000, headers=(("trace", b"a" * 100_000),))
     _, cut = dead_letter_records(record, POSITION, record.value, ERROR)
     assert len(cut["value"]) == 64 * 1024

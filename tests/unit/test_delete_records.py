@@ -61,7 +61,9 @@ async def test_what_it_never_does_is_refused(
 @pytest.mark.parametrize(
     "error", [KafkaConnectionError, KafkaTimeoutError, NotLeaderForPartitionError, RequestTimedOutError]
 )
-async def test_what_passes_is_no_refusal(monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]) -> None:
+async def test_a_retryable_error_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]
+) -> None:
     """Else `run.py erase` would say that nothing is left that it could remove."""
     with pytest.raises(error):
         await remove(monkeypatch, error())

@@ -47,22 +47,22 @@ AT_EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
     ],
     ids=str,
 )
-def test_a_letter_is_chosen_that_nothing_leaves_out(choice: DeadLetterFilter, taken: bool) -> None:
+def test_a_dead_letter_is_selected_that_no_filter_excludes(choice: DeadLetterFilter, taken: bool) -> None:
     assert choice.selects(DEAD_LETTER) == taken
 
 
 @pytest.mark.parametrize("time", ["", "yesterday", "2026-11-21T08:00:00"])
-def test_a_letter_that_does_not_say_when_is_in_no_time(time: str) -> None:
+def test_a_dead_letter_without_a_time_is_in_no_time_range(time: str) -> None:
     assert not DeadLetterFilter(since=AT_EIGHT).selects(replace(DEAD_LETTER, why={"dlq.time": time}))
 
 
-def test_a_letter_came_from_where_it_says_and_goes_back_to_what_keeps_it() -> None:
+def test_a_dead_letter_names_its_origin_and_is_replayed_to_a_durable_place() -> None:
     assert (DEAD_LETTER.place, DEAD_LETTER.target) == ("c", "s")
     assert replace(DEAD_LETTER, why={}).place == "s"
 
 
 @pytest.mark.parametrize("header", ["dlq.redacted", "dlq.cut_from", "dlq.null_value"])
-def test_a_letter_that_is_not_whole_can_not_be_replayed(header: str) -> None:
+def test_a_truncated_dead_letter_cannot_be_replayed(header: str) -> None:
     assert DEAD_LETTER.hindrance is None
     assert replace(DEAD_LETTER, why={**DEAD_LETTER.why, header: "true"}).hindrance
 

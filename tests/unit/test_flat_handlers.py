@@ -240,7 +240,7 @@ def test_a_retry_url_that_no_mail_may_link_to_is_refused(url: object) -> None:
 
 
 @pytest.mark.parametrize("url", [None, "absent"])
-def test_a_failed_payment_may_come_without_a_way_to_try_again(url: object) -> None:
+def test_a_failed_payment_may_come_without_a_retry_url(url: object) -> None:
     body = told("payment.failed", retry_url=url)
     if url == "absent":
         del body["retry_url"]
@@ -271,7 +271,7 @@ def test_a_user_gets_a_mail_and_a_notification(event_type: str) -> None:
     assert (mail.address, mail.user_id) == ("user@example.com", USER)
 
 
-def test_each_receiver_of_low_stock_is_told_once_and_mailed_by_profile() -> None:
+def test_each_receiver_of_low_stock_is_notified_once_and_mailed_by_profile() -> None:
     users = [uuid4(), uuid4()]
     body = body_of("low_stock", receivers=[str(user) for user in (*users, users[0])])
     effects = effects_of(body)

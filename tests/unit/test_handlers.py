@@ -362,7 +362,7 @@ def test_raw_data_is_kept_up_to_its_limit_and_refused_beyond() -> None:
 
 
 @pytest.mark.parametrize("event_type", GROUP_TYPES)
-def test_named_receivers_are_told_and_nobody_else(event_type: str) -> None:
+def test_named_receivers_are_notified_and_nobody_else(event_type: str) -> None:
     receivers = [uuid4(), uuid4()]
     body = body_of(event_type, group_name="Family Group") | {"receivers": [str(user) for user in receivers]}
     assert group_needed(body) is None
@@ -374,7 +374,7 @@ def test_named_receivers_are_told_and_nobody_else(event_type: str) -> None:
 
 @pytest.mark.parametrize("receivers", [None, [], "absent"])
 @pytest.mark.parametrize("event_type", GROUP_TYPES)
-def test_without_receivers_the_types_own_audience_is_told(event_type: str, receivers: Any) -> None:
+def test_without_receivers_the_types_own_audience_is_notified(event_type: str, receivers: Any) -> None:
     body = body_of(event_type, group_name="Family Group")
     body.pop("receiver_is_head_chef", None)
     body["receivers"] = receivers
@@ -389,7 +389,7 @@ def test_without_receivers_the_types_own_audience_is_told(event_type: str, recei
 
 
 @pytest.mark.parametrize("event_type", GROUP_TYPES)
-def test_with_receiver_is_head_chef_the_head_chef_alone_is_told(event_type: str) -> None:
+def test_with_receiver_is_head_chef_the_head_chef_alone_is_notified(event_type: str) -> None:
     body = body_of(event_type) | {"receivers": [], "receiver_is_head_chef": True}
     assert str(group_needed(body)) == body["group_id"]
     assert tuple(draft_of(body).receivers) == GROUP.head_chefs
@@ -410,7 +410,7 @@ def test_the_events_own_group_name_stands_before_the_user_services() -> None:
     assert draft_of(body_of("food_expired", group_name="Family Group")).group_name == "Family Group"
 
 
-def test_a_receiver_named_twice_is_told_once() -> None:
+def test_a_receiver_named_twice_is_notified_once() -> None:
     first, second = uuid4(), uuid4()
     body = body_of("group_user_added") | {"receivers": [str(user) for user in (first, second, first)]}
     assert list(draft_of(body).receivers) == [first, second]
@@ -428,11 +428,11 @@ def test_an_event_has_at_most_10_000_receivers() -> None:
     ("event_type", "group"),
     [("food_expired", Group("Empty", (), ())), ("daily_meal", Group("No chef", MEMBERS, ()))],
 )
-def test_a_group_in_which_nobody_is_to_be_told_is_refused(event_type: str, group: Group) -> None:
+def test_a_group_without_anyone_to_notify_is_refused(event_type: str, group: Group) -> None:
     assert reason_of(body_of(event_type), group)[0] == "no_receivers"
 
 
-def test_a_logout_disconnects_the_user_and_tells_nobody() -> None:
+def test_a_logout_disconnects_the_user_and_notifies_nobody() -> None:
     body = body_of("account_logged_out")
     handler = HANDLERS["account_logged_out"]
     message = handler.parse(body)

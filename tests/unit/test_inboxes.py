@@ -31,7 +31,7 @@ class Store(MemoryStore):
         return [InboxState(InboxCounters(0, user.int % 1000, 0), user.int % 1000, []) for user, _ in wanted]
 
 
-async def test_a_crowd_shares_few_reads_and_each_gets_its_own_answer() -> None:
+async def test_many_readers_share_few_reads_and_each_gets_its_own_answer() -> None:
     store = Store()
     reader = InboxReader(store)
     users = [uuid4() for _ in range(MAX_READERS_PER_QUERY * 2 + 50)]

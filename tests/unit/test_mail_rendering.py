@@ -278,7 +278,7 @@ def test_only_whole_web_addresses_become_links(url: object) -> None:
     assert not is_link(url)
 
 
-def test_the_footer_offers_to_unsubscribe_only_where_there_is_a_way() -> None:
+def test_the_footer_offers_to_unsubscribe_only_where_there_is_a_url() -> None:
     assert Page(render("plain", unsubscribe=UNSUBSCRIBE).html).links == [UNSUBSCRIBE]
     without = render("plain")
     assert "nsubscribe" not in without.html + without.text

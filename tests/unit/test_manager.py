@@ -86,7 +86,7 @@ async def test_a_connection_that_missed_something_gets_nothing_before_that_is_fe
     assert seqs(none) == [3, 4]
 
 
-async def test_a_plain_client_is_told_of_what_a_dead_node_may_not_have_told() -> None:
+async def test_a_plain_client_receives_what_a_dead_node_may_not_have_delivered() -> None:
     manager = WebSocketManager(nobody_is_behind, nobody_cares)
     was_there, came_after = joined(manager, A), joined(manager, A, last_seq=2)
     manager.push(pushes(notification(A, 1), notification(A, 2)))

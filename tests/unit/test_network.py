@@ -68,7 +68,7 @@ async def test_what_is_cut_is_over_and_the_next_one_passes() -> None:
         assert await (await talk()).says() == b"word"
 
 
-async def test_who_is_refused_is_reset_until_it_is_mended() -> None:
+async def test_connections_are_reset_until_the_proxy_is_repaired() -> None:
     async with echo() as (proxy, talk):
         before = await talk()
         assert await before.says() == b"word"
@@ -79,7 +79,7 @@ async def test_who_is_refused_is_reset_until_it_is_mended() -> None:
         assert await (await talk()).says() == b"word"
 
 
-async def test_in_a_silence_nobody_hears_anything_and_nobody_is_told() -> None:
+async def test_in_a_silence_nothing_is_forwarded_and_nothing_is_closed() -> None:
     async with echo() as (proxy, talk):
         before = await talk()
         assert await before.says() == b"word"
@@ -92,7 +92,7 @@ async def test_in_a_silence_nobody_hears_anything_and_nobody_is_told() -> None:
         assert await (await talk()).says() == b"word"
 
 
-async def test_a_slow_way_takes_its_time_each_way() -> None:
+async def test_a_slow_proxy_delays_both_directions() -> None:
     async with echo() as (proxy, talk):
         proxy.slow(SHORT)
         begun = time.monotonic()
@@ -100,7 +100,7 @@ async def test_a_slow_way_takes_its_time_each_way() -> None:
         assert time.monotonic() - begun >= 2 * SHORT
 
 
-async def test_mending_what_works_disturbs_nobody() -> None:
+async def test_repairing_a_working_proxy_disturbs_nobody() -> None:
     async with echo() as (proxy, talk):
         before = await talk()
         assert await before.says() == b"word"

@@ -203,7 +203,7 @@ async def test_a_logout_that_comes_again_ends_only_what_was_open_when_it_first_c
         assert bus.gone == [(USER, ago)]
 
 
-async def test_what_has_no_address_is_told_but_not_delivered() -> None:
+async def test_what_has_no_address_is_in_the_inbox_but_not_delivered() -> None:
     writer, bus = Writer(), Bus()
     pipeline = make(writer, bus)
     stock = {"product_name": "Tea", "current_stock": 1, "threshold": 2}
@@ -263,7 +263,7 @@ async def test_of_those_that_are_written_together_each_hears_of_its_own() -> Non
     assert [[refused.message.dedup_key for refused in each] for each in found] == [[], [], ["x"], [], []]
 
 
-async def test_one_who_gives_up_takes_none_of_the_others_with_it() -> None:
+async def test_one_that_is_cancelled_cancels_none_of_the_others() -> None:
     writer = SlowWriter()
     pipeline = make(writer, Bus())
     parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abcd"]
@@ -307,7 +307,7 @@ async def test_what_waits_is_handled_when_the_user_service_answers_again() -> No
     assert draft.group_name == "Nhà mình"
 
 
-async def test_a_clock_that_is_set_makes_no_event_give_up() -> None:
+async def test_a_clock_change_moves_no_retry_deadline() -> None:
     hours = itertools.count()
     groups = Groups(*(Unavailable("user service", "away") for _ in range(3)))
     pipeline = make(Writer(), Bus(), groups, now=lambda: time.time() + 3600 * next(hours))

@@ -82,7 +82,7 @@ async def test_a_404_names_the_address_of_the_api_reference(
     assert (await ask(app, named)).status == 200
 
 
-async def test_a_wrong_method_is_told_the_right_ones(app: Sanic[Any, Any]) -> None:
+async def test_a_wrong_method_is_answered_with_the_allowed_ones(app: Sanic[Any, Any]) -> None:
     response = await ask(app, "/fine", "DELETE")
     assert response.status == 405
     assert "GET" in response.headers["allow"]
@@ -93,7 +93,7 @@ async def test_401_comes_with_the_challenge_and_503_with_a_time(app: Sanic[Any, 
     assert int((await ask(app, "/raise/unavailable")).headers["retry-after"]) > 0
 
 
-async def test_a_bug_tells_nothing_of_the_inside(app: Sanic[Any, Any]) -> None:
+async def test_a_bug_exposes_no_internals(app: Sanic[Any, Any]) -> None:
     assert "secret" not in (await ask(app, "/raise/bug")).text
 
 

@@ -43,7 +43,7 @@ def test_without_it_body_and_timestamp_are() -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"message_id": "one"}, {"timestamp": AT}], ids=str)
-def test_a_letter_that_is_sent_again_is_known_as_the_same_message(given: dict[str, Any]) -> None:
+def test_a_replayed_dead_letter_has_the_same_deduplication_key(given: dict[str, Any]) -> None:
     original = properties(**given)
     body, kept = dead_letter("q", b"x", original, ERROR, ROOM)
     assert message_identity(body, kept) == message_identity(b"x", original)
@@ -76,7 +76,7 @@ def test_headers_that_can_not_be_sent_on_are_left_out(value: object) -> None:
     assert len(ContentHeader(properties=kept).marshal()) <= ROOM
 
 
-def test_a_code_is_in_no_letter_and_no_hash_of_it_either() -> None:
+def test_a_dead_letter_holds_neither_a_code_nor_its_hash() -> None:
     message = b'{"email": "a@example.com", "otp_code": "482913", "action": "register"}'
     body, kept = dead_letter("q", message, properties(), ERROR, ROOM)
     assert b"482913" not in body

@@ -122,7 +122,7 @@ def test_a_dead_letter_holds_no_code(key: str) -> None:
     assert "digest" not in str(fields)
 
 
-def test_an_entry_that_was_put_back_is_the_message_it_was_and_known_as_before() -> None:
+def test_a_replayed_entry_is_the_same_message_with_the_same_deduplication_key() -> None:
     fields = {b"value": b"[1]", b"hub.position": b"redis:abc:1", b"hub.attempts": b"2"}
     received = entry("s", b"9-0", fields)
     assert (received.value, received.replay) == (b"[1]", ("redis:abc:1", 2))

@@ -92,7 +92,7 @@ def test_a_token_that_stands_elsewhere_is_not_the_one_that_counts(
     assert not offenders.repeat_offenders.retry_after(head(line, address))
 
 
-def test_a_crowd_is_refused_while_it_is_one(offenders: Offenders) -> None:
+def test_a_user_over_the_connection_limit_is_refused_only_while_over_it(offenders: Offenders) -> None:
     offenders.remember(flooded=False)
     assert not offenders.repeat_offenders.retry_after(head()), "somebody left meanwhile"
     offenders.at_limit = {offenders.user}
@@ -126,7 +126,7 @@ def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(offenders
     assert not wait(offenders.user), "it counts anew"
 
 
-def test_a_user_who_is_refused_now_and_then_is_told_by_the_connection(offenders: Offenders) -> None:
+def test_a_user_who_is_refused_now_and_then_is_closed_by_the_connection(offenders: Offenders) -> None:
     offenders.at_limit = {offenders.user}
     for _ in range(3 * MAX_REFUSALS):
         offenders.remember(flooded=False, token=claiming(offenders.user))
@@ -163,7 +163,7 @@ def test_no_while_is_longer_than_the_longest(offenders: Offenders) -> None:
     assert offenders.repeat_offenders.retry_after(head()) == LAST_COOL_DOWN_SECONDS
 
 
-def test_a_refusal_for_the_crowd_shortens_no_cool_down(offenders: Offenders) -> None:
+def test_a_refusal_for_the_connection_limit_shortens_no_cool_down(offenders: Offenders) -> None:
     offenders.remember(flooded=True)
     offenders.now += 1
     offenders.remember(flooded=False)

@@ -70,7 +70,7 @@ async def test_work_that_fails_is_logged_and_goes_on(caplog: pytest.LogCaptureFi
     assert all(record.__dict__["work"] == "test work" and record.exc_info for record in failures)
 
 
-async def test_stopping_cancels_the_run_under_way() -> None:
+async def test_stopping_cancels_the_run_in_progress() -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:

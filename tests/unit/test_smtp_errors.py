@@ -58,7 +58,7 @@ def caused(error: SMTPException, cause: Exception) -> SMTPException:
         (SMTPException("what?"), "smtp", "SMTPException"),
     ],
 )
-def test_what_concerns_the_way_or_the_moment_passes(error: Exception, code: str, text: str) -> None:
+def test_connection_and_temporary_errors_are_retryable(error: Exception, code: str, text: str) -> None:
     failure = classify(error)
     assert not isinstance(failure, SetupFailed)
     assert (failure.code, str(failure), failure.retryable, failure.retry_after) == (code, text, True, None)

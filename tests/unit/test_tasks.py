@@ -45,7 +45,7 @@ async def test_when_it_returns_all_have_ended_however_they_did() -> None:
     assert all(task.done() for task in tasks)
 
 
-async def test_nobody_is_told_that_nobody_looked_at_what_a_task_raised() -> None:
+async def test_no_exception_of_a_task_is_reported_as_never_retrieved() -> None:
     told: list[object] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: told.append(context))

@@ -110,7 +110,7 @@ def test_no_token_is_missing(token: str | None) -> None:
     assert refusal(token) == "missing_token"
 
 
-def test_an_expired_token_is_told_apart() -> None:
+def test_an_expired_token_has_a_code_of_its_own() -> None:
     assert refusal(signed(claims(exp=int(time.time()) - LEEWAY_SECONDS - 1))) == "expired_token"
 
 

@@ -41,7 +41,7 @@ async def come(tabs: Tabs, page: Page, count: int) -> None:
     await page.wait_for_function("count => inbox.list().length === count", arg=there + count)
 
 
-async def test_what_comes_live_is_counted_in_the_badge_and_told_by_a_toast(tabs: Tabs, axe: Axe) -> None:
+async def test_what_comes_live_is_counted_in_the_badge_and_shown_in_a_toast(tabs: Tabs, axe: Axe) -> None:
     page = await live(tabs)
     await expect(bell(page)).to_have_accessible_name("Notifications")
     await expect(badge(page)).to_be_hidden()
@@ -199,7 +199,7 @@ async def test_a_logout_leaves_nothing_to_read_and_a_new_token_brings_it_back(ta
     await expect(rows(page)).to_have_count(1)
 
 
-async def test_two_bells_share_an_inbox_and_one_of_them_tells(tabs: Tabs) -> None:
+async def test_two_bells_share_an_inbox_and_one_of_them_announces(tabs: Tabs) -> None:
     page = await live(tabs, TWO_BELLS)
     assert await tabs.hub.metric("hub_connections") == 1
     await come(tabs, page, 1)

@@ -84,7 +84,7 @@ async def test_older_ones_that_could_not_be_loaded_are_asked_for_by_the_button(p
     assert await page.evaluate("asked") == 2
 
 
-async def test_after_the_end_nothing_of_what_was_told_is_left(page: Page) -> None:
+async def test_after_the_end_nothing_of_what_was_received_is_left(page: Page) -> None:
     await become(page, LIST, fresh=2)
     await expect(toasts(page)).to_have_count(2)
     await expect(page.get_by_role("status")).to_have_text("2 new notifications")

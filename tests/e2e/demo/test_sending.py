@@ -25,7 +25,7 @@ from tests.support.hub import REST, eventually
         ("HTTP", f"POST {REST}/notifications, 202"),
     ],
 )
-async def test_an_event_comes_in_by_each_way(
+async def test_an_event_arrives_over_each_transport(
     page: Page, rabbitmq_url: str | None, way: str, place: str
 ) -> None:
     if way == "RabbitMQ" and rabbitmq_url is None:
@@ -37,7 +37,7 @@ async def test_an_event_comes_in_by_each_way(
     await expect(page.locator("#published")).to_have_text(re.compile(f"^group_user_added → {way}: {place}$"))
 
 
-async def test_the_same_event_by_all_ways_is_one_notification(
+async def test_the_same_event_over_all_transports_is_one_notification(
     hub: DevHub, page: Page, rabbitmq_url: str | None
 ) -> None:
     sources = {"kafka": 1, "redis": 2, "http": 1, **({"rabbitmq": 1} if rabbitmq_url else {})}
@@ -64,7 +64,7 @@ async def test_the_same_event_by_all_ways_is_one_notification(
     assert len(await hub.list(demo.JOHN)) == 1
 
 
-async def test_a_booking_by_all_ways_is_one_mail_and_a_code_goes_by_kafka_alone(page: Page) -> None:
+async def test_a_booking_over_all_transports_is_one_mail_and_a_code_goes_over_kafka_alone(page: Page) -> None:
     await choose_way(page, "All")
     await page.get_by_role("button", name="booking.confirmed").click()
     await expect(page.locator("#published")).to_have_text(re.compile(r"sent over \d transports: one mail\.$"))
@@ -72,14 +72,14 @@ async def test_a_booking_by_all_ways_is_one_mail_and_a_code_goes_by_kafka_alone(
     await expect(page.locator("#published")).to_contain_text("otp_register → Kafka: ")
 
 
-async def test_what_a_way_refuses_is_said(page: Page) -> None:
+async def test_what_a_transport_refuses_is_shown(page: Page) -> None:
     await choose_way(page, "HTTP")
     await page.get_by_role("button", name="account_logged_out").click()
     await expect(page.locator("#published")).to_contain_text("account_logged_out is taken from kafka only")
     await expect(state(inbox(page, demo.JOHN))).to_have_text("Live")
 
 
-async def test_a_way_that_is_not_there_says_how_to_get_it(blank: Page) -> None:
+async def test_a_missing_transport_says_how_to_get_it(blank: Page) -> None:
     async def without_rabbitmq(route: Route) -> None:
         answer = await route.fetch()
         session = await answer.json()
