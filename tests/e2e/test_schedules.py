@@ -1,7 +1,7 @@
 """After whatever happens, what each client has seen is its inbox, in order (promises 1 to 3).
 
-A dozen schedules here, hundreds with `make faults`. A failure names its seed: with SCHEDULES=1 SEED=…
-this file alone repeats it, as far as processes repeat themselves.
+Four schedules in each run, a dozen with `make test-long`, hundreds with `make faults`. A failure names its
+seed: with SCHEDULES=1 SEED=… this file alone repeats it, as far as processes repeat themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,13 @@ async def world(
         yield World(hub, redis, producer, database)
 
 
-@pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + SCHEDULES, AT_ONCE))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=() if first == FIRST_SEED else pytest.mark.slow)
+        for first in range(FIRST_SEED, FIRST_SEED + SCHEDULES, AT_ONCE)
+    ],
+)
 async def test_every_client_sees_its_inbox_in_order(world: World, first: int) -> None:
     seeds = range(first, min(first + AT_ONCE, FIRST_SEED + SCHEDULES))
     await asyncio.gather(*(Schedule(world, seed).run() for seed in seeds))

@@ -152,10 +152,9 @@ class Hub:
         producer = AIOKafkaProducer(bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"])
         await producer.start()
         try:
-            for variable in TOPIC_VARIABLES:
-                name = self.environment[variable]
-                await producer.partitions_for(name)
-                await producer.partitions_for(f"{name}.dlq")
+            topics = [self.environment[variable] for variable in TOPIC_VARIABLES]
+            dlqs = [f"{topic}.dlq" for topic in topics]
+            await asyncio.gather(*(producer.partitions_for(topic) for topic in (*topics, *dlqs)))
         finally:
             await producer.stop()
 

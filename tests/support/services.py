@@ -7,6 +7,7 @@ those to all other users (chmod 700), and Postgres, as a user of its own, then d
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -77,6 +78,8 @@ class ServicesPlugin:
     """Chooses the Kafka of this run, names the services in its header, and runs them for xdist's workers."""
 
     def __init__(self, config: pytest.Config) -> None:
+        # C2, the compiler that optimizes, takes half of a Kafka's processor time, and minutes to repay it.
+        os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         self._broker = config.stash[BROKER] = pick_broker()
         self._shared: SharedServices | None = None
 

@@ -86,6 +86,12 @@ def test_every_catalogue_is_complete() -> None:
     assert catalogues.check() == []
 
 
+@pytest.fixture(scope="module")
+def template() -> Catalog:
+    """The texts in the code, which take half a second to collect."""
+    return catalogues.extract()
+
+
 def missing(catalogue: Catalog) -> None:
     catalogue.delete(PLAIN)
 
@@ -151,10 +157,12 @@ def _message(catalogue: Catalog, text: str) -> Translated:
         (wrong_plural_count, "ru: Wrong number of plural forms"),
     ],
 )
-def test_a_catalogue_that_falls_short_is_found(spoil: Callable[[Catalog], None], named: str) -> None:
+def test_a_catalogue_that_falls_short_is_found(
+    template: Catalog, spoil: Callable[[Catalog], None], named: str
+) -> None:
     catalogue = catalogues.read("ru")
     spoil(catalogue)
-    found = catalogues.problems(catalogues.extract(), "ru", catalogue)
+    found = catalogues.problems(template, "ru", catalogue)
     assert len(found) == 1
     assert found[0].startswith(named)
     assert PLAIN in found[0] or COUNTED in found[0]
@@ -185,8 +193,7 @@ def test_an_update_keeps_translations_and_a_second_one_changes_nothing(tmp_path:
     assert once == {locale: catalogues.path_of(locale, tmp_path).read_bytes() for locale in LOCALES}
 
 
-def test_a_locale_without_a_catalogue_misses_every_text() -> None:
-    template = catalogues.extract()
+def test_a_locale_without_a_catalogue_misses_every_text(template: Catalog) -> None:
     empty = Catalog(locale="ru", domain=template.domain)
     assert len(catalogues.problems(template, "ru", empty)) == len([m for m in template if m.id])
 
