@@ -133,7 +133,7 @@ class Hub:
             environment = {**os.environ, "METRICS_TOKEN": METRICS_TOKEN, **self.environment}
             self.process = prefork.start(self.command, {**environment, "PORT": str(self.port)}, log)
 
-    async def until_ready(self, within: float = 40.0) -> None:
+    async def until_ready(self, within: float = 90.0) -> None:
         """Returns when /ready says so; fails when the process ends before."""
         async with httpx.AsyncClient(base_url=self.http) as client:
 
