@@ -6,7 +6,7 @@ Bodies are described by the types that they are decoded into and encoded from; a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -232,15 +232,13 @@ def described(
         "responses": _responses(answers, headers or {}, {*errors, *([413] if body else [])}),
     }
     parameters = [_parameter(name, "query", schema) for name, schema in (query or {}).items()]
-    if idempotent:
-        parameters.append(_parameter("Idempotency-Key", "header", _KEY))
+    parameters += [_parameter("Idempotency-Key", "header", _KEY)] if idempotent else []
     if 401 in errors:
         document["security"] = [{"token": []}]
         parameters.append(_parameter("Accept-Language", "header", _LANGUAGE))
     if body is not None:
         document["requestBody"] = _request_body(body)
-    bodies = (*(answer.body for answer in answers.values()), body)
-    types = tuple(each for each in bodies if each is not None)
+    types = _types([*(answer.body for answer in answers.values()), body])
 
     def describe(handler: Handler) -> Handler:
         document["parameters"] = _path_parameters(handler) + parameters
@@ -248,6 +246,10 @@ def described(
         return handler
 
     return describe
+
+
+def _types(bodies: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(body for body in bodies if body is not None)
 
 
 def _path_parameters(handler: Callable[..., Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -73,32 +73,34 @@ class Groups(Protocol):
         """
 
 
+class PipelinePorts(NamedTuple):
+    """What a pipeline asks and writes to."""
+
+    groups: Groups
+    planner: Planner
+    writer: EventWriter
+    processed: ProcessedEvents
+    bus: Bus
+
+
 class Pipeline:
     """Turns messages into stored and pushed notifications. One per node; any source may call it."""
 
     def __init__(
         self,
         handlers: Mapping[str, BaseMessageHandler[Any]],
-        groups: Groups,
-        planner: Planner,
-        writer: EventWriter,
-        store: ProcessedEvents,
-        bus: Bus,
+        ports: PipelinePorts,
         locale: str,
         encrypt: Callable[[Mapping[str, Any]], bytes],
         now: Now = time.time,
         backoff: Backoff = BACKOFF,
     ) -> None:
-        """`locale` is the one notifications are stored in; `encrypt` makes what must not be readable at rest
-        so.
+        """`locale` is the language that notifications are stored in. `encrypt` encodes data that must not be
+        readable at rest.
         """
         self._encrypt = encrypt
         self._handlers = handlers
-        self._groups = groups
-        self._planner = planner
-        self._writer = writer
-        self._store = store
-        self._bus = bus
+        self._groups, self._planner, self._writer, self._processed, self._bus = ports
         self._locale = locale
         self._now = now
         self._backoff = backoff
@@ -304,7 +306,7 @@ class Pipeline:
         if not ids:
             return []
         try:
-            return await self._store.find(ids, moment(self._now()) - PUSH_AGAIN_WITHIN)
+            return await self._processed.find(ids, moment(self._now()) - PUSH_AGAIN_WITHIN)
         except Unavailable as error:
             log.error("push_again_skipped", extra={"events": len(again), "why": str(error)})
             return []
@@ -317,7 +319,7 @@ class Pipeline:
         if not users:
             return
         try:
-            for event_id, seconds_ago in await self._store.processed(users):
+            for event_id, seconds_ago in await self._processed.processed(users):
                 self._bus.disconnect(users[event_id], seconds_ago)
         except Unavailable as error:
             log.error("log_out_again_skipped", extra={"events": len(users), "why": str(error)})

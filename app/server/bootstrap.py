@@ -29,7 +29,7 @@ from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batcher import Batcher
 from app.ingest.dry_run import DryRun
-from app.ingest.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
 from app.ingest.user_service import UserService
 from app.outbox import make_channels
@@ -215,14 +215,12 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     now = store.wall_clock.now
     locale, evaluator = settings.ingest.default_locale, Evaluator(settings.ingest.preferences_off)
     planner = Planner(store.people, evaluator, locale, now)
+    writer = BatchWriter(store.engine, now)
+    ports = PipelinePorts(user_service, planner, writer, store.notifications, realtime.bus)
     pipeline, code_pipeline = (
         Pipeline(
             handlers(settings.outbox.otp_ttl),
-            user_service,
-            planner,
-            BatchWriter(store.engine, now),
-            store.notifications,
-            realtime.bus,
+            ports,
             locale,
             store.secrets.encrypt,
             now,

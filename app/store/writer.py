@@ -172,7 +172,15 @@ async def _insert(
                     seq,
                 )
             )
-    columns = (
+    await connection.exec_driver_sql(_INSERT, _columns(notifications, raw_texts, created_at))
+    return notifications
+
+
+def _columns(
+    notifications: Sequence[Notification], raw_texts: Sequence[str], created_at: datetime
+) -> tuple[object, ...]:
+    """The parameters of `_INSERT`."""
+    return (
         [n.id for n in notifications],
         [n.group_id for n in notifications],
         [n.group_name for n in notifications],
@@ -184,8 +192,6 @@ async def _insert(
         [n.seq for n in notifications],
         created_at,
     )
-    await connection.exec_driver_sql(_INSERT, columns)
-    return notifications
 
 
 async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> dict[UUID, int]:

@@ -16,7 +16,7 @@ from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.domain.time import Now
 from app.ingest.batch import Rejected, SourceMessage
-from app.ingest.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.store.scheduled import ScheduledState
 from app.testing.bus import MemoryBus
 from app.testing.groups import MemoryGroups
@@ -69,11 +69,7 @@ class MemoryHub:
         planner = Planner(self.people, Evaluator(off), locale, self._now)
         self._pipeline = Pipeline(
             handlers,
-            self.groups,
-            planner,
-            self.store,
-            self.store,
-            self.bus,
+            PipelinePorts(self.groups, planner, self.store, self.store, self.bus),
             locale,
             msgspec.json.encode,
             self._now,

@@ -15,7 +15,7 @@ from app.domain.notifications import Notification, notification_id
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
-from app.ingest.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.store.ports import PreferencesPort
 from app.testing import MemoryBus, MemoryGroups
 from handlers.registry import HANDLERS
@@ -47,11 +47,7 @@ def pipeline(store: Store, people: PreferencesPort, bus: ReadingBus) -> Pipeline
     planner = Planner(people, Evaluator(()), "en")
     return Pipeline(
         HANDLERS,
-        MemoryGroups(),
-        planner,
-        store.writer,
-        store.processed,
-        bus,
+        PipelinePorts(MemoryGroups(), planner, store.writer, store.processed, bus),
         "en",
         msgspec.json.encode,
         time.time,

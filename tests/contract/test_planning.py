@@ -18,7 +18,7 @@ from app.domain.planning import Planner
 from app.domain.preferences import CHOICES, Evaluator
 from app.ingest.batch import SourceMessage
 from app.ingest.dry_run import DryRun
-from app.ingest.pipeline import Pipeline
+from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.store.ports import PreferencesPort
 from app.store.preferences import Profile
 from app.testing import MemoryBus, MemoryGroups
@@ -55,11 +55,7 @@ def scene(people: PreferencesPort, store: Store) -> Scene:
     planner = Planner(people, Evaluator(OFF), "en")
     pipeline = Pipeline(
         HANDLERS,
-        MemoryGroups(),
-        planner,
-        store.writer,
-        store.processed,
-        MemoryBus(),
+        PipelinePorts(MemoryGroups(), planner, store.writer, store.processed, MemoryBus()),
         "en",
         lambda _: b"x",
     )

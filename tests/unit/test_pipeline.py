@@ -21,7 +21,7 @@ from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
-from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline
+from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline, PipelinePorts
 from app.runtime.backoff import Backoff
 from app.store.writer import EventRecord, WriteResult
 from app.testing import MemoryBus, MemoryPeople
@@ -136,9 +136,8 @@ def make(
     writer: Writer, bus: Bus, groups: Groups | None = None, now: Callable[[], float] = time.time
 ) -> Pipeline:
     planner = Planner(MemoryPeople(), Evaluator(()), "en")
-    return Pipeline(
-        HANDLERS, groups or Groups(), planner, writer, Store(), bus, "en", msgspec.json.encode, now, QUICK
-    )
+    ports = PipelinePorts(groups or Groups(), planner, writer, Store(), bus)
+    return Pipeline(HANDLERS, ports, "en", msgspec.json.encode, now, QUICK)
 
 
 async def test_events_are_written_in_their_order() -> None:
