@@ -231,11 +231,9 @@ def described(
         "description": description,
         "responses": _responses(answers, headers or {}, {*errors, *([413] if body else [])}),
     }
-    parameters = [_parameter(name, "query", schema) for name, schema in (query or {}).items()]
-    parameters += [_parameter("Idempotency-Key", "header", _KEY)] if idempotent else []
+    parameters = _parameters(query or {}, idempotent, localised=401 in errors)
     if 401 in errors:
         document["security"] = [{"token": []}]
-        parameters.append(_parameter("Accept-Language", "header", _LANGUAGE))
     if body is not None:
         document["requestBody"] = _request_body(body)
     types = _types([*(answer.body for answer in answers.values()), body])
@@ -246,6 +244,18 @@ def described(
         return handler
 
     return describe
+
+
+def _parameters(
+    query: Mapping[str, Mapping[str, Any]], idempotent: bool, localised: bool
+) -> list[dict[str, Any]]:
+    """All parameters but those of the path."""
+    headers: dict[str, Mapping[str, Any]] = {"Idempotency-Key": _KEY} if idempotent else {}
+    headers |= {"Accept-Language": _LANGUAGE} if localised else {}
+    return [
+        *(_parameter(name, "query", schema) for name, schema in query.items()),
+        *(_parameter(name, "header", schema) for name, schema in headers.items()),
+    ]
 
 
 def _types(bodies: Iterable[Any]) -> tuple[Any, ...]:
