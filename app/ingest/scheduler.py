@@ -56,6 +56,6 @@ class Scheduler:
             elif isinstance(outcome, InvalidEvent):
                 await self._store.finish([each.event_id], ScheduledState.FAILED, str(outcome))
             else:  # a bug, as the intake's log has it: it is tried again after the lease
-                log.error("schedule_delayed", extra={"event": each.event_id})
+                log.error("schedule_delayed", extra={"event_id": each.event_id})
         if sent:
             await self._store.finish(sent, ScheduledState.SENT)

@@ -18,6 +18,7 @@ from redis.asyncio.client import PubSub
 
 from app.realtime.presence import NODE_ID_BYTES, NodeId, Presence
 from app.runtime.backoff import Backoff
+from app.runtime.log import bind_to_process
 from app.runtime.metrics import NODES
 from app.runtime.redis import REDIS_ERRORS
 from app.runtime.services import Background
@@ -153,7 +154,8 @@ class Membership:
                 self.joined_at = _now()
                 self._failures = 0
                 await asyncio.shield(self._change(self._users))
-                log.info("joined", extra={"node": node.hex(), "others": len(self.others)})
+                bind_to_process(node=node.hex())
+                log.info("joined", extra={"others": len(self.others)})
                 assert self._listener is not None
                 self._listener.joined()
                 self._clean_soon(self._before)

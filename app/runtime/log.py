@@ -1,38 +1,101 @@
-"""Log lines: one event name each, its data in fields, one line whatever they hold."""
+"""Logging: one event name a line, its data in fields, and one line whatever they hold.
+
+Modules log through the standard library (`log.info("ready", extra={"address": …})`); structlog renders their
+records: as JSON lines, or readable when standard error is a terminal. Fields that are bound to the context
+(`structlog.contextvars`) or to the process (`bind_to_process`) stand in each line.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-import time
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+import structlog
+from structlog.stdlib import ProcessorFormatter
+
+EventDict = MutableMapping[str, Any]
+
+_OF_RECORDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_OURS = frozenset(("timestamp", "level", "logger", "event", "exc_info", "exception"))
+_JSON_TYPES = (str, int, float, bool, type(None))
+_of_process: dict[str, str] = {}
 
 
-class LineFormatter(logging.Formatter):
-    """`time level logger event key=value …`; control characters are escaped, so no value can forge a line."""
+def bind_to_process(**fields: str) -> None:
+    """Add the fields to each line that this process logs from now on, such as the id of the node."""
+    _of_process.update(fields)
 
-    converter = staticmethod(time.gmtime)
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
 
-    def format(self, record: logging.LogRecord) -> str:
-        fields = [
-            f"{name}={_value(value)}" for name, value in record.__dict__.items() if name not in _STANDARD
-        ]
-        line = " ".join(
-            (
-                self.formatTime(record),
-                record.levelname.lower(),
-                record.name,
-                _plain(record.getMessage()),
-                *fields,
-            )
-        )
-        if record.exc_info is None or record.exc_info[0] is None:
-            return line
-        trace = self.formatException(record.exc_info).splitlines()
-        return "\n".join((line, *(f"    {_plain(part)}" for part in trace)))
+def formatter(*, readable: bool) -> logging.Formatter:
+    """Make the formatter of all records: readable lines, or JSON lines in ASCII.
+
+    A readable line is `time level logger event key=value …`, then the trace of an exception, indented.
+    Both escape control characters and all that could end a line or colour a terminal.
+    """
+    return ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            _add_fields,
+            structlog.processors.format_exc_info,
+        ],
+        processors=[_readable if readable else _json],
+    )
+
+
+def configure(level: str) -> None:
+    """Write all logs to standard error (12factor.net/logs). Libraries log from warnings up."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(readable=sys.stderr.isatty()))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("hub").setLevel(level.upper())
+    for name in ("sanic.root", "sanic.error", "sanic.server", "sanic.access", "sanic.websockets"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
+
+
+def _add_fields(_: object, __: str, event: EventDict) -> EventDict:
+    """Put together what the line shows, in its order: of the record, the process, the context, the call."""
+    record: logging.LogRecord = event.pop("_record")
+    event.pop("_from_structlog")
+    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    shown: EventDict = {
+        "timestamp": moment.replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "event": event.pop("event"),
+    }
+    shown.update(_of_process)
+    shown.update(event)
+    if record.exc_info is not None and record.exc_info[0] is None:  # no exception is being handled
+        del shown["exc_info"]
+    for name, value in record.__dict__.items():
+        if name not in _OF_RECORDS:
+            shown[f"{name}_" if name in _OURS else name] = value
+    return shown
+
+
+def _json(_: object, __: str, event: EventDict) -> str:
+    return json.dumps({name: _json_value(value) for name, value in event.items()})
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [_json_value(each) for each in value]
+    return value if isinstance(value, _JSON_TYPES) else str(value)
+
+
+def _readable(_: object, __: str, event: Mapping[str, Any]) -> str:
+    fields = dict(event)
+    head = [_plain(str(fields.pop(name))) for name in ("timestamp", "level", "logger", "event")]
+    trace = str(fields.pop("exception", "")).splitlines()
+    line = " ".join((*head, *(f"{name}={_value(value)}" for name, value in fields.items())))
+    return "\n".join((line, *(f"    {_plain(part)}" for part in trace)))
 
 
 def _plain(text: str) -> str:
@@ -42,16 +105,3 @@ def _plain(text: str) -> str:
 def _value(value: object) -> str:
     text = str(value)
     return text if text.isprintable() and text and " " not in text else repr(text)
-
-
-def configure(level: str) -> None:
-    """Write all logs to standard error (12factor.net/logs). Libraries speak from warnings up."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("hub").setLevel(level.upper())
-    for name in ("sanic.root", "sanic.error", "sanic.server", "sanic.access", "sanic.websockets"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.WARNING)

@@ -12,6 +12,7 @@ import uvloop
 from sanic import Blueprint, Request, Sanic
 from sanic.response import BaseHTTPResponse
 from sanic_ext import Extend
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app import __version__
 from app.api import cors, docs, errors
@@ -24,6 +25,7 @@ from app.server.supervisor import Supervisor
 from app.settings import Settings
 
 MAX_REQUEST_BYTES = 1024 * 1024
+MAX_REQUEST_ID_CHARS = 64  # clients may send one, as X-Request-ID
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT"))
 
 
@@ -38,7 +40,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     cors.install(app, settings.http.allowed_origins)
     for blueprint in (*hub.blueprints, *more):
         app.blueprint(blueprint)
-    _measure_requests(app)
+    _observe_requests(app)
     app.ctx.repeat_offenders = hub.admission.repeat_offenders.retry_after
     _run_with(app, hub)
     return app
@@ -76,15 +78,17 @@ def _http_limits(settings: Settings) -> dict[str, object]:
     }
 
 
-def _measure_requests(app: Sanic[Any, Any]) -> None:
+def _observe_requests(app: Sanic[Any, Any]) -> None:
     async def begin(request: Request) -> None:
         request.ctx.begun = time.perf_counter()
+        bind_contextvars(request_id=str(request.id)[:MAX_REQUEST_ID_CHARS])
 
     async def end(request: Request, response: BaseHTTPResponse) -> None:
         route = request.route.path if request.route else "unknown"
         seconds = time.perf_counter() - getattr(request.ctx, "begun", time.perf_counter())
         method = request.method if request.method in METHODS else "other"
         REQUESTS.labels(method, route, response.status).observe(seconds)
+        unbind_contextvars("request_id")  # the connection's next request may be too broken to have one
 
     app.register_middleware(begin, "request")
     app.register_middleware(end, "response")
