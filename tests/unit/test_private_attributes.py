@@ -1,0 +1,132 @@
+"""What the hub relies on in libraries beyond their documented interfaces: one table, checked against them.
+
+When a test here fails after an update, read the library's change and the code that `where` names.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pamqp.header import ContentHeader
+from sanic import Request, Sanic
+from sanic.http import Http
+from sanic.http.constants import Stage
+from sanic.server.async_server import AsyncioServer
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+APP = Path(__file__).parents[2] / "app"
+PROTOCOL, SERVE, HANDSHAKE = "app/server/protocol.py", "app/server/serve.py", "app/api/handshake.py"
+HEADERS = "app/sources/rabbitmq/lenient_headers.py"
+DOCUMENTED = {"_asdict", "_replace", "_make", "_fields", "_exit"}  # of named tuples and of os
+
+
+class Use(NamedTuple):
+    owner: type
+    attribute: str
+    where: str
+    why: str
+
+
+USES = [
+    Use(HttpProtocol, "_time", PROTOCOL, "when the request began, by which Sanic times it out"),
+    Use(HttpProtocol, "_callback_check_timeouts", PROTOCOL, "unchanged when Sanic will not check again"),
+    Use(HttpProtocol, "check_timeouts", PROTOCOL, "is called regularly, and called for upgrades too"),
+    Use(HttpProtocol, "HTTP_CLASS", PROTOCOL, "the class that reads requests is replaced"),
+    Use(HttpProtocol, "http", PROTOCOL, "the reader of the requests of a connection"),
+    Use(HttpProtocol, "loop", PROTOCOL, "schedules the end of a connection whose time is up"),
+    Use(HttpProtocol, "abort", PROTOCOL, "ends a connection whose time is up"),
+    Use(HttpProtocol, "data_received", PROTOCOL, "gets the head that PendingConnection has read"),
+    Use(HttpProtocol, "connection_made", PROTOCOL, "is called once the head is complete, not earlier"),
+    Use(HttpProtocol, "connection_lost", PROTOCOL, "is called in its turn"),
+    Use(HttpProtocol, "close_if_idle", SERVE, "is called on each connection while the hub stops"),
+    Use(HttpProtocol, "connections", HANDSHAKE, "a WebSocket connection leaves the set"),
+    Use(HttpProtocol, "recv_buffer", HANDSHAKE, "frames that came with the handshake"),
+    Use(HttpProtocol, "transport", HANDSHAKE, "is handed over to the WebSocket connection"),
+    Use(Http, "http1", PROTOCOL, "handles all requests of a connection"),
+    Use(Http, "http1_request_header", PROTOCOL, "reads a head; a further request waits before it"),
+    Use(Http, "create_empty_request", PROTOCOL, "for Sanic's log, when there is no request yet"),
+    Use(Http, "read", PROTOCOL, "reads a piece of a body; every so many wait for their turn"),
+    Use(Http, "stage", PROTOCOL, "IDLE between two requests"),
+    Use(Http, "request_body", PROTOCOL, "whether a body is still to be read"),
+    Use(Http, "upgrade_websocket", PROTOCOL, "keeps check_timeouts from timing upgrades out"),
+    Use(Http, "request", PROTOCOL, "is cleared after the last request: it refers back"),
+    Use(Http, "response", PROTOCOL, "is cleared after the last request: it refers back"),
+    Use(Http, "response_func", PROTOCOL, "is cleared after the last request: it refers back"),
+    Use(Http, "HEADER_MAX_SIZE", PROTOCOL, "a longer head is refused by Sanic"),
+    Use(Request, "protocol", HANDSHAKE, "the connection's HttpProtocol"),
+    Use(Request, "transport", HANDSHAKE, "is handed over to the WebSocket connection"),
+    Use(AsyncioServer, "startup", SERVE, "finalizes the app"),
+    Use(AsyncioServer, "before_start", SERVE, "runs the listeners that start the hub"),
+    Use(AsyncioServer, "start_serving", SERVE, "accepts connections"),
+    Use(AsyncioServer, "after_start", SERVE, "runs the listeners that start the sources"),
+    Use(AsyncioServer, "before_stop", SERVE, "runs the listeners that drain the hub"),
+    Use(AsyncioServer, "after_stop", SERVE, "runs the listeners that stop the hub"),
+    Use(AsyncioServer, "close", SERVE, "stops accepting"),
+    Use(AsyncioServer, "connections", SERVE, "what is still open while the hub stops"),
+    Use(ContentHeader, "unmarshal", HEADERS, "is replaced by one that never raises"),
+]
+
+
+def has(owner: type, attribute: str) -> bool:
+    """Whether instances have it: from the class, its slots or annotations, or set by `__init__`."""
+    if hasattr(owner, attribute):
+        return True
+    return f"self.{attribute} =" in inspect.getsource(owner)
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.owner.__name__}.{use.attribute}")
+def test_the_library_still_has_what_we_rely_on(use: Use) -> None:
+    assert has(use.owner, use.attribute), (
+        f"{use.owner.__module__}.{use.owner.__name__} has no {use.attribute} any more. {use.where} uses it: "
+        f"{use.why}. Read what took its place, and change that file and this table."
+    )
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.owner.__name__}.{use.attribute}")
+def test_the_table_names_nothing_that_is_not_used(use: Use) -> None:
+    name = use.attribute
+    assert name in (APP.parent / use.where).read_text("utf-8"), f"{use.where} does not use {name} any more"
+
+
+def test_timeouts_are_counted_from_the_attribute_that_we_set() -> None:
+    """Setting `_time` would have no effect if Sanic read another one."""
+    checks: Any = HttpProtocol.check_timeouts
+    source = inspect.getsource(checks)
+    assert "self._time" in source, "read how Sanic times requests out; FairProtocol sets _time"
+    assert "self._callback_check_timeouts" in source, "read how Sanic checks again; FairProtocol compares it"
+
+
+def test_sanic_makes_the_protocol_with_the_arguments_that_we_pass_on() -> None:
+    taken = inspect.signature(HttpProtocol.__init__).parameters
+    assert {"loop", "app", "connections"} <= taken.keys(), "PendingConnection passes Sanic's arguments on"
+    offered = inspect.signature(Sanic.create_server).parameters
+    assert {"sock", "backlog", "protocol", "return_asyncio_server", "asyncio_server_kwargs"} <= offered.keys()
+    assert "IDLE" in Stage.__members__, "FairProtocol takes IDLE for the time between two requests"
+
+
+def test_no_other_private_attribute_of_a_library_is_used() -> None:
+    """A private name on anything but `self` or `cls` is in the table, or it is ours."""
+    known = {use.attribute for use in USES} | DOCUMENTED
+    found = set()
+    for path in APP.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        ours = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in ("self", "cls")
+        }
+        found |= {
+            f"{path.relative_to(APP.parent)}: {node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and not node.attr.startswith("__")
+            and node.attr not in known | ours
+        }
+    assert not found, f"add to the table, with the reason: {sorted(found)}"
