@@ -158,7 +158,7 @@ async def _attack(kind: AttackKind, port: int, user: str, path: str) -> Done:
     done.answers["open at the end"] = done.in_progress
     for each in attacking:
         if each.done():
-            each.result()  # which has failed: it would go on for ever
+            each.result()  # which has failed: it would go on indefinitely
         each.cancel()
     return done
 

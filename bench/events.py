@@ -75,14 +75,14 @@ class Publisher:
 
     def paced(self, load: Load, rate: float, on_progress: Callable[[int], None]) -> float:
         """Publish at `rate` events a second, whatever becomes of them; the rate that was reached."""
-        begin = told = time.monotonic()
+        begin = reported = time.monotonic()
         for index in range(load.events):
             wait = begin + index / rate - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
             self._produce(load.message(index), index)
-            if time.monotonic() - told > 0.5:
-                told = time.monotonic()
+            if time.monotonic() - reported > 0.5:
+                reported = time.monotonic()
                 on_progress(index + 1)
         reached = load.events / (time.monotonic() - begin)
         self._flush()

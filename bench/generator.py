@@ -1,7 +1,7 @@
 """The load generator: a process of its own that holds all WebSocket clients and checks what reaches them.
 
 It shares two cores with what it measures, so a frame costs it about two microseconds: no library, no JSON,
-only the two fields it needs are looked for in the bytes. It is told what to do by lines of JSON on its
+only the two fields it needs are looked for in the bytes. It gets its commands as lines of JSON on its
 standard input, and answers each with one line.
 """
 

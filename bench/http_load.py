@@ -1,7 +1,7 @@
 """Sends notifications over HTTP, in a process of its own, so that it isn't what limits.
 
 A request costs it some microseconds: all are made beforehand, and of an answer only the status, the length
-and the number of refused notifications are looked for. It is told what to do by lines of JSON on its standard
+and the number of refused notifications are looked for. It gets its commands as lines of JSON on its standard
 input, and answers each with one line.
 """
 
@@ -85,7 +85,7 @@ class Sender:
         self._requests: list[bytes] = []
 
     async def run(self) -> None:
-        """Prepare when told what to send, send at an empty line."""
+        """Prepare on a line that says what to send, send on an empty line."""
         reader = asyncio.StreamReader(limit=2**20)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -68,7 +68,7 @@ async def _late(source: asyncio.StreamReader, target: asyncio.StreamWriter, dela
 
 
 def _system_certificates() -> bytes:
-    """What every client here loads: it is part of what a connection costs whoever makes its context anew."""
+    """What every client here loads: it is part of what a connection costs whoever makes a new context."""
     file = ssl.get_default_verify_paths().cafile
     return Path(file).read_bytes() if file else b""
 

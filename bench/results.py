@@ -12,7 +12,7 @@ HTTP_BULK = "HTTP, 500 a request"
 
 
 def receivers(fan_out: int) -> str:
-    """How many are told of an event, in words."""
+    """How many are notified of an event, in words."""
     return "1 receiver an event" if fan_out == 1 else f"{fan_out} receivers an event"
 
 

@@ -22,7 +22,7 @@ class Sampler:
         signal.signal(signal.SIGPROF, self._sample)
 
     def take(self) -> list[tuple[int, list[str]]]:
-        """The stacks since the last call, each with its count, innermost call first; begins anew."""
+        """The stacks since the last call, each with its count, innermost call first; clears them."""
         stacks, self._stacks = self._stacks, Counter()
         signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
         return [(count, list(stack)) for stack, count in stacks.most_common()]

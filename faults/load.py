@@ -124,7 +124,7 @@ class Load:
                 del event["data"]["group_name"]
             value = json.dumps(event).encode()
             due.rows.update((user, serial) for user in receivers)
-        # A repeated dead letter would be rightly a second letter.
+        # A repeated event of this kind rightly has a second dead letter.
         twice = _is_one_of(serial, mixture.twice_every) and serial not in due.dead_letters
         for _ in range(2 if twice else 1):
             headers = {SERIAL: str(serial)}

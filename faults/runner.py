@@ -18,7 +18,7 @@ from faults.experiment import Experiment, Run
 from faults.results import Result
 from faults.services import Site
 
-LIMIT = 75 * 60.0  # seconds; an experiment that hangs must not hold up the others
+LIMIT = 75 * 60.0  # seconds; an experiment that hangs must not delay the others
 
 
 async def run(experiment: Experiment, site: Site, folder: Path, seed: int, size: float) -> Result:

@@ -50,7 +50,7 @@ async def postgres_restarts(run: Run) -> None:
         for number in range(times):
             await world.stored(len(world.load.due.rows))
             await asyncio.sleep(run.chance.uniform(0, 1))
-            # Held up, batches surely end in the middle; else sometimes while they are committed.
+            # Delayed, batches surely end in the middle; else sometimes while they are committed.
             async with _mid_batch(run, world) if number % 4 < 2 else nullcontext():
                 run.say(f"Postgres restarts, {number + 1} of {times}")
                 await (run.site.postgres.kill() if number % 2 else run.site.postgres.stop())

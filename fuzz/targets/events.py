@@ -70,7 +70,7 @@ def check_handlers(data: bytes) -> None:
     except InvalidEvent as error:
         assert error.reason in REASONS | REFUSED, error.reason
         str(error).encode()
-        assert known_type is None or CANARY not in str(error), "the refusal tells the code"
+        assert known_type is None or CANARY not in str(error), "the refusal shows the code"
 
 
 def _check_handler(handler: BaseMessageHandler[Any], event: Event, group: Group, locale: str) -> None:

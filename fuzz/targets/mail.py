@@ -90,7 +90,7 @@ def check_rendering(data: bytes) -> None:
     try:
         mail = _RENDERER.render(template, locale, filled, UNSUBSCRIBE)
     except UnfitData as error:
-        assert text not in str(error) or len(text) < 8, "the error tells a value"
+        assert text not in str(error) or len(text) < 8, "the error shows a value"
         return
     known = _elements(template, locale)
     found = _read(mail.html)

@@ -112,12 +112,12 @@ def check_settings(data: bytes) -> None:
         for line in str(error).splitlines():
             assert line.isprintable(), "a sentence that could forge a line of the log"
         if all(CANARY not in text for text in given.values() if text not in secrets):
-            assert CANARY not in str(error), "the error tells a secret"
+            assert CANARY not in str(error), "the error shows a secret"
         str(error).encode("utf-8", "backslashreplace")
         return
     if any(CANARY in text for text in secrets):
         open_texts = [text for name, text in given.items() if name not in SECRETS]
-        assert CANARY not in repr(loaded) or any(CANARY in text for text in open_texts), "repr tells a secret"
+        assert CANARY not in repr(loaded) or any(CANARY in text for text in open_texts), "repr shows a secret"
     with suppress(ValueError):
         loaded.auth.jwt_key.encode()
 
@@ -157,7 +157,7 @@ TARGETS = (
     ),
     Target(
         "settings",
-        "settings of any text, or `ConfigurationError`, which tells no secret and forges no line",
+        "settings of any text, or `ConfigurationError`, which shows no secret and forges no line",
         check_settings,
         st.tuples(
             st.binary(min_size=2, max_size=2), _URLS | TEXTS.map(lambda t: t.encode("utf-8", "surrogatepass"))

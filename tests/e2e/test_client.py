@@ -77,7 +77,7 @@ async def test_thirty_tabs_hold_one_socket_and_two_leaders_die_under_load(tabs: 
             dying = await tabs.leader()
             tabs.pages.remove(dying)
             await dying.close()
-    await tabs.told(bursts * burst)
+    await tabs.received(bursts * burst)
     assert len(tabs.open_sockets()) == 1
     assert await tabs.hub.metric("hub_connections") == 1
 
@@ -91,7 +91,7 @@ async def test_when_the_process_of_the_leader_crashes_under_load_nothing_is_miss
         if number == 4:
             await tabs.crash_leader()
             assert tabs.pages, "all tabs had one process, and none is left"
-    await tabs.told(bursts * burst)
+    await tabs.received(bursts * burst)
     assert len(tabs.open_sockets()) == 1
 
 
@@ -112,7 +112,7 @@ async def test_what_one_tab_reads_and_removes_the_others_show(tabs: Tabs) -> Non
         await tabs.open()
     await tabs.live()
     await tabs.publish(3)
-    await tabs.told(3)
+    await tabs.received(3)
     follower = next(page for page in tabs.pages if not tabs.sockets[page])
     await follower.evaluate("inbox.markRead(inbox.list()[0].id).then(() => inbox.remove(inbox.list()[2].id))")
     for page in tabs.pages:
@@ -136,7 +136,7 @@ async def test_a_token_is_renewed_in_place_before_it_expires(tabs: Tabs) -> None
     await eventually(renewed, "the page asks for a third token")
     await asyncio.sleep(lifetime)
     await tabs.publish()
-    await tabs.told(1)
+    await tabs.received(1)
     assert len(tabs.sockets[page]) == 1
     assert await page.evaluate("states.map(({name}) => name)") == ["connecting", "live"]
 
@@ -152,19 +152,19 @@ async def test_an_unresponsive_network_is_noticed_and_nothing_is_missed(
     await tabs.publish(3)
     proxy.repair()
     await tabs.context.set_offline(False)
-    await tabs.told(3)
+    await tabs.received(3)
 
 
 async def test_a_node_that_restarts_is_come_back_to_within_the_window_it_named(tabs: Tabs) -> None:
     page = await tabs.open()
     await tabs.live()
     await tabs.publish()
-    await tabs.told(1)
+    await tabs.received(1)
     assert await tabs.hub.stop() == 0
     assert await page.evaluate("states.find(({name}) => name === 'waiting').code") == 1012
     await tabs.hub.start()
     await tabs.publish()
-    await tabs.told(2)
+    await tabs.received(2)
 
 
 async def test_a_token_that_expires_all_the_same_is_replaced_and_nothing_is_missed(tabs: Tabs) -> None:
@@ -177,7 +177,7 @@ async def test_a_token_that_expires_all_the_same_is_replaced_and_nothing_is_miss
     await tabs.publish(2)
     await tabs.hub.stored(tabs.user, 2)
     tabs.away, tabs.lifetimes = False, []
-    await tabs.told(2)
+    await tabs.received(2)
     assert len(tabs.open_sockets()) == 1
 
 
@@ -188,11 +188,11 @@ async def test_without_web_locks_each_tab_has_a_connection_and_receives_all(tabs
     await tabs.live()
     assert len(tabs.open_sockets()) == 3
     await tabs.publish(3)
-    await tabs.told(3)
+    await tabs.received(3)
     dying = tabs.pages.pop(0)
     await dying.close()
     await tabs.publish(2)
-    await tabs.told(5)
+    await tabs.received(5)
 
 
 async def test_a_page_of_another_allowed_origin_reads_and_changes_the_inbox(
@@ -214,4 +214,4 @@ async def test_a_page_of_another_allowed_origin_reads_and_changes_the_inbox(
         await page.evaluate("inbox.markAllRead()")
         assert await page.evaluate("inbox.unreadCount()") == 0
         await tabs.publish()
-        await page.wait_for_function("told.at(-1) === 56 && inbox.unreadCount() === 1")
+        await page.wait_for_function("received.at(-1) === 56 && inbox.unreadCount() === 1")

@@ -1,4 +1,4 @@
-"""What the browser library loaded, and all it was told since, is what a fresh page loads, also on two nodes.
+"""What the browser library loaded, and all it received since, is what a fresh page loads, also on two nodes.
 
 Tabs of one Chromium have an inbox on each node; they read, remove, mark all read, load more, leave and come
 back at once, while events come in by both nodes. SCHEDULES=… runs more, FIRST=… others. A failure names its
@@ -35,8 +35,8 @@ PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
   const userId = asked.get("user");
   const getToken = async () => (await fetch(`/token?user=${userId}`)).text();
   window.inboxes = asked.getAll("hub").map((url) => createInbox({ url, userId, getToken }));
-  window.told = inboxes.map(() => []);
-  inboxes.forEach((inbox, n) => inbox.on("notification", ({ seq }) => told[n].push(seq)));
+  window.received = inboxes.map(() => []);
+  inboxes.forEach((inbox, n) => inbox.on("notification", ({ seq }) => received[n].push(seq)));
   inboxes.forEach((inbox) => inbox.connect());
   window.does = async (n, what, chance) => {
     const list = inboxes[n].list();
@@ -48,7 +48,7 @@ PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
     });
   };
   window.shown = () => inboxes.map((inbox, n) => ({
-    state: inbox.state.name, more: inbox.hasMore, unread: inbox.unreadCount(), told: told[n],
+    state: inbox.state.name, more: inbox.hasMore, unread: inbox.unreadCount(), received: received[n],
     list: inbox.list().map(({ seq, is_read }) => [seq, is_read]),
   }));
 </script>"""
@@ -148,14 +148,15 @@ class Schedule:
 
 def _difference(shown: dict[str, Any], rows: list[list[object]], unread: int) -> str:
     """In what an inbox isn't what a fresh page shows; nothing when it is."""
-    told, listed = shown["told"], shown["list"]
+    received, listed = shown["received"], shown["list"]
     wrong = {
         "state": shown["state"] != "live",
         "list": listed != rows[: len(listed)],
         "more": not shown["more"] and len(listed) != len(rows),
         "unread": shown["unread"] != unread,
-        "told": told != sorted(set(told)),
-        "untold": bool(told) and not {seq for seq, _ in rows if seq >= told[0]} <= set(told),
+        "received": received != sorted(set(received)),
+        "not received": bool(received)
+        and not {seq for seq, _ in rows if seq >= received[0]} <= set(received),
     }
     found = [name for name, is_wrong in wrong.items() if is_wrong]
     return f"{found}: {shown['state']}, {shown['unread']} unread of {unread}" if found else ""

@@ -1,4 +1,4 @@
-"""One event, one identity: over Kafka, RabbitMQ, Redis (both ways) and HTTP, in any order and at once."""
+"""One event, one identity: over Kafka, RabbitMQ, Redis (stream and channel) and HTTP, in any order and at once."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def service(hub: Hub, **headers: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=hub.http + REST, headers=headers, timeout=WAIT)
 
 
-WAYS: Sequence[Callable[[World, Sequence[Event]], Awaitable[None]]] = (
+TRANSPORTS: Sequence[Callable[[World, Sequence[Event]], Awaitable[None]]] = (
     by_kafka,
     by_rabbitmq,
     by_stream,
@@ -106,8 +106,8 @@ WAYS: Sequence[Callable[[World, Sequence[Event]], Awaitable[None]]] = (
     by_http,
     by_bulk,
 )
-TIMES_HEARD = len(WAYS) + 1
-"""How often an event that is published by all ways is heard: over the channel by both nodes."""
+TIMES_RECEIVED = len(TRANSPORTS) + 1
+"""How often an event that is published over all transports is received: over the channel by both nodes."""
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -194,15 +194,17 @@ async def test_over_all_transports_at_once_each_in_an_order_of_its_own_an_event_
     before = await world.wait_for(0)
 
     async def publish() -> None:
-        await asyncio.gather(*(way(world, order.sample(events, len(events))) for way in WAYS))
-        after = await world.wait_for(before.total() + len(events) * TIMES_HEARD)
-        assert after - before == {"stored": len(events), "duplicate": len(events) * (TIMES_HEARD - 1)}
+        await asyncio.gather(
+            *(transport(world, order.sample(events, len(events))) for transport in TRANSPORTS)
+        )
+        after = await world.wait_for(before.total() + len(events) * TIMES_RECEIVED)
+        assert after - before == {"stored": len(events), "duplicate": len(events) * (TIMES_RECEIVED - 1)}
 
     await frames_of(world, events, publish)
     await stored_once(world, events)
 
 
-@pytest.mark.parametrize("first", WAYS)
+@pytest.mark.parametrize("first", TRANSPORTS)
 async def test_whichever_transport_comes_first_the_others_change_nothing(
     world: World, first: Callable[[World, Sequence[Event]], Awaitable[None]]
 ) -> None:
@@ -212,9 +214,11 @@ async def test_whichever_transport_comes_first_the_others_change_nothing(
     async def publish() -> None:
         await first(world, events)
         await world.nodes[0].stored(events[-1]["receivers"][0], 1)
-        await asyncio.gather(*(way(world, events) for way in WAYS if way is not first))
-        after = await world.wait_for(before.total() + len(events) * TIMES_HEARD)
-        assert after - before == {"stored": len(events), "duplicate": len(events) * (TIMES_HEARD - 1)}
+        await asyncio.gather(
+            *(transport(world, events) for transport in TRANSPORTS if transport is not first)
+        )
+        after = await world.wait_for(before.total() + len(events) * TIMES_RECEIVED)
+        assert after - before == {"stored": len(events), "duplicate": len(events) * (TIMES_RECEIVED - 1)}
 
     await frames_of(world, events, publish)
     await stored_once(world, events)
@@ -223,7 +227,7 @@ async def test_whichever_transport_comes_first_the_others_change_nothing(
 async def test_without_an_event_id_each_transport_recognises_its_own_messages(
     world: World, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """By Kafka, by RabbitMQ, by Redis on both ways, by HTTP in one request: four events, however often."""
+    """Over Kafka, RabbitMQ, Redis (stream and channel) and HTTP in one request: four events, however often."""
     user, hub = new_user(), world.nodes[0]
     event = added(user)
     key = {"Idempotency-Key": new_user()}

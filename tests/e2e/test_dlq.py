@@ -28,7 +28,7 @@ from tests.support.nodes import event_outcomes
 from tests.support.rabbitmq_server import RabbitMQServer
 from tests.support.user_service import FakeUserService
 
-WAYS = ("kafka", "rabbitmq", "redis")
+TRANSPORTS = ("kafka", "rabbitmq", "redis")
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +74,16 @@ class Scene:
     def redis(self) -> redis_py.Redis:
         return redis_py.Redis.from_url(self.hub.environment["REDIS_EVENTS_URL"])
 
-    async def publish(self, way: str, message: Any) -> bytes:
+    async def publish(self, transport: str, message: Any) -> bytes:
         """Publish one message: an object as JSON, bytes as they are; its bytes."""
         value = message if isinstance(message, bytes) else json.dumps(message).encode()
-        if way == "kafka":
+        if transport == "kafka":
             await self.hub.publish(value)
-        elif way == "rabbitmq":
+        elif transport == "rabbitmq":
             await self.rabbitmq.publish(self.queue, value)
         else:
             with self.redis() as client:
-                if way == "redis":
+                if transport == "redis":
                     client.xadd(self.hub.environment["LOW_STOCK_STREAM"], {"data": value})
                 else:
                     client.publish(self.hub.environment["LOW_STOCK_CHANNEL"], value)
@@ -140,10 +140,12 @@ def of_group(group_id: str) -> dict[str, Any]:
     return {**event("food_expired", unit_name="Trứng", storage_name="Kho"), "group_id": group_id}
 
 
-@pytest.mark.parametrize("way", [*WAYS, "channel"])
-async def test_poison_is_listed_with_its_reason_and_shown_byte_by_byte(scene: Scene, way: str) -> None:
-    source = "redis" if way == "channel" else way
-    body = await scene.publish(way, b'{"broken": "S\xe1\xbb\xafa\x1b[2J\xff ' + uuid.uuid4().hex.encode())
+@pytest.mark.parametrize("transport", [*TRANSPORTS, "channel"])
+async def test_poison_is_listed_with_its_reason_and_shown_byte_by_byte(scene: Scene, transport: str) -> None:
+    source = "redis" if transport == "channel" else transport
+    body = await scene.publish(
+        transport, b'{"broken": "S\xe1\xbb\xafa\x1b[2J\xff ' + uuid.uuid4().hex.encode()
+    )
     dead_letter = await scene.dead_letter(source, body)
     (entry,) = [each for each in await scene.listed("--source", source) if each["id"] == dead_letter.id]
     assert entry["why"]["dlq.reason"] == "bad_encoding"
@@ -156,7 +158,7 @@ async def test_poison_is_listed_with_its_reason_and_shown_byte_by_byte(scene: Sc
     assert raw == body
 
 
-@pytest.mark.parametrize("source", WAYS)
+@pytest.mark.parametrize("source", TRANSPORTS)
 async def test_what_can_be_handled_now_is_replayed_and_stored_once(
     scene: Scene, user_service: FakeUserService, source: str
 ) -> None:
@@ -216,10 +218,10 @@ async def again(scene: Scene, dead_letter: DeadLetter) -> None:
             client.xadd(stream, fields)
 
 
-@pytest.mark.parametrize("way", [*WAYS, "channel"])
-async def test_what_fails_again_has_a_new_dead_letter_that_counts_on(scene: Scene, way: str) -> None:
-    source = "redis" if way == "channel" else way
-    body = await scene.publish(way, of_group(str(uuid.uuid4())))
+@pytest.mark.parametrize("transport", [*TRANSPORTS, "channel"])
+async def test_what_fails_again_has_a_new_dead_letter_that_counts_on(scene: Scene, transport: str) -> None:
+    source = "redis" if transport == "channel" else transport
+    body = await scene.publish(transport, of_group(str(uuid.uuid4())))
     first = await scene.dead_letter(source, body)
     await scene.dlq("replay", first.id)
     second = await scene.dead_letter(source, body, attempts=2)
@@ -273,7 +275,7 @@ async def test_a_redacted_dead_letter_is_shown_redacted_and_never_replayed(scene
     assert [each for each in await scene.listed() if "dlq.redacted" in each["why"]] == redacted
 
 
-@pytest.mark.parametrize("source", WAYS)
+@pytest.mark.parametrize("source", TRANSPORTS)
 async def test_dropped_is_what_was_chosen_and_the_rest_stays_in_its_order(scene: Scene, source: str) -> None:
     bodies = [await scene.publish(source, f"[{uuid.uuid4().int}]".encode()) for _ in range(3)]
     ids = [(await scene.dead_letter(source, body)).id for body in bodies]

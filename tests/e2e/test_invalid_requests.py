@@ -1,4 +1,4 @@
-"""Requests that can't be right: each is told what is wrong, as a problem, however broken it is."""
+"""Invalid requests: each is answered with a problem that says what is wrong, however broken it is."""
 
 from __future__ import annotations
 

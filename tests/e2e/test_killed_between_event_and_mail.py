@@ -58,7 +58,7 @@ async def test_a_mail_survives_a_kill_at_every_step(environment: dict[str, str],
 
 async def killed_at_every_step(hub: Hub, server: SmtpServer) -> list[str]:
     """One code for each step of the conversation, then one whose 250 isn't noted yet, one that isn't
-    committed yet; all under way when the hub is killed. Their addresses, in this order.
+    committed yet; all in progress when the hub is killed. Their addresses, in this order.
     """
     topic = hub.environment["REGISTRATION_EVENTS_TOPIC"]
     addresses = [new_address() for _ in range(len(CONVERSATION) + 2)]

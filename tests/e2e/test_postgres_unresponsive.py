@@ -1,4 +1,4 @@
-"""A Postgres that says nothing: each source stops taking and goes on by itself, and who asks is told."""
+"""An unresponsive Postgres: each source pauses and resumes by itself, and readiness reports it."""
 
 from __future__ import annotations
 

@@ -50,15 +50,15 @@ async def nodes(
 
 
 def publish(
-    server: RedisServer, *messages: Any, ways: tuple[str, ...] = (STREAM,), field: str = "data"
+    server: RedisServer, *messages: Any, transports: tuple[str, ...] = (STREAM,), field: str = "data"
 ) -> None:
-    """Publish: objects as JSON, bytes as they are; each message on all `ways` before the next."""
+    """Publish: objects as JSON, bytes as they are; each message on all `transports` before the next."""
     with server.client() as client, client.pipeline(transaction=False) as pipe:
         for message in messages:
             value = message if isinstance(message, bytes) else json.dumps(message).encode()
-            if STREAM in ways:
+            if STREAM in transports:
                 pipe.xadd(STREAM, {field: value})
-            if CHANNEL in ways:
+            if CHANNEL in transports:
                 pipe.publish(CHANNEL, value)
         pipe.execute()
 
@@ -145,12 +145,12 @@ async def test_a_message_on_the_channel_is_one_event_for_all_nodes(
 ) -> None:
     before = await outcomes(nodes)
     user = new_user()
-    publish(server, added(user), ways=(CHANNEL,))
+    publish(server, added(user), transports=(CHANNEL,))
 
-    async def heard_by_both() -> bool:
+    async def received_by_both() -> bool:
         return await outcomes(nodes) >= before + 2
 
-    await eventually(heard_by_both, "both nodes heard it")
+    await eventually(received_by_both, "both nodes received it")
     assert len(await nodes[0].stored(user, 1)) == 1
 
 
@@ -163,7 +163,7 @@ async def test_the_same_alert_over_both_transports_is_one_notification(
     alerts = [added(user, f"name {number}") for number in range(200)]
     if named:
         alerts = [{**alert, "event_id": str(uuid.uuid4())} for alert in alerts]
-    publish(server, *alerts, ways=(CHANNEL, STREAM))
+    publish(server, *alerts, transports=(CHANNEL, STREAM))
 
     async def all_done() -> bool:
         return await outcomes(nodes) >= before + 3 * len(alerts)
@@ -186,9 +186,9 @@ POISON: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", POISON)
-@pytest.mark.parametrize("way", [STREAM, CHANNEL])
+@pytest.mark.parametrize("transport", [STREAM, CHANNEL])
 async def test_poison_has_one_dead_letter_with_its_reason_and_the_queue_goes_on(
-    nodes: list[Hub], server: RedisServer, name: str, way: str
+    nodes: list[Hub], server: RedisServer, name: str, transport: str
 ) -> None:
     message, reason = POISON[name]
     with server.client() as client:
@@ -197,23 +197,23 @@ async def test_poison_has_one_dead_letter_with_its_reason_and_the_queue_goes_on(
             client.delete(key)
     user = new_user()
     before = await outcomes(nodes)
-    publish(server, message, added(user), ways=(way,))
+    publish(server, message, added(user), transports=(transport,))
     await nodes[0].stored(user, 1)
-    if way == CHANNEL:  # both nodes hear it, and write one letter together
+    if transport == CHANNEL:  # both nodes receive it, and write one dead letter together
 
         async def both() -> bool:
             return await outcomes(nodes) >= before + 4
 
-        await eventually(both, "both nodes heard it")
+        await eventually(both, "both nodes received it")
     else:
         await all_acknowledged(server)
     [dead_letter] = await dead_letters(server)
     assert dead_letter[b"dlq.reason"].decode() == reason
     assert dead_letter[b"dlq.error"]
     assert dead_letter[b"dlq.source"] == b"redis"
-    assert dead_letter[b"dlq.stream" if way == STREAM else b"dlq.channel"].decode() == way
+    assert dead_letter[b"dlq.stream" if transport == STREAM else b"dlq.channel"].decode() == transport
     assert dead_letter[b"value"] == message
-    assert (b"dlq.id" in dead_letter) == (way == STREAM)
+    assert (b"dlq.id" in dead_letter) == (transport == STREAM)
 
 
 async def test_no_code_stands_in_a_dead_letter_or_the_log(nodes: list[Hub], server: RedisServer) -> None:
@@ -378,5 +378,5 @@ async def test_a_lost_subscription_is_made_again(nodes: list[Hub], server: Redis
 
     await eventually(subscribed, "both nodes subscribe again")
     user = new_user()
-    publish(server, added(user), ways=(CHANNEL,))
+    publish(server, added(user), transports=(CHANNEL,))
     await nodes[0].stored(user, 1)

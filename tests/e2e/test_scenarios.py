@@ -1,4 +1,4 @@
-"""What clients rely on: an event goes in, the right people are told, over socket, table and REST."""
+"""What clients rely on: an event goes in, the right people are notified, over socket, table and REST."""
 
 from __future__ import annotations
 

@@ -216,9 +216,9 @@ async def test_what_another_device_does_while_a_client_connects_is_delivered_aft
         await racing.publish(added(user), added(user))
         await racing.stored(user, 2)
         async with session(racing, user, "?after=1") as socket:
-            connected, told = await receive(socket), await receive(socket)
+            connected, all_read = await receive(socket), await receive(socket)
             assert (connected["type"], connected["unread"], connected["rev"]) == ("connected", 2, 0)
-            assert told == {"type": "all_read", "up_to": 2, "unread": 0, "last_seq": 2, "rev": 1}
+            assert all_read == {"type": "all_read", "up_to": 2, "unread": 0, "last_seq": 2, "rev": 1}
             assert await seqs(socket, 1) == [2]
     finally:
         await racing.stop()

@@ -132,7 +132,7 @@ async def test_a_node_that_takes_codes_sees_what_another_is_just_taking(scene: S
                 await other.execute(due_at, earlier, -1.0)
             claiming = asyncio.create_task(scene.store.claim("email", 1, 60.0, codes=True))
             await asyncio.sleep(0.2)
-    assert await claiming == [], "the other code to this address is under way"
+    assert await claiming == [], "the other code to this address is in progress"
 
 
 async def test_the_cap_counts_a_whole_hour(scene: Scene, database: str) -> None:
@@ -321,7 +321,7 @@ async def test_one_that_was_asked_for_long_ago_is_tried_as_long_again_when_resen
         await connection.execute("update deliveries set asked_at = asked_at - interval '3 days'")
     scene.channel.answer = greylisted
     assert await scene.store.resend(delivery)
-    assert not await scene.store.resend(delivery), "it is under way"
+    assert not await scene.store.resend(delivery), "it is in progress"
 
     async def tried_again() -> bool:
         found = await scene.store.get(delivery)

@@ -65,7 +65,7 @@ STUB = f"""
   }};
   bell.inbox = stub;
 """
-"""An inbox that says what it is told to, for what a hub can't be made to do."""
+"""An inbox with scripted answers, for what a hub can't be made to do."""
 
 
 def bell(page: Page) -> Locator:

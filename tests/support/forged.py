@@ -100,7 +100,7 @@ def forged(user: str, algorithm: str) -> dict[str, str]:
 
 
 def _signed_by_others(payload: dict[str, Any], algorithm: str) -> dict[str, str]:
-    """With keys that an attacker has, and ways to have them used."""
+    """With keys that an attacker has, and headers that point to them."""
     mine = b"the attacker's own key, long enough for HS256"
     jwk = {"kty": "oct", "k": _encoded(mine)}
     tricks: dict[str, dict[str, Any]] = {

@@ -42,7 +42,7 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, within: 
         answer = await ask()
         if answer is not None and answer is not False:
             return answer
-        assert asyncio.get_running_loop().time() < end, f"waited {within:g} s in vain: {what}"
+        assert asyncio.get_running_loop().time() < end, f"waited {within:g} s without success: {what}"
         await asyncio.sleep(0.02)
 
 

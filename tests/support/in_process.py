@@ -36,14 +36,14 @@ Start = Callable[[int], Awaitable[list["Node"]]]
 
 
 class Hold:
-    """Calls that wait: `reached` tells that one does, `released` lets all go on."""
+    """Calls that wait: `reached` is set when one does, `released` lets all go on."""
 
     def __init__(self) -> None:
         self.reached, self.released = asyncio.Event(), asyncio.Event()
 
 
 class WatchedPresence(Presence):
-    """The real one; its calls (change, beat, forget, publish, reconcile) fail or wait when told to."""
+    """The real one; its calls (change, beat, forget, publish, reconcile) fail or wait on command."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         super().__init__(redis, prefix)
@@ -121,7 +121,7 @@ class Node:
         """When it was asked to (loop time)."""
         self.resynced = 0
         self.gone: list[UUID] = []
-        """Who it heard has logged out."""
+        """The users whose logout it received."""
         self.bus = RedisBus(
             self.manager,
             self.presence,

@@ -24,7 +24,7 @@ async def little_server(
     repeat_offenders: Callable[[bytes], int] = lambda _: 0,
     paces: AdmissionQueues | None = None,
 ) -> AsyncIterator[int]:
-    """Its port. It answers `POST /echo` with the body, and tells of each request."""
+    """Its port. It answers `POST /echo` with the body, and calls back for each request."""
     app: Sanic[Any, Any] = Sanic(f"little-{uuid4().hex}", configure_logging=False)
     app.config.update(
         {
@@ -40,12 +40,12 @@ async def little_server(
     @app.post("/echo")
     async def echo(request: Request) -> BaseHTTPResponse:
         on_request()
-        _ = request.protocol  # the request keeps it from now on, as at the hub's gate
+        _ = request.protocol  # the request keeps it from now on, as in the hub's admission
         return text(request.body.decode())
 
     with bind("127.0.0.1", 0) as listener:
-        arrival: Any = partial(PendingConnection, paces or AdmissionQueues(), repeat_offenders, PATIENCE)
-        server: Any = await app.create_server(sock=listener, protocol=arrival, return_asyncio_server=True)
+        pending: Any = partial(PendingConnection, paces or AdmissionQueues(), repeat_offenders, PATIENCE)
+        server: Any = await app.create_server(sock=listener, protocol=pending, return_asyncio_server=True)
         await server.startup()
         try:
             yield listener.getsockname()[1]

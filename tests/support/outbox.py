@@ -1,4 +1,4 @@
-"""An outbox on a real Postgres, with a channel that does as it is told."""
+"""An outbox on a real Postgres, with a channel that does what the test sets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The order in which the tests' files are begun: those that take longest first, so that none is the tail.
 
-`durations.json` says how many seconds each file took. To measure anew: `make durations`, or
+`durations.json` says how many seconds each file took. To measure again: `make durations`, or
 
     python -m tests.support.schedule REPORT     (which pytest --junit-xml=REPORT has written)
 """

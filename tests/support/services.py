@@ -27,7 +27,7 @@ from tests.support.kafka.choose import Choice, pick_broker
 
 BROKER: pytest.StashKey[Choice] = pytest.StashKey()
 
-_FOLDER = "hub_services"  # what xdist's controller tells its workers
+_FOLDER = "hub_services"  # what xdist's controller passes to its workers
 _START_SECONDS = 100.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -36,7 +36,7 @@ Run = Callable[[Path], AbstractContextManager[str]]
 
 
 class SharedServices:
-    """The services of a run with several workers. Their addresses are told as files in `home`."""
+    """The services of a run with several workers. Their addresses are passed as files in `home`."""
 
     def __init__(self, broker: Choice) -> None:
         self.home = _make_home()
@@ -116,12 +116,12 @@ def own_home() -> Iterator[Path]:
 @contextmanager
 def service(config: pytest.Config, home: Path, name: str, run: Run) -> Iterator[str]:
     """The address of this service: the one that the run's workers share, else one started in `home`."""
-    told = getattr(config, "workerinput", {}).get(_FOLDER)
-    if told is None:
+    folder = getattr(config, "workerinput", {}).get(_FOLDER)
+    if folder is None:
         with run(home) as address:
             yield address
     else:
-        yield _wait_for(Path(told), name)
+        yield _wait_for(Path(folder), name)
 
 
 def run_migrated_postgres(home: Path) -> AbstractContextManager[str]:

@@ -53,7 +53,7 @@ class _Rule:
 
 
 class SmtpServer:
-    """What it saw, and what it is told to do.
+    """What it saw, and what it is set to do.
 
     `plain` is every byte that came outside TLS; `commands` the commands in order, without their arguments.
     """
@@ -145,7 +145,7 @@ class SmtpServer:
             await _Conversation(self, link).run()
         link.transport.abort()
         self.open.discard(link)
-        await self.tell()
+        await self.notify()
 
     def rule(self, step: Step, line: bytes) -> Action | None:
         """What to do instead of the usual."""
@@ -157,9 +157,9 @@ class SmtpServer:
 
     async def note(self, step: Step) -> None:
         self._reached[step] = self._reached.get(step, 0) + 1
-        await self.tell()
+        await self.notify()
 
-    async def tell(self) -> None:
+    async def notify(self) -> None:
         async with self._news:
             self._news.notify_all()
 
@@ -306,7 +306,7 @@ class _Conversation:
     async def _mail(self, line: bytes) -> None:
         size = line.upper().partition(b"SIZE=")[2].split()
         if self._sender is not None:
-            await self._say("503 5.5.1 a mail is under way")
+            await self._say("503 5.5.1 a mail is in progress")
         elif not self._logged_in:
             await self._say("530 5.7.0 log in first")
         elif size and int(size[0]) > self._server.max_size:

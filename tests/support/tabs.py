@@ -25,8 +25,8 @@ PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
   const userId = asked.get("user");
   const getToken = async () => (await fetch(`/token?user=${userId}`)).text();
   const inbox = createInbox({ url: asked.get("hub") ?? location.origin, userId, getToken });
-  Object.assign(window, { inbox, told: [], states: [] });
-  inbox.on("notification", ({ seq }) => told.push(seq));
+  Object.assign(window, { inbox, received: [], states: [] });
+  inbox.on("notification", ({ seq }) => received.push(seq));
   inbox.on("state", (state) => states.push(state));
   inbox.connect();
 </script>"""
@@ -103,12 +103,12 @@ class Tabs:
         crashing.cancel()
         await asyncio.gather(crashing, return_exceptions=True)
 
-    async def told(self, count: int) -> None:
-        """Every tab was told of 1, 2, 3 … count, and lists them."""
+    async def received(self, count: int) -> None:
+        """Every tab received 1, 2, 3 … count, and lists them."""
         for page in self.pages:
             within = (LONGEST_PAUSE + WAIT) * 1000
-            await page.wait_for_function("count => told.at(-1) >= count", arg=count, timeout=within)
-            assert await page.evaluate("told") == list(range(1, count + 1))
+            await page.wait_for_function("count => received.at(-1) >= count", arg=count, timeout=within)
+            assert await page.evaluate("received") == list(range(1, count + 1))
             assert await page.evaluate("inbox.list().map(({seq}) => seq)") == list(range(count, 0, -1))
             assert await page.evaluate("inbox.unreadCount()") == count
 

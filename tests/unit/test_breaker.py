@@ -99,7 +99,7 @@ def test_what_was_called_before_it_opened_neither_closes_it_nor_keeps_it_open() 
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Calls under way end in any order; time goes on in between."""
+    """Calls in progress end in any order; time goes on in between."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Who was closed with 4429 is known at the door: that token, as long as the reason lasts, and nobody else."""
+"""A token that was closed with 4429 is refused early, as long as the reason lasts, and no other is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.auth.repeat_offenders import (
 )
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4IiwianRpIjoieSJ9.c2ln_-bmF0dXJlc2lnbmF0dXJl"
-WAYS = {
+TOKEN_PLACES = {
     "bearer token": f"Authorization: Bearer {TOKEN}",
     "subprotocol": f"Sec-WebSocket-Protocol: hub.v1, bearer.{TOKEN}",
     "lower case": f"authorization: bearer {TOKEN}",
@@ -30,12 +30,12 @@ WAYS = {
 OTHER = f"{TOKEN}x"
 
 
-def head(line: str = WAYS["bearer token"], address: str = "/ws") -> bytes:
+def head(line: str = TOKEN_PLACES["bearer token"], address: str = "/ws") -> bytes:
     return f"GET {address} HTTP/1.1\r\nHost: hub.example.com\r\nUpgrade: websocket\r\n{line}\r\n\r\n".encode()
 
 
 class Offenders:
-    """With a clock and a crowd that are set by hand."""
+    """With a clock and a connection limit that are set by hand."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -54,11 +54,11 @@ def offenders(monkeypatch: pytest.MonkeyPatch) -> Offenders:
     return offenders
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_token_is_known_however_it_is_brought(offenders: Offenders, way: str) -> None:
-    assert not offenders.repeat_offenders.retry_after(head(WAYS[way]))
+@pytest.mark.parametrize("place", TOKEN_PLACES)
+def test_the_token_is_known_however_it_is_brought(offenders: Offenders, place: str) -> None:
+    assert not offenders.repeat_offenders.retry_after(head(TOKEN_PLACES[place]))
     offenders.remember(flooded=True)
-    assert offenders.repeat_offenders.retry_after(head(WAYS[way]))
+    assert offenders.repeat_offenders.retry_after(head(TOKEN_PLACES[place]))
 
 
 def test_the_token_is_known_in_an_address(offenders: Offenders) -> None:
@@ -175,7 +175,7 @@ def test_a_token_is_forgotten(offenders: Offenders) -> None:
     offenders.at_limit = {offenders.user}
     offenders.now += REMEMBERED_SECONDS
     assert not offenders.repeat_offenders.retry_after(head()), (
-        "its whole way would tell: it may be revoked by now"
+        "only sign-in can tell: it may be revoked by now"
     )
     assert not vars(offenders.repeat_offenders)["_tokens"]
 

@@ -1,4 +1,4 @@
-"""What a hub can't be made to do at will: the bell with an inbox that says what it is told to."""
+"""What a hub can't be made to do at will: the bell with a scripted inbox."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ async def test_a_bell_that_is_taken_away_while_its_list_is_open_leaves_nothing_r
       const { setInterval: begin, clearInterval: end } = window;
       window.setInterval = (...how) => { const timer = begin(...how); running.add(timer); return timer; };
       window.clearInterval = (timer) => { running.delete(timer); end(timer); };
-      window.told = [];
-      bell.addEventListener("belltoggle", ({ detail }) => told.push(detail));
+      window.toggled = [];
+      bell.addEventListener("belltoggle", ({ detail }) => toggled.push(detail));
     }""")
     await become(page, LIST)
     await bell(page).click()
@@ -125,7 +125,7 @@ async def test_a_bell_that_is_taken_away_while_its_list_is_open_leaves_nothing_r
     assert await page.evaluate("running.size") == 0
     await page.evaluate("document.querySelector('main').append(bell)")
     await expect(bell(page)).to_have_attribute("aria-expanded", "false")
-    assert await page.evaluate("told") == [True, False]
+    assert await page.evaluate("toggled") == [True, False]
 
 
 async def test_what_the_inbox_before_still_does_is_no_matter_of_the_next(page: Page) -> None:

@@ -247,7 +247,7 @@ def _command(home: Path, arguments: list[str], lock: int) -> Command:
         name="Apache Kafka",
         arguments=arguments,
         log=home / "logs" / "kafka.log",
-        remedy=f"If its log doesn't tell what to mend: delete {home / 'kafka'}, or set TEST_BROKER=embedded.",
+        remedy=f"If its log doesn't show what to fix: delete {home / 'kafka'}, or set TEST_BROKER=embedded.",
         folder=home,
         lock=lock,
         stop_grace=5.0,
