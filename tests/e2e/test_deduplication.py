@@ -1,4 +1,4 @@
-"""One event, one identity: over Kafka, RabbitMQ, Redis (stream and channel) and HTTP, in any order and at once."""
+"""One event, one identity: over Kafka, RabbitMQ, Redis (stream, channel) and HTTP, in any order, at once."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ async def test_whichever_transport_comes_first_the_others_change_nothing(
 async def test_without_an_event_id_each_transport_recognises_its_own_messages(
     world: World, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Over Kafka, RabbitMQ, Redis (stream and channel) and HTTP in one request: four events, however often."""
+    """Over Kafka, RabbitMQ, Redis (stream, channel) and HTTP in one request: four events, however often."""
     user, hub = new_user(), world.nodes[0]
     event = added(user)
     key = {"Idempotency-Key": new_user()}
