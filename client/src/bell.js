@@ -167,7 +167,7 @@ export class NotificationBell extends Base {
   }
 
   /**
-   * Nothing of what was told stays.
+   * Nothing of what was shown stays.
    *
    * @param {string} why
    */
@@ -179,7 +179,7 @@ export class NotificationBell extends Base {
   /** @param {Notification} notification */
   #came(notification) {
     if (this.open || this.hasAttribute("quiet")) this.#announce(notification.title);
-    else this.toasts.tell(notification);
+    else this.toasts.add(notification);
   }
 
   /** @param {string} text */
@@ -230,17 +230,17 @@ export class NotificationBell extends Base {
       this.#ticking = setInterval(() => this.panel.list.tick(this.#texts), TICK);
       this.#show();
     }
-    this.#tell("belltoggle", open);
+    this.#dispatch("belltoggle", open);
   }
 
   /** @param {Notification} notification */
   #chosen(notification) {
     const { id, is_read: read } = notification;
-    if (this.#tell("notificationopen", notification) && !read) this.#try((inbox) => inbox.markRead(id));
+    if (this.#dispatch("notificationopen", notification) && !read) this.#try((inbox) => inbox.markRead(id));
   }
 
   #connectAgain() {
-    if (this.#tell("reconnect", undefined)) this.#inbox?.connect();
+    if (this.#dispatch("reconnect", undefined)) this.#inbox?.connect();
   }
 
   async #older() {
@@ -280,7 +280,7 @@ export class NotificationBell extends Base {
    * @param {unknown} detail
    * @returns {boolean} whether nobody prevented what follows
    */
-  #tell(name, detail) {
+  #dispatch(name, detail) {
     const cancelable = name !== "belltoggle";
     return this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true, cancelable }));
   }

@@ -31,7 +31,7 @@ export class Connection {
     this.world = world;
     this.events = events;
     this.socket = new world.WebSocket(address, ["hub.v1", `bearer.${token}`]);
-    this.socket.onmessage = ({ data }) => this.#heard(data);
+    this.socket.onmessage = ({ data }) => this.#received(data);
     this.socket.onclose = ({ code, reason }) => this.end(code, reason);
     this.#within(GREETED_WITHIN);
     this.#look();
@@ -64,13 +64,13 @@ export class Connection {
   }
 
   /** @param {string} text */
-  #heard(text) {
+  #received(text) {
     this.#asked = false;
     this.#within(SILENCE);
     this.events.frame(JSON.parse(text));
   }
 
-  /** @param {number} delay until when something must have been heard */
+  /** @param {number} delay until when something must have been received */
   #within(delay) {
     this.#due = this.world.now() + delay;
   }

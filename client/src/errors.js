@@ -12,7 +12,7 @@ export class InboxError extends Error {
     this.code = code;
   }
 
-  /** Whether the hub doesn't let this user in, so that trying again is in vain. */
+  /** Whether the hub doesn't let this user in, so that retrying can't succeed. */
   get final() {
     return this.status === 401 || this.status === 403;
   }

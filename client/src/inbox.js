@@ -62,8 +62,8 @@ class Inbox {
       reset: () => this.#update(() => store.reset()),
       error: (error) => this.#emit("error", error),
     };
-    /** @param {import("./session.js").Listener} told */
-    const session = (told) => new Session(world, rest, store, told);
+    /** @param {import("./session.js").Listener} target */
+    const session = (target) => new Session(world, rest, store, target);
     const name = `notification-hub ${rest.origin} ${rest.user}`;
     this.#link = world.locks ? new Tabs(world, world.locks, name, rest, store, listener, session) : session(listener);
     this.#link.start();

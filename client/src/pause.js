@@ -8,7 +8,7 @@ const LONGEST = 30_000;
 /**
  * How many ms to wait before coming back after a close code; undefined: never.
  *
- * A random moment of a span (full jitter, or a crowd would come back at once): of the one the node named, or of one
+ * A random moment of a span (full jitter, against a thundering herd): of the one the node named, or of one
  * that doubles with each loss.
  *
  * @param {number} code

@@ -52,7 +52,7 @@ export class Rest {
 
   /**
    * @param {string} id
-   * @returns {Promise<Frame>} as the hub tells it
+   * @returns {Promise<Frame>} as the hub sends it
    */
   async markRead(id) {
     const answer = await this.#call("PATCH", `/${encodeURIComponent(id)}/users/${this.user}/read`);

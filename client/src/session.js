@@ -11,7 +11,7 @@ const NO_SOCKET = "REST answers, but the WebSocket is refused: does ALLOWED_ORIG
 /**
  * @typedef {import("./store.js").Count} Count
  *
- * @typedef {object} Listener what a session tells; a tab passes it on to others
+ * @typedef {object} Listener what a session reports; a tab passes it on to others
  * @property {(state: import("../index.d.ts").State) => void} state
  * @property {(frame: import("./store.js").Frame) => void} frame
  * @property {(snapshot: import("./store.js").Snapshot) => void} snapshot
@@ -19,7 +19,7 @@ const NO_SOCKET = "REST answers, but the WebSocket is refused: does ALLOWED_ORIG
  * @property {(error: Error) => void} error
  */
 
-/** Keeps a connection to the hub, whatever happens, until the hub says that it is in vain. Starts once. */
+/** Keeps a connection to the hub, whatever happens, until the hub refuses this user for good. Starts once. */
 export class Session {
   /** @type {Connection | undefined} */
   #connection;

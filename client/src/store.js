@@ -40,7 +40,7 @@ export class Store {
   /** @type {readonly Notification[] | undefined} */
   #list;
   loaded = false;
-  lastSeq = 0; // everything up to here is known, and was told of
+  lastSeq = 0; // everything up to here is known, and was reported
   version = 0; // counts changes
 
   /** Newest first. */
@@ -156,9 +156,9 @@ export class Store {
   }
 
   /**
-   * Keep the latest count. A hub from before there was `rev` tells them in order.
+   * Keep the latest count. A hub from before there was `rev` sends them in order.
    *
-   * @param {Frame} told
+   * @param {Frame} frame
    */
   #counted({ unread, last_seq = this.lastSeq, rev = this.#count.rev }) {
     const later = rev - this.#count.rev || last_seq - this.#count.last_seq;

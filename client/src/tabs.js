@@ -22,14 +22,14 @@ const TOGETHER = 20; // ms; those who ask meanwhile get one answer
  * passes on what that says. When it dies the browser gives the lock to the next, which resumes from its own `seq`.
  *
  * The others count what they hear. Who missed a word, or hears a new leader, asks for the whole inbox, which is also
- * how a tab begins; until it comes nothing is taken, so that no tab tells of a notification before an older one.
+ * how a tab begins; until it comes nothing is taken, so that no tab reports a notification before an older one.
  */
 export class Tabs {
   #id = crypto.randomUUID();
   #leading = false;
   #stopped = false;
   #leader = "";
-  #number = 0; // of the last word, said or heard
+  #number = 0; // of the last word, sent or received
   /** @type {State} */
   #state = { name: "connecting" };
   /** @type {Word[] | undefined} */
@@ -60,7 +60,7 @@ export class Tabs {
     this.listener = listener;
     this.newSession = newSession;
     this.channel = world.channel(name);
-    this.channel.onmessage = ({ data }) => this.#heard(data);
+    this.channel.onmessage = ({ data }) => this.#received(data);
   }
 
   start() {
@@ -112,7 +112,7 @@ export class Tabs {
     session.stop();
   }
 
-  /** What the session tells, told to all tabs. @returns {Listener} */
+  /** The session's listener, which also passes everything on to all tabs. @returns {Listener} */
   #aloud() {
     const { listener } = this;
     return {
@@ -170,7 +170,7 @@ export class Tabs {
   }
 
   /** @param {Word | string} word */
-  #heard(word) {
+  #received(word) {
     if (typeof word === "string") this.#answer();
     else if (!this.#leading) this.#follow(word);
     else if (word.state.name === "closed") this.listener.state(word.state); // the last word of the one before us
@@ -219,6 +219,6 @@ export class Tabs {
     this.listener.snapshot(own);
     const held = this.#held;
     this.#held = undefined;
-    for (const word of held) this.#heard(word); // it may lead by now
+    for (const word of held) this.#received(word); // it may lead by now
   }
 }

@@ -22,7 +22,7 @@ export class Tokens {
     this.getToken = getToken;
   }
 
-  /** A token that holds, as far as this page can tell. Rejects when getToken does, or gives none. */
+  /** A token that is valid, as far as this page can tell. Rejects when getToken does, or gives none. */
   async get() {
     return this.#token && this.#expiresAt - this.world.now() > TOO_LATE ? this.#token : this.renew();
   }

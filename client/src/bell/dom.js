@@ -56,7 +56,7 @@ export function iconButton(name, { label, title, part = "action", onclick }) {
 }
 
 /**
- * Set what differs: a text set anew would be read out anew.
+ * Set what differs: a text set again would be read out again.
  *
  * @param {Element} element
  * @param {string} text

@@ -116,7 +116,7 @@ export class Panel {
     this.older.hidden = closed || !loaded || !hasMore;
   }
 
-  /** Do what opening and closing bring. The browser closes what leaves the page, but tells nobody of that. */
+  /** Do what opening and closing bring. The browser closes what leaves the page, without an event. */
   settle() {
     const { open } = this;
     if (open === this.#settledOpen) return;

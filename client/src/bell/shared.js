@@ -55,7 +55,7 @@ export function share(bell, url, userId, locale) {
 function make(url, userId, locale) {
   /** @type {Shared} */
   const shared = { inbox: createInbox({ url, userId, locale, getToken }), bells: new Set(), getToken: undefined };
-  shared.inbox.on("state", (state) => { // the bell tells its reader that something is wrong, and who made the page what
+  shared.inbox.on("state", (state) => { // the bell shows its reader that something is wrong, and who made the page what
     if ("code" in state && state.code !== 1000) console.warn(`<notification-bell>: ${state.reason} (${state.code})`);
   });
   function getToken() {
@@ -69,7 +69,7 @@ function make(url, userId, locale) {
 const speakers = new WeakMap();
 
 /**
- * Who of the bells that show an inbox tells aloud what is new: the one that came first. The answer takes it out.
+ * Who of the bells that show an inbox announces what is new: the one that came first. The answer takes it out.
  *
  * @param {Inbox} inbox
  * @param {object} bell

@@ -1,8 +1,8 @@
 import { iconButton, make, say } from "./dom.js";
 
 const STAYS = 6000; // ms, without the time that somebody looks at it more closely
-const GATHER = 100; // ms; what comes together is told together
-const MOST = 3; // at once; of more only the number is told
+const GATHER = 100; // ms; what comes together is shown together
+const MOST = 3; // at once; of more only the number is shown
 
 /**
  * @typedef {import("../../index.d.ts").Notification} Notification
@@ -10,7 +10,7 @@ const MOST = 3; // at once; of more only the number is told
  *
  * @typedef {object} Toast
  * @property {HTMLElement} root
- * @property {Notification} [notification] none: it tells how many came
+ * @property {Notification} [notification] none: it shows how many came
  */
 
 /** What has just come, for a moment over the page. */
@@ -25,14 +25,14 @@ export class Toasts {
   #timers = new Map();
 
   /**
-   * @param {object} told
-   * @param {() => Texts} told.texts
-   * @param {(text: string) => void} told.announce
-   * @param {(notification: Notification | undefined) => void} told.open a toast was chosen; undefined: the one of many
-   * @param {() => void} told.left the last one, which had the focus, is gone
+   * @param {object} hooks
+   * @param {() => Texts} hooks.texts
+   * @param {(text: string) => void} hooks.announce
+   * @param {(notification: Notification | undefined) => void} hooks.open a toast was chosen; undefined: the one of many
+   * @param {() => void} hooks.left the last one, which had the focus, is gone
    */
-  constructor(told) {
-    this.told = told;
+  constructor(hooks) {
+    this.hooks = hooks;
     this.root = make("div", {
       class: "toasts",
       part: "toasts",
@@ -46,7 +46,7 @@ export class Toasts {
   }
 
   /** @param {Notification} notification */
-  tell(notification) {
+  add(notification) {
     this.#gathered.push(notification);
     this.#gathering ??= setTimeout(() => this.#show(), GATHER);
   }
@@ -69,9 +69,9 @@ export class Toasts {
     const came = this.#gathered;
     this.#gathering = undefined;
     this.#gathered = [];
-    const many = this.told.texts().counted("fresh", came.length);
+    const many = this.hooks.texts().counted("fresh", came.length);
     if (!came.length) return;
-    this.told.announce(came.length > 1 ? many : `${came[0].title} ${came[0].content}`);
+    this.hooks.announce(came.length > 1 ? many : `${came[0].title} ${came[0].content}`);
     if (came.length > MOST) {
       for (const toast of this.#toasts) this.#dismiss(toast);
       this.#add(many);
@@ -84,10 +84,10 @@ export class Toasts {
    * @param {Notification} [notification]
    */
   #add(title, notification) {
-    const { words } = this.told.texts();
+    const { words } = this.hooks.texts();
     const chosen = () => {
       this.#dismiss(toast);
-      this.told.open(notification);
+      this.hooks.open(notification);
     };
     const main = make("button", { type: "button", class: "main", part: "toast-title", dir: "auto", onclick: chosen }, title);
     const content = make("p", { class: "content", part: "toast-content", dir: "auto" });
@@ -135,6 +135,6 @@ export class Toasts {
     toast.root.remove();
     const [next] = this.#toasts;
     if (!next) this.root.hidePopover?.();
-    if (focused) next ? next.root.querySelector("button")?.focus() : this.told.left();
+    if (focused) next ? next.root.querySelector("button")?.focus() : this.hooks.left();
   }
 }
