@@ -133,7 +133,7 @@ class Pipeline:
                 else:
                     item = PreparedEvent(message, event, self._request(handler, parsed, event.body, group))
                     if self._is_to_come(item):
-                        _later(item)  # what couldn't come in again is refused now
+                        _scheduled(item)  # what couldn't come in again is refused now
                     batch.ready.append(item)
             except InvalidEvent as error:
                 batch.rejected.append(_rejected(message, error))
@@ -156,7 +156,7 @@ class Pipeline:
         """Store the events' effects and publish them; returns those that Postgres can't take.
 
         When this returns, each other event is committed and was pushed. While Postgres is away it tries
-        again for ever (cancel it to stop), which is safe: an event that was committed is found to be.
+        again indefinitely (cancel it to stop), which is safe: an event that was committed is found to be.
         """
         rejected = []
         for part in _parts(ready):
@@ -175,14 +175,14 @@ class Pipeline:
         try:
             async with self._together:
                 if mine.rejected is None:
-                    await self._write_parts(mine)
+                    await self._write_pending(mine)
         finally:
             if mine.rejected is None:
                 self._resolved.remove(mine)
         assert mine.rejected is not None
         return mine.rejected
 
-    async def _write_parts(self, mine: PendingWrite) -> None:
+    async def _write_pending(self, mine: PendingWrite) -> None:
         parts = [*self._resolved]
         try:
             rejected = await self.write([item for part in parts for item in part.ready])
@@ -247,13 +247,13 @@ class Pipeline:
                 return [_rejected(ready[0].message, why), *await self._write(ready[1:])]
             half = len(ready) // 2
             return [*await self._write(ready[:half]), *await self._write(ready[half:])]
-        again = {event_id: item for event_id, item in by_id.items() if event_id not in written.new}
-        self._publish(await self._pushed_maybe(again.values()), again=True)
+        redelivered = {event_id: item for event_id, item in by_id.items() if event_id not in written.new}
+        self._publish(await self._possibly_unpushed(redelivered.values()), redelivered=True)
         self._publish(written.notifications)
         for event_id, item in by_id.items():
             if (gone := item.request.effects.disconnect) and event_id in written.new:
                 self._bus.disconnect(gone)
-        await self._log_out_again(again)
+        await self._repeat_logouts(redelivered)
         NOTIFICATIONS.inc(len(written.notifications))
         _count(ready, by_id, written.new)
         return []
@@ -262,9 +262,9 @@ class Pipeline:
         send_at = item.request.effects.send_at
         return send_at is not None and send_at > moment(self._now())
 
-    def _entry(self, item: PreparedEvent, plan: Plan) -> EventRecord:
+    def _record(self, item: PreparedEvent, plan: Plan) -> EventRecord:
         if self._is_to_come(item):
-            return EventRecord(item.event.event_id, later=_later(item))
+            return EventRecord(item.event.event_id, later=_scheduled(item))
         deliveries = [
             DeliveryRecord(
                 draft,
@@ -277,9 +277,9 @@ class Pipeline:
         ]
         return EventRecord(item.event.event_id, plan.notifications, deliveries, item.message.happened_at)
 
-    def _publish(self, notifications: Sequence[Notification], *, again: bool = False) -> None:
+    def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         try:
-            self._bus.publish(notifications, redelivered=again)
+            self._bus.publish(notifications, redelivered=redelivered)
         except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
@@ -289,17 +289,17 @@ class Pipeline:
             try:
                 with BATCH_SECONDS.time():
                     plans = await self.plan(ready)
-                    return await self._writer.write(list(map(self._entry, ready, plans)))
+                    return await self._writer.write(list(map(self._record, ready, plans)))
             except Unavailable as error:
                 STALLED.inc()
                 log.error("store_unavailable", extra={"events": len(ready), "why": str(error)})
                 await asyncio.sleep(next(delays))
 
-    async def _pushed_maybe(self, again: Collection[PreparedEvent]) -> list[Notification]:
+    async def _possibly_unpushed(self, redelivered: Collection[PreparedEvent]) -> list[Notification]:
         """The notifications of events that came before, which a dead node may not have pushed."""
         ids = [
             notification_id(item.event.event_id, receiver)
-            for item in again
+            for item in redelivered
             if item.effects.notification
             for receiver in item.effects.notification.receivers
         ]
@@ -308,13 +308,15 @@ class Pipeline:
         try:
             return await self._processed.find(ids, moment(self._now()) - PUSH_AGAIN_WITHIN)
         except Unavailable as error:
-            log.error("push_again_skipped", extra={"events": len(again), "why": str(error)})
+            log.error("redelivered_not_pushed", extra={"events": len(redelivered), "why": str(error)})
             return []
 
-    async def _log_out_again(self, again: Mapping[str, PreparedEvent]) -> None:
+    async def _repeat_logouts(self, redelivered: Mapping[str, PreparedEvent]) -> None:
         """A dead node may not have ended the connections of who logged out. Those opened since stay."""
         users = {
-            event_id: item.effects.disconnect for event_id, item in again.items() if item.effects.disconnect
+            event_id: item.effects.disconnect
+            for event_id, item in redelivered.items()
+            if item.effects.disconnect
         }
         if not users:
             return
@@ -322,15 +324,15 @@ class Pipeline:
             for event_id, seconds_ago in await self._processed.processed(users):
                 self._bus.disconnect(users[event_id], seconds_ago)
         except Unavailable as error:
-            log.error("log_out_again_skipped", extra={"events": len(users), "why": str(error)})
+            log.error("logouts_not_repeated", extra={"events": len(users), "why": str(error)})
 
 
 def _parts(ready: Sequence[PreparedEvent]) -> Iterator[Sequence[PreparedEvent]]:
     """`ready` in order, cut so that no transaction has many more than `MAX_ROWS_PER_TRANSACTION` rows."""
     start = rows = 0
     for position, item in enumerate(ready):
-        told = item.effects.notification
-        rows += max(1, len(told.receivers if told else ()) + len(item.effects.deliveries))
+        draft = item.effects.notification
+        rows += max(1, len(draft.receivers if draft else ()) + len(item.effects.deliveries))
         if rows >= MAX_ROWS_PER_TRANSACTION:
             yield ready[start : position + 1]
             start, rows = position + 1, 0
@@ -338,10 +340,10 @@ def _parts(ready: Sequence[PreparedEvent]) -> Iterator[Sequence[PreparedEvent]]:
         yield ready[start:]
 
 
-def _later(item: PreparedEvent) -> ScheduledEvent:
-    """The event as it comes in again at that time: then it isn't for later any more, whatever clocks say.
+def _scheduled(item: PreparedEvent) -> ScheduledEvent:
+    """The event without its `send_at`: at that time it is processed at once, even if clocks differ.
 
-    Raises `InvalidEvent` (too_large) when it would be refused then: written anew, numbers may be longer.
+    Raises `InvalidEvent` (too_large) if it would be refused then: encoded again, numbers may be longer.
     """
     assert item.effects.send_at is not None
     body = {name: value for name, value in item.event.body.items() if name != "send_at"}
