@@ -14,6 +14,7 @@ from app.domain.errors import HubError
 
 COMMANDS = {
     "serve": LazyCommand("app.cli.serve", "Serve (the default). Settings: .env.example"),
+    "migrate": LazyCommand("app.cli.migrate", "Bring the database to the newest migration"),
     "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the SMTP settings"),
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),
     "dlq": LazyCommand("app.cli.dlq", "List, show, replay or drop dead letters"),

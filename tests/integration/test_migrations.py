@@ -97,6 +97,22 @@ async def test_up_down_and_up_again_ends_where_it_began(empty: str) -> None:
     assert await shape(empty) == first
 
 
+async def test_the_command_migrates_a_database_and_says_where_it_is(empty: str) -> None:
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "run.py", "migrate"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": empty},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == f"The database is at migration {migrations.head()}.\n"
+    assert tables(await shape(empty)) == TABLES
+
+
 async def test_going_up_twice_changes_nothing_and_keeps_the_data(empty: str) -> None:
     await upgrade(empty)
     connection = await asyncpg.connect(empty)

@@ -1,0 +1,18 @@
+"""`run.py migrate`: bring the database to the newest migration."""
+
+from __future__ import annotations
+
+from app.cli.group import new_app
+from app.settings import load_section
+from app.settings.services import PostgresSettings
+from app.store import migrations
+
+app = new_app()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of DATABASE_URL to the newest migration, as `alembic upgrade head` does."""
+    settings = load_section(PostgresSettings)
+    migrations.upgrade(settings.url.get_secret_value())
+    print(f"The database is at migration {migrations.head()}.")
