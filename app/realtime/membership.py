@@ -71,7 +71,7 @@ class Membership:
         self._changed: set[UUID] = set()
         self._written: asyncio.Future[None] | None = None
         self._changing: asyncio.Task[None] | None = None
-        self._heard_at = 0.0
+        self._answered_at = 0.0
         self._before: frozenset[NodeId] = frozenset()
         self.node = _new_id()
         """This node's id, a new one each time it joins."""
@@ -93,7 +93,7 @@ class Membership:
 
         A node that joins fetches what was committed in its first `LEASE_SECONDS`: others may not know it yet.
         """
-        return self.joined and not self.others and _now() - self._heard_at < LEASE_SECONDS
+        return self.joined and not self.others and _now() - self._answered_at < LEASE_SECONDS
 
     def attach(self, users: Collection[UUID], listener: Listener) -> None:
         """Call this before `start`. `users` always holds all who are connected to this node."""
@@ -170,7 +170,7 @@ class Membership:
         beat = await self._presence.beat(node, UNRESPONSIVE_AFTER_SECONDS)
         if not (first or beat.known):
             raise LostError("the other nodes counted this one as dead")
-        self._heard_at = asked_at
+        self._answered_at = asked_at
         others = beat.others - self._before
         self._before &= beat.others | beat.unresponsive  # the rest is cleaned away
         appeared, vanished = others - self.others, self.others - others

@@ -1,4 +1,4 @@
-"""Pacing: what may come in any number leaves the event loop to what must not wait."""
+"""Rate limits for the event loop, so that bursts don't delay pushes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from collections.abc import Callable
 from time import monotonic
 
 TICK_SECONDS = 0.001  # seconds: timers know nothing finer
-MAX_IDLE_PER_TURN = (
-    50  # who had nothing to do: so many in one turn of the loop, as it takes time to find that out
-)
+MAX_IDLE_PER_TURN = 50  # members without work that are skipped in one turn: finding that out costs time too
 
 
 class AdmissionQueue:
-    """A line in front of the event loop whose members go at a steady pace (a token bucket that queues).
+    """A queue that admits its members at a steady rate (a token bucket that queues).
 
-    A thousand requests that came at once would all be worked on in the same turns of the loop, and a push
-    would wait for all of them in each of the thirty turns on its own way.
+    Without it, a thousand simultaneous requests are processed in the same turns of the loop, and a push,
+    which takes about thirty turns, waits for all of them in each.
     """
 
     def __init__(self, each: float, most: int) -> None:
-        """One goes every `each` seconds. `most` go at once, after a calm, and in one turn of a busy loop."""
+        """Admit one member every `each` seconds; `most` is the burst, and the limit of one turn."""
         self._each = each
         self._most = most
         self._room: float = most
@@ -30,29 +28,29 @@ class AdmissionQueue:
         self._going = False
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of members that wait."""
         return len(self._line)
 
     def take(self, go: Callable[[], bool | None]) -> None:
-        """Call `go` when it is its turn: now, if nobody waits and the pace allows. When it says False it had
-        nothing to do, and the next goes in its place.
+        """Call `go` when it is admitted: now, if the queue is empty and the rate allows. If `go` returns
+        False it had nothing to do, and the next member is admitted in its place.
         """
         self._line.append(go)
         if not self._going:
             self._go_on()
 
     async def turn(self) -> None:
-        """Returns when it is the caller's turn, and others had one of the loop's."""
+        """Wait until the caller is admitted, for at least one turn of the loop."""
         mine = asyncio.get_running_loop().create_future()
 
         def come() -> bool:
-            if mine.done():  # who waited for it has given up
+            if mine.done():  # the waiting task was cancelled
                 return False
             mine.set_result(None)
             return True
 
         self.take(come)
-        await asyncio.sleep(0)  # where one's work takes longer than the pace, it would go on and on
+        await asyncio.sleep(0)  # work that takes longer than `each` would otherwise never yield
         await mine
 
     def _go_on(self) -> None:

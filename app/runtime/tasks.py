@@ -51,6 +51,6 @@ def is_to_end() -> bool:
 
 
 def looked_at(task: asyncio.Task[Any]) -> None:
-    """Let nobody be told that nobody looked at what the task raised."""
+    """Retrieve the task's exception, so that asyncio does not report it as never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -95,7 +95,7 @@ def _observe_requests(app: Sanic[Any, Any]) -> None:
 
 
 def run(settings: Settings) -> int:
-    """Serve with `settings` until told to stop; the exit status."""
+    """Serve with `settings` until SIGTERM or Ctrl-C; returns the exit status."""
     log.configure(settings.server.log_level)
     raise_file_limit()
     if settings.server.workers == 1:

@@ -22,108 +22,106 @@ from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SEC
 from app.runtime.metrics import REFUSED
 from app.runtime.rate_limit import AdmissionQueue
 
-TIMEOUT_RESPONSE_SECONDS = 1.0  # seconds that an answer to a request which came too slowly may take to leave
-MAX_QUEUED_REQUESTS = (
-    3000  # requests that wait for their turn, some three seconds; who comes then is told to come back
-)
-MAX_UNREAD_BYTES = 64 * 1024  # bytes after which no more is read of who waits for the turn
-MAX_CHUNKS_PER_TURN = 64  # pieces of a body that are read in one turn
+TIMEOUT_RESPONSE_SECONDS = 1.0  # for the answer 408 to leave, before the connection is aborted
+MAX_QUEUED_REQUESTS = 3000  # some three seconds of work; further requests get 503
+MAX_UNREAD_BYTES = 64 * 1024  # reading from a connection pauses when it has sent as much while it is queued
+MAX_CHUNKS_PER_TURN = 64  # of a body
 UPGRADE = re.compile(rb"\r\nupgrade:[^a-z]*websocket")  # in lower case; Sanic takes off more than blanks
 
 TOO_SLOW = bare_answer(too_slow())
-CROWDED = bare_answer(unavailable("hub"))
+OVERLOADED = bare_answer(unavailable("hub"))
 HEAD_END = b"\r\n\r\n"
 
 
 class AdmissionQueues:
-    """How fast connections get on, those of one event loop together.
+    """The admission limits that all connections of one event loop share.
 
-    A sign-in takes some 1.1 ms of CPU in all, another request as a rule less, an end 0.1. No more than `most`
-    go in one turn of the loop, so a loop that has much else to do lets in fewer.
+    A sign-in costs about 1.1 ms of CPU, other requests mostly less, a close 0.1 ms. A queue admits at most
+    its burst in one turn of the loop, so a busy loop admits fewer a second.
     """
 
     def __init__(self) -> None:
         self.upgrades = AdmissionQueue(0.001, 2)
         self.requests = AdmissionQueue(0.0005, 2)
-        self.further = AdmissionQueue(0.0005, 2)  # requests behind the first, and pieces of bodies
+        self.later_requests = AdmissionQueue(0.0005, 2)  # on a kept connection, and chunks of bodies
         self.ends = AdmissionQueue(0.0002, 5)
-        self.held = 0
+        self.delayed_refusals = 0
 
 
 class FairHttp(Http):
-    """Sanic's, but that each request behind the first, and each bit of a body, waits for its turn.
+    """Sanic's `Http`; later requests, and every `MAX_CHUNKS_PER_TURN` chunks of a body, are queued.
 
-    Sanic works off what stands in its buffer without a pause: a thousand requests in one packet, or a body in
-    ten thousand chunks.
+    Sanic processes its whole buffer without yielding to the loop: a thousand requests in one packet, or a
+    body in ten thousand chunks.
     """
 
-    __slots__ = ("_first", "_paces", "_pieces", "in_line")  # Sanic's classes have no __dict__
+    __slots__ = ("_first", "_pieces", "_queues", "queued")  # Sanic's classes have no __dict__
 
     def __init__(self, protocol: FairProtocol) -> None:
         super().__init__(protocol)  # type: ignore[no-untyped-call]
-        self._paces = protocol.paces
+        self._queues = protocol.queues
         self._first = True
         self._pieces = 0
-        self.in_line = False
-        """Whether a request waits for its turn."""
+        self.queued = False
+        """Whether a request waits for admission."""
 
     async def http1(self) -> None:
         try:
             await super().http1()  # type: ignore[no-untyped-call]
         finally:
-            # They refer to this in turn, and it to a method of its own: circles for the garbage collector.
+            # Breaks reference cycles, which the garbage collector would otherwise collect in long pauses.
             self.request = self.response = self.response_func = None  # type: ignore[assignment]
 
     async def http1_request_header(self) -> None:
-        if self._first:  # the arrival has waited
+        if self._first:  # `PendingConnection` has waited
             self._first = False
             await super().http1_request_header()  # type: ignore[no-untyped-call]
             return
-        await self._get_in_line(self._paces.further)
+        await self._wait_in(self._queues.later_requests)
         await super().http1_request_header()  # type: ignore[no-untyped-call]
         if self.upgrade_websocket:
-            await self._get_in_line(self._paces.upgrades)
+            await self._wait_in(self._queues.upgrades)
 
-    async def _get_in_line(self, pace: AdmissionQueue) -> None:
-        if len(pace) >= MAX_QUEUED_REQUESTS:
+    async def _wait_in(self, queue: AdmissionQueue) -> None:
+        if len(queue) >= MAX_QUEUED_REQUESTS:
             raise unavailable("hub")
-        self.in_line = True
+        self.queued = True
         try:
-            await self._turn(pace)
+            await self._turn(queue)
         finally:
-            self.in_line = False
-            self.protocol._time = time.monotonic()  # the wait doesn't count as the client's
+            self.queued = False
+            self.protocol._time = time.monotonic()  # waiting in the queue doesn't count against the client
 
-    async def _turn(self, pace: AdmissionQueue) -> None:
+    async def _turn(self, queue: AdmissionQueue) -> None:
         try:
-            await pace.turn()
+            await queue.turn()
         except asyncio.CancelledError:
             if cast(Any, self.request) is None:
-                self.create_empty_request()  # Sanic's log wants one
+                self.create_empty_request()  # Sanic logs the request
             raise
 
     async def read(self) -> bytes | None:
         self._pieces += 1
         if self._pieces % MAX_CHUNKS_PER_TURN == 0:
-            await self._turn(self._paces.further)
+            await self._turn(self._queues.later_requests)
         return await super().read()
 
 
 class FairProtocol(HttpProtocol):
-    """Sanic's, but that a request's time runs from its first byte, whatever follows.
+    """Sanic's protocol, with time limits that run from the first byte of a request.
 
-    The head is there within REQUEST_TIMEOUT, body and answer within RESPONSE_TIMEOUT, or the connection ends.
-    Sanic begins anew with each byte, so that one byte every few seconds holds a connection for days
-    (slowloris); it has no limit at all for whoever writes `Upgrade: websocket` over a body; and after
-    answering that time is up it waits for the rest of the body, for ever.
+    The head must be complete within REQUEST_TIMEOUT, body and response within RESPONSE_TIMEOUT; otherwise the
+    connection is closed. Sanic restarts its timer at each byte, so one byte every few seconds keeps a
+    connection open for days (slowloris). It applies no limit to a request with a body and
+    `Upgrade: websocket`, and after a 408 it waits for the rest of the body indefinitely.
     """
 
     HTTP_CLASS = FairHttp
-    __slots__ = ("paces",)
+    __slots__ = ("queues",)
 
-    def __init__(self, *, paces: AdmissionQueues, **sanics: Any) -> None:
+    def __init__(self, *, queues: AdmissionQueues, **sanics: Any) -> None:
         super().__init__(**sanics)
-        self.paces = paces
+        self.queues = queues
 
     def data_received(self, data: bytes) -> None:
         begun = self._time
@@ -133,13 +131,13 @@ class FairProtocol(HttpProtocol):
             self._time = begun
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """In its turn: ten thousand may go at once, and Sanic takes its time with each."""
-        self.paces.ends.take(partial(super().connection_lost, exc))
+        """Queued: ten thousand connections may close at once, and Sanic's clean-up of each is slow."""
+        self.queues.ends.take(partial(super().connection_lost, exc))
 
     def check_timeouts(self) -> None:
-        """Upgrades too: one that was let in has left this protocol."""
+        """Applies to upgrades too: an accepted upgrade has left this protocol."""
         http, again = self.http, self._callback_check_timeouts
-        if getattr(http, "in_line", False):
+        if getattr(http, "queued", False):
             self._time = time.monotonic()
         upgrading = getattr(http, "upgrade_websocket", False)
         if upgrading:
@@ -147,20 +145,20 @@ class FairProtocol(HttpProtocol):
         super().check_timeouts()  # type: ignore[no-untyped-call]
         if upgrading:
             http.upgrade_websocket = True
-        if self._callback_check_timeouts is again:  # time is up, and nobody will look again
+        if self._callback_check_timeouts is again:  # it has timed out, and Sanic scheduled no further check
             self.loop.call_later(TIMEOUT_RESPONSE_SECONDS, self.abort)
 
     @property
     def _unread(self) -> bool:
-        """Whether the rest of a body is still to come. Before the first request Sanic has no such thing."""
+        """Whether the rest of a body is unread. Sanic has no `request_body` before the first request."""
         return bool(getattr(self.http, "request_body", None))
 
 
 class PendingConnection(asyncio.Protocol):
-    """A connection until the head of its first request is there and its turn has come.
+    """A connection until the head of its first request is complete and admitted.
 
-    It costs a buffer and a timer, where Sanic makes a task and 12 KB for each: ten thousand that open and say
-    nothing, or half of something, are cheap to keep and cheap to lose.
+    It costs a buffer and a timer, where Sanic needs a task and 12 KB. Ten thousand connections that send
+    nothing, or half a request, are cheap to keep and cheap to close.
     """
 
     __slots__ = (
@@ -168,27 +166,31 @@ class PendingConnection(asyncio.Protocol):
         "_deadline",
         "_head",
         "_http",
-        "_in_line",
-        "_paces",
+        "_queued",
+        "_queues",
+        "_refused_seconds",
         "_transport",
-        "_turned_away",
         "_upgrade",
     )
 
     def __init__(
-        self, paces: AdmissionQueues, repeat_offenders: Callable[[bytes], int], patience: float, **sanics: Any
+        self,
+        queues: AdmissionQueues,
+        repeat_offenders: Callable[[bytes], int],
+        patience: float,
+        **sanics: Any,
     ) -> None:
         """`repeat_offenders` returns for how many seconds the sender of this head would still be refused.
         `patience` is in seconds, from the connection to the end of the head. `sanics` are what Sanic gives
         its own protocol.
         """
-        self._paces = paces
-        self._turned_away = repeat_offenders
-        self._http: Callable[[], FairProtocol] = partial(FairProtocol, paces=paces, **sanics)
+        self._queues = queues
+        self._refused_seconds = repeat_offenders
+        self._http: Callable[[], FairProtocol] = partial(FairProtocol, queues=queues, **sanics)
         self._connections: set[asyncio.Protocol] = sanics["connections"]
-        self._deadline = asyncio.get_running_loop().call_later(patience, self._late)
+        self._deadline = asyncio.get_running_loop().call_later(patience, self._timed_out)
         self._head = bytearray()
-        self._in_line = False
+        self._queued = False
         self._upgrade = b""
         self._transport: asyncio.Transport | None = None
 
@@ -203,19 +205,19 @@ class PendingConnection(asyncio.Protocol):
         if len(self._head) > MAX_UNREAD_BYTES:
             self._transport.pause_reading()
         whole = self._head.find(HEAD_END, seen) >= 0 or len(self._head) > Http.HEADER_MAX_SIZE
-        if self._in_line or not whole:
+        if self._queued or not whole:
             return
         self._deadline.cancel()
         end = self._head.find(HEAD_END)
-        if 0 <= end <= Http.HEADER_MAX_SIZE:  # else it is refused by its length
+        if 0 <= end <= Http.HEADER_MAX_SIZE:  # else Sanic refuses it for its length
             head = bytes(self._head[:end])
             self._upgrade = head if UPGRADE.search(head.lower()) else b""
-        pace = self._paces.upgrades if self._upgrade else self._paces.requests
-        if len(pace) >= MAX_QUEUED_REQUESTS:
-            self._refuse("crowd", CROWDED)
-        elif not self._held_back():
-            self._in_line = True
-            pace.take(self._enter)
+        queue = self._queues.upgrades if self._upgrade else self._queues.requests
+        if len(queue) >= MAX_QUEUED_REQUESTS:
+            self._refuse("crowd", OVERLOADED)
+        elif not self._delays_refusal():
+            self._queued = True
+            queue.take(self._enter)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -224,22 +226,22 @@ class PendingConnection(asyncio.Protocol):
         self._head.clear()
 
     def close_if_idle(self) -> bool:
-        """The hub stops: end it, but not who waits with a request that can still be answered."""
-        if self._in_line and not self._upgrade:
+        """Close it when the hub stops, unless it waits with a request that can still be answered."""
+        if self._queued and not self._upgrade:
             return False
         if self._transport is not None:
-            self._transport.write(CROWDED if self._in_line else b"")
+            self._transport.write(OVERLOADED if self._queued else b"")
             self._transport.close()
         return True
 
     def abort(self) -> None:
-        """End it at once, without a word."""
+        """Close it at once, without a response."""
         if self._transport is not None:
             self._transport.abort()
 
     def _enter(self) -> bool:
         transport = self._transport
-        if transport is None or transport.is_closing() or self._held_back():
+        if transport is None or transport.is_closing() or self._delays_refusal():
             return False
         self._connections.discard(self)
         self._transport = None
@@ -250,35 +252,35 @@ class PendingConnection(asyncio.Protocol):
         http.data_received(bytes(self._head))
         return True
 
-    def _held_back(self) -> bool:
-        """Whether it is of someone who was turned away, maybe while this one waited. That is said after a
-        while, and nothing is heard until then.
+    def _delays_refusal(self) -> bool:
+        """Refuse a repeat offender after `REFUSAL_DELAY_SECONDS`, in which nothing is read. Returns whether
+        the sender is one; it may have become one while this connection was queued.
         """
-        seconds = self._turned_away(self._upgrade) if self._upgrade else 0
+        seconds = self._refused_seconds(self._upgrade) if self._upgrade else 0
         if not seconds:
             return False
         assert self._transport is not None
-        self._in_line = False
+        self._queued = False
         self._head.clear()
         self._upgrade = b""
         self._transport.pause_reading()
-        if self._paces.held < MAX_DELAYED_CONNECTIONS:
-            self._paces.held += 1
+        if self._queues.delayed_refusals < MAX_DELAYED_CONNECTIONS:
+            self._queues.delayed_refusals += 1
             loop = asyncio.get_running_loop()
-            say_no = partial(self._say_no, max(1, seconds - int(REFUSAL_DELAY_SECONDS)))
-            loop.call_later(REFUSAL_DELAY_SECONDS, self._paces.ends.take, say_no)
+            refusal = partial(self._send_refusal, max(1, seconds - int(REFUSAL_DELAY_SECONDS)))
+            loop.call_later(REFUSAL_DELAY_SECONDS, self._queues.ends.take, refusal)
         else:
             self._refuse("turned_away", b"")
         return True
 
-    def _say_no(self, seconds: int) -> bool:
-        self._paces.held -= 1
+    def _send_refusal(self, seconds: int) -> bool:
+        self._queues.delayed_refusals -= 1
         if self._transport is None:
             return False
         self._refuse("turned_away", bare_answer(too_many(seconds)))
         return True
 
-    def _late(self) -> None:
+    def _timed_out(self) -> None:
         if self._head:
             self._refuse("too_slow", TOO_SLOW)
         else:

@@ -100,8 +100,8 @@ async def _answered(server: Any, within: float) -> None:
 
 
 def _spare_the_collector() -> None:
-    """What was made at start lives for ever, and a batch makes thousands of values without cycles: looking
-    through all that again and again cost a fifth of the CPU under load (docs/decisions/007).
+    """Objects made at start live as long as the process, and a batch makes thousands of values without
+    cycles: collecting them repeatedly cost a fifth of the CPU under load (docs/decisions/007).
     """
     gc.collect()
     gc.freeze()

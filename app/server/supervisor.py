@@ -110,17 +110,17 @@ class Supervisor:
         sys.stderr.flush()
         if worker.listener is None:
             worker.listener = self._bind()
-        worker.ready, told = os.pipe()
+        worker.ready, ready_end = os.pipe()
         worker.started_at = time.monotonic()
         # Until the child has handlers of its own it would take a signal for its parent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         worker.pid = os.fork()
         if worker.pid == 0:
-            self._become(worker, worker.listener, told)
+            self._become(worker, worker.listener, ready_end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-        os.close(told)
+        os.close(ready_end)
 
-    def _become(self, worker: _Worker, listener: socket.socket, told: int) -> None:
+    def _become(self, worker: _Worker, listener: socket.socket, ready_end: int) -> None:
         """In the new process: serve, and never return."""
         status = 1
         try:
@@ -132,7 +132,7 @@ class Supervisor:
             for other in self._workers:
                 if other is not worker and other.listener is not None:
                     other.listener.close()
-            self._serve(listener, self._lifeline, lambda: _tell(told))
+            self._serve(listener, self._lifeline, lambda: _report_ready(ready_end))
             status = 0
         except HubError as error:
             print(error, file=sys.stderr)
@@ -191,6 +191,6 @@ class Supervisor:
                 os.kill(worker.pid, number)
 
 
-def _tell(descriptor: int) -> None:
+def _report_ready(descriptor: int) -> None:
     os.write(descriptor, b".")
     os.close(descriptor)

@@ -26,8 +26,8 @@ class Cleaner:
     """Removes what is too old, a round a call; of several nodes one at a time."""
 
     def __init__(self, store: CleaningStore, event_ids_kept: timedelta, retention: timedelta | None) -> None:
-        """`retention`: how long notifications and deliveries are kept; None: for ever. Inboxes go on counting
-        where they were.
+        """`retention`: how long notifications and deliveries are kept; None: indefinitely. Inboxes
+        continue their `seq`.
         """
         self._store = store
         self._kept = {

@@ -260,12 +260,12 @@ class DeliverySignal:
     """Hears of new deliveries at once (LISTEN). While it is deaf, whoever waits has to poll."""
 
     def __init__(
-        self, settings: PostgresSettings, heard: Callable[[], None], backoff: Backoff = LISTEN_BACKOFF
+        self, settings: PostgresSettings, notify: Callable[[], None], backoff: Backoff = LISTEN_BACKOFF
     ) -> None:
-        """`heard` is called for each signal, and when it begins to listen."""
+        """`notify` is called for each signal, and whenever listening starts."""
         self._arguments = connect_arguments(settings)
         self._timeout = settings.timeout
-        self._heard = heard
+        self._notify = notify
         self._backoff = backoff
         self._failures = 0
         self._listening = Background(self._listen, name="delivery signal")
@@ -292,9 +292,9 @@ class DeliverySignal:
         closed = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: closed.set())
-            await connection.add_listener(SIGNAL, lambda *_: self._heard())
+            await connection.add_listener(SIGNAL, lambda *_: self._notify())
             self._failures = 0
-            self._heard()
+            self._notify()
             while not closed.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(closed.wait(), LISTEN_CHECK_SECONDS)

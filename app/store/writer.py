@@ -92,9 +92,7 @@ class ScheduledEvent(NamedTuple):
 
 
 class EventRecord(msgspec.Struct, frozen=True, gc=False):
-    """An event to record, with what its receivers are told, and what is to be delivered. No receiver is in
-    two of the `drafts`.
-    """
+    """An event to record, with its notifications and deliveries. No receiver is in two of the `drafts`."""
 
     event_id: str
     drafts: Sequence[NotificationDraft] = ()

@@ -86,31 +86,31 @@ async def test_requests_in_one_packet_are_too(turns: Turns) -> None:
 async def test_a_body_in_many_chunks_leaves_room_for_others(turns: Turns) -> None:
     chunks = 20 * MAX_CHUNKS_PER_TURN
     head = b"POST /echo HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with little_server(turns.note, paces=paces(further=AdmissionQueue(0.001, 1))) as port:
+    async with little_server(turns.note, queues=queues(later_requests=AdmissionQueue(0.001, 1))) as port:
         before = turns.count
         answer = await ask(port, head + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
     assert answer.endswith(b"x" * chunks)
     assert turns.at[0] - before >= chunks / MAX_CHUNKS_PER_TURN
 
 
-def paces(**other: AdmissionQueue) -> AdmissionQueues:
-    paces = AdmissionQueues()
+def queues(**other: AdmissionQueue) -> AdmissionQueues:
+    queues = AdmissionQueues()
     for name, pacer in other.items():
-        setattr(paces, name, pacer)
-    return paces
+        setattr(queues, name, pacer)
+    return queues
 
 
 async def test_a_request_that_finds_the_queue_full_gets_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "MAX_QUEUED_REQUESTS", 3)
     standing = AdmissionQueue(1e9, 1)
-    async with little_server(paces=paces(requests=standing)) as port:
+    async with little_server(queues=queues(requests=standing)) as port:
         assert (await ask(port, LAST)).endswith(b"ok")
         waiting = [asyncio.create_task(ask(port, LAST)) for _ in range(3)]
 
-        async def in_line() -> bool:
+        async def queued() -> bool:
             return len(standing) == 3
 
-        await eventually(in_line, "three wait")
+        await eventually(queued, "three wait")
         head, _, body = (await ask(port, LAST)).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: " in head
@@ -122,15 +122,15 @@ async def test_a_request_that_finds_the_queue_full_gets_503(monkeypatch: pytest.
 
 async def test_who_leaves_the_line_is_not_worked_for(turns: Turns) -> None:
     line = AdmissionQueue(1e9, 1)
-    async with little_server(turns.note, paces=paces(requests=line)) as port:
+    async with little_server(turns.note, queues=queues(requests=line)) as port:
         assert (await ask(port, LAST)).endswith(b"ok")
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(LAST)
 
-        async def in_line() -> bool:
+        async def queued() -> bool:
             return len(line) == 1
 
-        await eventually(in_line, "it waits")
+        await eventually(queued, "it waits")
         writer.close()
         await asyncio.sleep(0.05)
         line._each = 1e-9
@@ -170,14 +170,14 @@ async def test_a_sign_in_is_known_however_it_is_written(
 
 async def test_a_sign_in_behind_another_request_waits_in_the_line_of_sign_ins(turns: Turns) -> None:
     line = AdmissionQueue(1e9, 1)
-    async with little_server(turns.note, paces=paces(upgrades=line)) as port:
+    async with little_server(turns.note, queues=queues(upgrades=line)) as port:
         assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 ")
         waiting = asyncio.create_task(ask(port, BODY + UPGRADE))
 
-        async def in_line() -> bool:
+        async def queued() -> bool:
             return len(line) == 1
 
-        await eventually(in_line, "it waits")
+        await eventually(queued, "it waits")
         assert len(turns.at) == 1
         waiting.cancel()
 
@@ -201,21 +201,21 @@ async def test_requests_on_kept_connections_are_refused_by_a_long_line_too(
 ) -> None:
     monkeypatch.setattr(under_test, "MAX_QUEUED_REQUESTS", 1)
     standing = AdmissionQueue(1e9, 1)
-    async with little_server(paces=paces(further=standing)) as port:
+    async with little_server(queues=queues(later_requests=standing)) as port:
         assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
         waiting = asyncio.create_task(ask(port, BODY + LAST))
 
-        async def in_line() -> bool:
+        async def queued() -> bool:
             return len(standing) == 1
 
-        await eventually(in_line, "one waits")
+        await eventually(queued, "one waits")
         assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 503 ") == 1
         waiting.cancel()
 
 
 async def test_the_wait_for_a_turn_is_not_the_clients_delay() -> None:
     line = AdmissionQueue(1e9, 1)
-    async with little_server(paces=paces(further=line)) as port:
+    async with little_server(queues=queues(later_requests=line)) as port:
         assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
         waiting = asyncio.create_task(ask(port, BODY + LAST))
         await asyncio.sleep(4 * PATIENCE)
@@ -235,7 +235,7 @@ async def test_only_so_many_are_kept_waiting_for_a_no(monkeypatch: pytest.Monkey
 
 async def test_connections_that_end_at_once_are_cleared_away_in_turns(turns: Turns) -> None:
     ends = AdmissionQueue(1e9, 1)
-    async with little_server(turns.note, paces=paces(ends=ends)) as port:
+    async with little_server(turns.note, queues=queues(ends=ends)) as port:
         kept = []
         for _ in range(20):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -257,14 +257,14 @@ async def test_a_queued_request_is_checked_again_when_its_turn_comes(
     monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.1)
     away: list[bytes] = []
     line = AdmissionQueue(1e9, 1)
-    async with little_server(repeat_offenders=lambda _: len(away), paces=paces(upgrades=line)) as port:
+    async with little_server(repeat_offenders=lambda _: len(away), queues=queues(upgrades=line)) as port:
         assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 ")
         waiting = asyncio.create_task(ask(port, UPGRADE))
 
-        async def in_line() -> bool:
+        async def queued() -> bool:
             return len(line) == 1
 
-        await eventually(in_line, "it waits")
+        await eventually(queued, "it waits")
         away.append(b"")
         line._each = 1e-9
         line._go_on()

@@ -22,7 +22,7 @@ PATIENCE = 0.4  # seconds
 async def little_server(
     on_request: Callable[[], None] = lambda: None,
     repeat_offenders: Callable[[bytes], int] = lambda _: 0,
-    paces: AdmissionQueues | None = None,
+    queues: AdmissionQueues | None = None,
 ) -> AsyncIterator[int]:
     """Its port. It answers `POST /echo` with the body, and calls back for each request."""
     app: Sanic[Any, Any] = Sanic(f"little-{uuid4().hex}", configure_logging=False)
@@ -44,7 +44,7 @@ async def little_server(
         return text(request.body.decode())
 
     with bind("127.0.0.1", 0) as listener:
-        pending: Any = partial(PendingConnection, paces or AdmissionQueues(), repeat_offenders, PATIENCE)
+        pending: Any = partial(PendingConnection, queues or AdmissionQueues(), repeat_offenders, PATIENCE)
         server: Any = await app.create_server(sock=listener, protocol=pending, return_asyncio_server=True)
         await server.startup()
         try:
