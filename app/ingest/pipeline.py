@@ -118,6 +118,7 @@ class Pipeline:
         """
         batch = Batch([], [], [])
         for message in messages:
+            event: Event | None = None
             try:
                 event = decode(message.value, message.dedup_key, message.event_type)
                 handler = self._handler(event)
@@ -138,7 +139,8 @@ class Pipeline:
             except InvalidEvent as error:
                 batch.rejected.append(_rejected(message, error))
             except Exception:
-                log.exception("handler_failed", extra={"dedup_key": message.dedup_key})
+                known = {} if event is None else {"event_id": event.event_id}
+                log.exception("handler_failed", extra={"dedup_key": message.dedup_key, **known})
                 why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the trace")
                 batch.rejected.append(_rejected(message, why))
         return batch

@@ -320,7 +320,9 @@ async def test_a_group_that_does_not_exist_is_no_reason_to_wait() -> None:
     assert [item.error.reason for item in batch.rejected] == ["unknown_group"]
 
 
-async def test_a_handler_that_fails_rejects_its_event_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handler_that_fails_rejects_its_event_alone_and_the_log_names_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(*_: Any) -> Any:
         raise RuntimeError("a bug in the handler")
 
@@ -330,6 +332,8 @@ async def test_a_handler_that_fails_rejects_its_event_alone(monkeypatch: pytest.
     batch = pipeline.prepare([plan, message("b")])
     assert [item.error.reason for item in batch.rejected] == ["handler_failed"]
     assert len(batch.ready) == 1
+    fields = vars(caplog.records[0])
+    assert (fields["event_id"], fields["dedup_key"]) == ("a", plan.dedup_key)
 
 
 @pytest.mark.parametrize(("ahead", "later"), [(0, ["a"]), (300, []), (-300, ["a"])])
