@@ -6,6 +6,8 @@ import email
 import email.policy
 import secrets
 from email.message import EmailMessage
+from functools import lru_cache
+from pathlib import Path
 
 from app.dev.mail import MailCatcher
 from tests.support.hub import eventually
@@ -32,12 +34,15 @@ def new_address() -> str:
 
 def mails(mailbox: MailCatcher, address: str) -> list[EmailMessage]:
     """Those to `address`, in their order."""
-    found = []
-    for path in sorted(mailbox.folder.glob("*.eml")):
-        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-        if address in str(message["To"]):
-            found.append(message)
-    return found
+    kept = map(_read, sorted(mailbox.folder.glob("*.eml")))
+    return [message for recipient, message in kept if address in recipient]
+
+
+@lru_cache(maxsize=10_000)
+def _read(path: Path) -> tuple[str, EmailMessage]:
+    """Read the recipient and the message once: tests poll, and parsing costs milliseconds."""
+    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    return str(message["To"]), message
 
 
 async def mailed(

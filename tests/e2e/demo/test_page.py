@@ -109,7 +109,10 @@ async def test_a_notification_is_deleted_and_stays_so(hub: DevHub, page: Page) -
 async def test_a_logout_ends_johns_connection_and_not_mais_and_he_can_sign_in_again(page: Page) -> None:
     john, mai = inbox(page, demo.JOHN), inbox(page, demo.MAI)
     await john.get_by_role("button", name="Log out John").click()
-    await expect(state(john)).to_have_text("Logged out (4500: logged out)")
+    # The page revokes the token, then publishes the event. Either may end the connection on a busy machine.
+    await expect(state(john)).to_have_text(
+        re.compile(r"Logged out \((4500: logged out|4501: token revoked)\)")
+    )
     await expect(john.get_by_text("John is logged out. Sign in to see the inbox.")).to_be_visible()
     await click_event(page, "group_head_chef_updated")
     await expect(notifications(mai)).to_have_count(1)
