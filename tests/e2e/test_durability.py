@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.support.hub import Hub, added, eventually, new_user, receive
 
@@ -74,11 +74,23 @@ async def test_a_crash_between_commit_and_offset_loses_no_push(own_hub: Hub, mom
     assert await own_hub.wait() == -signal.SIGKILL
     assert len(await own_hub.stored(user, 1)) == 1
     own_hub.command = ("run.py",)
-    await own_hub.start()
-    async with own_hub.socket(user) as socket:
+    own_hub.launch()
+    async with await connected_first(own_hub, user) as socket:
         await own_hub.publish(added(user), topic=own_hub.topic, partition=1)
         assert {(await receive(socket))["data"]["seq"] for _ in range(2)} == {1, 2}
     assert len(await own_hub.stored(user, 2)) == 2
+
+
+async def connected_first(hub: Hub, user: str) -> ClientConnection:
+    """A socket from the moment that the hub listens: before Kafka assigns its partitions."""
+
+    async def connected() -> ClientConnection | None:
+        try:
+            return await hub.socket(user)
+        except (OSError, InvalidHandshake):
+            return None
+
+    return await eventually(connected, "the hub accepts a socket", 90.0)
 
 
 async def test_while_postgres_is_away_events_wait_and_ready_says_so(own_hub: Hub) -> None:

@@ -80,18 +80,18 @@ class Schedule:
         self._published = dict.fromkeys(self._users, 0)
         self._done: list[str] = []
 
-    async def run(self) -> None:
-        """Raises AssertionError, with the seed and the steps, when a client missed or doubled something."""
-        try:
-            for client in self._clients[::2]:
-                client.start()
-            for _ in range(STEPS):
-                await self._step()
-                await asyncio.sleep(self._random.choice((0, 0, 0.05, 0.3)))
-            await self._verify()
-        finally:
-            for client in self._clients:
-                await client.disconnect(abruptly=False)
+    async def act(self) -> None:
+        """Take the steps."""
+        for client in self._clients[::2]:
+            client.start()
+        for _ in range(STEPS):
+            await self._step()
+            await asyncio.sleep(self._random.choice((0, 0, 0.05, 0.3)))
+
+    async def leave(self) -> None:
+        """Disconnect all clients."""
+        for client in self._clients:
+            await client.disconnect(abruptly=False)
 
     async def _step(self) -> None:
         steps: list[tuple[int, Callable[[], Awaitable[None]]]] = [
@@ -137,7 +137,8 @@ class Schedule:
     async def _rebalance(self) -> None:
         await self._world.rebalance()
 
-    async def _verify(self) -> None:
+    async def verify(self) -> None:
+        """Raises AssertionError, with the seed and the steps, when a client missed or doubled something."""
         for client in self._clients:
             if not client.connected:
                 client.start()
