@@ -29,9 +29,7 @@ HEAD_CHEF = "head_chef"
 MAX_CACHED_GROUPS = 10_000
 MAX_CONCURRENT_CALLS = 16
 MAX_ANSWER_BYTES = 1024 * 1024  # some 14,000 members
-LARGE_ANSWER_BYTES = (
-    32 * 1024
-)  # bytes; reading more, 0.1 s or so for all that fits, would hold up the event loop
+LARGE_ANSWER_BYTES = 32 * 1024  # bytes; decoding more, up to about 0.1 s, would block the event loop
 MAX_GROUP_NAME_CHARS = 500  # characters, as in events
 MAX_FAILURES = 5  # in a row, until it is no longer asked
 BACKOFF = Backoff(first=1.0, cap=5.0)  # so late is its return noticed

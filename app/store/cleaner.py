@@ -14,7 +14,7 @@ from app.store.cleaning import CleaningStore, Kind
 log = logging.getLogger("hub.cleaner")
 
 CLEAN_EVERY_SECONDS = 60.0  # seconds
-MAX_ROWS_PER_TRANSACTION = 5000  # rows; more in one transaction would hold up others
+MAX_ROWS_PER_TRANSACTION = 5000  # a longer transaction would delay other writers
 PAUSE_SECONDS = 0.1  # seconds between two transactions, which others have Postgres to themselves
 EXPIRED_FOR = timedelta(
     minutes=5
