@@ -50,7 +50,7 @@ class InboxCursor:
     resumes from an earlier `seq`, and redelivery to a client that can't resume (see `pushed`).
     """
 
-    __slots__ = ("_catching_up", "_last_seq", "_resumes", "_start", "_target")
+    __slots__ = ("_catching_up", "_last_seq", "_replayed", "_resumes", "_start", "_target")
 
     def __init__(self, *, resumes: bool) -> None:
         """`resumes`: the client speaks the session protocol, and asks itself for what it missed before."""
@@ -59,6 +59,7 @@ class InboxCursor:
         self._start = 0
         self._last_seq = 0
         self._target = 0
+        self._replayed: set[int] | None = None
 
     @property
     def last_seq(self) -> int:
@@ -82,7 +83,7 @@ class InboxCursor:
 
         `redelivered`: its event was handled before, by a node that may have died before it notified anybody.
         A client that resumes has it by then. One that can't resume and came after it was stored gets it now,
-        even if it has it already.
+        even if it has it already; once, however often it is redelivered.
         """
         if self._catching_up:
             if seq > self._target:
@@ -93,7 +94,19 @@ class InboxCursor:
             return SEND
         if seq > self._last_seq:
             return self._catch_up(seq)
-        return SEND if redelivered and not self._resumes and seq <= self._start else DROP
+        return SEND if redelivered and self._replay(seq) else DROP
+
+    def _replay(self, seq: int) -> bool:
+        """Whether a redelivered notification from before the start is for this client, the first time only:
+        Redis may deliver a publication twice.
+        """
+        if self._resumes or seq > self._start:
+            return False
+        if self._replayed is None:
+            self._replayed = set()
+        new = seq not in self._replayed
+        self._replayed.add(seq)
+        return new
 
     def compared(self, inbox_seq: int) -> Step:
         """The inbox was found to go up to `inbox_seq`: DROP (nothing is missing), HOLD or FETCH."""

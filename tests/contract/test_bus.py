@@ -214,7 +214,8 @@ async def test_what_is_published_again_comes_to_plain_connections_that_were_open
         await scene.connect(user, last_seq=2),
         await scene.connect(user, last_seq=2, session=True),
     )
-    scene.bus.publish(rows(user, 1, 2), redelivered=True)
+    for _ in range(2):  # Redis may deliver a publication twice, Kafka an event
+        scene.bus.publish(rows(user, 1, 2), redelivered=True)
     scene.bus.publish(rows(user, 3))
     await scene.arrived()
     assert [client.received() for client in before] == [[1, 2, 3]] * len(before)
