@@ -194,7 +194,7 @@ def idle(site: Site, target: Target, clients: Clients, connections: int, partiti
 
 def rows(stage: Stage) -> int:
     async def count() -> int:
-        connection = await asyncpg.connect(stage.site.database_url)
+        connection = await asyncpg.connect(stage.site.database_of(stage.server.target))
         try:
             found: int = await connection.fetchval(f"select count(*) from {stage.server.target.table}")
             return found

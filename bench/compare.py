@@ -2,13 +2,14 @@
 
 Each round measures the hub of REVISION ("before") and of this checkout ("after"), every second round in
 the opposite order, so that other load on the machine affects both. The figures are medians of the rounds and
-their ratio. Both run in this checkout's Python environment and on one schema, so a REVISION with other tables
-can't be compared.
+their ratio. Both run in this checkout's Python environment, each on a database with its own tables.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+
+import asyncpg
+from sqlalchemy.engine import make_url
 
 from bench import cases
 from bench.clients import ROOT, Clients, run_clients
@@ -42,7 +46,7 @@ def main() -> int:
         open_site(Path(home)) as site,
         run_clients() as clients,
     ):
-        targets = [_target("before", folder), _target("after", ROOT)]
+        targets = [_target(site, "before", folder), _target(site, "after", ROOT)]
         for number in range(options.rounds):
             for target in targets if number % 2 == 0 else reversed(targets):
                 figures, found = _measure(site, target, clients, options)
@@ -98,15 +102,33 @@ def _table(before: list[Figures], after: list[Figures]) -> str:
     return "\n".join(lines)
 
 
-def _target(name: str, folder: Path) -> Target:
+def _target(site: Site, name: str, folder: Path) -> Target:
+    environment = {"PYTHONPATH": str(folder), "DATABASE_URL": asyncio.run(_make_database(site, name))}
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=folder,
+        env={**os.environ, **environment},
+        check=True,
+    )
     return Target(
         name=name,
         arguments=(str(folder / "run.py"),),
         ready=HUB.ready,
         socket=HUB.socket,
         table=HUB.table,
-        environment={"PYTHONPATH": str(folder)},
+        environment=environment,
     )
+
+
+async def _make_database(site: Site, name: str) -> str:
+    """A new, empty database; its URL."""
+    url = make_url(site.database_url)
+    connection = await asyncpg.connect(site.database_url)
+    try:
+        await connection.execute(f"create database {name}")
+    finally:
+        await connection.close()
+    return url.set(database=name).render_as_string(hide_password=False)
 
 
 @contextmanager

@@ -114,6 +114,10 @@ class Site:
         broker = cpu.find("kafka.Kafka", "app.dev.broker")
         return found | {"broker": cpu.of(broker)} if broker else found
 
+    def database_of(self, target: Target) -> str:
+        """The URL of the database that the target writes to."""
+        return target.environment.get("DATABASE_URL", self.database_url)
+
     def environment(self, target: Target, topic: str, port: int) -> dict[str, str]:
         """A server's settings: the production defaults but for what this machine sets."""
         return {
