@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -84,4 +85,5 @@ def document(app: Sanic[Any, Any], version: str) -> dict[str, Any]:
 def _place(route: Route) -> tuple[int, int, str]:
     """The position of a call in the document: by group, then in the order of the code."""
     tag = route.name.split(".")[1]
-    return [*TAGS].index(tag), route.handler.__code__.co_firstlineno, route.path
+    handler = inspect.unwrap(route.handler)
+    return [*TAGS].index(tag), handler.__code__.co_firstlineno, route.path

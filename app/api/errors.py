@@ -211,10 +211,11 @@ def install(app: Sanic[Any, Any]) -> None:
 
     @app.exception(Exception)
     async def answer(request: Request, error: Exception) -> HTTPResponse:
-        return problem_response(request, _problem(request, error))
+        return problem_response(request, problem_of(request, error))
 
 
-def _problem(request: Request, error: Exception) -> Problem:
+def problem_of(request: Request, error: Exception) -> Problem:
+    """The problem that answers an exception. One that is the hub's fault is logged."""
     match error:
         case Problem():
             return error

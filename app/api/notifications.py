@@ -11,6 +11,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import json_answer
+from app.api.envelope import Wrap
 from app.api.errors import Problem
 from app.api.parameters import MAX_SEQ, flag, number, path_uuid
 from app.api.routes import add_routes
@@ -23,6 +24,9 @@ from handlers.registry import text_in
 MAX_NOTIFICATION_ROWS = 1000
 _INBOX, _INBOX_ALIAS = "/notifications/users/<user_id:str>", "/users/<user_id:str>/notifications"
 _NOTIFICATION = "/notifications/<notification_id:str>/users/<user_id:str>"
+LISTED = N_("The notifications, newest first.")
+MARKED = N_("The notification was marked as read.")
+DELETED = N_("The notification was deleted.")
 
 
 class Unread(msgspec.Struct):
@@ -42,24 +46,34 @@ class NotificationResource:
     """
 
     def __init__(
-        self, authenticator: Authenticator, store: Inboxes, commands: InboxCommands, locale: str
+        self,
+        authenticator: Authenticator,
+        store: Inboxes,
+        commands: InboxCommands,
+        locale: str,
+        wrap: Wrap,
     ) -> None:
-        """`locale` is the language of messages to a client that asks for none."""
+        """`locale` is the language of messages to a client that asks for none.
+
+        `wrap` puts the answers of the documented calls into an envelope: list, mark read, delete.
+        """
         self._authenticator = authenticator
         self._store = store
         self._commands = commands
         self._locale = locale
+        self._wrap = wrap
 
     def blueprint(self, prefix: str) -> Blueprint:
         """The calls under `prefix`."""
         blueprint = Blueprint("notifications", url_prefix=prefix)
+        listing = self._wrap(self.list_notifications, LISTED)
         add_routes(
-            (blueprint.get(_INBOX), self.list_notifications),
-            (blueprint.get(_INBOX_ALIAS, name="list_of_user"), self.list_notifications),
+            (blueprint.get(_INBOX), listing),
+            (blueprint.get(_INBOX_ALIAS, name="list_of_user"), listing),
             (blueprint.get(f"{_INBOX}/unread-count"), self.count_unread),
             (blueprint.patch(f"{_INBOX}/read"), self.mark_all_read),
-            (blueprint.patch(f"{_NOTIFICATION}/read"), self.mark_read),
-            (blueprint.delete(_NOTIFICATION), self.delete_notification),
+            (blueprint.patch(f"{_NOTIFICATION}/read"), self._wrap(self.mark_read, MARKED)),
+            (blueprint.delete(_NOTIFICATION), self._wrap(self.delete_notification, DELETED)),
         )
         return blueprint
 
@@ -139,7 +153,7 @@ class NotificationResource:
             raise _not_found()
         spoken = _locale(request) or self._locale
         headers = _language_headers(spoken) | _count_header(count)
-        message = render(spoken, N_("The notification was deleted."), {})
+        message = render(spoken, DELETED, {})
         return json_answer(schemas.Confirmation(message), headers=headers)
 
 

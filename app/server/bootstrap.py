@@ -14,6 +14,7 @@ from app.api import sending, ws
 from app.api.admission import Admission
 from app.api.auth import Authenticator
 from app.api.deliveries import DeliveryResource
+from app.api.envelope import envelope
 from app.api.handshake import Handshake
 from app.api.health import Check, OperationResource
 from app.api.idempotency import Idempotency
@@ -271,7 +272,9 @@ def build_api(
     }
     source = HttpSource(intake.batcher, wait)
     return admission, (
-        NotificationResource(authenticator, store.notifications, realtime.commands, locale).blueprint(REST),
+        NotificationResource(
+            authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
+        ).blueprint(REST),
         DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
         PreferenceResource(authenticator, store.people, evaluator).blueprint(REST),
         sending.make_blueprint(

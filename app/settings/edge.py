@@ -66,10 +66,21 @@ class WithAllowedOrigins(Section):
         return tuple(_origin(origin) for origin in origins)
 
 
+Envelope = Literal["none", "jsend"]
+
+
 class HttpSettings(WithAllowedOrigins):
     """The REST API."""
 
     title: ClassVar = "REST"
+
+    envelope: Envelope = Field(
+        default="none",
+        validation_alias="REST_ENVELOPE",
+        description="Envelope around the answers of the calls that list, mark read and delete notifications, "
+        "and around their errors: none (a bare list or object, and application/problem+json), or jsend "
+        "(an object with status, message and data). The browser library needs none.",
+    )
 
     wait: Seconds = Field(
         default=10.0,
