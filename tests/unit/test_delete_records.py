@@ -19,6 +19,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from app.settings.sources import KafkaSettings
 from app.sources.kafka import delete_records as kafka_removal
 from app.sources.kafka.delete_records import RemovalRefused, removing
 
@@ -44,7 +45,7 @@ async def remove(monkeypatch: pytest.MonkeyPatch, error: KafkaError) -> None:
         return Broker(error)
 
     monkeypatch.setattr(kafka_removal, "AIOKafkaAdminClient", connected)
-    async with removing("broker:9092") as remove_before:
+    async with removing(KafkaSettings(bootstrap_servers="broker:9092")) as remove_before:
         await remove_before({PLACE: 0})
 
 

@@ -11,8 +11,15 @@ from app.domain.events import MAX_EVENT_BYTES
 from app.runtime.tasks import end, looked_at
 from app.settings.sources import KafkaSettings
 
+ISOLATION_LEVEL = "read_committed"
+"""Of every consumer: what a publisher aborts never happened, and what is open hasn't happened yet."""
 METADATA_AGE_MS = 10_000  # a new topic is noticed within this time
 LEAVE_TIMEOUT_SECONDS = 2.0  # a broker that doesn't answer removes the consumer after its session time-out
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """How each Kafka client of the hub connects: arguments that all classes of aiokafka take."""
+    return {"bootstrap_servers": settings.bootstrap_servers}
 
 
 async def start(settings: KafkaSettings) -> tuple[Any, Any]:
@@ -21,7 +28,8 @@ async def start(settings: KafkaSettings) -> tuple[Any, Any]:
     Raises what aiokafka raises.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **connection(settings),
+        isolation_level=ISOLATION_LEVEL,
         group_id=settings.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -32,7 +40,7 @@ async def start(settings: KafkaSettings) -> tuple[Any, Any]:
         metadata_max_age_ms=METADATA_AGE_MS,
     )
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **connection(settings),
         acks="all",
         max_request_size=2 * MAX_EVENT_BYTES,
     )

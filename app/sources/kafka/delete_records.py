@@ -10,6 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from app.domain.errors import Unavailable
+from app.settings.sources import KafkaSettings
+from app.sources.kafka.clients import connection
 
 RemoveBefore = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
 
@@ -19,12 +21,12 @@ class RemovalRefused(Unavailable):
 
 
 @asynccontextmanager
-async def removing(servers: str) -> AsyncIterator[RemoveBefore]:
+async def removing(settings: KafkaSettings) -> AsyncIterator[RemoveBefore]:
     """Gives what removes all records before these offsets; with offset 0 it only tries whether it may.
 
     That raises `RemovalRefused`; `KafkaError` where it can't be known, as a broker is away for the moment.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
 
     async def remove_before(offsets: Mapping[TopicPartition, int]) -> None:

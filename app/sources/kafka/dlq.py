@@ -20,6 +20,7 @@ from app.domain.events import MAX_EVENT_BYTES
 from app.settings.sources import KafkaSettings
 from app.sources.dead_letters import ATTEMPTS, SUFFIX, TOPIC, originals, own_headers, replay_headers
 from app.sources.dlq import DeadLetter
+from app.sources.kafka.clients import ISOLATION_LEVEL, connection
 from app.sources.kafka.dead_letter import OFFSET, PARTITION, TIMESTAMP, encoded
 from app.sources.kafka.delete_records import RemovalRefused, removing
 
@@ -44,11 +45,11 @@ class _Handle(NamedTuple):
 @asynccontextmanager
 async def open_dlq(settings: KafkaSettings) -> AsyncIterator[KafkaDlqReader]:
     """The dead letters of all Kafka topics. Raises `Unavailable` when no broker answers, now or later."""
-    servers = settings.bootstrap_servers
     topics = [f"{topic}{SUFFIX}" for topic in settings.topics.values()]
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=MAX_DEAD_LETTER_BYTES)
+    producer = AIOKafkaProducer(**connection(settings), acks="all", max_request_size=MAX_DEAD_LETTER_BYTES)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers,
+        **connection(settings),
+        isolation_level=ISOLATION_LEVEL,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         fetch_max_wait_ms=settings.fetch_max_wait_ms,
@@ -57,10 +58,10 @@ async def open_dlq(settings: KafkaSettings) -> AsyncIterator[KafkaDlqReader]:
     try:
         await producer.start()
         await consumer.start()
-        yield KafkaDlqReader(consumer, producer, topics, servers)
+        yield KafkaDlqReader(consumer, producer, topics, settings)
     except (KafkaError, OSError) as error:
         why = str(error) or type(error).__name__
-        raise Unavailable("kafka", f"{why}. Does a broker answer at {servers}?") from None
+        raise Unavailable("kafka", f"{why}. Does a broker answer at {settings.bootstrap_servers}?") from None
     finally:
         await consumer.stop()
         await producer.stop()
@@ -69,12 +70,12 @@ async def open_dlq(settings: KafkaSettings) -> AsyncIterator[KafkaDlqReader]:
 class KafkaDlqReader:
     """The dead letters in some Kafka topics."""
 
-    def __init__(self, consumer: Any, producer: Any, topics: Sequence[str], servers: str) -> None:
+    def __init__(self, consumer: Any, producer: Any, topics: Sequence[str], settings: KafkaSettings) -> None:
         """Both are started. `topics` that don't exist hold no dead letters."""
         self._consumer = consumer
         self._producer = producer
         self._topics = topics
-        self._servers = servers
+        self._settings = settings
         self.targets = [topic.removesuffix(SUFFIX) for topic in topics]
 
     async def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
@@ -115,7 +116,7 @@ class KafkaDlqReader:
                 removed[dead_letter.target] += 1
                 found.add(dead_letter.handle.place)
         if found:
-            async with removing(self._servers) as remove_before:
+            async with removing(self._settings) as remove_before:
                 # raises if the broker refuses, before anything is written
                 await remove_before(dict.fromkeys(found, 0))
                 await remove_before(await self._write_again(found, unwanted))
@@ -123,7 +124,7 @@ class KafkaDlqReader:
 
     async def keeps(self) -> dict[str, str]:
         kept = {}
-        async with removing(self._servers) as remove_before:
+        async with removing(self._settings) as remove_before:
             for place in await self._places():
                 try:
                     await remove_before({place: 0})

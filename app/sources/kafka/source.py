@@ -145,7 +145,7 @@ class KafkaSource:
         await self._commit()
 
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        return await ask_ends(self._settings.bootstrap_servers, partitions)
+        return await ask_ends(self._settings, partitions)
 
     async def _disconnect(self) -> None:
         """Abandon the current batch, and leave the group."""

@@ -14,6 +14,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from app.settings.sources import KafkaSettings
+from app.sources.kafka.clients import ISOLATION_LEVEL, connection
 from app.sources.kafka.stall import StallDetector
 
 MIN_CHECKS_PER_STALL = 3  # within the time that a consumer may stall
@@ -107,12 +109,16 @@ async def _positions(consumer: Any, partitions: Collection[TopicPartition]) -> d
     return found
 
 
-async def ask_ends(bootstrap: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-    """The offset after the last record of each partition, over a connection of its own.
+async def ask_ends(
+    settings: KafkaSettings, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """The offset after the last record that a consumer may read, over a connection of its own.
+
+    That is the last stable offset: an open transaction, and what is behind it, counts as not there yet.
 
     Raises what aiokafka raises; also when there is no partition to ask for and no broker answers.
     """
-    asker = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    asker = AIOKafkaConsumer(**connection(settings), isolation_level=ISOLATION_LEVEL)
     try:
         await asker.start()
         ends: dict[TopicPartition, int] = await asker.end_offsets(list(partitions))
