@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from struct import pack
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
-from app.sources.rabbitmq.message import dead_letter, dedup_key_of, message_identity
+from app.sources.rabbitmq import lenient_headers  # noqa: F401 - it reads them
+from app.sources.rabbitmq.message import dead_letter, dedup_key_of, happened_at, message_identity
 
 ERROR = InvalidEvent("bad_field", "it is bad")
 ROOM = 131_064
+SECONDS = 1_795_271_827
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -23,6 +26,29 @@ def properties(**given: Any) -> spec.Basic.Properties:
 
 def headers(of: spec.Basic.Properties) -> dict[str, Any]:
     return dict(of.headers or {})
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "expected"),
+    [
+        (SECONDS, datetime.fromtimestamp(SECONDS, UTC)),
+        (SECONDS * 1000, datetime.fromtimestamp(SECONDS, UTC)),
+        (SECONDS * 10**6, None),
+        (2**64 - 1, None),
+        (0, None),
+        (86_400, None),
+    ],
+)
+def test_a_timestamp_that_is_none_means_now_and_costs_no_other_property(
+    timestamp: int, expected: datetime | None
+) -> None:
+    sent = ContentHeader(properties=properties(message_id="one", timestamp=AT)).marshal()
+    at = pack(">Q", int(AT.timestamp()))
+    assert at in sent
+    header = ContentHeader()
+    header.unmarshal(sent.replace(at, pack(">Q", timestamp)))
+    assert header.properties.message_id == "one"
+    assert happened_at(header.properties) == expected
 
 
 def test_a_message_id_is_the_identity_whatever_the_body() -> None:

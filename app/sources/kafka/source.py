@@ -10,14 +10,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from app.domain.errors import InvalidEvent, Unavailable
-from app.domain.time import Now
+from app.domain.time import Now, event_time
 from app.ingest.batch import Batch, ParkedEvent, Rejected, SourceMessage, by_group
 from app.ingest.pipeline import Pipeline
 from app.runtime.backoff import Backoff
@@ -222,7 +221,9 @@ class KafkaSource:
         if record.headers:
             dedup_key = read_replay_headers(dict(record.headers), "kafka").dedup_key or dedup_key
         known_type = self._topics.get(record.topic)
-        return SourceMessage("kafka", dedup_key, record.value, record, known_type, _happened_at(record))
+        return SourceMessage(
+            "kafka", dedup_key, record.value, record, known_type, event_time(record.timestamp / 1000)
+        )
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():
@@ -334,14 +335,6 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._source.watch.assigned()
         log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
-
-
-def _happened_at(record: Any) -> datetime | None:
-    """When the record was made, if its timestamp is a valid time: publishers set it."""
-    try:
-        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _place(message: SourceMessage) -> tuple[TopicPartition, int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from copy import copy
+from datetime import datetime
 
 from aiormq import spec
 from pamqp.header import ContentHeader
 
 from app.domain.errors import InvalidEvent
+from app.domain.time import event_time
 from app.sources.dead_letters import QUEUE, originals, read_replay_headers, reasons
 from app.sources.redaction import redact_message
 
@@ -32,6 +34,11 @@ def dedup_key_of(queue: str, body: bytes, properties: spec.Basic.Properties) -> 
     return read_replay_headers(properties.headers or {}, "rabbitmq").dedup_key or (
         f"rabbitmq:{queue}:{message_identity(body, properties)}"
     )
+
+
+def happened_at(properties: spec.Basic.Properties) -> datetime | None:
+    """When its publisher says that it happened, if that is plausible. AMQP counts seconds."""
+    return None if properties.timestamp is None else event_time(properties.timestamp.timestamp())
 
 
 def dead_letter(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
 
 from app.domain.errors import InvalidEvent
+from app.domain.time import event_time
 from app.sources.dead_letters import (
     CHANNEL,
     NOT_REPLAYED,
@@ -46,12 +46,9 @@ class Received:
         return None if self.entry_id is None else int(self.entry_id.partition(b"-")[0])
 
     @property
-    def happened_at(self) -> datetime:
-        """When Redis received it; now if that is unknown or impossible (publishers may choose ids)."""
-        with suppress(ValueError, OverflowError, OSError):
-            if self.sent_at_ms is not None:
-                return datetime.fromtimestamp(self.sent_at_ms / 1000, UTC)
-        return datetime.now(UTC)
+    def happened_at(self) -> datetime | None:
+        """When Redis received it; None if that is unknown or implausible (publishers may choose ids)."""
+        return None if self.sent_at_ms is None else event_time(self.sent_at_ms / 1000)
 
 
 class Reading(NamedTuple):
