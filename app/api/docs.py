@@ -1,12 +1,16 @@
-"""The OpenAPI document and Swagger UI, served by the hub itself: no CDN is needed."""
+"""The OpenAPI document, Swagger UI and ReDoc, served by the hub itself: no CDN is needed."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import inspect
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 from sanic import HTTPResponse, Request, Sanic
@@ -15,11 +19,18 @@ from sanic_routing.route import Route
 from swagger_ui_bundle import swagger_ui_path
 
 from app.api.openapi import components
-from app.api.prefixes import DOCS
+from app.api.prefixes import DOCS, REDOC
 from app.api.schemas import MESSAGE_OR_EVENT, TYPES, Operation
 
-PAGE = Path(__file__).parent / "swagger.html"
-ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+FOLDER = Path(__file__).parent
+ASSETS = f"{DOCS}/assets"
+FILES = (
+    *(
+        Path(swagger_ui_path) / name
+        for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+    ),
+    FOLDER / "vendor" / "redoc" / "redoc.standalone.js",
+)
 TAGS = {
     "notifications": "A user's inbox. Needs the user's own token.",
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
@@ -39,41 +50,104 @@ large. Program against `code`; `detail` is for people, in the language of `Accep
 """
 
 
-def configure(app: Sanic[Any, Any], version: str) -> None:
-    """Serve the page at `DOCS` and the document beside it. Call before the app starts."""
-    for name in ASSETS:  # one by one: for a folder, Sanic answers 500 to a bad file name
-        app.static(f"{DOCS}/assets/{name}", Path(swagger_ui_path) / name, name=name)
-    page = PAGE.read_text("utf-8").replace("__PREFIX__", DOCS)
+class Reference(NamedTuple):
+    """An API reference: the addresses of its OpenAPI document and pages, and what it describes."""
 
-    @app.get(DOCS)
-    async def docs(_: Request) -> HTTPResponse:
-        return html(page)
+    document: str
+    swagger: str
+    redoc: str | None = None
+    tag: str | None = None
+    """The group of calls that it describes; all that are served if None."""
 
-    @app.get(f"{DOCS}/openapi.json")
+
+HUB = Reference(f"{DOCS}/openapi.json", DOCS, REDOC)
+
+
+def configure(
+    app: Sanic[Any, Any],
+    version: str,
+    references: Sequence[Reference] = (),
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Serve the reference of the hub, and these. Call before the app starts.
+
+    `tags` has the descriptions of groups of calls beside those of the hub itself.
+    """
+    app.ctx.openapi = {}
+    for path in FILES:  # one by one: for a folder, Sanic answers 500 to a bad file name
+        app.static(f"{ASSETS}/{path.name}", path, name=path.name)
+    for number, reference in enumerate((HUB, *references)):
+        _add_page(app, reference.swagger, "swagger.html", reference.document, f"docs_{number}")
+        if reference.redoc is not None:
+            _add_page(app, reference.redoc, "redoc.html", reference.document, f"redoc_{number}")
+        _add_document(app, version, reference, _tags(reference, {**TAGS, **tags}), f"openapi_{number}")
+
+
+def _tags(reference: Reference, tags: Mapping[str, str]) -> Mapping[str, str]:
+    return tags if reference.tag is None else {reference.tag: tags[reference.tag]}
+
+
+def _add_page(app: Sanic[Any, Any], address: str, template: str, described: str, name: str) -> None:
+    page = (FOLDER / template).read_text("utf-8").replace("__ASSETS__", ASSETS)
+    page = page.replace("__DOCUMENT__", described)
+    headers = {"Content-Security-Policy": _policy(page), "X-Content-Type-Options": "nosniff"}
+
+    @app.get(address, name=name)
+    async def show(_: Request) -> HTTPResponse:
+        return html(page, headers=headers)
+
+
+def _policy(page: str) -> str:
+    """Allow the hub's own files and calls, and the scripts in `page` as they are; nothing from elsewhere."""
+    scripts = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    ]
+    return "; ".join(
+        (
+            "default-src 'none'",
+            " ".join(("script-src 'self'", *scripts)),
+            "style-src 'self' 'unsafe-inline'",  # both pages make styles as they run
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "worker-src blob:",  # ReDoc's search
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def _add_document(
+    app: Sanic[Any, Any], version: str, reference: Reference, tags: Mapping[str, str], name: str
+) -> None:
+    address = reference.document
+
+    @app.get(address, name=name)
     async def openapi(_: Request) -> HTTPResponse:
-        return HTTPResponse(app.ctx.openapi, content_type="application/json")
+        return HTTPResponse(app.ctx.openapi[address], content_type="application/json")
 
     @app.before_server_start
     async def describe(*_: object) -> None:
-        app.ctx.openapi = msgspec.json.encode(document(app, version))
+        app.ctx.openapi[address] = msgspec.json.encode(document(app, version, tags))
 
 
-def document(app: Sanic[Any, Any], version: str) -> dict[str, Any]:
-    """The OpenAPI 3.0 document of what `app` serves: every handler that is `schemas.described`."""
+def document(app: Sanic[Any, Any], version: str, tags: Mapping[str, str] = TAGS) -> dict[str, Any]:
+    """The OpenAPI 3.0 document of what `app` serves in these groups: handlers that are `described`."""
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     types = [*TYPES]
-    described = [route for route in app.router.routes if hasattr(route.handler, "operation")]
-    for route in sorted(described, key=_place):
+    order = [*tags]
+    for route in sorted(_described(app, tags), key=lambda route: _place(route, order)):
         _, tag, name = route.name.split(".")
         path = "/" + re.sub("<([a-z_]+):str>", r"{\1}", route.path)
         (method,) = route.methods
-        operation: Operation = route.handler.operation
+        operation: Operation = route.handler.operation  # type: ignore[attr-defined]
         paths[path][method.lower()] = {"tags": [tag], "operationId": name, **operation.document}
         types += operation.types
     return {
         "openapi": "3.0.3",
         "info": {"title": "Notification hub", "version": version, "description": INTRODUCTION},
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "tags": [{"name": name, "description": text} for name, text in tags.items()],
         "paths": paths,
         "components": {
             "schemas": {**components(types), "MessageOrEvent": MESSAGE_OR_EVENT},
@@ -82,8 +156,16 @@ def document(app: Sanic[Any, Any], version: str) -> dict[str, Any]:
     }
 
 
-def _place(route: Route) -> tuple[int, int, str]:
+def _described(app: Sanic[Any, Any], tags: Mapping[str, str]) -> list[Route]:
+    described = (route for route in app.router.routes if hasattr(route.handler, "operation"))
+    return [route for route in described if _tag(route) in tags]
+
+
+def _tag(route: Route) -> str:
+    return str(route.name).split(".")[1]
+
+
+def _place(route: Route, tags: Sequence[str]) -> tuple[int, int, str]:
     """The position of a call in the document: by group, then in the order of the code."""
-    tag = route.name.split(".")[1]
     handler = inspect.unwrap(route.handler)
-    return [*TAGS].index(tag), handler.__code__.co_firstlineno, route.path
+    return tags.index(_tag(route)), handler.__code__.co_firstlineno, route.path

@@ -206,8 +206,12 @@ def _details(problem: Problem, locale: str) -> tuple[str, str, int, str, str]:
     )
 
 
-def install(app: Sanic[Any, Any]) -> None:
-    """Answer every exception of `app` with a problem."""
+def install(app: Sanic[Any, Any], references: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Answer every exception of `app` with a problem.
+
+    `references` has addresses of the API reference by the prefix of paths; for other paths it is at `DOCS`.
+    """
+    app.ctx.references = references
 
     @app.exception(Exception)
     async def answer(request: Request, error: Exception) -> HTTPResponse:
@@ -234,6 +238,13 @@ def problem_of(request: Request, error: Exception) -> Problem:
     )
 
 
+def _reference(request: Request) -> str:
+    """The address of the API reference that describes what is around the path."""
+    references: Mapping[str, str] = request.app.ctx.references
+    path = f"{request.path}/"
+    return next((address for prefix, address in references.items() if path.startswith(f"{prefix}/")), DOCS)
+
+
 def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
     """The problem for an error that Sanic raises itself; None for a failure of the hub."""
     match error:
@@ -242,7 +253,7 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
                 HTTPStatus.NOT_FOUND,
                 "no_such_path",
                 N_("No such path. The API reference is at %(docs)s."),
-                docs=DOCS,
+                docs=_reference(request),
             )
         case MethodNotAllowed():
             allowed = ", ".join(sorted(error.headers.get("Allow", "").split(", ")))

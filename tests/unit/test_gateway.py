@@ -43,6 +43,7 @@ CALLS = [
     ("GET", f"{REST}/ready", {}, "hub-open"),
     ("GET", f"{REST}/docs", {}, "hub-open"),
     ("GET", f"{REST}/docs/openapi.json", {}, "hub-open"),
+    ("GET", f"{REST}/redoc", {}, "hub-open"),
     ("GET", SOCKET, {}, "hub-websocket"),
     ("GET", f"{SOCKET}?jwt=a.b.c", {}, "hub-websocket"),
     ("GET", SOCKET, {"Sec-WebSocket-Protocol": "hub.v1"}, "hub-websocket"),

@@ -1,0 +1,75 @@
+"""The pages of the API reference: they load nothing from elsewhere, and their policy allows what they run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sanic import Sanic
+from sanic_testing.testing import SanicASGITestClient
+
+from app.api import docs, errors
+from app.api.prefixes import DOCS, REDOC
+from tests.support.hub import ROOT
+
+OLD = docs.Reference("/old/openapi.json", "/old/docs", "/old/redoc", "operation")
+
+
+@pytest.fixture
+def app() -> Iterator[Sanic[Any, Any]]:
+    Sanic.test_mode = True
+    app: Sanic[Any, Any] = Sanic("references", configure_logging=False)
+    app.config.AUTO_EXTEND = False
+    errors.install(app, {"/old": OLD.swagger})
+    docs.configure(app, "1", (OLD,))
+    yield app
+    Sanic.unregister_app(app)
+
+
+async def get(app: Sanic[Any, Any], path: str) -> Any:
+    _, response = await SanicASGITestClient(app).request("GET", path)
+    return response
+
+
+@pytest.mark.parametrize("address", [DOCS, REDOC, "/old/docs", "/old/redoc"])
+async def test_a_page_runs_from_the_hubs_own_files(app: Sanic[Any, Any], address: str) -> None:
+    page = await get(app, address)
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert not re.search(r"(https?:)?//", page.text)
+    files = re.findall(r'(?:src|href|url)[=:] ?"([^"]+)"|Redoc.init\(\s*"([^"]+)"', page.text)
+    loaded = [one or other for one, other in files]
+    assert len(loaded) >= 3
+    for each in loaded:
+        assert (await get(app, each)).status == 200, each
+
+
+@pytest.mark.parametrize("address", [DOCS, REDOC])
+async def test_its_policy_allows_exactly_its_scripts(app: Sanic[Any, Any], address: str) -> None:
+    page = await get(app, address)
+    rules = dict(each.split(" ", 1) for each in page.headers["content-security-policy"].split("; "))
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules["script-src"] == f"'self' 'sha256-{digest}'"
+    assert rules["default-src"] == "'none'"
+    assert not re.search(r"https?:|\*", page.headers["content-security-policy"])
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [("/old", "/old/docs"), ("/old/nowhere", "/old/docs"), ("/older", DOCS), ("/nowhere", DOCS)],
+)
+async def test_a_404_names_the_reference_of_what_is_around_it(
+    app: Sanic[Any, Any], path: str, named: str
+) -> None:
+    answer = await get(app, path)
+    assert (answer.status, re.findall(r"/[\w/-]+", answer.json["detail"])) == (404, [named])
+
+
+def test_redoc_is_as_npm_has_it() -> None:
+    folder = ROOT / "app" / "api" / "vendor"
+    digest = hashlib.sha256((folder / "redoc" / "redoc.standalone.js").read_bytes()).hexdigest()
+    assert digest in (folder / "README.md").read_text()
