@@ -1,4 +1,8 @@
-"""Runs migrations on the database of DATABASE_URL (or the one that the caller of Alembic names)."""
+"""Runs migrations on the database that the caller of Alembic names, else on that of DATABASE_URL.
+
+`alembic upgrade head` reads DATABASE_URL as `run.py` does: from the environment, else from `.env`. It says on
+standard error which database that is, and each migration that it runs.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +14,65 @@ from pathlib import Path
 from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from app.domain.errors import ConfigurationError
+from app.settings import dotenv_file, load_section
+from app.settings.services import PostgresSettings
+from app.store.migrations import progress
 from app.store.models import Base
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def _url() -> str:
-    url = context.config.attributes.get("database_url") or os.environ.get("DATABASE_URL")
-    if not url:
-        sys.exit(
-            "DATABASE_URL is not set. Set it to the Postgres to migrate: postgresql://user:password@host/hub"
-        )
-    return str(url)
+    if given := context.config.attributes.get("database_url"):
+        return str(given)
+    url = load_section(PostgresSettings).url.get_secret_value()
+    source = "the environment" if os.environ.get("DATABASE_URL") else str(dotenv_file().resolve())
+    _say(f"Database: {make_url(url).set(query={}).render_as_string()} (DATABASE_URL of {source})")
+    return url
 
 
 def _migrate(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    before = context.get_context().get_current_heads()
     with context.begin_transaction():
         context.run_migrations()
+    after = context.get_context().get_current_heads()
+    command = getattr(context.config.cmd_opts, "cmd", None)
+    if command and command[0].__name__ in ("upgrade", "downgrade"):
+        already = ", as it was before" if after == before else ""
+        _say(f"The database is at migration {', '.join(after) or 'none'}{already}.")
 
 
-async def _run() -> None:
-    engine = create_async_engine(make_url(_url()).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+async def _run(url: str) -> None:
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)
     await engine.dispose()
 
 
-try:
-    asyncio.run(_run())
-except OSError as error:
-    sys.exit(f"No Postgres answers: {error}. Is DATABASE_URL right, and does that Postgres run?")
+def _main() -> None:
+    say = context.config.attributes.get("say") or (_say if context.config.cmd_opts else None)
+    try:
+        with progress(say):
+            asyncio.run(_run(_url()))
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"No Postgres answers: {error}. Is DATABASE_URL right, and does that Postgres run?")
+    except DBAPIError as error:
+        sqlstate = getattr(error.orig, "sqlstate", None) or ""
+        if not sqlstate.startswith(("08", "28", "3D", "53", "57")):
+            raise  # a migration failed: its trace says where
+        sys.exit(f"Postgres refuses the connection: {error.orig.__cause__}. Is DATABASE_URL right?")
+
+
+_main()

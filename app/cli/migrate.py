@@ -14,5 +14,5 @@ app = new_app()
 def migrate() -> None:
     """Bring the database of DATABASE_URL to the newest migration, as `alembic upgrade head` does."""
     settings = load_section(PostgresSettings)
-    migrations.upgrade(settings.url.get_secret_value())
+    migrations.upgrade(settings.url.get_secret_value(), say=print)
     print(f"The database is at migration {migrations.head()}.")

@@ -11,6 +11,7 @@ To add a setting: add a field with `validation_alias`, `description` and bounds 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError, create_model
@@ -27,11 +28,19 @@ from app.settings.section import variables as section_variables
 from app.settings.services import PostgresSettings, RedisSettings, UserServiceSettings
 from app.settings.sources import SourceSections
 
+ROOT = Path(__file__).parent.parent.parent
+
+
+def dotenv_file() -> Path:
+    """The `.env` of the working directory, or where there is none, that beside run.py and alembic.ini."""
+    here = Path(".env")
+    return here if here.is_file() else ROOT / ".env"
+
 
 class _Environment(BaseSettings):
     """Reads sections from the environment and from `.env`, in which all names are flat."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     @classmethod
     def settings_customise_sources(
@@ -110,7 +119,7 @@ def load(**given: object) -> Settings:
 
     Args:
         given: values that override the environment, by the variable's name in lower case; None doesn't.
-            `_env_file` names another file than `.env`.
+            `_env_file` names another file than that of `dotenv_file`.
 
     Raises:
         ConfigurationError: one sentence for each setting that is missing or unsafe. It repeats no secret.
@@ -133,7 +142,7 @@ _EnvironmentT = TypeVar("_EnvironmentT", bound=_Environment)
 
 
 def _load(settings: type[_EnvironmentT], given: Mapping[str, object]) -> _EnvironmentT:
-    options = {name: value for name, value in given.items() if name.startswith("_")}
+    options = {"_env_file": dotenv_file()} | {n: value for n, value in given.items() if n.startswith("_")}
     try:
         return settings(**options, **_nested(settings, given))
     except ValidationError as error:

@@ -1,7 +1,10 @@
-"""Which migration the code needs, read from the migrations themselves."""
+"""Which migration the code needs, read from the migrations themselves; and running them."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -24,10 +27,46 @@ def head() -> str:
     return found
 
 
-def upgrade(database_url: str, to: str = "head") -> None:
-    """Bring the database to a migration; what it has already is left as it is."""
+class _MigrationLines(logging.Handler):
+    """Passes on the lines in which Alembic names a migration before it runs it."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith("Running"):
+            self._say(f"  {record.getMessage()}")
+
+
+@contextmanager
+def progress(say: Callable[[str], None] | None) -> Iterator[None]:
+    """Have `say` called with a line for each migration, before it runs."""
+    if say is None:
+        yield
+        return
+    logger, handler = logging.getLogger("alembic.runtime.migration"), _MigrationLines(say)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def upgrade(database_url: str, to: str = "head", say: Callable[[str], None] | None = None) -> None:
+    """Bring the database to a migration; what it has already is left as it is.
+
+    Args:
+        database_url: The database.
+        to: The migration.
+        say: Is called with a line for each migration, before it runs.
+    """
     config = _config()
     config.attributes["database_url"] = database_url
+    config.attributes["say"] = say
     command.upgrade(config, to)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -109,7 +111,9 @@ async def test_the_command_migrates_a_database_and_says_where_it_is(empty: str) 
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == f"The database is at migration {migrations.head()}.\n"
+    *steps, last = ended.stdout.splitlines()
+    assert [re.findall(r"-> (\w+),", step) for step in steps] == [[each] for each in versions()]
+    assert last == f"The database is at migration {migrations.head()}."
     assert tables(await shape(empty)) == TABLES
 
 
@@ -180,16 +184,63 @@ async def test_the_hub_refuses_a_database_of_another_version(empty: str) -> None
     await engine.dispose()
 
 
-async def test_the_command_it_names_migrates(empty: str) -> None:
-    ended = await asyncio.to_thread(
+async def alembic(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "alembic", "upgrade", "head"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": empty},
+        [sys.executable, "-m", "alembic", "-c", ROOT / "alembic.ini", *arguments],
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
+
+
+async def test_alembic_reads_dotenv_in_any_working_directory_and_says_what_it_does(
+    empty: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(f"JWT_SECRET=\nDATABASE_URL={with_password(empty)}\n")
+    first = await alembic("upgrade", "head", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
     assert tables(await shape(empty)) == TABLES
+    database, *steps, last = first.stderr.splitlines()
+    assert make_url(empty).database in database
+    assert str(tmp_path / ".env") in database
+    assert "hunter2" not in first.stderr
+    assert [re.findall(r"-> (\w+),", step) for step in steps] == [[each] for each in versions()]
+    assert last == f"The database is at migration {migrations.head()}."
+    again = await alembic("upgrade", "head", cwd=tmp_path)
+    assert again.stderr.splitlines()[1:] == [
+        f"The database is at migration {migrations.head()}, as it was before."
+    ]
+
+
+async def test_the_environment_stands_before_dotenv(empty: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DATABASE_URL=postgresql://hub@127.0.0.1:1/other\n")
+    ended = await alembic("current", cwd=tmp_path, DATABASE_URL=empty)
+    assert ended.returncode == 0, ended.stderr
+    refused = await alembic("upgrade", "head", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 2
+    missing = await alembic("upgrade", "head", cwd=tmp_path, DATABASE_URL=empty + "_missing")
+    assert missing.returncode == 1
+    assert len(missing.stderr.splitlines()) == 2, missing.stderr
+    nothing = await alembic("upgrade", "head", cwd=make(tmp_path / "empty"))
+    assert nothing.returncode == 1
+    assert nothing.stderr.startswith("DATABASE_URL is not set.")
+
+
+def versions() -> list[str]:
+    """All migrations, the oldest first."""
+    return sorted(path.name.partition("_")[0] for path in (ROOT / "migrations/versions").glob("*.py"))
+
+
+def with_password(url: str) -> str:
+    """The test's Postgres asks for none, and takes any."""
+    return make_url(url).set(password="hunter2").render_as_string(hide_password=False)
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
