@@ -1,4 +1,5 @@
-"""Generates `.env.example` and the settings reference from the fields of the settings sections.
+"""Generates `.env.example`, the settings reference and a part of `docker-compose.yml` from the fields of the
+settings sections.
 
 python -m app.dev.settings_reference
 """
@@ -22,6 +23,8 @@ from app.settings.section import Section, Unit, Variable
 
 ROOT = Path(__file__).parents[2]
 ENV_EXAMPLE = ROOT / ".env.example"
+COMPOSE = ROOT / "docker-compose.yml"
+COMPOSE_BEGIN, COMPOSE_END = "written by `make settings`.\n", "    # End of what `make settings` writes."
 REFERENCE = ROOT / "docs" / "reference" / "settings.md"
 COMMENT_CHARS = 106  # columns after the number sign
 NO_BREAK_SPACE = "\u00a0"
@@ -49,17 +52,20 @@ REDIS_PASSWORD=
 # Password of the RabbitMQ that Compose starts, with the same restriction.
 RABBITMQ_PASSWORD=
 # Port on this machine where clients reach the gateway.
-# GATEWAY_PORT=8080
+# GATEWAY_PORT=8000
 
-# Compose itself sets HOST, PORT and the URLs of Postgres, Redis, Kafka and RabbitMQ for the hub.
+# Compose itself sets HOST, PORT, PROXIES_COUNT and the URLs of Postgres, Redis, Kafka and RabbitMQ for the
+# hub. Unless SMTP_HOST, SMTP_PORT and SMTP_SECURITY are set, mail goes to its mail catcher,
+# http://localhost:8025.
 """
 INTRODUCTION = """\
 # Settings
 
 <!-- Written by `make settings` from the fields in app/settings/. -->
 
-The hub reads its settings from environment variables, and from a file `.env` in the working directory. A
-variable of the environment takes precedence over the file. An empty variable counts as unset.
+The hub reads its settings from environment variables, and from a file `.env`: that of the working directory,
+or where there is none that beside `run.py`. `alembic` reads the same. A variable of the environment takes
+precedence over the file. An empty variable counts as unset.
 
 The hub checks all settings at start. If some are missing or invalid, it exits with status 1 and prints one
 line for each, without the values of secrets. [.env.example](../../.env.example) is a template with the same
@@ -120,6 +126,16 @@ def _env_line(variable: Variable) -> str:
     if variable.info.is_required():
         return f"{variable.name}="
     return f"# {variable.name}={_default(variable.info)}"
+
+
+def compose() -> str:
+    """The content of `docker-compose.yml`: it hands each setting on that it doesn't set itself."""
+    before, _, rest = COMPOSE.read_text("utf-8").partition(COMPOSE_BEGIN)
+    _, end, after = rest.partition(COMPOSE_END)
+    fixed = re.findall(r"^    ([A-Z_]+):", before, re.MULTILINE)
+    names = [variable.name for section in sections() for variable in section.variables]
+    handed_on = "".join(f"    {name}:\n" for name in names if name not in fixed)
+    return "".join((before, COMPOSE_BEGIN, handed_on, end, after))
 
 
 def reference() -> str:
@@ -202,9 +218,9 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     REFERENCE.parent.mkdir(parents=True, exist_ok=True)
-    for path, text in ((ENV_EXAMPLE, env_example()), (REFERENCE, reference())):
+    for path, text in ((ENV_EXAMPLE, env_example()), (REFERENCE, reference()), (COMPOSE, compose())):
         path.write_text(text, "utf-8")
         print(f"Written: {path.relative_to(ROOT)}", file=sys.stderr)
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from app.settings import Settings
+from app.settings import Settings, load
 from app.settings.edge import ServerSettings, WebSocketSettings
 from tests.support.kong_router import NoRouteError, match, normalised, routes, upstream_path
 
@@ -159,20 +161,7 @@ def test_kong_refuses_its_file_while_no_secret_is_filled_in() -> None:
     [("0123456789abcdef0123456789abcdef", True), (r'&\1/"$HOME"|#: %', True), ("it's", False), ("", False)],
 )
 def test_the_secret_reaches_kong_as_it_is(secret: str, starts: bool, tmp_path: Path) -> None:
-    script: str = SERVICES["kong"]["command"][0].replace("$$", "$")
-    script = script.replace("/etc/kong/kong.yml", str(ROOT / "kong.yml"))
-    script = script.replace("/docker-entrypoint.sh kong docker-start", "true")
-    rendered = tmp_path / "kong.yml"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "KONG_DECLARATIVE_CONFIG": str(rendered),
-        "JWT_ISSUER": "https://users.example.com",
-        "JWT_ALGORITHM": "HS256",
-        "JWT_SECRET": secret,
-    }
-    done = subprocess.run(
-        ["bash", "-euc", script], env=environment, capture_output=True, text=True, check=False
-    )
+    done, rendered = _render_kong(tmp_path, "HS256", JWT_SECRET=secret)
     assert (done.returncode == 0) == starts, done.stderr
     assert rendered.exists() == starts
     if starts:
@@ -184,12 +173,97 @@ def test_the_secret_reaches_kong_as_it_is(secret: str, starts: bool, tmp_path: P
         assert not secret or secret not in done.stderr
 
 
-def test_compose_sets_settings_that_exist_and_all_that_must_be_set() -> None:
-    known = {variable.name: variable.info for variable in Settings.variables()}
-    given = SERVICES["hub"]["environment"].keys()
-    assert given <= known.keys()
-    assert {name for name, field in known.items() if field.is_required()} <= given
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here, which Kong's image has")
+@pytest.mark.parametrize(
+    ("line_end", "starts"), [("\\n", True), ("\n", True), ('"\n', False)], ids=["escaped", "lines", "quoted"]
+)
+def test_an_rsa_key_reaches_kong_as_it_is(line_end: str, starts: bool, tmp_path: Path) -> None:
+    pem = "-----BEGIN PUBLIC KEY-----\nMIIBIjAN+/ab==\n-----END PUBLIC KEY-----\n"
+    done, rendered = _render_kong(tmp_path, "RS256", JWT_PUBLIC_KEY=pem.strip().replace("\n", line_end))
+    assert (done.returncode == 0) == starts, done.stderr
+    if starts:
+        (credential,) = yaml.safe_load(rendered.read_text())["consumers"][0]["jwt_secrets"]
+        assert credential == {
+            "key": "https://users.example.com",
+            "algorithm": "RS256",
+            "rsa_public_key": pem.strip(),
+        }
+
+
+def _render_kong(folder: Path, algorithm: str, **key: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Run the script by which Kong's container starts, up to Kong."""
+    script: str = SERVICES["kong"]["command"][0].replace("$$", "$")
+    script = script.replace("/etc/kong/kong.yml", str(ROOT / "kong.yml"))
+    script = script.replace("/docker-entrypoint.sh kong docker-start", "true")
+    rendered = folder / "kong.yml"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KONG_DECLARATIVE_CONFIG": str(rendered),
+        "JWT_ISSUER": "https://users.example.com",
+        "JWT_ALGORITHM": algorithm,
+        **key,
+    }
+    done = subprocess.run(
+        ["bash", "-euc", script], env=environment, capture_output=True, text=True, check=False
+    )
+    return done, rendered
+
+
+def test_compose_hands_every_setting_on() -> None:
+    example = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    of_compose = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD", "GATEWAY_PORT"}
+    assert set(SERVICES["hub"]["environment"]) == set(example) - of_compose
     assert SERVICES["migrate"]["environment"] == SERVICES["hub"]["environment"]
+
+
+def test_the_example_filled_in_makes_settings_that_the_hub_accepts() -> None:
+    """Those of the hub's container, with the mail catcher's address; and with what .env changes."""
+    key = rsa.generate_private_key(65537, 2048).public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode().strip()
+    filled = {
+        "JWT_SECRET": "0123456789abcdef0123456789abcdef",
+        "JWT_ISSUER": "https://users.example.com",
+        "USER_SERVICE_URL": "http://users:8000",
+        **dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"), "letters"),
+    }
+    mail = load(_env_file="", **_hub_environment(filled)).smtp
+    assert (mail.host, mail.port, mail.security) == ("mail", 1025, "none")
+    assert "1025" not in str(SERVICES["mail"].get("environment")), "its port is its image's default"
+    changed = filled | {
+        "SMTP_HOST": "smtp.example.com",
+        "SMTP_PORT": "465",
+        "SMTP_SECURITY": "tls",
+        "JWT_ALGORITHM": "RS256",
+        "JWT_PUBLIC_KEY": pem.replace("\n", "\\n"),
+    }
+    settings = load(_env_file="", **_hub_environment(changed))
+    mail = settings.smtp
+    assert (mail.host, mail.port, mail.security) == ("smtp.example.com", 465, "tls")
+    assert settings.auth.jwt_key == pem
+
+
+def _hub_environment(dotenv: dict[str, str]) -> dict[str, str]:
+    """What the hub's container gets, by setting in lower case; an unset variable without a default is left
+    out.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        return dotenv.get(found["name"]) or (found["default"] or "")
+
+    pattern = r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*)|:\?[^}]*)?\}"
+    given = {
+        name: dotenv.get(name) if text is None else re.sub(pattern, value, text)
+        for name, text in SERVICES["hub"]["environment"].items()
+    }
+    return {name.lower(): text for name, text in given.items() if text}
+
+
+def test_each_page_is_at_the_port_that_the_documents_name() -> None:
+    ports = {name: service.get("ports", []) for name, service in SERVICES.items()}
+    assert ports["kong"] == ["127.0.0.1:${GATEWAY_PORT:-8000}:8000"]
+    assert "127.0.0.1:15672:15672" in ports["rabbitmq"]
+    assert SERVICES["rabbitmq"]["image"].endswith("-management")
+    assert "127.0.0.1:8025:8025" in ports["mail"]
 
 
 def test_the_example_environment_has_every_setting_and_no_secret() -> None:
@@ -205,7 +279,9 @@ def test_the_example_environment_has_every_setting_and_no_secret() -> None:
 
 def test_no_secret_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in ("JWT_SECRET", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"):
+    for service in ("hub", "kong"):  # which refuse to start without the key of their algorithm
+        assert {SERVICES[service]["environment"][name] for name in ("JWT_SECRET", "JWT_PUBLIC_KEY")} == {None}
+    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"):
         uses = re.findall(r"\$\{" + name + r"([^}]*)\}", text)
         assert uses
         assert all(use.startswith(":?") and len(use) > 10 for use in uses), name

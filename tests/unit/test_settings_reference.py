@@ -17,6 +17,7 @@ VARIABLES = {variable.name: variable for variable in Settings.variables()}
 def test_the_committed_files_are_up_to_date() -> None:
     assert generator.ENV_EXAMPLE.read_text("utf-8") == generator.env_example(), "run `make settings`"
     assert generator.REFERENCE.read_text("utf-8") == generator.reference(), "run `make settings`"
+    assert generator.COMPOSE.read_text("utf-8") == generator.compose(), "run `make settings`"
 
 
 @pytest.mark.parametrize("variable", VARIABLES.values(), ids=lambda variable: str(variable.name))
