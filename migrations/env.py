@@ -72,7 +72,8 @@ def _main() -> None:
         sqlstate = getattr(error.orig, "sqlstate", None) or ""
         if not sqlstate.startswith(("08", "28", "3D", "53", "57")):
             raise  # a migration failed: its trace says where
-        sys.exit(f"Postgres refuses the connection: {error.orig.__cause__}. Is DATABASE_URL right?")
+        why = error.orig and error.orig.__cause__
+        sys.exit(f"Postgres refuses the connection: {why}. Is DATABASE_URL right?")
 
 
 _main()

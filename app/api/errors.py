@@ -15,7 +15,7 @@ from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.api.prefixes import DOCS
-from app.domain.errors import Unauthorized, Unavailable
+from app.domain.errors import StoreFailed, Unauthorized, Unavailable
 from app.texts.i18n import N_, Translatable, negotiate, render
 
 log = logging.getLogger("hub.api")
@@ -225,6 +225,8 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return error
         case Unauthorized():
             return unauthorized(error.reason)
+        case StoreFailed():
+            pass  # an error of the hub or of its set-up: waiting doesn't help
         case Unavailable():
             log.warning("dependency_down", extra={"why": str(error)})
             return unavailable(error.dependency)

@@ -32,6 +32,15 @@ class Unavailable(HubError):  # noqa: N818
         self.dependency = dependency
 
 
+class StoreFailed(Unavailable):
+    """Postgres answers, but can't run a statement of the hub: a table or a privilege is missing, or the hub
+    has an error.
+
+    No event is the cause, so none is dead-lettered: a retry succeeds once an operator has acted. To a request
+    it is an internal error. Whoever logs it first adds the trace.
+    """
+
+
 class StoreRejected(HubError):  # noqa: N818
     """Postgres refuses the values themselves (a data error): a retry can't succeed."""
 

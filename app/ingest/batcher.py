@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 
-from app.domain.errors import InvalidEvent
+from app.domain.errors import InvalidEvent, StoreFailed
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage, by_group
 from app.ingest.pipeline import Pipeline
 from app.runtime.tasks import end
@@ -49,6 +49,11 @@ class Batcher:
         """Give up what is in hand. Who wants its outcome waits for it before."""
         await end(*self._running, *self._parked_tasks)
         _give_up([*self._pending, *(item.message for item in self._ready)])
+
+    @property
+    def failure(self) -> StoreFailed | None:
+        """Why nothing can be stored until an operator acts."""
+        return self._pipeline.failure
 
     @property
     def backlog(self) -> int:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
+from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event, decode
 from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Plan, Planner, PlanRequest
@@ -104,6 +104,8 @@ class Pipeline:
         self._locale = locale
         self._now = now
         self._backoff = backoff
+        self.failure: StoreFailed | None = None
+        """Why nothing can be stored until an operator acts. The log has its trace, once."""
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
         self._resolved: list[PendingWrite] = []
@@ -291,11 +293,23 @@ class Pipeline:
             try:
                 with BATCH_SECONDS.time():
                     plans = await self.plan(ready)
-                    return await self._writer.write(list(map(self._record, ready, plans)))
+                    written = await self._writer.write(list(map(self._record, ready, plans)))
             except Unavailable as error:
                 STALLED.inc()
-                log.error("store_unavailable", extra={"events": len(ready), "why": str(error)})
+                self._log_unavailable(error, len(ready))
                 await asyncio.sleep(next(delays))
+            else:
+                self.failure = None
+                return written
+
+    def _log_unavailable(self, error: Unavailable, events: int) -> None:
+        fields = {"events": events, "why": str(error)}
+        if isinstance(error, StoreFailed):
+            trace = error if self.failure is None else None
+            self.failure = error
+            log.error("store_failed", exc_info=trace, extra=fields)
+        else:
+            log.error("store_unavailable", extra=fields)
 
     async def _possibly_unpushed(self, redelivered: Collection[PreparedEvent]) -> list[Notification]:
         """The notifications of events that came before, which a dead node may not have pushed."""

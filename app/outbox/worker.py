@@ -17,7 +17,7 @@ from uuid import UUID
 
 from app.auth.secrets import SecretBox
 from app.domain.deliveries import Status, masked
-from app.domain.errors import DeliveryFailed, Unavailable
+from app.domain.errors import DeliveryFailed, StoreFailed, Unavailable
 from app.outbox.attachments import load
 from app.outbox.channel import Channel, DeliveryCancelled, Outgoing
 from app.runtime.backoff import Backoff
@@ -112,12 +112,16 @@ class Outbox:
         await self._channel.close()
 
     async def _run(self) -> None:
+        failed = False  # then the log has its trace already
         while not self._stopping:
             self._wake.clear()
             try:
                 await self._wait_for_more(await self._claim())
+                failed = False
             except Unavailable as error:
-                log.warning("outbox_unreachable", extra={"why": str(error)})
+                trace = error if isinstance(error, StoreFailed) and not failed else None
+                failed = isinstance(error, StoreFailed)
+                log.warning("outbox_unreachable", exc_info=trace, extra={"why": str(error)})
                 await asyncio.sleep(POSTGRES_BACKOFF.delay(0))
             except Exception:
                 log.exception("outbox_failed")

@@ -7,7 +7,7 @@ import logging
 from typing import NamedTuple
 from uuid import UUID
 
-from app.domain.errors import Unavailable
+from app.domain.errors import StoreFailed, Unavailable
 from app.runtime.tasks import end
 from app.store.inboxes import InboxState
 from app.store.ports import InboxStates
@@ -57,9 +57,12 @@ class InboxReader:
             except Exception as error:  # whatever it was, no caller is left waiting
                 if not isinstance(error, Unavailable):
                     log.exception("inboxes_unread", extra={"inboxes": len(now)})
+                failed = isinstance(error, StoreFailed)
                 for wanted in now:
                     if not wanted.answer.done():
-                        wanted.answer.set_exception(Unavailable("postgres", "can't read the inbox"))
+                        wanted.answer.set_exception(
+                            error if failed else Unavailable("postgres", "can't read the inbox")
+                        )
                 continue
             for wanted, state in zip(now, states, strict=True):
                 if not wanted.answer.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from app.auth.tokens import Claims
-from app.domain.errors import Unauthorized, Unavailable
+from app.domain.errors import StoreFailed, Unauthorized, Unavailable
 from app.realtime.catch_up import CatchUp, send_missed
 from app.realtime.changes import InboxCommands
 from app.realtime.connection import Connection
@@ -30,6 +31,8 @@ from app.realtime.session_frames import (
     session_frame,
 )
 from app.store.inboxes import InboxState
+
+log = logging.getLogger("hub.session")
 
 _PONG = session_frame(Pong())
 
@@ -95,6 +98,8 @@ class Sessions:
                 case Token():
                     await self._renew(connection, message.jwt)
         except Unavailable as error:
+            if isinstance(error, StoreFailed):
+                log.exception("session_message_failed")
             failed = Failed("dependency_down", f"{error.dependency} does not answer; retry later")
             connection.send(session_frame(failed))
 

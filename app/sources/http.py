@@ -47,7 +47,8 @@ class HttpSource:
         """Store the events, JSON each, of the service `sender`; what became of them, in their order.
 
         An event without an `event_id` gets one of `request_id`, so the same request again changes nothing.
-        Raises `Unavailable`, and takes none of them, while too many wait already.
+        Raises `Unavailable`, and takes none of them, while too many wait already. Raises `StoreFailed` if
+        none could be stored in time because an operator has to act; they are stored after that.
         """
         if self._batcher.backlog + len(events) > max(MAX_BACKLOG_EVENTS, len(events)):
             raise Unavailable("postgres", "too many events wait to be stored")
@@ -65,7 +66,11 @@ class HttpSource:
         )
         waited_for = [next(outcomes) if taken else None for taken in submitted]
         if any(submitted):
-            await asyncio.wait([each for each in waited_for if each is not None], timeout=self._within)
+            done, _ = await asyncio.wait(
+                [each for each in waited_for if each is not None], timeout=self._within
+            )
+            if not done and self._batcher.failure is not None:
+                raise self._batcher.failure
         return [_accepted(*each) for each in zip(ids, waited_for, strict=True)]
 
 

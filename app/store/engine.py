@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any
 
 import asyncpg
@@ -15,12 +16,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.domain.errors import ConfigurationError, StoreRejected, Unavailable
+from app.domain.errors import ConfigurationError, HubError, StoreFailed, StoreRejected, Unavailable
 from app.settings.services import PostgresSettings
 from app.store.liveness import look_after
 
-# SQLSTATE classes that speak of the values, not of the server: data exception, integrity, program limit.
-_ABOUT_VALUES = ("22", "23", "54")
+INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_TABLE = "42P01"
+UNDEFINED_COLUMN = "42703"
+UNDEFINED_FUNCTION = "42883"
 
 
 def make_engine(settings: PostgresSettings) -> AsyncEngine:
@@ -63,20 +66,88 @@ def _how(settings: PostgresSettings) -> dict[str, Any]:
     }
 
 
+class Cause(Enum):
+    """Where the cause of an error of Postgres is."""
+
+    SERVER = "server"
+    """Postgres is away, busy or misconfigured: `Unavailable`."""
+    STATEMENT = "statement"
+    """The schema, the privileges or the hub's own SQL: `StoreFailed`."""
+    VALUES = "values"
+    """What an event brought: `StoreRejected`."""
+
+
+def cause_of(sqlstate: str) -> Cause:
+    """The cause of an error with this SQLSTATE, by its longest prefix in `_CAUSES`."""
+    return next((_CAUSES[sqlstate[:n]] for n in (5, 2) if sqlstate[:n] in _CAUSES), Cause.STATEMENT)
+
+
+_CAUSES = {
+    "08": Cause.SERVER,  # connection exception
+    "21": Cause.VALUES,  # cardinality violation: one row twice
+    "22": Cause.VALUES,  # data exception
+    "23": Cause.VALUES,  # integrity constraint violation
+    "25006": Cause.SERVER,  # read-only transaction: a standby, during a failover
+    "25P03": Cause.SERVER,  # idle transaction timeout
+    "25P04": Cause.SERVER,  # transaction timeout
+    "27": Cause.VALUES,  # triggered data change violation
+    "28": Cause.SERVER,  # invalid authorization: the password changed
+    "3D": Cause.SERVER,  # invalid catalog name: the database is not there (yet, again)
+    "40": Cause.SERVER,  # transaction rollback: serialization, deadlock
+    "44": Cause.VALUES,  # with check option violation
+    "53": Cause.SERVER,  # insufficient resources: disk, memory, connections
+    "54": Cause.VALUES,  # program limit exceeded
+    "55": Cause.SERVER,  # object not in prerequisite state: a lock, an object in use
+    "57": Cause.SERVER,  # operator intervention: shutdown, time-out
+    "58": Cause.SERVER,  # system error: input, output
+    "72": Cause.SERVER,  # snapshot failure
+    "F0": Cause.SERVER,  # configuration file error
+    "P0": Cause.VALUES,  # a trigger of the operator's refuses the row
+    "XX": Cause.SERVER,  # internal error of Postgres or of a pooler
+}
+"""By class, or whole code, of the SQLSTATE (PostgreSQL's manual, appendix A). All others are of
+`Cause.STATEMENT`, above all 42: no such table, no such column, syntax error, insufficient privilege.
+"""
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raises `StoreRejected` for values Postgres can't take, `Unavailable` for all else that went wrong."""
+    """Translates the errors of SQLAlchemy and of the driver.
+
+    Raises:
+        StoreRejected: Postgres can't take the values.
+        StoreFailed: Postgres can't run the statement, whatever the values.
+        Unavailable: All else: Postgres doesn't answer, or can't work now.
+    """
     try:
         yield
     except (DataError, IntegrityError) as error:
         raise StoreRejected(_kind(error)) from None
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if state.startswith(_ABOUT_VALUES):
-            raise StoreRejected(_kind(error)) from None
-        raise Unavailable("postgres", _first_line(error)) from None
+        raise _translated(error) from None
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         raise Unavailable("postgres", _first_line(error)) from None
+
+
+def _translated(error: DBAPIError) -> HubError:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    # A migration changed a table of a prepared statement: the next attempt prepares it again.
+    if sqlstate is None or isinstance(_origin(error), asyncpg.InvalidCachedStatementError):
+        return Unavailable("postgres", _first_line(error))
+    match cause_of(sqlstate):
+        case Cause.VALUES:
+            return StoreRejected(_kind(error))
+        case Cause.STATEMENT:
+            return StoreFailed("postgres", f"{_first_line(error)} (SQLSTATE {sqlstate}){_advice(sqlstate)}")
+        case Cause.SERVER:
+            return Unavailable("postgres", _first_line(error))
+
+
+def _advice(sqlstate: str) -> str:
+    if sqlstate == INSUFFICIENT_PRIVILEGE:
+        return ". Grant the user of DATABASE_URL the privileges on the hub's tables"
+    missing = sqlstate in (UNDEFINED_TABLE, UNDEFINED_COLUMN, UNDEFINED_FUNCTION) or sqlstate.startswith("3F")
+    return ". Was the database migrated? Run: alembic upgrade head" if missing else ""
 
 
 def _origin(error: BaseException) -> BaseException:
@@ -116,6 +187,8 @@ async def check_schema(engine: AsyncEngine, expected: str) -> None:
     """Raises `ConfigurationError` unless the database stands at the migration this hub needs."""
     try:
         found = await _migration(engine)
+    except StoreFailed as error:
+        raise ConfigurationError(f"{error}.") from None
     except Unavailable as error:
         raise ConfigurationError(f"{error}. Is DATABASE_URL right, and does that Postgres run?") from None
     if found != expected:

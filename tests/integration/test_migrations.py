@@ -187,7 +187,7 @@ async def test_the_hub_refuses_a_database_of_another_version(empty: str) -> None
 async def alembic(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "alembic", "-c", ROOT / "alembic.ini", *arguments],
+        [sys.executable, "-m", "alembic", "-c", f"{ROOT}/alembic.ini", *arguments],
         cwd=cwd,
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
@@ -205,7 +205,7 @@ async def test_alembic_reads_dotenv_in_any_working_directory_and_says_what_it_do
     assert first.returncode == 0, first.stderr
     assert tables(await shape(empty)) == TABLES
     database, *steps, last = first.stderr.splitlines()
-    assert make_url(empty).database in database
+    assert str(make_url(empty).database) in database
     assert str(tmp_path / ".env") in database
     assert "hunter2" not in first.stderr
     assert [re.findall(r"-> (\w+),", step) for step in steps] == [[each] for each in versions()]

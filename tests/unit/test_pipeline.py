@@ -16,7 +16,7 @@ import pytest
 
 from app.dev import samples
 from app.domain.deliveries import DeliveryDraft
-from app.domain.errors import InvalidEvent, StoreRejected, Unavailable
+from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
@@ -188,6 +188,20 @@ async def test_while_postgres_is_away_it_tries_again() -> None:
     assert await pipeline.write(pipeline.prepare([message("a")]).ready) == []
     assert writer.batches == [["a"]]
     assert bus.seqs
+
+
+async def test_without_a_migration_events_wait_and_the_log_has_the_trace_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failed = [StoreFailed("postgres", "no such table. Run: alembic upgrade head") for _ in range(3)]
+    writer, bus = Writer(*failed), Bus()
+    pipeline = make(writer, bus)
+    assert await pipeline.write(pipeline.prepare([message("a"), message("b")]).ready) == []
+    assert writer.batches == [["a", "b"]]
+    lines = [each for each in caplog.records if each.msg == "store_failed"]
+    assert [bool(line.exc_info) for line in lines] == [True, False, False]
+    assert all("alembic upgrade head" in line.__dict__["why"] for line in lines)
+    assert pipeline.failure is None
 
 
 async def test_a_logout_that_comes_again_ends_only_what_was_open_when_it_first_came() -> None:

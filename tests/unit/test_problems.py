@@ -13,13 +13,14 @@ from sanic_testing.testing import SanicASGITestClient
 
 from app.api import docs, errors
 from app.api.prefixes import DOCS, REST, WEBSOCKET
-from app.domain.errors import Unauthorized, Unavailable
+from app.domain.errors import StoreFailed, Unauthorized, Unavailable
 from app.texts.i18n import LOCALES, N_
 
 RAISED: dict[str, Exception] = {
     "own": errors.Problem(HTTPStatus.BAD_REQUEST, "own", N_("The request is malformed.")),
     "unauthorized": Unauthorized("expired_token"),
     "unavailable": Unavailable("postgres", "gone"),
+    "unmigrated": StoreFailed("postgres", "no such table: a secret of the inside"),
     "bug": RuntimeError("a secret of the inside"),
 }
 
@@ -56,6 +57,7 @@ async def ask(app: Sanic[Any, Any], path: str, method: str = "GET", **headers: s
         ("/raise/own", 400, "own"),
         ("/raise/unauthorized", 401, "expired_token"),
         ("/raise/unavailable", 503, "dependency_down"),
+        ("/raise/unmigrated", 500, "internal"),
         ("/raise/bug", 500, "internal"),
         ("/nowhere", 404, "no_such_path"),
     ],
