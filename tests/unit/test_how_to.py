@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
+from app.outbox.email.smtp import Server
+from app.settings import Settings, load_section
+from app.settings.channels import SmtpSettings
+
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to"
+_ENV = re.compile(r"^```env\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -31,3 +36,22 @@ async def test_a_sample_passes(sample: Any) -> None:
     result = sample()
     if inspect.isawaitable(result):
         await result
+
+
+@pytest.mark.parametrize("block", _ENV.findall((FOLDER / "mail-providers.md").read_text("utf-8")))
+def test_the_settings_of_a_mail_provider_are_accepted(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {variable.name for variable in Settings.variables()}
+    for name in known:
+        monkeypatch.delenv(name, raising=False)
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(block)
+    settings = load_section(SmtpSettings, _env_file=dotenv)
+    given = dict(line.split("=", 1) for line in block.splitlines())
+    assert given.keys() <= known
+    assert (settings.host, str(settings.port)) == (given["SMTP_HOST"], given["SMTP_PORT"])
+    assert (settings.port, settings.security) in {(587, "starttls"), (465, "tls"), (25, "none")}
+    if settings.password is not None:
+        assert settings.password.get_secret_value() == given["SMTP_PASSWORD"].strip("'")
+    assert str(Server(settings).sender.mailbox) in given["MAIL_FROM"]
