@@ -11,11 +11,11 @@ from typing import Any
 import uvloop
 from sanic import Blueprint, Request, Sanic
 from sanic.response import BaseHTTPResponse
-from sanic_ext import Extend
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app import __version__
 from app.api import cors, docs, errors
+from app.api.methods import add_head_and_options
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.server.bootstrap import bootstrap
@@ -36,10 +36,10 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     hub = bootstrap(settings)
     errors.install(app)
     docs.configure(app, __version__)
-    Extend(app, config={"oas": False, "cors": False})
     cors.install(app, settings.http.allowed_origins)
     for blueprint in (*hub.blueprints, *more):
         app.blueprint(blueprint)
+    add_head_and_options(app)
     _observe_requests(app)
     app.ctx.repeat_offenders = hub.admission.repeat_offenders.retry_after
     _run_with(app, hub)
@@ -66,6 +66,7 @@ def _run_with(app: Sanic[Any, Any], hub: Hub) -> None:
 
 def _http_limits(settings: Settings) -> dict[str, object]:
     return {
+        "AUTO_EXTEND": False,  # where sanic-ext is installed, it would serve pages that the hub does not
         "ACCESS_LOG": False,  # Sanic's shows the whole address, with the token in it
         "FALLBACK_ERROR_FORMAT": "json",
         "REQUEST_MAX_SIZE": MAX_REQUEST_BYTES,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from sanic import HTTPResponse, Request, Sanic, json
-from sanic_ext import Extend
 from sanic_testing.testing import SanicASGITestClient
 
 from app.api import cors, errors
+from app.api.methods import add_head_and_options
 from app.domain.errors import Unauthorized
 
 PAGE = "https://app.example.com"
@@ -21,8 +21,8 @@ ASKED = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Heade
 def app() -> Iterator[Sanic[Any, Any]]:
     Sanic.test_mode = True
     app: Sanic[Any, Any] = Sanic("cors", configure_logging=False)
+    app.config.AUTO_EXTEND = False
     errors.install(app)
-    Extend(app, config={"oas": False, "cors": False})
     cors.install(app, (PAGE, "http://localhost:8000"))
 
     @app.patch("/thing")
@@ -33,6 +33,7 @@ def app() -> Iterator[Sanic[Any, Any]]:
     async def refused(_: Request) -> HTTPResponse:
         raise Unauthorized("expired_token")
 
+    add_head_and_options(app)
     yield app
     Sanic.unregister_app(app)
 
