@@ -56,6 +56,14 @@ class BaseMessageHandler(ABC, Generic[M]):
         """The group to ask the user service for before `handle`, or None."""
         return None
 
+    def needs_fresh_group(self, message: M) -> bool:
+        """Whether a cached group isn't enough, as the event itself changes who is in the group."""
+        return False
+
+    def can_do_without_group(self, message: M) -> bool:
+        """Whether `handle` also takes the message with no group, while the user service doesn't answer."""
+        return False
+
     @abstractmethod
     def handle(self, message: M, body: Mapping[str, Any], group: Group | None, locale: str) -> Effects:
         """Compute the effects of the message. Raises `InvalidEvent` if it can't have any."""
@@ -82,10 +90,13 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
     def template_code(self) -> str:
         return self.event_type.upper()
 
-    def text(self, raw_data: bytes, group_name: str, locale: str) -> Text:
+    def text(
+        self, raw_data: bytes, group_name: str, locale: str, receiver: UUID | None = None, title: str = ""
+    ) -> Text:
         """Title and content in `locale`, made again from what is stored.
 
-        Raises `msgspec.ValidationError` where that has a form which is no longer handled.
+        The receiver and the stored title choose among the texts, where the event type has several.
+        Raises `msgspec.ValidationError` where the data has a form which is no longer handled.
         """
         data = msgspec.json.decode(raw_data, type=dict[str, Any])
         data.pop("group_name", None)  # it is stored beside, and may be of any form here

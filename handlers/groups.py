@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from app.texts.i18n import N_
-from handlers.base import Audience, GroupData, GroupEventHandler
-from handlers.fields import Name
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from app.domain.effects import Effects, Text
+from app.domain.notifications import Group, PersonalText
+from app.texts.i18n import LOCALES, N_, render
+from handlers.base import Audience, GroupData, GroupEventHandler, GroupMessage
+from handlers.fields import Name, each_once
 
 
 class ByRequester(GroupData, kw_only=True):
@@ -29,12 +38,124 @@ class GroupUserRemoved(GroupEventHandler[ByRequester]):
     content = N_("%(requester_username)s removed you from the group %(group_name)s.")
 
 
+class LeftMessage(GroupMessage[GroupData], kw_only=True):
+    """With the member who left, if the event names one. It isn't read from a field of this name."""
+
+    leaver: UUID | None = None
+
+
 class GroupUserLeft(GroupEventHandler[GroupData]):
+    """A member left. Who that was reads other texts than the rest of the group, if notified at all.
+
+    The event may name the leaver. Where it doesn't, and has one receiver, that is the leaver if the user
+    service no longer lists them; while it doesn't answer, the texts are those of a member.
+    """
+
     event_type = "group_user_left"
     category = "groups"
     data_type = GroupData
+    audience = Audience.GROUP
     title = N_("A member left the group %(group_name)s")
     content = N_("A member has just left the group %(group_name)s.")
+    own_title = N_("You left the group %(group_name)s")
+    own_content = N_("You left the group %(group_name)s and will no longer receive its notifications.")
+
+    def parse(self, body: Mapping[str, Any]) -> LeftMessage:
+        message = super().parse(body)
+        leaver = leaver_of(body["data"], body)
+        return LeftMessage(**msgspec.structs.asdict(message), leaver=leaver)
+
+    def group_needed(self, message: GroupMessage[GroupData]) -> UUID | None:
+        needed = super().group_needed(message)
+        return message.group_id if _only_receiver(message) else needed
+
+    def needs_fresh_group(self, message: GroupMessage[GroupData]) -> bool:
+        return _leaver(message) is None and (not message.receivers or _only_receiver(message) is not None)
+
+    def can_do_without_group(self, message: GroupMessage[GroupData]) -> bool:
+        return bool(message.receivers and message.data.group_name)
+
+    def handle(
+        self, message: GroupMessage[GroupData], body: Mapping[str, Any], group: Group | None, locale: str
+    ) -> Effects:
+        draft = super().handle(message, body, group, locale).notification
+        assert draft is not None
+        leaver = _leaver(message)
+        if not message.receivers:
+            staying = [each for each in draft.receivers if each != leaver]
+            return Effects(msgspec.structs.replace(draft, receivers=staying) if staying else None)
+        if group is not None and (only := _only_receiver(message)) and only not in group.members:
+            leaver = only
+        if leaver is None or leaver not in draft.receivers:
+            return Effects(draft)
+        own = PersonalText(leaver, *self._own_text(draft.group_name or "", locale))
+        return Effects(msgspec.structs.replace(draft, personal=own))
+
+    def text(
+        self, raw_data: bytes, group_name: str, locale: str, receiver: UUID | None = None, title: str = ""
+    ) -> Text:
+        text = super().text(raw_data, group_name, locale)
+        named = receiver is not None and leaver_of(msgspec.json.decode(raw_data)) == receiver
+        return self._own_text(group_name, locale) if named or title.startswith(_own_titles()) else text
+
+    def _receivers(self, message: GroupMessage[GroupData], group: Group | None) -> Sequence[UUID]:
+        everyone_left = group is not None and not group.members and not message.receivers
+        if everyone_left and self._audience(message) is Audience.GROUP:
+            return ()
+        return super()._receivers(message, group)
+
+    def _own_text(self, group_name: str, locale: str) -> Text:
+        params = {"group_name": group_name}
+        return Text(render(locale, self.own_title, params), render(locale, self.own_content, params))
+
+
+@cache
+def _own_titles() -> tuple[str, ...]:
+    """How the leaver's title begins, in each language: the group's name follows, and may be cut."""
+    return tuple(
+        render(locale, GroupUserLeft.own_title, {"group_name": "\0"}).partition("\0")[0] for locale in LOCALES
+    )
+
+
+def leaver_of(*places: Mapping[str, Any]) -> UUID | None:
+    """The id of the member who left, in any of the spellings it is met in; None where no usable one is."""
+    for names in _LEAVER_FIELDS:
+        for place in places:
+            for name in names:
+                if (found := _user_id(place.get(name))) is not None:
+                    return found
+    return None
+
+
+_LEAVER_FIELDS = (
+    ("leaver_id", "leaverId", "leaver"),
+    ("user_id", "userId", "user"),
+    ("requester_id", "requesterId", "requester"),
+)
+"""The first that is given decides: who asked may be another than who left."""
+
+
+def _user_id(value: object, depth: int = 2) -> UUID | None:
+    """A UUID as text, or in an object as the user service nests it."""
+    if isinstance(value, str):
+        try:
+            return UUID(value)
+        except ValueError:
+            return None
+    if isinstance(value, dict) and depth:
+        found = (_user_id(value.get(name), depth - 1) for name in ("user_id", "userId", "id", "user"))
+        return next((each for each in found if each is not None), None)
+    return None
+
+
+def _leaver(message: GroupMessage[GroupData]) -> UUID | None:
+    return message.leaver if isinstance(message, LeftMessage) else None
+
+
+def _only_receiver(message: GroupMessage[GroupData]) -> UUID | None:
+    """The receiver of an event that has one, and doesn't say who left."""
+    receivers = each_once(message.receivers or ())
+    return receivers[0] if len(receivers) == 1 and _leaver(message) is None else None
 
 
 class NewHeadChef(ByRequester, kw_only=True):

@@ -117,18 +117,18 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         if message.template_code is None:
             text = Text(message.title or render(locale, TITLE, {}), message.message or "")
         else:
-            text = self._text(message, raw_data.encode(), locale)
+            text = self._text(message, raw_data.encode(), receiver, locale)
         code = (message.template_code or self.event_type).upper()
         group_name = message.data.get("group_name")  # texts in other languages need it
         shown = group_name if isinstance(group_name, str) else None
         return NotificationDraft(None, shown, [receiver], code, raw_data, text.title, text.content)
 
-    def _text(self, message: MessageRequest, raw_data: bytes, locale: str) -> Text:
+    def _text(self, message: MessageRequest, raw_data: bytes, receiver: UUID, locale: str) -> Text:
         handler = self._handler_of((message.template_code or "").lower())
         if not isinstance(handler, NotificationHandler):
             raise self._refused("template_code is no event type that has texts")
         try:
-            return handler.text(raw_data, str(message.data.get("group_name", "")), locale)
+            return handler.text(raw_data, str(message.data.get("group_name", "")), locale, receiver)
         except msgspec.ValidationError as error:
             raise self._refused(f"data doesn't fill the template: {error}") from None
 

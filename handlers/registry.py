@@ -58,8 +58,10 @@ def handlers(otp_ttl: float) -> dict[str, BaseMessageHandler[Any]]:
     return HANDLERS | {code.event_type: OtpRequested(code.action, otp_ttl) for code in codes}
 
 
-def text_in(locale: str, template_code: str, raw_data: bytes, group_name: str | None) -> Text | None:
-    """Title and content of a stored notification in `locale`.
+def text_in(
+    locale: str, template_code: str, raw_data: bytes, group_name: str | None, title: str = ""
+) -> Text | None:
+    """Title and content of a stored notification in `locale`. `title` is the stored one.
 
     None when its event type, or the form of its data, is one that is no longer handled.
     """
@@ -67,6 +69,6 @@ def text_in(locale: str, template_code: str, raw_data: bytes, group_name: str | 
     if not isinstance(handler, NotificationHandler):
         return None
     try:
-        return handler.text(raw_data, group_name or "", locale)
+        return handler.text(raw_data, group_name or "", locale, title=title)
     except msgspec.ValidationError:
         return None

@@ -161,7 +161,13 @@ def _in(locale: str | None, notification: Notification) -> Notification:
     """The notification in `locale`; as it is stored if `locale` is None or its texts cannot be rendered."""
     if locale is None:
         return notification
-    text = text_in(locale, notification.template_code, bytes(notification.raw_data), notification.group_name)
+    text = text_in(
+        locale,
+        notification.template_code,
+        bytes(notification.raw_data),
+        notification.group_name,
+        notification.title,
+    )
     if text is None:
         return notification
     return msgspec.structs.replace(notification, title=text.title, content=text.content)

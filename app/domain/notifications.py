@@ -55,8 +55,16 @@ class InboxCounters(NamedTuple):
     rev: int
 
 
+class PersonalText(NamedTuple):
+    """The texts of one receiver, where they differ from those of the others."""
+
+    receiver: UUID
+    title: str
+    content: str
+
+
 class NotificationDraft(msgspec.Struct, frozen=True):
-    """One event's notification before it is fanned out: equal for all receivers.
+    """One event's notification before it is fanned out: equal for all receivers, but for `personal`.
 
     `receivers` holds each receiver once, in the publisher's order. `raw_data` is a JSON object as text.
     """
@@ -68,6 +76,21 @@ class NotificationDraft(msgspec.Struct, frozen=True):
     raw_data: str
     title: str
     content: str
+    personal: PersonalText | None = None
+
+    def by_text(self) -> Sequence[NotificationDraft]:
+        """Drafts whose receivers all read the same texts."""
+        if self.personal is None:
+            return (self,)
+        receiver, title, content = self.personal
+        shared = msgspec.structs.replace(
+            self, receivers=[each for each in self.receivers if each != receiver], personal=None
+        )
+        own = msgspec.structs.replace(self, receivers=[receiver], title=title, content=content, personal=None)
+        return [
+            *([shared] if shared.receivers else ()),
+            *([own] if receiver in self.receivers else ()),
+        ]
 
 
 class Group(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ class PlannedDelivery(NamedTuple):
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
-    """What is to be written: `notifications` by locale, each receiver in one of them at most."""
+    """What is to be written: `notifications` by locale and text, each receiver in one of them at most."""
 
     notifications: Sequence[NotificationDraft]
     deliveries: Sequence[PlannedDelivery]
@@ -92,7 +92,7 @@ class Planner:
         if draft is not None:
             usual = not known or known.keys().isdisjoint(draft.receivers)
             if usual and self._evaluator.on_by_default(request.category, INAPP):
-                notifications = (draft,)
+                notifications = draft.by_text()
             else:
                 notifications, not_notified = self._notifications(request, draft, known, now)
         if not request.effects.deliveries:
@@ -120,11 +120,11 @@ class Planner:
                 not_notified.append((receiver, decision))
             else:
                 by_locale[person.locale or self._locale].append(receiver)
-        drafts = []
+        drafts: list[NotificationDraft] = []
         for locale, receivers in by_locale.items():
             spoken = draft if locale == self._locale else request.in_locale(locale).notification
             assert spoken is not None, "a locale changes texts only"
-            drafts.append(msgspec.structs.replace(spoken, receivers=receivers))
+            drafts += msgspec.structs.replace(spoken, receivers=receivers).by_text()
         return drafts, not_notified
 
     def _delivery(

@@ -55,11 +55,17 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class ParkedEvent(NamedTuple):
-    """An event that can't be handled before its group is known."""
+    """An event that waits for the user service's answer about its group.
+
+    `fresh`: the answer must be newer than the event, and not from the cache. `optional`: if there is no
+    answer at the first attempt, the event is handled without.
+    """
 
     message: SourceMessage
     event: Event
     group_id: UUID
+    fresh: bool = False
+    optional: bool = False
 
 
 class Batch(NamedTuple):
@@ -69,8 +75,8 @@ class Batch(NamedTuple):
 
 
 def by_group(parked: Iterable[ParkedEvent]) -> Iterable[list[ParkedEvent]]:
-    """Those that wait for the same group together."""
-    groups: defaultdict[UUID, list[ParkedEvent]] = defaultdict(list)
+    """Those that wait for the same answer about a group together."""
+    groups: defaultdict[tuple[UUID, bool, bool], list[ParkedEvent]] = defaultdict(list)
     for item in parked:
-        groups[item.group_id].append(item)
+        groups[item.group_id, item.fresh, item.optional].append(item)
     return groups.values()

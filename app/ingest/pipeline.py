@@ -43,6 +43,7 @@ MAX_ROWS_PER_TRANSACTION = 10_000
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
 RETRY_DEADLINE_SECONDS = 600.0  # seconds
 BACKOFF = Backoff(first=0.1, cap=5.0)
+_NO_GROUP = Group("", (), ())  # that the user service knows no more
 
 
 @dataclass(eq=False)
@@ -64,8 +65,8 @@ class Groups(Protocol):
     def remembered(self, group_id: UUID) -> Group | None:
         """The group, if its answer is cached. Never waits."""
 
-    async def group(self, group_id: UUID) -> Group:
-        """The group.
+    async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
+        """The group. A `fresh` answer isn't taken from the cache; it replaces the cached one.
 
         Raises:
             InvalidEvent: `unknown_group`, the group does not exist; a repetition cannot help.
@@ -112,9 +113,10 @@ class Pipeline:
         self._together = asyncio.Lock()
 
     def prepare(
-        self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group] = MappingProxyType({})
+        self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group | None] = MappingProxyType({})
     ) -> Batch:
-        """Decode and handle all messages that need nobody's answer, or only what `groups` answers.
+        """Decode and handle all messages that need nobody's answer, or only what `groups` answers: None for
+        a group that there is no answer about, to events that can do without one.
 
         Never raises for a bad message.
         """
@@ -130,9 +132,9 @@ class Pipeline:
                     )
                 parsed = handler.parse(event.body)
                 group_id = handler.group_needed(parsed)
-                group = (groups.get(group_id) or self._groups.remembered(group_id)) if group_id else None
-                if group_id and group is None:
-                    batch.parked.append(ParkedEvent(message, event, group_id))
+                found, group = self._group(handler, parsed, group_id, groups) if group_id else (True, None)
+                if group_id and not found:
+                    batch.parked.append(_parked(message, event, group_id, handler, parsed))
                 else:
                     item = PreparedEvent(message, event, self._request(handler, parsed, event.body, group))
                     if self._is_to_come(item):
@@ -203,16 +205,22 @@ class Pipeline:
         """Wait until the group that all of `parked` need is known, or it is sure that it won't be."""
         give_up_at = time.monotonic() + RETRY_DEADLINE_SECONDS
         failures = 0
+        messages = [item.message for item in parked]
+        _, _, group_id, fresh, optional = parked[0]
         while True:
             try:
-                group = await self._groups.group(parked[0].group_id)
-                return self.prepare((item.message for item in parked), {parked[0].group_id: group})
+                group = await self._groups.group(group_id, fresh=fresh)
+                return self.prepare(messages, {group_id: group})
             except InvalidEvent as error:
-                return Batch([], [], [_rejected(item.message, error) for item in parked])
+                if optional:
+                    return self.prepare(messages, {group_id: _NO_GROUP})
+                return Batch([], [], [_rejected(message, error) for message in messages])
             except Unavailable as error:
+                if optional:
+                    return self.prepare(messages, {group_id: None})
                 if time.monotonic() >= give_up_at:
                     final = InvalidEvent("user_service_unavailable", str(error))
-                    return Batch([], [], [_rejected(item.message, final) for item in parked])
+                    return Batch([], [], [_rejected(message, final) for message in messages])
                 if failures == 0:  # the user service's own log has each call
                     log.warning("events_parked", extra={"events": len(parked), "why": str(error)})
             await asyncio.sleep(self._backoff.delay(failures))
@@ -229,6 +237,19 @@ class Pipeline:
         category = handler.category if effects.category is None else effects.category
         urgent = handler.urgent if effects.urgent is None else effects.urgent
         return PlanRequest(effects, category, urgent, partial(handler.handle, parsed, body, group))
+
+    def _group(
+        self,
+        handler: BaseMessageHandler[Any],
+        parsed: Any,
+        group_id: UUID,
+        answers: Mapping[UUID, Group | None],
+    ) -> tuple[bool, Group | None]:
+        """Whether all is known that the handler waits for, and the group."""
+        if group_id in answers:
+            return True, answers[group_id]
+        group = None if handler.needs_fresh_group(parsed) else self._groups.remembered(group_id)
+        return group is not None, group
 
     def _handler(self, event: Event) -> BaseMessageHandler[Any]:
         handler = self._handlers.get(event.event_type)
@@ -341,6 +362,13 @@ class Pipeline:
                 self._bus.disconnect(users[event_id], seconds_ago)
         except Unavailable as error:
             log.error("logouts_not_repeated", extra={"events": len(users), "why": str(error)})
+
+
+def _parked(
+    message: SourceMessage, event: Event, group_id: UUID, handler: BaseMessageHandler[Any], parsed: Any
+) -> ParkedEvent:
+    fresh, optional = handler.needs_fresh_group(parsed), handler.can_do_without_group(parsed)
+    return ParkedEvent(message, event, group_id, fresh, optional)
 
 
 def _parts(ready: Sequence[PreparedEvent]) -> Iterator[Sequence[PreparedEvent]]:

@@ -71,13 +71,13 @@ class UserService:
         """Return the group if it is in the cache."""
         return self._cache.get(group_id)
 
-    async def group(self, group_id: UUID) -> Group:
-        """The group.
+    async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
+        """The group, from the cache unless `fresh`; a call that is already under way is shared.
 
         Raises `InvalidEvent` (unknown_group) when the user service knows no such group, `Unavailable` when it
         doesn't answer in time, or not in its contract's words.
         """
-        if group := self.remembered(group_id):
+        if not fresh and (group := self.remembered(group_id)):
             return group
         task = self._asking.get(group_id)
         if task is None:

@@ -28,8 +28,8 @@ class MemoryGroups:
     def remembered(self, group_id: UUID) -> Group | None:
         return self._cached.get(group_id)
 
-    async def group(self, group_id: UUID) -> Group:
-        if group := self.remembered(group_id):
+    async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
+        if not fresh and (group := self.remembered(group_id)):
             return group
         self.asked.append(group_id)
         if self.unavailable:

@@ -90,25 +90,27 @@ def _check_effects(effects: Effects, event_id: str, locale: str) -> None:
     if (notification := effects.notification) is not None:
         assert 0 < len(notification.receivers) <= MAX_RECEIVERS
         assert len(set(notification.receivers)) == len(notification.receivers), "a receiver is notified twice"
-        for text in (
-            notification.title,
-            notification.content,
-            notification.template_code,
-            notification.group_name or "",
-        ):
+        for text in (notification.template_code, notification.group_name or ""):
             check_text(text, MAX_TEXT)
         check_json(notification.raw_data, MAX_DATA_BYTES)
         notification_id(event_id, notification.receivers[0])
-        _check_texts(notification, locale)
-    for draft in effects.deliveries:
-        _check_delivery(draft, event_id)
+        for draft in notification.by_text():
+            _check_texts(draft, locale)
+    for delivery in effects.deliveries:
+        _check_delivery(delivery, event_id)
 
 
 def _check_texts(notification: NotificationDraft, locale: str) -> None:
     """What is stored can be rendered again, in any locale."""
+    check_text(notification.title, MAX_TEXT)
+    check_text(notification.content, MAX_TEXT)
     for other in LOCALES:
         text = text_in(
-            other, notification.template_code, notification.raw_data.encode(), notification.group_name
+            other,
+            notification.template_code,
+            notification.raw_data.encode(),
+            notification.group_name,
+            notification.title,
         )
         if notification.template_code != "MESSAGE":
             assert text is not None, "its texts can't be made again from what is stored"
@@ -148,7 +150,7 @@ def _check_later(
 
 
 def _but_texts(notification: NotificationDraft | None) -> NotificationDraft | None:
-    return notification and msgspec.structs.replace(notification, title="", content="")
+    return notification and msgspec.structs.replace(notification, title="", content="", personal=None)
 
 
 def _message(body: Mapping[str, Any]) -> bytes:

@@ -140,6 +140,21 @@ async def test_an_answer_is_remembered(scene: Scene) -> None:
     assert scene.asked() == [GROUP]
 
 
+async def test_a_fresh_answer_is_asked_for_and_remembered(scene: Scene) -> None:
+    await scene.groups.group(GROUP)
+    assert await scene.groups.group(GROUP, fresh=True) == EXPECTED
+    assert scene.asked() == [GROUP, GROUP]
+    assert scene.groups.remembered(GROUP) == EXPECTED
+
+
+async def test_a_fresh_answer_that_fails_leaves_what_is_remembered(scene: Scene) -> None:
+    await scene.groups.group(GROUP)
+    scene.away(True)
+    with pytest.raises(Unavailable):
+        await scene.groups.group(GROUP, fresh=True)
+    assert scene.groups.remembered(GROUP) == EXPECTED
+
+
 async def test_a_group_that_is_not_found_is_not_remembered(scene: Scene) -> None:
     new = uuid4()
     with pytest.raises(InvalidEvent):

@@ -67,6 +67,7 @@ async def test_3_group_user_left(hub: Hub) -> None:
     user = new_user()
     notification = await reaches_everywhere(hub, user, event("group_user_left", [user]))
     assert notification["template_code"] == "GROUP_USER_LEFT"
+    assert notification["title"] == "Bạn đã rời nhóm Family Group"  # who got it is no member any more
 
 
 async def test_4_group_head_chef_updated_without_receivers_reaches_the_whole_group(

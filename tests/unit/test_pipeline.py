@@ -41,7 +41,7 @@ class Groups:
     def remembered(self, group_id: UUID) -> Group | None:
         return None
 
-    async def group(self, group_id: UUID) -> Group:
+    async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
         if self.errors:
             raise self.errors.pop(0)
         return Group("Nhà mình", (USER,), ())
@@ -122,7 +122,7 @@ def message(event_id: str, **changes: Any) -> SourceMessage:
         "event_type": "group_user_left",
         "group_id": str(GROUP),
         "receivers": [str(USER)],
-        "data": {"group_name": "Nhà mình"},
+        "data": {"group_name": "Nhà mình", "user_id": str(USER)},
         **changes,
     }
     return SourceMessage("kafka", event_id, json.dumps(body).encode(), None)
