@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,16 @@ CACHED_SECONDS = 900.0
 MAX_CACHED_USERS = 20_000  # users
 MAX_REVIEWED_TOKENS = 5000  # cached tokens checked in one review: some 10 ms of CPU, and 75 on a cluster
 MAX_TOKENS_PER_QUERY = 500  # tokens
+MILLISECONDS = (1.5e12, 1e13)
+"""A moment between these is in milliseconds (2017 to 2286): in seconds it would revoke whatever is issued."""
 RETRY_SECONDS = 1.0  # seconds after an error of Redis for which cached tokens are accepted without a query
+SPELLINGS = 4
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
+_BLOCKED = "user-service:jwt-blocklist:"
+_REVOKED_AT = "user-service:global_revoke_ts:"
+
+Moments = Sequence[bytes | None]
+"""What Redis holds under each of `revoked_at_keys`."""
 
 
 class RevocationStore:
@@ -37,10 +47,11 @@ class RevocationStore:
         """Raises `Unauthorized` (revoked_token), or `Unavailable` when Redis doesn't answer."""
         with _redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.exists(_blocklist_key(claims))
-                pipe.get(revoked_at_key(claims.user_id))
-                blocked, moment = await pipe.execute()
-        revoked = blocked or _after(moment, claims)
+                pipe.exists(*_blocklist_keys(claims))
+                for key in revoked_at_keys(claims.user_id):
+                    pipe.get(key)
+                blocked, *moments = await pipe.execute()
+        revoked = blocked or _after(moments, claims)
         if isinstance(claims, Claims):
             self.forget(claims.user_id) if revoked else self._remember(claims)
         if revoked:
@@ -100,34 +111,38 @@ class RevocationStore:
         with _redis_errors():
             found = await (self._query_each(tokens) if self._one_by_one else self._query_all(tokens))
         flags = [
-            bool(blocked) or _after(moment, claims)
-            for claims, blocked, moment in zip(tokens, *found, strict=True)
+            bool(blocked) or _after(moments, claims)
+            for claims, blocked, moments in zip(tokens, *found, strict=True)
         ]
         for claims, revoked in zip(tokens, flags, strict=True):
             if revoked:
                 self.forget(claims.user_id)
         return flags
 
-    async def _query_all(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[bytes | None]]:
+    async def _query_all(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[Moments]]:
         """Two commands for any number of tokens; as a rule no token is blocked, which one number tells."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.exists(*map(_blocklist_key, tokens))
-            pipe.mget([revoked_at_key(claims.user_id) for claims in tokens])
-            any_blocked, moments = await pipe.execute()
+            pipe.exists(*(key for claims in tokens for key in _blocklist_keys(claims)))
+            pipe.mget([key for claims in tokens for key in revoked_at_keys(claims.user_id)])
+            any_blocked, found = await pipe.execute()
+        moments = [found[start : start + SPELLINGS] for start in range(0, len(found), SPELLINGS)]
         if not any_blocked:
             return [0] * len(tokens), moments
         async with self._redis.pipeline(transaction=False) as pipe:
             for claims in tokens:
-                pipe.exists(_blocklist_key(claims))
+                pipe.exists(*_blocklist_keys(claims))
             return await pipe.execute(), moments
 
-    async def _query_each(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[bytes | None]]:
+    async def _query_each(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[Moments]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for claims in tokens:
-                pipe.exists(_blocklist_key(claims))
-                pipe.get(revoked_at_key(claims.user_id))
+                pipe.exists(*_blocklist_keys(claims))
+                for key in revoked_at_keys(claims.user_id):
+                    pipe.get(key)
             answers = await pipe.execute()
-        return answers[::2], answers[1::2]
+        of_token = 1 + SPELLINGS
+        starts = range(0, len(answers), of_token)
+        return answers[::of_token], [answers[start + 1 : start + of_token] for start in starts]
 
 
 @contextmanager
@@ -139,22 +154,42 @@ def _redis_errors() -> Iterator[None]:
         raise Unavailable("redis", why) from None
 
 
-def _blocklist_key(claims: Claims | ServiceClaims) -> str:
-    return f"user-service:jwt-blocklist:{claims.token_id}"
+def _blocklist_keys(claims: Claims | ServiceClaims) -> tuple[str, ...]:
+    """The key as the token spells its id; if that is a UUID, also in lower and upper case."""
+    text = claims.token_id
+    if not _UUID.fullmatch(text):
+        return (f"{_BLOCKED}{text}",)
+    return (f"{_BLOCKED}{text}", f"{_BLOCKED}{text.lower()}", f"{_BLOCKED}{text.upper()}")
 
 
-def revoked_at_key(user_id: UUID | str) -> str:
-    """The user service's key of the moment before which all tokens of the user are revoked."""
-    return f"user-service:global_revoke_ts:{user_id}"
+def revoked_at_keys(user_id: UUID | str) -> tuple[str, ...]:
+    """The user service's keys of the moment before which all tokens of the user are revoked.
+
+    One for each of the `SPELLINGS` of a UUID: services write it with and without hyphens, in lower and upper
+    case. A service's name that is no UUID has one key.
+    """
+    if not isinstance(user_id, UUID):
+        if not _UUID.fullmatch(user_id):
+            return (f"{_REVOKED_AT}{user_id}",)
+        user_id = UUID(user_id)
+    text = str(user_id)
+    bare = text.replace("-", "")
+    return (
+        f"{_REVOKED_AT}{text}",
+        f"{_REVOKED_AT}{text.upper()}",
+        f"{_REVOKED_AT}{bare}",
+        f"{_REVOKED_AT}{bare.upper()}",
+    )
 
 
-def _after(moment: bytes | None, claims: Claims | ServiceClaims) -> bool:
+def _after(moments: Moments, claims: Claims | ServiceClaims) -> bool:
     """Whether everything of this user was revoked after the token was issued."""
-    return moment is not None and not _seconds(moment) <= claims.issued_at
+    return any(moment is not None and not _seconds(moment) <= claims.issued_at for moment in moments)
 
 
 def _seconds(value: bytes) -> float:
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
         return float("nan")  # an unreadable revocation is still one: nothing compares with it
+    return seconds / 1000 if MILLISECONDS[0] <= seconds < MILLISECONDS[1] else seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from typing import Any, NamedTuple
@@ -22,11 +23,11 @@ LEEWAY_SECONDS = 5  # seconds of clock difference between the issuer and this no
 
 
 class Claims(NamedTuple):
-    """The claims of a verified token. Times are unix seconds."""
+    """The claims of a verified token. Times are unix seconds; `issued_at` keeps a fraction, if it has one."""
 
     user_id: UUID
     token_id: str
-    issued_at: int
+    issued_at: float
     expires_at: int
 
 
@@ -35,7 +36,7 @@ class ServiceClaims(NamedTuple):
 
     user_id: str
     token_id: str
-    issued_at: int
+    issued_at: float
     expires_at: int
     scopes: frozenset[str]
 
@@ -61,7 +62,7 @@ class TokenVerifier:
             user_id = UUID(claims["sub"])
         except ValueError:
             raise Unauthorized("invalid_token") from None
-        return Claims(user_id, claims["jti"], int(claims["iat"]), int(claims["exp"]))
+        return Claims(user_id, claims["jti"], claims["iat"], int(claims["exp"]))
 
     def verify_service(self, token: str | None) -> ServiceClaims:
         """The claims of a service's token, whose subject may be any text. Raises as `verify` does."""
@@ -71,7 +72,7 @@ class TokenVerifier:
             raise Unauthorized("invalid_token")
         scope = claims.get("scope", "")
         scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
-        return ServiceClaims(claims["sub"], claims["jti"], int(claims["iat"]), int(claims["exp"]), scopes)
+        return ServiceClaims(claims["sub"], claims["jti"], claims["iat"], int(claims["exp"]), scopes)
 
     def _decode(self, token: str | None) -> dict[str, Any]:
         if not token:
@@ -94,6 +95,7 @@ class TokenVerifier:
                     "verify_nbf": False,
                 },
             )
+            claims["iat"] = _seconds(claims["iat"])
             self._check_times(claims)
             token_id = claims["jti"]
             if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
@@ -111,3 +113,12 @@ class TokenVerifier:
             raise Unauthorized("invalid_token")
         if int(claims["exp"]) <= now - LEEWAY_SECONDS:
             raise Unauthorized("expired_token")
+
+
+def _seconds(value: Any) -> float:
+    """Raises `ValueError`, `TypeError` or `OverflowError` unless it is a finite number."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("not a time")
+        return value
+    return int(value)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from app.auth.revocations import revoked_at_key
+from app.auth.revocations import revoked_at_keys
 from app.domain.erasure import Found, Subject
 from app.domain.errors import Unavailable
 from app.realtime.membership import UNRESPONSIVE_AFTER_SECONDS
@@ -29,10 +29,14 @@ class Connections:
     async def look(self, subject: Subject) -> Sequence[Found]:
         with _redis_errors():
             nodes = len(await self._nodes(subject))
-            key = revoked_at_key(subject.user_id)
-            revoked = await self._redis.exists(key)
+            revoked = {key: int(await self._redis.exists(key)) for key in revoked_at_keys(subject.user_id)}
         why = "owned by the user service: without it old tokens are valid again"
-        return [Found("nodes they are connected to", nodes), Found(f"Redis key {key}", int(revoked), why)]
+        first, *others = revoked
+        shown = [first, *(key for key in others if revoked[key])]
+        return [
+            Found("nodes they are connected to", nodes),
+            *(Found(f"Redis key {key}", revoked[key], why) for key in shown),
+        ]
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
         """Close the connections on every node as a logout does, and remove those of nodes that died."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from uuid import uuid4
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from app.auth.revocations import RevocationStore
-from app.auth.tokens import Claims
+from app.auth.tokens import Claims, ServiceClaims
 from app.domain.errors import Unauthorized, Unavailable
 from tests.support.hub import free_port
 
@@ -81,6 +81,10 @@ async def test_a_blocklist_entry_may_be_of_any_kind(redis: Redis, claims: Claims
         (ISSUED - 1, False),
         (0, False),
         (f" {ISSUED + 1} ", True),
+        (ISSUED * 1000, False),
+        (ISSUED * 1000 + 1, True),
+        (9_999_999_999_999, True),
+        (9_999_999_999, True),
     ],
 )
 async def test_a_users_tokens_are_revoked_that_were_issued_before_the_moment(
@@ -89,6 +93,48 @@ async def test_a_users_tokens_are_revoked_that_were_issued_before_the_moment(
     await redis.set(user_key(claims), revoked_at)
     assert await revoked(redis, claims) is is_revoked
     assert not await revoked(redis, claims._replace(user_id=uuid4()))
+
+
+async def test_moments_within_a_second_are_told_apart(redis: Redis, claims: Claims) -> None:
+    await redis.set(user_key(claims), ISSUED + 0.5)
+    assert await revoked(redis, claims._replace(issued_at=ISSUED + 0.4))
+    assert not await revoked(redis, claims._replace(issued_at=ISSUED + 0.6))
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+@pytest.mark.parametrize(
+    "spelled", [str, lambda user: str(user).upper(), lambda user: user.hex, lambda user: user.hex.upper()]
+)
+async def test_however_the_user_service_writes_the_id_the_user_is_revoked(
+    redis: Redis, claims: Claims, spelled: Callable[[UUID], str], one_by_one: bool
+) -> None:
+    await redis.set(f"user-service:global_revoke_ts:{spelled(claims.user_id)}", ISSUED + 1)
+    another = claims._replace(user_id=uuid4())
+    assert await revoked(redis, claims)
+    assert await RevocationStore(redis, one_by_one).revoked([another, claims, another]) == [
+        False,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+async def test_a_token_id_that_is_a_uuid_is_blocked_in_either_case(
+    redis: Redis, claims: Claims, one_by_one: bool
+) -> None:
+    await redis.set(f"user-service:jwt-blocklist:{claims.token_id.upper()}", "1")
+    another = claims._replace(token_id="another")
+    assert await revoked(redis, claims)
+    assert await RevocationStore(redis, one_by_one).revoked([another, claims]) == [False, True]
+
+
+async def test_a_service_is_revoked_by_its_name(redis: Redis) -> None:
+    for name in (f"billing-{uuid4()}", str(uuid4())):
+        service = ServiceClaims(name, "t", ISSUED, ISSUED + 60, frozenset())
+        await RevocationStore(redis).check(service)
+        await redis.set(f"user-service:global_revoke_ts:{name}", ISSUED + 1)
+        with pytest.raises(Unauthorized):
+            await RevocationStore(redis).check(service)
 
 
 @pytest.mark.parametrize("value", ["", "now", "2026-11-21T07:00:00Z", b"\xff", "0x10", "inf"])

@@ -86,6 +86,12 @@ def test_a_good_token_passes_and_says_who_comes() -> None:
     assert RS256.verify(signed_rs256(payload)) == Claims(USER, "t1", payload["iat"], payload["exp"])
 
 
+def test_the_time_of_issue_keeps_its_fraction() -> None:
+    issued = int(time.time()) - 0.25
+    assert HS256.verify(signed(claims(iat=issued))).issued_at == issued
+    assert HS256.verify_service(signed(claims(iat=issued))).issued_at == issued
+
+
 def test_claims_nobody_asked_for_do_no_harm() -> None:
     payload = claims(nbf=int(time.time()) - 5, roles=["chef"], aud="elsewhere")
     assert HS256.verify(signed(payload)).user_id == USER
@@ -150,6 +156,8 @@ def test_a_missing_claim_is_refused(name: str) -> None:
         {"jti": ["t1"]},
         {"jti": None},
         {"iat": "now"},
+        {"iat": float("nan")},
+        {"iat": float("inf")},
         {"iat": None},
         {"iat": [1]},
         {"iat": FAR_AHEAD},
