@@ -8,17 +8,27 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from app.domain.effects import Effects
+from app.domain.effects import Effects, TokenBound
 from app.domain.notifications import Group
+from app.domain.time import read_timestamp
 from handlers.base import BaseMessageHandler
+
+WHOLE_SECOND = 0.999_999
+"""A timestamp in whole seconds says that the logout was some time in that second."""
 
 
 class LoggedOut(Struct):
     user_id: UUID
+    timestamp: Any = None
+    access_token_id: Any = None
 
 
 class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
-    """Ends every connection of the user."""
+    """Ends the connections of the user whose token was issued before the logout, or is the one it names.
+
+    So a logout that is handled late ends no newer session. Without a readable `timestamp` it ends all that
+    are open when it is handled.
+    """
 
     event_type = "account_logged_out"
     category = "accounts"
@@ -28,4 +38,10 @@ class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
     def handle(
         self, message: LoggedOut, body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
-        return Effects(disconnect=message.user_id)
+        at = read_timestamp(message.timestamp)
+        if at is not None and at.is_integer():
+            at += WHOLE_SECOND
+        token_id = message.access_token_id
+        named = (token_id,) if isinstance(token_id, str) and token_id else ()
+        bound = TokenBound(token_ids=named) if at is None else TokenBound(at, named)
+        return Effects(disconnect=message.user_id, logged_out=bound)

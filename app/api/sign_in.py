@@ -27,9 +27,9 @@ class SignIn:
         manager: WebSocketManager,
         membership: Membership,
         reader: InboxReader,
-        logged_out: Callable[[UUID, float], bool],
+        logged_out: Callable[[UUID, float, Claims], bool],
     ) -> None:
-        """`logged_out` says whether a user did since a moment (loop time)."""
+        """`logged_out` says whether a user did since a moment (loop time), which ended this token."""
         self._authenticator = authenticator
         self._manager = manager
         self._membership = membership
@@ -55,7 +55,7 @@ class SignIn:
         """
         self._manager.add(connection)
         try:
-            if self._logged_out(connection.user_id, connection.client.asked_at):
+            if self._logged_out(connection.user_id, connection.client.asked_at, connection.claims):
                 raise Unauthorized("revoked_token")
             await self._membership.user_connected(connection.user_id)
             if connection.session:

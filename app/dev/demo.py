@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
@@ -112,7 +113,11 @@ class Demo:
         claims = self._verifier.verify(request.token)
         await self._redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
         sample = samples.load("account_logged_out")
-        sample.message.update(user_id=str(claims.user_id), access_token_id=claims.token_id)
+        sample.message.update(
+            user_id=str(claims.user_id),
+            access_token_id=claims.token_id,
+            timestamp=datetime.now(UTC).isoformat(),
+        )
         kafka = self._settings.kafka
         place = await samples.publish(kafka.bootstrap_servers, kafka.topics, sample)
         return json({"published": place}, HTTPStatus.ACCEPTED)

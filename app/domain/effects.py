@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
 from app.domain.deliveries import DeliveryDraft
 from app.domain.notifications import NotificationDraft
+
+MAX_TOKEN_IDS = 8  # of one user, whose logouts are remembered together
 
 
 class Text(NamedTuple):
@@ -18,10 +21,31 @@ class Text(NamedTuple):
     content: str
 
 
+class TokenBound(NamedTuple):
+    """Which of a user's tokens a logout ends: those issued until a moment, and those with these ids."""
+
+    issued_until: float = inf
+    """Unix seconds."""
+    token_ids: tuple[str, ...] = ()
+
+    def covers(self, issued_at: float, token_id: str) -> bool:
+        return issued_at <= self.issued_until or token_id in self.token_ids
+
+    def at_most(self, unix_seconds: float) -> TokenBound:
+        """The same, but for tokens that were issued later than this."""
+        return self._replace(issued_until=min(self.issued_until, unix_seconds))
+
+    def joined(self, other: TokenBound) -> TokenBound:
+        """What both end; of very many token ids the newest."""
+        token_ids = tuple(dict.fromkeys((*self.token_ids, *other.token_ids)))
+        return TokenBound(max(self.issued_until, other.issued_until), token_ids[-MAX_TOKEN_IDS:])
+
+
 class Effects(NamedTuple):
     """What the hub does for an event.
 
-    `category` and `urgent` override the handler's. With a `send_at` in the future, all of it happens then.
+    `logged_out` says with which tokens the user of `disconnect` is disconnected. `category` and `urgent`
+    override the handler's. With a `send_at` in the future, all of it happens then.
     """
 
     notification: NotificationDraft | None = None
@@ -30,3 +54,4 @@ class Effects(NamedTuple):
     category: str | None = None
     urgent: bool | None = None
     send_at: datetime | None = None
+    logged_out: TokenBound = TokenBound()

@@ -20,6 +20,8 @@ from uuid import UUID
 
 import msgspec
 
+from app.auth.tokens import LEEWAY_SECONDS
+from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event, decode
 from app.domain.notifications import Group, Notification, notification_id
@@ -277,11 +279,15 @@ class Pipeline:
         self._publish(written.notifications)
         for event_id, item in by_id.items():
             if (gone := item.request.effects.disconnect) and event_id in written.new:
-                self._bus.disconnect(gone)
+                self._bus.disconnect(gone, bound=self._bound(item, 0.0))
         await self._repeat_logouts(redelivered)
         NOTIFICATIONS.inc(len(written.notifications))
         _count(ready, by_id, written.new)
         return []
+
+    def _bound(self, item: PreparedEvent, seconds_ago: float) -> TokenBound:
+        """The tokens that a logout ends, none issued since it was processed, `seconds_ago`."""
+        return item.effects.logged_out.at_most(self._now() - seconds_ago + LEEWAY_SECONDS)
 
     def _is_to_come(self, item: PreparedEvent) -> bool:
         send_at = item.request.effects.send_at
@@ -351,7 +357,7 @@ class Pipeline:
     async def _repeat_logouts(self, redelivered: Mapping[str, PreparedEvent]) -> None:
         """A dead node may not have ended the connections of who logged out. Those opened since stay."""
         users = {
-            event_id: item.effects.disconnect
+            event_id: (item.effects.disconnect, item)
             for event_id, item in redelivered.items()
             if item.effects.disconnect
         }
@@ -359,7 +365,8 @@ class Pipeline:
             return
         try:
             for event_id, seconds_ago in await self._processed.processed(users):
-                self._bus.disconnect(users[event_id], seconds_ago)
+                user, item = users[event_id]
+                self._bus.disconnect(user, seconds_ago, self._bound(item, seconds_ago))
         except Unavailable as error:
             log.error("logouts_not_repeated", extra={"events": len(users), "why": str(error)})
 

@@ -11,7 +11,10 @@ from uuid import UUID
 
 import msgspec
 
+from app.auth.tokens import Claims
+from app.domain.effects import TokenBound
 from app.domain.notifications import Notification
+from app.realtime.logout import EVERY_TOKEN, Logout
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import LEASE_SECONDS, Membership
 from app.realtime.presence import NodeId, Presence
@@ -58,9 +61,9 @@ class Bus(Protocol):
     def send_frame(self, user_id: UUID, frame: bytes) -> None:
         """Send a session frame to the user's session connections: another device changed something."""
 
-    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
-        """Close every connection that the user had opened until `seconds_ago`, the time of the logout. Later
-        ones stay. Of several logouts the newest counts.
+    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0, bound: TokenBound = EVERY_TOKEN) -> None:
+        """Close the connections that the user had opened until `seconds_ago` with a token within `bound`.
+        Later ones, and those with other tokens, stay. Of several logouts the newest counts.
         """
 
 
@@ -92,8 +95,8 @@ class RedisBus:
         self._resync = resync
         self._on_logout = on_logout
         self._pending: list[Notification | Push] = []
-        self._logouts: dict[UUID, float] = {}
-        self._remembered: dict[UUID, float] = {}
+        self._logouts: dict[UUID, Logout] = {}
+        self._remembered: dict[UUID, Logout] = {}
         self._new_nodes: set[NodeId] = set()
         self._unpublished = False
         self._wake = asyncio.Event()
@@ -126,24 +129,30 @@ class RedisBus:
         self._manager.push((push,))
         self._queue((push,))
 
-    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
-        moment = self._end_connections(user_id, seconds_ago)
+    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0, bound: TokenBound = EVERY_TOKEN) -> None:
+        logout = self._end_connections(user_id, seconds_ago, bound)
         if self._membership.joined and not self._membership.alone:
-            self._logouts[user_id] = max(moment, self._logouts.get(user_id, moment))
+            self._logouts[user_id] = logout.joined(self._logouts.get(user_id))
             self._wake.set()
 
-    def logged_out(self, user_id: UUID, since: float) -> bool:
-        """Whether the user logged out at or after this moment (loop time), as far as is remembered."""
-        return self._remembered.get(user_id, -1.0) >= since
+    def logged_out(self, user_id: UUID, since: float, token: Claims | None = None) -> bool:
+        """Whether the user logged out at or after this moment (loop time), as far as is remembered.
 
-    def _end_connections(self, user_id: UUID, seconds_ago: float) -> float:
-        """Close the connections on this node; the moment of the logout (loop time)."""
-        moment = _now() - seconds_ago
-        self._manager.disconnect(user_id, CloseCode.LOGGED_OUT, "logged out", moment)
+        With a `token`, whether that ended it.
+        """
+        logout = self._remembered.get(user_id)
+        if logout is None or logout.moment < since:
+            return False
+        return token is None or logout.bound.covers(token.issued_at, token.token_id)
+
+    def _end_connections(self, user_id: UUID, seconds_ago: float, bound: TokenBound) -> Logout:
+        """Close the connections on this node."""
+        logout = Logout(_now() - seconds_ago, bound)
+        self._manager.disconnect(user_id, CloseCode.LOGGED_OUT, "logged out", logout)
         self._on_logout(user_id)
-        self._remembered[user_id] = max(moment, self._remembered.pop(user_id, moment))
+        self._remembered[user_id] = logout.joined(self._remembered.pop(user_id, None))
         self._drop_old_logouts()
-        return moment
+        return logout
 
     def _queue(self, items: Sequence[Notification | Push]) -> None:
         membership = self._membership
@@ -210,7 +219,9 @@ class RedisBus:
         try:
             await self._publish(publications)
         except BaseException:
-            self._logouts = logouts | self._logouts
+            self._logouts = {
+                user: logout.joined(self._logouts.pop(user, None)) for user, logout in logouts.items()
+            } | self._logouts
             self._new_nodes |= new_nodes
             raise
 
@@ -238,7 +249,7 @@ class RedisBus:
         settled = joined_at is not None and joined_at < limit
         while self._remembered:
             user = next(iter(self._remembered))
-            old = settled and self._remembered[user] < limit
+            old = settled and self._remembered[user].moment < limit
             if not old and len(self._remembered) <= MAX_REPEATED_LOGOUTS:
                 return
             del self._remembered[user]
@@ -266,22 +277,29 @@ class RedisBus:
     def received(self, publication: bytes) -> None:
         """Another node sent this publication."""
         try:
-            pushes, logged_out, reconcile = msgspec.structs.astuple(unpack(publication))
+            pushes, logged_out, reconcile, bounds = msgspec.structs.astuple(unpack(publication))
         except msgspec.MsgspecError as error:
             log.error("publication_unreadable", extra={"why": str(error)})
             self._reconcile()
             self._resync()
             return
+        bound_of = {user: TokenBound(until, tuple(token_ids)) for user, until, token_ids in bounds}
         for user, seconds_ago in logged_out:
-            self._end_connections(user, seconds_ago)
+            self._end_connections(user, seconds_ago, bound_of.get(user, EVERY_TOKEN))
         FRAMES.inc(self._manager.push(pushes))
         if reconcile:
             self._reconcile()
             self._resync()
 
 
-def _logouts_of(moments: Mapping[UUID, float], now: float) -> Publication:
-    return Publication(logged_out=[(user, now - moment) for user, moment in moments.items()])
+def _logouts_of(logouts: Mapping[UUID, Logout], now: float) -> Publication:
+    return Publication(
+        logged_out=[(user, now - logout.moment) for user, logout in logouts.items()],
+        bounds=[
+            (user, logout.bound.issued_until, list(logout.bound.token_ids))
+            for user, logout in logouts.items()
+        ],
+    )
 
 
 def _push(notification: Notification, redelivered: bool = False) -> Push:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from app.realtime.connection import Connection
 from app.realtime.cursor import FETCH, SEND
+from app.realtime.logout import Logout
 from app.realtime.protocol import CloseCode
 from app.realtime.publication import Push
 from app.runtime.metrics import CONNECTIONS
@@ -108,9 +109,14 @@ class WebSocketManager:
             connection.send(parts[0] if len(parts) == 1 else b"".join(parts))
         return sent
 
-    def disconnect(self, user_id: UUID, code: CloseCode, reason: str, moment: float) -> int:
-        """Close the connections that a user had here at this moment (loop time). Returns how many."""
-        connections = [connection for connection in self.of(user_id) if connection.client.asked_at <= moment]
+    def disconnect(self, user_id: UUID, code: CloseCode, reason: str, logout: Logout) -> int:
+        """Close the connections of a user here that the logout ends. Returns how many."""
+        connections = [
+            connection
+            for connection in self.of(user_id)
+            if connection.client.asked_at <= logout.moment
+            and logout.bound.covers(connection.claims.issued_at, connection.claims.token_id)
+        ]
         for connection in connections:
             connection.close(code, reason)
         return len(connections)

@@ -30,6 +30,8 @@ class Publication(msgspec.Struct, array_like=True):
     """Users, and how many seconds ago they logged out."""
     reconcile: bool = False
     """The sender could not publish for a while: what was committed meanwhile is in Postgres only."""
+    bounds: list[tuple[UUID, float, list[str]]] = []
+    """Of users in `logged_out`, which tokens that ends: those issued until then (unix seconds), those ids."""
 
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")

@@ -6,17 +6,24 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from uuid import UUID
 
+from app.domain.effects import TokenBound
 from app.domain.notifications import Notification
 from app.realtime.cursor import InboxCursor, Step
+from app.realtime.logout import EVERY_TOKEN
 from app.realtime.protocol import CloseCode
 
 
 class MemoryConnection:
     """A client of one user, with everything it received since it connected."""
 
-    def __init__(self, user_id: UUID, opened_at: float, last_seq: int, *, session: bool) -> None:
-        """The inbox stood at `last_seq` when it connected. A `session` receives session frames too."""
+    def __init__(
+        self, user_id: UUID, opened_at: float, last_seq: int, *, session: bool, issued_at: float = 0.0
+    ) -> None:
+        """The inbox stood at `last_seq` when it connected. A `session` receives session frames too. Its token
+        was issued at `issued_at` (unix seconds).
+        """
         self.user_id = user_id
+        self.issued_at = issued_at
         self.opened_at = opened_at
         self.session = session
         self.received: list[Notification | bytes] = []
@@ -50,10 +57,19 @@ class MemoryBus:
         self._connections: list[MemoryConnection] = []
 
     def connect(
-        self, user_id: UUID, *, last_seq: int = 0, session: bool = False, seconds_ago: float = 0.0
+        self,
+        user_id: UUID,
+        *,
+        last_seq: int = 0,
+        session: bool = False,
+        seconds_ago: float = 0.0,
+        issued_at: float = 0.0,
     ) -> MemoryConnection:
-        """Connect a client whose inbox stands at `last_seq`, as if it had done so `seconds_ago`."""
-        connection = MemoryConnection(user_id, self._now() - seconds_ago, last_seq, session=session)
+        """Connect a client whose inbox stands at `last_seq`, as if it had done so `seconds_ago`, with a token
+        that was issued at `issued_at` (unix seconds) and has no id.
+        """
+        opened_at = self._now() - seconds_ago
+        connection = MemoryConnection(user_id, opened_at, last_seq, session=session, issued_at=issued_at)
         self._connections.append(connection)
         return connection
 
@@ -72,11 +88,11 @@ class MemoryBus:
             if connection.session:
                 connection.received.append(frame)
 
-    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
+    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0, bound: TokenBound = EVERY_TOKEN) -> None:
         self.logouts.append(user_id)
         logged_out_at = self._now() - seconds_ago
         for connection in self._of(user_id):
-            if connection.opened_at <= logged_out_at:
+            if connection.opened_at <= logged_out_at and bound.covers(connection.issued_at, ""):
                 connection.close_code = CloseCode.LOGGED_OUT
 
     def _of(self, user_id: UUID) -> list[MemoryConnection]:

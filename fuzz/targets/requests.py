@@ -71,7 +71,7 @@ def check_signed(data: bytes) -> None:
         _check_claims(service.token_id, service.issued_at, service.expires_at)
 
 
-def _check_claims(token_id: str, issued_at: int, expires_at: int) -> None:
+def _check_claims(token_id: str, issued_at: float, expires_at: int) -> None:
     check_text(token_id, 8192)
     assert token_id
     assert token_id.isprintable()

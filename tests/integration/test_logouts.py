@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from app.domain.effects import TokenBound
 from app.realtime import bus as under_test
 from app.realtime.bus import LOGOUT_REPEAT_SECONDS
 from tests.support.in_process import Clock, Start, acquainted, now, running_nodes, until
@@ -57,6 +58,24 @@ async def test_a_logout_that_is_redelivered_late_spares_connections_asked_for_af
     nodes[0].bus.disconnect(user, seconds_ago=30)
     await until(lambda: nodes[1].gone == [user], "the other hears of it")
     assert [peer.close_code() for peer in after] == [None] * 2
+
+
+async def test_which_tokens_a_logout_ends_is_told_to_all_nodes_and_to_who_joins(start: Start) -> None:
+    nodes = await start(2)
+    user, since = uuid4(), now()
+    bound = TokenBound(100.5, ("named",))
+    peers = [await node.arrive(user) for node in nodes]
+    newer = peers[0].connection.claims._replace(issued_at=101, token_id="newer")
+    for peer in peers:
+        peer.connection.renew(newer)
+    nodes[0].bus.disconnect(user, bound=bound)
+    nodes += await start(1)
+    await until(lambda: all(user in node.gone for node in nodes), "all nodes hear of it")
+    assert [peer.close_code() for peer in peers] == [None] * 2
+    for node in nodes:
+        assert node.bus.logged_out(user, since - 1, newer._replace(issued_at=100))
+        assert node.bus.logged_out(user, since - 1, newer._replace(token_id="named"))
+        assert not node.bus.logged_out(user, since - 1, newer)
 
 
 # Who joins

@@ -7,6 +7,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from babel.messages.catalog import Catalog
 import handlers
 from app.dev import catalogues, samples
 from app.domain.deliveries import DeliveryDraft
+from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
 from app.settings.sources import TOPIC_VARIABLES
@@ -442,6 +444,16 @@ def test_a_logout_disconnects_the_user_and_notifies_nobody() -> None:
     effects = handler.handle(message, body, None, "en")
     assert str(effects.disconnect) == body["user_id"]
     assert effects.notification is None
+    at = datetime.fromisoformat(body["timestamp"]).timestamp()
+    assert effects.logged_out.token_ids == (body["access_token_id"],)
+    assert at < effects.logged_out.issued_until < at + 1, "the timestamp is in whole seconds"
+
+
+@pytest.mark.parametrize("unusable", [{"timestamp": "now"}, {"timestamp": None}, {"timestamp": {}}])
+def test_a_logout_without_a_time_ends_all(unusable: dict[str, object]) -> None:
+    handler = HANDLERS["account_logged_out"]
+    body = {**body_of("account_logged_out"), "access_token_id": 5, **unusable}
+    assert handler.handle(handler.parse(body), body, None, "en").logged_out == TokenBound()
 
 
 @pytest.mark.parametrize("user", [None, 5, "", "no-uuid"])

@@ -11,13 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.effects import TokenBound
 from app.realtime import manager as under_test
 from app.realtime.connection import Connection
+from app.realtime.logout import Logout
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
 from tests.support.peers import Peer, joined, nobody_cares, notification, pushes, seqs, settled
 
 A, B, C = uuid4(), uuid4(), uuid4()
+
+bounds = st.builds(TokenBound, st.integers(0, 4), st.lists(st.sampled_from("abc"), max_size=2).map(tuple))
 
 
 def nobody_is_behind(connection: Connection) -> None:
@@ -119,12 +123,33 @@ async def test_a_slow_client_does_not_keep_the_others_from_theirs() -> None:
 async def test_disconnect_closes_every_connection_of_the_user_and_no_one_elses() -> None:
     manager = WebSocketManager(nobody_is_behind, nobody_cares)
     phone, laptop, other = joined(manager, A), joined(manager, A), joined(manager, B)
-    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "logged out", 0.0) == 2
+    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "logged out", Logout(0.0)) == 2
     assert phone.close_code() == laptop.close_code() == 4500
     assert other.close_code() is None
     assert (manager.of(A), manager.of(B)) == ((), (other.connection,))
-    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "again", 0.0) == 0
+    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "again", Logout(0.0)) == 0
     assert manager.push(pushes(notification(A, 1))) == 0
+
+
+async def test_a_logout_ends_only_the_connections_whose_token_it_covers() -> None:
+    manager = WebSocketManager(nobody_is_behind, nobody_cares)
+    older, newer, named = joined(manager, A), joined(manager, A), joined(manager, A)
+    for peer, issued_at, token_id in ((older, 10, "a"), (newer, 11, "b"), (named, 12, "c")):
+        claims = peer.connection.claims._replace(issued_at=issued_at, token_id=token_id)
+        peer.connection.renew(claims)
+    logout = Logout(0.0, TokenBound(10.5, ("c",)))
+    assert manager.disconnect(A, CloseCode.LOGGED_OUT, "logged out", logout) == 2
+    assert manager.of(A) == (newer.connection,)
+
+
+@given(bounds, bounds, st.integers(0, 4), st.sampled_from("abc"))
+def test_two_logouts_joined_end_what_either_ends(
+    one: TokenBound, other: TokenBound, issued_at: int, token_id: str
+) -> None:
+    joint = Logout(1.0, one).joined(Logout(2.0, other))
+    assert joint.moment == 2.0
+    expected = one.covers(issued_at, token_id) or other.covers(issued_at, token_id)
+    assert joint.bound.covers(issued_at, token_id) == expected
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=30))

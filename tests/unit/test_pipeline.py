@@ -16,12 +16,15 @@ import pytest
 
 from app.dev import samples
 from app.domain.deliveries import DeliveryDraft
+from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.notifications import Group, Notification, notification_id
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline, PipelinePorts
+from app.realtime.logout import EVERY_TOKEN
+from app.realtime.protocol import CloseCode
 from app.runtime.backoff import Backoff
 from app.store.writer import EventRecord, WriteResult
 from app.testing import MemoryBus, MemoryPeople
@@ -60,8 +63,8 @@ class Bus(MemoryBus):
             raise RuntimeError("a bug in the push")
         super().publish(notifications, redelivered=redelivered)
 
-    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0) -> None:
-        super().disconnect(user_id, seconds_ago)
+    def disconnect(self, user_id: UUID, seconds_ago: float = 0.0, bound: TokenBound = EVERY_TOKEN) -> None:
+        super().disconnect(user_id, seconds_ago, bound)
         self.gone.append((user_id, seconds_ago))
 
     @property
@@ -367,3 +370,32 @@ async def test_whether_an_event_is_for_later_is_judged_by_the_given_clock(
     batch = pipeline.prepare([SourceMessage("http", "a", json.dumps(body).encode(), None)])
     assert await pipeline.write(batch.ready) == []
     assert writer.later == later
+
+
+ISSUED = 1_795_000_000
+
+
+async def test_a_late_logout_ends_the_sessions_it_is_about_and_no_newer_one() -> None:
+    bus = Bus()
+    pipeline = make(Writer(), bus, now=lambda: ISSUED + 300)
+    old, new = bus.connect(USER, issued_at=ISSUED), bus.connect(USER, issued_at=ISSUED + 60)
+    late = logout("late")._replace(
+        value=json.dumps(
+            {"event_type": "account_logged_out", "user_id": str(USER), "timestamp": ISSUED + 30.5}
+        ).encode()
+    )
+    for _ in range(2):  # a redelivered one ends no more
+        await pipeline.write(pipeline.prepare([late]).ready)
+        assert (old.close_code, new.close_code) == (CloseCode.LOGGED_OUT, None)
+    await pipeline.write(pipeline.prepare([logout("now")]).ready)
+    assert new.close_code is CloseCode.LOGGED_OUT
+
+
+async def test_a_logout_from_the_future_ends_no_token_issued_after_it_was_handled() -> None:
+    bus = Bus()
+    pipeline = make(Writer(), bus, now=lambda: ISSUED)
+    new = bus.connect(USER, issued_at=ISSUED + 60)
+    body = {"event_type": "account_logged_out", "user_id": str(USER), "timestamp": ISSUED + 3600}
+    ahead = logout("ahead")._replace(value=json.dumps(body).encode())
+    await pipeline.write(pipeline.prepare([ahead]).ready)
+    assert new.close_code is None
