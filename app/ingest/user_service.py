@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, NamedTuple
@@ -28,18 +27,64 @@ PATH = "/api/v1/user-service/groups/internal/{group_id}/members"
 HEAD_CHEF = "head_chef"
 MAX_CACHED_GROUPS = 10_000
 MAX_CONCURRENT_CALLS = 16
-MAX_ANSWER_BYTES = 1024 * 1024  # some 14,000 members
+MAX_ANSWER_BYTES = 16 * 1024 * 1024  # 10,000 members, the most of one event, with 1.6 KB of profile each
 LARGE_ANSWER_BYTES = 32 * 1024  # bytes; decoding more, up to about 0.1 s, would block the event loop
 MAX_GROUP_NAME_CHARS = 500  # characters, as in events
-MAX_FAILURES = 5  # in a row, until it is no longer asked
+MAX_FAILURES = 5  # in a row, until it is no longer asked; those of one group's data count once
 BACKOFF = Backoff(first=1.0, cap=5.0)  # so late is its return noticed
-_OVERLOADED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_OVERLOADED = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
+"""What says that the service is away or overloaded, whichever group was asked for."""
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class GroupAnswer(NamedTuple):
     status: int
-    body: bytes
+    body: bytearray
+
+
+class _User(msgspec.Struct):
+    user_id: str | None = None
+    id: str | None = None
+
+
+class _Member(msgspec.Struct):
+    user_id: str | None = None
+    userId: str | None = None  # noqa: N815 - as it is met
+    user: _User | None = None
+    role: Any = None
+
+    @property
+    def id(self) -> UUID:
+        user = self.user or _User()
+        return UUID(self.user_id or self.userId or user.user_id or user.id)
+
+
+class _Data(msgspec.Struct):
+    group_name: str
+    members: list[_Member] | None = None
+    group_memberships: list[_Member] | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What is read of an answer: profiles, which are most of it, are skipped."""
+
+    data: _Data
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+class _BadAnswer(Unavailable):
+    """The service answers, but not so that the group is known."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("user service", why)
 
 
 class UserService:
@@ -62,6 +107,8 @@ class UserService:
         self._asking: dict[UUID, asyncio.Task[Group]] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._breaker = Breaker(MAX_FAILURES, BACKOFF)
+        self._faulty: set[UUID] = set()
+        """Groups that the service failed on, though it is there, since it last answered for any."""
 
     async def close(self) -> None:
         await end(*self._asking.values())
@@ -74,8 +121,9 @@ class UserService:
     async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
         """The group, from the cache unless `fresh`; a call that is already under way is shared.
 
-        Raises `InvalidEvent` (unknown_group) when the user service knows no such group, `Unavailable` when it
-        doesn't answer in time, or not in its contract's words.
+        Raises `InvalidEvent` (unknown_group, group_too_large) when the user service knows no such group, or
+        one that the hub can't notify; `Unavailable` when it doesn't answer in time, or not in its contract's
+        words.
         """
         if not fresh and (group := self.remembered(group_id)):
             return group
@@ -106,27 +154,38 @@ class UserService:
             raise _unavailable("not asked, as it keeps failing")
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._get(PATH.format(group_id=group_id))
+                answer = await self._get(group_id)
         except (httpx.HTTPError, TimeoutError) as error:
             self._failed(call, why := f"no answer ({type(error).__name__})")
             raise _unavailable(why) from None
-        except Unavailable as error:
-            self._failed(call, str(error))
+        except (_BadAnswer, InvalidEvent):
+            self._answered(call)
             raise
         except BaseException:
             self._breaker.abandoned(call)
             raise
-        if answer.status in _OVERLOADED or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if answer.status in _OVERLOADED:
             self._failed(call, f"answered {answer.status}")
+        elif answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._failed(call, f"answered {answer.status}", group_id)
         else:
-            USER_SERVICE_CALLS.labels("answered").inc()
-            self._breaker.succeeded(call)
-        self._show()
+            self._answered(call)
         return answer
 
-    def _failed(self, call: Call, why: str) -> None:
+    def _answered(self, call: Call) -> None:
+        USER_SERVICE_CALLS.labels("answered").inc()
+        self._faulty.clear()
+        self._breaker.succeeded(call)
+        self._show()
+
+    def _failed(self, call: Call, why: str, group_id: UUID | None = None) -> None:
+        """`group_id`: it may be that group's fault, which counts once, however often it is asked for."""
         USER_SERVICE_CALLS.labels("failed").inc()
-        self._breaker.failed(call, monotonic())
+        if group_id is not None and group_id in self._faulty:
+            self._breaker.abandoned(call)
+        else:
+            self._faulty.update(() if group_id is None else (group_id,))
+            self._breaker.failed(call, monotonic())
         log.warning("user_service_failed", extra={"why": why, "circuit": self._show().name.lower()})
 
     def _show(self) -> BreakerState:
@@ -134,40 +193,46 @@ class UserService:
         USER_SERVICE_CIRCUIT.set(state)
         return state
 
-    async def _get(self, path: str) -> GroupAnswer:
+    async def _get(self, group_id: UUID) -> GroupAnswer:
         """One call. Reads no more than a group can need, and unpacks nothing: a small answer may unpack to a
         huge one.
         """
-        async with self._client.stream("GET", path) as response:
+        async with self._client.stream("GET", PATH.format(group_id=group_id)) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise _unavailable("answered in an encoding that it wasn't asked for")
+                raise _BadAnswer("answered in an encoding that it wasn't asked for")
             body = bytearray()
             async for part in response.aiter_raw():
                 body += part
                 if len(body) > MAX_ANSWER_BYTES:
-                    raise _unavailable(f"answered with more than {MAX_ANSWER_BYTES} bytes")
-        return GroupAnswer(response.status_code, bytes(body))
+                    too_large = f"more than {MAX_ANSWER_BYTES} bytes"
+                    if response.status_code != HTTPStatus.OK:
+                        raise _BadAnswer(f"answered {response.status_code} with {too_large}")
+                    raise InvalidEvent(
+                        "group_too_large", f"the user service lists group {group_id} in {too_large}"
+                    )
+        return GroupAnswer(response.status_code, body)
 
 
-def read_group(answer: bytes) -> Group:
+def read_group(answer: bytes | bytearray) -> Group:
     """Read the user service's answer in any of the spellings it is met in (DESIGN, Contracts: events).
 
     Raises `Unavailable` when it is none of them.
     """
     try:
-        data = msgspec.json.decode(answer)["data"]
-        listed = data["members"] if "members" in data else data["group_memberships"]
-        members = tuple(dict.fromkeys(_member_id(member) for member in listed))
-        chefs = tuple(dict.fromkeys(_member_id(m) for m in listed if m.get("role") == HEAD_CHEF))
-        name = data["group_name"]
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_GROUP_NAME_CHARS or "\0" in name:
+        data = _answer.decode(answer).data
+        listed = data.group_memberships if data.members is None else data.members
+        if listed is None:
+            raise ValueError("no list of members")
+        members = tuple(dict.fromkeys(member.id for member in listed))
+        chefs = tuple(dict.fromkeys(member.id for member in listed if member.role == HEAD_CHEF))
+        if not 0 < len(data.group_name) <= MAX_GROUP_NAME_CHARS or "\0" in data.group_name:
             raise ValueError("group_name is no text that can be kept")
-        return Group(name, members, chefs)
+        return Group(data.group_name, members, chefs)
     except _UNREADABLE as error:
         raise _unavailable(f"answered in no known form ({type(error).__name__})") from None
 
 
-def _is_json(body: bytes) -> bool:
+def _is_json(body: bytearray) -> bool:
     try:
         msgspec.json.decode(body)
     except _UNREADABLE:
@@ -177,9 +242,3 @@ def _is_json(body: bytes) -> bool:
 
 def _unavailable(why: str) -> Unavailable:
     return Unavailable("user service", why)
-
-
-def _member_id(member: Mapping[str, Any]) -> UUID:
-    user = member.get("user") or {}
-    found = member.get("user_id") or member.get("userId") or user.get("user_id") or user.get("id")
-    return UUID(found)

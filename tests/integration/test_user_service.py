@@ -170,8 +170,55 @@ async def test_no_more_is_read_than_a_group_can_need(
     groups: UserService, service: FakeUserService, length: dict[str, str]
 ) -> None:
     service.body, service.headers = b" " * (MAX_ANSWER_BYTES + 1), length
-    with pytest.raises(Unavailable, match="more than"):
+    with pytest.raises(InvalidEvent, match="more than") as refused:
         await groups.group(GROUP)
+    assert refused.value.reason == "group_too_large"
+
+
+async def test_ten_thousand_members_with_their_profiles_are_one_group(
+    groups: UserService, service: FakeUserService
+) -> None:
+    profile = {"name": "Nguyễn Thị Mai", "avatar": "https://cdn.example/" + "x" * 300, "bio": "y" * 600}
+    members = [{"user_id": str(uuid4()), "role": "member", "profile": profile} for _ in range(10_000)]
+    service.groups[str(GROUP)] = {"group_name": "Everyone", "members": members}
+    found = await groups.group(GROUP)
+    assert [str(user) for user in found.members] == [member["user_id"] for member in members]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"body": b" " * (MAX_ANSWER_BYTES + 1)},
+        {"headers": {"Content-Encoding": "gzip"}},
+        {"body": b"no JSON"},
+    ],
+    ids=["500", "too large", "encoded", "unreadable"],
+)
+async def test_what_is_wrong_with_one_group_is_no_outage(
+    groups: UserService, service: FakeUserService, fault: dict[str, Any]
+) -> None:
+    broken = uuid4()
+    for _ in range(2 * MAX_FAILURES):
+        service.calm()
+        for name, value in fault.items():
+            setattr(service, name, value)
+        with pytest.raises((Unavailable, InvalidEvent)) as failed:
+            await groups.group(broken)
+        assert "not asked" not in str(failed.value)
+    service.calm()
+    assert await groups.group(GROUP) == EXPECTED
+
+
+async def test_a_service_that_fails_on_every_group_is_away(
+    groups: UserService, service: FakeUserService
+) -> None:
+    service.status = 500
+    for _ in range(MAX_FAILURES):
+        with pytest.raises(Unavailable, match="answered 500"):
+            await groups.group(uuid4())
+    with pytest.raises(Unavailable, match="not asked"):
+        await groups.group(uuid4())
 
 
 async def test_a_large_group_is_read_beside_the_event_loop(
