@@ -137,7 +137,7 @@ class Membership:
             try:
                 await self._belong()
             except (LostError, *REDIS_ERRORS) as error:
-                log.warning("not_joined", extra={"why": str(error) or type(error).__name__})
+                log.warning("not_joined", extra={"why": str(error) or type(error).__name__, **_hint(error)})
             except Exception:
                 log.exception("membership_failed")
             await asyncio.sleep(REJOIN_BACKOFF.delay(self._failures))
@@ -245,3 +245,9 @@ def _new_id() -> NodeId:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _hint(error: Exception) -> dict[str, str]:
+    """The field of a log line that says what to check."""
+    away = isinstance(error, REDIS_ERRORS)
+    return {"hint": "Is REDIS_URL right, and does that Redis run?"} if away else {}

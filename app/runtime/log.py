@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from cachetools import LRUCache
 from structlog.stdlib import ProcessorFormatter
 
 EventDict = MutableMapping[str, Any]
 
 _OF_RECORDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _OURS = frozenset(("timestamp", "level", "logger", "event", "exc_info", "exception"))
+REPEAT_SECONDS = 60.0
+MAX_REMEMBERED_RECORDS = 1000
 _JSON_TYPES = (str, int, float, bool, type(None))
 _of_process: dict[str, str] = {}
 
@@ -50,6 +54,7 @@ def configure(level: str) -> None:
     """Write all logs to standard error (12factor.net/logs). Libraries log from warnings up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(readable=sys.stderr.isatty()))
+    handler.addFilter(OnceAMinute())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("hub").setLevel(level.upper())
     for name in ("sanic.root", "sanic.error", "sanic.server", "sanic.access", "sanic.websockets"):
@@ -57,6 +62,33 @@ def configure(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.WARNING)
+
+
+class OnceAMinute(logging.Filter):
+    """Drops a warning, an error or a line with a `why` that equals one of the last minute in all its fields.
+
+    A service that is away fails each attempt to reach it; its first line says so, and one a minute that it is
+    still away, with the number of those `repeated` meanwhile. A record with a trace is never dropped.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: LRUCache[str, tuple[float, int]] = LRUCache(MAX_REMEMBERED_RECORDS)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_failure = record.levelno >= logging.WARNING or "why" in record.__dict__
+        if not is_failure or record.exc_info:
+            return True
+        fields = {name: value for name, value in record.__dict__.items() if name not in _OF_RECORDS}
+        key = f"{record.name} {record.getMessage()} {fields}"
+        written, repeated = self._seen.get(key, (-math.inf, 0))
+        if record.created - written < REPEAT_SECONDS:
+            self._seen[key] = (written, repeated + 1)
+            return False
+        self._seen[key] = (record.created, 0)
+        if repeated:
+            record.__dict__["repeated"] = repeated
+        return True
 
 
 def _add_fields(_: object, __: str, event: EventDict) -> EventDict:

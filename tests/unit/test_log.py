@@ -170,3 +170,29 @@ def test_whatever_is_logged_it_is_one_printable_line(
     message: str, value: str, form: logging.Formatter
 ) -> None:
     assert line(form, "%s", message, value=value).isprintable()
+
+
+def test_an_outage_is_logged_once_a_minute_with_the_number_of_repetitions() -> None:
+    once = under_test.OnceAMinute()
+
+    def written(created: float, level: str = "ERROR", **fields: object) -> bool:
+        made = {"name": "hub.kafka", "levelno": logging.getLevelName(level), "msg": "kafka_unavailable"}
+        record = logging.makeLogRecord({**made, "created": created, **fields})
+        passed = once.filter(record)
+        shown.append(record.__dict__.get("repeated"))
+        return passed
+
+    shown: list[object] = []
+    assert [written(second, why="refused") for second in range(121)].count(True) == 3
+    assert [each for each in shown if each] == [59, 59]
+    assert written(121, why="another reason")
+    assert [written(122, "INFO"), written(122, "INFO")] == [True, True]
+    trace = failed().exc_info
+    assert [written(123, exc_info=trace), written(123, exc_info=trace)] == [True, True]
+
+
+def test_records_of_many_kinds_take_no_more_memory() -> None:
+    once = under_test.OnceAMinute()
+    for number in range(3 * under_test.MAX_REMEMBERED_RECORDS):
+        once.filter(logging.makeLogRecord({"levelno": logging.ERROR, "msg": f"line {number}"}))
+    assert len(once._seen) == under_test.MAX_REMEMBERED_RECORDS

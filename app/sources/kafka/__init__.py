@@ -36,7 +36,9 @@ class KafkaBroker:
             kafka.email_change_topic: "otp_change_email",
         }
         return {
-            "kafka": KafkaSource(kafka, ingest.pipeline, events, now=ingest.now),
+            "kafka": KafkaSource(
+                kafka, ingest.pipeline, events, now=ingest.now, expected=kafka.topics.values()
+            ),
             "kafka_codes": KafkaSource(kafka, ingest.code_pipeline, codes, without_code, ingest.now),
         }
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now, event_time
@@ -26,6 +26,7 @@ from app.runtime.tasks import first, is_to_end
 from app.settings.sources import KafkaSettings
 from app.sources.dead_letters import read_replay_headers
 from app.sources.kafka import clients as kafka_clients
+from app.sources.kafka import library_log
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
 from app.sources.kafka.offsets import OffsetTracker
 from app.sources.kafka.watchdog import ConsumerStalled, ConsumerWatchdog, ask_ends
@@ -36,6 +37,9 @@ log = logging.getLogger("hub.kafka")
 POLL_MS = 200
 PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
 MAX_PARKED_EVENTS = 5_000  # past that, the source polls nothing until some are resolved
+TOPICS_SETTLE_SECONDS = 5.0  # a cluster that creates topics by itself has them by then
+TOPICS_CHECK_SECONDS = 60.0
+TOPICS_HINT = "Create them. The hub consumes each within 10 s of its creation."
 RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)  # constant: a retry costs one connection
 
 
@@ -66,14 +70,17 @@ class KafkaSource:
         topics: Mapping[str, str | None],
         redact: Callable[[bytes], bytes] = redact_message,
         now: Now = time.time,
+        expected: Collection[str] = (),
     ) -> None:
         """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.
 
-        `redact` removes what no dead letter may hold.
+        `redact` removes what no dead letter may hold. The log names those of `expected` that are missing.
         """
         self._settings = settings
         self._pipeline = pipeline
         self._topics = topics
+        self._expected = frozenset(expected)
+        self._missing: frozenset[str] = frozenset()
         self._dead_letters = KafkaDeadLetters(redact, now)
         self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
         self._parked_tasks: set[asyncio.Task[None]] = set()
@@ -93,6 +100,7 @@ class KafkaSource:
 
     async def start(self) -> None:
         """Start: connect (repeatedly while no broker answers), join the group, consume. Returns at once."""
+        library_log.quieten()
         await self._running.start()
 
     async def stop(self, within: float) -> None:
@@ -120,12 +128,13 @@ class KafkaSource:
             try:
                 self._consumer, self._producer = await kafka_clients.start(self._settings)
                 self._consumer.subscribe([*self._topics], listener=_Rebalance(self))
-                await first(self._consume(), self.watch.run(self._consumer))
+                await first(self._consume(), self.watch.run(self._consumer), self._watch_topics())
             except ConsumerStalled as stalled:
                 REBUILT.inc()
                 log.error("consumer_stalled", extra={"why": str(stalled)})
             except (KafkaError, OSError) as error:
-                log.error("kafka_unavailable", extra={"why": str(error) or type(error).__name__})
+                hint = "Is KAFKA_BOOTSTRAP_SERVERS right, and does that Kafka run?"
+                log.error("kafka_unavailable", extra={"why": self._why(error), "hint": hint})
             except Exception:
                 log.exception("source_failed")
             except asyncio.CancelledError:
@@ -136,6 +145,24 @@ class KafkaSource:
                 await self._disconnect()
             if not self._stopping.is_set():
                 await asyncio.sleep(RECONNECT_BACKOFF.delay(0))
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, KafkaConnectionError):
+            return f"no broker answers at {self._settings.bootstrap_servers}"
+        return str(error) or type(error).__name__
+
+    async def _watch_topics(self) -> None:
+        """Log which of the expected topics are missing, once they could have been created by the cluster."""
+        await asyncio.sleep(TOPICS_SETTLE_SECONDS)
+        while True:
+            try:
+                missing = self._expected - await self._consumer.topics() if self._expected else frozenset()
+            except (KafkaError, OSError):
+                missing = self._missing  # the poll finds out whether the broker is away
+            if missing and missing != self._missing:
+                log.warning("kafka_topics_missing", extra={"topics": sorted(missing), "hint": TOPICS_HINT})
+            self._missing = missing
+            await asyncio.sleep(TOPICS_CHECK_SECONDS)
 
     async def _consume(self) -> None:
         while not self._stopping.is_set():

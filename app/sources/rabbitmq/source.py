@@ -89,7 +89,9 @@ class RabbitSource:
             log.error("source_failed", exc_info=failure)
         elif time.monotonic() - self._logged_at >= LOG_INTERVAL_SECONDS:
             self._logged_at = time.monotonic()
-            log.error("rabbitmq_unavailable", extra={"why": str(failure) or type(failure).__name__})
+            hint = "Is RABBITMQ_URL right, and does that RabbitMQ run?"
+            why = str(failure) or type(failure).__name__
+            log.error("rabbitmq_unavailable", extra={"why": why, "hint": hint})
 
     async def _session(self) -> None:
         """Run one connection until the hub stops. Raises why it failed."""

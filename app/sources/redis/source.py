@@ -107,7 +107,9 @@ class RedisSource:
             try:
                 await self._serve()
             except REDIS_ERRORS as error:
-                log.error("redis_events_unavailable", extra={"why": str(error) or type(error).__name__})
+                hint = "Is REDIS_EVENTS_URL right, and does that Redis run?"
+                why = str(error) or type(error).__name__
+                log.error("redis_events_unavailable", extra={"why": why, "hint": hint})
             except Exception:
                 log.exception("source_failed")
             finally:
