@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from app.dev.postgres import run_postgres
 from app.dev.redis import run_redis
 from tests.support import prefork
 from tests.support.hub import Hub, hub_settings, running_hub
 from tests.support.npm import copy_of_client
 from tests.support.schedule import files_together, slow_files_first
-from tests.support.services import BROKER, ServicesPlugin, own_home, run_migrated_postgres, service
+from tests.support.services import BROKER, ServicesPlugin, migrated_template, own_home, service
 from tests.support.user_service import FakeUserService, run_user_service
 
 
@@ -42,8 +44,8 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
-    """A Postgres; its URL names a database with the hub's tables, to be copied."""
-    with service(pytestconfig, home, "postgres", run_migrated_postgres) as url:
+    """A Postgres; its URL names an empty database."""
+    with service(pytestconfig, home, "postgres", partial(run_postgres, fast=True)) as url:
         yield url
 
 
@@ -65,13 +67,19 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of_client(tmp_path_factory.mktemp("package"))
 
 
+@pytest_asyncio.fixture(scope="session")
+async def template(postgres: str) -> str:
+    """The name of a database with the hub's tables, to be copied."""
+    return await migrated_template(postgres)
+
+
 @pytest_asyncio.fixture(scope="module")
-async def database(postgres: str) -> str:
+async def database(postgres: str, template: str) -> str:
     """A database of this module's own."""
     name = f"test_{uuid.uuid4().hex}"
     connection = await asyncpg.connect(postgres.rsplit("/", 1)[0] + "/postgres")
     try:
-        await connection.execute(f"create database {name} template hub")
+        await connection.execute(f"create database {name} template {template}")
     finally:
         await connection.close()
     return f"{postgres.rsplit('/', 1)[0]}/{name}"

@@ -1,22 +1,31 @@
 """Postgres, Redis and Kafka for a test run: one of each for all its workers.
 
 With xdist the controller runs them, which outlives every worker that crashes; they end with it, however it
-ends. Their data is not below pytest's own temporary folders: each further run of pytest closes the parent of
+ends. TEST_SERVICES names the folder of a `python -m tests.support.services FOLDER` that goes on running: then
+they are those, and a run of a few tests spends no time on starting a Kafka.
+
+Their data is not below pytest's own temporary folders: each further run of pytest closes the parent of
 those to all other users (chmod 700), and Postgres, as a user of its own, then dies of the next checkpoint.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from app.dev.postgres import postgres_note, run_postgres
@@ -26,6 +35,10 @@ from app.store import migrations
 from tests.support.kafka.choose import Choice, pick_broker
 
 BROKER: pytest.StashKey[Choice] = pytest.StashKey()
+
+STANDING = os.environ.get("TEST_SERVICES")
+# C2, the compiler that optimizes, takes half of a Kafka's processor time, and minutes to repay it.
+FEW_COMPILERS = "-XX:TieredStopAtLevel=1"
 
 _FOLDER = "hub_services"  # what xdist's controller passes to its workers
 _START_SECONDS = 100.0
@@ -38,11 +51,11 @@ Run = Callable[[Path], AbstractContextManager[str]]
 class SharedServices:
     """The services of a run with several workers. Their addresses are passed as files in `home`."""
 
-    def __init__(self, broker: Choice) -> None:
-        self.home = _make_home()
+    def __init__(self, broker: Choice, home: Path | None = None) -> None:
+        self.home = home or _make_home()
         self._ended = threading.Event()
         services: dict[str, Run] = {
-            "postgres": run_migrated_postgres,
+            "postgres": partial(run_postgres, fast=True),
             "redis": run_redis,
             "kafka": broker.run,
         }
@@ -78,8 +91,7 @@ class ServicesPlugin:
     """Chooses the Kafka of this run, names the services in its header, and runs them for xdist's workers."""
 
     def __init__(self, config: pytest.Config) -> None:
-        # C2, the compiler that optimizes, takes half of a Kafka's processor time, and minutes to repay it.
-        os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+        os.environ.setdefault("JAVA_TOOL_OPTIONS", FEW_COMPILERS)
         self._broker = config.stash[BROKER] = pick_broker()
         self._shared: SharedServices | None = None
 
@@ -93,9 +105,10 @@ class ServicesPlugin:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
         """Called by xdist in its controller, before each worker starts."""
-        if self._shared is None:
+        if STANDING is None and self._shared is None:
             self._shared = SharedServices(self._broker)
-        node.workerinput[_FOLDER] = str(self._shared.home)  # type: ignore[attr-defined]
+        folder = STANDING if self._shared is None else str(self._shared.home)
+        node.workerinput[_FOLDER] = folder  # type: ignore[attr-defined]
 
     def pytest_unconfigure(self) -> None:
         if self._shared is not None:
@@ -116,7 +129,7 @@ def own_home() -> Iterator[Path]:
 @contextmanager
 def service(config: pytest.Config, home: Path, name: str, run: Run) -> Iterator[str]:
     """The address of this service: the one that the run's workers share, else one started in `home`."""
-    folder = getattr(config, "workerinput", {}).get(_FOLDER)
+    folder = getattr(config, "workerinput", {}).get(_FOLDER, STANDING)
     if folder is None:
         with run(home) as address:
             yield address
@@ -124,16 +137,27 @@ def service(config: pytest.Config, home: Path, name: str, run: Run) -> Iterator[
         yield _wait_for(Path(folder), name)
 
 
-def run_migrated_postgres(home: Path) -> AbstractContextManager[str]:
-    """Run a Postgres whose database `hub` has the hub's tables, to be copied."""
-    return _migrated(partial(run_postgres, fast=True), home)
+async def migrated_template(postgres_url: str) -> str:
+    """The name of a database with the hub's tables, to be copied; made if these migrations have none yet."""
+    name = f"hub_{_fingerprint_of_migrations()}"
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        await connection.execute("select pg_advisory_lock(hashtext('template'))")
+        if not await connection.fetchval("select count(*) from pg_database where datname = $1", name):
+            unfinished = f"unfinished_{uuid.uuid4().hex}"
+            await connection.execute(f"create database {unfinished}")
+            await asyncio.to_thread(migrations.upgrade, f"{postgres_url.rsplit('/', 1)[0]}/{unfinished}")
+            await connection.execute(f"alter database {unfinished} rename to {name}")
+    finally:
+        await connection.close()
+    return name
 
 
-@contextmanager
-def _migrated(run: Run, home: Path) -> Iterator[str]:
-    with run(home) as url:
-        migrations.upgrade(url)
-        yield url
+def _fingerprint_of_migrations() -> str:
+    digest = hashlib.sha256()
+    for file in sorted((migrations.ROOT / "migrations" / "versions").glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _wait_for(home: Path, name: str) -> str:
@@ -147,8 +171,27 @@ def _wait_for(home: Path, name: str) -> str:
     raise ServiceError(f"{name} did not start within {_START_SECONDS:.0f} s; its log is in {home / 'logs'}")
 
 
+def _main(home: Path) -> None:
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", FEW_COMPILERS)
+    home.mkdir(parents=True, exist_ok=True)
+    for stale in home.glob("*.address"):
+        stale.unlink()
+    services = SharedServices(pick_broker(), home.absolute())
+    for name in ("postgres", "redis", "kafka"):
+        print(f"{name}: {_wait_for(home, name)}")
+    print(f"TEST_SERVICES={home.absolute()} python -m pytest ... uses them. Ctrl-C stops them.")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        services.stop()
+
+
 def _make_home() -> Path:
     """Postgres, which won't run as root, has to reach it."""
     home = Path(tempfile.mkdtemp(prefix="hub-tests-"))
     home.chmod(0o755)
     return home
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
