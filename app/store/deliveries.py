@@ -21,6 +21,7 @@ from app.runtime.services import Background
 from app.settings.services import PostgresSettings
 from app.store import delivery_statements as sql
 from app.store.engine import connect_arguments, store_errors
+from app.store.liveness import LOST
 from app.store.models import AttemptRow as A
 from app.store.models import DeliveryRow as D
 
@@ -282,7 +283,7 @@ class DeliverySignal:
         while True:
             try:
                 await self._listen_once()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (asyncpg.PostgresError, *LOST) as error:
                 log.warning("not_listening", extra={"why": type(error).__name__})
             await asyncio.sleep(self._backoff.delay(self._failures))
             self._failures += 1

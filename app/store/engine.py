@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.domain.errors import ConfigurationError, HubError, StoreFailed, StoreRejected, Unavailable
 from app.settings.services import PostgresSettings
-from app.store.liveness import look_after
+from app.store.liveness import LOST, look_after
 
 INSUFFICIENT_PRIVILEGE = "42501"
 UNDEFINED_TABLE = "42P01"
@@ -124,13 +124,14 @@ def store_errors() -> Iterator[None]:
     except (DataError, IntegrityError) as error:
         raise StoreRejected(_kind(error)) from None
     except DBAPIError as error:
-        raise _translated(error) from None
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        raise _translated(error, getattr(error.orig, "sqlstate", None)) from None
+    except asyncpg.PostgresError as error:
+        raise _translated(error, error.sqlstate) from None
+    except (SQLAlchemyError, *LOST) as error:
         raise Unavailable("postgres", _first_line(error)) from None
 
 
-def _translated(error: DBAPIError) -> HubError:
-    sqlstate = getattr(error.orig, "sqlstate", None)
+def _translated(error: DBAPIError | asyncpg.PostgresError, sqlstate: str | None) -> HubError:
     # A migration changed a table of a prepared statement: the next attempt prepares it again.
     if sqlstate is None or isinstance(_origin(error), asyncpg.InvalidCachedStatementError):
         return Unavailable("postgres", _first_line(error))

@@ -17,7 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 PING_TIMEOUT_SECONDS = 2.0  # seconds; a Postgres that needs longer for nothing counts as away
 _MADE_AT = "made_at"
-_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises, besides errors of Postgres, when a connection is lost in the middle of something.
+
+A backend that is terminated while its answer is read leaves asyncpg in a state that it doesn't know:
+InternalClientError, which SQLAlchemy passes on as it is.
+"""
 
 
 def look_after(engine: AsyncEngine) -> None:
@@ -35,7 +40,7 @@ def look_after(engine: AsyncEngine) -> None:
         nonlocal lost_at
         try:
             connection.run_async(_ping)
-        except _LOST as error:
+        except (asyncpg.PostgresError, *LOST) as error:
             lost_at = monotonic()
             raise InvalidatePoolError(type(error).__name__) from None
 

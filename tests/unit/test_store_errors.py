@@ -104,3 +104,25 @@ def test_a_statement_that_a_migration_outdated_is_prepared_again() -> None:
 )
 def test_what_has_no_sqlstate_is_an_unavailable_postgres(error: Exception) -> None:
     assert type(translated(error)) is Unavailable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InternalClientError("got result for unknown protocol state 3"),
+        asyncpg.ProtocolError("unexpected message"),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.PostgresError.new({"C": "57P01", "M": "terminating connection", "S": "FATAL"}),
+        ConnectionResetError(),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_lost_connection_may_pass_however_the_driver_says_it(error: Exception) -> None:
+    """SQLAlchemy passes some errors of the driver on as they are."""
+    assert type(translated(error)) is Unavailable
+
+
+def test_an_error_of_the_statement_is_one_also_where_sqlalchemy_does_not_wrap_it() -> None:
+    driver = asyncpg.PostgresError.new({"C": "42P01", "M": "no such table", "S": "ERROR"})
+    assert type(translated(driver)) is StoreFailed
