@@ -85,6 +85,7 @@ def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path)
     base = f"http://127.0.0.1:{port}"
     return load(
         _env_file=(),  # the .env of an operator does not apply to development
+        _aliases=False,
         port=port,
         database_url=SecretStr(services.database_url),
         redis_url=SecretStr(services.redis_url),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from app.server.bootstrap import bootstrap
 from app.server.hub import Hub
 from app.server.serve import bind, raise_file_limit, serve
 from app.server.supervisor import Supervisor
-from app.settings import Settings
+from app.settings import Settings, notices
+
+_log = logging.getLogger("hub.settings")
 
 MAX_REQUEST_BYTES = 1024 * 1024
 MAX_REQUEST_ID_CHARS = 64  # clients may send one, as X-Request-ID
@@ -98,6 +101,7 @@ def _observe_requests(app: Sanic[Any, Any]) -> None:
 def run(settings: Settings) -> int:
     """Serve with `settings` until SIGTERM or Ctrl-C; returns the exit status."""
     log.configure(settings.server.log_level)
+    _report(settings)
     raise_file_limit()
     if settings.server.workers == 1:
         _work(settings, bind(settings.server.host, settings.server.port))
@@ -107,6 +111,14 @@ def run(settings: Settings) -> int:
     return Supervisor(
         settings.server.workers, one_more, partial(_work, settings), settings.server.shutdown_grace
     ).run()
+
+
+def _report(settings: Settings) -> None:
+    """Warn of settings that don't do what the operator may expect of them."""
+    for notice in notices():
+        _log.warning(notice.event, extra={"variable": notice.variable, "why": notice.why})
+    if settings.simulated:
+        _log.warning("deliveries_simulated", extra={"why": " ".join(settings.simulated)})
 
 
 def _work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -151,6 +152,12 @@ async def test_a_mail_that_a_service_wrote(hub: Hub, service: httpx.AsyncClient)
     assert (row["template"], row["event_id"]) == ("plain", answer.json()["id"])
     followed = (await service.get(f"/notifications/{answer.json()['id']}")).json()
     assert [each["status"] for each in followed["deliveries"]] == ["simulated"]
+    logged = [json.loads(line) for line in hub.log.read_text().splitlines() if line.startswith("{")]
+    (at_start,) = (line for line in logged if line["event"] == "deliveries_simulated")
+    (of_it,) = (line for line in logged if line.get("delivery") == str(row["id"]))
+    assert "SMTP_HOST" in at_start["why"]
+    assert (of_it["event"], of_it["channel"]) == ("delivery_simulated", "email")
+    assert at_start["level"] == of_it["level"] == "warning"
     for bad in ({"email": address, "subject": "nothing"}, {"email": "x", "subject": "y", "text": "z"}):
         assert (await service.post("/notify/email", json=bad)).status_code == 400
 
