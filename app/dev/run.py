@@ -22,6 +22,7 @@ from app.runtime import log
 from app.server.app import create_app
 from app.server.serve import bind, serve
 from app.settings import Settings, load
+from app.settings.edge import ALL_SERVICES
 from app.settings.sources import TOPIC_VARIABLES
 from app.store import migrations
 
@@ -103,6 +104,7 @@ def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path)
         jwt_secret=SecretStr(_secret(folder)),
         jwt_issuer=tokens.ISSUER,
         allowed_origins=(f"http://localhost:{port}", base),
+        compat_routes=os.environ.get("COMPAT_ROUTES") or ALL_SERVICES,
     )
 
 

@@ -15,7 +15,7 @@ from sanic.response import BaseHTTPResponse
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app import __version__
-from app.api import cors, docs, errors
+from app.api import compat, cors, docs, errors
 from app.api.methods import add_head_and_options
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
@@ -37,8 +37,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=errors.HubRequest)
     app.config.update(_http_limits(settings))
     hub = bootstrap(settings)
-    errors.install(app)
-    docs.configure(app, __version__)
+    compat_routes = settings.http.compat_routes
+    errors.install(app, compat.reference_addresses(compat_routes))
+    docs.configure(app, __version__, compat.references(compat_routes), compat.tags(compat_routes))
     cors.install(app, settings.http.allowed_origins)
     for blueprint in (*hub.blueprints, *more):
         app.blueprint(blueprint)
