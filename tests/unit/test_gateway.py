@@ -261,9 +261,11 @@ def _hub_environment(dotenv: dict[str, str]) -> dict[str, str]:
     """
 
     def value(found: re.Match[str]) -> str:
+        if found["unset"] is not None:
+            return dotenv.get(found["name"], found["unset"])
         return dotenv.get(found["name"]) or (found["default"] or "")
 
-    pattern = r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*)|:\?[^}]*)?\}"
+    pattern = r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*)|-(?P<unset>[^}]*)|:\?[^}]*)?\}"
     given = {
         name: dotenv.get(name) if text is None else re.sub(pattern, value, text)
         for name, text in SERVICES["hub"]["environment"].items()
