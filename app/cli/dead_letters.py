@@ -264,7 +264,9 @@ def _whole(dead_letter: DeadLetter) -> str:
     }
     width = max(map(len, named))
     lines = [printable(f"{name.ljust(width)}  {value}") for name, value in named.items()]
-    return "\n".join([*lines, "", *map(printable, _text(dead_letter.body).split("\n"))])
+    return "\n".join(
+        [*lines, "", *map(printable, _text(dead_letter.decoded or dead_letter.body).split("\n"))]
+    )
 
 
 def _text(value: object) -> str:

@@ -45,7 +45,8 @@ class Effects(NamedTuple):
     """What the hub does for an event.
 
     `logged_out` says with which tokens the user of `disconnect` is disconnected. `category` and `urgent`
-    override the handler's. With a `send_at` in the future, all of it happens then.
+    override the handler's. With a `send_at` in the future, all of it happens then. `reaches_nobody` is why
+    that is so, of an event that is stored for the record only.
     """
 
     notification: NotificationDraft | None = None
@@ -55,3 +56,4 @@ class Effects(NamedTuple):
     urgent: bool | None = None
     send_at: datetime | None = None
     logged_out: TokenBound = TokenBound()
+    reaches_nobody: str | None = None

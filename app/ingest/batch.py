@@ -12,7 +12,7 @@ import msgspec
 
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
-from app.domain.events import Event
+from app.domain.events import DefaultType, Event
 from app.domain.planning import PlanRequest
 
 
@@ -33,6 +33,10 @@ class SourceMessage(NamedTuple):
     """When it happened, as far as the source knows."""
     sender: str | None = None
     """Which service sent it, where the source knows."""
+    default_type: DefaultType | None = None
+    """What its type is if it doesn't say so."""
+    unreadable: InvalidEvent | None = None
+    """Why the source can't read the value, if it can't."""
 
 
 class Rejected(NamedTuple):

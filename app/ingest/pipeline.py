@@ -126,7 +126,7 @@ class Pipeline:
         for message in messages:
             event: Event | None = None
             try:
-                event = decode(message.value, message.dedup_key, message.event_type)
+                event = _decoded(message)
                 handler = self._handler(event)
                 if handler.only_from is not None and message.source != handler.only_from:
                     raise InvalidEvent(
@@ -139,6 +139,8 @@ class Pipeline:
                     batch.parked.append(_parked(message, event, group_id, handler, parsed))
                 else:
                     item = PreparedEvent(message, event, self._request(handler, parsed, event.body, group))
+                    if item.effects.reaches_nobody is not None:
+                        _warn(item)
                     if self._is_to_come(item):
                         _scheduled(item)  # what couldn't come in again is refused now
                     batch.ready.append(item)
@@ -376,6 +378,17 @@ def _parked(
 ) -> ParkedEvent:
     fresh, optional = handler.needs_fresh_group(parsed), handler.can_do_without_group(parsed)
     return ParkedEvent(message, event, group_id, fresh, optional)
+
+
+def _decoded(message: SourceMessage) -> Event:
+    if message.unreadable is not None:
+        raise message.unreadable
+    return decode(message.value, message.dedup_key, message.event_type, message.default_type)
+
+
+def _warn(item: PreparedEvent) -> None:
+    why = item.effects.reaches_nobody
+    log.warning("event_reaches_nobody", extra={"event_id": item.event.event_id, "why": why})
 
 
 def _parts(ready: Sequence[PreparedEvent]) -> Iterator[Sequence[PreparedEvent]]:

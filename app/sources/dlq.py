@@ -52,11 +52,14 @@ class DeadLetter:
     """Its state (replayed, dropped), where the broker keeps that."""
     properties: str = ""
     """Further metadata that the publisher set: AMQP's properties."""
+    decoded: bytes | None = None
+    """The body without its content encoding, where the broker has those."""
 
     @property
     def texts(self) -> Iterator[bytes]:
         """All text in it, for a search."""
         yield self.body
+        yield self.decoded or b""
         yield self.key or b""
         yield self.properties.encode()
         for name, value in (*self.headers, *self.why.items()):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from app.domain.errors import InvalidEvent, Unavailable
+from app.domain.events import BOM, usable_event_id
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 
@@ -29,7 +30,7 @@ class Accepted(NamedTuple):
 
 
 class _Head(msgspec.Struct):
-    event_id: str | None = None
+    event_id: Any = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -85,7 +86,7 @@ def _accepted(event_id: str, outcome: Outcome | None) -> Accepted:
 def _event_id(event: bytes) -> str | None:
     """The event's id, if it can be read; the pipeline reports what is wrong with the event."""
     try:
-        return _head.decode(event).event_id
+        return usable_event_id(_head.decode(event.removeprefix(BOM)).event_id)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -6,6 +6,8 @@ import re
 
 import msgspec
 
+from app.domain.events import BOM
+
 REMOVED = "[removed]"
 _CODE = b"otp_code"
 _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")  # JSON may write any letter so
@@ -23,7 +25,7 @@ def without_code(message: bytes) -> bytes:
     A message that isn't a JSON object is removed whole: the code may be anywhere in it.
     """
     try:
-        body = msgspec.json.decode(message)
+        body = msgspec.json.decode(message.removeprefix(BOM))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return b""
     if not isinstance(body, dict):

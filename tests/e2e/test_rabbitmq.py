@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import gzip
 import json
 import signal
 import uuid
+import zlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from struct import pack
@@ -66,6 +69,18 @@ async def test_an_event_of_each_queue_is_stored_pushed_and_acknowledged(
     assert [row["seq"] for row in await hub.stored(user, 1)] == [1]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "encode"), [("gzip", gzip.compress), ("DEFLATE", zlib.compress), ("utf-8", bytes)]
+)
+async def test_a_message_in_a_content_encoding_is_decoded(
+    hub: Hub, rabbitmq: RabbitMQServer, user: str, encoding: str, encode: Callable[[bytes], bytes]
+) -> None:
+    async with hub.socket(user) as socket:
+        message = encode(codecs.BOM_UTF8 + json.dumps(added(user)).encode())
+        await rabbitmq.publish(QUEUE, message, content_encoding=encoding)
+        assert (await receive(socket))["event_type"] == "group_user_added"
+
+
 def at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -76,6 +91,8 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "unknown event_type": ({"event_type": "group_exploded", "data": {}}, {}, "unknown_event_type"),
     "missing field": (event("group_user_added", [new_user()]), {}, "bad_field"),
     "2 MB": ({**added(new_user()), "padding": "x" * 2_000_000}, {}, "too_large"),
+    "a bomb": (gzip.compress(b"0" * 50_000_000), {"content_encoding": "gzip"}, "too_large"),
+    "an unknown encoding": (b"{}", {"content_encoding": "br"}, "bad_content_encoding"),
     "a type that isn't UTF-8": (
         b"[3]",
         {"message_id": "id.", "swap": (b"id.", b"\xff\xfei")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidEvent
-from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_CHARS, Event, decode
+from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_CHARS, DefaultType, Event, decode
 
 POSITION = "kafka:events:0:7:1"
 VALUES = st.recursive(
@@ -58,11 +59,12 @@ def encoded(**fields: Any) -> bytes:
         ("nul_character", b'{"event_type": "x", "a": {"b": [["\\u0000"]]}}'),
         ("nul_character", b'{"event_type": "x", "event_id": "\\u0000"}'),
         ("nul_character", b'{"event_type": "x", "a": "\\\\u0000", "b": "\\u0000"}'),
-        ("bad_event_id", encoded(event_id="")),
-        ("bad_event_id", encoded(event_id="é" * (MAX_EVENT_ID_CHARS + 1))),
-        ("bad_event_id", encoded(event_id=7)),
-        ("bad_event_id", encoded(event_id=False)),
-        ("bad_event_id", encoded(event_id=["a"])),
+        ("bad_encoding", codecs.BOM_UTF8 + '{"event_type": "x"}'.encode("utf-16")),
+        ("bad_encoding", '{"event_type": "x"}'.encode("utf-32")),
+        ("bad_encoding", codecs.BOM_UTF16_LE + b'{"event_type": "x"}'),
+        ("not_json", codecs.BOM_UTF8),
+        ("not_json", codecs.BOM_UTF8 * 2 + b'{"event_type": "x"}'),
+        ("not_json", b'{"event_type": ' + codecs.BOM_UTF8 + b'"x"}'),
         ("no_event_type", b"{}"),
         ("no_event_type", encoded(event_type="")),
         ("no_event_type", encoded(event_type=None)),
@@ -93,7 +95,52 @@ def test_the_publishers_event_id_is_the_identity(event_id: str) -> None:
     assert decode(encoded(event_id=event_id), POSITION).event_id == event_id
 
 
-@pytest.mark.parametrize("message", [encoded(), encoded(event_id=None)])
+@pytest.mark.parametrize(("number", "event_id"), [(7, "7"), (7.0, "7"), (0, "0"), (-1.5, "-1.5")])
+def test_an_event_id_may_be_a_number(number: float, event_id: str) -> None:
+    assert decode(encoded(event_id=number), POSITION).event_id == event_id
+
+
+def test_a_byte_order_mark_says_nothing() -> None:
+    message = encoded(event_id="a", text="\ufeff stays inside")
+    assert decode(codecs.BOM_UTF8 + message, POSITION) == decode(message, POSITION)
+
+
+LOW_STOCK = DefaultType("low_stock", frozenset(("product_name",)))
+
+
+@pytest.mark.parametrize(
+    ("event_type", "body"),
+    [
+        ("low_stock", {"product_name": "x"}),
+        ("low_stock", {"product_name": "x", "event_type": None}),
+        ("low_stock", {"product_name": "x", "event_type": ""}),
+        ("low_stock", {"product_name": "x", "event_type": 5}),
+        ("low_stock", {"product_name": "x", "type": "alert"}),
+        ("message", {"type": "inapp", "product_name": "x"}),
+        ("message", {"type": "email"}),
+        ("other", {"product_name": "x", "event_type": "other"}),
+    ],
+)
+def test_a_source_may_expect_a_type_of_messages_that_say_none(event_type: str, body: dict[str, Any]) -> None:
+    assert decode(json.dumps(body).encode(), POSITION, default_type=LOW_STOCK).event_type == event_type
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"event_type": 5}', b'{"type": "alert"}'])
+def test_a_message_that_does_not_look_like_the_expected_type_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidEvent) as refused:
+        decode(body, POSITION, default_type=LOW_STOCK)
+    assert refused.value.reason == "no_event_type"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        encoded(),
+        *(encoded(event_id=unusable) for unusable in (None, "", "é" * (MAX_EVENT_ID_CHARS + 1), False)),
+        *(encoded(event_id=unusable) for unusable in (["a"], {"a": "b"})),
+        encoded(event_id=10**MAX_EVENT_ID_CHARS),
+    ],
+)
 def test_without_an_event_id_the_position_is_the_identity(message: bytes) -> None:
     assert decode(message, POSITION).event_id == POSITION
     assert decode(message, "elsewhere").event_id == "elsewhere"

@@ -18,6 +18,7 @@ from app.runtime.backoff import Backoff
 from app.runtime.tasks import end
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.acks import AckTracker
+from app.sources.rabbitmq.content_encoding import decoded
 from app.sources.rabbitmq.message import dead_letter, dedup_key_of, happened_at
 
 log = logging.getLogger("hub.rabbitmq")
@@ -90,7 +91,15 @@ class QueueConsumer:
     def _message(self, delivered: DeliveredMessage) -> SourceMessage:
         properties = delivered.header.properties
         dedup_key = dedup_key_of(self._queue, delivered.body, properties)
-        return SourceMessage("rabbitmq", dedup_key, delivered.body, None, None, happened_at(properties))
+        readable = decoded(delivered.body, properties.content_encoding)
+        return SourceMessage(
+            "rabbitmq",
+            dedup_key,
+            readable.body,
+            None,
+            happened_at=happened_at(properties),
+            unreadable=readable.error,
+        )
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
         """Settle the message by its outcome; a cancelled one means that the hub stops first."""

@@ -24,6 +24,7 @@ from app.settings.sources import RabbitMqSettings
 from app.sources.dead_letters import SUFFIX, originals, own_headers, replay_headers
 from app.sources.dlq import DeadLetter, drop_all
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
+from app.sources.rabbitmq.content_encoding import decoded
 from app.sources.rabbitmq.message import EXPIRATION
 from app.sources.rabbitmq.source import CONNECT_TIMEOUT_SECONDS, HEARTBEAT_SECONDS, queues
 
@@ -116,6 +117,7 @@ def _dead_letter(queue: str, message: DeliveredMessage) -> DeadLetter:
         body=message.body,
         handle=message,
         properties=repr(dict(message.header.properties)),
+        decoded=decoded(message.body, message.header.properties.content_encoding).body,
     )
 
 

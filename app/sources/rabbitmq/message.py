@@ -12,6 +12,7 @@ from pamqp.header import ContentHeader
 from app.domain.errors import InvalidEvent
 from app.domain.time import event_time
 from app.sources.dead_letters import QUEUE, originals, read_replay_headers, reasons
+from app.sources.rabbitmq.content_encoding import decoded
 from app.sources.redaction import redact_message
 
 EXPIRATION = "dlq.expiration"
@@ -49,8 +50,9 @@ def dead_letter(
     Replayed, it has the same deduplication key. `room` is how many bytes the broker accepts for the
     properties; headers that don't fit, or can't be written at all, are left out, which `dlq.headers` says.
     """
-    shown = redact_message(body)
-    redacted = shown != body
+    readable = decoded(body, properties.content_encoding).body
+    shown = redact_message(readable)
+    redacted = shown != readable
     theirs = properties.headers or {}
     ours = {
         **reasons(
@@ -66,6 +68,9 @@ def dead_letter(
     kept.headers = {**dict(originals(theirs.items())), **ours}
     if not redacted:  # a hash reveals the six digits
         kept.message_id = message_identity(body, properties)
+        shown = body
+    else:
+        kept.content_encoding = None
     kept.delivery_mode = PERSISTENT_MODE
     kept.expiration = None  # a dead letter waits until someone looks
     kept.user_id = None  # the broker takes none but the sender's own

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.domain.errors import InvalidEvent
+from app.domain.events import BOM, DefaultType, usable_event_id
 from app.domain.time import event_time
 from app.sources.dead_letters import (
     CHANNEL,
@@ -27,6 +28,8 @@ from app.sources.redaction import redact_message
 VALUE = "value"
 """The field of a dead letter that holds the message."""
 _TEXTS = (b"event_id", b"event_type")  # stay texts, be they digits only
+LOW_STOCK = DefaultType("low_stock", frozenset(("product_id", "product_name", "current_stock", "threshold")))
+"""What a message without `event_type` is on these channels and streams, which are named after it."""
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
@@ -81,7 +84,10 @@ def value_of(fields: Mapping[bytes, bytes]) -> bytes:
     """
     if len(fields) == 1:
         return next(iter(fields.values()))
-    body = {_text(name): _text(value) if name in _TEXTS else _member(value) for name, value in fields.items()}
+    body = {
+        _text(name): _text(value.removeprefix(BOM)) if name in _TEXTS else _member(value)
+        for name, value in fields.items()
+    }
     return json.dumps(body, ensure_ascii=False).encode(errors="surrogateescape")
 
 
@@ -91,10 +97,10 @@ def read(value: bytes) -> Reading:
     Of one that isn't a JSON object it is the bytes.
     """
     try:
-        body = msgspec.json.decode(value)
+        body = msgspec.json.decode(value.removeprefix(BOM))
         if isinstance(body, dict):
             canonical = msgspec.json.encode(body, order="deterministic")
-            return Reading(canonical, body.get("event_id") is not None)
+            return Reading(canonical, usable_event_id(body.get("event_id")) is not None)
     except _UNREADABLE:
         pass
     return Reading(value, False)
@@ -126,6 +132,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _member(value: bytes) -> Any:
+    value = value.removeprefix(BOM)
     try:
         found = msgspec.json.decode(value)
     except _UNREADABLE:

@@ -28,7 +28,7 @@ from app.settings.sources import RedisStreamsSettings
 from app.sources.dead_letters import SUFFIX
 from app.sources.redis.dedup import Deduplicator
 from app.sources.redis.group import ConsumerGroup
-from app.sources.redis.messages import Reading, Received, dead_letter, read
+from app.sources.redis.messages import LOW_STOCK, Reading, Received, dead_letter, read
 
 log = logging.getLogger("hub.redis_source")
 
@@ -230,6 +230,7 @@ class RedisSource:
                 item.value,
                 None,
                 happened_at=item.happened_at,
+                default_type=LOW_STOCK,
             )
             for item, reading, dedup_key in zip(received, readings, known, strict=True)
         ]
