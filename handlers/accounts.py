@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -12,13 +11,14 @@ from app.domain.effects import Effects, TokenBound
 from app.domain.notifications import Group
 from app.domain.time import read_timestamp
 from handlers.base import BaseMessageHandler
+from handlers.fields import UserId
 
-MAX_ROUNDING_SECONDS = 0.999_999
+WHOLE_SECOND = 0.999_999
 """A timestamp in whole seconds says that the logout was some time in that second."""
 
 
 class LoggedOut(Struct):
-    user_id: UUID
+    user_id: UserId
     timestamp: Any = None
     access_token_id: Any = None
 
@@ -40,7 +40,7 @@ class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
     ) -> Effects:
         at = read_timestamp(message.timestamp)
         if at is not None and at.is_integer():
-            at += MAX_ROUNDING_SECONDS
+            at += WHOLE_SECOND
         token_id = message.access_token_id
         named = (token_id,) if isinstance(token_id, str) and token_id else ()
         bound = TokenBound(token_ids=named) if at is None else TokenBound(at, named)

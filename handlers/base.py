@@ -14,8 +14,10 @@ from msgspec import Struct
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
+from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import Translatable, render
 from handlers.fields import Name, Receivers, each_once
+from handlers.tolerant import read
 
 MAX_DATA_BYTES = 16 * 1024
 
@@ -47,6 +49,10 @@ class BaseMessageHandler(ABC, Generic[M]):
     """Whether it is delivered even in a person's quiet hours."""
     only_from: ClassVar[str | None] = None
     """The only source it is accepted from, if other sources are open to services that mustn't send it."""
+    required_in_other_spellings: ClassVar[bool] = False
+    """Whether required fields may be numbers in texts and texts in numbers, as optional ones may."""
+    user_ids: UserIds = UUIDS_ONLY
+    """What reads the ids of users."""
 
     def parse(self, body: Mapping[str, Any]) -> M:
         """Check the message. Raises `InvalidEvent` (reason `bad_field`) naming the field."""
@@ -69,11 +75,15 @@ class BaseMessageHandler(ABC, Generic[M]):
         """Compute the effects of the message. Raises `InvalidEvent` if it can't have any."""
 
     def checked(self, body: Mapping[str, Any], form: type[S]) -> S:
-        """The fields of `body` that `form` has. Raises as `parse`."""
+        """The fields of `body` that `form` has, without unusable optional ones. Raises as `parse`."""
         try:
-            return msgspec.convert(body, form)
+            return self.converted(body, form)
         except msgspec.ValidationError as error:
             raise InvalidEvent("bad_field", f"{self.event_type}: {error}") from None
+
+    def converted(self, body: Mapping[str, Any], form: type[S]) -> S:
+        """The same. Raises `msgspec.ValidationError`."""
+        return read(body, form, self.user_ids, required_too=self.required_in_other_spellings)
 
 
 class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
@@ -100,7 +110,7 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
         """
         data = msgspec.json.decode(raw_data, type=dict[str, Any])
         data.pop("group_name", None)  # it is stored beside, and may be of any form here
-        return self._text(msgspec.convert(data, self.data_type), group_name, locale)
+        return self._text(self.converted(data, self.data_type), group_name, locale)
 
     def params(self, data: D, locale: str) -> dict[str, object]:
         """The values that title and content name, but for `group_name`."""

@@ -6,17 +6,19 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from app.texts.i18n import N_, localised_number
-from handlers.fields import Amount, Name
+from app.texts.i18n import N_, Translatable, localised_moment, localised_number
+from handlers.fields import Amount, Shown
 from handlers.flat import PersonalEventHandler
 
+_FILM = Translatable("%(film)s.")
 
-class Booking(Struct):
-    booking_id: Name
-    movie_title: Name
-    showtime: Name
-    seats: Annotated[list[Name], Meta(min_length=1, max_length=100)]
-    total_amount: Amount
+
+class Booking(Struct, kw_only=True):
+    booking_id: Shown
+    movie_title: Shown | None = None
+    showtime: Shown | None = None
+    seats: Annotated[list[Shown], Meta(min_length=1, max_length=100)] | None = None
+    total_amount: Amount | None = None
 
 
 class BookingEventHandler(PersonalEventHandler[Booking]):
@@ -26,9 +28,13 @@ class BookingEventHandler(PersonalEventHandler[Booking]):
     data_type = Booking
 
     def params(self, data: Booking, locale: str) -> dict[str, object]:
-        return super().params(data, locale) | {
-            "seats": ", ".join(data.seats),
-            "total_amount": localised_number(locale, data.total_amount),
+        showtime = None if data.showtime is None else localised_moment(locale, data.showtime)
+        total = None if data.total_amount is None else localised_number(locale, data.total_amount)
+        return {
+            "booking_id": data.booking_id,
+            "film": ", ".join(filter(None, (data.movie_title, showtime))) or None,
+            "seats": ", ".join(data.seats) if data.seats else None,
+            "total_amount": total,
         }
 
 
@@ -36,11 +42,14 @@ class BookingConfirmed(BookingEventHandler):
     event_type = "booking.confirmed"
     template = "booking_confirmation"
     title = N_("Booking %(booking_id)s is confirmed")
-    content = N_("%(movie_title)s, %(showtime)s. Seats: %(seats)s. Total: %(total_amount)s. Enjoy the movie!")
+    facts = (_FILM, N_("Seats: %(seats)s."), N_("Total: %(total_amount)s."))
+    content = N_("Enjoy the movie!")
+    closing = True
 
 
 class BookingCancelled(BookingEventHandler):
     event_type = "booking.cancelled"
     template = "booking_cancellation"
     title = N_("Booking %(booking_id)s was cancelled")
-    content = N_("%(movie_title)s, %(showtime)s. Seats no longer reserved for you: %(seats)s.")
+    facts = (_FILM, N_("Seats no longer reserved for you: %(seats)s."))
+    content = N_("The seats of this booking are no longer reserved for you.")

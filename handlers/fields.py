@@ -8,9 +8,13 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from handlers.tolerant import DECISIVE, USER
+
 MAX_RECEIVERS = 10_000
 
 Name = Annotated[str, Meta(max_length=500)]
+Shown = Annotated[str, Meta(max_length=500, pattern=r"\S")]
+"""What a text or a mail shows: not blank."""
 Names = Annotated[list[Name], Meta(max_length=100)]
 END = r"$(?!\n)"
 """The end of a text in a pattern: `$` alone lets a line break follow."""
@@ -18,7 +22,8 @@ Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=rf"^[^@\s]+@
 """Of mail."""
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
 """Of money or goods; publishers may write it without a fraction."""
-Receivers = Annotated[list[UUID], Meta(max_length=MAX_RECEIVERS)]
+UserId = Annotated[UUID, Meta(extra=USER)]
+Receivers = Annotated[list[UserId], Meta(max_length=MAX_RECEIVERS, extra=DECISIVE)]
 
 
 def each_once(receivers: Sequence[UUID]) -> Sequence[UUID]:

@@ -5,19 +5,21 @@ A flat event has its fields at the top level, without `data` and group.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
+from app.domain.channels import EMAIL
 from app.domain.deliveries import DeliveryDraft
-from app.domain.effects import Effects
+from app.domain.effects import Effects, Text
 from app.domain.notifications import Group, NotificationDraft
-from app.texts.i18n import negotiate
+from app.domain.user_ids import foreign_id
+from app.texts.i18n import Translatable, negotiate, placeholders, render
 from handlers.base import NotificationHandler, kept
-from handlers.fields import Address, Name, Receivers, each_once
+from handlers.fields import Address, Name, Receivers, UserId, each_once
 
 
 class FlatEnvelope(Struct):
@@ -43,14 +45,26 @@ class FlatMessage(Struct, Generic[E, D]):
 class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D]):
     """A flat event that creates mail and notifications.
 
-    A subclass also sets `template`, the mail's, which shows the fields of `data_type`.
+    A subclass also sets `template`, the mail's, which shows the fields of `data_type`, and `facts`: sentences
+    of which those are told that name known values only.
     """
 
+    required_in_other_spellings = True
     envelope_type: type[E]
     template: ClassVar[str]
+    facts: ClassVar[Sequence[Translatable]]
+    closing: ClassVar[bool] = False
+    """Whether `content` follows the facts. Otherwise it stands in where none is known."""
 
     def parse(self, body: Mapping[str, Any]) -> FlatMessage[E, D]:
         return FlatMessage(self.checked(body, self.envelope_type), self.checked(body, self.data_type))
+
+    def _text(self, data: D, group_name: str, locale: str) -> Text:
+        known = {name: value for name, value in self.params(data, locale).items() if value is not None}
+        told = [render(locale, fact, known) for fact in self.facts if placeholders(fact) <= known.keys()]
+        if self.closing or not told:
+            told.append(render(locale, self.content, known))
+        return Text(render(locale, self.title, known), " ".join(told))
 
     def _notification(
         self, data: D, body: Mapping[str, Any], receivers: Iterable[UUID], locale: str
@@ -63,21 +77,31 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
         self, message: FlatMessage[E, D], to: Iterable[tuple[UUID | None, str | None]], locale: str
     ) -> list[DeliveryDraft]:
         """A mail to each, by user and address."""
-        spoken = negotiate(message.envelope.locale, locale)
-        data = msgspec.structs.asdict(message.data)
         return [
-            DeliveryDraft(
-                "email", self.template, address, spoken, data, user_id=user_id, offered=address is None
-            )
+            self._mail(message, locale, user_id=user_id, address=address, offered=address is None)
             for user_id, address in to
         ]
 
+    def _mail(
+        self,
+        message: FlatMessage[E, D],
+        locale: str,
+        *,
+        channel: str = EMAIL,
+        address: str | None = None,
+        **options: Any,
+    ) -> DeliveryDraft:
+        """One mail, or another message from the same template. `options` are other fields of the draft."""
+        spoken = negotiate(message.envelope.locale, locale)
+        data = msgspec.structs.asdict(message.data)
+        return DeliveryDraft(channel, self.template, address, spoken, data, **options)
+
 
 class Recipient(FlatEnvelope, kw_only=True):
-    """One person, by mail address; `user_id` where the publisher knows them as a user."""
+    """One person, by mail address; `user_id` where the publisher knows them as a user who has an inbox."""
 
     user_email: Address
-    user_id: UUID | None = None
+    user_id: UserId | None = None
 
 
 class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
@@ -92,9 +116,14 @@ class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
         notification = (
             self._notification(message.data, body, [person.user_id], locale) if person.user_id else None
         )
-        return Effects(
-            notification, deliveries=self._mails(message, [(person.user_id, person.user_email)], locale)
+        mail = self._mail(
+            message,
+            locale,
+            address=person.user_email,
+            user_id=person.user_id,
+            foreign_user_id=foreign_id(body.get("user_id")),
         )
+        return Effects(notification, deliveries=[mail])
 
 
 class Recipients(FlatEnvelope, kw_only=True):

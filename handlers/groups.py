@@ -11,6 +11,7 @@ import msgspec
 
 from app.domain.effects import Effects, Text
 from app.domain.notifications import Group, PersonalText
+from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import LOCALES, N_, render
 from handlers.base import Audience, GroupData, GroupEventHandler, GroupMessage
 from handlers.fields import Name, each_once
@@ -62,7 +63,7 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
 
     def parse(self, body: Mapping[str, Any]) -> LeftMessage:
         message = super().parse(body)
-        leaver = leaver_of(body["data"], body)
+        leaver = leaver_of(body["data"], body, user_ids=self.user_ids)
         return LeftMessage(**msgspec.structs.asdict(message), leaver=leaver)
 
     def group_needed(self, message: GroupMessage[GroupData]) -> UUID | None:
@@ -117,12 +118,12 @@ def _own_titles() -> tuple[str, ...]:
     )
 
 
-def leaver_of(*places: Mapping[str, Any]) -> UUID | None:
+def leaver_of(*places: Mapping[str, Any], user_ids: UserIds = UUIDS_ONLY) -> UUID | None:
     """The id of the member who left, in any of the spellings it is met in; None where no usable one is."""
     for names in _LEAVER_FIELDS:
         for place in places:
             for name in names:
-                if (found := _user_id(place.get(name))) is not None:
+                if (found := _user_id(place.get(name), user_ids)) is not None:
                     return found
     return None
 
@@ -135,17 +136,13 @@ _LEAVER_FIELDS = (
 """The first that is given decides: who asked may be another than who left."""
 
 
-def _user_id(value: object, depth: int = 2) -> UUID | None:
-    """A UUID as text, or in an object as the user service nests it."""
-    if isinstance(value, str):
-        try:
-            return UUID(value)
-        except ValueError:
-            return None
-    if isinstance(value, dict) and depth:
-        found = (_user_id(value.get(name), depth - 1) for name in ("user_id", "userId", "id", "user"))
-        return next((each for each in found if each is not None), None)
-    return None
+def _user_id(value: object, user_ids: UserIds, depth: int = 2) -> UUID | None:
+    """The id of a user, or in an object as the user service nests it."""
+    if not isinstance(value, dict):
+        return user_ids.read(value)
+    names = ("user_id", "userId", "id", "user") if depth else ()
+    found = (_user_id(value.get(name), user_ids, depth - 1) for name in names)
+    return next((each for each in found if each is not None), None)
 
 
 def _leaver(message: GroupMessage[GroupData]) -> UUID | None:

@@ -16,10 +16,10 @@ from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
 from app.domain.preferences import ALWAYS_ON, CATEGORIES
+from app.domain.user_ids import foreign_id
 from app.texts.i18n import LOCALES, N_, negotiate, render
-from app.texts.markup import as_text
-from app.texts.rendering import TEMPLATES, UnfitData, one_line, sms_text
-from handlers.base import BaseMessageHandler, NotificationHandler, kept
+from app.texts.rendering import TEMPLATES, UnfitData, sms_text
+from handlers.base import BaseMessageHandler, NotificationHandler, S, kept
 
 PLAIN = "plain"
 OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_"))
@@ -29,19 +29,21 @@ TITLE = N_("You have a new message")
 
 Category = Annotated[str, Meta(extra_json_schema={"enum": [c for c in CATEGORIES if c != ALWAYS_ON]})]
 Channel = Annotated[str, Meta(extra_json_schema={"enum": list(CHANNELS)})]
+AnyUserId = Annotated[str | int | float, Meta(examples=["456e7890-e89b-12d3-a456-426614174001"])]
 
 
 class MessageRequest(Struct, kw_only=True):
     """What POST /notifications takes, and any source where `event_type` is left out.
 
     `to` is an address, a phone number (E.164) or, in-app, a user id; without it the message goes to the
-    address of the profile of `user_id`. It has `message` (and `title`, `html` for mail), or it names a
-    template by `template_code`, which `data` fills: a mail template, or in-app an event type.
+    address of the profile of `user_id`. With an address `user_id` may be any system's id: it is kept.
+    It has `message` (and `title`, `html` for mail), or it names a template by `template_code`, which `data`
+    fills: a mail template, or in-app an event type.
     """
 
     type: Channel
     to: Annotated[str, Meta(min_length=1, max_length=320)] | None = None
-    user_id: UUID | None = None
+    user_id: AnyUserId | None = None
     title: Annotated[str, Meta(max_length=200)] | None = None
     message: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
     html: Annotated[str, Meta(min_length=1, max_length=200_000)] | None = None
@@ -67,8 +69,6 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError("`title`, the subject of a mail, must be one line")
         if self.attachments and self.type != EMAIL:
             raise ValueError("`attachments` are accepted for mail only")
-        if self.type == INAPP and self.to is not None and self.user_id not in (None, _uuid(self.to)):
-            raise ValueError("`to` and `user_id` name different users; send one of them")
         if any((each.content is None) == (each.path is None) for each in self.attachments):
             raise ValueError("an attachment must have either `content` or `path`")
         if any(each.content is not None and not each.name for each in self.attachments):
@@ -82,19 +82,6 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError(f"`locale` must be one of {', '.join(LOCALES)}")
 
 
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _first_line(message: MessageRequest) -> str:
-    """The subject of a mail without a title; empty if its text has no visible character."""
-    text = message.message if message.message is not None else as_text(message.html or "")
-    return next(filter(None, map(one_line, text.splitlines())), "")
-
-
 class MessageRequested(BaseMessageHandler[MessageRequest]):
     """Delivers the message over the channel that it names."""
 
@@ -105,6 +92,12 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
     def __init__(self, handler_of: Callable[[str], BaseMessageHandler[Any] | None]) -> None:
         """`handler_of` knows the handler of an event type."""
         self._handler_of = handler_of
+
+    def converted(self, body: Mapping[str, Any], form: type[S]) -> S:
+        """Null is as good as absent. What else is wrong is refused: left out, it could change what is sent
+        and when, and a service gets the answer at once.
+        """
+        return msgspec.convert({name: value for name, value in body.items() if value is not None}, form)
 
     def handle(
         self, message: MessageRequest, body: Mapping[str, Any], group: Group | None, locale: str
@@ -117,9 +110,12 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         return effects._replace(category=message.category, urgent=message.urgent, send_at=message.send_at)
 
     def _notification(self, message: MessageRequest, locale: str) -> NotificationDraft:
-        receiver = message.user_id or _uuid(message.to or "")
+        named = [self.user_ids.read(each) for each in (message.user_id, message.to) if each not in (None, "")]
+        receiver = named[0] if named else None
         if receiver is None:
-            raise self._refused("to has to be the id of a user, a UUID, in-app")
+            raise self._refused("in-app, `user_id` or `to` must be the id of a user, a UUID")
+        if named[-1] != receiver:
+            raise self._refused("`to` and `user_id` name different users; send one of them")
         raw_data = kept(message.data)
         if message.template_code is None:
             text = Text(message.title or render(locale, TITLE, {}), message.message or "")
@@ -140,8 +136,11 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
             raise self._refused(f"data doesn't fill the template: {error}") from None
 
     def _delivery(self, message: MessageRequest, locale: str) -> DeliveryDraft:
+        user_id = self.user_ids.read(message.user_id)
         if message.to is not None:
             self._check_address(message.type, message.to)
+        elif user_id is None:
+            raise self._refused("without `to`, `user_id` must be the id of a user, a UUID")
         template, data = self._content(message)
         if template not in OPEN:
             raise self._refused(f"template_code is none of {', '.join(OPEN)}")
@@ -155,16 +154,18 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
             message.to,
             locale,
             data,
-            user_id=message.user_id,
+            user_id=user_id,
             attachments=message.attachments,
+            foreign_user_id=foreign_id(message.user_id),
         )
 
     def _content(self, message: MessageRequest) -> tuple[str, dict[str, Any]]:
         """The template and what fills it."""
         if message.template_code is not None:
             return message.template_code.lower(), message.data
-        title = message.title or (_first_line(message) if message.type == EMAIL else "")
-        texts = {"title": title, "message": message.message, "html": message.html}
+        if message.type == EMAIL and message.title is None:
+            raise self._refused("title, the mail's subject, is missing")
+        texts = {"title": message.title or "", "message": message.message, "html": message.html}
         return PLAIN, {name: text for name, text in texts.items() if text is not None}
 
     def _check_address(self, channel: str, address: str) -> None:

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
-from app.texts.i18n import N_, localised_number
-from app.texts.labels import PAYMENT_FAILURES, label
+from app.texts.i18n import N_, Translatable, localised_number
+from app.texts.labels import PAYMENT_FAILED, PAYMENT_FAILURES, label
 from app.texts.markup import is_link
-from handlers.fields import Amount, Name
+from handlers.fields import Amount, Shown
 from handlers.flat import PersonalEventHandler
 
 
 class Payment(Struct, kw_only=True):
-    booking_id: Name
-    transaction_id: Name
-    amount: Amount
-    payment_method: Name
+    booking_id: Shown
+    transaction_id: Shown | None = None
+    amount: Amount | None = None
+    payment_method: Shown | None = None
 
 
 class FailedPayment(Payment, kw_only=True):
-    reason: Name
+    other_names: ClassVar[Mapping[str, str]] = MappingProxyType({"failure_reason": "reason"})
+
+    reason: Shown | None = None
     retry_url: str | None = None
 
     def __post_init__(self) -> None:
-        if self.retry_url is not None and not is_link(self.retry_url):
-            raise ValueError("`retry_url` must be an absolute http(s) URL, such as https://example.com/pay/1")
+        if not is_link(self.retry_url):
+            self.retry_url = None
+
+
+class RefundedPayment(Payment, kw_only=True):
+    """`amount` and `transaction_id` may be those of the payment, beside those of the refund."""
+
+    other_names: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"refund_amount": "amount", "refund_transaction_id": "transaction_id"}
+    )
 
 
 P = TypeVar("P", bound=Payment)
+_AMOUNT = N_("Amount: %(amount)s.")
 
 
 class PaymentEventHandler(PersonalEventHandler[P], Generic[P]):
@@ -38,7 +51,8 @@ class PaymentEventHandler(PersonalEventHandler[P], Generic[P]):
     category = "payments"
 
     def params(self, data: P, locale: str) -> dict[str, object]:
-        return super().params(data, locale) | {"amount": localised_number(locale, data.amount)}
+        amount = None if data.amount is None else localised_number(locale, data.amount)
+        return super().params(data, locale) | {"amount": amount}
 
 
 class PaymentSuccess(PaymentEventHandler[Payment]):
@@ -46,7 +60,8 @@ class PaymentSuccess(PaymentEventHandler[Payment]):
     data_type = Payment
     template = "payment_success"
     title = N_("We received your payment for booking %(booking_id)s")
-    content = N_("Amount: %(amount)s. Transaction: %(transaction_id)s.")
+    facts = (_AMOUNT, N_("Transaction: %(transaction_id)s."))
+    content = N_("Thank you! Your payment was successful.")
 
 
 class PaymentFailed(PaymentEventHandler[FailedPayment]):
@@ -55,15 +70,19 @@ class PaymentFailed(PaymentEventHandler[FailedPayment]):
     data_type = FailedPayment
     template = "payment_failed"
     title = N_("Your payment for booking %(booking_id)s failed")
-    content = N_("%(reason)s Amount: %(amount)s.")
+    facts = (Translatable("%(reason)s"), _AMOUNT)
+    content = PAYMENT_FAILED
 
     def params(self, data: FailedPayment, locale: str) -> dict[str, object]:
-        return super().params(data, locale) | {"reason": label(locale, PAYMENT_FAILURES, data.reason)}
+        reason = None if data.reason is None else label(locale, PAYMENT_FAILURES, data.reason)
+        return super().params(data, locale) | {"reason": reason}
 
 
-class PaymentRefund(PaymentEventHandler[Payment]):
+class PaymentRefund(PaymentEventHandler[RefundedPayment]):
     event_type = "payment.refund"
-    data_type = Payment
+    data_type = RefundedPayment
     template = "payment_refund"
     title = N_("Your payment for booking %(booking_id)s was refunded")
-    content = N_("Amount: %(amount)s. It can take a few days until you see it in your account.")
+    facts = (_AMOUNT,)
+    content = N_("It can take a few days until you see it in your account.")
+    closing = True

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import msgspec
 
 from app.domain.effects import Text
+from app.domain.user_ids import UUIDS_ONLY, UserIds
 from handlers.accounts import AccountLoggedOut
 from handlers.base import BaseMessageHandler, NotificationHandler
 from handlers.bookings import BookingCancelled, BookingConfirmed
 from handlers.food import FoodExpired, FoodExpiringSoon
 from handlers.groups import GroupHeadChefUpdated, GroupUserAdded, GroupUserLeft, GroupUserRemoved
-from handlers.inventory import LowStock
+from handlers.inventory import NO_STOCK_RECEIVERS, LowStock, StockReceivers
 from handlers.meals import DailyMeal
 from handlers.messages import MessageRequested
 from handlers.otp import OtpRequested
@@ -21,7 +24,7 @@ from handlers.plans import PlanAssigned, PlanExpired, PlanReported
 
 
 def _handler_of(event_type: str) -> BaseMessageHandler[Any] | None:
-    return HANDLERS.get(event_type)
+    return HANDLERS.get(ALIASES.get(event_type, event_type))
 
 
 HANDLERS: dict[str, BaseMessageHandler[Any]] = {
@@ -52,10 +55,30 @@ HANDLERS: dict[str, BaseMessageHandler[Any]] = {
 }
 
 
-def handlers(otp_ttl: float) -> dict[str, BaseMessageHandler[Any]]:
-    """The table, with codes that may be sent so many seconds after their event."""
+ALIASES = {"booking.refunded": "payment.refund"}
+"""Other names of event types. A notification has the template code of the type that is meant."""
+
+
+def handlers(
+    otp_ttl: float, user_ids: UserIds = UUIDS_ONLY, stock_receivers: StockReceivers = NO_STOCK_RECEIVERS
+) -> dict[str, BaseMessageHandler[Any]]:
+    """The table with aliases, as the settings have it: with codes that may be sent so many seconds after
+    their event, what reads the ids of users, and the receivers of low stock that the operator names.
+    """
     codes = [handler for handler in HANDLERS.values() if isinstance(handler, OtpRequested)]
-    return HANDLERS | {code.event_type: OtpRequested(code.action, otp_ttl) for code in codes}
+    table: dict[str, BaseMessageHandler[Any]] = HANDLERS | {
+        code.event_type: OtpRequested(code.action, otp_ttl) for code in codes
+    }
+    table[LowStock.event_type] = LowStock(stock_receivers)
+    table = {event_type: copy(handler) for event_type, handler in table.items()}
+    for handler in table.values():
+        handler.user_ids = user_ids
+    return with_aliases(table)
+
+
+def with_aliases(table: Mapping[str, BaseMessageHandler[Any]]) -> dict[str, BaseMessageHandler[Any]]:
+    """The table with a line for each alias of the types in it."""
+    return {**table, **{alias: table[meant] for alias, meant in ALIASES.items() if meant in table}}
 
 
 def text_in(

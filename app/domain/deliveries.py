@@ -12,6 +12,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from app.domain.preferences import Decision
+
 SIGNAL = "deliveries"  # the channel of LISTEN/NOTIFY on which new ones are made known
 
 
@@ -49,7 +51,8 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     be sent. What has `replaces` carries a code: of those with the same one only the newest is ever sent, and
     those with the same `limit_key` (an address, in one spelling) share a cooldown and an hourly cap.
 
-    One that is `offered` leaves no trace when the user doesn't want it: nobody asked for this one.
+    One that is `offered` leaves no trace when the user doesn't want it: nobody asked for this one. With a
+    `decision` nobody's preferences are asked. `foreign_user_id` is the id of its user in another system.
     """
 
     channel: str
@@ -64,6 +67,8 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     user_id: UUID | None = None
     offered: bool = False
     attachments: tuple[GivenAttachment, ...] = ()
+    decision: Decision | None = None
+    foreign_user_id: str | None = None
 
 
 Timestamp = Annotated[datetime, Meta(tz=True)]
@@ -73,9 +78,9 @@ class Delivery(msgspec.Struct, frozen=True):
     """One message to one address over one channel, and what became of it."""
 
     id: UUID
-    number: Annotated[int, Meta(ge=1, description="counts the deliveries, with gaps")]
     event_id: str
     user_id: UUID | None
+    foreign_user_id: Annotated[str, Meta(description="the user's id in another system")] | None
     channel: Annotated[str, Meta(examples=["email"])]
     template: Annotated[str, Meta(examples=["otp_register"])]
     address: Annotated[str, Meta(examples=["user@example.com"])] | None

@@ -130,6 +130,8 @@ class Planner:
     def _delivery(
         self, request: PlanRequest, number: int, draft: DeliveryDraft, person: Person, now: datetime
     ) -> PlannedDelivery:
+        if draft.decision is not None:
+            return PlannedDelivery(draft, draft.decision)
         decision = self._evaluator.decide(person, request.category, draft.channel, now, urgent=request.urgent)
         address = draft.address or person.address(draft.channel)
         if address is None and decision.verdict is not Verdict.SUPPRESS:

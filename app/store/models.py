@@ -86,6 +86,7 @@ class DeliveryRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     event_id: Mapped[str] = mapped_column(Text)
     user_id: Mapped[UUID | None]
+    foreign_user_id: Mapped[str | None] = mapped_column(Text)
     channel: Mapped[str] = mapped_column(Text)
     template: Mapped[str] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
@@ -114,6 +115,12 @@ class DeliveryRow(Base):
         Index("deliveries_codes_due", "channel", "next_attempt_at", postgresql_where=_DUE_CODES),
         Index("deliveries_newest", "created_at", "id"),
         Index("deliveries_user", "user_id", "created_at"),
+        Index(
+            "deliveries_foreign_user",
+            "foreign_user_id",
+            "created_at",
+            postgresql_where=text("foreign_user_id is not null"),
+        ),
         Index("deliveries_event", "event_id"),
         Index("deliveries_replaces", "replaces", "event_at", postgresql_where=text("replaces is not null")),
         Index("deliveries_limit", "limit_key", "finished_at", postgresql_where=text("limit_key is not null")),

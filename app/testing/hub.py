@@ -23,7 +23,7 @@ from app.testing.groups import MemoryGroups
 from app.testing.people import MemoryPeople
 from app.testing.store import MemoryDelivery, MemoryStore
 from handlers.base import BaseMessageHandler
-from handlers.registry import HANDLERS
+from handlers.registry import HANDLERS, with_aliases
 
 LEASE_SECONDS = 60.0
 
@@ -53,7 +53,7 @@ class MemoryHub:
         """Make an empty hub.
 
         Args:
-            handlers: The event types it knows, by name.
+            handlers: The event types it knows, by name; their aliases are added.
             locale: The locale of people who have set none.
             off: Choices that are off by default, such as "inventory.email".
             now: The clock, in unix seconds; `advance` adds to it.
@@ -68,7 +68,7 @@ class MemoryHub:
         self._numbers = count(1)
         planner = Planner(self.people, Evaluator(off), locale, self._now)
         self._pipeline = Pipeline(
-            handlers,
+            with_aliases(handlers),
             PipelinePorts(self.groups, planner, self.store, self.store, self.bus),
             locale,
             msgspec.json.encode,

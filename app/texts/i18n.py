@@ -7,8 +7,9 @@ locales/<locale>/LC_MESSAGES/hub.po. The catalogues are compiled in memory, so t
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
 from gettext import GNUTranslations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babel.core import negotiate_locale
-from babel.dates import format_date
+from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -24,6 +25,9 @@ from babel.numbers import format_decimal
 LOCALES = ("vi", "en", "ru")
 LOCALES_DIR = Path(__file__).parents[2] / "locales"
 DOMAIN = "hub"
+_PLACEHOLDER = re.compile(r"%\((\w+)\)")
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}.*")
+_UNIX_SECONDS = re.compile(r"([0-9]{10})([0-9]{3})?")
 
 
 class Translatable(NamedTuple):
@@ -68,10 +72,35 @@ def render(locale: str, message: Translatable, params: Mapping[str, object], cou
     return _template(locale, message, count) % params
 
 
+@cache
+def placeholders(message: Translatable) -> frozenset[str]:
+    """The names of the values that a text shows."""
+    return frozenset(_PLACEHOLDER.findall(message.singular))
+
+
 @lru_cache(maxsize=4096)
 def localised_date(locale: str, day: date) -> str:
     """A day in the format of `locale`, unambiguous about day and month."""
     return format_date(day, format="medium", locale=locale)
+
+
+def localised_moment(locale: str, text: str) -> str:
+    """A time in the format of `locale`, to the minute, if it is an ISO 8601 timestamp or unix seconds (or
+    milliseconds). Any other text as it is.
+
+    The time zone is that of the timestamp; only UTC is named, as nobody's clock is meant by it.
+    """
+    try:
+        if unix := _UNIX_SECONDS.fullmatch(text):
+            at = datetime.fromtimestamp(int(unix[1]), UTC)
+        elif _TIMESTAMP.fullmatch(text):
+            at = datetime.fromisoformat(text)
+        else:
+            return text
+    except ValueError:
+        return text
+    shown = f"{localised_date(locale, at.date())}, {format_time(at.time(), format='short', locale=locale)}"
+    return f"{shown} UTC" if at.utcoffset() == timedelta(0) else shown
 
 
 def localised_number(locale: str, number: float | Decimal) -> str:
@@ -79,7 +108,7 @@ def localised_number(locale: str, number: float | Decimal) -> str:
 
     The currency is unknown, and some, such as the đồng, have no decimals.
     """
-    exact = Decimal(str(number))
+    exact = Decimal(str(number)) + 0  # no minus before zero
     whole = exact == exact.to_integral_value()
     return format_decimal(exact, "#,##0" if whole else "#,##0.00##", locale=locale)
 

@@ -19,6 +19,9 @@ PAYMENT_FAILURES: Mapping[str, Translatable] = {
     "insufficient_funds": N_("There is not enough money in the account."),
 }
 
+PAYMENT_FAILED = N_("The payment was not successful.")
+"""Of a payment that failed for a reason that isn't known."""
+
 
 def label(locale: str, labels: Mapping[str, Translatable], code: str) -> str:
     """The label of `code` in `locale`, or `code` itself."""

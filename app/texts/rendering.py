@@ -21,9 +21,9 @@ from app.domain.channels import SMS
 from app.domain.errors import HubError
 from app.texts.brand import Brand
 from app.texts.colors import DARK, LIGHT, edge_on, ink_on
-from app.texts.i18n import LOCALES, Translatable, localised_number
+from app.texts.i18n import LOCALES, Translatable, localised_moment, localised_number
 from app.texts.i18n import render as translated
-from app.texts.labels import PAYMENT_FAILURES, PAYMENT_METHODS, label
+from app.texts.labels import PAYMENT_FAILED, PAYMENT_FAILURES, PAYMENT_METHODS, label
 from app.texts.markup import as_text, is_link, paragraphs, safe_html
 
 FOLDER = Path(__file__).parent / "templates"
@@ -138,22 +138,52 @@ def _texts(locale: str) -> dict[str, Callable[..., str]]:
 
 
 @pass_context
-def _amount(context: Context, value: object) -> str:
-    """A number in the format of the locale; anything else as it is."""
+def _amount(context: Context, value: object) -> str | None:
+    """A number, or a text that is one, in the format of the locale; None where there is none to show.
+
+    Anything else as it is.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text):
+            return None if text.lower().lstrip("+-") in _NO_NUMBERS else value
+        value = Decimal(text)
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        return str(value)
+        return None if value is None else str(value)
     number = Decimal(str(value))
     return localised_number(context["locale"], number) if number.is_finite() else str(value)
 
 
-@pass_context
-def _payment_method(context: Context, code: str) -> str:
-    return label(context["locale"], PAYMENT_METHODS, code)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+_NO_NUMBERS = ("", "nan", "inf", "infinity", "none", "null", "undefined")
+"""What programs write for a number that they don't have."""
 
 
 @pass_context
-def _payment_failure(context: Context, code: str) -> str:
-    return label(context["locale"], PAYMENT_FAILURES, code)
+def _moment(context: Context, value: object) -> object:
+    return localised_moment(context["locale"], str(value)) if _known(value) else None
+
+
+def _listed(value: object) -> object:
+    """The items of a list with commas; anything else as it is."""
+    return ", ".join(str(each) for each in value if _known(each)) if isinstance(value, list) else value
+
+
+def _known(value: object) -> bool:
+    """Whether there is something to show."""
+    return value is not None and bool(str(value).strip())
+
+
+@pass_context
+def _payment_method(context: Context, code: object) -> str | None:
+    return label(context["locale"], PAYMENT_METHODS, str(code)) if _known(code) else None
+
+
+@pass_context
+def _payment_failure(context: Context, code: object) -> str:
+    if not _known(code):
+        return translated(context["locale"], PAYMENT_FAILED, {})
+    return label(context["locale"], PAYMENT_FAILURES, str(code))
 
 
 def _look(brand: Brand) -> dict[str, object]:
@@ -191,13 +221,15 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
     environment.filters |= {
         "amount": _amount,
         "as_text": as_text,
+        "listed": _listed,
+        "moment": _moment,
         "one_line": one_line,
         "paragraphs": paragraphs,
         "payment_failure": _payment_failure,
         "payment_method": _payment_method,
         "safe_html": safe_html,
     }
-    environment.tests["link"] = is_link
+    environment.tests |= {"known": _known, "link": is_link}
     return environment
 
 

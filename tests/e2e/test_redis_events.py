@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -172,6 +173,23 @@ async def test_the_same_alert_over_both_transports_is_one_notification(
     assert len(set(await names(nodes[0], user, 200))) == 200
 
 
+@pytest.mark.parametrize("transport", [STREAM, CHANNEL])
+async def test_low_stock_needs_neither_type_nor_receivers_on_its_own_channel(
+    nodes: list[Hub], server: RedisServer, transport: str
+) -> None:
+    product = f"Beans {uuid.uuid4()}"
+    alert = json.dumps({"product_name": product, "current_stock": "3", "threshold": None}).encode()
+    publish(server, codecs.BOM_UTF8 + alert, transports=(transport,))
+
+    async def recorded() -> list[asyncpg.Record] | None:
+        statement = "select status, reason from deliveries where data->>'product_name' = $1"
+        return await nodes[0].rows(statement, product) or None
+
+    [record] = await eventually(recorded, "the alert is recorded")
+    assert record["status"] == "suppressed"
+    assert "LOW_STOCK_RECEIVERS" in record["reason"]
+
+
 POISON: dict[str, tuple[bytes, str]] = {
     "not JSON": (b"{", "not_json"),
     "empty": (b"", "not_json"),
@@ -180,7 +198,6 @@ POISON: dict[str, tuple[bytes, str]] = {
     "nested too deeply": (b"[" * 100_000 + b"]" * 100_000, "not_json"),
     "unknown event_type": (b'{"event_type": "group_exploded"}', "unknown_event_type"),
     "no event_type": (b"{}", "no_event_type"),
-    "bad event_id": (b'{"event_type": "group_user_added", "event_id": 7}', "bad_event_id"),
     "2 MB": (json.dumps(added(new_user(), "x" * 2_000_000)).encode(), "too_large"),
 }
 

@@ -316,11 +316,13 @@ def test_a_missing_or_wrong_field_is_named(event_type: str, field: str, wrong: o
         ("group_id", "no-uuid"),
         ("data", None),
         ("data", []),
-        ("data", {"group_name": 5}),
         ("receivers", "456e7890-e89b-12d3-a456-426614174001"),
         ("receivers", ["no-uuid"]),
         ("receivers", [None]),
-        ("receiver_is_head_chef", "yes"),
+        ("receivers", {}),
+        ("receivers", 5),
+        ("receivers", [[str(uuid4())]]),
+        ("receivers", [str(uuid4())] * (MAX_RECEIVERS + 1)),
     ],
 )
 def test_a_wrong_envelope_is_refused_naming_the_field(event_type: str, field: str, wrong: object) -> None:
@@ -523,3 +525,41 @@ def test_how_long_a_code_holds_is_a_setting() -> None:
     body = body_of("otp_register")
     (draft,) = handler.handle(handler.parse(body), body, None, "en").deliveries
     assert (draft.valid_for, draft.data) == (120.0, {"minutes": 2})
+
+
+# What can't be used
+
+
+@pytest.mark.parametrize("name", [True, [], {}, "x" * 501, ["Family Group"]])
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_a_group_name_that_is_none_is_asked_for(event_type: str, name: object) -> None:
+    body = body_of(event_type, group_name=name) | {"receivers": [str(uuid4())]}
+    assert str(group_needed(body)) == body["group_id"]
+    draft = draft_of(body)
+    assert draft.group_name == GROUP.name
+    text = text_in("en", draft.template_code, draft.raw_data.encode(), draft.group_name)
+    assert text == (draft.title, draft.content)
+
+
+@pytest.mark.parametrize(
+    ("value", "head_chef_only"),
+    [
+        *(("true", True), ("YES", True), (1, True), ("1", True), (1.0, True), ("false", False), (0, False)),
+        *((None, False), ("", False), ("maybe", False), (2, False), ([], False), ({}, False)),
+    ],
+)
+def test_receiver_is_head_chef_is_read_as_it_is_meant(value: object, head_chef_only: bool) -> None:
+    draft = draft_of(body_of("food_expired") | {"receiver_is_head_chef": value})
+    assert tuple(draft.receivers) == (GROUP.head_chefs if head_chef_only else GROUP.members)
+
+
+@pytest.mark.parametrize("event_type", GROUP_TYPES)
+def test_receivers_that_can_be_used_are_notified_beside_those_that_cannot(event_type: str) -> None:
+    user = uuid4()
+    spellings = [str(user), str(user).upper(), user.hex, f"{{{user}}}", user.urn, user.urn.upper()]
+    body = body_of(event_type) | {"receivers": ["user_123", None, 5, *spellings, {}]}
+    assert list(draft_of(body).receivers) == [user]
+
+
+def test_an_empty_list_of_receivers_is_none() -> None:
+    assert draft_of(body_of("food_expired") | {"receivers": ""}).receivers == GROUP.members
