@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from urllib.parse import unquote
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from app.api.parameters import path_uuid
 from app.auth.revocations import RevocationStore
 from app.auth.tokens import Claims, ServiceClaims, TokenVerifier
 from app.domain.errors import Unauthorized, Unavailable
+from app.domain.user_ids import UUIDS_ONLY, UserIds
 
 METRICS = "metrics:read"
 
@@ -21,8 +23,14 @@ class Authenticator:
     """Checks that a token is valid and not revoked. Never trusts headers that a gateway may set."""
 
     def __init__(
-        self, verifier: TokenVerifier, revocations: RevocationStore, metrics_token: SecretStr | None = None
+        self,
+        verifier: TokenVerifier,
+        revocations: RevocationStore,
+        metrics_token: SecretStr | None = None,
+        user_ids: UserIds = UUIDS_ONLY,
     ) -> None:
+        """`user_ids` reads the ids in paths."""
+        self._user_ids = user_ids
         self._verifier = verifier
         self._revocations = revocations
         self._metrics_token = metrics_token.get_secret_value().encode() if metrics_token else None
@@ -38,20 +46,19 @@ class Authenticator:
 
         While Redis is down, a token that was valid recently is still accepted (docs/decisions/009).
         """
-        caller = await self.caller(request)
-        if caller != self.user_in_path(user_id):
-            raise forbidden()
-        return caller
-
-    async def caller(self, request: Request) -> UUID:
-        """The user whose token the request has. Raises as `claims` does, but is as lenient as `owner`."""
         claims = self._verifier.verify(bearer_token(request))
         await self._revocations.check_or_cached(claims)
+        if claims.user_id != self.user_in_path(user_id):
+            raise forbidden()
         return claims.user_id
 
     def user_in_path(self, user_id: str) -> UUID:
         """The user that a path names. Raises `Problem`."""
-        return path_uuid("user_id", user_id)
+        return self._user_ids.read(unquote(user_id)) or path_uuid("user_id", user_id)
+
+    def subject(self, claims: ServiceClaims) -> UUID | None:
+        """The user whom a service's token names, if it names one."""
+        return self._user_ids.read(claims.user_id)
 
     async def service(self, request: Request, scope: str) -> ServiceClaims:
         """The calling service, whose token must have the scope. Raises `Problem`, or as `claims` does."""
@@ -60,14 +67,6 @@ class Authenticator:
         if scope not in claims.scopes:
             raise insufficient_scope(scope)
         return claims
-
-    async def may(self, request: Request, scope: str) -> bool:
-        """Whether the caller's token has the scope; False if that cannot be checked."""
-        try:
-            await self.service(request, scope)
-        except (Problem, Unauthorized, Unavailable):
-            return False
-        return True
 
     async def operator(self, request: Request) -> None:
         """Check that the caller has METRICS_TOKEN or a token with the scope `metrics:read`.

@@ -19,6 +19,7 @@ from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
 from app.api.routes import add_routes
 from app.domain.deliveries import Attempt, Delivery, Status
+from app.domain.user_ids import MAX_FOREIGN_ID_CHARS, parse_uuid
 from app.store.ports import DeliveryLog
 from app.texts.i18n import N_
 
@@ -65,7 +66,7 @@ class DeliveryResource:
         await self._authenticator.service(request, READ)
         limit = number(request, "limit", 1, MAX_DELIVERY_ROWS) or DEFAULT_PAGE_ROWS
         wanted = {
-            "user_id": uuid(request, "user_id"),
+            **_user(request),
             "event_id": text(request, "event_id", 200),
             "status": choice(request, "status", [status.value for status in Status]),
             "channel": choice(request, "channel", self._channels),
@@ -79,7 +80,9 @@ class DeliveryResource:
             raise bad_parameter(N_("`before` must be the id of an existing delivery."))
         headers = {}
         if len(found) > limit:
-            query = {name: str(value) for name, value in given.items()} | {"limit": str(limit)}
+            names = {"foreign_user_id": "user_id"}  # as the query has it
+            query = {names.get(name, name): str(value) for name, value in given.items()}
+            query["limit"] = str(limit)
             query["before"] = str(found[limit - 1].id)
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return json_answer(found[:limit], headers=headers)
@@ -119,6 +122,13 @@ class DeliveryResource:
                 "code was erased."
             ),
         )
+
+
+def _user(request: Request) -> dict[str, object]:
+    """The column that holds the user id of the query, and its value."""
+    given = text(request, "user_id", MAX_FOREIGN_ID_CHARS)
+    found = parse_uuid(given)
+    return {"foreign_user_id": given} if found is None else {"user_id": found}
 
 
 def _not_found() -> Problem:

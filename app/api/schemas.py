@@ -70,8 +70,6 @@ class Answer(NamedTuple):
     description: str
     body: Any = None
     content_type: str = "application/json"
-    types: tuple[Any, ...] = ()
-    """The types that `body` refers to by name only."""
 
 
 class Operation(NamedTuple):
@@ -124,7 +122,12 @@ RESUME_QUERY: dict[str, dict[str, Any]] = {
     },
 }
 DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
-    "user_id": {"type": "string", "format": "uuid"},
+    "user_id": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 200,
+        "description": "a UUID, or the user's id in another system",
+    },
     "event_id": {"type": "string"},
     "status": {"type": "string", "enum": [status.value for status in Status]},
     "channel": {"type": "string"},
@@ -159,7 +162,6 @@ _UUID = {"type": "string", "format": "uuid"}
 _TEXT_IDS: dict[str, dict[str, Any]] = {
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
-    "old_user_id": {"type": "string", "minLength": 1, "example": "1"},
 }
 """The ids in paths that are not UUIDs."""
 _KEY = {
@@ -239,8 +241,7 @@ def described(
         document["security"] = [{"token": []}]
     if body is not None:
         document["requestBody"] = _request_body(body)
-    referred = (each for answer in answers.values() for each in answer.types)
-    types = _types([*(answer.body for answer in answers.values()), *referred, body])
+    types = _types([*(answer.body for answer in answers.values()), body])
 
     def describe(handler: Handler) -> Handler:
         document["parameters"] = _path_parameters(handler) + parameters

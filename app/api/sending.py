@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -19,7 +18,7 @@ from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
 from app.api.routes import add_routes
-from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL
+from app.domain.channels import CHANNELS
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.ingest.dry_run import DryRun, DryRunResult
@@ -47,22 +46,6 @@ class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
     subject: Annotated[str, Meta(min_length=1, max_length=200)]
     text: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
     html: Annotated[str, Meta(min_length=1, max_length=200_000)] | None = None
-
-    def __post_init__(self) -> None:
-        """msgspec passes the text of a ValueError on to the sender."""
-        if self.text is None and self.html is None:
-            raise ValueError("`text` or `html` is required")
-        try:
-            DELIVERY_CHANNELS[EMAIL](self.email)
-        except ValueError as error:
-            raise ValueError(f"`email`: {error}") from None
-
-    def event(self) -> bytes:
-        """The message that sends it."""
-        message = {"type": EMAIL, "to": self.email, "title": self.subject}
-        texts = {"message": self.text, "html": self.html}
-        given = {name: text for name, text in texts.items() if text is not None}
-        return msgspec.json.encode(message | given)
 
 
 class Sent(msgspec.Struct, omit_defaults=True):
@@ -152,7 +135,7 @@ class SendingResource:
     )
     async def send_one(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
-        return await self.send(request, service.user_id, request.body)
+        return await self._send(request, service.user_id, request.body)
 
     @schemas.described(
         "Send a mail",
@@ -164,7 +147,11 @@ class SendingResource:
     )
     async def send_mail(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
-        return await self.send(request, service.user_id, json_body(request, NotifyEmail).event())
+        mail = json_body(request, NotifyEmail)
+        event = {"type": "email", "to": mail.email, "title": mail.subject}
+        texts = {"message": mail.text, "html": mail.html}
+        event |= {name: text for name, text in texts.items() if text is not None}
+        return await self._send(request, service.user_id, msgspec.json.encode(event))
 
     @schemas.described(
         "Send many notifications",
@@ -178,15 +165,11 @@ class SendingResource:
     async def send_many(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
         events = [bytes(each) for each in json_body(request, Bulk).notifications]
-        return await self.send_many_of(request, service.user_id, events)
-
-    async def send_many_of(self, request: Request, service: str, events: list[bytes]) -> HTTPResponse:
-        """Store events of an authenticated service, each by itself; once for each Idempotency-Key."""
 
         async def handle(request_id: str) -> HTTPResponse:
-            return await self.send_all(events, request_id, service)
+            return await self._send_all(events, request_id, service.user_id)
 
-        return await self._idempotency.handle_once(request, service, handle)
+        return await self._idempotency.handle_once(request, service.user_id, handle)
 
     @schemas.described(
         "Send yourself one of each",
@@ -196,15 +179,20 @@ class SendingResource:
     )
     async def send_test(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
-        try:
-            user_id = str(UUID(service.user_id))
-        except ValueError:
+        user_id = self._authenticator.subject(service)
+        if user_id is None:
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
                 "no_user",
                 N_("The test is sent to the subject of the token, which must be a user id (a UUID)."),
-            ) from None
-        return await self.send_all(events_of_test(user_id, CHANNELS), str(uuid4()), service.user_id)
+            )
+        test = {
+            "user_id": str(user_id),
+            "title": "Test",
+            "message": "This is a test of the notification hub.",
+        }
+        events = [msgspec.json.encode({"type": channel, **test}) for channel in CHANNELS]
+        return await self._send_all(events, str(uuid4()), service.user_id)
 
     @schemas.described(
         "Try a notification without sending it",
@@ -221,9 +209,7 @@ class SendingResource:
         except InvalidEvent as error:
             raise _rejected(error) from None
 
-    async def send(self, request: Request, service: str, event: bytes) -> HTTPResponse:
-        """Store an event of an authenticated service; once for each Idempotency-Key."""
-
+    async def _send(self, request: Request, service: str, event: bytes) -> HTTPResponse:
         async def handle(request_id: str) -> HTTPResponse:
             (accepted,) = await self._source.accept([event], request_id, service)
             if not accepted.known:
@@ -235,8 +221,7 @@ class SendingResource:
 
         return await self._idempotency.handle_once(request, service, handle)
 
-    async def send_all(self, events: list[bytes], request_id: str, service: str) -> HTTPResponse:
-        """Store events of an authenticated service, each by itself."""
+    async def _send_all(self, events: list[bytes], request_id: str, service: str) -> HTTPResponse:
         results = [self._sent(each) for each in await self._source.accept(events, request_id, service)]
         accepted, unknown = (sum(each.status == it for each in results) for it in (ACCEPTED, UNKNOWN))
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if unknown else {}
@@ -323,12 +308,6 @@ class SentEventResource:
         if foreign or (found is None and not await self._notifications.processed([event_id])):
             raise _not_found()
         return found
-
-
-def events_of_test(user_id: str, channels: Iterable[str]) -> list[bytes]:
-    """The events of a test: one to the user over each channel."""
-    test = {"user_id": user_id, "title": "Test", "message": "This is a test of the notification hub."}
-    return [msgspec.json.encode({"type": channel, **test}) for channel in channels]
 
 
 def _event_id(quoted: str) -> str:

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from app.api.auth import Authenticator
 from app.api.errors import forbidden
-from app.api.parameters import path_uuid
 from app.auth.tokens import Claims
 from app.domain.errors import Unauthorized
 from app.realtime.connection import Connection
@@ -41,7 +40,7 @@ class SignIn:
         (400, 403), or `Unavailable` when Redis doesn't answer.
         """
         claims = await self._authenticator.claims(token)
-        if claims.user_id != path_uuid("user_id", user_id):
+        if claims.user_id != self._authenticator.user_in_path(user_id):
             raise forbidden()
         return claims
 

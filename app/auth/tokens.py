@@ -12,6 +12,7 @@ import jwt
 
 from app.domain.errors import Unauthorized
 from app.domain.time import Now
+from app.domain.user_ids import UUIDS_ONLY, UserIds, foreign_id
 from app.settings.edge import AuthSettings
 
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
@@ -29,6 +30,8 @@ class Claims(NamedTuple):
     token_id: str
     issued_at: float
     expires_at: int
+    foreign_id: str | None = None
+    """The subject as the token has it, where it is a foreign id that `user_id` is mapped from."""
 
 
 class ServiceClaims(NamedTuple):
@@ -44,9 +47,10 @@ class ServiceClaims(NamedTuple):
 class TokenVerifier:
     """Verifies tokens with the configured key, algorithm, issuer and audience."""
 
-    def __init__(self, settings: AuthSettings, now: Now = time.time) -> None:
-        """`now` gives unix seconds."""
+    def __init__(self, settings: AuthSettings, now: Now = time.time, user_ids: UserIds = UUIDS_ONLY) -> None:
+        """`now` gives unix seconds; `user_ids` reads the subjects of users' tokens."""
         self._now = now
+        self._user_ids = user_ids
         self._algorithm = settings.jwt_algorithm
         self._key = settings.jwt_key
         self._issuer = settings.jwt_issuer
@@ -58,11 +62,11 @@ class TokenVerifier:
     def verify(self, token: str | None) -> Claims:
         """The claims of a user's token. Raises `Unauthorized` with the reason; never logs the token."""
         claims = self._decode(token)
-        try:
-            user_id = UUID(claims["sub"])
-        except ValueError:
-            raise Unauthorized("invalid_token") from None
-        return Claims(user_id, claims["jti"], claims["iat"], int(claims["exp"]))
+        user_id = self._user_ids.read(claims["sub"])
+        if user_id is None:
+            raise Unauthorized("invalid_token")
+        foreign = foreign_id(claims["sub"]) if self._user_ids.mapped else None
+        return Claims(user_id, claims["jti"], claims["iat"], int(claims["exp"]), foreign)
 
     def verify_service(self, token: str | None) -> ServiceClaims:
         """The claims of a service's token, whose subject may be any text. Raises as `verify` does."""

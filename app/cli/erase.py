@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
 from app import settings
 from app.cli.group import new_app
-from app.domain.erasure import Found, Place, Subject
+from app.domain.erasure import NO_INBOX, Found, Place, Subject
 from app.domain.errors import ConfigurationError, HubError, Unavailable
+from app.domain.user_ids import MAX_FOREIGN_ID_CHARS, foreign_id
 from app.erasure.connections import Connections
 from app.erasure.dead_letters import dead_letters
 from app.settings import Settings
@@ -44,7 +44,7 @@ class EraseError(HubError):
 
 @app.command()
 def erase(
-    user_id: UUID,
+    user_id: Annotated[str, typer.Argument(help="A UUID, or the id of the user in another system.")],
     address: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,7 +61,7 @@ def erase(
     return asyncio.run(run(settings.load(), user_id, address or (), dry_run=dry_run, sure=yes))
 
 
-async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_run: bool, sure: bool) -> int:
+async def run(loaded: Settings, user_id: str, addresses: Sequence[str], *, dry_run: bool, sure: bool) -> int:
     """Erase the person, or with `dry_run` only print what is stored. `sure` skips the confirmation.
 
     Returns the exit status: 0 if nothing is left that the hub may remove, 1 if something is left or the
@@ -76,7 +76,7 @@ async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_
         store = ErasingStore(engine)
         opened.push_async_callback(store.close)
         await check_schema(engine, head())
-        subject = Subject(user_id, [*addresses, *await store.addresses(Subject(user_id))])
+        subject = await _subject(store, loaded, user_id, addresses)
         connections = Connections(loaded.redis)
         brokers = [broker for broker in BROKERS if broker.configured(loaded)]
         retained = [place for broker in brokers for place in broker.retained_events(loaded)]
@@ -85,7 +85,7 @@ async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_
             opened.push_async_callback(place.close)
         with _explaining("Nothing was removed: run the command again when it answers."):
             found = await _look(places, subject)  # nothing is removed unless all of them answer
-        print("Erasing", ", ".join([str(user_id), *subject.addresses]))
+        print("Erasing", ", ".join([user_id, *subject.addresses]))
         _show("There is" if dry_run else "Found", found)
         if dry_run:
             print(ELSEWHERE)
@@ -94,6 +94,15 @@ async def run(loaded: Settings, user_id: UUID, addresses: Sequence[str], *, dry_
             print("Nothing was removed.")
             return 1
         return await _erase([*places, connections], places, subject)
+
+
+async def _subject(store: ErasingStore, loaded: Settings, given: str, addresses: Sequence[str]) -> Subject:
+    foreign = foreign_id(given)
+    user_id = loaded.ingest.user_ids.read(given)
+    if user_id is None and foreign is None:
+        raise ConfigurationError(f"A user id has 1 to {MAX_FOREIGN_ID_CHARS} characters.")
+    subject = Subject(user_id or NO_INBOX, addresses, foreign)
+    return Subject(subject.user_id, [*addresses, *await store.addresses(subject)], foreign)
 
 
 def _confirmed() -> bool:

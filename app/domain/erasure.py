@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -12,21 +13,34 @@ _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")  # JSON may write any letter so
 _BREAK = r"\\[bfnrt]"  # and writes control characters so, whose letter belongs to no word behind it
 
 
-class Subject:
-    """The person (the GDPR's data subject): a user id, and its known mail addresses and phone numbers."""
+NO_INBOX = UUID(int=0)
+"""The user id of a subject who has no inbox."""
 
-    def __init__(self, user_id: UUID, addresses: Iterable[str] = ()) -> None:
+
+class Subject:
+    """The person (the GDPR's data subject): a user id, and its known mail addresses and phone numbers.
+
+    `foreign_id` is the id of the user in another system. `user_id` is what it is mapped to, or `NO_INBOX`.
+    """
+
+    def __init__(self, user_id: UUID, addresses: Iterable[str] = (), foreign_id: str | None = None) -> None:
         self.user_id = user_id
+        self.foreign_id = foreign_id
         self.addresses = sorted({address.strip().lower() for address in addresses} - {""})
 
     @cached_property
     def pattern(self) -> str:
         """A regular expression, the same for Python and Postgres, that finds them in lower and upper case.
 
-        A user id is found with and without its hyphens; an address not inside of a longer one.
+        A user id is found with and without its hyphens; an address not inside of a longer one; a foreign id,
+        which may be any word or number, as a whole value in JSON, a number only as that of a user id.
         """
         user_id = str(self.user_id).replace("-", "-?")
         marks = [rf"(?:(?<![0-9a-f])|(?<={_BREAK})){user_id}(?![0-9a-f])"]
+        if self.foreign_id is not None:
+            text = re.escape(json.dumps(self.foreign_id, ensure_ascii=False)[1:-1])
+            number = any(character.isdigit() for character in text) and not any(map(str.isalpha, text))
+            marks.append(rf'"user_?id"\s*:\s*(?:"{text}"|{text})\s*[,}}]' if number else f'"{text}"')
         marks += [
             rf"(?:(?<![\w.%+-])|(?<={_BREAK})){re.escape(address)}(?![\w-]|\.\w)"
             for address in self.addresses

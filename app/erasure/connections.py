@@ -29,7 +29,8 @@ class Connections:
     async def look(self, subject: Subject) -> Sequence[Found]:
         with _redis_errors():
             nodes = len(await self._nodes(subject))
-            revoked = {key: int(await self._redis.exists(key)) for key in revoked_at_keys(subject.user_id)}
+            keys = revoked_at_keys(subject.foreign_id or subject.user_id)
+            revoked = {key: int(await self._redis.exists(key)) for key in keys}
         why = "owned by the user service: without it old tokens are valid again"
         first, *others = revoked
         shown = [first, *(key for key in others if revoked[key])]

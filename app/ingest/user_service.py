@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from cachetools import TTLCache
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
+from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.runtime.backoff import Backoff
 from app.runtime.breaker import Breaker, BreakerState, Call
 from app.runtime.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
@@ -48,21 +50,27 @@ class GroupAnswer(NamedTuple):
     body: bytearray
 
 
+_Id = str | int | None
+
+
 class _User(msgspec.Struct):
-    user_id: str | None = None
-    id: str | None = None
+    user_id: _Id = None
+    id: _Id = None
 
 
 class _Member(msgspec.Struct):
-    user_id: str | None = None
-    userId: str | None = None  # noqa: N815 - as it is met
+    user_id: _Id = None
+    userId: _Id = None  # noqa: N815 - as it is met
     user: _User | None = None
     role: Any = None
 
-    @property
-    def id(self) -> UUID:
+    def id(self, user_ids: UserIds) -> UUID:
         user = self.user or _User()
-        return UUID(self.user_id or self.userId or user.user_id or user.id)
+        given = (self.user_id, self.userId, user.user_id, user.id)
+        found = user_ids.read(next((each for each in given if each not in (None, "")), None))
+        if found is None:
+            raise ValueError("a member's id can't be read")
+        return found
 
 
 class _Data(msgspec.Struct):
@@ -94,8 +102,16 @@ class UserService:
     fail at once.
     """
 
-    def __init__(self, settings: UserServiceSettings, max_cached_groups: int = MAX_CACHED_GROUPS) -> None:
-        """When more than `max_cached_groups` are cached, those that were asked for least recently go."""
+    def __init__(
+        self,
+        settings: UserServiceSettings,
+        max_cached_groups: int = MAX_CACHED_GROUPS,
+        user_ids: UserIds = UUIDS_ONLY,
+    ) -> None:
+        """When more than `max_cached_groups` are cached, those that were asked for least recently go.
+        `user_ids` reads the ids of members.
+        """
+        self._user_ids = user_ids
         self._client = httpx.AsyncClient(
             base_url=settings.url.rstrip("/"),
             timeout=settings.timeout,
@@ -141,7 +157,8 @@ class UserService:
         if answer.status != HTTPStatus.OK:
             raise _unavailable(f"answered {answer.status}")
         large = len(answer.body) > LARGE_ANSWER_BYTES
-        group = await asyncio.to_thread(read_group, answer.body) if large else read_group(answer.body)
+        read = partial(read_group, user_ids=self._user_ids) if self._user_ids.mapped else read_group
+        group = await asyncio.to_thread(read, answer.body) if large else read(answer.body)
         self._cache[group_id] = group
         return group
 
@@ -213,7 +230,7 @@ class UserService:
         return GroupAnswer(response.status_code, body)
 
 
-def read_group(answer: bytes | bytearray) -> Group:
+def read_group(answer: bytes | bytearray, user_ids: UserIds = UUIDS_ONLY) -> Group:
     """Read the user service's answer in any of the spellings it is met in (DESIGN, Contracts: events).
 
     Raises `Unavailable` when it is none of them.
@@ -223,8 +240,8 @@ def read_group(answer: bytes | bytearray) -> Group:
         listed = data.group_memberships if data.members is None else data.members
         if listed is None:
             raise ValueError("no list of members")
-        members = tuple(dict.fromkeys(member.id for member in listed))
-        chefs = tuple(dict.fromkeys(member.id for member in listed if member.role == HEAD_CHEF))
+        members = tuple(dict.fromkeys(member.id(user_ids) for member in listed))
+        chefs = tuple(dict.fromkeys(member.id(user_ids) for member in listed if member.role == HEAD_CHEF))
         if not 0 < len(data.group_name) <= MAX_GROUP_NAME_CHARS or "\0" in data.group_name:
             raise ValueError("group_name is no text that can be kept")
         return Group(data.group_name, members, chefs)

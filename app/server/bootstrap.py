@@ -10,10 +10,9 @@ from uuid import UUID
 from sanic import Blueprint
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.api import compat, sending, ws
+from app.api import sending, ws
 from app.api.admission import Admission
 from app.api.auth import Authenticator
-from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
 from app.api.envelope import envelope
 from app.api.handshake import Handshake
@@ -173,7 +172,8 @@ def build_store(settings: Settings) -> Store:
     presence = Presence(redis, settings.redis.prefix)
     wall_clock = WallClock({"postgres": partial(engine_clock, engine), "redis": presence.time})
     revocations = RevocationStore(redis, one_by_one=settings.redis.cluster)
-    verifier = TokenVerifier(settings.auth, wall_clock.now)
+    user_ids = settings.ingest.user_ids
+    verifier = TokenVerifier(settings.auth, wall_clock.now, user_ids)
     return Store(
         engine,
         redis,
@@ -187,7 +187,7 @@ def build_store(settings: Settings) -> Store:
         Cleaner(CleaningStore(engine), settings.retention.event_ids, settings.retention.notifications),
         SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url),
         revocations,
-        Authenticator(verifier, revocations, settings.auth.metrics_token),
+        Authenticator(verifier, revocations, settings.auth.metrics_token, user_ids),
     )
 
 
@@ -213,7 +213,8 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
 
 def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake:
     """Make the sources, and the pipelines that they hand events to: one-time codes have one of their own."""
-    user_service = UserService(settings.user_service)
+    user_ids = settings.ingest.user_ids
+    user_service = UserService(settings.user_service, user_ids=user_ids)
     now = store.wall_clock.now
     locale, evaluator = settings.ingest.default_locale, Evaluator(settings.ingest.preferences_off)
     planner = Planner(store.people, evaluator, locale, now)
@@ -221,7 +222,7 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     ports = PipelinePorts(user_service, planner, writer, store.notifications, realtime.bus)
     pipeline, code_pipeline = (
         Pipeline(
-            handlers(settings.outbox.otp_ttl),
+            handlers(settings.outbox.otp_ttl, user_ids, settings.ingest.stock_receivers),
             ports,
             locale,
             store.secrets.encrypt,
@@ -272,20 +273,17 @@ def build_api(
         **{name: source.check for name, source in intake.sources.items()},
     }
     source = HttpSource(intake.batcher, wait)
-    inboxes = NotificationResource(
-        authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
-    )
-    preferences = PreferenceResource(authenticator, store.people, evaluator)
-    sends = SendingResource(REST, authenticator, source, idempotency, dry_run)
-    context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
     return admission, (
-        inboxes.blueprint(REST),
+        NotificationResource(
+            authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
+        ).blueprint(REST),
         DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
-        preferences.blueprint(REST),
+        PreferenceResource(authenticator, store.people, evaluator).blueprint(REST),
         sending.make_blueprint(
-            REST, sends, SentEventResource(authenticator, store.scheduled, log, store.notifications)
+            REST,
+            SendingResource(REST, authenticator, source, idempotency, dry_run),
+            SentEventResource(authenticator, store.scheduled, log, store.notifications),
         ),
-        *compat.blueprints(settings.http.compat_routes, context),
         ws.make_blueprint(WEBSOCKET, endpoint.connect),
         OperationResource(authenticator, checks).blueprint(REST),
     )

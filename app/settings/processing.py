@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self
+from uuid import UUID
 
 from cryptography.fernet import Fernet
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
-from app.domain.channels import CHANNELS
+from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
 from app.domain.preferences import CATEGORIES, CHOICES
+from app.domain.user_ids import UserIds
 from app.settings.section import Bytes, CommaSeparated, Days, Seconds, Section, WithBatchSize, split
 from app.texts.i18n import LOCALES
+from handlers.inventory import StockReceivers
+
+
+def _channel_of(receiver: str) -> str | None:
+    """The channel of an address; None for a user id."""
+    return EMAIL if "@" in receiver else SMS if receiver.startswith("+") else None
 
 
 class IngestSettings(WithBatchSize):
@@ -30,6 +38,57 @@ class IngestSettings(WithBatchSize):
         description="What is off unless a user switches it on, as category.channel, such as food.email, "
         "separated by commas. Everything else is on. The category security is always on.",
     )
+
+    low_stock_receivers: CommaSeparated = Field(
+        default=(),
+        validation_alias="LOW_STOCK_RECEIVERS",
+        description="Who is notified of low stock where the event names no receivers: user ids, mail "
+        "addresses and phone numbers (E.164), separated by commas. If unset, such events are only recorded.",
+    )
+    foreign_user_ids: Literal["reject", "map"] = Field(
+        default="reject",
+        validation_alias="FOREIGN_USER_IDS",
+        description="What is done with user ids that aren't UUIDs where an inbox is needed: `reject`, or "
+        "`map`, which derives a UUID (v5) from each.",
+    )
+    foreign_user_id_namespace: UUID | None = Field(
+        default=None,
+        validation_alias="FOREIGN_USER_ID_NAMESPACE",
+        description="UUID from which those of foreign user ids are derived, the same on all nodes. Required "
+        "if FOREIGN_USER_IDS is `map`. Never change it: users would get other, empty inboxes.",
+    )
+
+    @property
+    def user_ids(self) -> UserIds:
+        """What reads the ids of users."""
+        return UserIds(self.foreign_user_id_namespace if self.foreign_user_ids == "map" else None)
+
+    @property
+    def stock_receivers(self) -> StockReceivers:
+        """Whom LOW_STOCK_RECEIVERS names."""
+        addresses = [(_channel_of(each), each) for each in self.low_stock_receivers]
+        return StockReceivers(
+            [user for channel, each in addresses if channel is None and (user := self.user_ids.read(each))],
+            [(channel, each) for channel, each in addresses if channel is not None],
+        )
+
+    @model_validator(mode="after")
+    def _check_user_ids(self) -> Self:
+        if self.foreign_user_ids == "map" and self.foreign_user_id_namespace is None:
+            raise ValueError(
+                "FOREIGN_USER_IDS=map needs FOREIGN_USER_ID_NAMESPACE. Set it to a UUID that is used for "
+                "nothing else, such as the output of uuidgen, and keep it"
+            )
+        for each in self.low_stock_receivers:
+            channel = _channel_of(each)
+            try:
+                if channel is not None:
+                    DELIVERY_CHANNELS[channel](each)
+                elif self.user_ids.read(each) is None:
+                    raise ValueError("it is no user id (a UUID), mail address or phone number")
+            except ValueError as error:
+                raise ValueError(f"LOW_STOCK_RECEIVERS: {each!r}: {error}") from None
+        return self
 
     @field_validator("default_locale")
     @classmethod

@@ -11,20 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.domain.erasure import Found, Subject
 from app.store.engine import store_errors
 
-_THEIR_DELIVERY = "(user_id = :user or (user_id is null and address ~* :named))"
+_THEIR_DELIVERY = "(user_id = :user or foreign_user_id = :foreign or (user_id is null and address ~* :named))"
 _OF_THEIR_DELIVERIES = f"delivery_id in (select id from deliveries where {_THEIR_DELIVERY})"  # noqa: S608
 
 
 class _Rows(NamedTuple):
     table: str
     where: str
-    """Of the user id `:user`, and the expression `:named` that finds them in a text."""
+    """Of the user id `:user`, their `:foreign` id, and the expression `:named` that finds them in a text."""
 
     def statement(self, verb: str) -> TextClause:
         return text(f"{verb} from {self.table} where {self.where}")
 
     def values(self, subject: Subject) -> dict[str, object]:
-        values = {"user": subject.user_id, "named": subject.pattern}
+        values = {"user": subject.user_id, "named": subject.pattern, "foreign": subject.foreign_id}
         return {name: value for name, value in values.items() if f":{name}" in self.where}
 
 
@@ -58,7 +58,7 @@ _OF_OTHERS = (
 )
 _ADDRESSES = """
 select unnest(array[email, phone]) from preferences where user_id = :user
-union select address from deliveries where user_id = :user
+union select address from deliveries where user_id = :user or foreign_user_id = :foreign
 """
 
 
@@ -73,7 +73,9 @@ class ErasingStore:
         """Those of their profile, and those that events gave for them."""
         with store_errors():
             async with self._engine.connect() as connection:
-                found = await connection.execute(text(_ADDRESSES), {"user": subject.user_id})
+                found = await connection.execute(
+                    text(_ADDRESSES), {"user": subject.user_id, "foreign": subject.foreign_id}
+                )
                 return [address for address in found.scalars() if address is not None]
 
     async def look(self, subject: Subject) -> Sequence[Found]:
