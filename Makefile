@@ -3,6 +3,7 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.ready-run
 READY := $(VENV)/.ready
 # Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,26 +16,37 @@ help: ## list the targets
 # By uv, or where that can't be had by pip, with a line for each package. The shell of make has no pipefail, so the
 # status goes by a file.
 PIP := $(BIN)/python -u -m pip install --disable-pip-version-check
-UV := $(BIN)/uv pip install --no-progress --compile-bytecode --python $(BIN)/python
-install = { if test -x $(BIN)/uv; then $(UV) --requirement $(1) 2>&1; else $(PIP) --progress-bar off --requirement $(1); fi; echo $$? >$(VENV)/.status; } \
+UV := $(VENV)/.uv/bin/uv
+UV_INSTALL := $(UV) pip install --no-progress --python $(BIN)/python
+install = { if test -x $(UV) || $(PIP) --quiet --target $(VENV)/.uv uv==0.13.9 2>/dev/null; \
+	then $(UV_INSTALL) $(2) --requirement $(1) 2>&1; else $(PIP) --progress-bar off --requirement $(1); fi; echo $$? >$(VENV)/.status; } \
 	| grep --line-buffered -oE '^(Collecting [A-Za-z0-9._-]+|Installing collected packages|(Resolved|Prepared|Installed) .*|error: .*| +[^ +~0-9A-Za-z-].*)' \
 	| sed 's/^/      /'; exit $$(cat $(VENV)/.status)
 
-$(READY): requirements.txt requirements-dev.txt
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The hub needs Python 3.11 or newer; this is " + sys.version.split()[0])'
-	@echo "Setting up $(VENV), once. It takes one to two minutes:"
-	@echo "  1/3 a virtual environment with $$($(PYTHON) --version)"
+	@echo "Setting up $(VENV), once:"
+	@echo "  a virtual environment with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --quiet uv==0.13.9 2>/dev/null || true
-	@echo "  2/3 the hub's $$(grep -c == requirements.txt) packages (requirements.txt)"
-	@$(call install,requirements.txt)
-	@echo "  3/3 the embedded services and the tools for tests, $$(grep -c == requirements-dev.txt) packages (requirements-dev.txt)"
-	@$(call install,requirements-dev.txt)
 	@touch $@
 
-setup: $(READY) ## make the virtual environment; every target does so where it is missing
+# What `make run` needs, and no more: a newcomer waits for it.
+$(RUN_READY): $(VENV)/.made requirements.txt requirements-run.txt
+	@echo "  the hub and the services that it embeds, $$(cat requirements.txt requirements-run.txt | grep -c ==) packages and what they need (requirements-run.txt)"
+	@$(call install,requirements-run.txt)
+	@touch $@
 
-run: $(READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HOME=.hub)
+# --compile-bytecode: of all packages, in parallel, which the workers of pytest would each do for themselves.
+$(READY): $(RUN_READY) requirements-dev.txt
+	@echo "  the tools for tests, lint and figures, $$(grep -c == requirements-dev.txt) packages and what they need (requirements-dev.txt)"
+	@$(call install,requirements-dev.txt,--compile-bytecode)
+	@touch $@
+
+setup: $(READY) ## install what all targets need; each target installs what it needs itself
+
+# uv is needed to set up only, and takes 40 MB.
+run: $(RUN_READY) ## everything at once: services, hub, demo page (PORT=8000, HUB_HOME=.hub)
+	@rm -rf $(VENV)/.uv
 	@exec $(BIN)/python run.py dev
 
 # More workers than cores, as much of the time is waiting. They share the services; a file's tests stay together.
@@ -81,7 +93,7 @@ screenshots: $(READY) ## take the README's pictures of the bell and the demo pag
 		tests/e2e/demo/test_page.py::test_every_button_reaches_the_inboxes_it_names
 
 # Needs the network. --strict: a package whose advisories can't be had counts as a failure, not as a clean one.
-audit: $(READY) ## known advisories of what the hub needs (pip-audit, npm audit)
+audit: $(VENV)/.made ## known advisories of what the hub needs (pip-audit, npm audit)
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
 	@$(VENV)/audit/bin/pip-audit --strict --progress-spinner off --requirement requirements.txt
 	@cd client && npm audit

@@ -13,7 +13,7 @@ from app.domain.time import read_timestamp
 from handlers.base import BaseMessageHandler
 from handlers.fields import UserId
 
-WHOLE_SECOND = 0.999_999
+MAX_ROUNDING_SECONDS = 0.999_999
 """A timestamp in whole seconds says that the logout was some time in that second."""
 
 
@@ -40,7 +40,7 @@ class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
     ) -> Effects:
         at = read_timestamp(message.timestamp)
         if at is not None and at.is_integer():
-            at += WHOLE_SECOND
+            at += MAX_ROUNDING_SECONDS
         token_id = message.access_token_id
         named = (token_id,) if isinstance(token_id, str) and token_id else ()
         bound = TokenBound(token_ids=named) if at is None else TokenBound(at, named)

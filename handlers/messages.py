@@ -18,7 +18,8 @@ from app.domain.notifications import Group, NotificationDraft
 from app.domain.preferences import ALWAYS_ON, CATEGORIES
 from app.domain.user_ids import foreign_id
 from app.texts.i18n import LOCALES, N_, negotiate, render
-from app.texts.rendering import TEMPLATES, UnfitData, sms_text
+from app.texts.markup import as_text
+from app.texts.rendering import TEMPLATES, UnfitData, one_line, sms_text
 from handlers.base import BaseMessageHandler, NotificationHandler, S, kept
 
 PLAIN = "plain"
@@ -80,6 +81,12 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError(f"`category` must be one of {allowed}")
         if self.locale is not None and not negotiate(self.locale, ""):
             raise ValueError(f"`locale` must be one of {', '.join(LOCALES)}")
+
+
+def _first_line(message: MessageRequest) -> str:
+    """The subject of a mail without a title; empty if its text has no visible character."""
+    text = message.message if message.message is not None else as_text(message.html or "")
+    return next(filter(None, map(one_line, text.splitlines())), "")
 
 
 class MessageRequested(BaseMessageHandler[MessageRequest]):
@@ -163,9 +170,8 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         """The template and what fills it."""
         if message.template_code is not None:
             return message.template_code.lower(), message.data
-        if message.type == EMAIL and message.title is None:
-            raise self._refused("title, the mail's subject, is missing")
-        texts = {"title": message.title or "", "message": message.message, "html": message.html}
+        title = message.title or (_first_line(message) if message.type == EMAIL else "")
+        texts = {"title": title, "message": message.message, "html": message.html}
         return PLAIN, {name: text for name, text in texts.items() if text is not None}
 
     def _check_address(self, channel: str, address: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -17,7 +16,7 @@ from tests.support import prefork
 from tests.support.hub import Hub, hub_settings, running_hub
 from tests.support.npm import copy_of_client
 from tests.support.schedule import files_together, slow_files_first
-from tests.support.services import BROKER, ServicesPlugin, migrated_template, own_home, service
+from tests.support.services import BROKER, ServicesPlugin, migrated_template, new_database, own_home, service
 from tests.support.user_service import FakeUserService, run_user_service
 
 
@@ -76,13 +75,7 @@ async def template(postgres: str) -> str:
 @pytest_asyncio.fixture(scope="module")
 async def database(postgres: str, template: str) -> str:
     """A database of this module's own."""
-    name = f"test_{uuid.uuid4().hex}"
-    connection = await asyncpg.connect(postgres.rsplit("/", 1)[0] + "/postgres")
-    try:
-        await connection.execute(f"create database {name} template {template}")
-    finally:
-        await connection.close()
-    return f"{postgres.rsplit('/', 1)[0]}/{name}"
+    return await new_database(postgres, template)
 
 
 @pytest.fixture(scope="module")

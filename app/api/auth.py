@@ -46,10 +46,15 @@ class Authenticator:
 
         While Redis is down, a token that was valid recently is still accepted (docs/decisions/009).
         """
+        caller = await self.caller(request)
+        if caller != self.user_in_path(user_id):
+            raise forbidden()
+        return caller
+
+    async def caller(self, request: Request) -> UUID:
+        """The user whose token the request has. Raises as `claims` does, but is as lenient as `owner`."""
         claims = self._verifier.verify(bearer_token(request))
         await self._revocations.check_or_cached(claims)
-        if claims.user_id != self.user_in_path(user_id):
-            raise forbidden()
         return claims.user_id
 
     def user_in_path(self, user_id: str) -> UUID:
@@ -67,6 +72,14 @@ class Authenticator:
         if scope not in claims.scopes:
             raise insufficient_scope(scope)
         return claims
+
+    async def may(self, request: Request, scope: str) -> bool:
+        """Whether the caller's token has the scope; False if that cannot be checked."""
+        try:
+            await self.service(request, scope)
+        except (Problem, Unauthorized, Unavailable):
+            return False
+        return True
 
     async def operator(self, request: Request) -> None:
         """Check that the caller has METRICS_TOKEN or a token with the scope `metrics:read`.

@@ -21,8 +21,13 @@ _encoder = msgspec.json.Encoder()
 
 def json_body(request: Request, body_type: type[Body]) -> Body:
     """The body as this type. Raises `Problem`, whose text holds no values of the body."""
+    return decoded(request.body, body_type)
+
+
+def decoded(body: bytes, body_type: type[Body]) -> Body:
+    """Decode a body that may have been changed. Raises as `json_body`."""
     try:
-        return msgspec.json.decode(request.body.removeprefix(BOM), type=body_type)
+        return msgspec.json.decode(body.removeprefix(BOM), type=body_type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise bad_body(str(error)) from None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 from sanic import Blueprint, HTTPResponse, Request
@@ -36,6 +38,10 @@ class Unread(msgspec.Struct):
 class AllMarkedRead(msgspec.Struct):
     up_to: schemas.Seq
     unread: schemas.Count
+
+
+def _as_it_is(notification: Notification) -> Notification:
+    return notification
 
 
 class NotificationResource:
@@ -85,19 +91,39 @@ class NotificationResource:
         query=schemas.LIST_QUERY,
     )
     async def list_notifications(self, request: Request, user_id: str) -> HTTPResponse:
-        receiver = await self._authenticator.owner(request, user_id)
+        return await self.list_of(request, await self._authenticator.owner(request, user_id))
+
+    async def list_of(
+        self,
+        request: Request,
+        receiver: UUID,
+        shape: Callable[[Notification], Notification] = _as_it_is,
+        skip: int = 0,
+        *,
+        unread: bool = False,
+    ) -> HTTPResponse:
+        """The answer with the inbox of a user who was authenticated.
+
+        Args:
+            request: Its query narrows the list.
+            receiver: The user.
+            shape: Makes of each notification what the client expects.
+            skip: How many of the newest to leave out, at most `MAX_NOTIFICATION_ROWS`.
+            unread: Whether to list unread ones only, whatever the query says.
+        """
         limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
         before = number(request, "before", 1, MAX_SEQ)
-        unread = flag(request, "unread")
-        page = await self._store.page(receiver, (limit or MAX_NOTIFICATION_ROWS) + 1, before, unread)
-        shown, more = page[: limit or MAX_NOTIFICATION_ROWS], page[limit or MAX_NOTIFICATION_ROWS :]
+        unread = flag(request, "unread") or unread
+        end = skip + (limit or MAX_NOTIFICATION_ROWS)
+        page = await self._store.page(receiver, end + 1, before, unread)
+        shown, more = page[skip:end], page[end:]
         wanted = _locale(request)
         headers = _language_headers(wanted)
         if more:
             query: dict[str, object] = {"before": shown[-1].seq, **({"limit": limit} if limit else {})}
             query |= {"unread": "true"} if unread else {}
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
-        return json_answer([_in(wanted, item) for item in shown], headers=headers)
+        return json_answer([shape(_in(wanted, item)) for item in shown], headers=headers)
 
     @schemas.described(
         "Count a user's unread notifications",
@@ -118,7 +144,10 @@ class NotificationResource:
         headers=schemas.INBOX_COUNT,
     )
     async def mark_all_read(self, request: Request, user_id: str) -> HTTPResponse:
-        receiver = await self._authenticator.owner(request, user_id)
+        return await self.read_all_of(request, await self._authenticator.owner(request, user_id))
+
+    async def read_all_of(self, request: Request, receiver: UUID) -> HTTPResponse:
+        """Mark the notifications of a user who was authenticated as read."""
         up_to, count = await self._commands.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
         return json_answer(AllMarkedRead(up_to, count.unread), headers=_count_header(count))
 
@@ -131,13 +160,23 @@ class NotificationResource:
     )
     async def mark_read(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await self._authenticator.owner(request, user_id)
+        return await self.read_of(request, notification_id, receiver)
+
+    async def read_of(
+        self,
+        request: Request,
+        notification_id: str,
+        receiver: UUID,
+        shape: Callable[[Notification], Notification] = _as_it_is,
+    ) -> HTTPResponse:
+        """Mark a notification of a user who was authenticated as read. `shape` is as in `list_of`."""
         changed = await self._commands.read(path_uuid("id", notification_id), receiver)
         if changed is None:
             raise _not_found()
         found, count = changed
         wanted = _locale(request)
         headers = _language_headers(wanted) | _count_header(count)
-        return json_answer(_in(wanted, found), headers=headers)
+        return json_answer(shape(_in(wanted, found)), headers=headers)
 
     @schemas.described(
         "Delete a notification",

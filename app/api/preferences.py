@@ -99,8 +99,15 @@ class PreferenceResource:
     async def get_preferences(self, request: Request, user_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
         profile, choices = await self._store.get(owner)
-        effective = [self._effective(choice, choices) for choice in CHOICES]
-        return json_answer(Preferences(_profile_body(profile), effective))
+        return json_answer(Preferences(_profile_body(profile), self._all(choices)))
+
+    async def list_of(self, owner: UUID) -> list[Preference]:
+        """All preferences of a user who was authenticated."""
+        _, choices = await self._store.get(owner)
+        return self._all(choices)
+
+    def _all(self, choices: Mapping[str, bool]) -> list[Preference]:
+        return [self._effective(choice, choices) for choice in CHOICES]
 
     @schemas.described(
         "Set a preference for the first time",
@@ -112,16 +119,20 @@ class PreferenceResource:
     )
     async def add_preference(self, request: Request, user_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
-        new = json_body(request, NewChoice)
+        return await self.add_of(request, owner, json_body(request, NewChoice))
+
+    async def add_of(self, request: Request, owner: UUID, new: NewChoice) -> HTTPResponse:
+        """Set a preference of a user who was authenticated, for the first time."""
+        place = request.path.rstrip("/")
         choice = _changeable(choice_id(new.category, new.channel))
         if not await self._store.add_choice(owner, choice, new.enabled):
             raise Problem(
                 HTTPStatus.CONFLICT,
                 "preference_exists",
                 N_("This preference is already set. Change it with PUT %(path)s."),
-                path=f"{request.path}/{choice}",
+                path=f"{place}/{choice}",
             )
-        headers = {"Location": f"{request.path}/{choice}"}
+        headers = {"Location": f"{place}/{choice}"}
         return json_answer(await self._preference(owner, choice), HTTPStatus.CREATED, headers)
 
     @schemas.described(
@@ -158,8 +169,12 @@ class PreferenceResource:
     )
     async def set_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
+        return await self.set_of(owner, preference_id, json_body(request, PreferenceChoice).enabled)
+
+    async def set_of(self, owner: UUID, preference_id: str, enabled: bool) -> HTTPResponse:
+        """Set a preference of a user who was authenticated."""
         choice = _existing(preference_id)
-        await self._store.set_choice(owner, choice, json_body(request, PreferenceChoice).enabled)
+        await self._store.set_choice(owner, choice, enabled)
         return json_answer(await self._preference(owner, choice))
 
     @schemas.described(
@@ -169,7 +184,10 @@ class PreferenceResource:
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def drop_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
-        owner = await self._authenticator.owner(request, user_id)
+        return await self.drop_of(await self._authenticator.owner(request, user_id), preference_id)
+
+    async def drop_of(self, owner: UUID, preference_id: str) -> HTTPResponse:
+        """Reset a preference of a user who was authenticated."""
         choice = _existing(preference_id)
         if not await self._store.drop_choice(owner, choice):
             raise _no_such_preference()

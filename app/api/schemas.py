@@ -70,6 +70,8 @@ class Answer(NamedTuple):
     description: str
     body: Any = None
     content_type: str = "application/json"
+    types: tuple[Any, ...] = ()
+    """The types that `body` refers to by name only."""
 
 
 class Operation(NamedTuple):
@@ -162,6 +164,7 @@ _UUID = {"type": "string", "format": "uuid"}
 _TEXT_IDS: dict[str, dict[str, Any]] = {
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
+    "old_user_id": {"type": "string", "minLength": 1, "example": "1"},
 }
 """The ids in paths that are not UUIDs."""
 _KEY = {
@@ -241,7 +244,8 @@ def described(
         document["security"] = [{"token": []}]
     if body is not None:
         document["requestBody"] = _request_body(body)
-    types = _types([*(answer.body for answer in answers.values()), body])
+    referred = (each for answer in answers.values() for each in answer.types)
+    types = _types([*(answer.body for answer in answers.values()), *referred, body])
 
     def describe(handler: Handler) -> Handler:
         document["parameters"] = _path_parameters(handler) + parameters

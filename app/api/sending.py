@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -18,7 +19,7 @@ from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
 from app.api.routes import add_routes
-from app.domain.channels import CHANNELS
+from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.ingest.dry_run import DryRun, DryRunResult
@@ -46,6 +47,22 @@ class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
     subject: Annotated[str, Meta(min_length=1, max_length=200)]
     text: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
     html: Annotated[str, Meta(min_length=1, max_length=200_000)] | None = None
+
+    def __post_init__(self) -> None:
+        """msgspec passes the text of a ValueError on to the sender."""
+        if self.text is None and self.html is None:
+            raise ValueError("`text` or `html` is required")
+        try:
+            DELIVERY_CHANNELS[EMAIL](self.email)
+        except ValueError as error:
+            raise ValueError(f"`email`: {error}") from None
+
+    def event(self) -> bytes:
+        """The message that sends it."""
+        message = {"type": EMAIL, "to": self.email, "title": self.subject}
+        texts = {"message": self.text, "html": self.html}
+        given = {name: text for name, text in texts.items() if text is not None}
+        return msgspec.json.encode(message | given)
 
 
 class Sent(msgspec.Struct, omit_defaults=True):
@@ -135,7 +152,7 @@ class SendingResource:
     )
     async def send_one(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
-        return await self._send(request, service.user_id, request.body)
+        return await self.send(request, service.user_id, request.body)
 
     @schemas.described(
         "Send a mail",
@@ -147,11 +164,7 @@ class SendingResource:
     )
     async def send_mail(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
-        mail = json_body(request, NotifyEmail)
-        event = {"type": "email", "to": mail.email, "title": mail.subject}
-        texts = {"message": mail.text, "html": mail.html}
-        event |= {name: text for name, text in texts.items() if text is not None}
-        return await self._send(request, service.user_id, msgspec.json.encode(event))
+        return await self.send(request, service.user_id, json_body(request, NotifyEmail).event())
 
     @schemas.described(
         "Send many notifications",
@@ -165,11 +178,15 @@ class SendingResource:
     async def send_many(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
         events = [bytes(each) for each in json_body(request, Bulk).notifications]
+        return await self.send_many_of(request, service.user_id, events)
+
+    async def send_many_of(self, request: Request, service: str, events: list[bytes]) -> HTTPResponse:
+        """Store events of an authenticated service, each by itself; once for each Idempotency-Key."""
 
         async def handle(request_id: str) -> HTTPResponse:
-            return await self._send_all(events, request_id, service.user_id)
+            return await self.send_all(events, request_id, service)
 
-        return await self._idempotency.handle_once(request, service.user_id, handle)
+        return await self._idempotency.handle_once(request, service, handle)
 
     @schemas.described(
         "Send yourself one of each",
@@ -186,13 +203,7 @@ class SendingResource:
                 "no_user",
                 N_("The test is sent to the subject of the token, which must be a user id (a UUID)."),
             )
-        test = {
-            "user_id": str(user_id),
-            "title": "Test",
-            "message": "This is a test of the notification hub.",
-        }
-        events = [msgspec.json.encode({"type": channel, **test}) for channel in CHANNELS]
-        return await self._send_all(events, str(uuid4()), service.user_id)
+        return await self.send_all(events_of_test(str(user_id), CHANNELS), str(uuid4()), service.user_id)
 
     @schemas.described(
         "Try a notification without sending it",
@@ -209,7 +220,9 @@ class SendingResource:
         except InvalidEvent as error:
             raise _rejected(error) from None
 
-    async def _send(self, request: Request, service: str, event: bytes) -> HTTPResponse:
+    async def send(self, request: Request, service: str, event: bytes) -> HTTPResponse:
+        """Store an event of an authenticated service; once for each Idempotency-Key."""
+
         async def handle(request_id: str) -> HTTPResponse:
             (accepted,) = await self._source.accept([event], request_id, service)
             if not accepted.known:
@@ -221,7 +234,8 @@ class SendingResource:
 
         return await self._idempotency.handle_once(request, service, handle)
 
-    async def _send_all(self, events: list[bytes], request_id: str, service: str) -> HTTPResponse:
+    async def send_all(self, events: list[bytes], request_id: str, service: str) -> HTTPResponse:
+        """Store events of an authenticated service, each by itself."""
         results = [self._sent(each) for each in await self._source.accept(events, request_id, service)]
         accepted, unknown = (sum(each.status == it for each in results) for it in (ACCEPTED, UNKNOWN))
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if unknown else {}
@@ -308,6 +322,12 @@ class SentEventResource:
         if foreign or (found is None and not await self._notifications.processed([event_id])):
             raise _not_found()
         return found
+
+
+def events_of_test(user_id: str, channels: Iterable[str]) -> list[bytes]:
+    """The events of a test: one to the user over each channel."""
+    test = {"user_id": user_id, "title": "Test", "message": "This is a test of the notification hub."}
+    return [msgspec.json.encode({"type": channel, **test}) for channel in channels]
 
 
 def _event_id(quoted: str) -> str:

@@ -23,7 +23,7 @@ MAX_TOKENS_PER_QUERY = 500  # tokens
 MILLISECONDS = (1.5e12, 1e13)
 """A moment between these is in milliseconds (2017 to 2286): in seconds it would revoke whatever is issued."""
 RETRY_SECONDS = 1.0  # seconds after an error of Redis for which cached tokens are accepted without a query
-SPELLINGS = 4
+SPELLINGS_COUNT = 4
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _BLOCKED = "user-service:jwt-blocklist:"
 _REVOKED_AT = "user-service:global_revoke_ts:"
@@ -125,7 +125,7 @@ class RevocationStore:
             pipe.exists(*(key for claims in tokens for key in _blocklist_keys(claims)))
             pipe.mget([key for claims in tokens for key in _revoked_at_keys(claims)])
             any_blocked, found = await pipe.execute()
-        moments = [found[start : start + SPELLINGS] for start in range(0, len(found), SPELLINGS)]
+        moments = [found[start : start + SPELLINGS_COUNT] for start in range(0, len(found), SPELLINGS_COUNT)]
         if not any_blocked:
             return [0] * len(tokens), moments
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -140,7 +140,7 @@ class RevocationStore:
                 for key in _revoked_at_keys(claims):
                     pipe.get(key)
             answers = await pipe.execute()
-        of_token = 1 + SPELLINGS
+        of_token = 1 + SPELLINGS_COUNT
         starts = range(0, len(answers), of_token)
         return answers[::of_token], [answers[start + 1 : start + of_token] for start in starts]
 
@@ -165,15 +165,15 @@ def _blocklist_keys(claims: Claims | ServiceClaims) -> tuple[str, ...]:
 def _revoked_at_keys(claims: Claims | ServiceClaims) -> tuple[str, ...]:
     """As many for each user's token. A foreign id has one spelling, the user service's own."""
     if isinstance(claims, Claims) and claims.foreign_id is not None:
-        return revoked_at_keys(claims.foreign_id) * SPELLINGS
+        return revoked_at_keys(claims.foreign_id) * SPELLINGS_COUNT
     return revoked_at_keys(claims.user_id)
 
 
 def revoked_at_keys(user_id: UUID | str) -> tuple[str, ...]:
     """The user service's keys of the moment before which all tokens of the user are revoked.
 
-    One for each of the `SPELLINGS` of a UUID: services write it with and without hyphens, in lower and upper
-    case. A service's name that is no UUID has one key.
+    One for each of the `SPELLINGS_COUNT` spellings of a UUID: services write it with and without hyphens, in
+    lower and upper case. A service's name that is no UUID has one key.
     """
     if not isinstance(user_id, UUID):
         if not _UUID.fullmatch(user_id):

@@ -19,7 +19,7 @@ from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.email.message import build, to_bytes
 from app.outbox.email.smtp import Server, abort, classify
-from app.settings import load_section
+from app.settings import load_section, notices
 from app.settings.channels import SmtpSettings
 from app.texts.rendering import Mail
 
@@ -51,6 +51,8 @@ async def run(to: str) -> int:
     """
     # Only this section: a machine that checks mail may not have the other settings.
     settings = load_section(SmtpSettings)
+    for notice in notices():
+        print(notice.why)
     if settings.host is None:
         raise ConfigurationError(
             "SMTP_HOST is not set, so mail is simulated. Set it to the mail server's name."

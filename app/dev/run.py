@@ -22,6 +22,7 @@ from app.runtime import log
 from app.server.app import create_app
 from app.server.serve import bind, serve
 from app.settings import Settings, load
+from app.settings.edge import ALL_SERVICES
 from app.settings.sources import TOPIC_VARIABLES
 from app.store import migrations
 
@@ -85,6 +86,7 @@ def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path)
     base = f"http://127.0.0.1:{port}"
     return load(
         _env_file=(),  # the .env of an operator does not apply to development
+        _aliases=False,
         port=port,
         database_url=SecretStr(services.database_url),
         redis_url=SecretStr(services.redis_url),
@@ -102,6 +104,7 @@ def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path)
         jwt_secret=SecretStr(_secret(folder)),
         jwt_issuer=tokens.ISSUER,
         allowed_origins=(f"http://localhost:{port}", base),
+        compat_routes=os.environ.get("COMPAT_ROUTES") or ALL_SERVICES,
     )
 
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from app.settings import Settings
+from app.settings.aliases import ALIASES, UNUSED, Alias, Combined
 from app.settings.section import Section, Unit, Variable
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +75,18 @@ line for each, without the values of secrets. [.env.example](../../.env.example)
 descriptions.
 
 Lists are separated by commas. A number of seconds can have a fraction, such as `0.5`.
+"""
+
+
+ALIASES_INTRODUCTION = """
+## Names of other programs
+
+The hub accepts these names, too, in the environment and in `.env`. At start it logs a warning that says which
+setting to use instead. Our own name always wins; of several names, the first that is set. Names that are
+joined by + give the value together, and special characters in their values need no encoding.
+
+| Name | Sets |
+|---|---|
 """
 
 
@@ -144,7 +157,8 @@ def reference() -> str:
     """The content of `docs/reference/settings.md`."""
     names = "|".join(sorted({each.name for each in Settings.variables()}, key=len, reverse=True))
     code = re.compile(rf"`[^`]+`|\b(?:{names})\b|\b[a-z]+://(?:[^\s()]*[^\s,.()])?")
-    return INTRODUCTION + "".join(_reference_section(each, code) for each in sections())
+    text = "".join(_reference_section(each, code) for each in sections())
+    return INTRODUCTION + text + ALIASES_INTRODUCTION + "".join(_alias_lines())
 
 
 def _reference_section(section: SectionText, code: re.Pattern[str]) -> str:
@@ -160,6 +174,19 @@ def _reference_section(section: SectionText, code: re.Pattern[str]) -> str:
     if section.shared:
         lines += ["", f"Also used here: {', '.join(f'`{each.name}`' for each in section.shared)}."]
     return "\n".join(lines) + "\n"
+
+
+def _alias_lines() -> Iterator[str]:
+    for alias in ALIASES:
+        yield f"| {_alias_names(alias)} | `{alias.ours}` |\n"
+    for name in UNUSED:
+        yield f"| `{name}` | nothing, as the hub doesn't need it |\n"
+
+
+def _alias_names(alias: Alias) -> str:
+    if not isinstance(alias, Combined):
+        return ", ".join(f"`{name}`" for name in alias.foreign)
+    return " + ".join(" or ".join(f"`{name}`" for name in names) for names in alias.parts.values())
 
 
 def _marked(text: str, code: re.Pattern[str]) -> str:

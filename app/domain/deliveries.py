@@ -78,6 +78,7 @@ class Delivery(msgspec.Struct, frozen=True):
     """One message to one address over one channel, and what became of it."""
 
     id: UUID
+    number: Annotated[int, Meta(ge=1, description="counts the deliveries, with gaps")]
     event_id: str
     user_id: UUID | None
     foreign_user_id: Annotated[str, Meta(description="the user's id in another system")] | None

@@ -1,4 +1,4 @@
-"""SMS over Twilio's Messaging Service (its REST API of 2010-04-01)."""
+"""SMS over Twilio (its REST API of 2010-04-01): from a Messaging Service, or from a number."""
 
 from __future__ import annotations
 
@@ -50,15 +50,14 @@ class SmsChannel:
         self._timeout = settings.timeout
         self._at_once = settings.concurrency
         self._breaker = FailFastBreaker(log)
-        self._service = settings.messaging_service_sid or ""
         self._client: httpx.AsyncClient | None = None
         if settings.account_sid is None:
             return
         self._sid = settings.account_sid
         self._token = settings.auth_token.get_secret_value() if settings.auth_token else ""
-        for value, name in ((self._token, "auth_token"), (self._service, "messaging_service_sid")):
-            if not value:
-                raise ConfigurationError(f"TWILIO_ACCOUNT_SID is set, but TWILIO_{name.upper()} isn't.")
+        self._from = _origin(settings)
+        if not self._token:
+            raise ConfigurationError("TWILIO_ACCOUNT_SID is set, but TWILIO_AUTH_TOKEN isn't.")
         _check_endpoint(settings.endpoint)
         account = f"/2010-04-01/Accounts/{quote(self._sid, safe='')}"
         self._client = httpx.AsyncClient(
@@ -82,7 +81,7 @@ class SmsChannel:
             phone_number(outgoing.address)
         except ValueError as error:
             raise DeliveryFailed("bad_number", str(error), retryable=False) from None
-        form = {"MessagingServiceSid": self._service, "To": outgoing.address, "Body": self._text(outgoing)}
+        form = {**self._from, "To": outgoing.address, "Body": self._text(outgoing)}
         self._breaker.check()
         await confirm()
         try:
@@ -126,6 +125,17 @@ class SmsChannel:
 def make_channel(settings: ChannelSections) -> SmsChannel:
     """The channel `sms`. Raises `ConfigurationError`."""
     return SmsChannel(settings.sms)
+
+
+def _origin(settings: SmsSettings) -> dict[str, str]:
+    """What a message is from, in Twilio's words. Raises `ConfigurationError`."""
+    if settings.messaging_service_sid:
+        return {"MessagingServiceSid": settings.messaging_service_sid}
+    if settings.sender:
+        return {"From": settings.sender}
+    raise ConfigurationError(
+        "TWILIO_ACCOUNT_SID is set, but neither TWILIO_MESSAGING_SERVICE_SID nor TWILIO_FROM is."
+    )
 
 
 def _check_endpoint(endpoint: str) -> None:

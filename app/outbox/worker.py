@@ -179,7 +179,7 @@ class Outbox:
         elif leased.code and since_last is not None and since_last < cooldown:
             await self._reschedule(leased, "another code was sent just before", cooldown - since_last)
         elif self._channel.simulated:
-            log.info("delivery_simulated", extra=_shown(leased))
+            log.warning("delivery_simulated", extra={"channel": leased.channel, **_shown(leased)})
             await self._finish(leased, Status.SIMULATED, f"{leased.channel} isn't configured")
         else:
             await self._attempt(leased, deadline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from sanic.response import BaseHTTPResponse
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app import __version__
-from app.api import cors, docs, errors
+from app.api import compat, cors, docs, errors
 from app.api.methods import add_head_and_options
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
@@ -22,7 +23,9 @@ from app.server.bootstrap import bootstrap
 from app.server.hub import Hub
 from app.server.serve import bind, raise_file_limit, serve
 from app.server.supervisor import Supervisor
-from app.settings import Settings
+from app.settings import Settings, notices
+
+_log = logging.getLogger("hub.settings")
 
 MAX_REQUEST_BYTES = 1024 * 1024
 MAX_REQUEST_ID_CHARS = 64  # clients may send one, as X-Request-ID
@@ -34,8 +37,9 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=errors.HubRequest)
     app.config.update(_http_limits(settings))
     hub = bootstrap(settings)
-    errors.install(app)
-    docs.configure(app, __version__)
+    compat_routes = settings.http.compat_routes
+    errors.install(app, compat.reference_addresses(compat_routes))
+    docs.configure(app, __version__, compat.references(compat_routes), compat.tags(compat_routes))
     cors.install(app, settings.http.allowed_origins)
     for blueprint in (*hub.blueprints, *more):
         app.blueprint(blueprint)
@@ -98,6 +102,7 @@ def _observe_requests(app: Sanic[Any, Any]) -> None:
 def run(settings: Settings) -> int:
     """Serve with `settings` until SIGTERM or Ctrl-C; returns the exit status."""
     log.configure(settings.server.log_level)
+    _report(settings)
     raise_file_limit()
     if settings.server.workers == 1:
         _work(settings, bind(settings.server.host, settings.server.port))
@@ -107,6 +112,14 @@ def run(settings: Settings) -> int:
     return Supervisor(
         settings.server.workers, one_more, partial(_work, settings), settings.server.shutdown_grace
     ).run()
+
+
+def _report(settings: Settings) -> None:
+    """Warn of settings that don't do what the operator may expect of them."""
+    for notice in notices():
+        _log.warning(notice.event, extra={"variable": notice.variable, "why": notice.why})
+    if settings.simulated:
+        _log.warning("deliveries_simulated", extra={"why": " ".join(settings.simulated)})
 
 
 def _work(

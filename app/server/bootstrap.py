@@ -10,9 +10,10 @@ from uuid import UUID
 from sanic import Blueprint
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.api import sending, ws
+from app.api import compat, sending, ws
 from app.api.admission import Admission
 from app.api.auth import Authenticator
+from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
 from app.api.envelope import envelope
 from app.api.handshake import Handshake
@@ -273,17 +274,20 @@ def build_api(
         **{name: source.check for name, source in intake.sources.items()},
     }
     source = HttpSource(intake.batcher, wait)
+    inboxes = NotificationResource(
+        authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
+    )
+    preferences = PreferenceResource(authenticator, store.people, evaluator)
+    sends = SendingResource(REST, authenticator, source, idempotency, dry_run)
+    context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
     return admission, (
-        NotificationResource(
-            authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
-        ).blueprint(REST),
+        inboxes.blueprint(REST),
         DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
-        PreferenceResource(authenticator, store.people, evaluator).blueprint(REST),
+        preferences.blueprint(REST),
         sending.make_blueprint(
-            REST,
-            SendingResource(REST, authenticator, source, idempotency, dry_run),
-            SentEventResource(authenticator, store.scheduled, log, store.notifications),
+            REST, sends, SentEventResource(authenticator, store.scheduled, log, store.notifications)
         ),
+        *compat.blueprints(settings.http.compat_routes, context),
         ws.make_blueprint(WEBSOCKET, endpoint.connect),
         OperationResource(authenticator, checks).blueprint(REST),
     )

@@ -10,16 +10,23 @@ To add a setting: add a field with `validation_alias`, `description` and bounds 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.sources import EnvSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.domain.errors import ConfigurationError
+from app.settings.aliases import ALIASES, Notice, Resolution, resolve
 from app.settings.channels import ChannelSections
 from app.settings.edge import AuthSettings, HttpSettings, ServerSettings, WebSocketSettings
 from app.settings.processing import IngestSettings, OutboxSettings, RetentionSettings
@@ -27,6 +34,7 @@ from app.settings.section import Section, Variable
 from app.settings.section import variables as section_variables
 from app.settings.services import PostgresSettings, RedisSettings, UserServiceSettings
 from app.settings.sources import SourceSections
+from app.settings.unknown import unknown
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -38,7 +46,7 @@ def dotenv_file() -> Path:
 
 
 class _Environment(BaseSettings):
-    """Reads sections from the environment and from `.env`, in which all names are flat."""
+    """Sections whose variables `_read` finds in the environment and in `.env`, where all names are flat."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -51,7 +59,7 @@ class _Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Flat(settings_cls, env_settings), _Flat(settings_cls, dotenv_settings)
+        return (init_settings,)
 
     @classmethod
     def variables(cls) -> list[Variable]:
@@ -82,28 +90,19 @@ class Settings(_Environment, ChannelSections, SourceSections, _NodeSections):
     """All settings. pydantic puts the fields of the last base first."""
 
 
-class _Flat(PydanticBaseSettingsSource):
-    """The variables of one source of pydantic-settings, each in the sections that read it."""
-
-    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        assert isinstance(source, EnvSettingsSource)
-        self._values = source.env_vars  # their names are in lower case
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """A section as a whole has no variable."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        assert issubclass(self.settings_cls, _Environment)
-        return _nested(self.settings_cls, self._values)
+def _read(env_file: Any, *, aliases: bool = True) -> Resolution:
+    """What the environment and `env_file` say, under our names. The environment takes precedence."""
+    file, environment = DotEnvSettingsSource(Settings, env_file=env_file), EnvSettingsSource(Settings)
+    found = {**file.env_vars, **environment.env_vars}  # their names are in lower case
+    values = {name.upper(): value for name, value in found.items() if value}
+    return resolve(values, ALIASES if aliases else ())
 
 
 def _nested(settings: type[_Environment], values: Mapping[str, object]) -> dict[str, Any]:
-    """By section and variable the `values`, which are by variable in lower case."""
+    """The values by section and variable."""
     nested: dict[str, Any] = {section: {} for section in settings.model_fields}
     for variable in settings.variables():
-        if (value := values.get(variable.name.lower())) is not None:
+        if (value := values.get(variable.name)) is not None:
             nested[variable.section][variable.name] = value
     return nested
 
@@ -115,11 +114,12 @@ def _section_type(info: FieldInfo) -> type[Section]:
 
 
 def load(**given: object) -> Settings:
-    """Read all settings from the environment.
+    """Read all settings from the environment, under our names or those of `app.settings.aliases`.
 
     Args:
         given: values that override the environment, by the variable's name in lower case; None doesn't.
-            `_env_file` names another file than that of `dotenv_file`.
+            `_env_file` names another file than that of `dotenv_file`. With `_aliases=False` only our own
+            names count, so that a developer's environment doesn't matter.
 
     Raises:
         ConfigurationError: one sentence for each setting that is missing or unsafe. It repeats no secret.
@@ -138,16 +138,44 @@ def load_section(section: type[_SectionT], **given: object) -> _SectionT:
     return loaded
 
 
+def notices() -> list[Notice]:
+    """What the operator should know about the variables of the environment and of `.env`.
+
+    That is: names of other programs, and names that no setting has. No notice holds a value.
+    """
+    resolution = _read(dotenv_file())
+    return [*resolution.notices, *_unknown(resolution)]
+
+
+def _unknown(resolution: Resolution) -> list[Notice]:
+    known = dict.fromkeys(variable.name for variable in Settings.variables())
+    titles = [_section_type(info).title for info in Settings.model_fields.values()]
+    return [*unknown(resolution.values, known, titles)]
+
+
 _EnvironmentT = TypeVar("_EnvironmentT", bound=_Environment)
 
 
 def _load(settings: type[_EnvironmentT], given: Mapping[str, object]) -> _EnvironmentT:
-    options = {"_env_file": dotenv_file()} | {n: value for n, value in given.items() if n.startswith("_")}
+    resolution = _read(given.get("_env_file", dotenv_file()), aliases=given.get("_aliases") is not False)
+    overriding = {name.upper(): value for name, value in given.items() if value is not None}
     try:
-        return settings(**options, **_nested(settings, given))
+        return settings(**_nested(settings, {**resolution.values, **overriding}))
     except ValidationError as error:
         descriptions = {variable.name: variable.info.description or "" for variable in settings.variables()}
-        raise ConfigurationError("\n".join(_sentences(error.errors(), descriptions))) from None
+        sentences = _sentences(error.errors(), descriptions)
+        raise ConfigurationError("\n".join([*sentences, *_hints(sentences, resolution)])) from None
+
+
+def _hints(sentences: Sequence[str], resolution: Resolution) -> list[str]:
+    """Which variables set what the sentences name, and which are perhaps meant to."""
+    named = {word for sentence in sentences for word in re.findall(r"\w+", sentence)}
+    origins = [
+        f"{ours} is set by {' and '.join(names)}."
+        for ours, names in resolution.origins.items()
+        if ours in named
+    ]
+    return [*origins, *(notice.why for notice in _unknown(resolution))]
 
 
 def _sentences(problems: Iterable[Any], descriptions: Mapping[str, str]) -> list[str]:

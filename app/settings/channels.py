@@ -9,13 +9,23 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
+from app.domain.addresses import mailbox
 from app.settings.section import Seconds, Section
 from app.texts.brand import Brand
 
 
-class SmtpSettings(Section):
+class ChannelSection(Section):
+    """A section of a channel whose provider may not be set. Then its deliveries are simulated."""
+
+    @property
+    def missing(self) -> str | None:
+        """What isn't sent, and what to set so that it is; None if the provider is set."""
+        raise NotImplementedError
+
+
+class SmtpSettings(ChannelSection):
     """The mail server, and who mail is from."""
 
     title: ClassVar = "Mail"
@@ -32,7 +42,7 @@ class SmtpSettings(Section):
         default="starttls",
         validation_alias="SMTP_SECURITY",
         description="Encryption of the connection. starttls: required, the hub refuses a server that "
-        "doesn't offer it. tls: from the first byte, usually on port 465. none: everything is "
+        "doesn't offer it. tls: from the first byte; the default if SMTP_PORT is 465. none: everything is "
         "sent in plain text, including one-time codes. For a private certificate authority set "
         "SSL_CERT_FILE, which OpenSSL reads.",
     )
@@ -62,7 +72,8 @@ class SmtpSettings(Section):
     sender: str = Field(
         default="Notification hub <no-reply@localhost>",
         validation_alias="MAIL_FROM",
-        description="Name and address that mail is from.",
+        description="Name and address that mail is from. If unset, it is SMTP_USERNAME where that is an "
+        "address.",
     )
     unsubscribe_url: str | None = Field(
         default=None,
@@ -72,9 +83,31 @@ class SmtpSettings(Section):
         "The id of the delivery is appended.",
     )
 
+    @model_validator(mode="after")
+    def _derive(self) -> SmtpSettings:
+        """Defaults that depend on other settings."""
+        if self.username is not None and self.host is None:
+            raise ValueError(
+                "SMTP_USERNAME is set, but SMTP_HOST isn't, and without it no mail is sent. Set SMTP_HOST to "
+                "the name of the mail server, or unset SMTP_USERNAME"
+            )
+        if self.port == 465 and "security" not in self.model_fields_set:
+            object.__setattr__(self, "security", "tls")
+        if self.username is not None and "sender" not in self.model_fields_set and _is_address(self.username):
+            object.__setattr__(self, "sender", self.username)
+        return self
 
-class SmsSettings(Section):
-    """Twilio's Messaging Service."""
+    @property
+    def missing(self) -> str | None:
+        if self.host is not None:
+            return None
+        return (
+            "No mail is sent: set SMTP_HOST, and SMTP_USERNAME and SMTP_PASSWORD if the server wants a login."
+        )
+
+
+class SmsSettings(ChannelSection):
+    """Twilio's Programmable Messaging."""
 
     title: ClassVar = "SMS"
 
@@ -91,7 +124,15 @@ class SmsSettings(Section):
     messaging_service_sid: str | None = Field(
         default=None,
         validation_alias="TWILIO_MESSAGING_SERVICE_SID",
-        description="SID of the Messaging Service that sends. Required with TWILIO_ACCOUNT_SID.",
+        description="SID of the Messaging Service that sends. With TWILIO_ACCOUNT_SID, either this or "
+        "TWILIO_FROM is required; if both are set, the service sends.",
+    )
+    sender: str | None = Field(
+        default=None,
+        validation_alias="TWILIO_FROM",
+        pattern=r"^(\+[1-9][0-9]{6,14}|[0-9]{3,8}|[A-Za-z0-9 ]{1,11})$",
+        description="Number that SMS is from, such as +15005550006; or a short code, or an alphanumeric "
+        "sender ID where the receiver's country allows one.",
     )
     endpoint: str = Field(
         default="https://api.twilio.com",
@@ -107,6 +148,15 @@ class SmsSettings(Section):
     timeout: Seconds = Field(
         default=10.0, gt=0, validation_alias="TWILIO_TIMEOUT", description="Time limit of one call."
     )
+
+    @property
+    def missing(self) -> str | None:
+        if self.account_sid is not None:
+            return None
+        return (
+            "No SMS is sent: set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, and TWILIO_MESSAGING_SERVICE_SID or "
+            "TWILIO_FROM."
+        )
 
 
 class BrandSettings(Section):
@@ -146,3 +196,17 @@ class ChannelSections(BaseModel):
     smtp: SmtpSettings
     sms: SmsSettings
     brand: BrandSettings
+
+    @property
+    def simulated(self) -> list[str]:
+        """For each channel whose provider isn't set, what to set."""
+        sections = (getattr(self, name) for name in ChannelSections.model_fields)
+        missing = (each.missing for each in sections if isinstance(each, ChannelSection))
+        return [each for each in missing if each is not None]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return mailbox(text).ascii
+    except ValueError:
+        return False

@@ -67,6 +67,9 @@ class WithAllowedOrigins(Section):
 
 
 Envelope = Literal["none", "jsend"]
+COMPAT_SERVICES = ("message-service", "mail-service", "in-app-service")
+"""The services whose paths the hub can serve; `app.api.compat` has them."""
+ALL_SERVICES = "all"
 
 
 class HttpSettings(WithAllowedOrigins):
@@ -81,6 +84,24 @@ class HttpSettings(WithAllowedOrigins):
         "and around their errors: none (a bare list or object, and application/problem+json), or jsend "
         "(an object with status, message and data). The browser library needs none.",
     )
+    compat_routes: CommaSeparated = Field(
+        default=(),
+        validation_alias="COMPAT_ROUTES",
+        description="Services whose paths the hub serves beside its own, separated by commas: "
+        "message-service (/notifications, /users/{id}/notifications), mail-service (/notify/email, "
+        "/notify/bulk), in-app-service (/api/v1/notifications); or all.",
+    )
+
+    @field_validator("compat_routes")
+    @classmethod
+    def _check_compat_routes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if names == (ALL_SERVICES,):
+            return COMPAT_SERVICES
+        unknown = [name for name in names if name not in COMPAT_SERVICES]
+        if unknown:
+            known = ", ".join((*COMPAT_SERVICES, ALL_SERVICES))
+            raise ValueError(f"unknown service {', '.join(map(repr, unknown))}; known are {known}")
+        return tuple(dict.fromkeys(names))
 
     wait: Seconds = Field(
         default=10.0,

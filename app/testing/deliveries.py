@@ -38,7 +38,7 @@ class MemoryDeliveries:
     def add(self, entry: EventRecord, now: datetime) -> None:
         """Record the event's deliveries; one that is there already stays as it is."""
         for record in entry.deliveries:
-            made = _delivery(entry, record, now)
+            made = _delivery(entry, record, now, len(self._rows) + 1)
             self._rows.setdefault(made.id, made)
         self._replace({record.draft.replaces for record in entry.deliveries} - {None}, now)
 
@@ -76,11 +76,12 @@ class MemoryDeliveries:
                     )
 
 
-def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime) -> MemoryDelivery:
+def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime, number: int) -> MemoryDelivery:
     draft = record.draft
     event_at = min(entry.happened_at or now, now)
     return MemoryDelivery(
         id=delivery_id(entry.event_id, draft),
+        number=number,
         event_id=entry.event_id,
         user_id=draft.user_id,
         foreign_user_id=draft.foreign_user_id,

@@ -85,6 +85,17 @@ async def test_an_sms_is_taken_over(twilio: FakeTwilio, channel: SmsChannel) -> 
     assert receipt.provider_id == f"SM{1:032x}"
 
 
+async def test_an_sms_is_from_the_number_where_no_service_is_set(twilio: FakeTwilio) -> None:
+    number = channel_to(twilio.address, twilio_messaging_service_sid=None, twilio_from="+15005550006")
+    try:
+        await number.send(sms())
+    finally:
+        await number.close()
+    assert [(form["From"], "MessagingServiceSid" in form) for form in twilio.sent] == [
+        ("+15005550006", False)
+    ]
+
+
 async def test_two_at_once_do_not_mix(twilio: FakeTwilio, channel: SmsChannel) -> None:
     first, second = await asyncio.gather(channel.send(sms("+84912345601")), channel.send(sms("+84912345602")))
     assert {form["To"] for form in twilio.sent} == {"+84912345601", "+84912345602"}

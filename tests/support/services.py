@@ -193,5 +193,16 @@ def _make_home() -> Path:
     return home
 
 
+async def new_database(postgres: str, template: str) -> str:
+    """The URL of a new database: a copy of `template`, in the server whose database `postgres` names."""
+    server, name = postgres.rsplit("/", 1)[0], f"test_{uuid.uuid4().hex}"
+    connection = await asyncpg.connect(f"{server}/postgres")
+    try:
+        await connection.execute(f"create database {name} template {template}")
+    finally:
+        await connection.close()
+    return f"{server}/{name}"
+
+
 if __name__ == "__main__":
     _main(Path(sys.argv[1]))

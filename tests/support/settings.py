@@ -22,7 +22,7 @@ def settings_on(redis_url: str, **changes: Any) -> Settings:
         "jwt_algorithm": "HS256",
         "jwt_secret": "a secret for tests, long enough to be accepted",
     }
-    return load(_env_file="", **{**values, **changes})
+    return load(_env_file="", _aliases=False, **{**values, **changes})
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:

@@ -46,6 +46,18 @@ CALLS = [
     ("GET", f"{REST}/docs", {}, "hub-open"),
     ("GET", f"{REST}/docs/openapi.json", {}, "hub-open"),
     ("GET", f"{REST}/redoc", {}, "hub-open"),
+    ("POST", "/notifications", {}, "hub-compat"),
+    ("GET", "/users/1/notifications", {}, "hub-compat"),
+    ("POST", "/notify/email?wait=sent", {}, "hub-compat"),
+    ("POST", "/notify/bulk", {}, "hub-compat"),
+    ("GET", "/api/v1/notifications/", {}, "hub-compat"),
+    ("POST", "/api/v1/notifications/mark-read/7", {}, "hub-compat"),
+    ("PUT", "/api/v1/notifications/preferences/food.email", {}, "hub-compat"),
+    ("OPTIONS", "/api/v1/notifications/unread", {}, "hub-compat"),
+    ("GET", "/docs", {}, "hub-open"),
+    ("GET", "/openapi.json", {}, "hub-open"),
+    ("GET", "/api/v1/docs", {}, "hub-open"),
+    ("GET", "/api/v1/redoc", {}, "hub-open"),
     ("GET", SOCKET, {}, "hub-websocket"),
     ("GET", f"{SOCKET}?jwt=a.b.c", {}, "hub-websocket"),
     ("GET", SOCKET, {"Sec-WebSocket-Protocol": "hub.v1"}, "hub-websocket"),
@@ -95,7 +107,7 @@ def test_no_route_leads_upstream_to_metrics() -> None:
 
 def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not_expired() -> None:
     checked = {route["name"] for _, route, plugins in routes(KONG) if "jwt" in plugins}
-    assert checked == {"hub-notifications", "hub-preferences", "hub-websocket"}
+    assert checked == {"hub-compat", "hub-notifications", "hub-preferences", "hub-websocket"}
     for _, _, plugins in routes(KONG):
         if "jwt" in plugins:
             assert plugins["jwt"]["claims_to_verify"] == ["exp"]
@@ -108,12 +120,13 @@ def test_a_browser_may_ask_without_a_token_what_a_page_may_do() -> None:
         if "OPTIONS" in route["methods"]:
             assert plugins["jwt"]["run_on_preflight"] is False
     allowed = {route["name"] for _, route, _ in routes(KONG) if "OPTIONS" in route["methods"]}
-    assert allowed == {"hub-notifications", "hub-preferences"}
+    assert allowed == {"hub-compat", "hub-notifications", "hub-preferences"}
 
 
 def test_a_token_in_the_address_is_taken_on_the_websocket_only() -> None:
     taken = {route["name"]: p["jwt"]["uri_param_names"] for _, route, p in routes(KONG) if "jwt" in p}
-    assert taken == {"hub-notifications": [], "hub-preferences": [], "hub-websocket": ["jwt"]}
+    assert taken.pop("hub-websocket") == ["jwt"]
+    assert taken == {"hub-compat": [], "hub-notifications": [], "hub-preferences": []}
 
 
 def test_a_browsers_upgrade_is_left_to_the_hub() -> None:
@@ -248,9 +261,11 @@ def _hub_environment(dotenv: dict[str, str]) -> dict[str, str]:
     """
 
     def value(found: re.Match[str]) -> str:
+        if found["unset"] is not None:
+            return dotenv.get(found["name"], found["unset"])
         return dotenv.get(found["name"]) or (found["default"] or "")
 
-    pattern = r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*)|:\?[^}]*)?\}"
+    pattern = r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*)|-(?P<unset>[^}]*)|:\?[^}]*)?\}"
     given = {
         name: dotenv.get(name) if text is None else re.sub(pattern, value, text)
         for name, text in SERVICES["hub"]["environment"].items()

@@ -12,9 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from app.api import compat
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS
 from app.domain.preferences import CATEGORIES, CHOICES
 from app.outbox import make_channels
+from app.settings.edge import COMPAT_SERVICES
 from app.sources import BROKERS
 from handlers.messages import MessageRequest
 from tests.support.settings import settings_on
@@ -79,6 +81,12 @@ def test_a_message_goes_over_any_channel_and_no_other() -> None:
     assert allowed == [*CHANNELS]
     with pytest.raises(msgspec.ValidationError, match="type"):
         msgspec.json.decode(b'{"type": "fax", "to": "1", "message": "Hello"}', type=MessageRequest)
+
+
+def test_the_settings_name_the_services_whose_paths_there_are() -> None:
+    assert [*compat.SERVICES] == [*COMPAT_SERVICES]
+    modules = {path.stem for path in (ROOT / "app/api/compat").glob("*_service.py")}
+    assert modules == {name.replace("-", "_") for name in COMPAT_SERVICES}
 
 
 def test_the_list_of_brokers_loads_no_driver() -> None:

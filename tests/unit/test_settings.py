@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from app.domain.errors import ConfigurationError
 from app.settings import Settings, load, load_section
 from app.settings.channels import SmtpSettings
+from app.settings.edge import COMPAT_SERVICES
 from tests.support.hub import ROOT
 
 SECRET = "hunter2-" * 5
@@ -110,6 +111,12 @@ def test_what_is_not_set_is_named_with_what_to_set(
             "percent-encode special characters in user and password.",
         ),
         ({"DEFAULT_LOCALE": "fr"}, "DEFAULT_LOCALE: 'fr' is not supported; use one of vi, en, ru."),
+        (
+            {"COMPAT_ROUTES": "mail-service, fax-service,x"},
+            "COMPAT_ROUTES: unknown service 'fax-service', 'x'; "
+            "known are message-service, mail-service, in-app-service, all.",
+        ),
+        ({"REST_ENVELOPE": "soap"}, "REST_ENVELOPE: Input should be 'none' or 'jsend'."),
     ],
 )
 def test_what_is_unsafe_or_wrong_is_refused_with_a_sentence(
@@ -142,6 +149,24 @@ def test_a_value_out_of_range_is_refused_naming_its_setting(
 def test_every_missing_setting_has_a_sentence_of_its_own(environment: pytest.MonkeyPatch) -> None:
     lines = refusal(environment, **dict.fromkeys(REQUIRED)).splitlines()
     assert sorted(line.split()[0] for line in lines) == sorted(REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("value", "served"),
+    [
+        (None, ()),
+        ("", ()),
+        ("mail-service", ("mail-service",)),
+        (" in-app-service, mail-service,in-app-service,", ("in-app-service", "mail-service")),
+        ("all", COMPAT_SERVICES),
+    ],
+)
+def test_the_services_whose_paths_are_served_are_a_list(
+    environment: pytest.MonkeyPatch, value: str | None, served: tuple[str, ...]
+) -> None:
+    if value is not None:
+        environment.setenv("COMPAT_ROUTES", value)
+    assert load().http.compat_routes == served
 
 
 def test_origins_are_a_list_with_commas(environment: pytest.MonkeyPatch) -> None:

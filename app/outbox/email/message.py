@@ -17,6 +17,8 @@ from app.texts.rendering import Mail, one_line
 
 _TYPE = re.compile(r"(application|audio|font|image|text|video)/([a-z0-9][a-z0-9!#$&^_.+-]*)")
 _NAMED = re.compile(r"\"?([^<>]*?)\"?\s*<([^<>]*)>")
+_QUOTED_NAME = re.compile(r"\"((?:[^\"\\]|\\.)*)\"\s*<([^<>]*)>")
+_ESCAPED = re.compile(r"\\(.)")
 MAX_FILE_NAME_CHARS = 255  # characters, of a file
 
 
@@ -29,8 +31,12 @@ class Sender(NamedTuple):
 
 def sender(text: str) -> Sender:
     """Read `Name <address>` or a bare address. Raises `ValueError` when it is none every server takes."""
-    parts = _NAMED.fullmatch(text.strip())
-    name, address = parts.groups() if parts else ("", text.strip())
+    bare = text.strip()
+    if quoted := _QUOTED_NAME.fullmatch(bare):  # RFC 5322, 3.2.4
+        name, address = _ESCAPED.sub(r"\1", quoted[1]), quoted[2]
+    else:
+        parts = _NAMED.fullmatch(bare)
+        name, address = parts.groups() if parts else ("", bare)
     found = mailbox(address)
     if not found.ascii:
         raise ValueError("the address has letters outside ASCII before the @, which many servers refuse")

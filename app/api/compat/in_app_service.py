@@ -1,0 +1,179 @@
+"""The service of in-app notifications: /api/v1/notifications, with or without a slash at the end."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid5
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from app.api import schemas
+from app.api.bodies import bad_body, json_answer, json_body
+from app.api.compat.context import CompatContext, CompatService
+from app.api.compat.rows import OldNotification, with_event_type
+from app.api.docs import Reference
+from app.api.notifications import MAX_NOTIFICATION_ROWS, AllMarkedRead
+from app.api.parameters import number
+from app.api.preferences import NewChoice, Preference, PreferenceChoice
+from app.api.routes import add_routes
+from app.api.sending import SEND, BulkSent, events_of_test
+from app.domain.channels import CHANNELS, INAPP
+
+NAME = "in-app-service"
+SKIP_QUERY = {
+    "skip": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_NOTIFICATION_ROWS,
+        "description": "how many of the newest to leave out; `before` costs less",
+    },
+}
+
+
+class OldChoice(PreferenceChoice):
+    """A preference. `category` and `channel`, if given, are those of its id."""
+
+    category: str | None = None
+    channel: str | None = None
+
+
+class InAppService:
+    """Its calls, over the hub's own. The user is the one whose token it is."""
+
+    def __init__(self, context: CompatContext) -> None:
+        self._context = context
+        self._caller = context.authenticator.caller
+
+    def blueprint(self) -> Blueprint:
+        """The calls at their old paths."""
+        blueprint = Blueprint(NAME, url_prefix="/api/v1/notifications")
+        one = "/preferences/<preference_id:str>"
+        add_routes(
+            (blueprint.get("/"), self.list_own),
+            (blueprint.get("/unread"), self.list_own_unread),
+            (blueprint.post("/mark-read/<notification_id:str>"), self.mark_own_read),
+            (blueprint.post("/mark-all-read"), self.mark_all_own_read),
+            (blueprint.get("/preferences"), self.list_own_preferences),
+            (blueprint.post("/preferences"), self.add_own_preference),
+            (blueprint.put(one), self.set_own_preference),
+            (blueprint.delete(one), self.drop_own_preference),
+            (blueprint.post("/test"), self.test_oneself),
+        )
+        return blueprint
+
+    @schemas.described(
+        "List your notifications, newest first",
+        'Without `limit` at most 1000. If there are more, `Link: rel="next"` has the next page.',
+        {200: schemas.Answer("The notifications", list[OldNotification])},
+        errors=(400, 401, 503),
+        query={**schemas.LIST_QUERY, **SKIP_QUERY},
+    )
+    async def list_own(self, request: Request) -> HTTPResponse:
+        caller = await self._caller(request)
+        return await self._context.notifications.list_of(request, caller, with_event_type, _skip(request))
+
+    @schemas.described(
+        "List your unread notifications, newest first",
+        'Without `limit` at most 1000. If there are more, `Link: rel="next"` has the next page.',
+        {200: schemas.Answer("The notifications", list[OldNotification])},
+        errors=(400, 401, 503),
+        query={**schemas.LIST_QUERY, **SKIP_QUERY},
+    )
+    async def list_own_unread(self, request: Request) -> HTTPResponse:
+        caller, skip = await self._caller(request), _skip(request)
+        return await self._context.notifications.list_of(request, caller, with_event_type, skip, unread=True)
+
+    @schemas.described(
+        "Mark a notification read",
+        "Answers with the updated notification. The call is idempotent.",
+        {200: schemas.Answer("The notification", OldNotification)},
+        errors=(400, 401, 404, 503),
+        headers=schemas.INBOX_COUNT,
+    )
+    async def mark_own_read(self, request: Request, notification_id: str) -> HTTPResponse:
+        caller = await self._caller(request)
+        return await self._context.notifications.read_of(request, notification_id, caller, with_event_type)
+
+    @schemas.described(
+        "Mark all your notifications read",
+        "With `up_to` only those up to and including that `seq`: newer ones stay unread.",
+        {200: schemas.Answer("The last `seq` that was marked, and the number of unread", AllMarkedRead)},
+        errors=(400, 401, 503),
+        query=schemas.READ_QUERY,
+        headers=schemas.INBOX_COUNT,
+    )
+    async def mark_all_own_read(self, request: Request) -> HTTPResponse:
+        return await self._context.notifications.read_all_of(request, await self._caller(request))
+
+    @schemas.described(
+        "List your preferences",
+        "For each category and channel your choice or the default.",
+        {200: schemas.Answer("All preferences", list[Preference])},
+        errors=(401, 503),
+    )
+    async def list_own_preferences(self, request: Request) -> HTTPResponse:
+        return json_answer(await self._context.preferences.list_of(await self._caller(request)))
+
+    @schemas.described(
+        "Set a preference for the first time",
+        "Whether messages of a category are sent over a channel. Answers 409 if the preference "
+        "is already set.",
+        {201: schemas.Answer("The preference", Preference)},
+        errors=(400, 401, 409, 503),
+        body=NewChoice,
+    )
+    async def add_own_preference(self, request: Request) -> HTTPResponse:
+        caller = await self._caller(request)
+        return await self._context.preferences.add_of(request, caller, json_body(request, NewChoice))
+
+    @schemas.described(
+        "Set a preference",
+        "`preference_id` is category.channel, such as food.email.",
+        {200: schemas.Answer("The preference", Preference)},
+        errors=(400, 401, 404, 409, 503),
+        body=OldChoice,
+    )
+    async def set_own_preference(self, request: Request, preference_id: str) -> HTTPResponse:
+        caller = await self._caller(request)
+        choice = json_body(request, OldChoice)
+        category, _, channel = preference_id.partition(".")
+        if choice.category not in (None, category) or choice.channel not in (None, channel):
+            raise bad_body("`category` and `channel` must be those of the id in the path")
+        return await self._context.preferences.set_of(caller, preference_id, choice.enabled)
+
+    @schemas.described(
+        "Reset a preference",
+        "The default applies again.",
+        {200: schemas.Answer("The effective preference", Preference)},
+        errors=(400, 401, 404, 409, 503),
+    )
+    async def drop_own_preference(self, request: Request, preference_id: str) -> HTTPResponse:
+        return await self._context.preferences.drop_of(await self._caller(request), preference_id)
+
+    @schemas.described(
+        "Send yourself a test",
+        "In-app; with the scope `notifications:send` also by mail and by SMS. One a second at most: a "
+        "repetition within it changes nothing.",
+        {202: schemas.Answer("The result of each", BulkSent)},
+        errors=(401, 503),
+    )
+    async def test_oneself(self, request: Request) -> HTTPResponse:
+        caller = await self._caller(request)
+        # Addresses are not confirmed: a user could have any address mailed by a test, as often as they like.
+        channels = CHANNELS if await self._context.authenticator.may(request, SEND) else (INAPP,)
+        request_id = str(uuid5(caller, f"test {int(time.time())}"))
+        events = events_of_test(str(caller), channels)
+        return await self._context.sending.send_all(events, request_id, str(caller))
+
+
+def _skip(request: Request) -> int:
+    return number(request, "skip", 0, MAX_NOTIFICATION_ROWS) or 0
+
+
+SERVICE = CompatService(
+    NAME,
+    "The paths of the service of in-app notifications. Needs the user's own token.",
+    ("/api/v1",),
+    lambda context: InAppService(context).blueprint(),
+    Reference("/api/v1/openapi.json", "/api/v1/docs", "/api/v1/redoc", NAME),
+)

@@ -1,0 +1,100 @@
+"""The service that took one message to one person: POST /notifications and GET /users/{id}/notifications."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sanic import Blueprint, HTTPResponse, Request
+
+from app.api import schemas
+from app.api.bodies import json_body
+from app.api.compat.context import CompatContext, CompatService
+from app.api.compat.rows import OldNotification, with_channel
+from app.api.docs import Reference
+from app.api.errors import Problem, forbidden
+from app.api.routes import add_routes
+from app.api.sending import SEND, Sent
+
+NAME = "message-service"
+
+
+class OldMessage(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A message to one person. Without a title, the first line of the message is the subject of a mail."""
+
+    type: Annotated[str, Meta(examples=["email"], description="email, sms or in-app")]
+    message: Annotated[str, Meta(min_length=1, max_length=10_000, examples=["Hello!"])]
+    to: Annotated[str, Meta(min_length=1, max_length=320, examples=["user@example.com"])] | None = None
+    user_id: Annotated[int | str, Meta(examples=[1])] | None = None
+    title: Annotated[str, Meta(max_length=200)] | None = None
+    subject: Annotated[str, Meta(max_length=200, description="the same as `title`")] | None = None
+
+    def event(self) -> bytes:
+        """The message that the hub takes."""
+        message = {
+            "type": self.type.lower().replace("-", "").replace("_", ""),
+            "message": self.message,
+            "to": self.to,
+            "user_id": None if self.user_id is None else str(self.user_id),
+            "title": self.title or self.subject,
+        }
+        return msgspec.json.encode({name: value for name, value in message.items() if value is not None})
+
+
+class MessageService:
+    """Its calls, over the hub's own."""
+
+    def __init__(self, context: CompatContext) -> None:
+        self._context = context
+
+    def blueprint(self) -> Blueprint:
+        """The calls at their old paths."""
+        blueprint = Blueprint(NAME)
+        add_routes(
+            (blueprint.post("/notifications"), self.send_message),
+            (blueprint.get("/users/<old_user_id:str>/notifications"), self.list_messages),
+        )
+        return blueprint
+
+    @schemas.described(
+        "Send a message",
+        "To one person over one channel, for services with the scope `notifications:send`. The hub "
+        "answers when it is stored; `follow` says where its status is.",
+        {202: schemas.Answer("Stored; it will be sent", Sent)},
+        errors=(400, 401, 403, 409, 422, 503),
+        body=OldMessage,
+        idempotent=True,
+    )
+    async def send_message(self, request: Request) -> HTTPResponse:
+        service = await self._context.authenticator.service(request, SEND)
+        event = json_body(request, OldMessage).event()
+        return await self._context.sending.send(request, service.user_id, event)
+
+    @schemas.described(
+        "List the user's notifications, newest first",
+        "The inbox of the user whose token it is. An id that is no user id of the hub, such as 1, names that "
+        "user too; the id of another user is refused.",
+        {200: schemas.Answer("The notifications", list[OldNotification])},
+        errors=(400, 401, 403, 503),
+        query=schemas.LIST_QUERY,
+    )
+    async def list_messages(self, request: Request, old_user_id: str) -> HTTPResponse:
+        authenticator = self._context.authenticator
+        caller = await authenticator.caller(request)
+        try:
+            named = authenticator.user_in_path(old_user_id)
+        except Problem:  # an id of the service that was replaced: the token says who it is
+            named = caller
+        if named != caller:
+            raise forbidden()
+        return await self._context.notifications.list_of(request, caller, with_channel)
+
+
+SERVICE = CompatService(
+    NAME,
+    "The paths of the service that sent single messages and listed a user's notifications.",
+    ("/notifications", "/users"),
+    lambda context: MessageService(context).blueprint(),
+    Reference("/openapi.json", "/docs", "/redoc", NAME),
+)
