@@ -39,6 +39,17 @@ class Event(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
+class UnreadMessage(bytes):
+    """The place of a message that its source could not read. It is empty, and `decode` raises `why`."""
+
+    why: InvalidEvent
+
+    def __new__(cls, why: InvalidEvent) -> UnreadMessage:
+        made = super().__new__(cls)
+        made.why = why
+        return made
+
+
 _decoder = msgspec.json.Decoder()
 
 
@@ -56,6 +67,8 @@ def decode(
 
     Raises `InvalidEvent`: too_large, bad_encoding, not_json, not_an_object, nul_character, no_event_type.
     """
+    if not message and isinstance(message, UnreadMessage):
+        raise message.why
     if message is None:
         raise InvalidEvent("not_json", "the message is empty; send a JSON object")
     if len(message) > MAX_EVENT_BYTES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain.errors import InvalidEvent
+from app.domain.events import UnreadMessage
 from app.sources.dead_letters import CUT_FROM, NULL_VALUE, TOPIC, originals, read_replay_headers, reasons
 
 PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"
@@ -29,6 +30,8 @@ def dead_letter_records(
         OFFSET: str(record.offset),
         TIMESTAMP: str(record.timestamp),
     }
+    if isinstance(record.value, UnreadMessage):
+        ours[CUT_FROM] = "a batch that was not unpacked"
     if value is None:  # a record without key and value can't be sent
         ours[NULL_VALUE] = "true"
     whole = {
