@@ -154,18 +154,18 @@ _LINK_NAME = re.compile(
 
 
 def _postgres_url(part: Values, _: Values) -> str:
-    host, name = part["host"], quote(part.get("name", part.get("user", "")), safe="")
+    host, name = part["host"], _encoded(part.get("name", part.get("user", "")))
     if host.startswith("/"):  # the folder of a Unix socket
-        return f"postgresql://{_login(part)}/{name}?host={quote(host, safe='/')}"
+        return f"postgresql://{_login(part)}/{name}?host={_encoded(host, safe='/')}"
     return f"postgresql://{_login(part)}{_authority(part)}/{name}"
 
 
 def _redis_url(part: Values, _: Values) -> str:
-    return f"redis://{_login(part)}{_authority(part)}/{quote(part.get('number', '0'), safe='')}"
+    return f"redis{_tls(part)}://{_login(part)}{_authority(part)}/{_encoded(part.get('number', '0'))}"
 
 
 def _rabbitmq_url(part: Values, _: Values) -> str:
-    return f"amqp://{_login(part)}{_authority(part)}/{quote(part.get('vhost', ''), safe='')}"
+    return f"amqp{_tls(part)}://{_login(part)}{_authority(part)}/{_encoded(part.get('vhost', ''))}"
 
 
 def _broker(part: Values, _: Values) -> str:
@@ -178,8 +178,17 @@ def _brokers(value: str) -> str:
 
 
 def _login(part: Values) -> str:
-    user, password = (quote(part.get(name, ""), safe="") for name in ("user", "password"))
+    user, password = (_encoded(part.get(name, "")) for name in ("user", "password"))
     return f"{user}:{password}@" if password else f"{user}@" if user else ""
+
+
+def _tls(part: Values) -> str:
+    return "s" if _BOOLEANS.get(part.get("tls", "no").strip().lower(), True) else ""
+
+
+def _encoded(text: str, safe: str = "") -> str:
+    """Percent-encoded. Bytes of the environment that aren't UTF-8 stay what they are."""
+    return quote(text.encode(errors="surrogateescape"), safe=safe)
 
 
 def _authority(part: Values) -> str:
@@ -251,6 +260,16 @@ ALIASES: tuple[Alias, ...] = (
         password=("POSTGRES_PASSWORD",),
         name=("POSTGRES_DB", "POSTGRES_DATABASE", "POSTGRES_DBNAME"),
     ),
+    Combined(
+        "DATABASE_URL",
+        _postgres_url,
+        "host",
+        host=("DATABASE_HOST", "DB_HOST"),
+        port=("DATABASE_PORT", "DB_PORT"),
+        user=("DATABASE_USER", "DATABASE_USERNAME", "DB_USER", "DB_USERNAME"),
+        password=("DATABASE_PASSWORD", "DB_PASSWORD", "DB_PASS"),
+        name=("DATABASE_NAME", "DB_NAME", "DB_DATABASE"),
+    ),
     Renamed("REDIS_URL", "REDIS_URI", "REDIS_CONNECTION_STRING"),
     Combined(
         "REDIS_URL",
@@ -261,6 +280,7 @@ ALIASES: tuple[Alias, ...] = (
         user=("REDIS_USERNAME", "REDIS_USER"),
         password=("REDIS_PASSWORD", "REDIS_PASS"),
         number=("REDIS_DB", "REDIS_DATABASE"),
+        tls=("REDIS_TLS", "REDIS_SSL", "REDIS_USE_TLS", "REDIS_USE_SSL"),
     ),
     Renamed(
         "KAFKA_BOOTSTRAP_SERVERS",
@@ -289,7 +309,9 @@ ALIASES: tuple[Alias, ...] = (
             "RABBITMQ_DEFAULT_PASS",
         ),
         vhost=("RABBITMQ_VHOST", "RABBITMQ_VIRTUAL_HOST", "AMQP_VHOST", "RABBITMQ_DEFAULT_VHOST"),
+        tls=("RABBITMQ_TLS", "RABBITMQ_SSL", "RABBITMQ_USE_TLS", "RABBITMQ_USE_SSL"),
     ),
+    Renamed("USER_SERVICE_URL", "USER_SERVICE_BASE_URL", "USER_SERVICE_URI"),
     Renamed("JWT_SECRET", "JWT_SECRET_KEY"),
     Renamed("JWT_ALGORITHM", "JWT_ALG"),
     Renamed("JWT_ISSUER", "JWT_ISS"),

@@ -7,12 +7,12 @@ provider isn't set is simulated.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, model_validator
 
 from app.domain.addresses import mailbox
-from app.settings.section import Seconds, Section
+from app.settings.section import Seconds, Section, lower
 from app.texts.brand import Brand
 
 
@@ -38,7 +38,7 @@ class SmtpSettings(ChannelSection):
     port: int = Field(
         default=587, ge=1, le=65535, validation_alias="SMTP_PORT", description="Port of the mail server."
     )
-    security: Literal["starttls", "tls", "none"] = Field(
+    security: Annotated[Literal["starttls", "tls", "none"], BeforeValidator(lower)] = Field(
         default="starttls",
         validation_alias="SMTP_SECURITY",
         description="Encryption of the connection. starttls: required, the hub refuses a server that "

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
-from app.settings.section import Bytes, CommaSeparated, Seconds, Section, WithShutdownGrace
+from app.settings.section import Bytes, CommaSeparated, Seconds, Section, WithShutdownGrace, lower
 
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: an HS256 key is at least as long as its hash
 
@@ -44,7 +44,7 @@ class ServerSettings(WithShutdownGrace):
         description="Number of proxies in front of the hub that append to X-Forwarded-For. 0 if clients "
         "connect directly.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
         default="info", validation_alias="LOG_LEVEL", description="Lowest level of messages that are logged."
     )
 

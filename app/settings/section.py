@@ -29,6 +29,11 @@ def split(value: object) -> object:
     return value
 
 
+def lower(value: object) -> object:
+    """A text in lower case, as the choices of a setting are written; anything else as it is."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(split)]
 
 

@@ -169,6 +169,13 @@ def test_the_services_whose_paths_are_served_are_a_list(
     assert load().http.compat_routes == served
 
 
+def test_choices_may_be_written_in_capitals(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LOG_LEVEL", "INFO")
+    environment.setenv("SMTP_SECURITY", "TLS")
+    settings = load()
+    assert (settings.server.log_level, settings.smtp.security) == ("info", "tls")
+
+
 def test_origins_are_a_list_with_commas(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALLOWED_ORIGINS", " https://a.example/ ,http://localhost:8000, ")
     assert load().websocket.allowed_origins == ("https://a.example", "http://localhost:8000")

@@ -8,13 +8,15 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from hypothesis import given as given_by_chance
+from hypothesis.strategies import binary, dictionaries, sampled_from, text
 from sqlalchemy.engine import make_url
 
 from app.dev import settings_reference
 from app.domain.errors import ConfigurationError
 from app.outbox.email.message import sender
 from app.settings import Settings, load, load_section, notices
-from app.settings.aliases import ALIASES, FOREIGN, UNUSED
+from app.settings.aliases import ALIASES, FOREIGN, UNUSED, resolve
 from app.settings.channels import SmsSettings, SmtpSettings
 from tests.support.settings import by_name
 
@@ -152,6 +154,12 @@ def test_postgres_in_parts_is_a_url_with_its_special_characters_encoded() -> Non
         ),
         ({"REDIS_HOST": "r", "REDIS_PORT": "6380", "REDIS_DB": "2"}, "REDIS_URL", "redis://r:6380/2"),
         ({"REDIS_HOST": "r", "REDIS_PASSWORD": "a/b"}, "REDIS_URL", "redis://:a%2Fb@r/0"),
+        (
+            {"REDIS_HOST": "r", "REDIS_PASSWORD": os.fsdecode(b"\xff"), "REDIS_SSL": "true"},
+            "REDIS_URL",
+            "rediss://:%FF@r/0",
+        ),
+        ({"DB_HOST": "db", "DB_NAME": "hub"}, "DATABASE_URL", "postgresql://db/hub"),
         ({"KAFKA_HOST": "k"}, "KAFKA_BOOTSTRAP_SERVERS", "k:9092"),
         ({"KAFKA_HOST": "k", "KAFKA_PORT": "tcp://10.0.0.7:9092"}, "KAFKA_BOOTSTRAP_SERVERS", "k:9092"),
         ({"KAFKA_BROKER": "kafka://k:1, l:2"}, "KAFKA_BOOTSTRAP_SERVERS", "k:1,l:2"),
@@ -236,6 +244,14 @@ def test_an_unknown_name_with_one_of_our_prefixes_is_named_with_the_nearest_sett
     if nearest is not None:
         assert nearest in found[name.upper()].split(" is no setting")[1].rstrip(".").split()
     assert secret not in str(found)
+
+
+@given_by_chance(dictionaries(sampled_from(sorted(FOREIGN)), text() | binary().map(os.fsdecode), max_size=12))
+def test_whatever_the_values_are_names_are_resolved_and_no_notice_holds_one(values: dict[str, str]) -> None:
+    values = {name: f"hunter2{value}" for name, value in values.items()}
+    resolution = resolve(values, ALIASES)
+    assert "hunter2" not in str(resolution.notices)
+    assert {notice.variable for notice in resolution.notices} <= values.keys()
 
 
 def test_no_setting_of_ours_is_taken_for_another_s() -> None:
