@@ -17,10 +17,10 @@ help: ## list the targets
 # status goes by a file.
 PIP := $(BIN)/python -u -m pip install --disable-pip-version-check
 UV := $(VENV)/.uv/bin/uv
-UV_INSTALL := $(UV) pip install --no-progress --python $(BIN)/python
+UV_INSTALL := $(UV) pip install --color never --python $(BIN)/python
 install = { if test -x $(UV) || $(PIP) --quiet --target $(VENV)/.uv uv==0.13.9 2>/dev/null; \
 	then $(UV_INSTALL) $(2) --requirement $(1) 2>&1; else $(PIP) --progress-bar off --requirement $(1); fi; echo $$? >$(VENV)/.status; } \
-	| grep --line-buffered -oE '^(Collecting [A-Za-z0-9._-]+|Installing collected packages|(Resolved|Prepared|Installed) .*|error: .*| +[^ +~0-9A-Za-z-].*)' \
+	| grep --line-buffered -oE '^(Collecting [A-Za-z0-9._-]+|Installing collected packages|(Resolved|Prepared|Installed) .*|(Downloading|Building) .*|error: .*| +[^ +~0-9A-Za-z-].*)' \
 	| sed 's/^/      /'; exit $$(cat $(VENV)/.status)
 
 $(VENV)/.made:

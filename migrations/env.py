@@ -35,8 +35,9 @@ def _url() -> str:
     if given := context.config.attributes.get("database_url"):
         return str(given)
     url = load_section(PostgresSettings).url.get_secret_value()
-    source = "the environment" if os.environ.get("DATABASE_URL") else str(dotenv_file().resolve())
-    _say(f"Database: {make_url(url).set(query={}).render_as_string()} (DATABASE_URL of {source})")
+    from_environment = os.environ.get("DATABASE_URL") or not dotenv_file().is_file()
+    source = "the environment" if from_environment else dotenv_file().resolve()
+    _say(f"Database: {make_url(url).set(query={}).render_as_string()} (DATABASE_URL, from {source})")
     return url
 
 
