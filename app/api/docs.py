@@ -158,7 +158,7 @@ def document(app: Sanic[Any, Any], version: str, tags: Mapping[str, str] = TAGS)
 
 def _described(app: Sanic[Any, Any], tags: Mapping[str, str]) -> list[Route]:
     described = (route for route in app.router.routes if hasattr(route.handler, "operation"))
-    return [route for route in described if _tag(route) in tags]
+    return [route for route in described if _tag(route) in tags and "HEAD" not in route.methods]
 
 
 def _tag(route: Route) -> str:
