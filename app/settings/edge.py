@@ -109,7 +109,7 @@ class HttpSettings(WithAllowedOrigins):
         le=25,
         validation_alias="HTTP_WAIT",
         description="Time that a request which publishes events waits for Postgres or the user service "
-        "before it is answered with 503.",
+        "before it is answered with 503; and that POST /notify/email?wait=sent waits for the outcome.",
     )
 
 

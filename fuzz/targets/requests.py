@@ -21,6 +21,9 @@ from sanic.exceptions import SanicException
 
 from app.api import parameters
 from app.api.bodies import json_body
+from app.api.compat.in_app_service import OldChoice
+from app.api.compat.mail_service import BulkMails
+from app.api.compat.message_service import OldMessage
 from app.api.errors import Problem, problem_response
 from app.api.handshake import token_of
 from app.api.idempotency import MAX_KEY_CHARS, _key
@@ -185,7 +188,10 @@ _HEADS = st.lists(
     | st.binary(max_size=20)
 ).map(b"\r\n".join)
 _VALUE = re.compile(rb':\s*"' + CANARY.encode() + b'"')
-_FORMS: tuple[type[msgspec.Struct], ...] = (Bulk, NotifyEmail, NewChoice, PreferenceChoice, ProfileBody)
+_FORMS: tuple[type[msgspec.Struct], ...] = (
+    *(Bulk, NotifyEmail, NewChoice, PreferenceChoice, ProfileBody),
+    *(OldMessage, BulkMails, OldChoice),
+)
 _BODIES: list[dict[str, Any]] = [
     {"notifications": [{"type": "inapp"}]},
     {"email": CANARY, "subject": "s", "text": "t"},

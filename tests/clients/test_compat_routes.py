@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -112,6 +113,22 @@ async def test_a_message_is_mailed_with_its_first_line_as_subject(
     assert (await mail_to(mail_server, address))["Subject"] == subject
 
 
+@pytest.mark.parametrize("user_id", [1, "1", "user_123"])
+async def test_a_message_may_name_a_foreign_user(
+    hub: Hub, service: httpx.AsyncClient, mail_server: SmtpServer, address: str, user_id: int | str
+) -> None:
+    body = {"type": "email", "to": address, "message": "Hello!", "user_id": user_id}
+    answer = await service.post("/notifications", json=body)
+    assert answer.status_code == 202, answer.text
+    await mail_to(mail_server, address)
+    kept = "select user_id, foreign_user_id from deliveries where address = $1"
+    assert [tuple(row) for row in await hub.rows(kept, address)] == [(None, str(user_id))]
+    inbox = {"type": "inapp", "message": "Hello!", "user_id": user_id}
+    refused = await service.post("/notifications", json=inbox)
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_field")
+    assert "user_id" in refused.json()["detail"]
+
+
 @pytest.mark.parametrize("spelling", ["inapp", "in_app", "in-app", "IN-APP"])
 async def test_a_message_to_an_inbox_is_listed(
     service: httpx.AsyncClient, own: httpx.AsyncClient, user: str, spelling: str
@@ -211,6 +228,7 @@ async def test_when_the_time_is_over_the_answer_says_where_to_follow(
         lambda mails: mails,
         lambda mails: {"notifications": mails},
         lambda mails: {"emails": mails},
+        lambda mails: b"\xef\xbb\xbf" + json.dumps(mails).encode(),
         lambda mails: {
             "emails": [mail["email"] for mail in mails],
             "subject": "Welcome",
@@ -223,7 +241,9 @@ async def test_many_mails(
 ) -> None:
     addresses = [f"user-{uuid.uuid4().hex}@example.com" for _ in range(2)]
     mails = [{"email": each, "subject": "Welcome", "text": "Hello!"} for each in addresses]
-    answer = await service.post("/notify/bulk", json=make(mails))
+    body = make(mails)
+    content = body if isinstance(body, bytes) else json.dumps(body)
+    answer = await service.post("/notify/bulk", content=content)
     assert answer.status_code == 202, answer.text
     assert (answer.json()["accepted"], answer.json()["rejected"]) == (2, 0)
     for each in addresses:

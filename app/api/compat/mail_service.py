@@ -20,6 +20,7 @@ from app.api.routes import add_routes
 from app.api.sending import MAX_BULK_EVENTS, SEND, BulkSent, NotifyEmail, Sent
 from app.domain.deliveries import Delivery, Status
 from app.domain.errors import Unavailable
+from app.domain.events import BOM
 from app.runtime.backoff import Backoff
 
 NAME = "mail-service"
@@ -166,8 +167,9 @@ class MailService:
 
 def _bulk(request: Request) -> BulkMails:
     """The mails of a body that is a list of them, or an object around the list."""
-    if request.body.lstrip().startswith(b"["):
-        return decoded(b'{"notifications": %b}' % request.body, BulkMails)
+    body = request.body.removeprefix(BOM)
+    if body.lstrip().startswith(b"["):
+        return decoded(b'{"notifications": %b}' % body, BulkMails)
     return json_body(request, BulkMails)
 
 
