@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from app.domain import exact_json
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group, NotificationDraft
@@ -108,7 +109,7 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
         The receiver and the stored title choose among the texts, where the event type has several.
         Raises `msgspec.ValidationError` where the data has a form which is no longer handled.
         """
-        data = msgspec.json.decode(raw_data, type=dict[str, Any])
+        data = msgspec.convert(exact_json.decode(raw_data), dict[str, Any])
         data.pop("group_name", None)  # it is stored beside, and may be of any form here
         return self._text(self.converted(data, self.data_type), group_name, locale)
 
@@ -226,7 +227,7 @@ def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def kept(fields: Mapping[str, Any]) -> str:
     """The fields as they are stored. Raises `InvalidEvent` (data_too_large)."""
-    encoded = msgspec.json.encode(fields)
+    encoded = exact_json.encode(fields)
     if len(encoded) > MAX_DATA_BYTES:
         raise InvalidEvent(
             "data_too_large", f"`data` has {len(encoded)} bytes; the limit is {MAX_DATA_BYTES}"

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain import exact_json
 from app.domain.effects import Effects, Text
 from app.domain.notifications import Group, PersonalText
 from app.domain.user_ids import UUIDS_ONLY, UserIds
@@ -96,7 +97,7 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
         self, raw_data: bytes, group_name: str, locale: str, receiver: UUID | None = None, title: str = ""
     ) -> Text:
         text = super().text(raw_data, group_name, locale)
-        named = receiver is not None and leaver_of(msgspec.json.decode(raw_data)) == receiver
+        named = receiver is not None and leaver_of(exact_json.decode(raw_data)) == receiver
         return self._own_text(group_name, locale) if named or title.startswith(_own_titles()) else text
 
     def _receivers(self, message: GroupMessage[GroupData], group: Group | None) -> Sequence[UUID]:

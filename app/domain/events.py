@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from app.domain import exact_json
 from app.domain.channels import CHANNELS
 from app.domain.errors import InvalidEvent
 from app.domain.user_ids import decimal
@@ -48,9 +49,6 @@ class UnreadMessage(bytes):
         made = super().__new__(cls)
         made.why = why
         return made
-
-
-_decoder = msgspec.json.Decoder()
 
 
 def decode(
@@ -103,7 +101,7 @@ def _event_type(body: Mapping[str, Any], default_type: DefaultType | None) -> st
 
 def _json(message: bytes) -> Any:
     try:
-        return _decoder.decode(message)
+        return exact_json.decode(message)
     except UnicodeDecodeError as error:
         raise InvalidEvent("bad_encoding", _not_utf8(error)) from None
     except RecursionError:

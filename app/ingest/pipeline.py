@@ -18,9 +18,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-import msgspec
-
 from app.auth.tokens import LEEWAY_SECONDS
+from app.domain import exact_json
 from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event, decode
@@ -412,7 +411,7 @@ def _scheduled(item: PreparedEvent) -> ScheduledEvent:
     assert item.effects.send_at is not None
     body = {name: value for name, value in item.event.body.items() if name != "send_at"}
     body["event_id"] = item.event.event_id
-    encoded = msgspec.json.encode(body)
+    encoded = exact_json.encode(body)
     if len(encoded) > MAX_EVENT_BYTES:
         raise InvalidEvent(
             "too_large", f"{len(encoded)} bytes with its id; an event for later has at most {MAX_EVENT_BYTES}"

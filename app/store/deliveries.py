@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
 from app.runtime.backoff import Backoff
 from app.runtime.services import Background
@@ -227,7 +228,7 @@ def _leased(row: Any, *, codes: bool) -> LeasedDelivery:
         row.template,
         row.address,
         row.locale,
-        msgspec.json.decode(row.data),
+        exact_json.decode(row.data),
         row.secret,
         row.attempts,
         row.age,

@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, DeliveryDraft, delivery_id
 from app.domain.notifications import Notification, NotificationDraft, notification_id
 from app.domain.time import Now, moment
@@ -213,7 +214,7 @@ async def _insert_deliveries(
             draft.template,
             draft.address,
             draft.locale,
-            msgspec.json.encode(draft.data).decode(),
+            exact_json.encode(draft.data).decode(),
             secret,
             draft.replaces,
             min(entry.happened_at or now, now),  # publishers' clocks may be ahead

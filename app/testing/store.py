@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain import exact_json
 from app.domain.errors import StoreRejected, Unavailable
 from app.domain.notifications import InboxCounters, Notification, NotificationDraft, notification_id
 from app.domain.time import Now, moment
@@ -212,7 +213,7 @@ def _check_delivery(record: DeliveryRecord) -> None:
     draft = record.draft
     for text in (draft.channel, draft.template, draft.address, draft.locale, draft.replaces, record.reason):
         _check_text(text)
-    _check_json(msgspec.json.encode(draft.data).decode())
+    _check_json(exact_json.encode(draft.data).decode())
 
 
 def _check_text(text: str | None) -> None:
@@ -229,7 +230,7 @@ def _check_text(text: str | None) -> None:
 def _check_json(text: str) -> None:
     _check_text(text)
     try:
-        msgspec.json.decode(text)
+        exact_json.decode(text)
     except msgspec.MsgspecError:
         raise StoreRejected("a value is no valid JSON") from None
     if _NUL_ESCAPE.search(text):

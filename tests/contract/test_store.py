@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from app.domain import exact_json
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.domain.errors import StoreRejected, Unavailable
 from app.domain.notifications import InboxCounters, Notification, notification_id
@@ -67,6 +68,21 @@ async def test_what_is_returned_is_what_is_stored(store: Store) -> None:
     assert stored.id == notification_id(event.event_id, user)
     assert not stored.is_read
     assert datetime.now(UTC) - stored.created_at < timedelta(minutes=1)
+
+
+async def test_numbers_keep_their_digits(store: Store) -> None:
+    numbers = [
+        "0.12345678901234567890123456789",
+        "123456789012345678901234567890",
+        "0.10",
+        "9007199254740993",
+    ]
+    user, raw_data = uuid4(), f'{{"n": [{", ".join(numbers)}, 1e400]}}'
+    written = await store.writer.write([entry(user, raw_data=raw_data)])
+    (stored,) = await store.inboxes.page(user, 1)
+    for text in (bytes(stored.raw_data).decode(), bytes(written.notifications[0].raw_data).decode()):
+        assert all(number in text for number in numbers)
+    assert exact_json.decode(bytes(stored.raw_data))["n"][-1] == 10**400
 
 
 async def test_the_same_batch_twice_gives_no_second_row(store: Store) -> None:

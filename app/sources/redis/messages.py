@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from app.domain import exact_json
 from app.domain.errors import InvalidEvent
 from app.domain.events import BOM, DefaultType, usable_event_id
 from app.domain.time import event_time
@@ -84,11 +85,12 @@ def value_of(fields: Mapping[bytes, bytes]) -> bytes:
     """
     if len(fields) == 1:
         return next(iter(fields.values()))
-    body = {
-        _text(name): _text(value.removeprefix(BOM)) if name in _TEXTS else _member(value)
+    members = (
+        f"{_quoted(_text(name))}: "
+        + (_quoted(_text(value.removeprefix(BOM))) if name in _TEXTS else _member(value))
         for name, value in fields.items()
-    }
-    return json.dumps(body, ensure_ascii=False).encode(errors="surrogateescape")
+    )
+    return f"{{{', '.join(members)}}}".encode(errors="surrogateescape")
 
 
 def read(value: bytes) -> Reading:
@@ -97,9 +99,9 @@ def read(value: bytes) -> Reading:
     Of one that isn't a JSON object it is the bytes.
     """
     try:
-        body = msgspec.json.decode(value.removeprefix(BOM))
+        body = exact_json.decode_canonically(value.removeprefix(BOM))
         if isinstance(body, dict):
-            canonical = msgspec.json.encode(body, order="deterministic")
+            canonical = exact_json.encode_canonically(body)
             return Reading(canonical, usable_event_id(body.get("event_id")) is not None)
     except _UNREADABLE:
         pass
@@ -131,10 +133,15 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-def _member(value: bytes) -> Any:
+def _member(value: bytes) -> str:
+    """The value as JSON: as it is, if it is a number, a boolean, an array or an object; else as a text."""
     value = value.removeprefix(BOM)
     try:
-        found = msgspec.json.decode(value)
+        found = exact_json.decode(value)
     except _UNREADABLE:
-        return _text(value)
-    return _text(value) if found is None or isinstance(found, str) else found
+        return _quoted(_text(value))
+    return _quoted(_text(value)) if found is None or isinstance(found, str) else _text(value)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
