@@ -8,8 +8,10 @@ field that still can't be used is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from types import UnionType
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import chain
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
@@ -30,15 +32,29 @@ _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 S = TypeVar("S", bound=Struct)
 
 
-class _Kind(NamedTuple):
-    """What a field's type accepts, as far as other spellings depend on it."""
+class _Field(NamedTuple):
+    """One field of a form, or the items of one that is a list."""
 
+    name: str
+    required: bool
     of: Any
     """The type without `Annotated` and None."""
-    item: Any
-    """Of a list: the annotated type of its items."""
     extras: tuple[Any, ...]
     """Those of its `Meta`: see `USER` and `DECISIVE`."""
+    item: Any
+    """Of a list: the `_Field` of its items."""
+    others: tuple[str, ...]
+    """The names that it is also met under."""
+    check: type[Struct]
+    """A form with a field `value` of the same type: msgspec keeps what it knows of those."""
+
+    def takes(self, value: Any) -> bool:
+        """Whether the value has the form of the field."""
+        try:
+            msgspec.convert({"value": value}, self.check)
+        except msgspec.ValidationError:
+            return False
+        return True
 
 
 def read(
@@ -46,12 +62,12 @@ def read(
 ) -> S:
     """The fields of a message that `form` has.
 
-    The class attribute `other_names` of `form` lists for a field the names that it is also met under, the one
-    that counts first. With `required_too` required fields are read in other spellings as well.
+    The class attribute `other_names` of `form` lists other names of its fields; a value under such a name
+    counts first. With `required_too` required fields are read in other spellings as well.
 
     Raises `msgspec.ValidationError`, naming the field, if a required one is missing or can't be used.
     """
-    if _other_names(form).keys().isdisjoint(fields):
+    if not isinstance(form, type) or _other_names(form).keys().isdisjoint(fields):
         try:
             return msgspec.convert(fields, form)
         except msgspec.ValidationError:
@@ -61,8 +77,12 @@ def read(
 
 def _other_names(form: Any) -> Mapping[str, str]:
     """The field that each other name stands for."""
-    names: Mapping[str, str] = getattr(form, "other_names", {})
+    names: Mapping[str, str] = getattr(form, "other_names", _NO_NAMES)
     return names
+
+
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+_UNUSABLE = object()
 
 
 def _usable(fields: Any, form: Any, user_ids: UserIds, required_too: bool) -> Any:
@@ -70,88 +90,82 @@ def _usable(fields: Any, form: Any, user_ids: UserIds, required_too: bool) -> An
     if not isinstance(fields, Mapping):
         return fields
     found = {}
-    for field in msgspec.structs.fields(form):
-        name, kind = field.encode_name, _kind(field.type)
-        others = [other for other, meant in _other_names(form).items() if meant == name]
-        values = [fields[each] for each in (*others, name) if fields.get(each) not in (None, "")]
-        for value in values:
-            usable = _usable_value(value, field, kind, user_ids, required_too)
-            if usable is not _UNUSABLE:
-                found[name] = usable
-                break
-        else:
-            if (name in fields and field.required) or (values and DECISIVE in kind.extras):
-                found[name] = fields[name]  # the error names it
+    for field in _fields(form):
+        names = (*field.others, field.name)
+        values = [fields[name] for name in names if fields.get(name) not in (None, "")]
+        usable = (_usable_value(value, field, user_ids, required_too) for value in values)
+        first = next((value for value in usable if value is not _UNUSABLE), _UNUSABLE)
+        if first is not _UNUSABLE:
+            found[field.name] = first
+        elif (field.name in fields and field.required) or (values and DECISIVE in field.extras):
+            found[field.name] = fields[field.name]  # the error names it
     return found
 
 
-_UNUSABLE = object()
+def _usable_value(value: Any, field: _Field, user_ids: UserIds, required_too: bool) -> Any:
+    if _is_form(field.of):
+        return _usable(value, field.of, user_ids, required_too)
+    others = _spellings(value, field, user_ids, required_too or not field.required)
+    return next((each for each in chain((value,), others) if field.takes(each)), _UNUSABLE)
 
 
-def _usable_value(
-    value: Any, field: msgspec.structs.FieldInfo, kind: _Kind, user_ids: UserIds, required_too: bool
-) -> Any:
-    if issubclass(get_origin(kind.of) or kind.of, Struct):
-        return _usable(value, kind.of, user_ids, required_too)
-    others = _spellings(value, kind, user_ids, required_too or not field.required)
-    return next((each for each in (value, *others) if _converts(each, field.type)), _UNUSABLE)
-
-
-def _converts(value: Any, to: Any) -> bool:
-    try:
-        msgspec.convert(value, to)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _spellings(value: Any, kind: _Kind, user_ids: UserIds, loose: bool) -> Iterator[Any]:
+def _spellings(value: Any, field: _Field, user_ids: UserIds, loose: bool) -> Iterator[Any]:
     """Other spellings of a value that may be meant. Ids always have them; others where `loose`."""
-    if kind.of is UUID:
-        found = user_ids.read(value) if USER in kind.extras else parse_uuid(value)
+    if field.of is UUID:
+        found = user_ids.read(value) if USER in field.extras else parse_uuid(value)
         if found is not None:
             yield str(found)
     elif not loose:
         return
     elif isinstance(value, str):
-        yield from _of_text(value.strip(), kind)
-    elif isinstance(value, list):
-        if usable := _usable_items(value, kind, user_ids):
-            yield usable
+        yield from _of_text(value.strip(), field)
+    elif isinstance(value, list) and field.item is not None:
+        usable = (_usable_value(each, field.item, user_ids, required_too=True) for each in value)
+        if kept := [each for each in usable if each is not _UNUSABLE]:
+            yield kept
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield from (decimal(value), [decimal(value)])
-        if kind.of is bool and value in (0, 1):
+        if field.of is bool and value in (0, 1):
             yield bool(value)
 
 
-def _of_text(text: str, kind: _Kind) -> Iterator[Any]:
-    if kind.of is float and len(text) <= MAX_NUMBER_CHARS and _NUMBER.fullmatch(text):
+def _of_text(text: str, field: _Field) -> Iterator[Any]:
+    if field.of is float and len(text) <= MAX_NUMBER_CHARS and _NUMBER.fullmatch(text):
         yield float(text)
-    elif kind.of is bool:
+    elif field.of is bool:
         yield _FLAGS.get(text.lower())
-    elif kind.of is list and _kind(kind.item).of is str:
+    elif field.of is list and field.item.of is str:
         yield [part for part in map(str.strip, text.split(",")) if part]
 
 
-def _usable_items(values: Iterable[Any], kind: _Kind, user_ids: UserIds) -> list[Any]:
-    item = _kind(kind.item)
-    spellings = ((value, *_spellings(value, item, user_ids, loose=True)) for value in values)
-    found = (
-        next((each for each in each_way if _converts(each, kind.item)), _UNUSABLE) for each_way in spellings
+@cache
+def _fields(form: Any) -> tuple[_Field, ...]:
+    return tuple(
+        _field(
+            each.encode_name,
+            each.required,
+            each.type,
+            tuple(other for other, meant in _other_names(form).items() if meant == each.encode_name),
+        )
+        for each in msgspec.structs.fields(form)
     )
-    return [each for each in found if each is not _UNUSABLE]
 
 
-def _kind(annotated: Any) -> _Kind:
+def _field(name: str, required: bool, annotated: Any, others: tuple[str, ...] = ()) -> _Field:
+    check = msgspec.defstruct("Check", [("value", annotated)])
     extras: list[Any] = []
-    while True:
-        origin = get_origin(annotated)
+    item = None
+    while (origin := get_origin(annotated)) in (Annotated, Union, UnionType, list):
         if origin is Annotated:
             annotated, *metas = get_args(annotated)
             extras += [each.extra for each in metas if isinstance(each, Meta)]
-        elif origin in (Union, UnionType):
-            annotated = next(each for each in get_args(annotated) if each is not type(None))
         elif origin is list:
-            return _Kind(list, get_args(annotated)[0], tuple(extras))
+            item, annotated = _field(name, True, get_args(annotated)[0]), list
         else:
-            return _Kind(annotated, None, tuple(extras))
+            annotated = next(each for each in get_args(annotated) if each is not type(None))
+    return _Field(name, required, annotated, tuple(extras), item, others, check)
+
+
+def _is_form(of: Any) -> bool:
+    of = get_origin(of) or of
+    return isinstance(of, type) and issubclass(of, Struct)

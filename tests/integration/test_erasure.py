@@ -13,7 +13,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.deliveries import DeliveryDraft, Status
-from app.domain.erasure import Found, Subject
+from app.domain.erasure import NO_INBOX, Found, Subject
 from app.erasure import connections as module
 from app.erasure.connections import Connections
 from app.realtime.presence import NodeId, Presence
@@ -214,3 +214,45 @@ async def test_what_the_user_service_keeps_is_named_and_stays(redis_url: str) ->
         await redis.delete(key)
         await connections.close()
         await redis.aclose()
+
+
+@pytest.mark.parametrize("user_id", [NO_INBOX, USER])
+async def test_a_foreign_id_is_erased_with_its_deliveries_and_no_other(
+    engine: AsyncEngine, store: ErasingStore, operator: asyncpg.Connection, user_id: UUID
+) -> None:
+    first, second = f"user_{uuid4()}", f"user_{uuid4()}"
+    for foreign in (first, second):
+        draft = DeliveryDraft("email", "plain", f"{foreign}@e.example", "en", foreign_user_id=foreign)
+        await BatchWriter(engine).write([EventRecord(str(uuid4()), deliveries=[DeliveryRecord(draft)])])
+    subject = Subject(user_id, await store.addresses(Subject(user_id, (), first)), first)
+    assert subject.addresses == [f"{first}@e.example"]
+    assert number([*await store.look(subject)], "deliveries") == 1
+    await store.erase(subject)
+    left = await operator.fetch(
+        "select foreign_user_id from deliveries where foreign_user_id = any($1)", [first, second]
+    )
+    assert [row[0] for row in left] == [second]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "text", "named"),
+    [
+        ("user_1", '{"user_id":"user_1"}', True),
+        ("user_1", '{"receivers": ["a", "user_1"]}', True),
+        ("user_1", '{"user_id":"user_12"}', False),
+        ("user_1", "user_1 is here", False),
+        ("a.c", '{"user_id":"abc"}', False),
+        ('a"b', '{"user_id":"a\\"b"}', True),
+        ("1", '{"user_id":1,"data":{}}', True),
+        ("1", '{"userId" : "1"}', True),
+        ("1", '{"user_id":12}', False),
+        ("1", '{"plan_id":1}', False),
+        ("1", '{"seats":["1"]}', False),
+    ],
+)
+async def test_a_foreign_id_is_found_as_a_whole_value(
+    operator: asyncpg.Connection, foreign: str, text: str, named: bool
+) -> None:
+    subject = Subject(NO_INBOX, (), foreign)
+    assert subject.named_in(text.encode()) is named
+    assert await operator.fetchval("select $1::text ~* $2", text, subject.pattern) is named

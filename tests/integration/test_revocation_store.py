@@ -185,3 +185,14 @@ async def test_a_redis_that_says_nothing_is_not_waited_for_for_long(claims: Clai
     answered.set()
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+async def test_a_foreign_user_is_revoked_by_the_user_services_own_id(
+    redis: Redis, claims: Claims, one_by_one: bool
+) -> None:
+    foreign = claims._replace(foreign_id=f"user_{uuid4()}")
+    assert not await revoked(redis, foreign)
+    await redis.set(f"user-service:global_revoke_ts:{foreign.foreign_id}", ISSUED + 1)
+    assert await revoked(redis, foreign)
+    assert await RevocationStore(redis, one_by_one).revoked([claims, foreign]) == [False, True]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from uuid import uuid4, uuid5
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -110,6 +111,19 @@ def test_what_is_not_set_is_named_with_what_to_set(
             "REDIS_URL: it must be a URL such as redis://:password@host:6379/0 (rediss:// for TLS); "
             "percent-encode special characters in user and password.",
         ),
+        (
+            {"FOREIGN_USER_IDS": "map"},
+            "FOREIGN_USER_IDS=map needs FOREIGN_USER_ID_NAMESPACE. Set it to a UUID that is used for nothing "
+            "else, such as the output of uuidgen, and keep it.",
+        ),
+        (
+            {"LOW_STOCK_RECEIVERS": "stock@example.com, user_123"},
+            "LOW_STOCK_RECEIVERS: 'user_123': it is no user id (a UUID), mail address or phone number.",
+        ),
+        (
+            {"LOW_STOCK_RECEIVERS": "@example.com"},
+            "LOW_STOCK_RECEIVERS: '@example.com': the address has invalid characters before the @.",
+        ),
         ({"DEFAULT_LOCALE": "fr"}, "DEFAULT_LOCALE: 'fr' is not supported; use one of vi, en, ru."),
         (
             {"COMPAT_ROUTES": "mail-service, fax-service,x"},
@@ -129,6 +143,8 @@ def test_what_is_unsafe_or_wrong_is_refused_with_a_sentence(
     ("name", "value"),
     [
         ("PORT", "0"),
+        ("FOREIGN_USER_IDS", "keep"),
+        ("FOREIGN_USER_ID_NAMESPACE", "hub"),
         ("PORT", "http"),
         ("BATCH_SIZE", "0"),
         ("DATABASE_POOL_SIZE", "1"),
@@ -297,3 +313,14 @@ def test_a_section_that_a_test_constructs_does_not_read_the_environment(
 ) -> None:
     environment.setenv("SMTP_HOST", "mail.example.com")
     assert SmtpSettings().host is None
+
+
+def test_receivers_of_low_stock_are_users_and_addresses(environment: pytest.MonkeyPatch) -> None:
+    user, namespace = uuid4(), uuid4()
+    environment.setenv("LOW_STOCK_RECEIVERS", f"{str(user).upper()}, user_1,stock@example.com,+84912345678,")
+    environment.setenv("FOREIGN_USER_IDS", "map")
+    environment.setenv("FOREIGN_USER_ID_NAMESPACE", str(namespace))
+    assert load().ingest.stock_receivers == (
+        [user, uuid5(namespace, "user_1")],
+        [("email", "stock@example.com"), ("sms", "+84912345678")],
+    )

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from app.auth.tokens import LEEWAY_SECONDS, MAX_TOKEN_BYTES, Claims, TokenVerifier
 from app.domain.errors import Unauthorized
+from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.settings.edge import AuthSettings
 
 SECRET = "a secret for tests, long enough to be accepted"
@@ -31,7 +32,9 @@ PUBLIC_KEY = (
 USER = UUID("456e7890-e89b-12d3-a456-426614174001")
 
 
-def verifier(now: Callable[[], float] = time.time, **changes: Any) -> TokenVerifier:
+def verifier(
+    now: Callable[[], float] = time.time, user_ids: UserIds = UUIDS_ONLY, **changes: Any
+) -> TokenVerifier:
     values = {
         "jwt_algorithm": "HS256",
         "jwt_secret": SECRET,
@@ -39,7 +42,7 @@ def verifier(now: Callable[[], float] = time.time, **changes: Any) -> TokenVerif
         "jwt_issuer": "users",
         "jwt_audience": None,
     }
-    return TokenVerifier(AuthSettings.model_validate({**values, **changes}), now)
+    return TokenVerifier(AuthSettings.model_validate({**values, **changes}), now, user_ids)
 
 
 FAR_AHEAD = 2**33  # seconds: the year 2242
@@ -271,3 +274,18 @@ def test_a_service_whose_name_can_not_be_written_down_is_refused(name: str) -> N
     with pytest.raises(Unauthorized):
         HS256.verify_service(signed(claims(sub=name)))
     assert HS256.verify_service(signed(claims(sub="kitchen-service"))).user_id == "kitchen-service"
+
+
+def test_mapped_foreign_subjects_are_users() -> None:
+    namespace = uuid4()
+    mapping = verifier(user_ids=UserIds(namespace))
+    for subject in ("user_123", "1", "x" * 200):
+        found = mapping.verify(signed(claims(sub=subject)))
+        assert (found.user_id, found.foreign_id) == (uuid5(namespace, subject), subject)
+        assert refusal(signed(claims(sub=subject))) == "invalid_token"
+    for subject in (str(USER), str(USER).upper(), f"{{{USER}}}", USER.urn):
+        for by in (HS256, mapping):
+            found = by.verify(signed(claims(sub=subject)))
+            assert (found.user_id, found.foreign_id) == (USER, None)
+    for wrong in ("", " ", "x" * 201):
+        assert refusal(signed(claims(sub=wrong)), mapping) == "invalid_token"
