@@ -96,7 +96,7 @@ async def _cpu(run: Callable[[], Awaitable[None]], rounds: int) -> float:
 
 def _notification(number: int) -> Notification:
     return Notification(
-        id=uuid4(),
+        id=number + 1,
         group_id=uuid4(),
         group_name="Family Group",
         receiver=user_id(number),

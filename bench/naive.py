@@ -13,13 +13,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import jwt
 from aiokafka import AIOKafkaConsumer
 from sanic import HTTPResponse, Request, Sanic, Websocket
 from sanic.exceptions import Forbidden
 from sanic.response import empty
+from sqlalchemy import BigInteger
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -36,7 +37,7 @@ class Notification(Base):
 
     __tablename__ = TABLE
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     group_id: Mapped[UUID]
     group_name: Mapped[str]
     receiver: Mapped[UUID] = mapped_column(index=True)
@@ -50,7 +51,7 @@ class Notification(Base):
     def as_json(self) -> dict[str, object]:
         """What a client gets as `data`."""
         return {
-            "id": str(self.id),
+            "id": self.id,
             "group_id": str(self.group_id),
             "group_name": self.group_name,
             "receiver": str(self.receiver),

@@ -40,7 +40,8 @@ KEPT = timedelta(days=90)
 _FILL = f"""
 insert into inboxes select md5(n::text)::uuid, {ROWS // USERS} from generate_series(0, {USERS - 1}) n;
 insert into notifications
-select md5('n' || n)::uuid, null, 'Family Group', md5((n % {USERS})::text)::uuid,
+  (group_name, receiver, created_at, template_code, raw_data, is_read, title, content, seq)
+select 'Family Group', md5((n % {USERS})::text)::uuid,
   now() - interval '180 days' + n * interval '180 days' / {ROWS}, 'GROUP_USER_ADDED',
   '{{"requester_username": "john_doe"}}', n % 3 = 0, 'A title of some words', repeat('content ', 12),
   n / {USERS} + 1

@@ -1,6 +1,6 @@
 /** What one person was told. Never changed in place: one that is read is another object. */
 export interface Notification {
-  readonly id: string;
+  readonly id: number;
   readonly group_id: string | null;
   readonly group_name: string | null;
   readonly receiver: string;
@@ -60,11 +60,11 @@ export interface Inbox {
   loadMore(): Promise<void>;
   unreadCount(): number;
   /** Rejects with `InboxError`: 404 when it is gone, which the list knows then. */
-  markRead(id: string): Promise<void>;
+  markRead(id: number): Promise<void>;
   /** What came after this page last heard stays unread. */
   markAllRead(): Promise<void>;
   /** Delete for good. One that is gone already is none to complain about. */
-  remove(id: string): Promise<void>;
+  remove(id: number): Promise<void>;
   /** Leave. Other tabs go on; `connect` comes back. */
   close(): void;
 }

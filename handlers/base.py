@@ -14,10 +14,11 @@ from msgspec import Struct
 from app.domain import exact_json
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
-from app.domain.notifications import Group, NotificationDraft
+from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import Translatable, render
-from handlers.fields import Name, Receivers, each_once
+from app.texts.shortening import shortened
+from handlers.fields import Receivers, each_once
 from handlers.tolerant import read
 
 MAX_DATA_BYTES = 16 * 1024
@@ -134,6 +135,8 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
         group_id: UUID | None = None,
         group_name: str | None = None,
     ) -> NotificationDraft:
+        if group_name is not None:
+            group_name = shortened(group_name, MAX_GROUP_NAME_CHARS)
         text = self._text(data, group_name or "", locale)
         return NotificationDraft(
             group_id=group_id,
@@ -149,13 +152,14 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
         params = self.params(data, locale)
         params["group_name"] = group_name
         count = self.count(data)
-        return Text(render(locale, self.title, params, count), render(locale, self.content, params, count))
+        title = shortened(render(locale, self.title, params, count), MAX_TITLE_CHARS)
+        return Text(title, render(locale, self.content, params, count))
 
 
 class GroupData(Struct):
     """What `data` of every group event may carry."""
 
-    group_name: Name | None = None
+    group_name: str | None = None
 
 
 G = TypeVar("G", bound=GroupData)

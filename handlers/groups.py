@@ -11,9 +11,10 @@ import msgspec
 
 from app.domain import exact_json
 from app.domain.effects import Effects, Text
-from app.domain.notifications import Group, PersonalText
+from app.domain.notifications import MAX_TITLE_CHARS, Group, PersonalText
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import LOCALES, N_, render
+from app.texts.shortening import shortened
 from handlers.base import Audience, GroupData, GroupEventHandler, GroupMessage
 from handlers.fields import Name, each_once
 
@@ -108,7 +109,8 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
 
     def _own_text(self, group_name: str, locale: str) -> Text:
         params = {"group_name": group_name}
-        return Text(render(locale, self.own_title, params), render(locale, self.own_content, params))
+        title = shortened(render(locale, self.own_title, params), MAX_TITLE_CHARS)
+        return Text(title, render(locale, self.own_content, params))
 
 
 @cache

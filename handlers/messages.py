@@ -14,12 +14,13 @@ from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP
 from app.domain.deliveries import DeliveryDraft, GivenAttachment
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
-from app.domain.notifications import Group, NotificationDraft
+from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
 from app.domain.preferences import ALWAYS_ON, CATEGORIES
 from app.domain.user_ids import foreign_id
 from app.texts.i18n import LOCALES, N_, negotiate, render
 from app.texts.markup import as_text
 from app.texts.rendering import TEMPLATES, UnfitData, one_line, sms_text
+from app.texts.shortening import shortened
 from handlers.base import BaseMessageHandler, NotificationHandler, S, kept
 
 PLAIN = "plain"
@@ -27,6 +28,7 @@ OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_"))
 """The mail templates that a message may name: codes are for whoever makes them, on ways of their own."""
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 TITLE = N_("You have a new message")
+MAX_MESSAGE_CHARS = 10_000
 
 Category = Annotated[str, Meta(extra_json_schema={"enum": [c for c in CATEGORIES if c != ALWAYS_ON]})]
 Channel = Annotated[str, Meta(extra_json_schema={"enum": list(CHANNELS)})]
@@ -45,8 +47,8 @@ class MessageRequest(Struct, kw_only=True):
     type: Channel
     to: Annotated[str, Meta(min_length=1, max_length=320)] | None = None
     user_id: AnyUserId | None = None
-    title: Annotated[str, Meta(max_length=200)] | None = None
-    message: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
+    title: Annotated[str, Meta(max_length=MAX_MESSAGE_CHARS)] | None = None
+    message: Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)] | None = None
     html: Annotated[str, Meta(min_length=1, max_length=200_000)] | None = None
     template_code: Annotated[str, Meta(max_length=100)] | None = None
     data: dict[str, Any] = {}
@@ -124,21 +126,24 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         if named[-1] != receiver:
             raise self._refused("`to` and `user_id` name different users; send one of them")
         raw_data = kept(message.data)
-        if message.template_code is None:
-            text = Text(message.title or render(locale, TITLE, {}), message.message or "")
-        else:
-            text = self._text(message, raw_data.encode(), receiver, locale)
-        code = (message.template_code or self.event_type).upper()
         group_name = message.data.get("group_name")  # texts in other languages need it
-        shown = group_name if isinstance(group_name, str) else None
+        shown = shortened(group_name, MAX_GROUP_NAME_CHARS) if isinstance(group_name, str) else None
+        if message.template_code is None:
+            title = message.title or render(locale, TITLE, {})
+            text = Text(shortened(title, MAX_TITLE_CHARS), message.message or "")
+        else:
+            text = self._text(message, raw_data.encode(), shown or "", receiver, locale)
+        code = (message.template_code or self.event_type).upper()
         return NotificationDraft(None, shown, [receiver], code, raw_data, text.title, text.content)
 
-    def _text(self, message: MessageRequest, raw_data: bytes, receiver: UUID, locale: str) -> Text:
+    def _text(
+        self, message: MessageRequest, raw_data: bytes, group_name: str, receiver: UUID, locale: str
+    ) -> Text:
         handler = self._handler_of((message.template_code or "").lower())
         if not isinstance(handler, NotificationHandler):
             raise self._refused("template_code is no event type that has texts")
         try:
-            return handler.text(raw_data, str(message.data.get("group_name", "")), locale, receiver)
+            return handler.text(raw_data, group_name, locale, receiver)
         except msgspec.ValidationError as error:
             raise self._refused(f"data doesn't fill the template: {error}") from None
 
@@ -171,6 +176,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         if message.template_code is not None:
             return message.template_code.lower(), message.data
         title = message.title or (_first_line(message) if message.type == EMAIL else "")
+        title = shortened(title, MAX_TITLE_CHARS)
         texts = {"title": title, "message": message.message, "html": message.html}
         return PLAIN, {name: text for name, text in texts.items() if text is not None}
 

@@ -15,9 +15,9 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.envelope import Wrap
 from app.api.errors import Problem
-from app.api.parameters import MAX_SEQ, flag, number, path_uuid
+from app.api.parameters import MAX_SEQ, flag, number, path_number
 from app.api.routes import add_routes
-from app.domain.notifications import InboxCounters, Notification
+from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
 from app.realtime.changes import InboxCommands
 from app.store.ports import Inboxes
 from app.texts.i18n import N_, negotiate, render
@@ -170,7 +170,7 @@ class NotificationResource:
         shape: Callable[[Notification], Notification] = _as_it_is,
     ) -> HTTPResponse:
         """Mark a notification of a user who was authenticated as read. `shape` is as in `list_of`."""
-        changed = await self._commands.read(path_uuid("id", notification_id), receiver)
+        changed = await self._commands.read(_id(notification_id), receiver)
         if changed is None:
             raise _not_found()
         found, count = changed
@@ -187,13 +187,17 @@ class NotificationResource:
     )
     async def delete_notification(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await self._authenticator.owner(request, user_id)
-        count = await self._commands.delete(path_uuid("id", notification_id), receiver)
+        count = await self._commands.delete(_id(notification_id), receiver)
         if count is None:
             raise _not_found()
         spoken = _locale(request) or self._locale
         headers = _language_headers(spoken) | _count_header(count)
         message = render(spoken, DELETED, {})
         return json_answer(schemas.Confirmation(message), headers=headers)
+
+
+def _id(notification_id: str) -> int:
+    return path_number("id", notification_id, 1, MAX_NOTIFICATION_ID)
 
 
 def _in(locale: str | None, notification: Notification) -> Notification:

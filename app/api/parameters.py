@@ -26,6 +26,20 @@ def path_uuid(name: str, value: str) -> UUID:
         ) from None
 
 
+def path_number(name: str, value: str, least: int, most: int) -> int:
+    """An integer in a path, in its one spelling: no sign, no leading zeros."""
+    if value.isascii() and value.isdigit() and len(value) < 20:
+        found = int(value)
+        if least <= found <= most and str(found) == value:
+            return found
+    raise bad_parameter(
+        N_("`%(name)s` in the path must be an integer from %(least)d to %(most)d."),
+        name=name,
+        least=least,
+        most=most,
+    )
+
+
 def number(request: Request, name: str, least: int, most: int) -> int | None:
     """An integer in the query; None if it is missing."""
     values = _values(request, name)

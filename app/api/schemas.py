@@ -16,6 +16,7 @@ from app.api.errors import PROBLEM, ProblemDetails
 from app.api.openapi import REF_TEMPLATE, schema_of
 from app.domain.deliveries import Status
 from app.domain.events import MAX_EVENT_ID_CHARS
+from app.domain.notifications import NotificationId
 from handlers.messages import MessageRequest
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -161,7 +162,8 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
 
 
 _UUID = {"type": "string", "format": "uuid"}
-_TEXT_IDS: dict[str, dict[str, Any]] = {
+_OTHER_IDS: dict[str, dict[str, Any]] = {
+    "notification_id": schema_of(NotificationId),
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
     "old_user_id": {"type": "string", "minLength": 1, "example": "1"},
@@ -284,7 +286,7 @@ def _types(bodies: Iterable[Any]) -> tuple[Any, ...]:
 def _path_parameters(handler: Callable[..., Any]) -> list[dict[str, Any]]:
     """The ids in the path are the handler's parameters."""
     ids = [name for name in inspect.signature(handler).parameters if name.endswith("_id")]
-    return [_parameter(name, "path", _TEXT_IDS.get(name, _UUID)) for name in ids]
+    return [_parameter(name, "path", _OTHER_IDS.get(name, _UUID)) for name in ids]
 
 
 def _responses(

@@ -111,7 +111,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def delivery_id(event_id: str, draft: DeliveryDraft) -> UUID:
-    """The id of what `draft` asks for. Derived, as a notification's is: the same event, the same delivery."""
+    """The id of what `draft` asks for. Derived: the same event, the same delivery."""
     to = str(draft.user_id) if draft.address is None else draft.address
     what = "\0".join((event_id, draft.channel, draft.template, to))
     return UUID(bytes=hashlib.sha256(what.encode()).digest()[:16], version=5)

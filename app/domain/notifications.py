@@ -11,16 +11,25 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+MAX_NOTIFICATION_ID = 2**53 - 1
+"""JavaScript and other readers of JSON numbers round integers above it."""
+MAX_GROUP_NAME_CHARS = MAX_TITLE_CHARS = 255
+MAX_TEMPLATE_CODE_CHARS = 100
+NotificationId = Annotated[
+    int,
+    Meta(ge=1, le=MAX_NOTIFICATION_ID, extra_json_schema={"format": "int64"}),
+]
+
 
 class Notification(msgspec.Struct, frozen=True):
     """The notification of one receiver, in the form that clients read over REST and WebSocket."""
 
-    id: UUID
+    id: NotificationId
     group_id: UUID | None
-    group_name: Annotated[str, Meta(examples=["Family Group"])] | None
+    group_name: Annotated[str, Meta(max_length=MAX_GROUP_NAME_CHARS, examples=["Family Group"])] | None
     receiver: Annotated[UUID, Meta(examples=["456e7890-e89b-12d3-a456-426614174001"])]
     created_at: Annotated[datetime, Meta(tz=True, description="UTC, ends in Z")]
-    template_code: Annotated[str, Meta(examples=["GROUP_USER_ADDED"])]
+    template_code: Annotated[str, Meta(max_length=MAX_TEMPLATE_CODE_CHARS, examples=["GROUP_USER_ADDED"])]
     raw_data: Annotated[
         msgspec.Raw,
         Meta(
@@ -30,7 +39,9 @@ class Notification(msgspec.Struct, frozen=True):
         ),
     ]
     is_read: bool
-    title: Annotated[str, Meta(examples=["Chào mừng bạn gia nhập nhóm Family Group!"])]
+    title: Annotated[
+        str, Meta(max_length=MAX_TITLE_CHARS, examples=["Chào mừng bạn gia nhập nhóm Family Group!"])
+    ]
     content: str
     seq: Annotated[
         int,
@@ -66,7 +77,8 @@ class PersonalText(NamedTuple):
 class NotificationDraft(msgspec.Struct, frozen=True):
     """One event's notification before it is fanned out: equal for all receivers, but for `personal`.
 
-    `receivers` holds each receiver once, in the publisher's order. `raw_data` is a JSON object as text.
+    `receivers` holds each receiver once, in the publisher's order. `raw_data` is a JSON object as text. Texts
+    are no longer than those of a notification.
     """
 
     group_id: UUID | None
@@ -101,10 +113,10 @@ class Group(msgspec.Struct, frozen=True):
     head_chefs: tuple[UUID, ...]
 
 
-def notification_id(event_id: str, receiver: UUID) -> UUID:
-    """Compute the id of the notification of `receiver` about event `event_id`.
+def event_hash(event_id: str) -> int:
+    """Compute 64 bits of a hash of `event_id`, signed, as a bigint.
 
-    Derived, so that a redelivered event finds its notifications again by primary key.
+    A stored notification has it, so that a redelivered event finds its notifications again (026). It must
+    not change between releases.
     """
-    digest = hashlib.sha1(event_id.encode() + receiver.bytes, usedforsecurity=False).digest()
-    return UUID(bytes=digest[:16], version=5)
+    return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "big", signed=True)

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -23,7 +22,7 @@ from app.domain import exact_json
 from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event, decode
-from app.domain.notifications import Group, Notification, notification_id
+from app.domain.notifications import Group, Notification
 from app.domain.planning import Plan, Planner, PlanRequest
 from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
@@ -39,7 +38,7 @@ log = logging.getLogger("hub.pipeline")
 
 # A redelivered event is pushed again if it is this young: the node may have died between commit and push.
 # Older ones come from an offset that was set back; nobody wants last week's pushes again.
-PUSH_AGAIN_WITHIN = timedelta(hours=1)
+PUSH_AGAIN_WITHIN_SECONDS = 3600.0
 MAX_ROWS_PER_TRANSACTION = 10_000
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
 RETRY_DEADLINE_SECONDS = 600.0  # seconds
@@ -341,16 +340,19 @@ class Pipeline:
 
     async def _possibly_unpushed(self, redelivered: Collection[PreparedEvent]) -> list[Notification]:
         """The notifications of events that came before, which a dead node may not have pushed."""
-        ids = [
-            notification_id(item.event.event_id, receiver)
+        receivers = {
+            item.event.event_id: item.effects.notification.receivers
             for item in redelivered
             if item.effects.notification
-            for receiver in item.effects.notification.receivers
-        ]
-        if not ids:
+        }
+        if not receivers:
             return []
         try:
-            return await self._processed.find(ids, moment(self._now()) - PUSH_AGAIN_WITHIN)
+            ages = await self._processed.processed(receivers)
+            young = {
+                event_id: receivers[event_id] for event_id, age in ages if age < PUSH_AGAIN_WITHIN_SECONDS
+            }
+            return await self._processed.find(young)
         except Unavailable as error:
             log.error("redelivered_not_pushed", extra={"events": len(redelivered), "why": str(error)})
             return []

@@ -15,13 +15,14 @@ import msgspec
 from cachetools import TTLCache
 
 from app.domain.errors import InvalidEvent, Unavailable
-from app.domain.notifications import Group
+from app.domain.notifications import MAX_GROUP_NAME_CHARS, Group
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.runtime.backoff import Backoff
 from app.runtime.breaker import Breaker, BreakerState, Call
 from app.runtime.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
 from app.runtime.tasks import end
 from app.settings.services import UserServiceSettings
+from app.texts.shortening import shortened
 
 log = logging.getLogger("hub.user_service")
 
@@ -31,7 +32,6 @@ MAX_CACHED_GROUPS = 10_000
 MAX_CONCURRENT_CALLS = 16
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # 10,000 members, the most of one event, with 1.6 KB of profile each
 LARGE_ANSWER_BYTES = 32 * 1024  # bytes; decoding more, up to about 0.1 s, would block the event loop
-MAX_GROUP_NAME_CHARS = 500  # characters, as in events
 MAX_FAILURES = 5  # in a row, until it is no longer asked; those of one group's data count once
 BACKOFF = Backoff(first=1.0, cap=5.0)  # so late is its return noticed
 _OVERLOADED = (
@@ -242,9 +242,9 @@ def read_group(answer: bytes | bytearray, user_ids: UserIds = UUIDS_ONLY) -> Gro
             raise ValueError("no list of members")
         members = tuple(dict.fromkeys(member.id(user_ids) for member in listed))
         chefs = tuple(dict.fromkeys(member.id(user_ids) for member in listed if member.role == HEAD_CHEF))
-        if not 0 < len(data.group_name) <= MAX_GROUP_NAME_CHARS or "\0" in data.group_name:
+        if not data.group_name or "\0" in data.group_name:
             raise ValueError("group_name is no text that can be kept")
-        return Group(data.group_name, members, chefs)
+        return Group(shortened(data.group_name, MAX_GROUP_NAME_CHARS), members, chefs)
     except _UNREADABLE as error:
         raise _unavailable(f"answered in no known form ({type(error).__name__})") from None
 

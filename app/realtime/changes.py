@@ -22,7 +22,7 @@ class InboxCommands:
         self._bus = bus
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
-    async def read(self, notification: UUID, user: UUID) -> tuple[Notification, InboxCounters] | None:
+    async def read(self, notification: int, user: UUID) -> tuple[Notification, InboxCounters] | None:
         """Mark a notification as read. Returns it and the counters; None when the inbox lacks that id."""
         async with self._turn(user):
             changed = await self._store.mark_read(notification, user)
@@ -39,7 +39,7 @@ class InboxCommands:
             self._bus.send_frame(user, session_frame(AllRead(until, *count)))
             return until, count
 
-    async def delete(self, notification: UUID, user: UUID) -> InboxCounters | None:
+    async def delete(self, notification: int, user: UUID) -> InboxCounters | None:
         """Delete a notification. Returns the counters without it; None when there was none with that id."""
         async with self._turn(user):
             count = await self._store.delete(notification, user)

@@ -132,7 +132,7 @@ class Sessions:
         finally:
             self._go_live(connection)
 
-    async def _mark_read(self, connection: Connection, notification_id: UUID) -> None:
+    async def _mark_read(self, connection: Connection, notification_id: int) -> None:
         if await self._commands.read(notification_id, connection.user_id) is None:
             failed = Failed("no_such_notification", "the inbox has no notification with this id")
             connection.send(session_frame(failed))

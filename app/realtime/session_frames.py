@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
 
+from app.domain.notifications import NotificationId
 from app.realtime.protocol import text_frame
 
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -18,7 +18,7 @@ class Resume(Struct, tag="resume"):
 
 
 class Read(Struct, tag="read"):
-    id: UUID
+    id: NotificationId
 
 
 class Token(Struct, tag="token"):
@@ -52,14 +52,14 @@ class Resumed(Struct, tag="resumed", omit_defaults=True):
 
 
 class NotificationRead(Struct, tag="notification_read"):
-    id: UUID
+    id: NotificationId
     unread: int
     last_seq: int
     rev: int
 
 
 class NotificationDeleted(Struct, tag="notification_deleted"):
-    id: UUID
+    id: NotificationId
     unread: int
     last_seq: int
     rev: int

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    String,
     Text,
     Time,
     UniqueConstraint,
@@ -21,6 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TEMPLATE_CODE_CHARS, MAX_TITLE_CHARS
 
 
 class Base(DeclarativeBase):
@@ -32,17 +35,19 @@ class NotificationRow(Base):
 
     __tablename__ = "notifications"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=False), primary_key=True)
     group_id: Mapped[UUID | None]
-    group_name: Mapped[str | None] = mapped_column(Text)
+    group_name: Mapped[str | None] = mapped_column(String(MAX_GROUP_NAME_CHARS))
     receiver: Mapped[UUID]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    template_code: Mapped[str] = mapped_column(Text)
+    template_code: Mapped[str] = mapped_column(String(MAX_TEMPLATE_CODE_CHARS))
     raw_data: Mapped[dict[str, Any]] = mapped_column(JSONB)
     is_read: Mapped[bool] = mapped_column(server_default=text("false"))
-    title: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(String(MAX_TITLE_CHARS))
     content: Mapped[str] = mapped_column(Text)
     seq: Mapped[int] = mapped_column(BigInteger)
+    # of the event's id; null in rows of before migration 0013, which knew it no more
+    event_hash: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         # read backwards it also serves the list: an inbox, newest first

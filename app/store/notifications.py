@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Select, Text, Uuid, any_, cast, delete, func, literal, select, update
+from sqlalchemy import Select, Text, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.domain.notifications import InboxCounters, Notification
+from app.domain.notifications import InboxCounters, Notification, event_hash
 from app.store.engine import store_errors
 from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N
-from app.store.models import ProcessedEventRow as E
 
 _COLUMNS = (
     N.id,
@@ -33,6 +31,38 @@ _COLUMNS = (
     N.content,
     N.seq,
 )
+
+NEWEST_ROWS = 1000
+MAX_ROWS_SEARCHED = 500_000  # about a second of Postgres
+
+# The limits end both searches early; lateral with a limit is a look-up by index, however large the table is.
+_OF_EVENTS = """
+select id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data, is_read,
+       title, content, seq
+from (
+  select user_id, array_agg(hash) as hashes
+  from unnest($1::uuid[], $2::bigint[]) as asked (user_id, hash) group by user_id
+) as wanted
+cross join lateral (
+  select * from (
+    select * from notifications where receiver = wanted.user_id order by seq desc limit $3
+  ) as newest
+  where event_hash = any(wanted.hashes) limit cardinality(wanted.hashes)
+) as found
+order by seq
+"""
+_AGES = """
+select event_id, extract(epoch from clock_timestamp() - processed_at)::float8 as seconds
+from unnest($1::text[]) as wanted (event_id)
+cross join lateral (
+  select processed_at from processed_events where event_id = wanted.event_id limit 1
+) as found
+"""
+
+
+def newest_rows(receivers: int) -> int:
+    """How many of the newest rows of each of so many inboxes are searched for those of an event."""
+    return min(NEWEST_ROWS, MAX_ROWS_SEARCHED // max(1, receivers))
 
 
 class NotificationStore:
@@ -60,9 +90,7 @@ class NotificationStore:
             async with self._engine.connect() as connection:
                 return int(await connection.scalar(_unread_of(receiver)) or 0)
 
-    async def mark_read(
-        self, notification: UUID, receiver: UUID
-    ) -> tuple[Notification, InboxCounters] | None:
+    async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, now read, and the count then; None when there is none with that id."""
         statement = (
             update(N)
@@ -86,7 +114,7 @@ class NotificationStore:
                 await change.connection.execute(marking.values(is_read=True))
                 return until, await change.counted()
 
-    async def delete(self, notification: UUID, receiver: UUID) -> InboxCounters | None:
+    async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
         """The count after the notification was deleted; None when there is none with that id."""
         statement = delete(N).where(N.id == notification, N.receiver == receiver)
         with store_errors():
@@ -104,24 +132,26 @@ class NotificationStore:
         async with self._engine.begin() as connection:
             yield _Change(connection, receiver, await connection.scalar(query) or 0)
 
-    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
-        """Those of the given notifications that were made at or after `since`, in rising `seq`."""
-        query = (
-            select(*_COLUMNS)
-            .where(N.id == any_(literal(list(ids), ARRAY(Uuid))), N.created_at >= since)
-            .order_by(N.seq)
-        )
+    async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
+        """The notifications of these events, by id, for these receivers, in rising `seq`. Those that are
+        further down an inbox than `newest_rows` are not found.
+        """
+        if not events:
+            return []
+        receivers = [receiver for each in events.values() for receiver in each]
+        hashes = [event_hash(event_id) for event_id, each in events.items() for _ in each]
+        most = newest_rows(len(set(receivers)))
         with store_errors():
             async with self._engine.connect() as connection:
-                return [_notification(row) for row in await connection.execute(query)]
+                rows = await connection.exec_driver_sql(_OF_EVENTS, (receivers, hashes, most))
+                return [_notification(row) for row in rows]
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
         """How many seconds ago each of the events was processed, by Postgres' clock."""
-        seconds = func.extract("epoch", func.clock_timestamp() - E.processed_at)
-        query = select(E.event_id, seconds).where(E.event_id == any_(literal(list(event_ids), ARRAY(Text))))
         with store_errors():
             async with self._engine.connect() as connection:
-                return [(event_id, float(ago)) for event_id, ago in await connection.execute(query)]
+                rows = await connection.exec_driver_sql(_AGES, (list(event_ids),))
+                return [(row.event_id, row.seconds) for row in rows]
 
 
 class _Change(NamedTuple):

@@ -6,8 +6,7 @@ answer; then a read has no effect, and a write may or may not have been committe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -44,8 +43,11 @@ class EventWriter(Protocol):
 class ProcessedEvents(Protocol):
     """What is known of events that were recorded before. Read only; it sees every committed write."""
 
-    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
-        """The notifications with these ids that were created at or after `since`, in rising `seq`."""
+    async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
+        """The notifications of these events, by id, for these receivers, in rising `seq`.
+
+        Those that are still there, and not further down an inbox than `newest_rows` says.
+        """
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
         """Each of the events that was recorded, with its age in seconds by the store's clock."""
@@ -71,9 +73,7 @@ class Inboxes(Protocol):
     async def unread(self, receiver: UUID) -> int:
         """The number of unread notifications."""
 
-    async def mark_read(
-        self, notification: UUID, receiver: UUID
-    ) -> tuple[Notification, InboxCounters] | None:
+    async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, which is read now, and the counters after that; None if there is none."""
 
     async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
@@ -83,7 +83,7 @@ class Inboxes(Protocol):
             The highest `seq` that was covered, never above the inbox's last one, and the counters after that.
         """
 
-    async def delete(self, notification: UUID, receiver: UUID) -> InboxCounters | None:
+    async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
         """The counters after the notification was deleted; None if there is none. Its `seq` is not reused."""
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, DeliveryDraft, delivery_id
-from app.domain.notifications import Notification, NotificationDraft, notification_id
+from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.domain.time import Now, moment
 from app.store.engine import store_errors
 
@@ -36,16 +36,17 @@ insert into inboxes as inbox (user_id, last_seq) select * from unnest($1::uuid[]
 on conflict (user_id) do update set last_seq = inbox.last_seq + excluded.last_seq
 returning user_id, last_seq
 """
+# Ids rise in the order of the rows: the defaults of an insert are evaluated after its `order by`.
 _INSERT = """
 insert into notifications
-  (id, group_id, group_name, receiver, created_at, template_code, raw_data, title, content, seq)
-select id, group_id, group_name, receiver, $10, template_code, raw_data::jsonb, title, content, seq
-from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::bigint[])
-  as new (id, group_id, group_name, receiver, template_code, raw_data, title, content, seq)
+  (event_hash, group_id, group_name, receiver, created_at, template_code, raw_data, title, content, seq)
+select event_hash, group_id, group_name, receiver, $10, template_code, raw_data::jsonb, title, content, seq
+from unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::bigint[]) with ordinality
+  as new (event_hash, group_id, group_name, receiver, template_code, raw_data, title, content, seq, number)
+order by number
+returning id
 """
-
-
 _DELIVERIES = """
 insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
   limit_key, event_at, expires_at, attachments, reason, asked_at, status, next_attempt_at, finished_at,
@@ -149,47 +150,50 @@ async def _insert(
 ) -> list[Notification]:
     next_seq = await _reserve(connection, (receiver for _, draft in drafts for receiver in draft.receivers))
     created_at = moment(now())
-    notifications = []
-    raw_texts = []
+    rows: list[tuple[NotificationDraft, int, msgspec.Raw, UUID, int]] = []
     for event_id, draft in drafts:
-        raw_data = msgspec.Raw(draft.raw_data.encode())
+        hashed, raw_data = event_hash(event_id), msgspec.Raw(draft.raw_data.encode())
         for receiver in draft.receivers:
             seq = next_seq[receiver]
             next_seq[receiver] = seq + 1
-            raw_texts.append(draft.raw_data)
-            notifications.append(
-                Notification(
-                    notification_id(event_id, receiver),
-                    draft.group_id,
-                    draft.group_name,
-                    receiver,
-                    created_at,
-                    draft.template_code,
-                    raw_data,
-                    False,
-                    draft.title,
-                    draft.content,
-                    seq,
-                )
-            )
-    await connection.exec_driver_sql(_INSERT, _columns(notifications, raw_texts, created_at))
-    return notifications
+            rows.append((draft, hashed, raw_data, receiver, seq))
+    if not rows:
+        return []
+    inserted = await connection.exec_driver_sql(_INSERT, _columns(rows, created_at))
+    ids = sorted(row[0] for row in inserted)  # the order of `returning` is not guaranteed
+    return [
+        Notification(
+            number,
+            draft.group_id,
+            draft.group_name,
+            receiver,
+            created_at,
+            draft.template_code,
+            raw_data,
+            False,
+            draft.title,
+            draft.content,
+            seq,
+        )
+        for number, (draft, _, raw_data, receiver, seq) in zip(ids, rows, strict=True)
+    ]
 
 
 def _columns(
-    notifications: Sequence[Notification], raw_texts: Sequence[str], created_at: datetime
+    rows: Sequence[tuple[NotificationDraft, int, msgspec.Raw, UUID, int]], created_at: datetime
 ) -> tuple[object, ...]:
     """The parameters of `_INSERT`."""
+    drafts, hashes, _, receivers, seqs = zip(*rows, strict=True)
     return (
-        [n.id for n in notifications],
-        [n.group_id for n in notifications],
-        [n.group_name for n in notifications],
-        [n.receiver for n in notifications],
-        [n.template_code for n in notifications],
-        raw_texts,
-        [n.title for n in notifications],
-        [n.content for n in notifications],
-        [n.seq for n in notifications],
+        list(hashes),
+        [draft.group_id for draft in drafts],
+        [draft.group_name for draft in drafts],
+        list(receivers),
+        [draft.template_code for draft in drafts],
+        [draft.raw_data for draft in drafts],
+        [draft.title for draft in drafts],
+        [draft.content for draft in drafts],
+        list(seqs),
         created_at,
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -13,9 +14,17 @@ import msgspec
 
 from app.domain import exact_json
 from app.domain.errors import StoreRejected, Unavailable
-from app.domain.notifications import InboxCounters, Notification, NotificationDraft, notification_id
+from app.domain.notifications import (
+    MAX_GROUP_NAME_CHARS,
+    MAX_TEMPLATE_CODE_CHARS,
+    MAX_TITLE_CHARS,
+    InboxCounters,
+    Notification,
+    NotificationDraft,
+)
 from app.domain.time import Now, moment
 from app.store.inboxes import InboxState
+from app.store.notifications import newest_rows
 from app.store.writer import DeliveryRecord, EventRecord, WriteResult
 from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
 from app.testing.scheduled import MemoryScheduledEvents
@@ -30,7 +39,7 @@ _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 class _Inbox:
     last_seq: int = 0
     rev: int = 0
-    notifications: dict[UUID, Notification] = field(default_factory=dict)
+    notifications: dict[int, Notification] = field(default_factory=dict)
     """By id, in rising `seq`."""
 
     @property
@@ -63,7 +72,8 @@ class MemoryStore:
         self._now = now
         self._processed: dict[str, float] = {}
         self._inboxes: dict[UUID, _Inbox] = {}
-        self._receivers: dict[UUID, UUID] = {}
+        self._ids = itertools.count(1)
+        self._events: dict[int, str] = {}
         """By notification, deleted ones too."""
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
         self.deliveries = MemoryDeliveries(self._check)
@@ -93,16 +103,18 @@ class MemoryStore:
             for receiver in draft.receivers:
                 inbox = self._inboxes.setdefault(receiver, _Inbox())
                 inbox.last_seq += 1
-                made = _notification(entry.event_id, receiver, draft, created_at, inbox.last_seq)
+                made = _notification(next(self._ids), receiver, draft, created_at, inbox.last_seq)
                 inbox.notifications[made.id] = made
-                self._receivers[made.id] = receiver
+                self._events[made.id] = entry.event_id
                 yield made
 
-    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
+    async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
         self._check()
-        known = {each: self._receivers[each] for each in ids if each in self._receivers}
-        there = [self._inboxes[user].notifications.get(each) for each, user in known.items()]
-        found = [each for each in there if each is not None and each.created_at >= since]
+        asked = {(event_id, user) for event_id, receivers in events.items() for user in receivers}
+        users = {user for _, user in asked}
+        most = newest_rows(len(users))
+        newest = [each for user in users for each in self.inbox(user)[-most:]]
+        found = [each for each in newest if (self._events[each.id], each.receiver) in asked]
         return sorted(found, key=lambda each: each.seq)
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
@@ -130,9 +142,7 @@ class MemoryStore:
     async def unread(self, receiver: UUID) -> int:
         return self._inbox(receiver).unread
 
-    async def mark_read(
-        self, notification: UUID, receiver: UUID
-    ) -> tuple[Notification, InboxCounters] | None:
+    async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         inbox = self._inbox(receiver)
         found = inbox.notifications.get(notification)
         return None if found is None else (inbox.mark_read(found), inbox.changed())
@@ -145,7 +155,7 @@ class MemoryStore:
                 inbox.mark_read(each)
         return until, inbox.changed()
 
-    async def delete(self, notification: UUID, receiver: UUID) -> InboxCounters | None:
+    async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
         inbox = self._inbox(receiver)
         return inbox.changed() if inbox.notifications.pop(notification, None) else None
 
@@ -176,10 +186,10 @@ def _state(inbox: _Inbox, after: int | None, most: int) -> InboxState:
 
 
 def _notification(
-    event_id: str, receiver: UUID, draft: NotificationDraft, created_at: datetime, seq: int
+    number: int, receiver: UUID, draft: NotificationDraft, created_at: datetime, seq: int
 ) -> Notification:
     return Notification(
-        id=notification_id(event_id, receiver),
+        id=number,
         group_id=draft.group_id,
         group_name=draft.group_name,
         receiver=receiver,
@@ -198,12 +208,14 @@ def _check_storable(entry: EventRecord) -> None:
     _check_text(entry.event_id)
     if len(entry.event_id.encode()) > MAX_EVENT_ID_BYTES:
         raise StoreRejected("event_id is too long for an index")
-    receivers = [receiver for draft in entry.drafts for receiver in draft.receivers]
-    if len(set(receivers)) < len(receivers):
-        raise StoreRejected("an event has the same receiver twice")
     for draft in entry.drafts:
-        for text in (draft.group_name, draft.template_code, draft.title, draft.content):
-            _check_text(text)
+        for text, most in (
+            (draft.group_name, MAX_GROUP_NAME_CHARS),
+            (draft.template_code, MAX_TEMPLATE_CODE_CHARS),
+            (draft.title, MAX_TITLE_CHARS),
+            (draft.content, None),
+        ):
+            _check_text(text, most)
         _check_json(draft.raw_data)
     for record in entry.deliveries:
         _check_delivery(record)
@@ -216,9 +228,11 @@ def _check_delivery(record: DeliveryRecord) -> None:
     _check_json(exact_json.encode(draft.data).decode())
 
 
-def _check_text(text: str | None) -> None:
+def _check_text(text: str | None, most: int | None = None) -> None:
     if text is None:
         return
+    if most is not None and len(text) > most:
+        raise StoreRejected("a text is too long for its column")
     if "\0" in text:
         raise StoreRejected("a text holds the character NUL")
     try:

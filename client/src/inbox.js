@@ -99,7 +99,7 @@ class Inbox {
     this.#update(() => this.#store.extend(page, before));
   }
 
-  /** @param {string} id */
+  /** @param {number} id */
   async markRead(id) {
     try {
       this.#did(await this.rest.markRead(id));
@@ -113,7 +113,7 @@ class Inbox {
     this.#did(await this.rest.markAllRead(this.#store.lastSeq));
   }
 
-  /** @param {string} id */
+  /** @param {number} id */
   async remove(id) {
     try {
       this.#did(await this.rest.remove(id));
@@ -129,7 +129,7 @@ class Inbox {
 
   /**
    * @param {unknown} error
-   * @param {string} id
+   * @param {number} id
    */
   #goneIfMissing(error, id) {
     const gone = error instanceof InboxError && error.status === 404;

@@ -51,11 +51,11 @@ export class Rest {
   }
 
   /**
-   * @param {string} id
+   * @param {number} id
    * @returns {Promise<Frame>} as the hub sends it
    */
   async markRead(id) {
-    const answer = await this.#call("PATCH", `/${encodeURIComponent(id)}/users/${this.user}/read`);
+    const answer = await this.#call("PATCH", `/${id}/users/${this.user}/read`);
     return { type: "notification_read", id, ...counted(answer) };
   }
 
@@ -69,11 +69,11 @@ export class Rest {
   }
 
   /**
-   * @param {string} id
+   * @param {number} id
    * @returns {Promise<Frame>}
    */
   async remove(id) {
-    const answer = await this.#call("DELETE", `/${encodeURIComponent(id)}/users/${this.user}`);
+    const answer = await this.#call("DELETE", `/${id}/users/${this.user}`);
     return { type: "notification_deleted", id, ...counted(answer) };
   }
 

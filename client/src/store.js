@@ -12,7 +12,7 @@
  * @typedef {object} Frame what the hub sends, docs/protocol.md
  * @property {string} [type]
  * @property {Notification} [data]
- * @property {string} [id]
+ * @property {number} [id]
  * @property {number} [up_to]
  * @property {number} [unread] with these three, what the hub counted after the change
  * @property {number} [last_seq]
@@ -27,11 +27,11 @@
  * latest count is unread: who reads or deletes it makes a later one.
  */
 export class Store {
-  /** @type {Map<string, Notification>} */
+  /** @type {Map<number, Notification>} */
   #items = new Map();
-  /** @type {Set<string>} */
+  /** @type {Set<number>} */
   #read = new Set();
-  /** @type {Set<string>} */
+  /** @type {Set<number>} */
   #gone = new Set();
   #readUpTo = 0;
   #from = 0;

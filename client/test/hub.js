@@ -63,7 +63,7 @@ export class Hub {
   publish(count = 1) {
     for (let n = 0; n < count; n++) {
       const seq = ++this.lastSeq;
-      const row = { id: this.inbox ? `id-${this.inbox}-${seq}` : `id-${seq}`, seq, title: `title ${seq}`, is_read: false, template_code: "X" };
+      const row = { id: this.inbox * 1000 + seq, seq, title: `title ${seq}`, is_read: false, template_code: "X" };
       this.rows.push(row);
       this.tell({ event_type: "x", data: { ...row } });
     }
@@ -131,8 +131,8 @@ export class Hub {
     if (!this.holds(bearer.replace("Bearer ", ""))) return problem(401, "expired_token");
     if (this.refusal) return problem(...this.refusal);
     if (this.portal) return new Response("<!doctype html><title>Sign in to this network</title>");
-    const [, id] = /^\/(id-[\d-]+)\//.exec(path) ?? [];
-    if (id) return (method === "DELETE" ? this.delete(id) : this.read(id)) ? this.#changed({}) : problem(404, "no_such_notification");
+    const [, id] = /^\/(\d+)\//.exec(path) ?? [];
+    if (id) return (method === "DELETE" ? this.delete(Number(id)) : this.read(Number(id))) ? this.#changed({}) : problem(404, "no_such_notification");
     if (path.endsWith("/unread-count")) return json({ unread: this.unread });
     if (method === "PATCH") return this.#changed(this.readAll(Number(query.get("up_to"))));
     const [limit, before] = [Number(query.get("limit")), Number(query.get("before") ?? Infinity)];

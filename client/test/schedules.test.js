@@ -104,7 +104,7 @@ class Schedule {
   }
 
   #someId() {
-    return `id-${Math.min(this.hub.lastSeq, 1 + this.#below(this.hub.lastSeq))}`; // none that is still to come
+    return Math.min(this.hub.lastSeq, 1 + this.#below(this.hub.lastSeq)); // none that is still to come
   }
 
   #below(bound) {

@@ -24,7 +24,7 @@ const seqs = ({ inbox }) => inbox.list().map(({ seq }) => seq);
 
 test("the history is there, newest first, then what comes live", async () => {
   hub.publish(3);
-  hub.read("id-1");
+  hub.read(1);
   const tab = await live();
   assert.deepEqual(seqs(tab), [3, 2, 1]);
   assert.equal(tab.inbox.unreadCount(), 2);
@@ -55,8 +55,8 @@ test("it comes back after its seq, and tells of what it missed once and in order
   const tab = await live();
   hub.close(1006);
   hub.publish(3);
-  hub.read("id-2");
-  hub.delete("id-1");
+  hub.read(2);
+  hub.delete(1);
   await clock.pass(2000);
   assert.match(hub.opened.at(-1), /\?after=3$/);
   assert.deepEqual(tab.told, [4, 5, 6]);
@@ -122,7 +122,7 @@ test("a count that is overtaken by a notification is right, and nobody is asked"
   hub.publish(120);
   const tab = await live();
   hub.random = () => 1;
-  hub.read("id-5");
+  hub.read(5);
   hub.random = () => 0;
   hub.publish();
   await clock.pass(3000);
@@ -134,9 +134,9 @@ test("of two counts that come in the other order the later one holds", async () 
   hub.publish(120);
   const tab = await live();
   hub.random = () => 1;
-  hub.read("id-5");
+  hub.read(5);
   hub.random = () => 0;
-  hub.read("id-6");
+  hub.read(6);
   await clock.pass(1000);
   assert.equal(tab.inbox.unreadCount(), 118);
 });
@@ -144,7 +144,7 @@ test("of two counts that come in the other order the later one holds", async () 
 test("an inbox that was erased begins anew", async () => {
   hub.publish(5);
   const tab = await live();
-  hub.read("id-1");
+  hub.read(1);
   await clock.pass(100);
   hub.close(1006);
   hub.erase();
@@ -318,17 +318,17 @@ test("marking read, all read, removing: here at once, and on the hub", async () 
   hub.publish(4);
   const tab = await live();
   const [first] = tab.inbox.list();
-  await during(tab.inbox.markRead("id-4"));
+  await during(tab.inbox.markRead(4));
   assert.equal(tab.inbox.list()[0].is_read, true);
   assert.equal(first.is_read, false, "what was given away stays as it was");
-  await during(tab.inbox.remove("id-3"));
+  await during(tab.inbox.remove(3));
   assert.deepEqual(seqs(tab), [4, 2, 1]);
   assert.equal(tab.inbox.unreadCount(), 2);
   await during(tab.inbox.markAllRead());
   assert.equal(tab.inbox.unreadCount(), 0);
   assert.equal(hub.unread, 0);
-  await during(tab.inbox.remove("id-3"));
-  await assert.rejects(during(tab.inbox.markRead("id-3")), { name: "InboxError", status: 404, code: "no_such_notification" });
+  await during(tab.inbox.remove(3));
+  await assert.rejects(during(tab.inbox.markRead(3)), { name: "InboxError", status: 404, code: "no_such_notification" });
 });
 
 /** What a call gives, when the clock has let it. */
@@ -339,10 +339,10 @@ async function during(call) {
 
 test("older ones are loaded page by page, and the count is right all the way", async () => {
   hub.publish(120);
-  hub.read("id-1");
+  hub.read(1);
   const tab = await live();
   assert.deepEqual([tab.inbox.list().length, tab.inbox.hasMore, tab.inbox.unreadCount()], [50, true, 119]);
-  hub.read("id-2");
+  hub.read(2);
   await clock.pass(100);
   assert.equal(tab.inbox.unreadCount(), 118);
   await during(tab.inbox.loadMore());
@@ -383,7 +383,7 @@ test("closing leaves nothing behind", async () => {
 
 test("an inbox that was erased and has grown beyond the old seq begins anew all the same", async () => {
   hub.publish(3);
-  for (const id of ["id-1", "id-2", "id-3"]) hub.read(id);
+  for (const id of [1, 2, 3]) hub.read(id);
   const tab = await live();
   hub.close(1006);
   hub.erase();
@@ -391,7 +391,7 @@ test("an inbox that was erased and has grown beyond the old seq begins anew all 
   await clock.pass(5000);
   assert.deepEqual(seqs(tab), [5, 4, 3, 2, 1]);
   assert.equal(tab.inbox.unreadCount(), 5);
-  hub.read("id-1-2");
+  hub.read(1002);
   hub.publish();
   await clock.pass(1000);
   assert.deepEqual([tab.told.at(-1), tab.inbox.unreadCount()], [6, 5]);

@@ -28,8 +28,8 @@ test("thirty tabs hold one socket, and each is told of everything once", async (
   assert.equal(hub.sockets.size, 1);
   assert.equal(hub.requests.length, 1);
   hub.publish(2);
-  hub.read("id-1");
-  hub.delete("id-2");
+  hub.read(1);
+  hub.delete(2);
   await clock.pass(100);
   for (const tab of tabs) {
     assert.deepEqual(tab.told, [4, 5]);
@@ -155,7 +155,7 @@ test("a tab that is told too late of the logout, and leads already, ends all the
 test("what one tab reads, the others show", async () => {
   hub.publish(2);
   const tabs = await open(3);
-  follower().inbox.markRead("id-2");
+  follower().inbox.markRead(2);
   await clock.pass(100);
   for (const { inbox } of tabs) assert.equal(inbox.unreadCount(), 1);
 });
@@ -168,7 +168,7 @@ test("a tab that lists more than the leader keeps it when the leader comes back"
   await clock.pass(100);
   assert.equal(tab.inbox.list().length, 100);
   hub.close(1006);
-  hub.delete("id-30");
+  hub.delete(30);
   hub.publish();
   await clock.pass(3000);
   assert.deepEqual(tab.told, [121]);
@@ -195,7 +195,7 @@ test("what a tab reads is counted there at once, also while the connection is aw
   hub.up = false;
   hub.close(1006);
   const tab = follower();
-  tab.inbox.markRead("id-3").catch(() => {});
+  tab.inbox.markRead(3).catch(() => {});
   await clock.pass(200);
   assert.equal(tab.inbox.unreadCount(), 119);
   hub.up = true;
@@ -205,7 +205,7 @@ test("what a tab reads is counted there at once, also while the connection is aw
 
 test("a tab that slept while the inbox was erased begins anew when it wakes", async () => {
   hub.publish(3);
-  hub.read("id-1");
+  hub.read(1);
   const [, tab] = await open(2);
   tab.frozen = true;
   hub.close(1006);

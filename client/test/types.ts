@@ -12,7 +12,9 @@ inbox.on("state", (state: State) => {
   // @ts-expect-error only a lost connection is tried again
   state.retryIn;
 });
-inbox.markRead("id").catch((error: unknown) => error instanceof InboxError && error.status.toFixed());
+inbox.markRead(1).catch((error: unknown) => error instanceof InboxError && error.status.toFixed());
+// @ts-expect-error ids are numbers
+inbox.remove("1");
 stop();
 
 // @ts-expect-error no such event

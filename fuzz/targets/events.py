@@ -15,7 +15,14 @@ from app.domain.deliveries import DeliveryDraft, delivery_id
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.events import MAX_EVENT_BYTES, MAX_EVENT_ID_CHARS, Event, decode
-from app.domain.notifications import Group, NotificationDraft, notification_id
+from app.domain.notifications import (
+    MAX_GROUP_NAME_CHARS,
+    MAX_TEMPLATE_CODE_CHARS,
+    MAX_TITLE_CHARS,
+    Group,
+    NotificationDraft,
+    event_hash,
+)
 from app.domain.planning import PlanRequest
 from app.ingest.batch import PreparedEvent, SourceMessage
 from app.ingest.pipeline import _scheduled
@@ -90,10 +97,10 @@ def _check_effects(effects: Effects, event_id: str, locale: str) -> None:
     if (notification := effects.notification) is not None:
         assert 0 < len(notification.receivers) <= MAX_RECEIVERS
         assert len(set(notification.receivers)) == len(notification.receivers), "a receiver is notified twice"
-        for text in (notification.template_code, notification.group_name or ""):
-            check_text(text, MAX_TEXT)
+        check_text(notification.template_code, MAX_TEMPLATE_CODE_CHARS)
+        check_text(notification.group_name or "", MAX_GROUP_NAME_CHARS)
         check_json(notification.raw_data, MAX_DATA_BYTES)
-        notification_id(event_id, notification.receivers[0])
+        event_hash(event_id)
         for draft in notification.by_text():
             _check_texts(draft, locale)
     for delivery in effects.deliveries:
@@ -102,7 +109,7 @@ def _check_effects(effects: Effects, event_id: str, locale: str) -> None:
 
 def _check_texts(notification: NotificationDraft, locale: str) -> None:
     """What is stored can be rendered again, in any locale."""
-    check_text(notification.title, MAX_TEXT)
+    check_text(notification.title, MAX_TITLE_CHARS)
     check_text(notification.content, MAX_TEXT)
     for other in LOCALES:
         text = text_in(

@@ -151,6 +151,7 @@ async def test_bombs_take_no_memory(hub: Hub) -> None:
         '{"type": "resume", "after": 1e300}',
         '{"type": "resume", "after": "0; drop table notifications"}',
         '{"type": "read", "id": "x"}',
+        '{"type": "read", "id": 9223372036854775808}',
         '{"type": "token", "jwt": null}',
         '{"type": "shutdown"}',
         "[" * 10_000,

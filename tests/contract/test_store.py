@@ -15,7 +15,8 @@ import pytest
 from app.domain import exact_json
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.domain.errors import StoreRejected, Unavailable
-from app.domain.notifications import InboxCounters, Notification, notification_id
+from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
+from app.store.notifications import NEWEST_ROWS
 from app.store.ports import EventWriter, PreferencesPort
 from app.store.scheduled import ScheduledState
 from app.store.writer import DeliveryRecord, EventRecord, WriteResult
@@ -65,7 +66,6 @@ async def test_what_is_returned_is_what_is_stored(store: Store) -> None:
     for name in Notification.__struct_fields__:
         if name != "raw_data":
             assert getattr(stored, name) == getattr(returned, name)
-    assert stored.id == notification_id(event.event_id, user)
     assert not stored.is_read
     assert datetime.now(UTC) - stored.created_at < timedelta(minutes=1)
 
@@ -130,10 +130,23 @@ async def test_an_empty_batch_is_harmless(store: Store) -> None:
 async def test_ten_thousand_receivers_fit_in_one_event(store: Store) -> None:
     event = entry(*(uuid4() for _ in range(10_000)))
     assert {n.seq for n in (await store.writer.write([event])).notifications} == {1}
-    ids = [notification_id(event.event_id, user) for each in event.drafts for user in each.receivers]
-    since = datetime.now(UTC) - timedelta(minutes=5)
-    for start in range(0, 10_000, 1000):
-        assert len(await store.processed.find(ids[start : start + 1000], since)) == 1000
+    assert len(await store.processed.find({event.event_id: event.drafts[0].receivers})) == 10_000
+
+
+async def test_ids_rise_in_the_order_of_the_entries_and_of_their_receivers(store: Store) -> None:
+    users = [uuid4() for _ in range(50)]
+    written = []
+    for _ in range(3):
+        batch = [entry(*users), entry(users[1], users[0]), entry(users[0])]
+        written += (await store.writer.write(batch)).notifications
+    order = [*users, users[1], users[0], users[0]] * 3
+    assert [n.receiver for n in written] == order
+    ids = [n.id for n in written]
+    assert ids == sorted(set(ids))
+    assert all(0 < each <= MAX_NOTIFICATION_ID for each in ids)
+    for user in users[:2]:
+        page = await store.inboxes.page(user, 100)
+        assert [n.id for n in page] == sorted((n.id for n in page), reverse=True)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -199,6 +212,9 @@ REFUSED: list[dict[str, Any]] = [
     {"title": "a\0b"},
     {"content": "\0"},
     {"group_name": "\0"},
+    {"group_name": "x" * 256},
+    {"title": "x" * 256},
+    {"template_code": "x" * 101},
     {"raw_data": "{"},
     {"raw_data": ""},
     {"raw_data": '{"a": "\\u0000"}'},
@@ -233,10 +249,10 @@ async def test_a_store_that_is_away_is_unavailable_in_every_call(
     away: tuple[Store, PreferencesPort],
 ) -> None:
     store, _ = away
-    user, one = uuid4(), uuid4()
+    user, one = uuid4(), 1
     for asking in (
         store.writer.write([entry(user)]),
-        store.processed.find([one], datetime.now(UTC)),
+        store.processed.find({"a": [user]}),
         store.processed.processed(["a"]),
         store.inboxes.page(user, 1),
         store.inboxes.unread(user),
@@ -250,8 +266,8 @@ async def test_a_store_that_is_away_is_unavailable_in_every_call(
         store.scheduled.cancel("a", "kitchen"),
         store.scheduled.get("a"),
         store.deliveries.find(1),
-        store.deliveries.get(one),
-        store.deliveries.resend(one),
+        store.deliveries.get(uuid4()),
+        store.deliveries.resend(uuid4()),
     ):
         with pytest.raises(Unavailable) as unavailable:
             await asking
@@ -262,7 +278,11 @@ async def test_a_store_that_is_away_is_unavailable_in_every_call(
 # Single inboxes
 
 
-async def filled(store: Store, user: UUID, count: int) -> list[UUID]:
+MISSING = MAX_NOTIFICATION_ID
+"""An id that no notification has."""
+
+
+async def filled(store: Store, user: UUID, count: int) -> list[int]:
     """The ids of so many notifications of the user, in rising `seq`."""
     written = await store.writer.write([entry(user) for _ in range(count)])
     return [n.id for n in written.notifications]
@@ -305,8 +325,8 @@ async def test_nobody_reads_or_deletes_what_is_not_theirs(store: Store) -> None:
     (one,) = await filled(store, user, 1)
     assert await store.inboxes.mark_read(one, stranger) is None
     assert await store.inboxes.delete(one, stranger) is None
-    assert await store.inboxes.mark_read(uuid4(), user) is None
-    assert await store.inboxes.delete(uuid4(), user) is None
+    assert await store.inboxes.mark_read(MISSING, user) is None
+    assert await store.inboxes.delete(MISSING, user) is None
     (untouched,) = await store.inboxes.page(user, 10)
     assert not untouched.is_read
 
@@ -330,18 +350,33 @@ async def test_a_deleted_notification_does_not_come_back_with_its_event(store: S
     assert await store.inboxes.page(user, 10) == []
 
 
-async def test_find_gives_the_young_ones_that_are_still_there_in_rising_seq(store: Store) -> None:
-    user = uuid4()
-    ids = await filled(store, user, 2)
-    store.clock.at = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
-    ids += await filled(store, user, 1)
-    store.clock.at = None
-    ids += await filled(store, user, 2)
-    await store.inboxes.delete(ids[1], user)
-    since = datetime.now(UTC) - timedelta(hours=1)
-    found = await store.processed.find([*reversed(ids[:4]), uuid4()], since)
-    assert [n.id for n in found] == [ids[0], ids[3]]
-    assert await store.processed.find([], since) == []
+async def test_find_gives_the_notifications_of_events_that_are_still_there_in_rising_seq(
+    store: Store,
+) -> None:
+    user, other, stranger = uuid4(), uuid4(), uuid4()
+    events = [entry(user), entry(user, other), entry(other, user), entry(user), entry(other)]
+    written = (await store.writer.write(events)).notifications
+    gone = next(n for n in written if n.receiver == user)
+    await store.inboxes.delete(gone.id, user)
+    asked = {event.event_id: [user] for event in events[:2]} | {events[2].event_id: [stranger, other]}
+    assert [n.seq for n in await store.processed.find({each.event_id: [user] for each in events})] == [
+        2,
+        3,
+        4,
+    ]
+    found = await store.processed.find(asked | {str(uuid4()): [user, other]})
+    assert {(n.receiver, n.seq) for n in found} == {(user, 2), (other, 2)}
+    assert {n.id for n in found} <= {n.id for n in written}
+    assert await store.processed.find({}) == []
+
+
+async def test_find_looks_no_further_down_an_inbox_than_its_newest_rows(store: Store) -> None:
+    user, event = uuid4(), entry(uuid4())
+    deep, found = entry(user), entry(user)
+    await store.writer.write([deep, found, event])
+    await filled(store, user, NEWEST_ROWS - 1)
+    asked = {each.event_id: [user] for each in (deep, found, event)}
+    assert [n.seq for n in await store.processed.find(asked)] == [2]
 
 
 async def test_marking_all_read_stops_at_the_seq_that_is_named(store: Store) -> None:
@@ -367,8 +402,8 @@ async def test_marking_all_read_says_nothing_of_those_that_are_still_to_come(sto
 async def test_what_changes_nothing_has_no_revision(store: Store) -> None:
     user = uuid4()
     (one,) = await filled(store, user, 1)
-    assert await store.inboxes.mark_read(uuid4(), user) is None
-    assert await store.inboxes.delete(uuid4(), user) is None
+    assert await store.inboxes.mark_read(MISSING, user) is None
+    assert await store.inboxes.delete(MISSING, user) is None
     assert await store.inboxes.delete(one, user) == InboxCounters(unread=0, last_seq=1, rev=1)
 
 

@@ -88,7 +88,7 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         deliveries = (await client.get("/deliveries")).json()
     return {
         "user_id": [user] * 5,
-        "notification_id": [each["id"] for each in notifications],
+        "notification_id": [str(each["id"]) for each in notifications],
         "delivery_id": [each["id"] for each in deliveries],
         "event_id": [event["event_id"] for event in events],
         "preference_id": ["food.email", "plans.sms", "security.email"],
@@ -99,6 +99,8 @@ def right(name: str, value: Any) -> bool:
     """Whether a value in a path is of the form that its description asks for."""
     if name in TEXTS:
         return isinstance(value, str) and 0 < len(value) <= 200
+    if name == "notification_id":
+        return str(value).isdecimal()
     try:
         return bool(uuid.UUID(value))
     except (ValueError, TypeError, AttributeError):

@@ -29,7 +29,7 @@ async def reaches_everywhere(hub: Hub, user: str, message: dict[str, Any]) -> di
     notification: dict[str, Any] = frame["data"]
     assert notification.keys() == A_NOTIFICATION
     assert listed == [notification]
-    assert str(row["id"]) == notification["id"]
+    assert row["id"] == notification["id"]
     assert (row["title"], row["content"]) == (notification["title"], notification["content"])
     assert json.loads(row["raw_data"]) == notification["raw_data"] == message["data"]
     assert notification["receiver"] == user
@@ -125,6 +125,23 @@ async def test_6_food_expiring_soon_for_a_group(hub: Hub, user_service: FakeUser
             assert "Tủ lạnh" in frame["data"]["content"]
 
 
+NO_IDS = [
+    "0",
+    "-1",
+    "1.5",
+    "abc",
+    "1e3",
+    "007",
+    "+1",
+    "1_0",
+    "%EF%BC%91",
+    "%201",
+    str(2**53),
+    str(2**63),
+    new_user(),
+]
+
+
 async def test_7_list_mark_read_delete_with_400_401_403_404(hub: Hub) -> None:
     user, other = new_user(), new_user()
     await hub.publish(*(added(user, f"name {number}") for number in range(3)))
@@ -150,7 +167,11 @@ async def test_7_list_mark_read_delete_with_400_401_403_404(hub: Hub) -> None:
         for status, answer in (
             (400, await client.get(path, params={"limit": "many"})),
             (400, await client.get("/notifications/users/no-uuid")),
-            (400, await client.patch(f"/notifications/no-uuid/users/{user}/read")),
+            *[
+                (400, await client.request(method, f"/notifications/{wrong}/users/{user}{end}"))
+                for method, end in (("PATCH", "/read"), ("DELETE", ""))
+                for wrong in NO_IDS
+            ],
             (401, await client.get(path, headers={"Authorization": ""})),
             (401, await client.get(path, headers={"Authorization": "Bearer nonsense"})),
             (403, await stranger.get(path)),

@@ -55,7 +55,7 @@ def test_the_description_is_what_the_code_says() -> None:
 async def test_every_kind_of_frame_is_as_described(hub: Hub) -> None:
     user = new_user()
     await hub.publish(added(user), added(user))
-    first, second = [str(row["id"]) for row in await hub.stored(user, 2)]
+    first, second = [row["id"] for row in await hub.stored(user, 2)]
     kinds: set[str] = set()
     async with session(hub, user, "?after=1") as socket, hub.client(user) as client:
         await say(socket, type="read", id=first)
@@ -173,7 +173,7 @@ async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(
     user = new_user()
     await hub.publish(*(added(user) for _ in range(5)))
     rows = await hub.stored(user, 5)
-    ids = [str(row["id"]) for row in rows]
+    ids = [row["id"] for row in rows]
     async with (
         session(hub, user) as phone,
         session(hub, user) as laptop,
@@ -256,11 +256,14 @@ async def test_what_can_not_be_read_is_said_and_the_connection_stays(hub: Hub) -
             "[]",
             '{"type":"dance"}',
             '{"type":"resume","after":-1}',
-            '{"type":"read","id":"x"}',
+            *(
+                f'{{"type":"read","id":{wrong}}}'
+                for wrong in ('"x"', '"1"', 0, -1, 1.5, "null", 2**53, 2**64)
+            ),
         ):
             await socket.send(text)
             assert (await receive(socket))["code"] == "bad_message"
-        await say(socket, type="read", id="456e7890-e89b-12d3-a456-426614174001")
+        await say(socket, type="read", id=2**53 - 1)
         assert (await receive(socket))["code"] == "no_such_notification"
         await hub.publish(added(user))
         assert await seqs(socket, 1) == [1]

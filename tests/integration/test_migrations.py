@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from app.domain.errors import ConfigurationError
 from app.store import migrations
 from app.store.engine import check_schema
 from app.store.models import Base
+from app.texts.shortening import shortened
 from tests.support.hub import ROOT
 
 TABLES = {
@@ -152,6 +154,84 @@ async def test_the_migrations_make_just_what_the_models_would(postgres: str, emp
         await connection.run_sync(Base.metadata.create_all)
     await engine.dispose()
     assert await shape(empty) == await shape(by_models)
+
+
+_OF_0012 = """
+insert into notifications
+  (id, group_name, receiver, created_at, template_code, raw_data, is_read, title, content, seq)
+select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[], $5::text[],
+  array_fill('{"a": 1}'::jsonb, array[cardinality($1)]), $6::bool[], $7::text[], $8::text[], $9::bigint[])
+"""
+_NEW = """
+insert into notifications (receiver, created_at, template_code, raw_data, title, content, seq)
+values ($1, '2020-01-01Z', 'C', '{}', '', '', $2) returning id
+"""
+_KEPT = "select receiver, seq, is_read, created_at, content, raw_data from notifications order by 1, 2"
+
+
+async def _fill(connection: asyncpg.Connection, rows: list[tuple[Any, ...]]) -> None:
+    await connection.execute(_OF_0012, *(list(column) for column in zip(*rows, strict=True)))
+
+
+def _row(receiver: uuid.UUID, seq: int, hours: int, **changes: Any) -> tuple[Any, ...]:
+    values = {"group": "G", "code": "C", "is_read": False, "title": f"title {seq}"} | changes
+    at = datetime(2026, 11, 21, tzinfo=UTC) + timedelta(hours=hours)
+    return (
+        *(uuid.uuid4(), values["group"], receiver, at, values["code"]),
+        *(values["is_read"], values["title"], f"content {seq}", seq),
+    )
+
+
+async def test_integer_ids_keep_every_row_its_order_and_its_state_in_both_directions(empty: str) -> None:
+    a, b = sorted((uuid.uuid4(), uuid.uuid4()))
+    await upgrade(empty, "0012")
+    connection = await asyncpg.connect(empty)
+    try:
+        # The clock went back before the third of a; the fourth is of the same batch as b's second.
+        await _fill(connection, [_row(a, 3, 2), _row(b, 1, 4, is_read=True), _row(a, 1, 1), _row(b, 2, 5)])
+        await _fill(connection, [_row(a, 2, 3, is_read=True), _row(a, 4, 5)])
+        kept = await connection.fetch(_KEPT)
+        order = [(a, 1), (a, 2), (a, 3), (b, 1), (a, 4), (b, 2)]
+        by_id = "select receiver, seq, id from notifications order by id"
+        await upgrade(empty, "0013")
+        numbered = [tuple(row) for row in await connection.fetch(by_id)]
+        assert numbered == [(*row, number) for number, row in enumerate(order, 1)]
+        assert await connection.fetch(_KEPT) == kept
+        assert await connection.fetchval(_NEW, a, 5) == 7
+
+        await downgrade(empty, "0012")
+        assert [tuple(row)[:2] for row in await connection.fetch(by_id)] == [*order, (a, 5)]
+        assert [row for row in await connection.fetch(_KEPT) if row["seq"] < 5] == kept
+        await connection.execute("delete from notifications where seq = 2")
+        await _fill(connection, [_row(a, 6, 0), _row(b, 3, 6)])  # by the release of before
+
+        await upgrade(empty, "0013")
+        left = [(a, 1, 1), (a, 3, 3), (b, 1, 4), (a, 4, 5), (a, 5, 7)]
+        found = [tuple(row) for row in await connection.fetch(by_id)]
+        assert (found[:5], [row[:2] for row in found[5:]]) == (left, [(a, 6), (b, 3)])
+        assert await connection.fetchval(_NEW, b, 4) > found[-1][2]
+    finally:
+        await connection.close()
+
+
+async def test_texts_longer_than_documented_are_cut_by_the_migration_and_no_others(empty: str) -> None:
+    user, flag = uuid.uuid4(), "\U0001f1fb\U0001f1f3"
+    titles = ["short", "x" * 255, "y" * 256, flag * 200, "Hội " * 1000]
+    rows = [_row(user, seq, 1, title=title, group=title, code=title) for seq, title in enumerate(titles, 1)]
+    await upgrade(empty, "0012")
+    connection = await asyncpg.connect(empty)
+    try:
+        await _fill(connection, rows + [_row(user, seq, 1, group=None) for seq in range(6, 3000)])
+        await _fill(connection, [_row(user, seq, 1, title="z" * 300) for seq in range(3000, 5000)])
+        await upgrade(empty, "0013")
+        found = await connection.fetch(
+            "select title, group_name, template_code from notifications order by seq"
+        )
+        for row, title in zip(found, titles, strict=False):
+            assert tuple(row) == (shortened(title, 255), shortened(title, 255), shortened(title, 100))
+        assert {row["title"] for row in found[2999:]} == {shortened("z" * 300, 255)}
+    finally:
+        await connection.close()
 
 
 async def test_a_migrated_database_is_accepted(empty: str) -> None:

@@ -29,7 +29,7 @@ async def test_terminated_backends_are_lost_connections(database: str) -> None:
         while asyncio.get_running_loop().time() < until:
             try:
                 await store.page(uuid4(), 100)
-                await store.mark_read(uuid4(), uuid4())
+                await store.mark_read(1, uuid4())
                 with store_errors():
                     async with engine.begin() as connection:
                         await connection.execute(text(_MUCH))

@@ -81,6 +81,11 @@ async def test_a_member_may_have_no_role(groups: UserService, service: FakeUserS
     assert await groups.group(GROUP) == Group("No chef", (MEMBER,), ())
 
 
+async def test_a_long_group_name_is_cut(groups: UserService, service: FakeUserService) -> None:
+    service.groups[str(GROUP)] = {"group_name": "a" * 1000, "members": []}
+    assert (await groups.group(GROUP)).name == "a" * 254 + "…"
+
+
 async def test_a_path_below_the_address_is_kept(service: FakeUserService) -> None:
     port = UserService(settings(url=f"{service.address}/gateway/"))
     assert await port.group(GROUP) == EXPECTED
@@ -126,7 +131,6 @@ async def test_any_other_status_may_pass(groups: UserService, service: FakeUserS
         b'{"data": {"group_name": "", "members": []}}',
         b'{"data": {"group_name": 5, "members": []}}',
         b'{"data": {"group_name": "a\\u0000b", "members": []}}',
-        b'{"data": {"group_name": "' + b"a" * 501 + b'", "members": []}}',
         b"[" * 100_000,
     ],
 )

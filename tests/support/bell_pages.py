@@ -100,7 +100,7 @@ def notifications() -> list[dict[str, Any]]:
     ]
     return [
         {
-            "id": f"id-{number}",
+            "id": number + 1,
             "seq": 10 - number,
             "title": f"Plan #{41 + number} was assigned",
             "content": "It is due tomorrow at half past six. Please look after the milk, too.\nAnd the rice.",

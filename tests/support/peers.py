@@ -151,7 +151,7 @@ async def settled() -> None:
 
 def notification(receiver: UUID, seq: int, **changes: Any) -> Notification:
     values: dict[str, Any] = {
-        "id": UUID(int=seq),
+        "id": seq,
         "group_id": None,
         "group_name": None,
         "receiver": receiver,

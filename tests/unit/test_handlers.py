@@ -23,6 +23,7 @@ from app.domain.notifications import Group, NotificationDraft
 from app.settings.sources import TOPIC_VARIABLES
 from app.testing import MemoryHub
 from app.texts.i18n import LOCALES, Translatable
+from app.texts.shortening import shortened
 from handlers.base import (
     MAX_DATA_BYTES,
     BaseMessageHandler,
@@ -254,6 +255,29 @@ def test_whatever_a_name_looks_like_it_stays_as_it_is(name: str, locale: str) ->
     assert json.loads(draft.raw_data)["requester_username"] == name
     text = text_in(locale, draft.template_code, draft.raw_data.encode(), draft.group_name)
     assert text == (draft.title, draft.content)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize(
+    "name", ["a" * 240, "a" * 255, "a" * 256, "\U0001f1fb\U0001f1f3" * 500, "Hội " * 1000]
+)
+def test_texts_have_the_documented_lengths_in_every_language(name: str, locale: str) -> None:
+    draft = draft_of(body_of("group_user_added", group_name=name), "vi")
+    assert draft.group_name == shortened(name, 255)
+    assert draft.group_name in draft.content
+    text = text_in(locale, draft.template_code, draft.raw_data.encode(), draft.group_name)
+    assert text is not None
+    for title in (draft.title, text.title):
+        assert len(title) <= 255
+        assert title.endswith("…") or name in title
+    message = {
+        "event_type": "message",
+        "type": "inapp",
+        "user_id": str(uuid4()),
+        "title": name,
+        "message": "m",
+    }
+    assert draft_of(message).title == shortened(name, 255)
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -530,7 +554,7 @@ def test_how_long_a_code_holds_is_a_setting() -> None:
 # What can't be used
 
 
-@pytest.mark.parametrize("name", [True, [], {}, "x" * 501, ["Family Group"]])
+@pytest.mark.parametrize("name", [True, [], {}, ["Family Group"]])
 @pytest.mark.parametrize("event_type", GROUP_TYPES)
 def test_a_group_name_that_is_none_is_asked_for(event_type: str, name: object) -> None:
     body = body_of(event_type, group_name=name) | {"receivers": [str(uuid4())]}

@@ -36,7 +36,7 @@ async def test_a_client_gets_the_event_type_and_the_whole_notification() -> None
     assert json.loads(bytes(frame.data)) == {
         "event_type": "group_user_added",
         "data": {
-            "id": str(UUID(int=1)),
+            "id": 1,
             "group_id": None,
             "group_name": None,
             "receiver": str(A),

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,11 +18,11 @@ from app.dev import samples
 from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
-from app.domain.notifications import Group, Notification, notification_id
+from app.domain.notifications import Group, Notification
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
-from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline, PipelinePorts
+from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, PUSH_AGAIN_WITHIN_SECONDS, Pipeline, PipelinePorts
 from app.realtime.logout import EVERY_TOKEN
 from app.realtime.protocol import CloseCode
 from app.runtime.backoff import Backoff
@@ -76,7 +76,7 @@ class Bus(MemoryBus):
 class Writer:
     """Keeps what is written; refuses ids in `poison`, raises `errors` first, knows ids in `known` already."""
 
-    def __init__(self, *errors: Exception, poison: str = "", known: str = "") -> None:
+    def __init__(self, *errors: Exception, poison: str = "", known: Iterable[str] = ()) -> None:
         self.errors = list(errors)
         self.poison = set(poison)
         self.known = set(known)
@@ -102,21 +102,23 @@ class Writer:
 
     def _next(self, entry: EventRecord) -> Notification:
         self.seq += 1
-        return notification(entry.event_id, self.seq)
+        return notification(self.seq)
 
 
 class Store:
-    async def find(self, ids: Sequence[UUID], since: datetime) -> list[Notification]:
-        return [notification("old", seq) for seq, _ in enumerate(ids, 1)]
+    """All events were processed a minute ago; "old" longer ago than anything is pushed again."""
+
+    async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
+        return [notification(seq) for seq, _ in enumerate(events, 1)]
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
-        return [(event_id, 60.0) for event_id in event_ids]
+        return [(each, 2 * PUSH_AGAIN_WITHIN_SECONDS if each == "old" else 60.0) for each in event_ids]
 
 
-def notification(event_id: str, seq: int) -> Notification:
+def notification(seq: int) -> Notification:
     raw = msgspec.Raw(b"{}")
     made = datetime.now(UTC)
-    return Notification(notification_id(event_id, USER), None, None, USER, made, "X", raw, False, "", "", seq)
+    return Notification(seq, None, None, USER, made, "X", raw, False, "", "", seq)
 
 
 def message(event_id: str, **changes: Any) -> SourceMessage:
@@ -174,6 +176,13 @@ async def test_what_a_dead_node_may_not_have_pushed_is_pushed_before_what_is_new
     pipeline = make(Writer(known="a"), bus)
     await pipeline.write(pipeline.prepare([message("a"), message("b")]).ready)
     assert bus.seqs == [1, 101]
+
+
+async def test_what_was_processed_long_ago_is_not_pushed_again() -> None:
+    bus, ids = Bus(), ("a", "old", "b")
+    pipeline = make(Writer(known=ids), bus)
+    await pipeline.write(pipeline.prepare([message(event_id) for event_id in ids]).ready)
+    assert bus.seqs == [1, 2]
 
 
 async def test_one_event_that_postgres_refuses_takes_no_other_with_it() -> None:

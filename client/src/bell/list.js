@@ -64,7 +64,7 @@ class Row {
 
 /** The list of notifications, which follows what the inbox lists and keeps the focus where it was. */
 export class List {
-  /** @type {Map<string, Row>} */
+  /** @type {Map<number, Row>} */
   #rows = new Map();
   #deeds;
 
