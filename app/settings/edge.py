@@ -95,13 +95,11 @@ class HttpSettings(WithAllowedOrigins):
     @field_validator("compat_routes")
     @classmethod
     def _check_compat_routes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if names == (ALL_SERVICES,):
-            return COMPAT_SERVICES
-        unknown = [name for name in names if name not in COMPAT_SERVICES]
+        known = (*COMPAT_SERVICES, ALL_SERVICES)
+        unknown = [name for name in names if name not in known]
         if unknown:
-            known = ", ".join((*COMPAT_SERVICES, ALL_SERVICES))
-            raise ValueError(f"unknown service {', '.join(map(repr, unknown))}; known are {known}")
-        return tuple(dict.fromkeys(names))
+            raise ValueError(f"unknown service {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
+        return COMPAT_SERVICES if ALL_SERVICES in names else tuple(dict.fromkeys(names))
 
     wait: Seconds = Field(
         default=10.0,

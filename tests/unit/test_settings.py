@@ -175,6 +175,7 @@ def test_every_missing_setting_has_a_sentence_of_its_own(environment: pytest.Mon
         ("mail-service", ("mail-service",)),
         (" in-app-service, mail-service,in-app-service,", ("in-app-service", "mail-service")),
         ("all", COMPAT_SERVICES),
+        ("mail-service, all", COMPAT_SERVICES),
     ],
 )
 def test_the_services_whose_paths_are_served_are_a_list(

@@ -10,24 +10,15 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.compat.context import CompatContext, CompatService
-from app.api.compat.rows import OldNotification, with_event_type
+from app.api.compat.rows import PAGED_QUERY, OldNotification, skipped, with_event_type
 from app.api.docs import Reference
-from app.api.notifications import MAX_NOTIFICATION_ROWS, AllMarkedRead
-from app.api.parameters import number
+from app.api.notifications import AllMarkedRead
 from app.api.preferences import NewChoice, Preference, PreferenceChoice
 from app.api.routes import add_routes
 from app.api.sending import SEND, BulkSent, events_of_test
 from app.domain.channels import CHANNELS, INAPP
 
 NAME = "in-app-service"
-SKIP_QUERY = {
-    "skip": {
-        "type": "integer",
-        "minimum": 0,
-        "maximum": MAX_NOTIFICATION_ROWS,
-        "description": "how many of the newest to leave out; `before` costs less",
-    },
-}
 
 
 class OldChoice(PreferenceChoice):
@@ -66,21 +57,21 @@ class InAppService:
         'Without `limit` at most 1000. If there are more, `Link: rel="next"` has the next page.',
         {200: schemas.Answer("The notifications", list[OldNotification])},
         errors=(400, 401, 503),
-        query={**schemas.LIST_QUERY, **SKIP_QUERY},
+        query=PAGED_QUERY,
     )
     async def list_own(self, request: Request) -> HTTPResponse:
         caller = await self._caller(request)
-        return await self._context.notifications.list_of(request, caller, with_event_type, _skip(request))
+        return await self._context.notifications.list_of(request, caller, with_event_type, skipped(request))
 
     @schemas.described(
         "List your unread notifications, newest first",
         'Without `limit` at most 1000. If there are more, `Link: rel="next"` has the next page.',
         {200: schemas.Answer("The notifications", list[OldNotification])},
         errors=(400, 401, 503),
-        query={**schemas.LIST_QUERY, **SKIP_QUERY},
+        query=PAGED_QUERY,
     )
     async def list_own_unread(self, request: Request) -> HTTPResponse:
-        caller, skip = await self._caller(request), _skip(request)
+        caller, skip = await self._caller(request), skipped(request)
         return await self._context.notifications.list_of(request, caller, with_event_type, skip, unread=True)
 
     @schemas.described(
@@ -164,10 +155,6 @@ class InAppService:
         request_id = str(uuid5(caller, f"test {int(time.time())}"))
         events = events_of_test(str(caller), channels)
         return await self._context.sending.send_all(events, request_id, str(caller))
-
-
-def _skip(request: Request) -> int:
-    return number(request, "skip", 0, MAX_NOTIFICATION_ROWS) or 0
 
 
 SERVICE = CompatService(

@@ -11,7 +11,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.bodies import json_body
 from app.api.compat.context import CompatContext, CompatService
-from app.api.compat.rows import OldNotification, with_channel
+from app.api.compat.rows import PAGED_QUERY, OldNotification, skipped, with_channel
 from app.api.docs import Reference
 from app.api.errors import Problem, forbidden
 from app.api.routes import add_routes
@@ -77,7 +77,7 @@ class MessageService:
         "user too; the id of another user is refused.",
         {200: schemas.Answer("The notifications", list[OldNotification])},
         errors=(400, 401, 403, 503),
-        query=schemas.LIST_QUERY,
+        query=PAGED_QUERY,
     )
     async def list_messages(self, request: Request, old_user_id: str) -> HTTPResponse:
         authenticator = self._context.authenticator
@@ -88,7 +88,7 @@ class MessageService:
             named = caller
         if named != caller:
             raise forbidden()
-        return await self._context.notifications.list_of(request, caller, with_channel)
+        return await self._context.notifications.list_of(request, caller, with_channel, skipped(request))
 
 
 SERVICE = CompatService(

@@ -1,4 +1,4 @@
-"""A notification in the form that clients of other services read."""
+"""Notifications in the form that clients of other services read, and the query that pages through them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Meta
+from sanic import Request
 
+from app.api import schemas
+from app.api.notifications import MAX_NOTIFICATION_ROWS
+from app.api.parameters import number
 from app.domain.channels import INAPP
 from app.domain.notifications import Notification
+
+PAGED_QUERY = {
+    **schemas.LIST_QUERY,
+    "skip": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_NOTIFICATION_ROWS,
+        "description": "how many of the newest to leave out; `before` costs less",
+    },
+}
+
+
+def skipped(request: Request) -> int:
+    """How many of the newest to leave out."""
+    return number(request, "skip", 0, MAX_NOTIFICATION_ROWS) or 0
 
 
 class OldNotification(Notification, frozen=True):
