@@ -15,7 +15,8 @@ from tests.support.nodes import know_each_other
 async def test_workers_are_nodes_that_share_a_port_and_are_replaced_when_they_fall(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    hub = Hub(environment, tmp_path / "log", command=("run.py", "--workers", "3"))
+    own = {**environment, "TEST_HUB_START": "fresh"}  # a supervisor decides before it imports
+    hub = Hub(own, tmp_path / "log", command=("run.py", "--workers", "3"))
     user = new_user()
     await hub.start()
     try:

@@ -217,7 +217,8 @@ class Hub:
     async def metrics(self) -> str:
         """What /metrics says."""
         headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
-        async with httpx.AsyncClient(headers=headers) as client:
+        # The kernel may choose a worker that is still starting.
+        async with httpx.AsyncClient(headers=headers, timeout=WAIT) as client:
             return (await client.get(f"{self.http}{REST}/metrics")).raise_for_status().text
 
     async def metric(self, name: str) -> float:

@@ -1,9 +1,9 @@
 """Hubs by fork: a process that has imported the hub becomes one at once, where each new Python takes seconds.
 
 The hub is a process of its own all the same, with the environment, output and signals of one that was started
-from a shell; what it runs is `run.py`. Not for hubs with workers, which decide before they import, for those
-whose code is replaced, and for those that a library is loaded into: they are started as they always are.
-TEST_HUB_START=fresh starts them all so; `make test-long` does.
+from a shell; what it runs is `run.py`, or the hub that fails at a point. Hubs that a library is loaded into
+are started as they always are. TEST_HUB_START=fresh, in the environment of the tests or of one hub, starts
+them so; `make test-long` does for all.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from typing import IO, Protocol
 import msgspec
 
 ROOT = Path(__file__).parents[2]
-FORKED = ("run.py",)
+FORKED = (("run.py",), ("-m", "faults.failing_hub"))
+"""How the commands begin that may be forked."""
 
 _PR_SET_PDEATHSIG = 1
 _MAX_REQUEST_BYTES = 1_000_000
 _allowed = threading.Event()
 # What a process is another for, however it is started.
-_LOADERS = ("LD_PRELOAD", "WORKERS", "PYTHONPATH", "FAKETIME")
+_LOADERS = ("LD_PRELOAD", "PYTHONPATH", "FAKETIME")
 
 
 class Process(Protocol):
@@ -57,15 +58,15 @@ def allow() -> None:
 def start(command: Sequence[str], environment: dict[str, str], log: IO[bytes]) -> Process:
     """Run Python with these arguments at the root of the repository; what it prints goes to the log."""
     if _may_fork(command, environment):
-        return _parent().fork(environment, log)
+        return _parent().fork(command, environment, log)
     return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log)
 
 
 def _may_fork(command: Sequence[str], environment: dict[str, str]) -> bool:
-    if not _allowed.is_set() or not hasattr(os, "pidfd_open") or os.environ.get("TEST_HUB_START") == "fresh":
+    if not _allowed.is_set() or not hasattr(os, "pidfd_open") or environment.get("TEST_HUB_START") == "fresh":
         return False
     changed = any(environment.get(name) != os.environ.get(name) for name in _LOADERS)
-    return tuple(command) == FORKED and not changed
+    return not changed and any(tuple(command[: len(begin)]) == begin for begin in FORKED)
 
 
 class Forked:
@@ -84,7 +85,7 @@ class Forked:
         status = self._ended(timeout)
         if status is None:
             assert timeout is not None
-            raise subprocess.TimeoutExpired(list(FORKED), timeout)
+            raise subprocess.TimeoutExpired("a forked hub", timeout)
         return status
 
     def send_signal(self, sig: int) -> None:
@@ -123,8 +124,8 @@ class _Parent:
             )
         atexit.register(self.stop)
 
-    def fork(self, environment: dict[str, str], log: IO[bytes]) -> Forked:
-        return Forked(self._ask(msgspec.json.encode(environment), [log.fileno()]), self)
+    def fork(self, command: Sequence[str], environment: dict[str, str], log: IO[bytes]) -> Forked:
+        return Forked(self._ask(msgspec.json.encode((command, environment)), [log.fileno()]), self)
 
     def status(self, pid: int) -> int:
         """The exit status of one that has ended, as `Popen.returncode`."""
@@ -158,23 +159,29 @@ def _serve(connection: socket.socket) -> None:
         pid = os.fork()
         if pid == 0:
             connection.close()
-            _become_hub(msgspec.json.decode(request, type=dict[str, str]), files[0])
+            _become_hub(*msgspec.json.decode(request, type=tuple[list[str], dict[str, str]]), files[0])
         os.close(files[0])
         connection.send(b"%d" % pid)
 
 
-def _become_hub(environment: dict[str, str], log: int) -> None:
+def _become_hub(command: list[str], environment: dict[str, str], log: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for output in (1, 2):
         os.dup2(log, output)
     os.close(log)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = list(FORKED)
-    runpy.run_path(str(ROOT / FORKED[0]), run_name="__main__")
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = command
+        runpy.run_path(str(ROOT / command[0]), run_name="__main__")
 
 
 def _main(fd: int) -> None:
+    import aiormq  # noqa: F401
+
     import app.server.app  # noqa: F401
 
     assert threading.active_count() == 1
