@@ -41,6 +41,10 @@ class StoreFailed(Unavailable):
     """
 
 
+class NotAsked(Unavailable):
+    """The dependency keeps failing, and wasn't asked this time."""
+
+
 class StoreRejected(HubError):  # noqa: N818
     """Postgres refuses the values themselves (a data error): a retry can't succeed."""
 

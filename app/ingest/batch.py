@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -37,6 +36,14 @@ class SourceMessage(NamedTuple):
     """What its type is if it doesn't say so."""
     unreadable: InvalidEvent | None = None
     """Why the source can't read the value, if it can't."""
+    order_key: bytes | None = None
+    """The source keeps the order of messages with the same one (the key of a Kafka record)."""
+    attempts: int = 0
+    """How often it was dead-lettered and replayed before."""
+    labels: Callable[[SourceMessage], bytes | None] | None = None
+    """What its source needs to dead-letter it later (`Source.dead_letter`), if it is parked."""
+    parked_id: int | None = None
+    """Where it is parked, if it comes from there."""
 
 
 class Rejected(NamedTuple):
@@ -52,6 +59,8 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
     message: SourceMessage
     event: Event
     request: PlanRequest
+    group_id: UUID | None = None
+    """The group whose answer it could not do without."""
 
     @property
     def effects(self) -> Effects:
@@ -73,14 +82,17 @@ class ParkedEvent(NamedTuple):
 
 
 class Batch(NamedTuple):
-    ready: list[PreparedEvent]
-    parked: list[ParkedEvent]
+    """Messages that were prepared: what is to be written, in the order of the messages, and the rest."""
+
+    events: list[PreparedEvent | ParkedEvent]
     rejected: list[Rejected]
 
+    @property
+    def ready(self) -> list[PreparedEvent]:
+        """The events whose effects are known."""
+        return [item for item in self.events if isinstance(item, PreparedEvent)]
 
-def by_group(parked: Iterable[ParkedEvent]) -> Iterable[list[ParkedEvent]]:
-    """Those that wait for the same answer about a group together."""
-    groups: defaultdict[tuple[UUID, bool, bool], list[ParkedEvent]] = defaultdict(list)
-    for item in parked:
-        groups[item.group_id, item.fresh, item.optional].append(item)
-    return groups.values()
+    @property
+    def parked(self) -> list[ParkedEvent]:
+        """The events that need the answer of a group."""
+        return [item for item in self.events if isinstance(item, ParkedEvent)]

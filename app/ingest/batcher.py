@@ -11,15 +11,15 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 
 from app.domain.errors import InvalidEvent, StoreFailed
-from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage, by_group
+from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.ingest.pipeline import Pipeline
 from app.runtime.tasks import end
 
 log = logging.getLogger("hub.intake")
 
 Outcome = asyncio.Future[InvalidEvent | None]
-"""Done when the event is stored and pushed, now or before (None), or can never be (why). Cancelled when the
-hub stops before it knows: then the message has to come again, which is safe.
+"""Done when the event is stored and pushed, now or before, or parked (None), or can never be (why). Cancelled
+when the hub stops before it knows: then the message has to come again, which is safe.
 """
 
 
@@ -34,9 +34,8 @@ class Batcher:
         self._batch_size = batch_size
         self._pending: list[SourceMessage] = []
         self._arrived = asyncio.Event()
-        self._ready: list[PreparedEvent] = []
+        self._ready: list[PreparedEvent | ParkedEvent] = []
         self._prepared, self._room = asyncio.Event(), asyncio.Event()
-        self._parked_tasks: set[asyncio.Task[None]] = set()
         self._running: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
@@ -47,7 +46,7 @@ class Batcher:
 
     async def stop(self) -> None:
         """Give up what is in hand. Who wants its outcome waits for it before."""
-        await end(*self._running, *self._parked_tasks)
+        await end(*self._running)
         _give_up([*self._pending, *(item.message for item in self._ready)])
 
     @property
@@ -84,14 +83,10 @@ class Batcher:
             await self._room.wait()
 
     async def _prepare(self, messages: Sequence[SourceMessage]) -> None:
-        batch = Batch([], [], [])
+        batch = Batch([], [])
         await self._pipeline.prepare_into(batch, messages)
-        for items in by_group(batch.parked):
-            task = asyncio.create_task(self._finish_parked(items), name="batcher parked")
-            self._parked_tasks.add(task)
-            task.add_done_callback(self._parked_tasks.discard)
         _refuse(batch.rejected)
-        self._ready += batch.ready
+        self._ready += batch.events
         self._prepared.set()
 
     async def _write_all(self) -> None:
@@ -115,23 +110,11 @@ class Batcher:
             _give_up(messages)
             raise
 
-    async def _finish_parked(self, items: Sequence[ParkedEvent]) -> None:
-        await self._settle([item.message for item in items], self._resolve(items))
-
-    async def _resolve(self, items: Sequence[ParkedEvent]) -> None:
-        batch = await self._pipeline.resolve(items)
-        _refuse(batch.rejected)
-        _settle_written(batch.ready, await self._pipeline.write_together(batch.ready))
-
-    async def _write(self, ready: Sequence[PreparedEvent]) -> None:
-        _settle_written(ready, await self._pipeline.write(ready))
-
-
-def _settle_written(ready: Iterable[PreparedEvent], rejected: Iterable[Rejected]) -> None:
-    _refuse(rejected)
-    for item in ready:
-        if not item.message.origin.done():
-            item.message.origin.set_result(None)
+    async def _write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> None:
+        _refuse(await self._pipeline.write(events))
+        for item in events:
+            if not item.message.origin.done():
+                item.message.origin.set_result(None)
 
 
 def _refuse(rejected: Iterable[Rejected]) -> None:

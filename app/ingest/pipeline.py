@@ -1,7 +1,7 @@
 """A batch of messages → handlers → one transaction → bus. What every source shares.
 
-`prepare` does what needs no waiting; `write` stores and publishes; `resolve` asks the user service for the
-events that can't do without it, so that the others never wait for it.
+`prepare` does what needs no waiting; `write` stores and publishes, or parks what needs the user service's
+answer (`app.ingest.parked` resolves it), so that the others never wait for it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from app.auth.tokens import LEEWAY_SECONDS
 from app.domain import exact_json
-from app.domain.effects import TokenBound
+from app.domain.effects import Effects, TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event, decode
 from app.domain.notifications import Group, Notification
@@ -27,32 +26,26 @@ from app.domain.planning import Plan, Planner, PlanRequest
 from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
+from app.ingest.parking import Parking, behind, draft_of
 from app.realtime.bus import Bus
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
+from app.store.parked import ParkedDraft
 from app.store.ports import EventWriter, ProcessedEvents
 from app.store.writer import DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
 from handlers.base import BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")
 
+E = TypeVar("E", bound=PreparedEvent | ParkedEvent)
+
 # A redelivered event is pushed again if it is this young: the node may have died between commit and push.
 # Older ones come from an offset that was set back; nobody wants last week's pushes again.
 PUSH_AGAIN_WITHIN_SECONDS = 3600.0
 MAX_ROWS_PER_TRANSACTION = 10_000
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
-RETRY_DEADLINE_SECONDS = 600.0  # seconds
 BACKOFF = Backoff(first=0.1, cap=5.0)
 _NO_GROUP = Group("", (), ())  # that the user service knows no more
-
-
-@dataclass(eq=False)
-class PendingWrite:
-    """What one caller brings to be written together with what others bring."""
-
-    ready: Sequence[PreparedEvent]
-    rejected: list[Rejected] | None = None
-    """Of these; None until they are written."""
 
 
 class Groups(Protocol):
@@ -71,6 +64,11 @@ class Groups(Protocol):
         Raises:
             InvalidEvent: `unknown_group`, the group does not exist; a repetition cannot help.
             Unavailable: There was no usable answer in time; a repetition can help.
+        """
+
+    def pause(self) -> float | None:
+        """None: groups can be asked for. While the service keeps failing: the seconds until one call may try
+        whether it is back (0: now).
         """
 
 
@@ -109,8 +107,7 @@ class Pipeline:
         """Why nothing can be stored until an operator acts. The log has its trace, once."""
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
-        self._resolved: list[PendingWrite] = []
-        self._together = asyncio.Lock()
+        self.parking = Parking()
 
     def prepare(
         self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group | None] = MappingProxyType({})
@@ -120,7 +117,7 @@ class Pipeline:
 
         Never raises for a bad message.
         """
-        batch = Batch([], [], [])
+        batch = Batch([], [])
         for message in messages:
             event: Event | None = None
             try:
@@ -134,14 +131,16 @@ class Pipeline:
                 group_id = handler.group_needed(parsed)
                 found, group = self._group(handler, parsed, group_id, groups) if group_id else (True, None)
                 if group_id and not found:
-                    batch.parked.append(_parked(message, event, group_id, handler, parsed))
+                    batch.events.append(_parked(message, event, group_id, handler, parsed))
                 else:
-                    item = PreparedEvent(message, event, self._request(handler, parsed, event.body, group))
+                    request = self._request(handler, parsed, event.body, group)
+                    needed = None if group_id is None or handler.can_do_without_group(parsed) else group_id
+                    item = PreparedEvent(message, event, request, needed)
                     if item.effects.reaches_nobody is not None:
                         _warn(item)
                     if self._is_to_come(item):
                         _scheduled(item)  # what couldn't come in again is refused now
-                    batch.ready.append(item)
+                    batch.events.append(item)
             except InvalidEvent as error:
                 batch.rejected.append(_rejected(message, error))
             except Exception:
@@ -151,82 +150,62 @@ class Pipeline:
                 batch.rejected.append(_rejected(message, why))
         return batch
 
-    async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
+    async def prepare_into(
+        self,
+        batch: Batch,
+        messages: Sequence[SourceMessage],
+        groups: Mapping[UUID, Group | None] = MappingProxyType({}),
+    ) -> None:
         """`prepare`, with the result added to `batch`; others get a turn meanwhile."""
         for start in range(0, len(messages), MAX_MESSAGES_PER_TURN):
-            part = self.prepare(messages[start : start + MAX_MESSAGES_PER_TURN])
-            batch.ready.extend(part.ready)
-            batch.parked.extend(part.parked)
+            part = self.prepare(messages[start : start + MAX_MESSAGES_PER_TURN], groups)
+            batch.events.extend(part.events)
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)
 
-    async def write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
-        """Store the events' effects and publish them; returns those that Postgres can't take.
+    async def write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
+        """Store the events' effects and publish them, or park them; returns those that Postgres can't take.
 
-        When this returns, each other event is committed and was pushed. While Postgres is away it tries
-        again indefinitely (cancel it to stop), which is safe: an event that was committed is found to be.
+        When this returns, each other event is committed: it was pushed, or is parked. While Postgres is away
+        it tries again indefinitely (cancel it to stop), which is safe: an event that was committed is found
+        to be.
         """
         rejected = []
-        for part in _parts(ready):
+        for part in _parts(events):
             async with self._turn:
                 rejected += await self._write(part)
         return rejected
 
-    async def write_together(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
-        """`write`, in one transaction with what others bring here until it begins.
-
-        For parked events: hundreds are resolved at the same moment, and each would have a
-        transaction of its own, for all of which the batches behind would wait.
-        """
-        mine = PendingWrite(ready)
-        self._resolved.append(mine)
-        try:
-            async with self._together:
-                if mine.rejected is None:
-                    await self._write_pending(mine)
-        finally:
-            if mine.rejected is None:
-                self._resolved.remove(mine)
-        assert mine.rejected is not None
-        return mine.rejected
-
-    async def _write_pending(self, mine: PendingWrite) -> None:
-        parts = [*self._resolved]
-        try:
-            rejected = await self.write([item for part in parts for item in part.ready])
-        except Exception:
-            if len(parts) == 1:
-                raise
-            parts, rejected = [mine], await self.write(mine.ready)  # it may be the fault of one of the others
-        for part in parts:
-            messages = {id(item.message) for item in part.ready}
-            part.rejected = [refused for refused in rejected if id(refused.message) in messages]
-            self._resolved.remove(part)
-
     async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
-        """Wait until the group that all of `parked` need is known, or it is sure that it won't be."""
-        give_up_at = time.monotonic() + RETRY_DEADLINE_SECONDS
-        failures = 0
+        """Handle events that wait for the same answer about a group, or reject those that it is final for.
+
+        Raises `Unavailable` when the group isn't known now, unless the events can do without it.
+        """
         messages = [item.message for item in parked]
         _, _, group_id, fresh, optional = parked[0]
-        while True:
-            try:
-                group = await self._groups.group(group_id, fresh=fresh)
-                return self.prepare(messages, {group_id: group})
-            except InvalidEvent as error:
-                if optional:
-                    return self.prepare(messages, {group_id: _NO_GROUP})
-                return Batch([], [], [_rejected(message, error) for message in messages])
-            except Unavailable as error:
-                if optional:
-                    return self.prepare(messages, {group_id: None})
-                if time.monotonic() >= give_up_at:
-                    final = InvalidEvent("user_service_unavailable", str(error))
-                    return Batch([], [], [_rejected(message, final) for message in messages])
-                if failures == 0:  # the user service's own log has each call
-                    log.warning("events_parked", extra={"events": len(parked), "why": str(error)})
-            await asyncio.sleep(self._backoff.delay(failures))
-            failures += 1
+        return await self.answered(messages, group_id, fresh=fresh, optional=optional)
+
+    async def answered(
+        self, messages: Sequence[SourceMessage], group_id: UUID, *, fresh: bool, optional: bool
+    ) -> Batch:
+        """`resolve`, of messages that were parked for this group."""
+        answer: Group | None = None
+        try:
+            answer = await self._groups.group(group_id, fresh=fresh)
+        except InvalidEvent as error:
+            if not optional:
+                return Batch([], [_rejected(message, error) for message in messages])
+            answer = _NO_GROUP
+        except Unavailable:
+            if not optional:
+                raise
+        batch = Batch([], [])
+        await self.prepare_into(batch, messages, {group_id: answer})
+        return batch
+
+    def reject(self, message: SourceMessage, error: InvalidEvent) -> Rejected:
+        """Count a message that can never be handled."""
+        return _rejected(message, error)
 
     async def plan(self, ready: Sequence[PreparedEvent]) -> list[Plan]:
         """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
@@ -260,29 +239,37 @@ class Pipeline:
             raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
         return handler
 
-    async def _write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
-        if not ready:
+    async def _write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
+        if not events:
             return []
-        by_id: dict[str, PreparedEvent] = {}
-        for item in ready:
+        by_id: dict[str, PreparedEvent | ParkedEvent] = {}
+        for item in events:
             by_id.setdefault(item.event.event_id, item)
+        resolved = [item.message.parked_id for item in events if item.message.parked_id is not None]
         try:
-            written = await self._commit([*by_id.values()])
+            written = await self._commit([*by_id.values()], resolved)
         except StoreRejected as error:
             if len(by_id) == 1:  # the others with its id may be better
                 why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
-                return [_rejected(ready[0].message, why), *await self._write(ready[1:])]
-            half = len(ready) // 2
-            return [*await self._write(ready[:half]), *await self._write(ready[half:])]
-        redelivered = {event_id: item for event_id, item in by_id.items() if event_id not in written.new}
+                return [_rejected(events[0].message, why), *await self._write(events[1:])]
+            half = len(events) // 2
+            return [*await self._write(events[:half]), *await self._write(events[half:])]
+        if written.parked:
+            self.parking.parked()
+        ready = {
+            event_id: item
+            for event_id, item in by_id.items()
+            if isinstance(item, PreparedEvent) and event_id not in written.parked
+        }
+        redelivered = {event_id: item for event_id, item in ready.items() if event_id not in written.new}
         self._publish(await self._possibly_unpushed(redelivered.values()), redelivered=True)
         self._publish(written.notifications)
-        for event_id, item in by_id.items():
+        for event_id, item in ready.items():
             if (gone := item.request.effects.disconnect) and event_id in written.new:
                 self._bus.disconnect(gone, bound=self._bound(item, 0.0))
         await self._repeat_logouts(redelivered)
         NOTIFICATIONS.inc(len(written.notifications))
-        _count(ready, by_id, written.new)
+        _count(events, by_id, written)
         return []
 
     def _bound(self, item: PreparedEvent, seconds_ago: float) -> TokenBound:
@@ -293,7 +280,18 @@ class Pipeline:
         send_at = item.request.effects.send_at
         return send_at is not None and send_at > moment(self._now())
 
-    def _record(self, item: PreparedEvent, plan: Plan) -> EventRecord:
+    def _records(
+        self, events: Sequence[PreparedEvent | ParkedEvent], plans: Iterator[Plan]
+    ) -> Iterator[EventRecord]:
+        """In the order of the events; `plans` are those of the prepared ones."""
+        ordered = self.parking.any or any(isinstance(item, ParkedEvent) for item in events)
+        for item in events:
+            if isinstance(item, ParkedEvent):
+                yield EventRecord(item.event.event_id, parked=draft_of(item, needs_answer=True))
+            else:
+                yield self._record(item, next(plans), behind(item, ordered))
+
+    def _record(self, item: PreparedEvent, plan: Plan, parked: ParkedDraft | None) -> EventRecord:
         if self._is_to_come(item):
             return EventRecord(item.event.event_id, later=_scheduled(item))
         deliveries = [
@@ -306,7 +304,9 @@ class Pipeline:
             )
             for draft, decision in plan.deliveries
         ]
-        return EventRecord(item.event.event_id, plan.notifications, deliveries, item.message.happened_at)
+        return EventRecord(
+            item.event.event_id, plan.notifications, deliveries, item.message.happened_at, parked=parked
+        )
 
     def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         try:
@@ -314,16 +314,19 @@ class Pipeline:
         except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
-    async def _commit(self, ready: Sequence[PreparedEvent]) -> WriteResult:
+    async def _commit(
+        self, events: Sequence[PreparedEvent | ParkedEvent], resolved: Collection[int]
+    ) -> WriteResult:
+        ready = [item for item in events if isinstance(item, PreparedEvent)]
         delays = self._backoff.delays()
         while True:
             try:
                 with BATCH_SECONDS.time():
                     plans = await self.plan(ready)
-                    written = await self._writer.write(list(map(self._record, ready, plans)))
+                    written = await self._writer.write([*self._records(events, iter(plans))], resolved)
             except Unavailable as error:
                 STALLED.inc()
-                self._log_unavailable(error, len(ready))
+                self._log_unavailable(error, len(events))
                 await asyncio.sleep(next(delays))
             else:
                 self.failure = None
@@ -392,17 +395,21 @@ def _warn(item: PreparedEvent) -> None:
     log.warning("event_reaches_nobody", extra={"event_id": item.event.event_id, "why": why})
 
 
-def _parts(ready: Sequence[PreparedEvent]) -> Iterator[Sequence[PreparedEvent]]:
-    """`ready` in order, cut so that no transaction has many more than `MAX_ROWS_PER_TRANSACTION` rows."""
+def _parts(events: Sequence[E]) -> Iterator[Sequence[E]]:
+    """`events` in order, cut so that no transaction has many more than `MAX_ROWS_PER_TRANSACTION` rows."""
     start = rows = 0
-    for position, item in enumerate(ready):
-        draft = item.effects.notification
-        rows += max(1, len(draft.receivers if draft else ()) + len(item.effects.deliveries))
+    for position, item in enumerate(events):
+        rows += 1 if isinstance(item, ParkedEvent) else max(1, _rows(item.effects))
         if rows >= MAX_ROWS_PER_TRANSACTION:
-            yield ready[start : position + 1]
+            yield events[start : position + 1]
             start, rows = position + 1, 0
-    if start < len(ready):
-        yield ready[start:]
+    if start < len(events):
+        yield events[start:]
+
+
+def _rows(effects: Effects) -> int:
+    draft = effects.notification
+    return len(draft.receivers if draft else ()) + len(effects.deliveries)
 
 
 def _scheduled(item: PreparedEvent) -> ScheduledEvent:
@@ -421,11 +428,17 @@ def _scheduled(item: PreparedEvent) -> ScheduledEvent:
     return ScheduledEvent(item.effects.send_at, encoded, item.message.sender)
 
 
-def _count(ready: Sequence[PreparedEvent], by_id: Mapping[str, PreparedEvent], new: Collection[str]) -> None:
-    stored = Counter(by_id[event_id].message.source for event_id in new)
-    for source, events in Counter(item.message.source for item in ready).items():
+def _count(
+    events: Sequence[PreparedEvent | ParkedEvent],
+    by_id: Mapping[str, PreparedEvent | ParkedEvent],
+    written: WriteResult,
+) -> None:
+    stored = Counter(by_id[event_id].message.source for event_id in written.new)
+    parked = Counter(by_id[event_id].message.source for event_id in written.parked)
+    for source, number in Counter(item.message.source for item in events).items():
         EVENTS.labels(source, "stored").inc(stored[source])
-        EVENTS.labels(source, "duplicate").inc(events - stored[source])
+        EVENTS.labels(source, "parked").inc(parked[source])
+        EVENTS.labels(source, "duplicate").inc(number - stored[source] - parked[source])
 
 
 def _rejected(message: SourceMessage, error: InvalidEvent) -> Rejected:

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 from cachetools import TTLCache
 
-from app.domain.errors import InvalidEvent, Unavailable
+from app.domain.errors import InvalidEvent, NotAsked, Unavailable
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, Group
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.runtime.backoff import Backoff
@@ -149,6 +149,10 @@ class UserService:
             task.add_done_callback(lambda _: self._asking.pop(group_id, None))
         return await asyncio.shield(task)
 
+    def pause(self) -> float | None:
+        """None while the circuit is closed; else the seconds until a call may try whether it is back."""
+        return self._breaker.pause(monotonic())
+
     async def _ask(self, group_id: UUID) -> Group:
         async with self._slots:
             answer = await self._guarded(group_id)
@@ -168,7 +172,7 @@ class UserService:
         self._show()
         if call is None:
             USER_SERVICE_CALLS.labels("not_made").inc()
-            raise _unavailable("not asked, as it keeps failing")
+            raise NotAsked("user service", "not asked, as it keeps failing")
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._get(group_id)

@@ -47,6 +47,10 @@ class Breaker:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self._open_until else BreakerState.HALF_OPEN
 
+    def pause(self, now: float) -> float | None:
+        """None while it is closed; else the seconds until a call may try to close it."""
+        return None if self._open_until is None else max(0.0, self._open_until - now)
+
     def begin(self, now: float) -> Call | None:
         """A call that may be made now; None: it may not."""
         state = self.state(now)

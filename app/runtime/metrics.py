@@ -9,7 +9,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 EVENTS = Counter(
     "hub_events",
-    "Events processed, by source and outcome: stored, duplicate, rejected",
+    "Events processed, by source and outcome: stored, duplicate, rejected, parked (stored or rejected later)",
     ["source", "outcome"],
 )
 REJECTED = Counter(
@@ -42,7 +42,19 @@ REFUSED = Counter(
 )
 CLOSED = Counter("hub_connections_closed", "WebSocket connections closed by the hub, by close code", ["code"])
 PARKED = Gauge(
-    "hub_events_waiting", "Parked events: they wait for the user service", multiprocess_mode="livesum"
+    "hub_parked_events",
+    "Events of all nodes that wait in Postgres for the user service",
+    multiprocess_mode="livemax",
+)
+PARKED_OLDEST = Gauge(
+    "hub_parked_oldest_seconds",
+    "Seconds since the oldest of the parked events was parked",
+    multiprocess_mode="livemax",
+)
+PARKED_FINISHED = Counter(
+    "hub_parked_events_finished",
+    "Parked events that this node finished, by outcome: stored, dead_lettered",
+    ["outcome"],
 )
 REBUILT = Counter("hub_kafka_consumers_rebuilt", "Kafka consumers recreated because they stalled")
 USER_SERVICE_CALLS = Counter(

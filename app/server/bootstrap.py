@@ -31,6 +31,7 @@ from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batcher import Batcher
 from app.ingest.dry_run import DryRun
+from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
 from app.ingest.user_service import UserService
@@ -66,6 +67,7 @@ from app.store.idempotency import IdempotencyStore
 from app.store.inboxes import InboxStore
 from app.store.migrations import head
 from app.store.notifications import NotificationStore
+from app.store.parked import ParkedStore
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
@@ -115,6 +117,7 @@ class Intake:
     pipeline: Pipeline
     batcher: Batcher
     scheduler: Scheduler
+    parked: ParkedWorker
     sources: Mapping[str, Source]
 
 
@@ -161,6 +164,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         outboxes.signal,
         realtime.bus,
         intake.batcher,
+        intake.parked,
         every(SCHEDULE_POLL_SECONDS, intake.scheduler.hand_over_due, name="scheduler"),
         every(CLEAN_EVERY_SECONDS, store.cleaner.clean, name="cleaner"),
     )
@@ -234,10 +238,14 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     batcher = Batcher(pipeline, settings.ingest.batch_size)
     ingest = Ingest(pipeline, code_pipeline, batcher, now)
     sources: dict[str, Source] = {}
+    dead_letters: dict[str, Source] = {}
     for broker in BROKERS:
         if broker.configured(settings):
-            sources.update(broker.sources(settings, ingest))
-    return Intake(user_service, pipeline, batcher, Scheduler(store.scheduled, batcher), sources)
+            made = broker.sources(settings, ingest)
+            dead_letters[broker.name] = next(iter(made.values()))
+            sources.update(made)
+    parked = ParkedWorker(pipeline, ParkedPorts(ParkedStore(store.engine), user_service, dead_letters.get))
+    return Intake(user_service, pipeline, batcher, Scheduler(store.scheduled, batcher), parked, sources)
 
 
 def build_outboxes(settings: Settings, store: Store) -> Outboxes:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:  # the command line loads this module for the names alone
     from app.domain.erasure import Place
+    from app.domain.errors import InvalidEvent
     from app.domain.time import Now
+    from app.ingest.batch import SourceMessage
     from app.ingest.batcher import Batcher
     from app.ingest.pipeline import Pipeline
     from app.settings.sources import SourceSections
@@ -26,6 +28,12 @@ class Source(Protocol):
 
     async def check(self) -> None:
         """Raise `Unavailable` unless this node consumes."""
+
+    async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
+        """Dead-letter a message that was parked with these `SourceMessage.labels`, by any node.
+
+        Returns when the broker has the dead letter. Raises `Unavailable`.
+        """
 
 
 class Ingest(NamedTuple):
@@ -59,7 +67,10 @@ class Broker(Protocol):
         """Whether this hub reads from the broker."""
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> Mapping[str, Source]:
-        """Build its sources, by the names that readiness checks show. Only if it is configured."""
+        """Build its sources, by the names that readiness checks show. Only if it is configured.
+
+        The first one writes the dead letters of parked events.
+        """
 
     def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
         """Open the dead letters of all its topics, queues or streams.

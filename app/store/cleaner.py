@@ -33,6 +33,7 @@ class Cleaner:
         self._kept = {
             Kind.EVENT_IDS: event_ids_kept,
             Kind.SCHEDULED: event_ids_kept,
+            Kind.PARKED: event_ids_kept,
             Kind.REQUESTS: REQUESTS_KEPT,
         }
         if retention is not None:

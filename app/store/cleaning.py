@@ -28,6 +28,8 @@ class Kind(Enum):
 
     EVENT_IDS = ("processed_events", "processed_at", "true")
     SCHEDULED = ("scheduled_events", "send_at", "status <> 'scheduled'")
+    PARKED = ("parked_events", "finished_at", "finished_at is not null")
+    """Those that were dead-lettered."""
     REQUESTS = ("idempotency_keys", "created_at", "true")
     NOTIFICATIONS = ("notifications", "created_at", "true")
     DELIVERIES = ("deliveries", "created_at", "next_attempt_at is null")

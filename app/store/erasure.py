@@ -13,6 +13,10 @@ from app.store.engine import store_errors
 
 _THEIR_DELIVERY = "(user_id = :user or foreign_user_id = :foreign or (user_id is null and address ~* :named))"
 _OF_THEIR_DELIVERIES = f"delivery_id in (select id from deliveries where {_THEIR_DELIVERY})"  # noqa: S608
+_PARKED_TEXT = (
+    "concat_ws(' ', event_id, position, sender, convert_from(body, 'UTF8'), encode(labels, 'escape'),"
+    " encode(order_key, 'escape'))"
+)
 
 
 class _Rows(NamedTuple):
@@ -32,6 +36,7 @@ class _Rows(NamedTuple):
 _THEIRS = (
     (
         _Rows("scheduled_events", "concat_ws(' ', event_id, convert_from(body, 'UTF8')) ~* :named"),
+        _Rows("parked_events", _PARKED_TEXT + " ~* :named"),
         _Rows("idempotency_keys", "concat_ws(' ', service, key, convert_from(answer, 'UTF8')) ~* :named"),
         _Rows("processed_events", "event_id ~* :named"),
     ),

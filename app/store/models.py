@@ -80,6 +80,7 @@ class ProcessedEventRow(Base):
 
 _DUE_OTHERS = text("next_attempt_at is not null and replaces is null")
 _DUE_CODES = text("next_attempt_at is not null and replaces is not null")
+_PARKED = text("finished_at is null")
 _AMISS = text("status in ('failed', 'expired', 'suppressed')")
 
 
@@ -184,6 +185,46 @@ class ScheduledEventRow(Base):
     __table_args__ = (
         Index("scheduled_events_due", "send_at", postgresql_where=text("status = 'scheduled'")),
         Index("scheduled_events_done", "send_at", postgresql_where=text("status <> 'scheduled'")),
+    )
+
+
+class ParkedEventRow(Base):
+    """An event that waits for the answer of another service, or behind one that does (`app.store.parked`).
+
+    One that was dead-lettered stays, without its content, so that a redelivery isn't dead-lettered again.
+    """
+
+    __tablename__ = "parked_events"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    position: Mapped[str] = mapped_column(Text)
+    lane: Mapped[UUID]
+    group_id: Mapped[UUID | None]
+    order_key: Mapped[bytes | None]
+    event_id: Mapped[str] = mapped_column(Text)
+    event_type: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    dedup_key: Mapped[str] = mapped_column(Text)
+    sender: Mapped[str | None] = mapped_column(Text)
+    happened_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    body: Mapped[bytes]
+    labels: Mapped[bytes | None]
+    parked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    next_attempt_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    deadline: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    leased_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    fresh: Mapped[bool] = mapped_column(server_default=text("false"))
+    optional: Mapped[bool] = mapped_column(server_default=text("false"))
+    reason: Mapped[str | None] = mapped_column(Text)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        UniqueConstraint("position", name="parked_events_position"),
+        Index("parked_events_lane", "lane", "id", postgresql_where=_PARKED),
+        Index("parked_events_group", "group_id", postgresql_where=_PARKED),
+        Index("parked_events_key", "order_key", postgresql_where=_PARKED),
+        Index("parked_events_done", "finished_at", postgresql_where=text("finished_at is not null")),
     )
 
 

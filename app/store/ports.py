@@ -14,6 +14,7 @@ from app.domain.deliveries import Attempt, Delivery
 from app.domain.notifications import InboxCounters, Notification
 from app.domain.planning import People
 from app.store.inboxes import InboxState
+from app.store.parked import ParkedEventRecord, ParkedState
 from app.store.preferences import Profile
 from app.store.scheduled import Due, Scheduled, ScheduledState
 from app.store.writer import EventRecord, WriteResult
@@ -30,8 +31,13 @@ class EventWriter(Protocol):
       begin the next call before it has published, or its publications leave the order of `seq`.
     """
 
-    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
+    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
         """Record the events. Each `event_id` occurs once in a call.
+
+        Those with a `parked` draft are parked instead if they need an answer, or if parked events share their
+        group or their order key, earlier ones of the same call included; a position is parked once.
+        `resolved` are parked events (by `ParkedEventRecord.id`) that are among them: in the same transaction
+        they cease to be parked.
 
         Raises:
             StoreRejected: The store can never take one of the values; nothing was recorded.
@@ -121,6 +127,40 @@ class ScheduledEvents(Protocol):
 
     async def get(self, event_id: str) -> Scheduled | None:
         """The status of a scheduled event; None if no event with this id was ever scheduled."""
+
+
+class ParkedEvents(Protocol):
+    """Events that wait for a dependency, in the order in which `EventWriter.write` parked them.
+
+    - A lane is an order: events with the same group or order key share one. Its events are claimed together,
+      oldest first, up to `most`; none is ever claimed while an older one of its lane isn't.
+    - A lease is exclusive: concurrent calls of `claim` never return events of one lane, until the lease ends
+      or the events are released.
+    - A finished event is never claimed again, and its position is never parked again.
+    """
+
+    async def claim(
+        self, most: int, lanes: int, lease: float, *, asking: bool
+    ) -> Sequence[ParkedEventRecord]:
+        """Lease up to `most` events of up to `lanes` lanes that are due, for `lease` seconds; by rising `id`.
+
+        If `asking` is not set: only lanes whose oldest event can do without a group, or is overdue.
+        """
+
+    async def retry(self, event: int, reason: str, after: float) -> None:
+        """End the lease of the event; its lane is due after so many seconds. Counts an attempt."""
+
+    async def release(self, events: Collection[int]) -> None:
+        """End the leases of these events."""
+
+    async def finish(self, events: Collection[int], reason: str) -> None:
+        """These events were dead-lettered: erase their content, and keep their position."""
+
+    async def state(self) -> ParkedState:
+        """How many are parked, and since when."""
+
+    async def next_due(self) -> float | None:
+        """In how many seconds a lane is due; None if nothing is parked."""
 
 
 class DeliveryLog(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from app.domain.deliveries import SIGNAL, DeliveryDraft, delivery_id
 from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.domain.time import Now, moment
 from app.store.engine import store_errors
+from app.store.parked import ParkedDraft, park, unpark
 
 _NEW_EVENTS = """
 insert into processed_events (event_id) select unnest($1::text[])
@@ -104,15 +105,19 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """When the event happened, as far as its source knows."""
     later: ScheduledEvent | None = None
     """Then nothing is recorded but this."""
+    parked: ParkedDraft | None = None
+    """Then it is parked instead, if it needs an answer or others that it has to follow are parked."""
 
 
 class WriteResult(NamedTuple):
     """`new`: ids of the events this call recorded; the others were recorded before and changed nothing.
-    `notifications`: what was inserted, in rising `seq` for each receiver.
+    `notifications`: what was inserted, in rising `seq` for each receiver. `parked`: ids of the events that
+    are parked, now or before; they are in none of the others.
     """
 
     new: set[str]
     notifications: list[Notification]
+    parked: Collection[str] = frozenset()
 
 
 class BatchWriter:
@@ -122,14 +127,21 @@ class BatchWriter:
         self._engine = engine
         self._now = now
 
-    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
+    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
         """Record the events and insert their notifications, all or nothing. `event_id`s are unique in a call.
+        `resolved` are the parked events among them: they aren't parked any more.
 
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is.
         """
         with store_errors():
             async with self._engine.begin() as connection:
+                parked: Collection[str] = frozenset()
+                if drafts_to_park := [(e.event_id, e.parked) for e in entries if e.parked is not None]:
+                    parked = await park(connection, drafts_to_park)
+                    entries = [entry for entry in entries if entry.event_id not in parked]
+                if resolved:
+                    await unpark(connection, resolved)
                 ids = sorted(entry.event_id for entry in entries if entry.later is None)
                 new = {row[0] for row in await connection.exec_driver_sql(_NEW_EVENTS, (ids,))}
                 if later := [(entry.event_id, *entry.later) for entry in entries if entry.later]:
@@ -142,7 +154,7 @@ class BatchWriter:
                 outgoing = [entry for entry in entries if entry.deliveries and entry.event_id in new]
                 if outgoing:
                     await _insert_deliveries(connection, outgoing, moment(self._now()))
-        return WriteResult(new, notifications)
+        return WriteResult(new, notifications, parked)
 
 
 async def _insert(

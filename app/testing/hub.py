@@ -16,6 +16,7 @@ from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.domain.time import Now
 from app.ingest.batch import Rejected, SourceMessage
+from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.store.scheduled import ScheduledState
 from app.testing.bus import MemoryBus
@@ -26,6 +27,14 @@ from handlers.base import BaseMessageHandler
 from handlers.registry import HANDLERS, with_aliases
 
 LEASE_SECONDS = 60.0
+
+
+class _DeadLetters:
+    def __init__(self, rejected: list[Rejected]) -> None:
+        self._rejected = rejected
+
+    async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
+        self._rejected.append(Rejected(message, error))
 
 
 class MemoryHub:
@@ -74,6 +83,8 @@ class MemoryHub:
             msgspec.json.encode,
             self._now,
         )
+        ports = ParkedPorts(self.store.parked, self.groups, lambda _: _DeadLetters(self.rejected))
+        self._parked = ParkedWorker(self._pipeline, ports)
 
     async def publish(
         self, event: Mapping[str, Any] | bytes, *, source: str = "kafka", event_type: str | None = None
@@ -86,14 +97,16 @@ class MemoryHub:
             event_type: The type, where the transport knows it and the message does not say it.
 
         Returns:
-            Why the event was rejected; None if it was processed, now or before.
+            Why the event was rejected; None if it was processed, now or before, or is parked, as its group is
+            not known.
         """
         body = event if isinstance(event, bytes) else msgspec.json.encode(event)
         position = f"memory:{next(self._numbers)}"
-        return await self._process(SourceMessage(source, position, body, None, event_type))
+        message = SourceMessage(source, position, body, None, event_type, labels=lambda _: b"")
+        return await self._process(message)
 
     async def advance(self, seconds: float) -> None:
-        """Set the clock forward, then process the scheduled events that are due."""
+        """Set the clock forward, then process the scheduled events that are due, and retry parked ones."""
         self._ahead += seconds
         scheduled = self.store.scheduled
         while due := await scheduled.claim(1, LEASE_SECONDS):
@@ -102,6 +115,7 @@ class MemoryHub:
             error = await self._process(message)
             status = ScheduledState.FAILED if error else ScheduledState.SENT
             await scheduled.finish([event.event_id], status, None if error is None else str(error))
+        await self._parked.resolve_due()
 
     def inbox(self, user_id: UUID) -> list[Notification]:
         """The user's notifications in rising `seq`."""
@@ -118,11 +132,11 @@ class MemoryHub:
 
     async def _process(self, message: SourceMessage) -> InvalidEvent | None:
         batch = self._pipeline.prepare([message])
-        if batch.parked:
-            batch = await self._pipeline.resolve(batch.parked)
-        rejected = [*batch.rejected, *await self._pipeline.write(batch.ready)]
+        rejected = [*batch.rejected, *await self._pipeline.write(batch.events)]
+        before = len(self.rejected)
         self.rejected += rejected
-        return rejected[0].error if rejected else None
+        await self._parked.resolve_due()
+        return self.rejected[before].error if len(self.rejected) > before else None
 
     def _now(self) -> float:
         return self._clock() + self._ahead

@@ -27,6 +27,7 @@ from app.store.inboxes import InboxState
 from app.store.notifications import newest_rows
 from app.store.writer import DeliveryRecord, EventRecord, WriteResult
 from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
+from app.testing.parked import MemoryParkedEvents
 from app.testing.scheduled import MemoryScheduledEvents
 
 __all__ = ["MemoryDelivery", "MemoryStore"]
@@ -63,8 +64,8 @@ class _Inbox:
 class MemoryStore:
     """`EventWriter`, `ProcessedEvents`, `Inboxes` and `InboxStates` without Postgres.
 
-    `scheduled` is the `ScheduledEvents` and `deliveries` the `DeliveryLog` of the same store. Set
-    `unavailable` to make every call fail. It rejects the values that Postgres rejects.
+    `scheduled` is the `ScheduledEvents`, `parked` the `ParkedEvents`, `deliveries` the `DeliveryLog` of the
+    same store. Set `unavailable` to make every call fail. It rejects the values that Postgres rejects.
     """
 
     def __init__(self, now: Now = time.time) -> None:
@@ -76,15 +77,19 @@ class MemoryStore:
         self._events: dict[int, str] = {}
         """By notification, deleted ones too."""
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
+        self.parked = MemoryParkedEvents(self._check, now)
         self.deliveries = MemoryDeliveries(self._check)
 
     # Events
 
-    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
+    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
         self._check()
         for entry in entries:
             _check_storable(entry)
         now = self._now()
+        parked = self.parked.park([(entry.event_id, entry.parked) for entry in entries if entry.parked])
+        self.parked.unpark(resolved)
+        entries = [entry for entry in entries if entry.event_id not in parked]
         new: set[str] = set()
         notifications: list[Notification] = []
         for entry in entries:
@@ -96,7 +101,7 @@ class MemoryStore:
                 new.add(entry.event_id)
                 notifications += self._insert(entry, moment(now))
                 self.deliveries.add(entry, moment(now))
-        return WriteResult(new, notifications)
+        return WriteResult(new, notifications, parked)
 
     def _insert(self, entry: EventRecord, created_at: datetime) -> Iterator[Notification]:
         for draft in entry.drafts:

@@ -14,11 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.store.deliveries import DeliveryStore
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
+from app.store.parked import ParkedStore
 from app.store.ports import (
     DeliveryLog,
     EventWriter,
     Inboxes,
     InboxStates,
+    ParkedEvents,
     PreferencesPort,
     ProcessedEvents,
     ScheduledEvents,
@@ -53,13 +55,16 @@ class Store(NamedTuple):
     states: InboxStates
     scheduled: ScheduledEvents
     deliveries: DeliveryLog
+    parked: ParkedEvents
     clock: Clock
     nodes: list[EventWriter]
     """The writers of four nodes, each with connections of its own."""
 
 
 def in_memory(store: MemoryStore, clock: Clock) -> Store:
-    return Store(store, store, store, store, store.scheduled, store.deliveries, clock, [store] * 4)
+    return Store(
+        store, store, store, store, store.scheduled, store.deliveries, store.parked, clock, [store] * 4
+    )
 
 
 def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> Store:
@@ -71,6 +76,7 @@ def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> 
         InboxStore(engine),
         ScheduledStore(engine),
         DeliveryStore(engine),
+        ParkedStore(engine),
         clock,
         [BatchWriter(node) for node in nodes],
     )

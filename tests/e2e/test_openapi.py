@@ -22,7 +22,7 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from tests.support.hub import REST, WEBSOCKET, Hub, new_user, token
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
-"""How many requests are made up for a call, besides its examples."""
+"""How many requests are made up for a call, besides those at the bounds of its parameters."""
 SEED = int(os.environ.get("SEED", "1"))
 REFUSED = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429", "5xx"]
 TEXTS = ("event_id", "preference_id")
@@ -107,17 +107,11 @@ def right(name: str, value: Any) -> bool:
         return False
 
 
-@pytest.fixture(
-    scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "bounds"]
-)
+@pytest.fixture(scope="module")
 def run(
-    request: pytest.FixtureRequest,
-    hub: Hub,
-    document: dict[str, Any],
-    known: dict[str, list[str]],
-    authorization: dict[str, str],
+    hub: Hub, document: dict[str, Any], known: dict[str, list[str]], authorization: dict[str, str]
 ) -> Run:
-    """What came of the examples, of what is made up, and of what lies at the bounds of each parameter."""
+    """What came of the examples, of what lies at the bounds of each parameter, and of what is made up."""
     config = Config.from_dict(
         {
             "seed": SEED,
@@ -125,7 +119,7 @@ def run(
             "headers": authorization,
             "continue-on-failure": True,
             "generation": {"max-examples": EXAMPLES, "database": "none"},
-            "phases": {"stateful": {"enabled": False}, "coverage": {"enabled": request.param}},
+            "phases": {"stateful": {"enabled": False}},
             "checks": {
                 "positive_data_acceptance": {"enabled": False},
                 # Schemathesis' own, and 413: what is longer than allowed may be longer than is read at all.

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.hub import GROUP, Hub, added, event, eventually, new_user, quiet, receive
+from tests.support.hub import GROUP, Hub, added, event, new_user, quiet, receive
+from tests.support.nodes import event_outcomes
 from tests.support.user_service import FakeUserService
 
 A_NOTIFICATION = {
@@ -250,17 +251,35 @@ async def test_events_that_need_no_group_never_wait_for_the_user_service(
         user_service.calm()
 
 
-async def test_the_offset_of_a_waiting_event_is_committed_only_when_it_is_done(
+async def test_a_parked_event_outlives_a_restart_and_its_offset_has_passed(
     hub: Hub, user_service: FakeUserService
 ) -> None:
-    user = new_user()
+    user, other = new_user(), new_user()
     user_service.add_group(GROUP, "Nhà mình", [user])
     user_service.status = 500
-    await hub.publish(event("food_expired", unit_name="Trứng gà", storage_name="Kho"))
-
-    async def asked() -> bool:
-        return user_service.asked.count(GROUP) > 2
-
-    await eventually(asked, "the user service was asked again")
-    user_service.calm()
+    try:
+        await hub.publish(event("food_expired", unit_name="Trứng gà", storage_name="Kho"), added(other))
+        await hub.stored(other, 1)
+        assert await hub.rows("select 1 from parked_events where finished_at is null")
+        await hub.stop()
+        await hub.start()
+    finally:
+        user_service.calm()
     assert (await hub.stored(user, 1))[0]["template_code"] == "FOOD_EXPIRED"
+    outcomes = await event_outcomes([hub])
+    assert outcomes["kafka", "duplicate"] == outcomes["kafka", "parked"] == 0, "nothing was read again"
+
+
+async def test_ten_events_of_a_group_that_is_not_cached_keep_their_order(
+    hub: Hub, user_service: FakeUserService
+) -> None:
+    user, group = new_user(), new_user()
+    user_service.add_group(group, "Nhà mình", [user])
+    names = [f"{number}" for number in range(10)]
+    async with hub.socket(user) as socket:
+        for name in names:
+            about = event("food_expired", unit_name=name, storage_name="Kho") | {"group_id": group}
+            await hub.publish(about, partition=0)
+        frames = [await receive(socket) for _ in names]
+    assert [frame["data"]["raw_data"]["unit_name"] for frame in frames] == names
+    assert [frame["data"]["seq"] for frame in frames] == [*range(1, 11)]

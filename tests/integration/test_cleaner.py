@@ -188,6 +188,10 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
     columns, values = {
         Kind.EVENT_IDS: ("event_id", "number"),
         Kind.SCHEDULED: ("event_id, body, send_at, status", "number, '', now(), 'sent'"),
+        Kind.PARKED: (
+            "position, event_id, dedup_key, source, lane, body, deadline, finished_at",
+            "number, '', '', '', gen_random_uuid(), '', now(), now()",
+        ),
         Kind.REQUESTS: ("service, key, fingerprint, handled_until", "'', number, '', now()"),
         Kind.NOTIFICATIONS: (
             "id, receiver, created_at, template_code, raw_data, title, content, seq",

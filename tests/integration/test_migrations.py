@@ -31,7 +31,7 @@ from tests.support.hub import ROOT
 
 TABLES = {
     *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),
-    *("preferences", "scheduled_events", "idempotency_keys"),
+    *("preferences", "scheduled_events", "parked_events", "idempotency_keys"),
 }
 
 _SHAPE = """

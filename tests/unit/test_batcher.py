@@ -26,7 +26,6 @@ class FakePipeline:
         self.written: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.known = asyncio.Event()
 
     async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         for message in messages:
@@ -34,26 +33,17 @@ class FakePipeline:
                 case "bad":
                     batch.rejected.append(Rejected(message, InvalidEvent("bad", "it is bad")))
                 case "waits":
-                    batch.parked.append(ParkedEvent(message, cast(Any, None), GROUP))
+                    batch.events.append(ParkedEvent(message, cast(Any, None), GROUP))
                 case "breaks":
                     raise RuntimeError("a bug")
                 case _:
-                    batch.ready.append(PreparedEvent(message, cast(Any, None), cast(Any, None)))
+                    batch.events.append(PreparedEvent(message, cast(Any, None), cast(Any, None)))
 
-    async def write_together(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
-        return await self.write(ready)
-
-    async def write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
+    async def write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
         await self.gate.wait()
-        self.written.append([json.loads(item.message.value or b"") for item in ready])
+        self.written.append([json.loads(item.message.value or b"") for item in events])
         refused = InvalidEvent("store_rejected", "no")
-        return [Rejected(item.message, refused) for item in ready if item.message.value == b'"poison"']
-
-    async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
-        await self.known.wait()
-        return Batch(
-            [PreparedEvent(item.message, cast(Any, None), cast(Any, None)) for item in parked], [], []
-        )
+        return [Rejected(item.message, refused) for item in events if item.message.value == b'"poison"']
 
 
 def messages(*names: str) -> list[SourceMessage]:
@@ -88,16 +78,9 @@ async def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
     assert pipeline.written == [["1"], ["2", "3", "4"], ["5", "6"]]
 
 
-async def test_an_event_parked_for_a_group_delays_no_other() -> None:
-    pipeline = FakePipeline()
-    async with running(pipeline) as batcher:
-        waits, good = batcher.submit(messages("waits", "good"))
-        assert await good is None
-        later = batcher.submit(messages("later"))
-        assert await later[0] is None
-        assert not waits.done()
-        pipeline.known.set()
-        assert await waits is None
+async def test_an_event_that_is_parked_has_its_outcome_with_its_batch() -> None:
+    async with running(FakePipeline()) as batcher:
+        assert await asyncio.gather(*batcher.submit(messages("waits", "good"))) == [None, None]
 
 
 async def test_a_bug_fails_its_batch_and_no_other() -> None:
@@ -112,11 +95,9 @@ async def test_a_bug_fails_its_batch_and_no_other() -> None:
 async def test_stopping_cancels_what_has_no_outcome() -> None:
     pipeline = FakePipeline()
     async with running(pipeline, batch_size=1) as batcher:
-        waits = batcher.submit(messages("waits"))[0]
         pipeline.gate.clear()
         written, pending = batcher.submit(messages("1", "2"))
         await asyncio.sleep(0.01)
-    assert waits.cancelled()
     assert written.cancelled()
     assert pending.cancelled()
 

@@ -62,7 +62,7 @@ class Consumer:
 
 
 class Pipeline:
-    """Offsets in `parked` wait for the user service for ever; a write waits for `free`."""
+    """Offsets in `parked` are parked; a write waits for `free`."""
 
     def __init__(self, parked: Sequence[int] = ()) -> None:
         self.parked = set(parked)
@@ -73,21 +73,14 @@ class Pipeline:
         for message in messages:
             event = Event(str(message.origin.offset), "x", {})
             if message.origin.offset in self.parked:
-                batch.parked.append(ParkedEvent(message, event, uuid4()))
+                batch.events.append(ParkedEvent(message, event, uuid4()))
             else:
-                batch.ready.append(PreparedEvent(message, event, cast(Any, None)))
+                batch.events.append(PreparedEvent(message, event, cast(Any, None)))
 
-    async def write_together(self, ready: Sequence[PreparedEvent]) -> list[Any]:
-        return await self.write(ready)
-
-    async def write(self, ready: Sequence[PreparedEvent]) -> list[Any]:
+    async def write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Any]:
         await self.free.wait()
-        self.written += [item.message.origin.offset for item in ready]
+        self.written += [item.message.origin.offset for item in events]
         return []
-
-    async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
-        await asyncio.Event().wait()
-        raise AssertionError
 
 
 class Scene:
@@ -152,41 +145,14 @@ async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.M
     await scene.source.stop(within=1)
 
 
-async def test_nothing_is_committed_past_a_parked_event(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_offset_passes_what_is_parked_once_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = await started(monkeypatch, Pipeline(parked=[5]))
-    scene.pipeline.free.set()
     scene.consumer.give(*range(10))
-    scene.consumer.give(*range(10, 20))
-    await scene.until(lambda: len(scene.pipeline.written) == 19)
-    await scene.until(lambda: scene.consumer.committed == [5])
-    await scene.source.stop(within=1)
-    assert scene.consumer.committed == [5]
-
-
-async def test_after_a_rebalance_nothing_is_committed_past_what_was_parked_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    scene = await started(monkeypatch, Pipeline(parked=[5]))
-    scene.pipeline.free.set()
-    scene.consumer.give(*range(10))
-    await scene.until(lambda: scene.consumer.committed == [5])
-    scene.pipeline.free.clear()
-    scene.consumer.give(*range(10, 15))
     await scene.until(lambda: scene.source._writing is not None)
-    scene.consumer.give(*range(15, 20))
-    await scene.until(lambda: len(scene.source._next.batch.ready) == 5)
-
-    revoking = asyncio.create_task(scene.source.revoked())
-    await asyncio.sleep(0)
+    assert scene.consumer.committed == []
     scene.pipeline.free.set()
-    await revoking
-    assert scene.source._next.ends == {}
-    await asyncio.sleep(0.05)
-    assert scene.consumer.committed == [5]
-
-    scene.pipeline.parked.clear()
-    scene.consumer.give(*range(5, 25))  # the partition came back, and begins where it was committed
-    await scene.until(lambda: scene.consumer.committed == [5, 25])
+    await scene.until(lambda: scene.consumer.committed == [10])
+    assert scene.pipeline.written == [*range(10)], "in the order of the partition"
     await scene.source.stop(within=1)
 
 

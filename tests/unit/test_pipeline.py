@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -49,6 +47,9 @@ class Groups:
             raise self.errors.pop(0)
         return Group("Nhà mình", (USER,), ())
 
+    def pause(self) -> float | None:
+        return None
+
 
 class Bus(MemoryBus):
     """Keeps how old each logout was; `broken` has a bug."""
@@ -85,7 +86,7 @@ class Writer:
         self.later: list[str] = []
         self.seq = 100
 
-    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
+    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
         ids = [entry.event_id for entry in entries]
         if self.poison & set(ids):
             raise StoreRejected("not this one")
@@ -256,62 +257,6 @@ async def test_no_transaction_has_many_more_rows_than_allowed() -> None:
     assert writer.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
-class SlowWriter(Writer):
-    """Each transaction takes some turns of the loop."""
-
-    async def write(self, entries: Sequence[EventRecord]) -> WriteResult:
-        for _ in range(10):
-            await asyncio.sleep(0)
-        return await super().write(entries)
-
-
-async def test_those_that_are_resolved_at_once_share_a_transaction_and_a_batch_waits_for_few() -> None:
-    writer = SlowWriter(poison="x")
-    pipeline = make(writer, Bus())
-    ids = [f"{number}" for number in range(200)]
-    resolved = [
-        asyncio.create_task(pipeline.write_together(pipeline.prepare([message(event_id)]).ready))
-        for event_id in ids
-    ]
-    await asyncio.sleep(0)
-    await pipeline.write(pipeline.prepare([message("batch")]).ready)
-    assert len(writer.batches) <= 3, "the batch waited for all of them"
-    assert await asyncio.gather(*resolved) == [[]] * 200
-    assert sorted(event_id for batch in writer.batches for event_id in batch) == sorted([*ids, "batch"])
-    assert len(writer.batches) <= 4
-
-
-async def test_of_those_that_are_written_together_each_hears_of_its_own() -> None:
-    pipeline = make(SlowWriter(poison="x"), Bus())
-    parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abxcd"]
-    found = await asyncio.gather(*map(pipeline.write_together, parts))
-    assert [[refused.message.dedup_key for refused in each] for each in found] == [[], [], ["x"], [], []]
-
-
-async def test_one_that_is_cancelled_cancels_none_of_the_others() -> None:
-    writer = SlowWriter()
-    pipeline = make(writer, Bus())
-    parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abcd"]
-    tasks = [asyncio.create_task(pipeline.write_together(part)) for part in parts]
-    await asyncio.sleep(0)
-    tasks[0].cancel()  # in the middle of its own
-    for _ in range(5):
-        await asyncio.sleep(0)
-    tasks[1].cancel()  # which writes for all
-    tasks[3].cancel()  # which waits
-    found = await asyncio.gather(*tasks, return_exceptions=True)
-    assert found[2] == []
-    assert writer.batches == [["c"]]
-
-
-async def test_what_fails_together_is_tried_alone() -> None:
-    writer = SlowWriter(RuntimeError("a bug"), RuntimeError("a bug"))
-    pipeline = make(writer, Bus())
-    parts = [pipeline.prepare([message(event_id)]).ready for event_id in "abc"]
-    found = await asyncio.gather(*map(pipeline.write_together, parts), return_exceptions=True)
-    assert [type(each) for each in found] == [RuntimeError, list, list]
-
-
 async def test_an_event_without_receivers_waits_and_the_others_dont() -> None:
     pipeline = make(Writer(), Bus())
     whole_group = message(
@@ -323,21 +268,14 @@ async def test_an_event_without_receivers_waits_and_the_others_dont() -> None:
 
 
 async def test_what_waits_is_handled_when_the_user_service_answers_again() -> None:
-    groups = Groups(Unavailable("user service", "away"), Unavailable("user service", "away"))
-    pipeline = make(Writer(), Bus(), groups)
+    pipeline = make(Writer(), Bus(), Groups(Unavailable("user service", "away")))
     parked = pipeline.prepare([message("a", data={})]).parked
+    with pytest.raises(Unavailable):
+        await pipeline.resolve(parked)
     batch = await pipeline.resolve(parked)
     draft = batch.ready[0].effects.notification
     assert draft is not None
     assert draft.group_name == "Nhà mình"
-
-
-async def test_a_clock_change_moves_no_retry_deadline() -> None:
-    hours = itertools.count()
-    groups = Groups(*(Unavailable("user service", "away") for _ in range(3)))
-    pipeline = make(Writer(), Bus(), groups, now=lambda: time.time() + 3600 * next(hours))
-    batch = await pipeline.resolve(pipeline.prepare([message("a", data={})]).parked)
-    assert len(batch.ready) == 1
 
 
 async def test_a_group_that_does_not_exist_is_no_reason_to_wait() -> None:

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from app.domain.errors import InvalidEvent
 from app.domain.events import UnreadMessage
+from app.ingest.batch import SourceMessage
 from app.sources.dead_letters import CUT_FROM, NULL_VALUE, TOPIC, originals, read_replay_headers, reasons
 
 PARTITION, OFFSET, TIMESTAMP = "dlq.partition", "dlq.offset", "dlq.timestamp"
 _CUT_BYTES = 64 * 1024
+
+
+class ParkedRecord(NamedTuple):
+    """What is kept of a record whose event is parked."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    value: bytes | None = None
+
+
+_labels = msgspec.msgpack.Encoder()
+_parked = msgspec.msgpack.Decoder(ParkedRecord)
+
+
+def labels_of(message: SourceMessage) -> bytes:
+    """Encode all of a record but its value, for `parked_record`."""
+    of = message.origin
+    headers = [(name, value) for name, value in of.headers]
+    return _labels.encode((of.topic, of.partition, of.offset, of.timestamp, of.key, headers))
+
+
+def parked_record(labels: bytes, value: bytes | None) -> ParkedRecord:
+    """The record whose event was parked with these labels."""
+    return _parked.decode(labels)._replace(value=value)
+
 
 ProducedRecord = dict[str, Any]
 """Value, key and headers, as a producer takes them."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from app.domain.errors import Unavailable
 from app.domain.time import Now
 from app.ingest.batch import Rejected
 from app.runtime.backoff import Backoff
@@ -33,19 +34,31 @@ class KafkaDeadLetters:
         """Return when the broker has them all. Retries until it is cancelled."""
         await asyncio.gather(*(self._put_one(producer, item) for item in rejected))
 
+    async def put_parked(self, producer: Any, item: Rejected) -> None:
+        """Return when the broker has the dead letter of an event that was parked. Raises `Unavailable`."""
+        if producer is None:
+            raise Unavailable("kafka", "this node isn't connected")
+        try:
+            await self._put_now(producer, item)
+        except KafkaError as error:
+            raise Unavailable("kafka", type(error).__name__) from None
+
     async def _put_one(self, producer: Any, item: Rejected) -> None:
-        record, error = item.message.origin, item.error
-        log.warning("event_rejected", extra={"dedup_key": item.message.dedup_key, "reason": error.reason})
-        value = None if record.value is None else self._redact(record.value)
-        whole, cut = dead_letter_records(record, item.message.dedup_key, value, error)
         for delay in RETRY_BACKOFF.delays():
             try:
-                if not await self._sent(producer, record.topic + SUFFIX, (whole, cut)):
-                    log.error("dead_letter_lost", extra={"dedup_key": item.message.dedup_key})
+                await self._put_now(producer, item)
                 return
             except KafkaError as problem:
                 log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
             await asyncio.sleep(delay)
+
+    async def _put_now(self, producer: Any, item: Rejected) -> None:
+        record, error = item.message.origin, item.error
+        log.warning("event_rejected", extra={"dedup_key": item.message.dedup_key, "reason": error.reason})
+        value = None if record.value is None else self._redact(record.value)
+        whole, cut = dead_letter_records(record, item.message.dedup_key, value, error)
+        if not await self._sent(producer, record.topic + SUFFIX, (whole, cut)):
+            log.error("dead_letter_lost", extra={"dedup_key": item.message.dedup_key})
 
     async def _sent(self, producer: Any, topic: str, dead_letter_records: Iterable[ProducedRecord]) -> bool:
         """Send the first of these that isn't too large for the broker; whether there was one."""

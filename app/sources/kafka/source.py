@@ -17,16 +17,17 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectio
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now, event_time
-from app.ingest.batch import Batch, ParkedEvent, Rejected, SourceMessage, by_group
+from app.ingest.batch import Batch, Rejected, SourceMessage
 from app.ingest.pipeline import Pipeline
 from app.runtime.backoff import Backoff
-from app.runtime.metrics import PARKED, REBUILT
+from app.runtime.metrics import REBUILT
 from app.runtime.services import Background
 from app.runtime.tasks import first, is_to_end
 from app.settings.sources import KafkaSettings
 from app.sources.dead_letters import read_replay_headers
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka import library_log
+from app.sources.kafka.dead_letter import labels_of, parked_record
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
 from app.sources.kafka.offsets import OffsetTracker
 from app.sources.kafka.watchdog import ConsumerStalled, ConsumerWatchdog, ask_ends
@@ -36,7 +37,6 @@ log = logging.getLogger("hub.kafka")
 
 POLL_MS = 200
 PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
-MAX_PARKED_EVENTS = 5_000  # past that, the source polls nothing until some are resolved
 TOPICS_SETTLE_SECONDS = 5.0  # a cluster that creates topics by itself has them by then
 TOPICS_CHECK_SECONDS = 60.0
 TOPICS_HINT = "Create them. The hub consumes each within 10 s of its creation."
@@ -54,13 +54,13 @@ class _Polled(NamedTuple):
 
 
 def _empty() -> _Prepared:
-    return _Prepared(Batch([], [], []), {})
+    return _Prepared(Batch([], []), {})
 
 
 class KafkaSource:
     """Consumes the hub's Kafka topics as a member of its consumer group.
 
-    A record's offset is committed only when its event was stored and pushed, or dead-lettered.
+    A record's offset is committed only when its event was stored and pushed, parked, or dead-lettered.
     """
 
     def __init__(
@@ -83,8 +83,6 @@ class KafkaSource:
         self._missing: frozenset[str] = frozenset()
         self._dead_letters = KafkaDeadLetters(redact, now)
         self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
-        self._parked_tasks: set[asyncio.Task[None]] = set()
-        self._parked_events = 0
         self._next = _empty()
         self._assignment = 0  # counts: what was polled under an earlier one is not ours to finish
         self._polling: asyncio.Task[_Polled] | None = None
@@ -175,11 +173,7 @@ class KafkaSource:
 
     async def _disconnect(self) -> None:
         """Abandon the current batch, and leave the group."""
-        tasks = [
-            task
-            for task in (self._polling, self._writing, self._committing, *self._parked_tasks)
-            if task is not None
-        ]
+        tasks = [task for task in (self._polling, self._writing, self._committing) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -197,7 +191,7 @@ class KafkaSource:
         """
         if self._polling is None and self._has_room():
             self._polling = asyncio.create_task(self._get(POLL_MS), name="kafka poll")
-        pending = {task for task in (self._polling, self._writing) if task is not None} or self._parked_tasks
+        pending = {task for task in (self._polling, self._writing) if task is not None}
         done, _ = await asyncio.wait(
             pending, timeout=PAUSED_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
@@ -209,7 +203,7 @@ class KafkaSource:
 
     def _has_room(self) -> bool:
         events = sum(len(part) for part in self._next.batch)
-        return events < self._settings.batch_size and self._parked_events <= MAX_PARKED_EVENTS
+        return events < self._settings.batch_size
 
     async def _get(self, timeout_ms: int) -> _Polled:
         with self.watch.poll():
@@ -245,12 +239,26 @@ class KafkaSource:
     def _message(self, record: Any) -> SourceMessage:
         # The timestamp distinguishes a recreated topic, whose offsets start at 0 again, from the old one.
         dedup_key = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
+        attempts = 0
         if record.headers:
-            dedup_key = read_replay_headers(dict(record.headers), "kafka").dedup_key or dedup_key
-        known_type = self._topics.get(record.topic)
+            replay = read_replay_headers(dict(record.headers), "kafka")
+            dedup_key, attempts = replay.dedup_key or dedup_key, replay.attempts
         return SourceMessage(
-            "kafka", dedup_key, record.value, record, known_type, event_time(record.timestamp / 1000)
+            "kafka",
+            dedup_key,
+            record.value,
+            record,
+            self._topics.get(record.topic),
+            event_time(record.timestamp / 1000),
+            order_key=record.key,
+            attempts=attempts,
+            labels=labels_of,
         )
+
+    async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
+        """See `Source.dead_letter`."""
+        parked = parked_record(labels, message.value)
+        await self._dead_letters.put_parked(self._producer, Rejected(message._replace(origin=parked), error))
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():
@@ -270,43 +278,13 @@ class KafkaSource:
         """Store, push and dead-letter one batch, and schedule the commit."""
         batch, ends = prepared
         offsets = self._offsets
-        for item in batch.parked:
-            offsets.park(*_place(item.message))
-        rejected = batch.rejected + await self._pipeline.write(batch.ready)
+        rejected = batch.rejected + await self._pipeline.write(batch.events)
         await self._dead_letters.put(self._producer, rejected)
         if offsets is not self._offsets:
             return  # the partitions were revoked meanwhile
-        self._park(batch.parked)
         for partition, offset in ends.items():
             offsets.passed(partition, offset)
         self._commit_soon()
-
-    def _park(self, parked: Iterable[ParkedEvent]) -> None:
-        for items in by_group(parked):
-            task = asyncio.create_task(self._finish_parked(items), name="kafka parked")
-            self._parked_tasks.add(task)
-            task.add_done_callback(self._parked_tasks.discard)
-
-    async def _finish_parked(self, items: Sequence[ParkedEvent]) -> None:
-        offsets = self._offsets
-        self._count_parked(len(items))
-        try:
-            batch = await self._pipeline.resolve(items)
-            rejected = batch.rejected + await self._pipeline.write_together(batch.ready)
-        except Exception:
-            log.exception("parked_events_failed")
-            why = InvalidEvent("handler_failed", "the hub failed on it; its log has the trace")
-            rejected = [Rejected(item.message, why) for item in items]
-        finally:
-            self._count_parked(-len(items))
-        await self._dead_letters.put(self._producer, rejected)
-        for item in items:
-            offsets.done(*_place(item.message))
-        self._commit_soon()
-
-    def _count_parked(self, change: int) -> None:
-        self._parked_events += change
-        PARKED.set(self._parked_events)
 
     def _commit_soon(self) -> None:
         """Commit concurrently with the next batch; the commit includes what is done by then."""
@@ -339,16 +317,14 @@ class KafkaSource:
     async def revoked(self) -> None:
         """Finish the current batch and forget the rest: our partitions may be assigned to another node.
 
-        What was polled or parked and isn't done is delivered again, to the node that gets its partition:
-        that starts at the committed offset. So none of it is started from here on.
+        What was polled and isn't written is delivered again, to the node that gets its partition: that starts
+        at the committed offset. So none of it is started from here on.
         """
         self._assignment += 1
         self._next = _empty()
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=self._settings.shutdown_grace)
         await self._commit()
-        for task in self._parked_tasks:
-            task.cancel()
         self._offsets = OffsetTracker()
 
 
@@ -362,8 +338,3 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._source.watch.assigned()
         log.info("partitions_assigned", extra={"partitions": [f"{p.topic}/{p.partition}" for p in assigned]})
-
-
-def _place(message: SourceMessage) -> tuple[TopicPartition, int]:
-    record = message.origin
-    return TopicPartition(record.topic, record.partition), record.offset

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from aio_pika.exceptions import DeliveryError
+from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.domain.errors import InvalidEvent
@@ -16,10 +17,11 @@ from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 from app.runtime.backoff import Backoff
 from app.runtime.tasks import end
+from app.sources.dead_letters import read_replay_headers
 from app.sources.rabbitmq import lenient_headers as amqp  # noqa: F401 - it makes all messages readable
 from app.sources.rabbitmq.acks import AckTracker
 from app.sources.rabbitmq.content_encoding import decoded
-from app.sources.rabbitmq.message import dead_letter, dedup_key_of, happened_at
+from app.sources.rabbitmq.message import dead_letter, dedup_key_of, happened_at, labels_of
 
 log = logging.getLogger("hub.rabbitmq")
 
@@ -31,7 +33,8 @@ FRAME_OVERHEAD_BYTES = 8  # bytes
 class QueueConsumer:
     """Consumes one queue over one channel.
 
-    A message is acknowledged only when its event was stored and pushed, or its dead letter is the broker's.
+    A message is acknowledged only when its event was stored and pushed, or is parked, or its dead letter is
+    the broker's.
     """
 
     def __init__(
@@ -99,6 +102,8 @@ class QueueConsumer:
             None,
             happened_at=happened_at(properties),
             unreadable=readable.error,
+            attempts=read_replay_headers(properties.headers or {}, "rabbitmq").attempts,
+            labels=lambda _: labels_of(self._queue, properties),
         )
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:
@@ -133,26 +138,31 @@ class QueueConsumer:
 
     async def _dead_letter(self, delivered: DeliveredMessage, tag: int, error: InvalidEvent) -> None:
         """Publish the message to the dead-letter exchange; it is settled when the broker confirms."""
-        properties = delivered.header.properties
-        log.warning(
-            "event_rejected",
-            extra={"queue": self._queue, "message_id": properties.message_id, "reason": error.reason},
-        )
-        body, kept = dead_letter(self._queue, delivered.body, properties, error, self._room())
         for delay in RETRY_BACKOFF.delays():
             try:
-                await self._channel.basic_publish(
-                    body,
-                    exchange=DEAD_LETTER_EXCHANGE,
-                    routing_key=self._queue,
-                    properties=kept,
-                    mandatory=True,
-                )
+                await self.publish_dead_letter(delivered.body, delivered.header.properties, error)
                 break
             except DeliveryError as problem:  # no queue is bound, or it is full
                 log.error("dead_letter_delayed", extra={"why": type(problem).__name__})
             await asyncio.sleep(delay)
         self._settle(tag)
+
+    async def publish_dead_letter(
+        self, body: bytes, properties: spec.Basic.Properties, error: InvalidEvent
+    ) -> None:
+        """Return when the broker has the dead letter. Raises what aiormq raises."""
+        log.warning(
+            "event_rejected",
+            extra={"queue": self._queue, "message_id": properties.message_id, "reason": error.reason},
+        )
+        shown, kept = dead_letter(self._queue, body, properties, error, self._room())
+        await self._channel.basic_publish(
+            shown,
+            exchange=DEAD_LETTER_EXCHANGE,
+            routing_key=self._queue,
+            properties=kept,
+            mandatory=True,
+        )
 
     def _room(self) -> int:
         """The bytes that the broker accepts for properties: one frame without its own overhead."""

@@ -6,6 +6,7 @@ import hashlib
 from copy import copy
 from datetime import datetime
 
+import msgspec
 from aiormq import spec
 from pamqp.header import ContentHeader
 
@@ -77,6 +78,30 @@ def dead_letter(
     if not _fits(kept, room):
         kept.headers = {**ours, "dlq.headers": "left out: too large, or of a type that can't be written"}
     return shown, kept
+
+
+def labels_of(queue: str, properties: spec.Basic.Properties) -> bytes:
+    """Encode queue and properties of a message whose event is parked, for `parked_properties`.
+
+    Headers of a type that is read and can't be written are left out, as in a dead letter. What is parked is
+    the decoded body, so it has no `content_encoding` any more.
+    """
+    kept = copy(properties)
+    kept.content_encoding = None
+    try:
+        encoded = ContentHeader(properties=kept).marshal()
+    except (TypeError, ValueError, OverflowError):
+        kept.headers = {}
+        encoded = ContentHeader(properties=kept).marshal()
+    return msgspec.msgpack.encode((queue, encoded))
+
+
+def parked_properties(labels: bytes) -> tuple[str, spec.Basic.Properties]:
+    """The queue and the properties of the message whose event was parked with these labels."""
+    queue, encoded = msgspec.msgpack.decode(labels, type=tuple[str, bytes])
+    header = ContentHeader()
+    header.unmarshal(encoded)
+    return queue, header.properties
 
 
 def _where(queue: str, properties: spec.Basic.Properties) -> dict[str, str]:

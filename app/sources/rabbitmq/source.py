@@ -17,7 +17,8 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 
-from app.domain.errors import Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
+from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher
 from app.runtime.backoff import Backoff
 from app.runtime.services import Background
@@ -25,6 +26,7 @@ from app.runtime.tasks import end
 from app.settings.sources import RabbitMqSettings
 from app.sources.dead_letters import SUFFIX
 from app.sources.rabbitmq.consumer import DEAD_LETTER_EXCHANGE, QueueConsumer
+from app.sources.rabbitmq.message import parked_properties
 
 log = logging.getLogger("hub.rabbitmq")
 # It logs every failed attempt; the source logs one each LOG_INTERVAL_SECONDS.
@@ -51,6 +53,7 @@ class RabbitSource:
         self._prefetch = 2 * settings.batch_size  # the next batch is here while one is written
         self._batcher = batcher
         self._consuming = False
+        self._consumers: dict[str, QueueConsumer] = {}
         self._stopping = asyncio.Event()
         self._running = Background(self._run, name="rabbitmq source")
         self._logged_at = -LOG_INTERVAL_SECONDS
@@ -69,6 +72,17 @@ class RabbitSource:
         if not self._consuming:
             parts = urlsplit(self._url.get_secret_value())
             raise Unavailable("rabbitmq", f"no broker serves at {parts.hostname}:{parts.port or 'its port'}")
+
+    async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
+        """See `Source.dead_letter`. The queue's consumer publishes it."""
+        queue, properties = parked_properties(labels)
+        consumer = self._consumers.get(queue)
+        if consumer is None:
+            raise Unavailable("rabbitmq", f"this node doesn't consume {queue}")
+        try:
+            await consumer.publish_dead_letter(message.value or b"", properties, error)
+        except (AMQPError, OSError) as problem:
+            raise Unavailable("rabbitmq", type(problem).__name__) from None
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
@@ -99,7 +113,7 @@ class RabbitSource:
             self._url.get_secret_value(), timeout=CONNECT_TIMEOUT_SECONDS, heartbeat=HEARTBEAT_SECONDS
         )
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        consumers: list[QueueConsumer] = []
+        consumers = self._consumers = {}
 
         def fail(why: BaseException) -> None:
             if not ended.done():
@@ -113,17 +127,19 @@ class RabbitSource:
                 channel.close_callbacks.add(lambda _, why: fail(why or ConnectionError("the channel ended")))
                 underlay = await channel.get_underlay_channel()
                 consumer = QueueConsumer(queue, self._batcher, underlay, fail)
-                consumers.append(consumer)
+                consumers[queue] = consumer
                 await consumer.start(self._prefetch)
             self._consuming, self._logged_at = True, -LOG_INTERVAL_SECONDS
             log.info("rabbitmq_consuming", extra={"queues": self._queues})
             await self._until(ended)
-            await asyncio.gather(*(consumer.finish(FINISH_TIMEOUT_SECONDS) for consumer in consumers))
+            await asyncio.gather(
+                *(consumer.finish(FINISH_TIMEOUT_SECONDS) for consumer in consumers.values())
+            )
         finally:
-            self._consuming = False
+            self._consuming, self._consumers = False, {}
             fail(ConnectionError("closed"))
             ended.exception()
-            for consumer in consumers:
+            for consumer in consumers.values():
                 await consumer.close()
             with suppress(AMQPError, OSError):
                 await asyncio.wait_for(connection.close(), LEAVE_TIMEOUT_SECONDS)

@@ -108,6 +108,17 @@ def read(value: bytes) -> Reading:
     return Reading(value, False)
 
 
+def labels_of(received: Received) -> bytes:
+    """Encode all of a message but its value, for `parked_message`."""
+    return msgspec.msgpack.encode((received.place, received.entry_id, received.replay))
+
+
+def parked_message(labels: bytes, value: bytes) -> Received:
+    """The message whose event was parked with these labels."""
+    place, entry_id, replay = msgspec.msgpack.decode(labels, type=tuple[str, bytes | None, ReplayHeaders])
+    return Received(place, value, entry_id, replay)
+
+
 def dead_letter(received: Received, dedup_key: str, error: InvalidEvent) -> dict[str, bytes | str]:
     """Make the fields of its dead letter: the message, redacted if it holds a one-time code, and the hub's
     headers.

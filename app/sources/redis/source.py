@@ -16,7 +16,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from app.domain.errors import Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
 from app.ingest.pipeline import MAX_MESSAGES_PER_TURN
@@ -28,7 +28,15 @@ from app.settings.sources import RedisStreamsSettings
 from app.sources.dead_letters import SUFFIX
 from app.sources.redis.dedup import Deduplicator
 from app.sources.redis.group import ConsumerGroup
-from app.sources.redis.messages import LOW_STOCK, Reading, Received, dead_letter, read
+from app.sources.redis.messages import (
+    LOW_STOCK,
+    Reading,
+    Received,
+    dead_letter,
+    labels_of,
+    parked_message,
+    read,
+)
 
 log = logging.getLogger("hub.redis_source")
 
@@ -53,8 +61,8 @@ def events_redis(settings: RedisStreamsSettings) -> Redis:
 class RedisSource:
     """Reads events from Redis as a member of the stream's consumer group.
 
-    A stream entry is acknowledged only when its event was stored and pushed, or dead-lettered. Until then it
-    is kept from being claimed, however long it is parked; when the node dies, others claim it.
+    A stream entry is acknowledged only when its event was stored and pushed, parked, or dead-lettered. Until
+    then it is kept from being claimed; when the node dies, others claim it.
     """
 
     def __init__(self, settings: RedisStreamsSettings, batcher: Batcher) -> None:
@@ -231,6 +239,8 @@ class RedisSource:
                 None,
                 happened_at=item.happened_at,
                 default_type=LOW_STOCK,
+                attempts=item.replay.attempts,
+                labels=partial(_labels_of, item),
             )
             for item, reading, dedup_key in zip(received, readings, known, strict=True)
         ]
@@ -260,14 +270,25 @@ class RedisSource:
         stored = [item.received for item in known if item.outcome.result() is None]
         await self._group.acknowledge(_ids(stored))
         rejected = [(item, error) for item in known if (error := item.outcome.result()) is not None]
-        dead_letters = []
-        for item, error in rejected:
-            log.warning("event_rejected", extra={"dedup_key": item.dedup_key, "reason": error.reason})
-            # A replayed message that fails again within the window gets a dead letter of its own.
-            identity = f"{item.dedup_key}:{item.received.replay.attempts}"
-            dead_letters.append((identity, dead_letter(item.received, item.dedup_key, error)))
-        await self._deduplicator.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)
+        await self._add_dead_letters([(item.received, item.dedup_key, error) for item, error in rejected])
         await self._group.acknowledge(_ids(item.received for item, _ in rejected))
+
+    async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
+        """See `Source.dead_letter`."""
+        received = parked_message(labels, message.value or b"")
+        try:
+            await self._add_dead_letters([(received, message.dedup_key, error)])
+        except REDIS_ERRORS as problem:
+            raise Unavailable("redis_events", type(problem).__name__) from None
+
+    async def _add_dead_letters(self, rejected: Iterable[tuple[Received, str, InvalidEvent]]) -> None:
+        dead_letters = []
+        for received, dedup_key, error in rejected:
+            log.warning("event_rejected", extra={"dedup_key": dedup_key, "reason": error.reason})
+            # A replayed message that fails again within the window gets a dead letter of its own.
+            identity = f"{dedup_key}:{received.replay.attempts}"
+            dead_letters.append((identity, dead_letter(received, dedup_key, error)))
+        await self._deduplicator.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)
 
     @property
     def _room(self) -> int:
@@ -285,6 +306,10 @@ class RedisSource:
 def _known_by(received: Received, reading: Reading) -> str | None:
     """The deduplication key, where it doesn't depend on when the message was first seen."""
     return received.replay.dedup_key or (f"redis:{reading.digest}" if reading.has_id else None)
+
+
+def _labels_of(received: Received, _: SourceMessage) -> bytes:
+    return labels_of(received)
 
 
 def _ids(entries: Iterable[Received]) -> list[bytes]:

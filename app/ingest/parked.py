@@ -1,0 +1,307 @@
+"""Resolves parked events: asks for their group, then writes them as any other event.
+
+Every node works on the same table. One call for a group serves all its parked events; lanes (see
+`app.store.parked`) don't wait for each other, and each keeps its order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import takewhile
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from app.domain.errors import InvalidEvent, NotAsked, Unavailable
+from app.ingest.batch import Batch, PreparedEvent, Rejected, SourceMessage
+from app.ingest.pipeline import Groups, Pipeline
+from app.runtime.backoff import Backoff
+from app.runtime.metrics import PARKED, PARKED_FINISHED, PARKED_OLDEST
+from app.runtime.services import Background
+from app.runtime.tasks import end
+from app.store.parked import ParkedEventRecord
+from app.store.ports import ParkedEvents
+
+log = logging.getLogger("hub.parked")
+
+MAX_EVENTS_PER_CLAIM = 1_000
+MAX_LANES = 256  # that a node works on at a time
+LEASE_SECONDS = 60.0  # until other nodes claim what a dead one had
+POLL_SECONDS = 5.0  # in case another node parked something and died
+RETRY_BACKOFF = Backoff(first=0.2, cap=5.0)  # of one lane
+POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
+RELEASE_TIMEOUT_SECONDS = 1.0
+MAX_REASON_CHARS = 500
+
+
+class DeadLetters(Protocol):
+    """Dead-letters a message through the source that it came from."""
+
+    async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
+        """Return when the broker has the dead letter. Raises `Unavailable`."""
+
+
+class ParkedPorts(NamedTuple):
+    """What parked events are read from, asked of and dead-lettered to."""
+
+    store: ParkedEvents
+    groups: Groups
+    dead_letters: Callable[[str], DeadLetters | None]
+    """Of a source. One without a DLQ has none: its event is logged."""
+
+
+class ParkedWorker:
+    """Resolves the parked events of all nodes, as one of them."""
+
+    def __init__(self, pipeline: Pipeline, ports: ParkedPorts, backoff: Backoff = RETRY_BACKOFF) -> None:
+        """`pipeline` is the one that parks; `backoff` has the delays between the attempts of one lane."""
+        self._pipeline = pipeline
+        self._store, self._groups, self._dead_letters = ports
+        self._backoff = backoff
+        self._lanes: dict[asyncio.Task[None], list[ParkedEventRecord]] = {}
+        self._writes = _SharedWrites(pipeline)
+        self._measured_at = -POLL_SECONDS
+        self._running = Background(self._run, name="parked events")
+
+    async def start(self) -> None:
+        """Start resolving, and return at once."""
+        await self._running.start()
+
+    async def stop(self) -> None:
+        """Stop. Other nodes, or the next start, claim what is in progress at once."""
+        await self._running.stop()
+        lanes = [*self._lanes.values()]
+        await end(*self._lanes)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
+                await self._release([event for events in lanes for event in events])
+
+    async def resolve_due(self) -> None:
+        """Resolve all that is due now, and return when that is done; without `start`."""
+        while await self._claim() or self._lanes:
+            await asyncio.gather(*self._lanes)
+
+    async def _run(self) -> None:
+        parking = self._pipeline.parking
+        while True:
+            parking.changed.clear()
+            try:
+                await self._measure()
+                while parking.any and await self._claim():
+                    pass
+                pause = await self._pause()
+            except Unavailable as error:
+                log.warning("parked_unreachable", extra={"why": str(error)})
+                pause = POSTGRES_BACKOFF.delay(0)
+            except Exception:
+                log.exception("parked_failed")
+                pause = POSTGRES_BACKOFF.delay(0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(parking.changed.wait(), pause)
+
+    async def _measure(self) -> None:
+        """Count them now and then: also those that other nodes parked."""
+        now = asyncio.get_running_loop().time()
+        if now - self._measured_at < POLL_SECONDS:
+            return
+        state = await self._store.state()
+        self._measured_at = now
+        self._pipeline.parking.any = state.events > 0
+        PARKED.set(state.events)
+        PARKED_OLDEST.set(state.oldest)
+
+    async def _pause(self) -> float:
+        """For how long there is nothing to do, unless something is parked or lanes are done."""
+        if not self._pipeline.parking.any or self._room <= 0:
+            return POLL_SECONDS
+        due = await self._store.next_due()
+        if due is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(due, self._groups.pause() or 0.0) + 0.01)
+
+    @property
+    def _room(self) -> int:
+        """How many more lanes may be worked on. One, if that is to show whether the service is back."""
+        most = 1 if self._groups.pause() == 0 else MAX_LANES
+        return most - len(self._lanes)
+
+    async def _claim(self) -> bool:
+        """Start work on the lanes that are due, as many as there is room for; whether there may be more.
+
+        While the user service isn't to be asked, only what needs no answer is claimed.
+        """
+        room = self._room
+        if room <= 0:
+            return False
+        asking = not self._groups.pause()
+        claimed = await self._store.claim(MAX_EVENTS_PER_CLAIM, room, LEASE_SECONDS, asking=asking)
+        lanes: defaultdict[UUID, list[ParkedEventRecord]] = defaultdict(list)
+        for event in claimed:
+            lanes[event.lane].append(event)
+        for events in lanes.values():
+            task = asyncio.create_task(self._work(events), name="parked lane")
+            self._lanes[task] = events
+            task.add_done_callback(self._ended)
+        return len(lanes) == room or len(claimed) == MAX_EVENTS_PER_CLAIM
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._lanes[task]
+        if not self._lanes or self._room >= MAX_LANES // 2:  # a claim costs more than a lane
+            self._pipeline.parking.changed.set()
+
+    async def _work(self, left: list[ParkedEventRecord]) -> None:
+        """Resolve the events of a lane, in order, until one has to wait."""
+        try:
+            while left:
+                await self._resolve(left)
+        except NotAsked:
+            await self._release(left)
+        except Unavailable as error:  # the user service, Postgres, or the broker of a dead letter
+            await self._wait(left, error)
+        except Exception as error:
+            log.exception("parked_lane_failed", extra={"event_id": left[0].event_id})
+            await self._wait(left, error)
+
+    async def _wait(self, left: Sequence[ParkedEventRecord], error: Exception) -> None:
+        """Try the lane again after a while. The first event bears the attempt: the others wait for it."""
+        delay = self._backoff.delay(left[0].attempts)
+        try:
+            await self._store.retry(left[0].id, str(error)[:MAX_REASON_CHARS], delay)
+        except Unavailable as away:
+            log.warning("parked_unreachable", extra={"why": str(away)})
+        await self._release(left)
+
+    async def _release(self, events: Sequence[ParkedEventRecord]) -> None:
+        try:
+            await self._store.release([event.id for event in events])
+        except Unavailable as error:  # then the lease ends by itself
+            log.warning("parked_not_released", extra={"events": len(events), "why": str(error)})
+
+    async def _resolve(self, left: list[ParkedEventRecord]) -> None:
+        """Resolve the first events that need the same group, and remove them from `left`.
+
+        Raises `Unavailable` if one of them has to wait.
+        """
+        same = [*takewhile(lambda event: _question(event) == _question(left[0]), left)]
+        messages = {event.id: _message(event) for event in same}
+        try:
+            batch = await self._answered(left[0], [*messages.values()])
+        except Unavailable as error:
+            final = InvalidEvent("user_service_unavailable", str(error))
+            overdue = [messages[event.id] for event in same if event.overdue]
+            await self._reject(left, [self._pipeline.reject(each, final) for each in overdue])
+            if not left:
+                return
+            raise
+        rejected = batch.rejected + await self._store_all(batch)
+        PARKED_FINISHED.labels("stored").inc(len(same) - len(rejected))
+        refused = {each.message.parked_id for each in rejected}
+        left[:] = [event for event in left if event.id not in messages or event.id in refused]
+        await self._reject(left, rejected)
+
+    async def _answered(self, head: ParkedEventRecord, messages: Sequence[SourceMessage]) -> Batch:
+        """Prepare messages that ask what `head` asks. Raises `Unavailable`."""
+        if head.group_id is not None:
+            return await self._pipeline.answered(
+                messages, head.group_id, fresh=head.fresh, optional=head.optional
+            )
+        batch = Batch([], [])
+        await self._pipeline.prepare_into(batch, messages)
+        return batch
+
+    async def _store_all(self, batch: Batch) -> list[Rejected]:
+        bug = InvalidEvent("handler_failed", "the hub failed on it; its log has the trace")
+        rejected = [self._pipeline.reject(each.message, bug) for each in batch.parked]
+        try:
+            return rejected + await self._writes.write(batch.ready)
+        except Exception:
+            log.exception("parked_events_failed", extra={"events": len(batch.events)})
+            return rejected + [self._pipeline.reject(each.message, bug) for each in batch.ready]
+
+    async def _reject(self, left: list[ParkedEventRecord], rejected: Sequence[Rejected]) -> None:
+        """Dead-letter them one after the other, and remove them from `left`.
+
+        Each is noted at once: a crash in between repeats one dead letter at most.
+        """
+        known = {event.id: event for event in left}
+        for message, error in rejected:
+            assert message.parked_id is not None
+            event = known[message.parked_id]
+            place = self._dead_letters(message.source)
+            if place is not None and event.labels is not None:
+                await place.dead_letter(message, event.labels, error)
+            else:
+                log.error("parked_event_rejected", extra={"event": message.dedup_key, "reason": error.reason})
+            await self._store.finish([event.id], f"{error.reason}: {error}"[:MAX_REASON_CHARS])
+            left.remove(event)
+            PARKED_FINISHED.labels("dead_lettered").inc()
+
+
+_Pending = tuple[Sequence[PreparedEvent], asyncio.Future[list[Rejected]]]
+
+
+class _SharedWrites:
+    """Lanes that are resolved at the same time share a transaction: each would have one of its own, and the
+    batches of other events would wait for all of them.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._pending: list[_Pending] = []
+        self._writing = asyncio.Lock()
+
+    async def write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
+        """Return those that Postgres can't take; the others are stored and pushed."""
+        if not ready:
+            return []
+        outcome: asyncio.Future[list[Rejected]] = asyncio.get_running_loop().create_future()
+        self._pending.append((ready, outcome))
+        async with self._writing:
+            if not outcome.done():
+                await self._write_pending()
+        return await outcome
+
+    async def _write_alone(self, pending: Sequence[_Pending]) -> None:
+        for each in pending:
+            self._pending = [each]
+            await self._write_pending()
+
+    async def _write_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        try:
+            rejected = await self._pipeline.write([item for ready, _ in pending for item in ready])
+        except Exception as error:
+            if len(pending) > 1:  # it may be the fault of one of them
+                await self._write_alone(pending)
+            elif not pending[0][1].done():
+                pending[0][1].set_exception(error)
+            return
+        except BaseException:
+            for _, outcome in pending:
+                outcome.cancel()
+            raise
+        for ready, outcome in pending:
+            own = {item.message.parked_id for item in ready}
+            if not outcome.done():
+                outcome.set_result([each for each in rejected if each.message.parked_id in own])
+
+
+def _question(event: ParkedEventRecord) -> tuple[object, ...]:
+    """What it asks the user service; events that ask the same are resolved together."""
+    return event.group_id, event.fresh, event.optional
+
+
+def _message(event: ParkedEventRecord) -> SourceMessage:
+    return SourceMessage(
+        event.source,
+        event.dedup_key,
+        event.body,
+        None,
+        event.event_type,
+        event.happened_at,
+        event.sender,
+        parked_id=event.id,
+    )

@@ -1,0 +1,64 @@
+"""Which events are parked, and how."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from hashlib import sha256
+
+from app.ingest.batch import ParkedEvent, PreparedEvent
+from app.store.parked import ParkedDraft
+
+RETRY_DEADLINE_SECONDS = 600.0  # seconds
+MAX_ORDER_KEY_BYTES = 64  # a longer key of a Kafka record is parked as its hash
+
+
+class Parking:
+    """Whether there are parked events, as far as this node knows, and the signal that there are new ones.
+
+    One signal for all that waits: nothing polls for a parked event.
+    """
+
+    def __init__(self) -> None:
+        self.any = False
+        self.changed = asyncio.Event()
+
+    def parked(self) -> None:
+        """This node has parked an event."""
+        self.any = True
+        self.changed.set()
+
+
+def behind(item: PreparedEvent, ordered: bool) -> ParkedDraft | None:
+    """How to park an event behind older ones; None for one that waits for none.
+
+    One that needs a group comes after those that need it too, even if its own answer was cached; one with
+    an order key after those with the same key. Logouts and one-time codes wait for nobody.
+    """
+    message, effects = item.message, item.effects
+    if message.parked_id is not None or (item.group_id is None and not (ordered and message.order_key)):
+        return None
+    if effects.disconnect is not None or any(each.secret is not None for each in effects.deliveries):
+        return None
+    return draft_of(item, needs_answer=False)
+
+
+def draft_of(item: PreparedEvent | ParkedEvent, *, needs_answer: bool) -> ParkedDraft:
+    """How to park an event, if it has to be."""
+    message, key = item.message, item.message.order_key
+    return ParkedDraft(
+        item.group_id,
+        key if key is None or len(key) <= MAX_ORDER_KEY_BYTES else sha256(key).digest(),
+        message.source,
+        message.dedup_key,
+        message.attempts,
+        item.event.event_type,
+        message.sender,
+        message.happened_at,
+        message.value or b"",
+        partial(message.labels, message) if message.labels is not None else lambda: None,
+        needs_answer,
+        RETRY_DEADLINE_SECONDS,
+        isinstance(item, ParkedEvent) and item.fresh,
+        isinstance(item, ParkedEvent) and item.optional,
+    )
