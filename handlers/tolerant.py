@@ -123,8 +123,8 @@ def _spellings(value: Any, field: _Field, user_ids: UserIds, loose: bool) -> Ite
         usable = (_usable_value(each, field.item, user_ids, required_too=True) for each in value)
         if kept := [each for each in usable if each is not _UNUSABLE]:
             yield kept
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield from (decimal(value), [decimal(value)])
+    elif (text := decimal(value)) is not None:
+        yield from (text, [text])
         if field.of is bool and value in (0, 1):
             yield bool(value)
 

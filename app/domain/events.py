@@ -82,8 +82,7 @@ def decode(
 
 def usable_event_id(given: object) -> str | None:
     """The publisher's `event_id`: a text, or a number's decimals. None if there is none that can be used."""
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
-        given = decimal(given)
+    given = decimal(given) or given
     return given if isinstance(given, str) and 0 < len(given) <= MAX_EVENT_ID_CHARS else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from uuid import UUID, uuid5
 
 MAX_FOREIGN_ID_CHARS = 200
@@ -27,15 +28,17 @@ def foreign_id(value: object) -> str | None:
 
     None for a UUID, and for what can't be an id.
     """
-    text = decimal(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    text = decimal(value) or value
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_FOREIGN_ID_CHARS:
         return None
     return text if parse_uuid(text) is None else None
 
 
-def decimal(number: float) -> str:
-    """A number as people write it: 7.0 is 7."""
-    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
+def decimal(value: object) -> str | None:
+    """A number of JSON as people write it: 7.0 is 7, 1e3 is 1000. None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    return str(int(value)) if value == int(value) else str(value)
 
 
 class UserIds:

@@ -560,3 +560,30 @@ def test_the_event_chooses_the_mails_locale_where_the_hub_has_it(
     assert effects.deliveries[0].locale == locale
     assert effects.notification is not None
     assert effects.notification.title == draft_of(told(event_type), "vi").title
+
+
+# Numbers as they are sent
+
+
+@pytest.mark.parametrize(
+    ("number", "amount", "text"),
+    [
+        ("25.50", "25.50", "25.50"),
+        ("25.5", "25.50", "25.5"),
+        ("1e3", "1,000", "1000"),
+        *((seven, "7", "7") for seven in ("7", "7.0", "7.00")),
+    ],
+)
+@pytest.mark.parametrize(
+    ("event_type", "name"), [("booking.confirmed", "booking_id"), ("low_stock", "product_name")]
+)
+async def test_a_number_means_the_same_however_it_is_written(
+    event_type: str, name: str, number: str, amount: str, text: str
+) -> None:
+    hub, user = MemoryHub(), uuid4()
+    fields = {"user_id": str(user), "receivers": [str(user)], name: "number", AMOUNTS[event_type]: "number"}
+    body = json.dumps(body_of(event_type) | fields).encode()
+    assert await hub.publish(body.replace(b'"number"', number.encode())) is None
+    [notification] = hub.inbox(user)
+    assert f": {amount}." in notification.content
+    assert f"{text} " in notification.title

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from uuid import UUID, uuid4, uuid5
 
 import pytest
@@ -34,8 +35,19 @@ def test_any_other_text_is_a_foreign_id(text: str) -> None:
     assert UserIds(NAMESPACE).read(text) == uuid5(NAMESPACE, text)
 
 
-@pytest.mark.parametrize(("number", "text"), [(1, "1"), (0, "0"), (-7, "-7"), (7.0, "7"), (1.5, "1.5")])
-def test_a_number_is_the_text_of_its_decimals(number: float, text: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1, "1"),
+        (0, "0"),
+        (-7, "-7"),
+        (7.0, "7"),
+        (1.5, "1.5"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal("7.00"), "7"),
+    ],
+)
+def test_a_number_is_the_text_of_its_decimals(number: float | Decimal, text: str) -> None:
     assert foreign_id(number) == text
     assert UserIds(NAMESPACE).read(number) == UserIds(NAMESPACE).read(text)
 
