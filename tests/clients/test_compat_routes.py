@@ -19,7 +19,7 @@ from tests.support.hub import REST, Hub, added, eventually, new_user, token
 from tests.support.smtp_server import SmtpServer
 
 NOTIFICATION: dict[str, type | tuple[type, ...]] = {
-    "id": (int, str),
+    "id": int,
     "user_id": str,
     "type": str,
     "title": str,
@@ -133,7 +133,7 @@ async def test_a_message_may_name_a_foreign_user(
 async def test_a_message_to_an_inbox_is_listed(
     service: httpx.AsyncClient, own: httpx.AsyncClient, user: str, spelling: str
 ) -> None:
-    body = {"type": spelling, "user_id": user, "message": "Hello!"}
+    body = {"type": spelling, "to": "user@example.com", "user_id": user, "message": "Hello!"}
     assert (await service.post("/notifications/", json=body)).status_code == 202
     for path in (f"/users/{user}/notifications", f"/users/{user}/notifications/", "/users/1/notifications"):
         answer = await own.get(path)
@@ -260,6 +260,7 @@ async def test_many_mails(
         ("bulk", [{"email": "user@example.com", "subject": "x", "text": "y", "cc": "z"}], "cc"),
         ("bulk", [{"email": "user@example.com", "text": "y"}], "subject"),
         ("bulk", {"mails": []}, "mails"),
+        ("bulk?wait=sent", [{"email": "user@example.com", "subject": "x", "text": "y"}], "wait"),
         ("bulk", [], "notifications"),
     ],
 )

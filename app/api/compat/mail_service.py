@@ -15,13 +15,14 @@ from app.api import schemas
 from app.api.bodies import bad_body, decoded, json_answer, json_body
 from app.api.compat.context import CompatContext, CompatService
 from app.api.openapi import schema_of
-from app.api.parameters import choice
+from app.api.parameters import bad_parameter, choice
 from app.api.routes import add_routes
 from app.api.sending import MAX_BULK_EVENTS, SEND, BulkSent, NotifyEmail, Sent
 from app.domain.deliveries import Delivery, Status
 from app.domain.errors import Unavailable
 from app.domain.events import BOM
 from app.runtime.backoff import Backoff
+from app.texts.i18n import N_
 
 NAME = "mail-service"
 POLL = Backoff(first=0.02, cap=0.5)
@@ -148,6 +149,8 @@ class MailService:
     )
     async def mail_many(self, request: Request) -> HTTPResponse:
         service = await self._context.authenticator.service(request, SEND)
+        if "wait" in request.args:
+            raise bad_parameter(N_("`wait` is for POST /notify/email only."))
         events = _bulk(request).events()
         return await self._context.sending.send_many_of(request, service.user_id, events)
 

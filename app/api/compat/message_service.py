@@ -16,6 +16,8 @@ from app.api.docs import Reference
 from app.api.errors import Problem, forbidden
 from app.api.routes import add_routes
 from app.api.sending import SEND, Sent
+from app.domain.channels import INAPP
+from app.domain.user_ids import parse_uuid
 
 NAME = "message-service"
 
@@ -32,10 +34,13 @@ class OldMessage(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
 
     def event(self) -> bytes:
         """The message that the hub takes."""
+        channel = self.type.lower().replace("-", "").replace("_", "")
+        # Clients give an address with every message; the inbox is that of the user.
+        by_user = channel == INAPP and self.user_id is not None and parse_uuid(self.to) is None
         message = {
-            "type": self.type.lower().replace("-", "").replace("_", ""),
+            "type": channel,
             "message": self.message,
-            "to": self.to,
+            "to": None if by_user else self.to,
             "user_id": None if self.user_id is None else str(self.user_id),
             "title": self.title or self.subject,
         }
