@@ -34,6 +34,7 @@ TYPES: dict[object, str] = {
     UUID: "UUID",
     str: "text",
     SecretStr: "text",
+    Path: "file",
     bool: "true or false",
     int: "integer",
     float: "number",

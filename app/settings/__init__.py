@@ -36,6 +36,7 @@ from app.settings.services import PostgresSettings, RedisSettings, UserServiceSe
 from app.settings.sources import SourceSections
 from app.settings.unknown import unknown
 
+REFUSED_PREFIX = "KAFKA_"
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -160,11 +161,24 @@ def _load(settings: type[_EnvironmentT], given: Mapping[str, object]) -> _Enviro
     resolution = _read(given.get("_env_file", dotenv_file()), aliases=given.get("_aliases") is not False)
     overriding = {name.upper(): value for name, value in given.items() if value is not None}
     try:
-        return settings(**_nested(settings, {**resolution.values, **overriding}))
+        loaded = settings(**_nested(settings, {**resolution.values, **overriding}))
     except ValidationError as error:
         descriptions = {variable.name: variable.info.description or "" for variable in settings.variables()}
         sentences = _sentences(error.errors(), descriptions)
         raise ConfigurationError("\n".join([*sentences, *_hints(sentences, resolution)])) from None
+    if given.get("_aliases") is not False:
+        _refuse_unknown(settings, resolution)
+    return loaded
+
+
+def _refuse_unknown(settings: type[_Environment], resolution: Resolution) -> None:
+    """Raise `ConfigurationError` if a name begins as those of Kafka do and no setting has it.
+
+    It may be meant to secure the connection, which would be plain.
+    """
+    refused = [notice for notice in _unknown(resolution) if notice.variable.startswith(REFUSED_PREFIX)]
+    if refused and any(variable.name.startswith(REFUSED_PREFIX) for variable in settings.variables()):
+        raise ConfigurationError("\n".join(f"{notice.why} Correct or remove it." for notice in refused))
 
 
 def _hints(sentences: Sequence[str], resolution: Resolution) -> list[str]:

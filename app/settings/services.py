@@ -72,7 +72,8 @@ class RedisSettings(RedisClientSettings):
     url: SecretStr = Field(
         validation_alias="REDIS_URL",
         description="The URL of the Redis that holds revoked tokens and connects the nodes, such as "
-        "redis://:password@host:6379/0 (rediss:// for TLS).",
+        "redis://:password@host:6379/0, or redis://user:password@host:6379/0 for an ACL user (rediss:// for "
+        "TLS; then ?ssl_ca_certs=… names a file of CAs, &ssl_certfile=…&ssl_keyfile=… a client certificate).",
     )
     cluster: bool = Field(
         default=False,

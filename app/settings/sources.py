@@ -7,9 +7,17 @@ and then the source isn't started.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    FilePath,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from app.settings.section import (
     URL_ENCODING,
@@ -20,6 +28,18 @@ from app.settings.section import (
     is_url,
 )
 from app.settings.services import RedisClientSettings, RedisSettings, check_redis_url
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+_MECHANISMS = ", ".join(get_args(SaslMechanism))
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _variable(field: str) -> str:
+    return str(KafkaSettings.model_fields[field].validation_alias)
 
 
 class KafkaSettings(WithBatchSize, WithShutdownGrace):
@@ -56,6 +76,56 @@ class KafkaSettings(WithBatchSize, WithShutdownGrace):
         description="Time without progress, while there are records to read, after which the consumer is "
         "recreated. Set it to more than a rebalance takes.",
     )
+    security_protocol: Annotated[SecurityProtocol, BeforeValidator(_upper)] = Field(
+        default="PLAINTEXT",
+        validation_alias="KAFKA_SECURITY_PROTOCOL",
+        description="How the hub connects to the brokers: PLAINTEXT, SSL (TLS), SASL_PLAINTEXT (a login "
+        "without TLS) or SASL_SSL (a login over TLS).",
+    )
+    sasl_mechanism: Annotated[SaslMechanism | None, BeforeValidator(_upper)] = Field(
+        default=None,
+        validation_alias="KAFKA_SASL_MECHANISM",
+        description="How the hub logs in, with SASL_PLAINTEXT or SASL_SSL: PLAIN, SCRAM-SHA-256, "
+        "SCRAM-SHA-512 or OAUTHBEARER.",
+    )
+    sasl_username: str | None = Field(
+        default=None, validation_alias="KAFKA_SASL_USERNAME", description="User name for PLAIN and SCRAM."
+    )
+    sasl_password: SecretStr | None = Field(
+        default=None, validation_alias="KAFKA_SASL_PASSWORD", description="Password for PLAIN and SCRAM."
+    )
+    sasl_oauth_token_provider: str | None = Field(
+        default=None,
+        pattern=r"^[\w.]+:\w+$",
+        validation_alias="KAFKA_SASL_OAUTH_TOKEN_PROVIDER",
+        description="For OAUTHBEARER, the Python function that gives the token, such as "
+        "our_package.kafka:token. It is called without arguments for each connection, may be async, and "
+        "returns a text that is still valid for a while.",
+    )
+    ssl_cafile: FilePath | None = Field(
+        default=None,
+        validation_alias="KAFKA_SSL_CAFILE",
+        description="PEM file of the CAs that brokers' certificates are checked by, with SSL or SASL_SSL. If "
+        "unset, the system's CAs.",
+    )
+    ssl_certfile: FilePath | None = Field(
+        default=None,
+        validation_alias="KAFKA_SSL_CERTFILE",
+        description="PEM file of the hub's client certificate, if brokers ask for one.",
+    )
+    ssl_keyfile: FilePath | None = Field(
+        default=None,
+        validation_alias="KAFKA_SSL_KEYFILE",
+        description="PEM file of the key of KAFKA_SSL_CERTFILE, if it is not in that file.",
+    )
+    ssl_password: SecretStr | None = Field(
+        default=None, validation_alias="KAFKA_SSL_PASSWORD", description="Password of KAFKA_SSL_KEYFILE."
+    )
+    ssl_check_hostname: bool = Field(
+        default=True,
+        validation_alias="KAFKA_SSL_CHECK_HOSTNAME",
+        description="Whether a broker's certificate must name its host.",
+    )
     notification_topic: str = Field(
         default="service_notifications",
         validation_alias="NOTIFICATION_TOPIC",
@@ -82,6 +152,31 @@ class KafkaSettings(WithBatchSize, WithShutdownGrace):
         description="Kafka topic of requests for a one-time code to change an email address.",
     )
 
+    @model_validator(mode="after")
+    def _check_security(self) -> Self:
+        """Nothing that is set may be without effect: the connection would be less secure than meant."""
+        sasl, tls = self.security_protocol.startswith("SASL"), self.security_protocol.endswith("SSL")
+        for field, needed in (*((name, sasl) for name in _SASL), *((name, tls) for name in _TLS)):
+            if getattr(self, field) is not None and not needed:
+                kind = "SASL_SSL or SASL_PLAINTEXT" if field in _SASL else "SASL_SSL or SSL"
+                raise ValueError(
+                    f"{_variable(field)} is set, but KAFKA_SECURITY_PROTOCOL is {self.security_protocol}. "
+                    f"Set it to {kind}, or remove {_variable(field)}"
+                )
+        if sasl and self.sasl_mechanism is None:
+            raise ValueError(f"KAFKA_SASL_MECHANISM is not set. Set it to one of {_MECHANISMS}")
+        oauth = self.sasl_mechanism == "OAUTHBEARER"
+        for field in (
+            ("sasl_oauth_token_provider",) if oauth else ("sasl_username", "sasl_password") if sasl else ()
+        ):
+            if getattr(self, field) is None:
+                raise ValueError(f"{_variable(field)} is not set. {self.sasl_mechanism} needs it")
+        if self.ssl_certfile is None and (self.ssl_keyfile or self.ssl_password):
+            raise ValueError(
+                "KAFKA_SSL_CERTFILE is not set. KAFKA_SSL_KEYFILE is the key of that certificate"
+            )
+        return self
+
     @property
     def topics(self) -> dict[str, str]:
         """All topics that the hub consumes, by the environment variable that names them."""
@@ -90,6 +185,8 @@ class KafkaSettings(WithBatchSize, WithShutdownGrace):
         }
 
 
+_SASL = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_oauth_token_provider")
+_TLS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password")
 _TOPICS = (
     "notification_topic",
     "logout_topic",
@@ -115,7 +212,8 @@ class RabbitMqSettings(WithBatchSize):
         default=None,
         validation_alias="RABBITMQ_URL",
         description="URL of the RabbitMQ to consume events from, such as amqp://user:password@host:5672/ "
-        "(amqps:// for TLS, %2F for the virtual host /, special characters percent-encoded). "
+        "(amqps:// for TLS, %2F for the virtual host /, special characters percent-encoded). With amqps, "
+        "?cafile=… names a file of CAs, &certfile=…&keyfile=… a client certificate. "
         "If unset, RabbitMQ isn't used.",
     )
     booking_queue: str = Field(

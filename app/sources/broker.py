@@ -70,6 +70,7 @@ class Broker(Protocol):
         """Build its sources, by the names that readiness checks show. Only if it is configured.
 
         The first one writes the dead letters of parked events.
+        Raises `ConfigurationError` if there is no connecting with its settings, whatever the broker says.
         """
 
     def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:

@@ -35,6 +35,12 @@ class Authority:
 
     def server(self, *names: str, made: datetime | None = None) -> ssl.SSLContext:
         """What a server with a certificate for these names or IP addresses uses; `made` when: now."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.issue(*names, made=made))
+        return context
+
+    def issue(self, *names: str, made: datetime | None = None) -> Path:
+        """A file with a key and its certificate for these names or IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         issued = (
             _certificate(self._name, x509.Name([]), key.public_key(), made or datetime.now(UTC))
@@ -49,9 +55,7 @@ class Authority:
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             + issued.public_bytes(Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
-        return context
+        return chain
 
 
 _USAGES = (

@@ -25,10 +25,12 @@ class KafkaBroker:
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
         """Codes have a consumer of their own: none waits behind a backlog of other events."""
+        from app.sources.kafka.clients import check_security
         from app.sources.kafka.source import KafkaSource
         from app.sources.redaction import without_code
 
         kafka = settings.kafka
+        check_security(kafka)
         events = dict.fromkeys((kafka.notification_topic, kafka.logout_topic))
         codes = {  # the event type of each; the messages don't say it
             kafka.registration_topic: "otp_register",

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
+import ssl
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import AbstractTokenProvider
 
+from app.domain.errors import ConfigurationError
 from app.domain.events import MAX_EVENT_BYTES
 from app.runtime.tasks import end, looked_at
 from app.settings.sources import KafkaSettings
@@ -19,8 +24,59 @@ LEAVE_TIMEOUT_SECONDS = 2.0  # a broker that doesn't answer removes the consumer
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """How each Kafka client of the hub connects: arguments that all classes of aiokafka take."""
-    return {"bootstrap_servers": settings.bootstrap_servers}
+    """How each Kafka client of the hub connects: arguments that all classes of aiokafka take.
+
+    Raises `OSError` if a file of the TLS set-up can't be read, `ConfigurationError` if there is no such
+    function for OAUTHBEARER.
+    """
+    secure = settings.security_protocol.endswith("SSL")
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "security_protocol": settings.security_protocol,
+        "ssl_context": _tls(settings) if secure else None,
+    }
+    if settings.sasl_mechanism is not None:
+        arguments["sasl_mechanism"] = settings.sasl_mechanism
+    if settings.sasl_oauth_token_provider is not None:
+        arguments["sasl_oauth_token_provider"] = _TokenProvider(settings.sasl_oauth_token_provider)
+    if settings.sasl_password is not None:
+        arguments["sasl_plain_username"] = settings.sasl_username
+        arguments["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+    return arguments
+
+
+def check_security(settings: KafkaSettings) -> None:
+    """Raise `ConfigurationError` if there is no connecting with these settings, whatever the broker says."""
+    try:
+        connection(settings)
+    except OSError as error:
+        raise ConfigurationError(f"The files of KAFKA_SSL_… can't be used: {error}") from None
+
+
+def _tls(settings: KafkaSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.ssl_cafile)
+    context.check_hostname = settings.ssl_check_hostname
+    if settings.ssl_certfile is not None:
+        password = settings.ssl_password and settings.ssl_password.get_secret_value()
+        # Without a password OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password or "")
+    return context
+
+
+class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
+    """Gives the tokens of the function that the operator named."""
+
+    def __init__(self, function: str) -> None:
+        module, _, name = function.partition(":")
+        try:
+            self._function = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"KAFKA_SASL_OAUTH_TOKEN_PROVIDER: {error}") from None
+
+    async def token(self) -> str:
+        found = self._function()
+        token: str = await found if inspect.isawaitable(found) else found
+        return token
 
 
 async def start(settings: KafkaSettings) -> tuple[Any, Any]:

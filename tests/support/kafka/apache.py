@@ -9,9 +9,10 @@ import sys
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from xml.etree import ElementTree
 
 from confluent_kafka import KafkaException
@@ -57,8 +58,16 @@ def run_apache_kafka(home: Path) -> Iterator[str]:
 class ApacheKafka:
     """Apache Kafka on a port that stays the same, with its data in `home/kafka`, however often it starts."""
 
-    def __init__(self, home: Path, proxy: tuple[int, int] | None = None) -> None:
-        """`proxy`: a port that leads to another one; clients that come there are sent there again."""
+    def __init__(
+        self,
+        home: Path,
+        proxy: tuple[int, int] | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`proxy`: a port that leads to another one; clients that come there are sent there again. `more`:
+        settings, of which those of listeners are added to what is there.
+        """
+        self._more = more
         self._home = make_folder(home.absolute())
         self._proxy = proxy
         self._port = 0
@@ -79,7 +88,7 @@ class ApacheKafka:
         with locked(self._home, "kafka") as lock:
 
             def start_on(port: int) -> Running:
-                return _start_on(port, self._home, java, jars, lock, self._proxy)
+                return _start_on(port, self._home, (java, jars), lock, self._proxy, self._more)
 
             if self._port:
                 self._running = start_on(self._port)
@@ -154,14 +163,22 @@ def _say(line: str) -> None:
 
 
 def _start_on(
-    port: int, home: Path, java: str, jars: Path, lock: int, proxy: tuple[int, int] | None
+    port: int,
+    home: Path,
+    program: tuple[str, Path],
+    lock: int,
+    proxy: tuple[int, int] | None,
+    more: Mapping[str, str],
 ) -> Running:
+    java, jars = program
     bootstrap = f"127.0.0.1:{port}"
     settings = kafka_settings(f"PLAINTEXT://{bootstrap}", f"127.0.0.1:{free_port()}", bootstrap)
     if proxy is not None:
         settings["listeners"] += f",PROXY://127.0.0.1:{proxy[1]}"
         settings["advertised.listeners"] += f",PROXY://127.0.0.1:{proxy[0]}"
         settings["listener.security.protocol.map"] += ",PROXY:PLAINTEXT"
+    for key, value in more.items():
+        settings[key] = f"{settings[key]},{value}" if key in settings else value
     config = home / "kafka.properties"
     lines = {**settings, "log.dirs": str(home / "kafka")}
     config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
