@@ -12,12 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
-)
+from confluent_kafka import admin as _admin
 
 from app.domain.errors import Unavailable
 from app.sources.kafka.delete_records import removing
@@ -33,6 +28,8 @@ from tests.support.settings import settings_on
 USER, PASSWORD = "hub", "correct-horse"
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 _MODULES = "org.apache.kafka.common.security"
+
+kafka_admin: Any = _admin  # it has no types
 
 pytestmark = pytest.mark.slow  # it starts a broker of its own
 
@@ -83,9 +80,11 @@ def secured(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
     broker = ApacheKafka(folder / "home", more=more)
     broker.start()
     try:
-        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-        for kind in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
-            user = UserScramCredentialUpsertion(USER, ScramCredentialInfo(kind, 4096), PASSWORD.encode())
+        admin = kafka_admin.AdminClient({"bootstrap.servers": broker.bootstrap})
+        for kind in (kafka_admin.ScramMechanism.SCRAM_SHA_256, kafka_admin.ScramMechanism.SCRAM_SHA_512):
+            user = kafka_admin.UserScramCredentialUpsertion(
+                USER, kafka_admin.ScramCredentialInfo(kind, 4096), PASSWORD.encode()
+            )
             for done in admin.alter_user_scram_credentials([user]).values():
                 done.result(10)
         client = authority.issue("client.example")
