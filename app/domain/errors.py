@@ -25,11 +25,15 @@ class InvalidEvent(HubError):  # noqa: N818 - a state of an event, named as DESI
 
 
 class Unavailable(HubError):  # noqa: N818
-    """A dependency doesn't answer now. The failure is transient: a retry may succeed."""
+    """A dependency doesn't answer now. The failure is transient: a retry may succeed.
 
-    def __init__(self, dependency: str, text: str) -> None:
+    Not `asked`: the dependency keeps failing, and wasn't called this time.
+    """
+
+    def __init__(self, dependency: str, text: str, *, asked: bool = True) -> None:
         super().__init__(f"{dependency}: {text}")
         self.dependency = dependency
+        self.asked = asked
 
 
 class StoreFailed(Unavailable):
@@ -39,10 +43,6 @@ class StoreFailed(Unavailable):
     No event is the cause, so none is dead-lettered: a retry succeeds once an operator has acted. To a request
     it is an internal error. Whoever logs it first adds the trace.
     """
-
-
-class NotAsked(Unavailable):
-    """The dependency keeps failing, and wasn't asked this time."""
 
 
 class StoreRejected(HubError):  # noqa: N818

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from app.domain.errors import InvalidEvent, NotAsked, Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import Batch, PreparedEvent, Rejected, SourceMessage
 from app.ingest.pipeline import Groups, Pipeline
 from app.runtime.backoff import Backoff
@@ -157,10 +157,11 @@ class ParkedWorker:
         try:
             while left:
                 await self._resolve(left)
-        except NotAsked:
-            await self._release(left)
         except Unavailable as error:  # the user service, Postgres, or the broker of a dead letter
-            await self._wait(left, error)
+            if error.asked:
+                await self._wait(left, error)
+            else:
+                await self._release(left)
         except Exception as error:
             log.exception("parked_lane_failed", extra={"event_id": left[0].event_id})
             await self._wait(left, error)

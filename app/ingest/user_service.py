@@ -14,7 +14,7 @@ import httpx
 import msgspec
 from cachetools import TTLCache
 
-from app.domain.errors import InvalidEvent, NotAsked, Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, Group
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.runtime.backoff import Backoff
@@ -32,6 +32,7 @@ MAX_CACHED_GROUPS = 10_000
 MAX_CONCURRENT_CALLS = 16
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # 10,000 members, the most of one event, with 1.6 KB of profile each
 LARGE_ANSWER_BYTES = 32 * 1024  # bytes; decoding more, up to about 0.1 s, would block the event loop
+MAX_PATIENCE_SECONDS = 15.0  # for one call, while answers take longer than the time limit that is set
 MAX_FAILURES = 5  # in a row, until it is no longer asked; those of one group's data count once
 BACKOFF = Backoff(first=1.0, cap=5.0)  # so late is its return noticed
 _OVERLOADED = (
@@ -99,7 +100,8 @@ class UserService:
     """Asks for groups: one call at a time for a group, bounded in time and size; answers are kept briefly.
 
     While the service keeps failing it is asked only now and then (`app.runtime.breaker`); calls in between
-    fail at once.
+    fail at once. A call that tries whether it is back, and gets no answer in time, is followed by one with
+    twice the time: a service, or a node, that is slow for now is found to be back all the same.
     """
 
     def __init__(
@@ -114,10 +116,10 @@ class UserService:
         self._user_ids = user_ids
         self._client = httpx.AsyncClient(
             base_url=settings.url.rstrip("/"),
-            timeout=settings.timeout,
+            timeout=None,  # noqa: S113 - `_guarded` bounds each call
             headers={"accept": "application/json", "accept-encoding": "identity"},
         )
-        self._timeout = settings.timeout
+        self._timeout = self._patience = settings.timeout
         now = lambda: monotonic()  # noqa: E731, PLW0108 - the name is looked up at each call: tests replace it
         self._cache: TTLCache[UUID, Group] = TTLCache(max_cached_groups, settings.cache, now)
         self._asking: dict[UUID, asyncio.Task[Group]] = {}
@@ -168,19 +170,23 @@ class UserService:
 
     async def _guarded(self, group_id: UUID) -> GroupAnswer:
         """The answer, if the breaker lets us ask and the service does answer; else `Unavailable`."""
-        call = self._breaker.begin(monotonic())
+        began = monotonic()
+        tries = self._breaker.state(began) is BreakerState.HALF_OPEN
+        call = self._breaker.begin(began)
         self._show()
         if call is None:
             USER_SERVICE_CALLS.labels("not_made").inc()
-            raise NotAsked("user service", "not asked, as it keeps failing")
+            raise Unavailable("user service", "not asked, as it keeps failing", asked=False)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._patience):
                 answer = await self._get(group_id)
         except (httpx.HTTPError, TimeoutError) as error:
+            if tries and isinstance(error, TimeoutError):
+                self._patience = min(2 * self._patience, max(MAX_PATIENCE_SECONDS, self._timeout))
             self._failed(call, why := f"no answer ({type(error).__name__})")
             raise _unavailable(why) from None
         except (_BadAnswer, InvalidEvent):
-            self._answered(call)
+            self._answered(call, began)
             raise
         except BaseException:
             self._breaker.abandoned(call)
@@ -190,10 +196,12 @@ class UserService:
         elif answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._failed(call, f"answered {answer.status}", group_id)
         else:
-            self._answered(call)
+            self._answered(call, began)
         return answer
 
-    def _answered(self, call: Call) -> None:
+    def _answered(self, call: Call, began: float) -> None:
+        took = monotonic() - began
+        self._patience = max(self._timeout, min(2 * took, MAX_PATIENCE_SECONDS))
         USER_SERVICE_CALLS.labels("answered").inc()
         self._faulty.clear()
         self._breaker.succeeded(call)

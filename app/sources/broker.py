@@ -39,7 +39,7 @@ class Source(Protocol):
 class Ingest(NamedTuple):
     """What sources hand their messages to.
 
-    One-time codes have a pipeline of their own, so that none waits behind a backlog of other events.
+    One-time codes and logouts have a pipeline of their own: none waits behind a backlog of other events.
     """
 
     pipeline: Pipeline

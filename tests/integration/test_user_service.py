@@ -24,6 +24,7 @@ from app.ingest.user_service import (
     UserService,
     read_group,
 )
+from app.runtime.backoff import Backoff
 from app.settings.services import UserServiceSettings
 from tests.support.hub import eventually, free_port
 from tests.support.user_service import FakeUserService
@@ -246,6 +247,28 @@ async def test_a_packed_answer_is_not_unpacked(groups: UserService, service: Fak
     assert len(service.body) < MAX_ANSWER_BYTES
     with pytest.raises(Unavailable, match="encoding"):
         await groups.group(GROUP)
+
+
+async def test_a_service_that_answers_late_is_found_to_be_back_and_stays_so(
+    service: FakeUserService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_service, "BACKOFF", Backoff(0.01, 0.01))
+    port = UserService(UserServiceSettings(url=service.address, timeout=0.2, cache=0.0))
+    service.latency = 0.5
+    missed = await asyncio.gather(*(port.group(uuid4()) for _ in range(5)), return_exceptions=True)
+    assert {type(answer) for answer in missed} == {Unavailable}
+    assert port.pause() is not None
+
+    async def back() -> bool:
+        try:
+            return await port.group(GROUP) == EXPECTED
+        except Unavailable:
+            return False
+
+    await eventually(back, "a call had the time it takes")
+    found = await asyncio.gather(*(port.group(GROUP) for _ in range(3)))
+    assert (found, port.pause()) == ([EXPECTED] * 3, None)
+    await port.close()
 
 
 async def test_a_service_that_keeps_failing_is_asked_no_more_until_it_is_back(

@@ -13,7 +13,8 @@ from typing import Any
 
 class FakeUserService:
     """`groups` holds the answer's `data` by group id; `status`, `body` and `headers`, when set, are answered
-    instead. With `drip` the body comes byte by byte, so many seconds apart.
+    instead. With `drip` the body comes byte by byte, so many seconds apart; each answer begins after
+    `latency` seconds.
     """
 
     def __init__(self, address: str) -> None:
@@ -22,7 +23,7 @@ class FakeUserService:
         self.status = 200
         self.body: bytes | None = None
         self.headers: dict[str, str] = {}
-        self.drip = 0.0
+        self.drip = self.latency = 0.0
         self.asked: list[str] = []
         self.awake = threading.Event()
         self.awake.set()
@@ -35,7 +36,8 @@ class FakeUserService:
 
     def calm(self) -> None:
         """Answer as it should again."""
-        self.status, self.body, self.headers, self.drip = 200, None, {}, 0.0
+        self.status, self.body, self.headers = 200, None, {}
+        self.drip = self.latency = 0.0
         self.awake.set()
 
 
@@ -48,6 +50,7 @@ def run_user_service() -> Iterator[FakeUserService]:
             group_id = self.path.split("/")[-2]
             service.asked.append(group_id)
             service.awake.wait(30)
+            time.sleep(service.latency)
             group = service.groups.get(group_id)
             status = service.status if service.status != 200 else 200 if group else 404
             body = service.body if service.body is not None else json.dumps({"data": group}).encode()

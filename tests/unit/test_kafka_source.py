@@ -200,7 +200,7 @@ async def test_a_dead_letter_is_of_the_time_that_the_hub_knows_not_of_a_clock_th
         async def send_and_wait(self, topic: str, **dead_letter: Any) -> None:
             sent.append({"topic": topic, **dead_letter})
 
-    dead_letters = KafkaDeadLetters(lambda value: value, lambda: 1_700_000_000.5)
+    dead_letters = KafkaDeadLetters(lambda value, _: value, lambda: 1_700_000_000.5)
     why = InvalidEvent("not_json", "it is no JSON")
     message = SourceMessage("kafka", "kafka:events:0:7:1", b"x", Record(7))
     await dead_letters.put(Producer(), [Rejected(message, why)])

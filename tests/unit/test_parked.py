@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from app.domain.errors import InvalidEvent, NotAsked, Unavailable
+from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
@@ -42,7 +42,7 @@ class Service(MemoryGroups):
 
     async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
         if self.open_for:
-            raise NotAsked("user service", "not asked")
+            raise Unavailable("user service", "not asked", asked=False)
         if not self.remembered(group_id) and group_id not in self.unknown | self.failing:
             self.add(group_id, "Family", [USER])
         self.concurrent += 1

@@ -24,24 +24,31 @@ class KafkaBroker:
         return True
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
-        """Codes have a consumer of their own: none waits behind a backlog of other events."""
+        """Codes and logouts have a consumer of their own: none waits behind a backlog of other events."""
         from app.sources.kafka.clients import check_security
         from app.sources.kafka.source import KafkaSource
-        from app.sources.redaction import without_code
+        from app.sources.redaction import redact_message, without_code
 
         kafka = settings.kafka
         check_security(kafka)
-        events = dict.fromkeys((kafka.notification_topic, kafka.logout_topic))
         codes = {  # the event type of each; the messages don't say it
             kafka.registration_topic: "otp_register",
             kafka.reset_password_topic: "otp_reset_password",
             kafka.email_change_topic: "otp_change_email",
         }
+        events: dict[str, str | None] = {kafka.notification_topic: None}
+        urgent: dict[str, str | None] = {kafka.logout_topic: None, **codes}
+        for topic in events:  # one topic may have both roles
+            urgent.pop(topic, None)
+
+        def redact(value: bytes, topic: str) -> bytes:
+            return without_code(value) if topic in codes else redact_message(value)
+
         return {
             "kafka": KafkaSource(
-                kafka, ingest.pipeline, events, now=ingest.now, expected=kafka.topics.values()
+                kafka, ingest.pipeline, events, redact, ingest.now, expected=kafka.topics.values()
             ),
-            "kafka_codes": KafkaSource(kafka, ingest.code_pipeline, codes, without_code, ingest.now),
+            "kafka_codes": KafkaSource(kafka, ingest.code_pipeline, urgent, redact, ingest.now),
         }
 
     def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:

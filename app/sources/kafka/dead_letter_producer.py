@@ -25,8 +25,8 @@ RETRY_BACKOFF = Backoff(first=1.0, cap=1.0)
 class KafkaDeadLetters:
     """Writes the dead letters of Kafka records."""
 
-    def __init__(self, redact: Callable[[bytes], bytes], now: Now) -> None:
-        """`redact` removes what no dead letter may hold; `now` gives unix seconds."""
+    def __init__(self, redact: Callable[[bytes, str], bytes], now: Now) -> None:
+        """`redact` removes what no dead letter of a topic may hold; `now` gives unix seconds."""
         self._redact = redact
         self._now = now
 
@@ -55,7 +55,7 @@ class KafkaDeadLetters:
     async def _put_now(self, producer: Any, item: Rejected) -> None:
         record, error = item.message.origin, item.error
         log.warning("event_rejected", extra={"dedup_key": item.message.dedup_key, "reason": error.reason})
-        value = None if record.value is None else self._redact(record.value)
+        value = None if record.value is None else self._redact(record.value, record.topic)
         whole, cut = dead_letter_records(record, item.message.dedup_key, value, error)
         if not await self._sent(producer, record.topic + SUFFIX, (whole, cut)):
             log.error("dead_letter_lost", extra={"dedup_key": item.message.dedup_key})

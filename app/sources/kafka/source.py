@@ -68,13 +68,14 @@ class KafkaSource:
         settings: KafkaSettings,
         pipeline: Pipeline,
         topics: Mapping[str, str | None],
-        redact: Callable[[bytes], bytes] = redact_message,
+        redact: Callable[[bytes, str], bytes] = lambda value, _: redact_message(value),
         now: Now = time.time,
         expected: Collection[str] = (),
     ) -> None:
         """`topics`: the Kafka topics, each with the event type of its messages where they don't say it.
 
-        `redact` removes what no dead letter may hold. The log names those of `expected` that are missing.
+        `redact` removes what no dead letter of a topic may hold. The log names those of `expected` that are
+        missing.
         """
         self._settings = settings
         self._pipeline = pipeline
