@@ -18,8 +18,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
+from app.domain.errors import Unavailable
+from app.settings.sources import RabbitMqSettings
+from app.sources.rabbitmq.dlq import open_dlq
+from tests.support.certificates import Authority
 from tests.support.hub import Hub, added, event, eventually, new_user, receive, running_hub
+from tests.support.network import open_proxy
 from tests.support.rabbitmq_server import RabbitMQServer
 from tests.support.user_service import FakeUserService
 
@@ -266,3 +272,19 @@ async def test_a_hub_killed_at_any_moment_loses_and_doubles_nothing(
     assert await counted(lone_hub, user) == dict.fromkeys(names, 1)
     await lone_hub.stop()
     assert await rabbitmq.depth(queue) == 0
+
+
+async def test_amqps_checks_the_certificate_by_the_ca_that_the_url_names(
+    rabbitmq: RabbitMQServer, tmp_path: Path
+) -> None:
+    """The DLQ reader and the source connect with the same call."""
+    authority = Authority(tmp_path)
+    async with open_proxy(rabbitmq.port, ssl=authority.server("127.0.0.1")) as proxy:
+        url = f"amqps://guest:guest@127.0.0.1:{proxy.port}/"
+        trusting = f"{url}?cafile={authority.certificate}"
+        async with open_dlq(RabbitMqSettings(url=SecretStr(trusting))) as reader:
+            async for _ in reader.dead_letters(False):
+                pass
+        with pytest.raises(Unavailable, match=r"(?i)certificate"):
+            async with open_dlq(RabbitMqSettings(url=SecretStr(url))):
+                pass

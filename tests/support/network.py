@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from ssl import SSLContext
 
 from tests.support.hub import free_port
 
@@ -99,11 +100,11 @@ class FaultyProxy:
 
 
 @asynccontextmanager
-async def open_proxy(port_behind: int) -> AsyncIterator[FaultyProxy]:
-    """Run a proxy to a port of this machine, which may not be listened on yet."""
+async def open_proxy(port_behind: int, ssl: SSLContext | None = None) -> AsyncIterator[FaultyProxy]:
+    """Run a proxy to a port of this machine, which may not be listened on yet; with `ssl` it ends TLS."""
     proxy = FaultyProxy(free_port(), port_behind)
     proxy.repair()
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", proxy.port)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", proxy.port, ssl=ssl)
     try:
         yield proxy
     finally:
