@@ -56,8 +56,15 @@ async def test_the_bell_shows_the_same_inbox(page: Page) -> None:
     await expect(notifications(john).get_by_role("button", name="Mark read")).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "light"),
+        (1280, "dark"),
+        pytest.param(390, "dark", marks=pytest.mark.slow),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
+    ],
+)
 async def test_axe_finds_nothing_on_the_page(
     page: Page, axe: Axe, scheme: Literal["light", "dark"], width: int
 ) -> None:
