@@ -86,6 +86,7 @@ async def blank(hub: DevHub, browser: Browser) -> AsyncIterator[Page]:
         viewport={"width": 1280, "height": 900},
         locale="en-GB",
         timezone_id="Asia/Ho_Chi_Minh",
+        reduced_motion="reduce",
     )
     complaints: list[str] = []
     page = await context.new_page()
