@@ -46,7 +46,7 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
     """A flat event that creates mail and notifications.
 
     A subclass also sets `template`, the mail's, which shows the fields of `data_type`, and `facts`: sentences
-    of which those are told that name known values only.
+    that are shown if all values in them are known.
     """
 
     required_in_other_spellings = True

@@ -8,7 +8,7 @@ field that still can't be used is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import chain
 from types import MappingProxyType, UnionType
@@ -120,13 +120,19 @@ def _spellings(value: Any, field: _Field, user_ids: UserIds, loose: bool) -> Ite
     elif isinstance(value, str):
         yield from _of_text(value.strip(), field)
     elif isinstance(value, list) and field.item is not None:
-        usable = (_usable_value(each, field.item, user_ids, required_too=True) for each in value)
-        if kept := [each for each in usable if each is not _UNUSABLE]:
+        if kept := _usable_items(value, field.item, user_ids):
             yield kept
     elif (text := decimal(value)) is not None:
         yield from (text, [text])
         if field.of is bool and value in (0, 1):
             yield bool(value)
+
+
+def _usable_items(values: Iterable[Any], item: _Field, user_ids: UserIds) -> list[Any]:
+    if item.of is UUID:  # there may be thousands
+        return [each for value in values for each in _spellings(value, item, user_ids, loose=False)]
+    usable = (_usable_value(value, item, user_ids, required_too=True) for value in values)
+    return [each for each in usable if each is not _UNUSABLE]
 
 
 def _of_text(text: str, field: _Field) -> Iterator[Any]:

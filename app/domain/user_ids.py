@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 MAX_FOREIGN_ID_CHARS = 200
+MAX_CACHED_IDS = 10_000
 _UUID = re.compile(
     r"(?:urn:uuid:)?(\{)?[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}(?(1)\})",
     re.ASCII | re.IGNORECASE,
@@ -57,8 +59,13 @@ class UserIds:
         """The user's UUID; None for what is none, or is a foreign id that isn't mapped."""
         found = parse_uuid(value)
         if found is None and self._namespace is not None and (text := foreign_id(value)) is not None:
-            return uuid5(self._namespace, text)
+            return _mapped(self._namespace, text)
         return found
+
+
+@lru_cache(maxsize=MAX_CACHED_IDS)
+def _mapped(namespace: UUID, text: str) -> UUID:
+    return uuid5(namespace, text)
 
 
 UUIDS_ONLY = UserIds()
