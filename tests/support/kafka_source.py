@@ -11,7 +11,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaProducer
 
 from app.domain.events import Event
-from app.ingest.batch import Batch, PreparedEvent, SourceMessage
+from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, SourceMessage
 from app.ingest.pipeline import Pipeline
 from app.sources.kafka.source import KafkaSource
 from tests.support.hub import eventually
@@ -31,11 +31,11 @@ class SlowPipeline:
 
     async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         event = Event("an event", "x", {})
-        batch.ready.extend(PreparedEvent(message, event, cast(Any, None)) for message in messages)
+        batch.events.extend(PreparedEvent(message, event, cast(Any, None)) for message in messages)
 
-    async def write(self, ready: Sequence[PreparedEvent]) -> list[Any]:
+    async def write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Any]:
         await self.free.wait()
-        self.written += [item.message.value or b"" for item in ready]
+        self.written += [item.message.value or b"" for item in events]
         return []
 
 
