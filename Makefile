@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi settings clean
+.PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi events settings clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -103,6 +103,9 @@ texts: $(READY) ## bring locales/ up to the texts in the code
 
 asyncapi: $(READY) ## write docs/asyncapi.yml from the types of the protocol
 	@$(BIN)/python -m app.dev.asyncapi
+
+events: $(READY) ## write docs/reference/events.md from the handlers
+	@$(BIN)/python -m app.dev.events_reference
 
 settings: $(READY) ## write .env.example and docs/reference/settings.md from the fields in app/settings
 	@$(BIN)/python -m app.dev.settings_reference

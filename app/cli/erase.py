@@ -15,7 +15,7 @@ from app import settings
 from app.cli.group import new_app
 from app.domain.erasure import NO_INBOX, Found, Place, Subject
 from app.domain.errors import ConfigurationError, HubError, Unavailable
-from app.domain.user_ids import MAX_FOREIGN_ID_CHARS, foreign_id
+from app.domain.user_ids import MAX_FOREIGN_ID_CHARS, foreign_id, parse_uuid
 from app.erasure.connections import Connections
 from app.erasure.dead_letters import dead_letters
 from app.settings import Settings
@@ -44,7 +44,7 @@ class EraseError(HubError):
 
 @app.command()
 def erase(
-    user_id: Annotated[str, typer.Argument(help="A UUID, or the id of the user in another system.")],
+    user_id: Annotated[str, typer.Argument(help="A UUID; with --foreign any id.")],
     address: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,8 +56,13 @@ def erase(
         bool, typer.Option("--dry-run", help="Print what is stored, and remove nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    foreign: Annotated[
+        bool, typer.Option("--foreign", help="The id is that of the user in another system.")
+    ] = False,
 ) -> int:
     """Erase everything that the hub stores about one person, and print what that was."""
+    if not foreign and parse_uuid(user_id) is None:
+        raise typer.BadParameter(f"{user_id!r} is not a UUID. Add --foreign if another system has made it.")
     return asyncio.run(run(settings.load(), user_id, address or (), dry_run=dry_run, sure=yes))
 
 
