@@ -62,6 +62,8 @@ class ParkedWorker:
         self._store, self._groups, self._dead_letters = ports
         self._backoff = backoff
         self._lanes: dict[asyncio.Task[None], list[ParkedEventRecord]] = {}
+        self._unfinished: list[int] = []
+        """Events of lanes that have to wait: still leased."""
         self._writes = _SharedWrites(pipeline)
         self._measured_at = -POLL_SECONDS
         self._running = Background(self._run, name="parked events")
@@ -73,11 +75,13 @@ class ParkedWorker:
     async def stop(self) -> None:
         """Stop. Other nodes, or the next start, claim what is in progress at once."""
         await self._running.stop()
-        lanes = [*self._lanes.values()]
+        self._unfinished += [event.id for events in self._lanes.values() for event in events]
         await end(*self._lanes)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
-                await self._release([event for events in lanes for event in events])
+                await self._release()
+        except (Unavailable, TimeoutError) as error:  # then the leases end by themselves
+            log.warning("parked_not_released", extra={"events": len(self._unfinished), "why": str(error)})
 
     async def resolve_due(self) -> None:
         """Resolve all that is due now, and return when that is done; without `start`."""
@@ -133,6 +137,7 @@ class ParkedWorker:
 
         While the user service isn't to be asked, only what needs no answer is claimed.
         """
+        await self._release()
         room = self._room
         if room <= 0:
             return False
@@ -159,27 +164,25 @@ class ParkedWorker:
                 await self._resolve(left)
         except Unavailable as error:  # the user service, Postgres, or the broker of a dead letter
             if error.asked:
-                await self._wait(left, error)
-            else:
-                await self._release(left)
+                await self._retry(left[0], error)
         except Exception as error:
             log.exception("parked_lane_failed", extra={"event_id": left[0].event_id})
-            await self._wait(left, error)
+            await self._retry(left[0], error)
+        self._unfinished += [event.id for event in left]
 
-    async def _wait(self, left: Sequence[ParkedEventRecord], error: Exception) -> None:
-        """Try the lane again after a while. The first event bears the attempt: the others wait for it."""
-        delay = self._backoff.delay(left[0].attempts)
+    async def _retry(self, head: ParkedEventRecord, error: Exception) -> None:
+        """Try a lane again after a while. Its first event bears the attempt: the others wait for it."""
+        delay = self._backoff.delay(head.attempts)
         try:
-            await self._store.retry(left[0].id, str(error)[:MAX_REASON_CHARS], delay)
-        except Unavailable as away:
+            await self._store.retry(head.id, str(error)[:MAX_REASON_CHARS], delay)
+        except Unavailable as away:  # then the lease ends by itself
             log.warning("parked_unreachable", extra={"why": str(away)})
-        await self._release(left)
 
-    async def _release(self, events: Sequence[ParkedEventRecord]) -> None:
-        try:
-            await self._store.release([event.id for event in events])
-        except Unavailable as error:  # then the lease ends by itself
-            log.warning("parked_not_released", extra={"events": len(events), "why": str(error)})
+    async def _release(self) -> None:
+        """End the leases of what has to wait, in one transaction however many lanes that are."""
+        if unfinished := self._unfinished:
+            self._unfinished = []
+            await self._store.release(unfinished)
 
     async def _resolve(self, left: list[ParkedEventRecord]) -> None:
         """Resolve the first events that need the same group, and remove them from `left`.
