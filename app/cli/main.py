@@ -18,6 +18,9 @@ COMMANDS = {
     "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the SMTP settings"),
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),
     "dlq": LazyCommand("app.cli.dlq", "List, show, replay or drop dead letters"),
+    "parked": LazyCommand(
+        "app.cli.parked", "List, show, replay or drop events that wait for the user service"
+    ),
 }
 DEVELOPMENT_COMMANDS = {
     "dev": LazyCommand("app.cli.dev", "Serve with all services embedded (`make run`)"),

@@ -189,6 +189,10 @@ class ParkedWorker:
 
         Raises `Unavailable` if one of them has to wait.
         """
+        if dropped := [event for event in left if event.dropped]:
+            error = InvalidEvent("dropped", "an operator dropped it, with run.py parked")
+            await self._reject(left, [self._pipeline.reject(_message(event), error) for event in dropped])
+            return
         same = [*takewhile(lambda event: _question(event) == _question(left[0]), left)]
         messages = {event.id: _message(event) for event in same}
         try:

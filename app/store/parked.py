@@ -69,7 +69,8 @@ with heads as (
 update parked_events p set leased_until = now() + make_interval(secs => $3)
 from chosen where p.id = chosen.id
 returning p.id, p.lane, p.group_id, p.event_id, p.event_type, p.source, p.dedup_key, p.sender, p.happened_at,
-  p.body, p.labels, p.attempts, p.fresh, p.optional, p.deadline <= now() as overdue
+  p.body, p.labels, p.attempts, p.fresh, p.optional, p.deadline <= now() as overdue,
+  p.deadline = '-infinity' as dropped
 """
 _RETRY = """
 update parked_events set attempts = attempts + 1, reason = $2, leased_until = null,
@@ -147,6 +148,8 @@ class ParkedEventRecord(NamedTuple):
     optional: bool
     overdue: bool
     """Whether its retry deadline has passed."""
+    dropped: bool = False
+    """Whether an operator dropped it."""
 
 
 class ParkedState(NamedTuple):

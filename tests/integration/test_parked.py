@@ -24,6 +24,7 @@ from app.ingest.user_service import UserService
 from app.settings.services import UserServiceSettings
 from app.store.notifications import NotificationStore
 from app.store.parked import ParkedStore
+from app.store.parked_operations import ParkedOperations
 from app.store.preferences import PreferenceStore
 from app.store.writer import BatchWriter
 from app.testing import MemoryBus
@@ -117,3 +118,20 @@ async def test_after_the_return_of_the_user_service_all_is_done_and_nothing_else
     assert took < 30.0
     assert slowest < 5.0
     assert len(node.service.asked) - asked <= groups + 1
+
+
+async def test_an_operator_lists_replays_and_drops_parked_events(node: Node) -> None:
+    operations, group = ParkedOperations(node.engine), str(uuid4())
+    node.service.status = 503
+    await node.take([event(group, number) for number in range(3)])
+    rows = await operations.rows(None, 10, done=False)
+    assert [(row.source, str(row.group_id), row.event_type) for row in rows] == [
+        ("kafka", group, "food_expired")
+    ] * 3
+    assert await operations.drop([rows[1].id]) == 1
+    assert await operations.replay([rows[0].id, rows[2].id], 600.0) == 2
+    await node.worker.resolve_due()
+    assert [row.id for row in await operations.rows(None, 10, done=False)] == [rows[0].id, rows[2].id]
+    [found] = await operations.rows([rows[1].id], 1, done=True)
+    assert found.reason.startswith("dropped: ")
+    assert found.body == b""
