@@ -56,6 +56,12 @@ PARKED_FINISHED = Counter(
     "Parked events that this node finished, by outcome: stored, dead_lettered",
     ["outcome"],
 )
+INTAKE_STANDSTILL = Gauge(
+    "hub_intake_standstill_seconds",
+    "Seconds for which the Kafka consumer of these topics has been writing one batch, and takes no other",
+    ["topics"],
+    multiprocess_mode="livemax",
+)
 REBUILT = Counter("hub_kafka_consumers_rebuilt", "Kafka consumers recreated because they stalled")
 USER_SERVICE_CALLS = Counter(
     "hub_user_service_calls",

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import TopicPartition
 
-from app.domain.errors import InvalidEvent
+from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.events import Event
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.settings.sources import KafkaSettings
@@ -56,6 +56,9 @@ class Consumer:
     async def commit(self, positions: dict[TopicPartition, int]) -> None:
         await self.commits.wait()
         self.committed.append(positions[P])
+
+    async def topics(self) -> set[str]:
+        return set()
 
     async def stop(self) -> None:
         pass
@@ -153,6 +156,21 @@ async def test_the_offset_passes_what_is_parked_once_that_is_written(monkeypatch
     scene.pipeline.free.set()
     await scene.until(lambda: scene.consumer.committed == [10])
     assert scene.pipeline.written == [*range(10)], "in the order of the partition"
+    await scene.source.stop(within=1)
+
+
+async def test_a_batch_that_is_not_finished_makes_the_node_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = await started(monkeypatch, Pipeline())
+    scene.consumer.give(0)
+    await scene.until(lambda: scene.source._writing is not None)
+    await scene.source.check()
+    monkeypatch.setattr("app.sources.kafka.source.STANDSTILL_SECONDS", 0.0)
+    with pytest.raises(Unavailable, match="intake stands still"):
+        await scene.source.check()
+    monkeypatch.undo()
+    scene.pipeline.free.set()
+    await scene.until(lambda: scene.consumer.committed == [1])
+    await scene.source.check()
     await scene.source.stop(within=1)
 
 

@@ -20,7 +20,7 @@ from app.domain.time import Now, event_time
 from app.ingest.batch import Batch, Rejected, SourceMessage
 from app.ingest.pipeline import Pipeline
 from app.runtime.backoff import Backoff
-from app.runtime.metrics import REBUILT
+from app.runtime.metrics import INTAKE_STANDSTILL, REBUILT
 from app.runtime.services import Background
 from app.runtime.tasks import first, is_to_end
 from app.settings.sources import KafkaSettings
@@ -40,6 +40,7 @@ PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
 TOPICS_SETTLE_SECONDS = 5.0  # a cluster that creates topics by itself has them by then
 TOPICS_CHECK_SECONDS = 60.0
 TOPICS_HINT = "Create them. The hub consumes each within 10 s of its creation."
+STANDSTILL_SECONDS = 30.0  # for one batch; then the node says that it isn't ready
 RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)  # constant: a retry costs one connection
 
 
@@ -88,6 +89,7 @@ class KafkaSource:
         self._assignment = 0  # counts: what was polled under an earlier one is not ours to finish
         self._polling: asyncio.Task[_Polled] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._writing_since = 0.0
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
         self._closing_clients = kafka_clients.ClosingClients()
@@ -112,10 +114,19 @@ class KafkaSource:
         """Raises `Unavailable` unless a broker answers and this node consumes."""
         if not self._running.running or self._consumer is None:
             raise Unavailable("kafka", f"no broker answers at {self._settings.bootstrap_servers}")
+        if self._stands_still_for() >= STANDSTILL_SECONDS:
+            seconds = round(self._stands_still_for())
+            raise Unavailable("kafka", f"intake stands still: one batch is being written for {seconds} s")
         try:
             await self._consumer.topics()
         except (KafkaError, OSError) as error:
             raise Unavailable("kafka", type(error).__name__) from None
+
+    def _stands_still_for(self) -> float:
+        """For how many seconds a batch has been written: to Postgres, or its dead letters to the broker."""
+        if self._writing is None or self._writing.done():
+            return 0.0
+        return time.monotonic() - self._writing_since
 
     async def _run(self) -> None:
         """Consume until `stop`.
@@ -196,6 +207,7 @@ class KafkaSource:
         done, _ = await asyncio.wait(
             pending, timeout=PAUSED_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
+        INTAKE_STANDSTILL.labels(",".join(self._topics)).set(self._stands_still_for())
         if self._polling in done:
             await self._add_to_next_batch(await self._polled())
         elif self._polling is None and not done:
@@ -267,6 +279,7 @@ class KafkaSource:
         if self._writing is None and self._next.ends:
             prepared, self._next = self._next, _empty()
             self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
+            self._writing_since = time.monotonic()
 
     async def _written(self) -> None:
         """Wait for the batch that is being written; raises what it raised."""
