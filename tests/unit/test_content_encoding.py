@@ -33,12 +33,15 @@ def raw_deflate(body: bytes) -> bytes:
             (plain, BODY)
             for plain in (None, "", " ", "identity", "UTF-8", "utf8", "binary", "identity, utf-8")
         ),
-        *((name, gzip.compress(BODY)) for name in ("gzip", "GZIP", "x-gzip", " Gzip ", "identity, gzip")),
+        *(
+            (name, gzip.compress(BODY, mtime=0))
+            for name in ("gzip", "GZIP", "x-gzip", " Gzip ", "identity, gzip")
+        ),
         *((name, zlib.compress(BODY)) for name in ("deflate", "Deflate", "DEFLATE,")),
         ("deflate", raw_deflate(BODY)),
-        ("gzip", gzip.compress(BODY[:10]) + gzip.compress(BODY[10:])),
-        ("gzip", gzip.compress(BODY) + b"\0" * 8),
-        ("deflate, gzip", gzip.compress(zlib.compress(BODY))),
+        ("gzip", gzip.compress(BODY[:10], mtime=0) + gzip.compress(BODY[10:], mtime=0)),
+        ("gzip", gzip.compress(BODY, mtime=0) + b"\0" * 8),
+        ("deflate, gzip", gzip.compress(zlib.compress(BODY), mtime=0)),
     ],
 )
 def test_a_body_is_decoded(encoding: str | None, body: bytes) -> None:
@@ -52,10 +55,10 @@ def test_a_body_is_decoded(encoding: str | None, body: bytes) -> None:
         ("gzip", BODY, "not gzip"),
         ("gzip", b"", "cut off"),
         ("gzip", zlib.compress(BODY), "not gzip"),
-        ("gzip", gzip.compress(BODY)[:-3], "cut off"),
-        ("gzip", gzip.compress(BODY) + b"more", "not gzip"),
-        ("gzip", gzip.compress(BODY)[:-8] + b"\1" * 8, "not gzip"),
-        ("gzip", gzip.compress(b"") * 200, "follows"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-3], "cut off"),
+        ("gzip", gzip.compress(BODY, mtime=0) + b"more", "not gzip"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-8] + b"\1" * 8, "not gzip"),
+        ("gzip", gzip.compress(b"", mtime=0) * 200, "follows"),
         ("deflate", BODY, "deflate"),
         ("deflate", raw_deflate(BODY)[:-3], "cut off"),
         ("deflate", zlib.compress(BODY) + b"more", "follows"),
@@ -70,13 +73,16 @@ def test_what_cannot_be_decoded_is_refused_with_the_reason(encoding: str, body: 
     assert len(str(error)) < 200
 
 
+ZEROS = b"0" * (20 * MAX_EVENT_BYTES)
+
+
 @pytest.mark.parametrize(
     ("encoding", "bomb"),
     [
-        ("gzip", gzip.compress(b"0" * 200_000_000, 1)),
-        ("deflate", zlib.compress(b"0" * 200_000_000, 1)),
-        ("deflate", raw_deflate(b"0" * 200_000_000)),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"0" * 200_000_000, 1))),
+        ("gzip", gzip.compress(ZEROS, 1)),
+        ("deflate", zlib.compress(ZEROS, 1)),
+        ("deflate", raw_deflate(ZEROS)),
+        ("gzip, gzip", gzip.compress(gzip.compress(ZEROS, 1))),
         ("gzip", gzip.compress(b"0" * 600_000) * 50),
         ("gzip", gzip.compress(random.Random(1).randbytes(MAX_EVENT_BYTES + 1))),
     ],

@@ -19,14 +19,13 @@ _PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def samples() -> list[Any]:
-    """Each test in a page, as the reader would paste it."""
+    """Each test in a page, as the reader would paste it. Other samples have to compile."""
     found = []
     for page in sorted(FOLDER.glob("*.md")):
         for code in _PYTHON.findall(page.read_text("utf-8")):
             namespace: dict[str, Any] = {}
             exec(compile(code, str(page), "exec"), namespace)
             tests = [value for name, value in namespace.items() if name.startswith("test_")]
-            assert tests, f"{page.name}: a sample without a test"
             found += [pytest.param(test, id=f"{page.stem}-{test.__name__}") for test in tests]
     return found
 

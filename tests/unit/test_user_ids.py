@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 import pytest
 
 from app.domain.user_ids import UUIDS_ONLY, UserIds, foreign_id, parse_uuid
 
-USER, NAMESPACE = uuid4(), uuid4()
+# Fixed, as they are in the ids of tests, which have to be the same in each worker.
+USER, NAMESPACE = UUID("3e5a1c76-b0ac-4e3c-9786-7ad17828de41"), UUID("f09520f1-176c-451b-ab23-ce9d13a290e6")
 SPELLINGS = (
     *(str(USER), str(USER).upper(), USER.hex, USER.hex.upper()),
     *(f"{{{USER}}}", f"{{{USER.hex}}}", USER.urn, USER.urn.upper(), f"urn:uuid:{{{USER}}}"),
