@@ -24,7 +24,7 @@ from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.ingest.dry_run import DryRun, DryRunResult
 from app.sources.http import Accepted, HttpSource
-from app.store.ports import DeliveryLog, ProcessedEvents, ScheduledEvents
+from app.store.ports import DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import Scheduled, ScheduledState
 from app.texts.i18n import N_
 
@@ -95,7 +95,7 @@ class FollowedDelivery(msgspec.Struct):
 
 
 class Followed(msgspec.Struct):
-    """The status of an event (scheduled, cancelled, failed or processed), with its deliveries."""
+    """The status of an event (scheduled, parked, cancelled, failed or processed), with its deliveries."""
 
     id: str
     status: str
@@ -260,11 +260,13 @@ class SentEventResource:
         scheduled: ScheduledEvents,
         deliveries: DeliveryLog,
         notifications: ProcessedEvents,
+        parked: ParkedEvents,
     ) -> None:
         self._authenticator = authenticator
         self._scheduled = scheduled
         self._deliveries = deliveries
         self._notifications = notifications
+        self._parked = parked
 
     def add_to(self, blueprint: Blueprint) -> None:
         """Add the calls to the blueprint of `make_blueprint`."""
@@ -282,6 +284,10 @@ class SentEventResource:
     async def get_sent(self, request: Request, event_id: str) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
+        parked = await self._parked.find(event_id)
+        if parked is not None and parked.sender == str(service.user_id):
+            status = "parked" if parked.rejected is None else "failed"
+            return json_answer(Followed(event_id, status, [], reason=parked.rejected))
         scheduled = await self._scheduled_event(event_id, service.user_id)
         found = await self._deliveries.find(MAX_DELIVERIES, event_id=event_id)
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]

@@ -293,7 +293,11 @@ def build_api(
         DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
         preferences.blueprint(REST),
         sending.make_blueprint(
-            REST, sends, SentEventResource(authenticator, store.scheduled, log, store.notifications)
+            REST,
+            sends,
+            SentEventResource(
+                authenticator, store.scheduled, log, store.notifications, ParkedStore(store.engine)
+            ),
         ),
         *compat.blueprints(settings.http.compat_routes, context),
         ws.make_blueprint(WEBSOCKET, endpoint.connect),

@@ -82,6 +82,9 @@ _FINISH = """
 update parked_events set finished_at = now(), reason = $2, body = '', labels = null, leased_until = null
 where id = any($1::bigint[]) and finished_at is null
 """
+_FIND = (
+    "select case when finished_at is not null then reason end, sender from parked_events where position = $1"
+)
 _STATE = """
 select count(*), coalesce(extract(epoch from now() - min(parked_at)), 0)::float8
 from parked_events where finished_at is null
@@ -157,6 +160,13 @@ class ParkedState(NamedTuple):
 
     events: int
     oldest: float
+
+
+class ParkedStatus(NamedTuple):
+    """How an event stands that was parked: why it was dead-lettered (None: it is parked), and who sent it."""
+
+    rejected: str | None
+    sender: str | None
 
 
 class Lanes:
@@ -254,6 +264,13 @@ class ParkedStore:
 
     async def finish(self, events: Collection[int], reason: str) -> None:
         await self._change(_FINISH, (list(events), reason))
+
+    async def find(self, dedup_key: str) -> ParkedStatus | None:
+        with store_errors():
+            async with self._engine.connect() as connection:
+                found = await connection.exec_driver_sql(_FIND, (f"{dedup_key}#0",))
+                row: Any = found.one_or_none()
+                return row and ParkedStatus(*row)
 
     async def state(self) -> ParkedState:
         return ParkedState(*await self._one(_STATE))

@@ -14,7 +14,7 @@ from app.domain.deliveries import Attempt, Delivery
 from app.domain.notifications import InboxCounters, Notification
 from app.domain.planning import People
 from app.store.inboxes import InboxState
-from app.store.parked import ParkedEventRecord, ParkedState
+from app.store.parked import ParkedEventRecord, ParkedState, ParkedStatus
 from app.store.preferences import Profile
 from app.store.scheduled import Due, Scheduled, ScheduledState
 from app.store.writer import EventRecord, WriteResult
@@ -155,6 +155,9 @@ class ParkedEvents(Protocol):
 
     async def finish(self, events: Collection[int], reason: str) -> None:
         """These events were dead-lettered: erase their content, and keep their position."""
+
+    async def find(self, dedup_key: str) -> ParkedStatus | None:
+        """How the event of this message stands, unless it was never parked or is stored by now."""
 
     async def state(self) -> ParkedState:
         """How many are parked, and since when."""

@@ -8,7 +8,7 @@ from itertools import count
 from uuid import UUID
 
 from app.domain.time import Now
-from app.store.parked import Lanes, ParkedDraft, ParkedEventRecord, ParkedState
+from app.store.parked import Lanes, ParkedDraft, ParkedEventRecord, ParkedState, ParkedStatus
 
 
 @dataclass
@@ -21,6 +21,7 @@ class _ParkedRow:
     due_at: float
     leased_until: float = 0.0
     finished: bool = False
+    reason: str | None = None
 
 
 class MemoryParkedEvents:
@@ -117,8 +118,15 @@ class MemoryParkedEvents:
         self._check()
         for event in events:
             if row := self._rows.get(event):
-                row.finished = True
+                row.finished, row.reason = True, reason
                 row.record = row.record._replace(body=b"", labels=None)
+
+    async def find(self, dedup_key: str) -> ParkedStatus | None:
+        self._check()
+        for row in self._rows.values():
+            if row.position == f"{dedup_key}#0":
+                return ParkedStatus(row.reason, row.record.sender)
+        return None
 
     async def state(self) -> ParkedState:
         self._check()

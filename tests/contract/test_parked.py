@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.domain.errors import Unavailable
 from app.domain.notifications import NotificationDraft
-from app.store.parked import ParkedDraft, ParkedState
+from app.store.parked import ParkedDraft, ParkedState, ParkedStatus
 from app.store.ports import PreferencesPort
 from app.store.writer import EventRecord
 from tests.contract.conftest import POSTGRES, Store
@@ -183,7 +183,10 @@ async def test_a_redelivered_event_is_parked_once_even_when_it_was_dead_lettered
     [a] = need(uuid4(), "a")
     assert await scene.write(a) == await scene.write(a) == {a[0]}
     assert await scene.claim() == "a"
+    assert await scene.parked.find(a[0]) == ParkedStatus(None, None)
     await scene.parked.finish(scene.ids, "unknown_group")
+    assert await scene.parked.find(a[0]) == ParkedStatus("unknown_group", None)
+    assert await scene.parked.find("another") is None
     assert await scene.write(a) == {a[0]}
     assert await scene.claim() == ""
     replayed = a[1]._replace(attempts=1)
@@ -204,6 +207,7 @@ async def test_a_store_that_does_not_answer_says_so(away: tuple[Store, Preferenc
         parked.release([1]),
         parked.finish([1], ""),
         parked.state(),
+        parked.find("a"),
         parked.next_due(),
     ):
         with pytest.raises(Unavailable):

@@ -301,6 +301,8 @@ async def test_one_that_is_parked_is_accepted_and_does_not_delay_the_others_of_a
             body = answer.json()
             assert (body["accepted"], body["rejected"], body["unknown"]) == (3, 0, 0)
         assert len(await hub.stored(user, 2)) == 2
+        followed = await service.get(f"/notifications/{body['results'][1]['id']}")
+        assert followed.json()["status"] == "parked"
     finally:
         user_service.calm()
     assert len(await hub.stored(user, 3)) == 3, "sent again it is the same"
