@@ -12,6 +12,7 @@ from sanic import HTTPResponse, Request
 
 from app.api.bodies import json_answer
 from app.api.errors import ERROR_LOCALE, ProblemDetails, problem_of, problem_response
+from app.api.headers import accept_language
 from app.api.routes import Handler
 from app.api.schemas import Operation
 from app.settings.edge import Envelope
@@ -58,7 +59,7 @@ def _jsend(handler: Handler, message: Translatable) -> Handler:
 
 
 def _locale(request: Request) -> str:
-    return negotiate(request.headers.get("accept-language"), ERROR_LOCALE)
+    return negotiate(accept_language(request), ERROR_LOCALE)
 
 
 def _problem(answer: HTTPResponse) -> HTTPResponse:

@@ -14,6 +14,7 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
+from app.api.headers import accept_language
 from app.api.prefixes import DOCS
 from app.domain.errors import StoreFailed, Unauthorized, Unavailable
 from app.texts.i18n import N_, Translatable, negotiate, render
@@ -170,7 +171,7 @@ def insufficient_scope(scope: str) -> Problem:
 
 def problem_response(request: Request, problem: Problem) -> HTTPResponse:
     """`problem` as an answer to `request`."""
-    locale = negotiate(request.headers.get("accept-language"), ERROR_LOCALE)
+    locale = negotiate(accept_language(request), ERROR_LOCALE)
     body = ProblemDetails(*_details(problem, locale), request.path)
     headers = {"Content-Language": locale, "Vary": "Accept-Language", **problem.headers}
     return HTTPResponse(msgspec.json.encode(body).decode(), int(problem.status), headers, PROBLEM)

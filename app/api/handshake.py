@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 
 from app.api.auth import bearer_token
 from app.api.errors import Problem
+from app.api.headers import BLANKS, list_items, offers_websocket
 from app.auth.origins import origin_allowed
 from app.realtime.connection import Connection, FrameProtocol, logger
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL
@@ -59,11 +60,11 @@ class Handshake:
             logger=logger,
         )
         try:
-            headers = Headers(request.headers.items())
+            headers = Headers(_handshake_headers(request))
         except InvalidHeader:  # its text repeats the header, which may be the one with the token
             raise _bad_handshake() from None
         answer = ws.accept(WebSocketRequest(request.path, headers, request.method, f"HTTP/{request.version}"))
-        if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS and not _has_body(headers):
+        if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS and not _has_body(request):
             return AcceptedHandshake(ws, answer)
         ws.dispose()
         raise _websocket_only() if answer.status_code == HTTPStatus.UPGRADE_REQUIRED else _bad_handshake()
@@ -73,9 +74,9 @@ def token_of(request: Request) -> str | None:
     """The token, from the header, the subprotocol (browsers can set nothing else) or `?jwt=`."""
     if token := bearer_token(request):
         return token
-    for offered in request.headers.get("sec-websocket-protocol", "").split(","):
-        if offered.strip().startswith(TOKEN_SUBPROTOCOL):
-            return str(offered.strip().removeprefix(TOKEN_SUBPROTOCOL))
+    for offered in list_items(request, "sec-websocket-protocol"):
+        if offered.startswith(TOKEN_SUBPROTOCOL):
+            return offered.removeprefix(TOKEN_SUBPROTOCOL)
     return request.args.get("jwt") or None
 
 
@@ -94,9 +95,32 @@ def hand_over(request: Request, answer: Response, connection: Connection) -> Non
         connection.data_received(rest)
 
 
-def _has_body(headers: Headers) -> bool:
+def _handshake_headers(request: Request) -> Iterator[tuple[str, str]]:
+    """The headers that the handshake consists of, each list on one line.
+
+    Other headers may hold any bytes (RFC 9110, 5.5), as cookies do, and are not read. No extension is
+    supported, so none is negotiated. Raises `InvalidHeader`.
+    """
+    if offers_websocket(request):
+        yield "Upgrade", "websocket"
+    for name in ("Connection", "Sec-WebSocket-Protocol"):
+        if items := list_items(request, name):
+            yield name, _ascii(name, ", ".join(items))
+    for name in ("Sec-WebSocket-Key", "Sec-WebSocket-Version"):
+        for value in request.headers.getall(name, []):
+            yield name, _ascii(name, value.strip(BLANKS))
+
+
+def _ascii(name: str, value: str) -> str:
+    if not value.isascii():
+        raise InvalidHeader(name)
+    return value
+
+
+def _has_body(request: Request) -> bool:
     """Whether something other than frames would follow the handshake."""
-    return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers or "Expect" in headers
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers or "expect" in headers
 
 
 def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -15,6 +15,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.envelope import Wrap
 from app.api.errors import Problem
+from app.api.headers import accept_language
 from app.api.parameters import MAX_SEQ, flag, number, path_number
 from app.api.routes import add_routes
 from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
@@ -217,7 +218,7 @@ def _in(locale: str | None, notification: Notification) -> Notification:
 
 
 def _locale(request: Request) -> str | None:
-    return negotiate(request.headers.get("accept-language"), "") or None
+    return negotiate(accept_language(request), "") or None
 
 
 def _language_headers(locale: str | None) -> dict[str, str]:

@@ -133,10 +133,11 @@ def _token(head: bytes) -> bytes:
     """The token in the first of the places where app/api/handshake.py looks for it. A token that is spelled
     in another way is refused there instead.
     """
-    scheme, _, token = _value(head, b"authorization").partition(b" ")
-    if scheme.lower() == b"bearer" and token:
-        return token.strip()
-    offered = _subprotocol(_value(head, b"sec-websocket-protocol"))
+    for value in _values(head, b"authorization"):
+        scheme, _, token = value.partition(b" ")
+        if scheme.lower() == b"bearer" and token.strip():
+            return token.strip()
+    offered = _subprotocol(b",".join(_values(head, b"sec-websocket-protocol")))
     return _query(head[: head.find(b"\r\n")]) if offered is None else offered
 
 
@@ -160,11 +161,13 @@ def _query(line: bytes) -> bytes:
     return unquote_to_bytes(value[0]) if value else b""
 
 
-def _value(head: bytes, name: bytes) -> bytes:
-    """The value of the first header of this name."""
-    begin = head.lower().find(b"\r\n%b:" % name)
-    if begin < 0:
-        return b""
-    begin += len(name) + 3
-    end = head.find(b"\r\n", begin)
-    return head[begin : end if end >= 0 else None].strip()
+def _values(head: bytes, name: bytes) -> list[bytes]:
+    """The values of the headers of this name."""
+    begin = b"\r\n%b:" % name
+    lines = head.lower().split(begin)
+    at, values = len(lines[0]), []
+    for line in lines[1:]:
+        at += len(begin)
+        values.append(head[at : at + len(line)].partition(b"\r\n")[0].strip())
+        at += len(line)
+    return values

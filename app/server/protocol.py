@@ -18,6 +18,7 @@ from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from app.api.errors import bare_answer, too_many, too_slow, unavailable
+from app.api.headers import offers_websocket
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.runtime.metrics import REFUSED
 from app.runtime.rate_limit import AdmissionQueue
@@ -26,7 +27,8 @@ TIMEOUT_RESPONSE_SECONDS = 1.0  # for the answer 408 to leave, before the connec
 MAX_QUEUED_REQUESTS = 3000  # some three seconds of work; further requests get 503
 MAX_UNREAD_BYTES = 64 * 1024  # reading from a connection pauses when it has sent as much while it is queued
 MAX_CHUNKS_PER_TURN = 64  # of a body
-UPGRADE = re.compile(rb"\r\nupgrade:[^a-z]*websocket")  # in lower case; Sanic takes off more than blanks
+# In lower case. What other protocols a list names, `offers_websocket` knows: this only chooses the queue.
+UPGRADE = re.compile(rb"\r\nupgrade:(?:[^\r]|\r(?!\n))*websocket")
 
 TOO_SLOW = bare_answer(too_slow())
 OVERLOADED = bare_answer(unavailable("hub"))
@@ -73,13 +75,12 @@ class FairHttp(Http):
             self.request = self.response = self.response_func = None  # type: ignore[assignment]
 
     async def http1_request_header(self) -> None:
-        if self._first:  # `PendingConnection` has waited
-            self._first = False
-            await super().http1_request_header()  # type: ignore[no-untyped-call]
-            return
-        await self._wait_in(self._queues.later_requests)
+        first, self._first = self._first, False
+        if not first:  # else `PendingConnection` has waited
+            await self._wait_in(self._queues.later_requests)
         await super().http1_request_header()  # type: ignore[no-untyped-call]
-        if self.upgrade_websocket:
+        self.upgrade_websocket = offers_websocket(self.request)  # Sanic reads one protocol of one line
+        if self.upgrade_websocket and not first:
             await self._wait_in(self._queues.upgrades)
 
     async def _wait_in(self, queue: AdmissionQueue) -> None:

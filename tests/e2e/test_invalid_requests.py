@@ -54,6 +54,59 @@ async def test_a_broken_request_is_answered_with_a_problem(hub: Hub, name: str) 
     assert json.loads(body)["code"] == code
 
 
+FOREIGN_BYTES = ["Nguyễn".encode(), b"Andr\xe9", b"\xff\x80\xa0"]
+
+
+@pytest.mark.parametrize("value", FOREIGN_BYTES)
+@pytest.mark.parametrize("name", [b"Cookie", b"User-Agent", b"X-Forwarded-For", b"X-Request-ID", b"Accept"])
+async def test_headers_may_hold_any_bytes(hub: Hub, name: bytes, value: bytes) -> None:
+    """RFC 9110, 5.5."""
+    user = new_user()
+    foreign = b"%b: ten=%b\r\n" % (name, value)
+    bearer = f"Host: hub\r\nAuthorization: Bearer {token(user)}\r\n".encode()
+    upgrade = (
+        b"Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    )
+    path = f"/notifications/users/{user}"
+    head, _ = await ask(hub, f"GET {REST}{path} HTTP/1.1\r\n".encode() + foreign + bearer + b"\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    head, _ = await ask(hub, f"GET {REST}/nowhere HTTP/1.1\r\n".encode() + foreign + b"\r\n")
+    assert head.startswith(b"HTTP/1.1 404 "), head
+    head = await head_of(hub, f"GET {WEBSOCKET}{path} HTTP/1.1\r\n".encode() + bearer + upgrade + foreign)
+    assert head.startswith(b"HTTP/1.1 101 "), head
+
+
+@pytest.mark.parametrize("value", FOREIGN_BYTES)
+@pytest.mark.parametrize(
+    ("name", "status"), [(b"Authorization", 401), (b"Origin", 403), (b"Sec-WebSocket-Protocol", 400)]
+)
+async def test_headers_of_ours_with_foreign_bytes_are_refused(
+    hub: Hub, name: bytes, status: int, value: bytes
+) -> None:
+    user = new_user()
+    written = b"Bearer " + value if name == b"Authorization" else value
+    given = b"%b: %b\r\n" % (name, written)
+    jwt = f"?jwt={token(user)}" if name != b"Authorization" else ""
+    begin = f"GET {WEBSOCKET}/notifications/users/{user}{jwt} HTTP/1.1\r\nHost: hub\r\n"
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    )
+    head = await head_of(hub, begin.encode() + upgrade + given)
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), head
+
+
+async def head_of(hub: Hub, head: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    try:
+        writer.write(head + b"\r\n")
+        async with asyncio.timeout(10):
+            return await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
+
+
 async def test_the_token_of_an_address_that_can_not_be_read_is_not_logged(hub: Hub) -> None:
     secret = token(new_user())
     request = f"GET {WEBSOCKET}/\0?jwt={secret} HTTP/1.1\r\nHost: hub\r\n\r\n".encode()

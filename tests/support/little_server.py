@@ -25,7 +25,9 @@ async def little_server(
     queues: AdmissionQueues | None = None,
 ) -> AsyncIterator[int]:
     """Its port. It answers `POST /echo` with the body, and calls back for each request."""
-    app: Sanic[Any, Any] = Sanic(f"little-{uuid4().hex}", configure_logging=False)
+    app: Sanic[Any, Any] = Sanic(
+        f"little-{uuid4().hex}", configure_logging=False, request_class=errors.HubRequest
+    )
     app.config.update(
         {
             "REQUEST_TIMEOUT": PATIENCE,

@@ -26,6 +26,9 @@ TOKEN_PLACES = {
     "without a blank": f"Authorization:Bearer {TOKEN}",
     "subprotocol only": f"sec-websocket-protocol:bearer.{TOKEN},hub.v1",
     "behind another scheme": f"Sec-WebSocket-Protocol: hub.v1\r\nAuthorization: Bearer  {TOKEN} ",
+    "in a second line": f"Sec-WebSocket-Protocol: hub.v1\r\nX: y\r\nSec-WebSocket-Protocol: bearer.{TOKEN}",
+    "beside another scheme": f"Authorization: Basic eDp5\r\nSec-WebSocket-Protocol: bearer.{TOKEN}",
+    "after another scheme": f"Authorization: Basic eDp5\r\nAuthorization: Bearer {TOKEN}",
 }
 OTHER = f"{TOKEN}x"
 
