@@ -24,6 +24,9 @@ from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL
 from app.settings.edge import WebSocketSettings
 from app.texts.i18n import N_
 
+VERSION = "13"
+_UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": VERSION}
+
 
 class AcceptedHandshake(NamedTuple):
     """A handshake that may be answered."""
@@ -51,8 +54,15 @@ class Handshake:
         if not origin_allowed(request.headers.get("origin"), self._allowed_origins):
             raise _foreign_origin()
 
+    def check_version(self, request: Request) -> None:
+        """Raises `Problem` (426) for an upgrade to another version of the protocol (RFC 6455, 4.2.2)."""
+        versions = [value.strip(BLANKS) for value in request.headers.getall("sec-websocket-version", [])]
+        if offers_websocket(request) and versions != [VERSION]:
+            raise _other_version()
+
     def accept(self, request: Request) -> AcceptedHandshake:
         """Check the headers, and choose the subprotocol. Raises `Problem` (400, 426)."""
+        self.check_version(request)
         ws = FrameProtocol(
             select_subprotocol=_select_subprotocol,
             state=State.OPEN,  # Sanic has parsed the request; what follows are frames
@@ -139,7 +149,17 @@ def _websocket_only() -> Problem:
         HTTPStatus.UPGRADE_REQUIRED,
         "websocket_only",
         N_("This path accepts WebSocket connections only. Use a WebSocket client."),
-        {"Upgrade": "websocket", "Connection": "Upgrade"},
+        _UPGRADE,
+    )
+
+
+def _other_version() -> Problem:
+    return Problem(
+        HTTPStatus.UPGRADE_REQUIRED,
+        "websocket_version",
+        N_("The hub speaks version %(version)s of the WebSocket protocol only (RFC 6455)."),
+        _UPGRADE,
+        version=VERSION,
     )
 
 

@@ -64,6 +64,7 @@ class WebSocketEndpoint:
 
     async def _connect(self, request: Request, user_id: str, token: str | None, token_key: bytes) -> None:
         self._handshake.check_origin(request)
+        self._handshake.check_version(request)
         asked_at = asyncio.get_running_loop().time()
         claims = await self._sign_in.verify(token, user_id)
         self._admission.check_capacity()
