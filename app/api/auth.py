@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sanic import Request
 
 from app.api.errors import Problem, forbidden, insufficient_scope
+from app.api.headers import BLANKS
 from app.api.parameters import path_uuid
 from app.auth.revocations import RevocationStore
 from app.auth.tokens import Claims, ServiceClaims, TokenVerifier
@@ -101,11 +102,16 @@ class Authenticator:
 
 
 def bearer_token(request: Request) -> str | None:
-    """The token of an Authorization header (RFC 6750, 2.1); None without one."""
-    header: str | None = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer":
+    """The token of the Authorization header (RFC 6750, 2.1); None without one.
+
+    Other schemes, which a gateway in front may use, don't count. Raises `Unauthorized` for two tokens that
+    differ: which of them a gateway has checked is unknown.
+    """
+    tokens = set()
+    for line in request.headers.getall("authorization", []):
+        scheme, _, token = line.strip(BLANKS).partition(" ")
+        if scheme.lower() == "bearer" and token.strip(BLANKS):
+            tokens.add(token.strip(BLANKS))
+    if len(tokens) > 1:
         raise Unauthorized("invalid_token")
-    return token.strip()
+    return tokens.pop() if tokens else None

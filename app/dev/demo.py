@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from sanic import Blueprint, HTTPResponse, Request, json
 from sanic.response import file
 
+from app.api.auth import bearer_token
 from app.api.bodies import json_body
 from app.api.routes import add_routes
 from app.auth.origins import origin_allowed
@@ -110,7 +111,7 @@ class Demo:
 
     async def log_out(self, request: Request) -> HTTPResponse:
         """Do what the user service does on a logout: revoke the token, then notify the hub."""
-        claims = self._verifier.verify(request.token)
+        claims = self._verifier.verify(bearer_token(request))
         await self._redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
         sample = samples.load("account_logged_out")
         sample.message.update(

@@ -142,10 +142,25 @@ async def test_a_bad_token_is_not_made_good_by_another_beside_it(doors: Doors) -
     foreign = {"Authorization": f"Bearer {doors.good(other)}"}
     answer = await doors.client.get(socket, headers={**UPGRADE, **foreign}, params={"jwt": doors.good(user)})
     assert answer.status_code == 403
-    answer = await doors.client.get(
-        socket, headers={**UPGRADE, "Authorization": "Basic eDp5"}, params={"jwt": doors.good(user)}
-    )
-    assert answer.status_code == 401
+    for bad in ("a.b.c", doors.good(other)):
+        for two in ((bad, doors.good(user)), (doors.good(user), bad)):
+            both = [("Authorization", f"Bearer {each}") for each in two]
+            answer = await doors.client.get(socket, headers=[*UPGRADE.items(), *both])
+            assert answer.status_code == 401
+
+
+async def test_other_schemes_do_not_count(doors: Doors) -> None:
+    user = new_user()
+    socket = f"{WEBSOCKET}/notifications/users/{user}"
+    for other in ("Basic eDp5", "", "Bearer", "Digest username=x", f"Token {doors.good(user)}"):
+        answer = await doors.client.get(
+            socket, headers={**UPGRADE, "Authorization": other}, params={"jwt": doors.good(user)}
+        )
+        assert answer.status_code == 101, other
+        answer = await doors.client.get(
+            f"{REST}/notifications/users/{user}", headers={"Authorization": other}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (401, "missing_token"), other
 
 
 def revoke(redis: RedisServer, bearer: str) -> None:

@@ -11,8 +11,10 @@ from sanic import Request, Sanic
 from sanic.compat import Header
 
 from app.api import errors
+from app.api.auth import bearer_token
 from app.api.errors import HubRequest, Problem, problem_response
 from app.api.handshake import AcceptedHandshake, Handshake, token_of
+from app.domain.errors import Unauthorized
 from app.settings.edge import WebSocketSettings
 from app.texts.i18n import N_
 
@@ -141,6 +143,55 @@ def test_other_handshakes_are_refused(
 @pytest.mark.parametrize("name", ["Sec-WebSocket-Key", "Upgrade", "Connection"])
 def test_a_handshake_without_one_of_its_headers_is_refused(app: Sanic[Any, Any], name: str) -> None:
     assert refusal(request(app, without=(name,))).status == (400 if "Key" in name else 426)
+
+
+@pytest.mark.parametrize("version", ["8", "7", "14", "0", "", "013", "13, 8", "thirteen", "\udce9", "13 13"])
+def test_another_version_is_told_the_one_that_is_spoken(app: Sanic[Any, Any], version: str) -> None:
+    """RFC 6455, 4.2.2 and 4.4."""
+    problem = refusal(request(app, ("Sec-WebSocket-Version", version)))
+    assert (problem.status, problem.headers["Sec-WebSocket-Version"]) == (426, "13")
+    assert (problem.headers["Upgrade"], problem.headers["Connection"]) == ("websocket", "Upgrade")
+
+
+def test_no_version_and_two_are_refused_alike(app: Sanic[Any, Any]) -> None:
+    for asked in (
+        request(app, without=("Sec-WebSocket-Version",)),
+        request(app, *[("Sec-WebSocket-Version", "13")] * 2),
+        request(app, ("Sec-WebSocket-Version", "8"), without=("Sec-WebSocket-Key",)),
+    ):
+        assert refusal(asked).headers["Sec-WebSocket-Version"] == "13"
+
+
+def test_the_version_is_checked_without_a_token(app: Sanic[Any, Any]) -> None:
+    handshake = Handshake(WebSocketSettings())
+    handshake.check_version(request(app))
+    handshake.check_version(request(app, ("Sec-WebSocket-Version", "8"), without=("Upgrade",)))
+    with pytest.raises(Problem):
+        handshake.check_version(request(app, ("Sec-WebSocket-Version", "8")))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Basic eDp5"],
+        [""],
+        ["Bearer"],
+        ["Bearer \t"],
+        ["Digest a=b", "Negotiate x"],
+        ["Basic eDp5, Bearer x.y.z"],
+        ["\udce9 x"],
+    ],
+    ids=ascii,
+)
+def test_only_bearer_counts(app: Sanic[Any, Any], lines: list[str]) -> None:
+    given = [("Authorization", line) for line in lines]
+    assert bearer_token(request(app, *given)) is None
+    assert token_of(request(app, *given, ("Sec-WebSocket-Protocol", "bearer.a.b.c"))) == "a.b.c"
+    assert bearer_token(request(app, *given, ("Authorization", "bEaReR  d.e.f "))) == "d.e.f"
+    twice = [("Authorization", "Bearer d.e.f")] * 2
+    assert bearer_token(request(app, *given, *twice)) == "d.e.f"
+    with pytest.raises(Unauthorized):
+        bearer_token(request(app, *given, *twice, ("Authorization", "Bearer a.b.c")))
 
 
 @pytest.mark.parametrize(
