@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+from sanic.exceptions import RequestTimeout, ServiceUnavailable
 from sanic.http import Http
 from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
@@ -146,6 +147,8 @@ class FairProtocol(HttpProtocol):
         super().check_timeouts()  # type: ignore[no-untyped-call]
         if upgrading:
             http.upgrade_websocket = True
+        if isinstance(getattr(http, "exception", None), ServiceUnavailable) and self._unread:
+            http.exception = RequestTimeout()  # the client is slow, not the hub
         if self._callback_check_timeouts is again:  # it has timed out, and Sanic scheduled no further check
             self.loop.call_later(TIMEOUT_RESPONSE_SECONDS, self.abort)
 

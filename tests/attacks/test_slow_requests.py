@@ -79,15 +79,18 @@ async def test_a_slow_request_ends_with_its_deadline(port: int, name: str) -> No
     assert not answer.startswith(b"HTTP/1.1 2"), answer
 
 
-@pytest.mark.parametrize("name", ["the head", "one header", "the head of an upgrade"])
-async def test_a_slow_request_head_is_answered_with_408(port: int, name: str) -> None:
+@pytest.mark.parametrize("name", SLOW)
+async def test_a_slow_request_is_answered_with_408(port: int, name: str) -> None:
     head, _, body = (await drip(port, SLOW[name][0], b"")).partition(b"\r\n\r\n")
+    if b"echo" not in SLOW[name][0]:
+        assert head.startswith(b"HTTP/1.1 404 ")
+        return
     assert head.startswith(b"HTTP/1.1 408 ")
-    assert b"Content-Type: application/problem+json\r\n" in head
-    assert b"Connection: close" in head
+    assert b"content-type: application/problem+json" in head.lower().splitlines()
+    assert b"connection: close" in head.lower().splitlines()
     problem = json.loads(body)
     assert (problem["code"], problem["status"]) == ("too_slow", 408)
-    assert f"Content-Length: {len(body)}\r\n".encode() in head
+    assert f"content-length: {len(body)}".encode() in head.lower().splitlines()
 
 
 def test_the_hub_gives_the_time_that_is_documented() -> None:
