@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from typing import Any, NamedTuple
@@ -55,6 +54,8 @@ class TokenVerifier:
         self._key = settings.jwt_key
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
+        self._type_claim = settings.jwt_type_claim
+        self._type = settings.jwt_type
         self._required = ["sub", "jti", "iat", "exp"]
         self._required += ["iss"] if self._issuer else []
         self._required += ["aud"] if self._audience else []
@@ -99,30 +100,32 @@ class TokenVerifier:
                     "verify_nbf": False,
                 },
             )
-            claims["iat"] = _seconds(claims["iat"])
-            self._check_times(claims)
-            token_id = claims["jti"]
-            if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
-                raise Unauthorized("invalid_token")
-            if int(claims["exp"]) > MAX_UNIX_SECONDS:
-                raise Unauthorized("invalid_token")
-            return claims
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             raise Unauthorized("invalid_token") from None
+        if claims.get(self._type_claim, self._type) != self._type:
+            raise Unauthorized("invalid_token")
+        self._check_times(claims)
+        token_id = claims["jti"]
+        if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
+            raise Unauthorized("invalid_token")
+        return claims
 
     def _check_times(self, claims: dict[str, Any]) -> None:
-        """Raises `Unauthorized`, or what `int` does."""
+        """Raises `Unauthorized`."""
+        expires_at, begins_at = _seconds(claims["exp"]), _seconds(claims["iat"])
+        if "nbf" in claims:
+            begins_at = max(begins_at, _seconds(claims["nbf"]))
         now = self._now()
-        if max(int(claims["iat"]), int(claims.get("nbf", 0))) > now + LEEWAY_SECONDS:
+        if int(begins_at) > now + LEEWAY_SECONDS:
             raise Unauthorized("invalid_token")
-        if int(claims["exp"]) <= now - LEEWAY_SECONDS:
+        if int(expires_at) <= now - LEEWAY_SECONDS:
             raise Unauthorized("expired_token")
 
 
-def _seconds(value: Any) -> float:
-    """Raises `ValueError`, `TypeError` or `OverflowError` unless it is a finite number."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("not a time")
-        return value
-    return int(value)
+def _seconds(value: object) -> float:
+    """A NumericDate (RFC 7519, 2). Raises `Unauthorized` for anything but a number from 0 to
+    MAX_UNIX_SECONDS.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_UNIX_SECONDS:
+        raise Unauthorized("invalid_token")
+    return value

@@ -209,6 +209,20 @@ class AuthSettings(Section):
         validation_alias="JWT_AUDIENCE",
         description="Required aud claim of tokens. If unset, aud is not checked.",
     )
+    jwt_type_claim: str = Field(
+        default="token_type",
+        min_length=1,
+        validation_alias="JWT_TYPE_CLAIM",
+        description="Claim that says what a token is for. A token that has the claim with another value than "
+        "JWT_TYPE is refused, such as a refresh token.",
+    )
+    jwt_type: str = Field(
+        default="access",
+        min_length=1,
+        validation_alias="JWT_TYPE",
+        description="Value of the claim JWT_TYPE_CLAIM in access tokens. Tokens without the claim are "
+        "accepted.",
+    )
     metrics_token: SecretStr | None = Field(
         default=None,
         validation_alias="METRICS_TOKEN",

@@ -146,6 +146,12 @@ def test_a_missing_claim_is_refused(name: str) -> None:
     assert refusal(signed(without(name))) == "invalid_token"
 
 
+WRONG_TIMES: tuple[object, ...] = (
+    *("0", "1700000000", "9999999999", "", True, False, [2000000000], {"$date": 1}),
+    *(-1, -1e-9, 2**40 + 1, 2.0**41, 1e308, 10**30, 10**400, float("-inf")),
+)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -171,6 +177,17 @@ def test_a_missing_claim_is_refused(name: str) -> None:
         {"exp": float("nan")},
         {"nbf": FAR_AHEAD},
         {"nbf": "later"},
+        *({name: value} for name in ("iat", "exp", "nbf") for value in WRONG_TIMES),
+        {"exp": 1000 * FAR_AHEAD},  # milliseconds
+        {"nbf": None},
+        {"token_type": "refresh"},
+        {"token_type": "Access"},
+        {"token_type": "access "},
+        {"token_type": ""},
+        {"token_type": None},
+        {"token_type": ["access"]},
+        {"token_type": {"access": True}},
+        {"token_type": 1},
         {"iss": "somebody else"},
         {"iss": ["users"]},
         {"iss": None},
@@ -179,6 +196,29 @@ def test_a_missing_claim_is_refused(name: str) -> None:
 )
 def test_a_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
     assert refusal(signed(claims(**changes))) == "invalid_token"
+
+
+def test_a_token_of_the_right_type_or_of_none_passes() -> None:
+    assert HS256.verify(signed(claims(token_type="access"))).user_id == USER
+    assert HS256.verify(signed(claims(type="refresh", typ="Bearer"))).user_id == USER
+    with pytest.raises(Unauthorized):
+        HS256.verify_service(signed(claims(sub="kitchen", token_type="refresh")))
+
+
+def test_the_claim_and_its_value_are_settings() -> None:
+    by = verifier(jwt_type_claim="typ", jwt_type="Bearer")
+    assert by.verify(signed(claims(typ="Bearer", token_type="refresh"))).user_id == USER
+    assert by.verify(signed(claims())).user_id == USER
+    for wrong in ("Refresh", "ID", "bearer", "access"):
+        assert refusal(signed(claims(typ=wrong)), by) == "invalid_token"
+
+
+def test_times_may_have_a_fraction() -> None:
+    now = time.time()
+    found = HS256.verify(signed(claims(iat=now - 1.5, nbf=now - 0.25, exp=now + 60.75)))
+    assert found.expires_at == int(now + 60.75)
+    assert HS256.verify(signed(claims(nbf=0, iat=0, exp=2**40))).expires_at == 2**40
+    assert refusal(signed(claims(exp=0))) == "expired_token"
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS512", "RS256", "ES256", None, 5])
