@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Meta
 from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
-from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
+from sanic.exceptions import BadRequest, MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.api.headers import accept_language
 from app.api.prefixes import DOCS
@@ -24,21 +25,25 @@ log = logging.getLogger("hub.api")
 RETRY_AFTER_SECONDS = 2  # seconds
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 PROBLEM = "application/problem+json"
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 9.1
 UNREAD = "NONE"  # Sanic's method of a request whose head it could not parse
 # Developers read errors first: without Accept-Language they are in English, not in DEFAULT_LOCALE.
 ERROR_LOCALE = "en"
 
 
 class HubRequest(Request):
-    """A request that can be created even if its address is malformed.
+    """A request whose method is a token, and that can be created even if its address is malformed.
 
     To answer an error, Sanic creates a request with the same address, which would fail again: the client
-    would get no answer, and the log would get the address, which may hold a token (`?jwt=`).
+    would get no answer, and the log would get the address, which may hold a token (`?jwt=`). Raises
+    `BadRequest` for another method.
     """
 
     def __init__(
         self, url_bytes: bytes, headers: Header, version: str, method: str, *args: Any, **kwargs: Any
     ) -> None:
+        if not _METHOD.fullmatch(method):  # an error that names it could not be encoded
+            raise BadRequest
         address = b"*" if method == UNREAD else url_bytes
         super().__init__(address, headers, version, method, *args, **kwargs)
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from app.dev import demo, gallery, mails, samples, tokens
 from app.dev.home import DEV_JSON, home
+from app.dev.loopback import only_loopback
 from app.dev.mail import MailCatcher, run_mail
 from app.dev.process import make_folder
 from app.dev.services import Services, run_services
@@ -47,9 +48,9 @@ def run() -> None:
         log.configure(settings.server.log_level)
         app = create_app(
             settings,
-            demo.Demo(settings).blueprint(),
-            mails.make_blueprint(mailbox.folder),
-            gallery.make_blueprint(settings),
+            only_loopback(demo.Demo(settings).blueprint()),
+            only_loopback(mails.make_blueprint(mailbox.folder)),
+            only_loopback(gallery.make_blueprint(settings)),
         )
         listener = bind(settings.server.host, port)
 

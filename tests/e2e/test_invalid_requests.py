@@ -20,6 +20,11 @@ BROKEN: dict[str, tuple[bytes, int, str]] = {
     "bytes beyond ASCII in the path": (b"GET /\xff HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
     "a length that is none": (b"POST /x HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "bad_request"),
     "a method nobody knows": (f"BREW {REST}/health HTTP/1.1\r\n\r\n".encode(), 405, "method_not_allowed"),
+    "bytes beyond ASCII in the method": (b"G\xffT /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
+    "a letter beyond ASCII in it": (f"GÉT {REST}/health HTTP/1.1\r\n\r\n".encode(), 400, "bad_request"),
+    "NUL in the method": (b"GET\0 /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
+    "no method": (b" /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
+    "a separator in the method": (b"GET, /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
     "long headers": (b"GET /x HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431, "headers_too_large"),
     "a long address": (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431, "headers_too_large"),
     "a long body": (
