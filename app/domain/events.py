@@ -83,7 +83,7 @@ def decode(
 def usable_event_id(given: object) -> str | None:
     """The publisher's `event_id`: a text, or a number's decimals. None if there is none that can be used."""
     given = decimal(given) or given
-    return given if isinstance(given, str) and 0 < len(given) <= MAX_EVENT_ID_CHARS else None
+    return given if isinstance(given, str) and given.strip() and len(given) <= MAX_EVENT_ID_CHARS else None
 
 
 def _event_type(body: Mapping[str, Any], default_type: DefaultType | None) -> str:

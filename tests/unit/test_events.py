@@ -136,7 +136,7 @@ def test_a_message_that_does_not_look_like_the_expected_type_is_refused(body: by
     "message",
     [
         encoded(),
-        *(encoded(event_id=unusable) for unusable in (None, "", "é" * (MAX_EVENT_ID_CHARS + 1), False)),
+        *(encoded(event_id=unusable) for unusable in (None, "", " ", "é" * (MAX_EVENT_ID_CHARS + 1), False)),
         *(encoded(event_id=unusable) for unusable in (["a"], {"a": "b"})),
         encoded(event_id=10**MAX_EVENT_ID_CHARS),
     ],

@@ -21,11 +21,15 @@ from app.domain.channels import CHANNELS, INAPP
 NAME = "in-app-service"
 
 
-class OldChoice(PreferenceChoice):
-    """A preference. `category` and `channel`, if given, are those of its id."""
+class OldChoice(PreferenceChoice, forbid_unknown_fields=False):
+    """A preference, such as the list has it. `category` and `channel`, if given, are those of its id."""
 
     category: str | None = None
     channel: str | None = None
+
+
+class NewOldChoice(NewChoice, forbid_unknown_fields=False):
+    """A preference that is set for the first time."""
 
 
 class InAppService:
@@ -111,11 +115,11 @@ class InAppService:
         "is already set.",
         {201: schemas.Answer("The preference", Preference)},
         errors=(400, 401, 409, 503),
-        body=NewChoice,
+        body=NewOldChoice,
     )
     async def add_own_preference(self, request: Request) -> HTTPResponse:
         caller = await self._caller(request)
-        return await self._context.preferences.add_of(request, caller, json_body(request, NewChoice))
+        return await self._context.preferences.add_of(request, caller, json_body(request, NewOldChoice))
 
     @schemas.described(
         "Set a preference",

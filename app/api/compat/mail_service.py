@@ -52,7 +52,11 @@ class MailRow(msgspec.Struct, kw_only=True):
 SentOrRow = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [schema_of(Sent), schema_of(MailRow)]})]
 
 
-class BulkMail(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class OldMail(NotifyEmail, forbid_unknown_fields=False):
+    """A mail that a service has composed: `text`, `html` or both. Other fields are left out."""
+
+
+class BulkMail(msgspec.Struct, omit_defaults=True):
     """A mail in a list; what it leaves out, the body around the list says."""
 
     email: str
@@ -64,7 +68,7 @@ class BulkMail(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 Recipients = Annotated[list[str | BulkMail], Meta(min_length=1, max_length=MAX_BULK_EVENTS)]
 
 
-class BulkMails(msgspec.Struct, forbid_unknown_fields=True):
+class BulkMails(msgspec.Struct):
     """Mails in `notifications` or `emails`: whole ones, or addresses that get the same mail."""
 
     notifications: Recipients | None = None
@@ -124,14 +128,14 @@ class MailService:
         },
         errors=(400, 401, 403, 409, 422, 503),
         query=WAIT_QUERY,
-        body=NotifyEmail,
+        body=OldMail,
         idempotent=True,
     )
     async def mail_one(self, request: Request) -> HTTPResponse:
         end = asyncio.get_running_loop().time() + self._context.wait
         service = await self._context.authenticator.service(request, SEND)
         wanted = choice(request, "wait", ("sent",))
-        mail = json_body(request, NotifyEmail)
+        mail = json_body(request, OldMail)
         stored = await self._context.sending.send(request, service.user_id, mail.event())
         if wanted is None:
             return stored

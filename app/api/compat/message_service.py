@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -17,31 +17,34 @@ from app.api.errors import Problem, forbidden
 from app.api.routes import add_routes
 from app.api.sending import SEND, Sent
 from app.domain.channels import INAPP
-from app.domain.user_ids import parse_uuid
+from app.domain.user_ids import foreign_id, parse_uuid
 
 NAME = "message-service"
 
 
-class OldMessage(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A message to one person. Without a title, the first line of the message is the subject of a mail."""
+class OldMessage(msgspec.Struct, omit_defaults=True):
+    """A message to one person. Without a title, the first line of the message is the subject of a mail. Other
+    fields, and a `user_id` that names nobody, are left out.
+    """
 
     type: Annotated[str, Meta(examples=["email"], description="email, sms or in-app")]
     message: Annotated[str, Meta(min_length=1, max_length=10_000, examples=["Hello!"])]
     to: Annotated[str, Meta(min_length=1, max_length=320, examples=["user@example.com"])] | None = None
-    user_id: Annotated[int | str, Meta(examples=[1])] | None = None
+    user_id: Annotated[Any, Meta(examples=[1], description="a number or a text")] = None
     title: Annotated[str, Meta(max_length=200)] | None = None
     subject: Annotated[str, Meta(max_length=200, description="the same as `title`")] | None = None
 
     def event(self) -> bytes:
         """The message that the hub takes."""
         channel = self.type.lower().replace("-", "").replace("_", "")
+        user_id = foreign_id(self.user_id) or parse_uuid(self.user_id)
         # Clients give an address with every message; the inbox is that of the user.
-        by_user = channel == INAPP and self.user_id is not None and parse_uuid(self.to) is None
+        by_user = channel == INAPP and user_id is not None and parse_uuid(self.to) is None
         message = {
             "type": channel,
             "message": self.message,
             "to": None if by_user else self.to,
-            "user_id": None if self.user_id is None else str(self.user_id),
+            "user_id": user_id,
             "title": self.title or self.subject,
         }
         return msgspec.json.encode({name: value for name, value in message.items() if value is not None})
