@@ -1,18 +1,29 @@
-"""One hub for the folder, with the paths of all services that it replaces, and a mail server."""
+"""One hub for the folder, with the paths of all services that it replaces; their brokers; mail servers."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 
+from app.dev.redis import server_program
+from tests.support.certificates import Authority
 from tests.support.hub import Hub, hub_settings, running_hub
+from tests.support.install_tools import has_rabbitmq
 from tests.support.mailbox import new_address
+from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.redis_server import RedisServer
 from tests.support.services import BROKER, new_database
 from tests.support.smtp_server import SmtpServer, running
-from tests.support.user_service import run_user_service
+from tests.support.user_service import FakeUserService, run_user_service
+
+SENDER = "no-reply@cinema.example"
+STOREKEEPER = "storekeeper@example.com"
+LOGIN = ("mailer@cinema.example", "not a real password")
 
 
 @pytest_asyncio.fixture(scope="package")
@@ -21,35 +32,163 @@ async def mail_server() -> AsyncIterator[SmtpServer]:
         yield server
 
 
+@pytest.fixture(scope="package")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest_asyncio.fixture(scope="package")
+async def login_server(authority: Authority) -> AsyncIterator[SmtpServer]:
+    """A mail server that takes mail over TLS, from who logs in."""
+    async with running(SmtpServer(authority.server("127.0.0.1"), login=LOGIN)) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def user_service() -> Iterator[FakeUserService]:
+    with run_user_service() as running_one:
+        yield running_one
+
+
+@pytest_asyncio.fixture(scope="package")
+async def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RabbitMQServer | None]:
+    """A broker of this folder's own: its queues have the documented names. None where there is none."""
+    if not has_rabbitmq():
+        yield None
+        return
+    server = RabbitMQServer(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        await asyncio.to_thread(server.start)
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="package")
+def redis_events_url(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of this folder's own, if there can be one: its channel and stream have the documented names."""
+    if server_program() is None:
+        yield redis_url
+        return
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.kill()
+
+
 @pytest_asyncio.fixture(scope="package")
 async def hub(
     postgres: str,
     template: str,
     redis_url: str,
     kafka: str,
+    rabbitmq: RabbitMQServer | None,
+    redis_events_url: str,
+    user_service: FakeUserService,
     mail_server: SmtpServer,
     pytestconfig: pytest.Config,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Hub]:
-    with run_user_service() as user_service:
-        database, mark = await new_database(postgres, template), uuid.uuid4().hex[:8]
-        embedded = "mock" in pytestconfig.stash[BROKER].description
-        environment = {
-            **hub_settings(database, redis_url, kafka, user_service.address, mark),
-            "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500",
-            "COMPAT_ROUTES": "all",
-            "HTTP_WAIT": "2",
-            "DEFAULT_LOCALE": "en",
-            "BRAND_NAME": "Old Cinema",
-            "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(mail_server.port),
-            "SMTP_SECURITY": "none",
-            "MAIL_FROM": "Old Cinema <no-reply@cinema.example>",
-        }
-        async with running_hub(environment, tmp_path_factory.mktemp("clients") / "log") as running_one:
-            yield running_one
+    database, mark = await new_database(postgres, template), uuid.uuid4().hex[:8]
+    embedded = "mock" in pytestconfig.stash[BROKER].description
+    environment = {
+        **hub_settings(database, redis_url, kafka, user_service.address, mark),
+        "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500",
+        **({"RABBITMQ_URL": rabbitmq.url} if rabbitmq else {}),
+        "REDIS_EVENTS_URL": redis_events_url,
+        "COMPAT_ROUTES": "all",
+        "HTTP_WAIT": "2",
+        "BRAND_NAME": "Old Cinema",
+        "OTP_COOLDOWN": "0",  # the documented codes are all for one address
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(mail_server.port),
+        "SMTP_SECURITY": "none",
+        "MAIL_FROM": f"Old Cinema <{SENDER}>",
+    }
+    async with running_hub(environment, tmp_path_factory.mktemp("clients") / "log") as running_one:
+        yield running_one
 
 
 @pytest.fixture
 def address() -> str:
     return new_address()
+
+
+class OldDeployment(Hub):
+    """A hub that is started with the names that the old services had for their settings, and no others for
+    the same.
+    """
+
+    def launch(self) -> None:
+        ours, self.environment = self.environment, foreign_names(self.environment)
+        super().launch()
+        self.environment = ours
+
+
+def foreign_names(ours: dict[str, str]) -> dict[str, str]:
+    """The environment as the old services had it."""
+    postgres, redis = urlsplit(ours["DATABASE_URL"]), urlsplit(ours["REDIS_URL"])
+    theirs = {
+        "POSTGRES_DB_HOST": postgres.hostname or "",
+        "POSTGRES_DB_PORT": str(postgres.port or 5432),
+        "POSTGRES_DB_NAME": postgres.path.lstrip("/"),
+        "POSTGRES_DB_USER": postgres.username or "postgres",
+        **({"POSTGRES_DB_PASSWORD": postgres.password} if postgres.password else {}),
+        "REDIS_HOST": redis.hostname or "",
+        "REDIS_PORT": str(redis.port),
+        "KAFKA_BROKERS": ours["KAFKA_BOOTSTRAP_SERVERS"],
+        "JWT_SECRET_KEY": ours["JWT_SECRET"],
+        "MONGODB_URI": "mongodb://127.0.0.1:27017/notifications",
+        "SMTP_SERVER": ours["SMTP_HOST"],
+        "EMAIL_PORT": ours["SMTP_PORT"],
+        "EMAIL_USERNAME": ours["SMTP_USERNAME"],
+        "EMAIL_PASSWORD": ours["SMTP_PASSWORD"],
+        "EMAIL_USE_TLS": "True",
+        "FROM_EMAIL": SENDER,
+        "FROM_NAME": "Old Cinema",
+    }
+    replaced = ("DATABASE_", "REDIS_URL", "KAFKA_BOOT", "JWT_SECRET", "SMTP_", "MAIL_")
+    return {name: value for name, value in ours.items() if not name.startswith(replaced)} | theirs
+
+
+@pytest_asyncio.fixture(scope="package")
+async def old_deployment(
+    postgres: str,
+    template: str,
+    redis_url: str,
+    kafka: str,
+    user_service: FakeUserService,
+    login_server: SmtpServer,
+    authority: Authority,
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Hub]:
+    """A hub with foreign names of settings, the JSend envelope, and foreign user ids that have inboxes."""
+    database, mark = await new_database(postgres, template), uuid.uuid4().hex[:8]
+    embedded = "mock" in pytestconfig.stash[BROKER].description
+    environment = {
+        **hub_settings(database, redis_url, kafka, user_service.address, mark),
+        "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500",
+        "REST_ENVELOPE": "jsend",
+        "COMPAT_ROUTES": "all",
+        "FOREIGN_USER_IDS": "map",
+        "FOREIGN_USER_ID_NAMESPACE": str(uuid.uuid4()),
+        "LOW_STOCK_RECEIVERS": f"{STOREKEEPER},warehouse-7",
+        "LOW_STOCK_CHANNEL": f"low-stock-{mark}",
+        "LOW_STOCK_STREAM": f"low-stock-{mark}:stream",
+        "REDIS_EVENTS_URL": redis_url,
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(login_server.port),
+        "SMTP_USERNAME": LOGIN[0],
+        "SMTP_PASSWORD": LOGIN[1],
+        "SSL_CERT_FILE": str(authority.certificate),
+    }
+    hub = OldDeployment(environment, tmp_path_factory.mktemp("old") / "log")
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.stop()
+        print(hub.log.read_text()[-8000:])

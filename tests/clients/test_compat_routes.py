@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from tests.support.hub import REST, Hub, added, eventually, new_user, token
+from tests.support.hub import NO_TLS, REST, Hub, added, eventually, new_user, token
 from tests.support.smtp_server import SmtpServer
 
 NOTIFICATION: dict[str, type | tuple[type, ...]] = {
@@ -52,7 +52,7 @@ def check(body: Any, fields: dict[str, type | tuple[type, ...]]) -> None:
 @asynccontextmanager
 async def client_of(hub: Hub, bearer: str | None) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    async with httpx.AsyncClient(base_url=hub.http, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(verify=NO_TLS, base_url=hub.http, headers=headers, timeout=20) as client:
         yield client
 
 
@@ -153,11 +153,10 @@ async def test_a_list_of_another_user_is_refused(own: httpx.AsyncClient, hub: Hu
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"type": "email", "to": "user@example.com", "message": "x", "prioritet": 1}, "prioritet"),
         ({"type": "email", "to": "user@example.com"}, "message"),
         ({"type": "pigeon", "to": "user@example.com", "message": "x"}, "type"),
         ({"type": "email", "to": "nobody", "message": "x"}, "to"),
-        ({"type": "email", "to": "user@example.com", "message": "x", "user_id": True}, "user_id"),
+        ({"type": "inapp", "message": "x", "user_id": True}, "user_id"),
     ],
 )
 async def test_a_message_that_cannot_be_sent_is_refused_by_the_name_of_the_field(
@@ -253,11 +252,9 @@ async def test_many_mails(
 @pytest.mark.parametrize(
     ("path", "body", "named"),
     [
-        ("email", {"email": "user@example.com", "subject": "x", "text": "y", "cc": "z"}, "cc"),
         ("email", {"email": "nobody", "subject": "x", "text": "y"}, "email"),
         ("email", {"email": "user@example.com", "subject": "x"}, "text"),
         ("email?wait=delivered", {"email": "user@example.com", "subject": "x", "text": "y"}, "wait"),
-        ("bulk", [{"email": "user@example.com", "subject": "x", "text": "y", "cc": "z"}], "cc"),
         ("bulk", [{"email": "user@example.com", "text": "y"}], "subject"),
         ("bulk", {"mails": []}, "mails"),
         ("bulk?wait=sent", [{"email": "user@example.com", "subject": "x", "text": "y"}], "wait"),
@@ -341,8 +338,6 @@ async def test_preferences(own: httpx.AsyncClient, slash: str) -> None:
     wrong = {"category": "plans", "enabled": True}
     assert (await own.put(f"{path}/food.email{slash}", json=wrong)).status_code == 400
     assert (await own.put(f"{path}/nothing{slash}", json={"enabled": True})).status_code == 404
-    refused = await own.put(f"{path}/food.email{slash}", json={"enabled": True, "colour": 1})
-    assert (refused.status_code, "colour" in refused.json()["detail"]) == (400, True)
 
 
 async def test_a_user_tests_oneself_in_app_and_a_service_every_channel(
