@@ -22,6 +22,7 @@ from app.api.routes import add_routes
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
+from app.domain.identity import CONFLICT, scoped_id
 from app.ingest.dry_run import DryRun, DryRunResult
 from app.sources.http import Accepted, HttpSource
 from app.store.ports import DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
@@ -210,13 +211,13 @@ class SendingResource:
         "For each receiver and channel: whether it would be sent, deferred or suppressed, and why. Accepts "
         "the same bodies as POST /notifications; nothing is stored or sent.",
         {200: schemas.Answer("The outcome for each receiver and channel", DryRunResult)},
-        errors=(400, 401, 403, 503),
+        errors=(400, 401, 403, 409, 503),
         body=schemas.MessageOrEvent,
     )
     async def try_out(self, request: Request) -> HTTPResponse:
-        await self._authenticator.service(request, SEND)
+        service = await self._authenticator.service(request, SEND)
         try:
-            return json_answer(await self._dry_run.of(request.body, str(uuid4())))
+            return json_answer(await self._dry_run.of(request.body, str(uuid4()), service.user_id))
         except InvalidEvent as error:
             raise _rejected(error) from None
 
@@ -259,13 +260,13 @@ class SentEventResource:
         authenticator: Authenticator,
         scheduled: ScheduledEvents,
         deliveries: DeliveryLog,
-        notifications: ProcessedEvents,
+        processed: ProcessedEvents,
         parked: ParkedEvents,
     ) -> None:
         self._authenticator = authenticator
         self._scheduled = scheduled
         self._deliveries = deliveries
-        self._notifications = notifications
+        self._processed = processed
         self._parked = parked
 
     def add_to(self, blueprint: Blueprint) -> None:
@@ -288,8 +289,8 @@ class SentEventResource:
         if parked is not None and parked.sender == str(service.user_id):
             status = "parked" if parked.rejected is None else "failed"
             return json_answer(Followed(event_id, status, [], reason=parked.rejected))
-        scheduled = await self._scheduled_event(event_id, service.user_id)
-        found = await self._deliveries.find(MAX_DELIVERIES, event_id=event_id)
+        stored_as, scheduled = await self._find(event_id, service.user_id)
+        found = await self._deliveries.find(MAX_DELIVERIES, event_id=stored_as)
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
         if scheduled is None:
             return json_answer(Followed(event_id, "processed", listed))
@@ -305,8 +306,10 @@ class SentEventResource:
     async def cancel(self, request: Request, event_id: str) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
-        cancelled = await self._scheduled.cancel(event_id, service.user_id)
-        scheduled = await self._scheduled_event(event_id, service.user_id)
+        stored_as, scheduled = await self._find(event_id, service.user_id)
+        cancelled = await self._scheduled.cancel(stored_as, service.user_id)
+        if cancelled:
+            scheduled = await self._scheduled.get(stored_as)
         if cancelled and scheduled is not None:
             return json_answer(Followed(event_id, scheduled.status.value, [], scheduled.send_at))
         raise Problem(
@@ -318,16 +321,21 @@ class SentEventResource:
             ),
         )
 
-    async def _scheduled_event(self, event_id: str, service: str) -> Scheduled | None:
-        """The event if it was scheduled, None if it was processed at once.
+    async def _find(self, event_id: str, service: str) -> tuple[str, Scheduled | None]:
+        """The id under which this service's event is stored, with what was scheduled; None if it was
+        processed at once. What came over a broker is anybody's.
 
         Raises `Problem` when there is no such event, or it is another service's.
         """
-        found = await self._scheduled.get(event_id)
-        foreign = found is not None and not found.is_of(service)
-        if foreign or (found is None and not await self._notifications.processed([event_id])):
-            raise _not_found()
-        return found
+        names = (scoped_id(event_id, service), event_id)
+        processed = await self._processed.identities(names)
+        for name in names:
+            found = await self._scheduled.get(name)
+            if found is not None and found.is_of(service):
+                return name, found
+            if name in processed and processed[name].sender in (None, service):
+                return name, None
+        raise _not_found()
 
 
 def events_of_test(user_id: str, channels: Iterable[str]) -> list[bytes]:
@@ -345,6 +353,8 @@ def _event_id(quoted: str) -> str:
 
 
 def _rejected(error: InvalidEvent) -> Problem:
+    if error.reason == CONFLICT:
+        return Problem(HTTPStatus.CONFLICT, CONFLICT, N_("The event was rejected: %(why)s"), why=str(error))
     return Problem(
         HTTPStatus.BAD_REQUEST, error.reason, N_("The event was rejected: %(why)s"), why=str(error)
     )

@@ -12,6 +12,7 @@ import msgspec
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.events import DefaultType, Event
+from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.planning import PlanRequest
 
 
@@ -44,6 +45,18 @@ class SourceMessage(NamedTuple):
     """What its source needs to dead-letter it later (`Source.dead_letter`), if it is parked."""
     parked_id: int | None = None
     """Where it is parked, if it comes from there."""
+    event_id: str | None = None
+    """Its event's id, if that was decided before."""
+    identity: EventIdentity | None = None
+    """What is recorded beside that id, if that was decided before too."""
+    publisher_key: bool = False
+    """Whether the publisher chose `dedup_key` (an AMQP message_id): other messages may have it by mistake."""
+    separate: bool = False
+    """Whether an operator wants it as an event of its own, although another one has its id."""
+    redelivered: bool = False
+    """Whether its source delivered it before, maybe to a node that died."""
+    position: str | None = None
+    """Where it is in its source, in case that delivers records again without saying so."""
 
 
 class Rejected(NamedTuple):
@@ -61,6 +74,7 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
     request: PlanRequest
     group_id: UUID | None = None
     """The group whose answer it could not do without."""
+    identity: EventIdentity = UNKNOWN
 
     @property
     def effects(self) -> Effects:
@@ -79,6 +93,7 @@ class ParkedEvent(NamedTuple):
     group_id: UUID
     fresh: bool = False
     optional: bool = False
+    identity: EventIdentity = UNKNOWN
 
 
 class Batch(NamedTuple):

@@ -14,9 +14,11 @@ from msgspec import Meta
 from app.domain.channels import INAPP
 from app.domain.deliveries import masked
 from app.domain.errors import Unavailable
+from app.domain.identity import Relation, scoped_id
 from app.domain.planning import Plan
 from app.domain.preferences import Decision, Verdict
-from app.ingest.batch import SourceMessage
+from app.ingest.batch import PreparedEvent, SourceMessage
+from app.ingest.identify import conflict
 from app.ingest.pipeline import Pipeline
 from app.store.ports import ProcessedEvents
 
@@ -59,9 +61,12 @@ class DryRun:
         self._simulated = simulated
         self._within = within
 
-    async def of(self, event: bytes, event_id: str) -> DryRunResult:
-        """Its outcomes. `event_id` is its id where it has none. Raises `InvalidEvent` or `Unavailable`."""
-        batch = self._pipeline.prepare([SourceMessage("dry_run", event_id, event, None)])
+    async def of(self, event: bytes, event_id: str, sender: str | None = None) -> DryRunResult:
+        """Its outcomes, if `sender` sent it. `event_id` is its id where it has none.
+
+        Raises `InvalidEvent` or `Unavailable`.
+        """
+        batch = self._pipeline.prepare([SourceMessage("dry_run", event_id, event, None, sender=sender)])
         if batch.parked:
             try:
                 async with asyncio.timeout(self._within):
@@ -72,9 +77,23 @@ class DryRun:
             raise refused.error
         (ready,) = batch.ready
         (plan,) = await self._pipeline.plan(batch.ready)
-        known = await self._store.processed([ready.event.event_id])
+        known = await self._is_known(ready)
         outcomes = list(self._outcomes(plan))
-        return DryRunResult(ready.event.event_id, bool(known), ready.effects.send_at, outcomes)
+        return DryRunResult(ready.event.event_id, known, ready.effects.send_at, outcomes)
+
+    async def _is_known(self, item: PreparedEvent) -> bool:
+        """Whether the event was processed before. Raises `InvalidEvent` if another one has its id."""
+        names = [item.event.event_id]
+        if item.identity.sender is not None:
+            names.append(scoped_id(names[0], item.identity.sender))
+        found = await self._store.identities(names)
+        for name in reversed(names):  # its own id first
+            relation = item.identity.relation_to(found[name]) if name in found else Relation.FOREIGN
+            if relation is Relation.OTHER:
+                raise conflict(item.event.event_id)
+            if relation is Relation.SAME:
+                return True
+        return False
 
     def _outcomes(self, plan: Plan) -> Iterator[Outcome]:
         for draft in plan.notifications:

@@ -312,4 +312,5 @@ def _message(event: ParkedEventRecord) -> SourceMessage:
         event.happened_at,
         event.sender,
         parked_id=event.id,
+        event_id=event.event_id,
     )

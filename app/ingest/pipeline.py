@@ -20,12 +20,14 @@ from app.auth.tokens import LEEWAY_SECONDS
 from app.domain import exact_json
 from app.domain.effects import Effects, TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
-from app.domain.events import MAX_EVENT_BYTES, Event, decode
+from app.domain.events import MAX_EVENT_BYTES, Event
+from app.domain.identity import EventIdentity
 from app.domain.notifications import Group, Notification
 from app.domain.planning import Plan, Planner, PlanRequest
 from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
+from app.ingest.identify import conflict, identify, may_be_unpushed, repeats
 from app.ingest.parking import Parking, behind, draft_of
 from app.realtime.bus import Bus
 from app.runtime.backoff import Backoff
@@ -45,6 +47,8 @@ PUSH_AGAIN_WITHIN_SECONDS = 3600.0
 MAX_ROWS_PER_TRANSACTION = 10_000
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
 BACKOFF = Backoff(first=0.1, cap=5.0)
+SCHEDULE = "schedule"
+"""The source of events whose time has come."""
 _NO_GROUP = Group("", (), ())  # that the user service knows no more
 
 
@@ -121,7 +125,7 @@ class Pipeline:
         for message in messages:
             event: Event | None = None
             try:
-                event = _decoded(message)
+                event, identity = identify(message)
                 handler = self._handler(event)
                 if handler.only_from is not None and message.source != handler.only_from:
                     raise InvalidEvent(
@@ -131,11 +135,11 @@ class Pipeline:
                 group_id = handler.group_needed(parsed)
                 found, group = self._group(handler, parsed, group_id, groups) if group_id else (True, None)
                 if group_id and not found:
-                    batch.events.append(_parked(message, event, group_id, handler, parsed))
+                    batch.events.append(_parked(message, event, group_id, handler, parsed, identity))
                 else:
                     request = self._request(handler, parsed, event.body, group)
                     needed = None if group_id is None or handler.can_do_without_group(parsed) else group_id
-                    item = PreparedEvent(message, event, request, needed)
+                    item = PreparedEvent(message, event, request, needed, identity)
                     if item.effects.reaches_nobody is not None:
                         _warn(item)
                     if self._is_to_come(item):
@@ -182,8 +186,8 @@ class Pipeline:
         Raises `Unavailable` when the group isn't known now, unless the events can do without it.
         """
         messages = [item.message for item in parked]
-        _, _, group_id, fresh, optional = parked[0]
-        return await self.answered(messages, group_id, fresh=fresh, optional=optional)
+        first = parked[0]
+        return await self.answered(messages, first.group_id, fresh=first.fresh, optional=first.optional)
 
     async def answered(
         self, messages: Sequence[SourceMessage], group_id: UUID, *, fresh: bool, optional: bool
@@ -243,34 +247,51 @@ class Pipeline:
         if not events:
             return []
         by_id: dict[str, PreparedEvent | ParkedEvent] = {}
+        part: list[PreparedEvent | ParkedEvent] = []
+        rest: list[PreparedEvent | ParkedEvent] = []  # with the id of another event of this batch
         for item in events:
-            by_id.setdefault(item.event.event_id, item)
-        resolved = [item.message.parked_id for item in events if item.message.parked_id is not None]
+            first = by_id.setdefault(item.event.event_id, item)
+            (part if first is item or repeats(item, first) else rest).append(item)
+        resolved = {
+            item.message.parked_id: item.event.event_id for item in part if item.message.parked_id is not None
+        }
         try:
             written = await self._commit([*by_id.values()], resolved)
         except StoreRejected as error:
-            if len(by_id) == 1:  # the others with its id may be better
+            if len(events) == 1:
                 why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
-                return [_rejected(events[0].message, why), *await self._write(events[1:])]
+                return [_rejected(events[0].message, why)]
             half = len(events) // 2
             return [*await self._write(events[:half]), *await self._write(events[half:])]
+        await self._written(part, by_id, written)
+        conflicts = [item for item in part if item.event.event_id in written.conflicts]
+        rejected = [_rejected(item.message, conflict(item.event.event_id)) for item in conflicts]
+        return [*rejected, *await self._write(rest)]
+
+    async def _written(
+        self,
+        events: Sequence[PreparedEvent | ParkedEvent],
+        by_id: Mapping[str, PreparedEvent | ParkedEvent],
+        written: WriteResult,
+    ) -> None:
+        """Push what was committed, and what may have been committed and not pushed before."""
         if written.parked:
             self.parking.parked()
-        ready = {
+        repeated = {
             event_id: item
-            for event_id, item in by_id.items()
-            if isinstance(item, PreparedEvent) and event_id not in written.parked
+            for event_id in written.repeated
+            if isinstance(item := by_id[event_id], PreparedEvent)
         }
-        redelivered = {event_id: item for event_id, item in ready.items() if event_id not in written.new}
-        self._publish(await self._possibly_unpushed(redelivered.values()), redelivered=True)
+        again = [item for each, item in repeated.items() if may_be_unpushed(item, written.repeated[each])]
+        self._publish(await self._possibly_unpushed(again), redelivered=True)
         self._publish(written.notifications)
-        for event_id, item in ready.items():
-            if (gone := item.request.effects.disconnect) and event_id in written.new:
+        for event_id in written.new:
+            item = by_id[event_id]
+            if isinstance(item, PreparedEvent) and (gone := item.effects.disconnect):
                 self._bus.disconnect(gone, bound=self._bound(item, 0.0))
-        await self._repeat_logouts(redelivered)
+        await self._repeat_logouts(repeated)
         NOTIFICATIONS.inc(len(written.notifications))
         _count(events, by_id, written)
-        return []
 
     def _bound(self, item: PreparedEvent, seconds_ago: float) -> TokenBound:
         """The tokens that a logout ends, none issued since it was processed, `seconds_ago`."""
@@ -287,13 +308,14 @@ class Pipeline:
         ordered = self.parking.any or any(isinstance(item, ParkedEvent) for item in events)
         for item in events:
             if isinstance(item, ParkedEvent):
-                yield EventRecord(item.event.event_id, parked=draft_of(item, needs_answer=True))
+                parked = draft_of(item, needs_answer=True)
+                yield EventRecord(item.event.event_id, parked=parked, identity=item.identity)
             else:
                 yield self._record(item, next(plans), behind(item, ordered))
 
     def _record(self, item: PreparedEvent, plan: Plan, parked: ParkedDraft | None) -> EventRecord:
         if self._is_to_come(item):
-            return EventRecord(item.event.event_id, later=_scheduled(item))
+            return EventRecord(item.event.event_id, later=_scheduled(item), identity=item.identity)
         deliveries = [
             DeliveryRecord(
                 draft,
@@ -305,7 +327,13 @@ class Pipeline:
             for draft, decision in plan.deliveries
         ]
         return EventRecord(
-            item.event.event_id, plan.notifications, deliveries, item.message.happened_at, parked=parked
+            item.event.event_id,
+            plan.notifications,
+            deliveries,
+            item.message.happened_at,
+            parked=parked,
+            identity=item.identity,
+            due=item.message.source == SCHEDULE,
         )
 
     def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
@@ -315,7 +343,7 @@ class Pipeline:
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
     async def _commit(
-        self, events: Sequence[PreparedEvent | ParkedEvent], resolved: Collection[int]
+        self, events: Sequence[PreparedEvent | ParkedEvent], resolved: Mapping[int, str]
     ) -> WriteResult:
         ready = [item for item in events if isinstance(item, PreparedEvent)]
         delays = self._backoff.delays()
@@ -378,16 +406,15 @@ class Pipeline:
 
 
 def _parked(
-    message: SourceMessage, event: Event, group_id: UUID, handler: BaseMessageHandler[Any], parsed: Any
+    message: SourceMessage,
+    event: Event,
+    group_id: UUID,
+    handler: BaseMessageHandler[Any],
+    parsed: Any,
+    identity: EventIdentity,
 ) -> ParkedEvent:
     fresh, optional = handler.needs_fresh_group(parsed), handler.can_do_without_group(parsed)
-    return ParkedEvent(message, event, group_id, fresh, optional)
-
-
-def _decoded(message: SourceMessage) -> Event:
-    if message.unreadable is not None:
-        raise message.unreadable
-    return decode(message.value, message.dedup_key, message.event_type, message.default_type)
+    return ParkedEvent(message, event, group_id, fresh, optional, identity)
 
 
 def _warn(item: PreparedEvent) -> None:
@@ -435,7 +462,8 @@ def _count(
 ) -> None:
     stored = Counter(by_id[event_id].message.source for event_id in written.new)
     parked = Counter(by_id[event_id].message.source for event_id in written.parked)
-    for source, number in Counter(item.message.source for item in events).items():
+    known = [item.message.source for item in events if item.event.event_id not in written.conflicts]
+    for source, number in Counter(known).items():
         EVENTS.labels(source, "stored").inc(stored[source])
         EVENTS.labels(source, "parked").inc(parked[source])
         EVENTS.labels(source, "duplicate").inc(number - stored[source] - parked[source])

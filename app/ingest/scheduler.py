@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher
+from app.ingest.pipeline import SCHEDULE
 from app.store.ports import ScheduledEvents
 from app.store.scheduled import Due, ScheduledState
 
@@ -45,9 +46,7 @@ class Scheduler:
         return len(due) == MAX_EVENTS_PER_ROUND
 
     async def _hand_over(self, due: Sequence[Due]) -> None:
-        messages = [
-            SourceMessage("schedule", each.event_id, each.body, None, None, each.send_at) for each in due
-        ]
+        messages = map(due_message, due)
         outcomes = await asyncio.gather(*self._batcher.submit(messages), return_exceptions=True)
         sent = []
         for each, outcome in zip(due, outcomes, strict=True):
@@ -59,3 +58,19 @@ class Scheduler:
                 log.error("schedule_delayed", extra={"event_id": each.event_id})
         if sent:
             await self._store.finish(sent, ScheduledState.SENT)
+
+
+def due_message(due: Due) -> SourceMessage:
+    """The message of an event whose time has come."""
+    return SourceMessage(
+        SCHEDULE,
+        due.event_id,
+        due.body,
+        None,
+        None,
+        due.send_at,
+        due.identity.sender,
+        event_id=due.event_id,
+        identity=due.identity,
+        redelivered=due.again,
+    )

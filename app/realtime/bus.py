@@ -54,8 +54,8 @@ class Bus(Protocol):
 
         Args:
             redelivered: The events were processed before, by a node that may not have published them. Plain
-                connections that were opened since then get the notifications, be it a second time; session
-                connections compare `seq` and need none.
+                connections that were opened since then get the notifications, unless they have got those or
+                newer ones; session connections compare `seq` and need none.
         """
 
     def send_frame(self, user_id: UUID, frame: bytes) -> None:

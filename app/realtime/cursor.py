@@ -45,12 +45,13 @@ class InboxCursor:
     registration of a connection and the answer of the inbox is held. `started`, `go_live` and `fetched` end
     that. Only one reader is at work for a cursor: whoever got FETCH or True, or had `request_resume` granted.
 
-    Guarantees, if the reader sends what it reads: a client gets each `seq` behind its start once and in
-    ascending order. Two cases repeat notifications, both below the start and both wanted: a client that
-    resumes from an earlier `seq`, and redelivery to a client that can't resume (see `pushed`).
+    Guarantees, if the reader sends what it reads: a client gets each `seq` behind its start, once and in
+    ascending order. A client that can't resume never sees `seq` fall, nor one twice. What is from before the
+    start comes in two cases: to a client that resumes from an earlier `seq`, and by redelivery to one that
+    can't resume and has got nothing yet (see `pushed`).
     """
 
-    __slots__ = ("_catching_up", "_last_seq", "_replayed", "_resumes", "_start", "_target")
+    __slots__ = ("_catching_up", "_last_seq", "_redelivered", "_resumes", "_start", "_target")
 
     def __init__(self, *, resumes: bool) -> None:
         """`resumes`: the client speaks the session protocol, and asks itself for what it missed before."""
@@ -59,7 +60,7 @@ class InboxCursor:
         self._start = 0
         self._last_seq = 0
         self._target = 0
-        self._replayed: set[int] | None = None
+        self._redelivered = 0
 
     @property
     def last_seq(self) -> int:
@@ -82,8 +83,8 @@ class InboxCursor:
         """A notification was pushed: SEND, DROP, HOLD or FETCH.
 
         `redelivered`: its event was handled before, by a node that may have died before it notified anybody.
-        A client that resumes has it by then. One that can't resume and came after it was stored gets it now,
-        even if it has it already; once, however often it is redelivered.
+        A client that resumes asks for what it missed. One that can't, and came after it was stored, gets it
+        now, unless this connection has got it or anything newer: its `seq` must not fall.
         """
         if self._catching_up:
             if seq > self._target:
@@ -97,16 +98,11 @@ class InboxCursor:
         return SEND if redelivered and self._replay(seq) else DROP
 
     def _replay(self, seq: int) -> bool:
-        """Whether a redelivered notification from before the start is for this client, the first time only:
-        Redis may deliver a publication twice.
-        """
-        if self._resumes or seq > self._start:
+        """Whether a redelivered notification from before the start is still to be sent."""
+        if self._resumes or self._last_seq > self._start or seq <= self._redelivered:
             return False
-        if self._replayed is None:
-            self._replayed = set()
-        new = seq not in self._replayed
-        self._replayed.add(seq)
-        return new
+        self._redelivered = seq
+        return True
 
     def compared(self, inbox_seq: int) -> Step:
         """The inbox was found to go up to `inbox_seq`: DROP (nothing is missing), HOLD or FETCH."""

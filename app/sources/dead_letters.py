@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 from app.domain.errors import InvalidEvent
+from app.domain.identity import CONFLICT
 
 SUFFIX = ".dlq"
 """The DLQ of a Kafka topic, a queue or a stream has its name and this suffix."""
@@ -42,8 +43,11 @@ REPLAY_POSITION = "hub.position"
 REPLAY_ATTEMPTS = "hub.attempts"
 """On a replayed message: ATTEMPTS of the dead letter."""
 
+REPLAY_SEPARATE = "hub.separate"
+"""On a replayed message that had the id of another event: it is now an event of its own."""
+
 _OURS = "dlq."
-_REPLAY = (REPLAY_POSITION, REPLAY_ATTEMPTS)
+_REPLAY = (REPLAY_POSITION, REPLAY_ATTEMPTS, REPLAY_SEPARATE)
 _MAX_POSITION_CHARS = 1000  # characters; those of the sources have 600 at most
 _MAX_ATTEMPTS = 1_000_000
 
@@ -55,6 +59,7 @@ class ReplayHeaders(NamedTuple):
 
     dedup_key: str | None = None
     attempts: int = 0
+    separate: bool = False
 
 
 NOT_REPLAYED = ReplayHeaders()
@@ -68,6 +73,7 @@ def read_replay_headers(headers: Mapping[str, object], source: str) -> ReplayHea
     return ReplayHeaders(
         dedup_key if dedup_key.startswith(f"{source}:") and len(dedup_key) <= _MAX_POSITION_CHARS else None,
         int(attempts) if attempts.isdecimal() and len(attempts) < len(str(_MAX_ATTEMPTS)) else 0,
+        REPLAY_SEPARATE in headers,
     )
 
 
@@ -75,7 +81,8 @@ def replay_headers(dead_letter: Mapping[str, str]) -> dict[str, str]:
     """Compute the headers of a replayed message from those of its dead letter. `read_replay_headers` reads
     them.
     """
-    return {REPLAY_POSITION: dead_letter[POSITION], REPLAY_ATTEMPTS: dead_letter[ATTEMPTS]}
+    headers = {REPLAY_POSITION: dead_letter[POSITION], REPLAY_ATTEMPTS: dead_letter[ATTEMPTS]}
+    return {**headers, REPLAY_SEPARATE: "true"} if dead_letter.get(REASON) == CONFLICT else headers
 
 
 def reasons(

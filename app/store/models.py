@@ -74,6 +74,10 @@ class ProcessedEventRow(Base):
 
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)
     processed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    # See `app.domain.identity.EventIdentity`; null in rows of before migration 0015.
+    fingerprint: Mapped[int | None] = mapped_column(BigInteger)
+    sender: Mapped[str | None] = mapped_column(Text)
+    position: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (Index("processed_events_age", "processed_at"),)
 
@@ -181,6 +185,7 @@ class ScheduledEventRow(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     taken_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    fingerprint: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         Index("scheduled_events_due", "send_at", postgresql_where=text("status = 'scheduled'")),

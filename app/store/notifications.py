@@ -11,8 +11,10 @@ import msgspec
 from sqlalchemy import Select, Text, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.domain.identity import EventIdentity
 from app.domain.notifications import InboxCounters, Notification, event_hash
 from app.store.engine import store_errors
+from app.store.event_ids import recorded
 from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N
 
@@ -152,6 +154,12 @@ class NotificationStore:
             async with self._engine.connect() as connection:
                 rows = await connection.exec_driver_sql(_AGES, (list(event_ids),))
                 return [(row.event_id, row.seconds) for row in rows]
+
+    async def identities(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
+        """What is recorded of each of the events that were processed."""
+        with store_errors():
+            async with self._engine.connect() as connection:
+                return await recorded(connection, event_ids)
 
 
 class _Change(NamedTuple):

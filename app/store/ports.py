@@ -7,10 +7,12 @@ answer; then a read has no effect, and a write may or may not have been committe
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
 from app.domain.deliveries import Attempt, Delivery
+from app.domain.identity import EventIdentity
 from app.domain.notifications import InboxCounters, Notification
 from app.domain.planning import People
 from app.store.inboxes import InboxState
@@ -25,19 +27,22 @@ class EventWriter(Protocol):
 
     - Atomic: a call commits everything or nothing. No reader sees a part of it, and everyone sees all of it
       as soon as the call returns.
-    - Idempotent: an `event_id` that was recorded before changes nothing, whatever the record holds now.
+    - Idempotent: an event that was recorded before changes nothing. One with its `event_id` and other content
+      changes nothing either, and is a conflict; another sender's is an event of its own (`EventIdentity`).
     - `seq` counts 1, 2, 3 … in each inbox without gaps, in the order of the records of a call.
     - Concurrent calls are safe, on one node and on several. A caller that publishes what it wrote must not
       begin the next call before it has published, or its publications leave the order of `seq`.
     """
 
-    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
+    async def write(
+        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+    ) -> WriteResult:
         """Record the events. Each `event_id` occurs once in a call.
 
         Those with a `parked` draft are parked instead if they need an answer, or if parked events share their
         group or their order key, earlier ones of the same call included; a position is parked once.
-        `resolved` are parked events (by `ParkedEventRecord.id`) that are among them: in the same transaction
-        they cease to be parked.
+        `resolved` are parked events (by `ParkedEventRecord.id`) that are among them, with their ids: in the
+        same transaction they cease to be parked, unless they are conflicts.
 
         Raises:
             StoreRejected: The store can never take one of the values; nothing was recorded.
@@ -57,6 +62,9 @@ class ProcessedEvents(Protocol):
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
         """Each of the events that was recorded, with its age in seconds by the store's clock."""
+
+    async def identities(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
+        """What is recorded of each of the events."""
 
 
 class Inboxes(Protocol):

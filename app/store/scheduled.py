@@ -10,13 +10,14 @@ from typing import NamedTuple
 from sqlalchemy import ARRAY, ColumnElement, Text, any_, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.identity import UNKNOWN, EventIdentity
 from app.store.engine import store_errors
 from app.store.models import ScheduledEventRow as S
 
 # As deliveries are taken: several nodes at once, and what a dead node had taken comes again after the lease.
 _CLAIM = """
 with due as (
-  select event_id from scheduled_events
+  select event_id, taken_until is not null as again from scheduled_events
   where status = 'scheduled' and send_at <= now() and (taken_until is null or taken_until < now())
   order by send_at
   limit $1
@@ -24,10 +25,14 @@ with due as (
 )
 update scheduled_events s set taken_until = now() + make_interval(secs => $2)
 from due where s.event_id = due.event_id
-returning s.event_id, s.body, s.send_at
+returning s.event_id, s.body, s.send_at, s.sender, s.fingerprint, due.again
 """
 # Who cancels takes the event's id: from then on it was processed, wherever it is on its way.
-_CLAIM_ID = "insert into processed_events (event_id) values ($1) on conflict do nothing returning 1"
+_CLAIM_ID = """
+insert into processed_events (event_id, fingerprint, sender)
+select event_id, fingerprint, sender from scheduled_events where event_id = $1
+on conflict do nothing returning 1
+"""
 
 
 class ScheduledState(StrEnum):
@@ -43,6 +48,9 @@ class Due(NamedTuple):
     event_id: str
     body: bytes
     send_at: datetime
+    identity: EventIdentity = UNKNOWN
+    again: bool = False
+    """Whether it was claimed before, maybe by a node that died."""
 
 
 class Scheduled(NamedTuple):
@@ -73,7 +81,16 @@ class ScheduledStore:
         with store_errors():
             async with self._engine.begin() as connection:
                 rows = await connection.exec_driver_sql(_CLAIM, (most, lease))
-                return [Due(row.event_id, row.body, row.send_at) for row in rows]
+                return [
+                    Due(
+                        row.event_id,
+                        row.body,
+                        row.send_at,
+                        EventIdentity(row.fingerprint, row.sender),
+                        row.again,
+                    )
+                    for row in rows
+                ]
 
     async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:
         """They were handled, or never can be. The events themselves aren't kept."""

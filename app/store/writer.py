@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,20 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, DeliveryDraft, delivery_id
+from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.domain.time import Now, moment
 from app.store.engine import store_errors
+from app.store.event_ids import claim
 from app.store.parked import ParkedDraft, park, unpark
 
-_NEW_EVENTS = """
-insert into processed_events (event_id) select unnest($1::text[])
-on conflict do nothing returning event_id
-"""
-_LATER = """
-insert into scheduled_events (event_id, send_at, body, sender)
-select * from unnest($1::text[], $2::timestamptz[], $3::bytea[], $4::text[])
-on conflict do nothing returning event_id
-"""
 _RAISE_SEQ = """
 insert into inboxes as inbox (user_id, last_seq) select * from unnest($1::uuid[], $2::bigint[])
 on conflict (user_id) do update set last_seq = inbox.last_seq + excluded.last_seq
@@ -107,17 +100,23 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """Then nothing is recorded but this."""
     parked: ParkedDraft | None = None
     """Then it is parked instead, if it needs an answer or others that it has to follow are parked."""
+    identity: EventIdentity = UNKNOWN
+    due: bool = False
+    """Whether it was scheduled, and its time has come."""
 
 
 class WriteResult(NamedTuple):
-    """`new`: ids of the events this call recorded; the others were recorded before and changed nothing.
-    `notifications`: what was inserted, in rising `seq` for each receiver. `parked`: ids of the events that
-    are parked, now or before; they are in none of the others.
+    """`new`: ids of the events this call recorded. `notifications`: what was inserted, in rising `seq` for
+    each receiver. `parked`: ids of the events that are parked, now or before. `conflicts`: ids of those whose
+    id an event with other content has; nothing is recorded of them. The others are `repeated`, they changed
+    nothing: with what was recorded of them before. No event is in two of these.
     """
 
-    new: set[str]
+    new: Collection[str]
     notifications: list[Notification]
     parked: Collection[str] = frozenset()
+    repeated: Mapping[str, EventIdentity] = MappingProxyType({})
+    conflicts: Collection[str] = frozenset()
 
 
 class BatchWriter:
@@ -127,9 +126,11 @@ class BatchWriter:
         self._engine = engine
         self._now = now
 
-    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
+    async def write(
+        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+    ) -> WriteResult:
         """Record the events and insert their notifications, all or nothing. `event_id`s are unique in a call.
-        `resolved` are the parked events among them: they aren't parked any more.
+        `resolved` are the parked events among them: they aren't parked any more, unless they are conflicts.
 
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is.
@@ -140,21 +141,17 @@ class BatchWriter:
                 if drafts_to_park := [(e.event_id, e.parked) for e in entries if e.parked is not None]:
                     parked = await park(connection, drafts_to_park)
                     entries = [entry for entry in entries if entry.event_id not in parked]
-                if resolved:
-                    await unpark(connection, resolved)
-                ids = sorted(entry.event_id for entry in entries if entry.later is None)
-                new = {row[0] for row in await connection.exec_driver_sql(_NEW_EVENTS, (ids,))}
-                if later := [(entry.event_id, *entry.later) for entry in entries if entry.later]:
-                    columns = tuple(
-                        list(column) for column in zip(*sorted(later, key=itemgetter(0)), strict=True)
-                    )
-                    new |= {row[0] for row in await connection.exec_driver_sql(_LATER, columns)}
-                drafts = [(e.event_id, draft) for e in entries if e.event_id in new for draft in e.drafts]
+                claims = await claim(connection, entries)
+                new = claims.new.values()
+                if done := [number for number, name in resolved.items() if name not in claims.conflicts]:
+                    await unpark(connection, done)
+                drafts = [(e.event_id, draft) for e in new for draft in e.drafts]
                 notifications = await _insert(connection, drafts, self._now) if drafts else []
-                outgoing = [entry for entry in entries if entry.deliveries and entry.event_id in new]
-                if outgoing:
+                if outgoing := [entry for entry in new if entry.deliveries]:
                     await _insert_deliveries(connection, outgoing, moment(self._now()))
-        return WriteResult(new, notifications, parked)
+        return WriteResult(
+            frozenset(claims.new), notifications, parked, claims.repeated, frozenset(claims.conflicts)
+        )
 
 
 async def _insert(

@@ -18,6 +18,7 @@ from app.domain.time import Now
 from app.ingest.batch import Rejected, SourceMessage
 from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
+from app.ingest.scheduler import due_message
 from app.store.scheduled import ScheduledState
 from app.testing.bus import MemoryBus
 from app.testing.groups import MemoryGroups
@@ -111,8 +112,7 @@ class MemoryHub:
         scheduled = self.store.scheduled
         while due := await scheduled.claim(1, LEASE_SECONDS):
             event = due[0]
-            message = SourceMessage("schedule", event.event_id, event.body, None, None, event.send_at)
-            error = await self._process(message)
+            error = await self._process(due_message(event))
             status = ScheduledState.FAILED if error else ScheduledState.SENT
             await scheduled.finish([event.event_id], status, None if error is None else str(error))
         await self._parked.resolve_due()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
+from app.domain.identity import EventIdentity
 from app.domain.time import Now, moment
 from app.store.scheduled import Due, Scheduled, ScheduledState
 from app.store.writer import ScheduledEvent
@@ -13,6 +14,7 @@ from app.store.writer import ScheduledEvent
 @dataclass
 class _Row:
     event: ScheduledEvent
+    identity: EventIdentity
     status: ScheduledState = ScheduledState.SCHEDULED
     reason: str | None = None
     leased_until: float = 0.0
@@ -21,21 +23,28 @@ class _Row:
 class MemoryScheduledEvents:
     """`ScheduledEvents` without Postgres; `MemoryStore` adds the events."""
 
-    def __init__(self, processed: MutableMapping[str, float], check: Callable[[], None], now: Now) -> None:
-        """`processed` holds the ids of processed events with their times; `check` raises while the store is
-        unavailable.
+    def __init__(
+        self,
+        processed: MutableMapping[str, tuple[float, EventIdentity]],
+        check: Callable[[], None],
+        now: Now,
+    ) -> None:
+        """`processed` holds the ids of processed events with times and identities; `check` raises while the
+        store is unavailable.
         """
         self._rows: dict[str, _Row] = {}
         self._processed = processed
         self._check = check
         self._now = now
 
-    def add(self, event_id: str, event: ScheduledEvent) -> bool:
-        """Schedule the event; False if one with its id was scheduled before."""
-        if event_id in self._rows:
-            return False
-        self._rows[event_id] = _Row(event)
-        return True
+    def add(self, event_id: str, event: ScheduledEvent, identity: EventIdentity) -> None:
+        """Schedule the event, unless one with its id failed before."""
+        self._rows.setdefault(event_id, _Row(event, identity))
+
+    def identity(self, event_id: str) -> EventIdentity | None:
+        """What is recorded of the event beside its id; None if it failed, or there is none."""
+        row = self._rows.get(event_id)
+        return None if row is None or row.status is ScheduledState.FAILED else row.identity
 
     async def claim(self, most: int, lease: float) -> Sequence[Due]:
         self._check()
@@ -47,9 +56,12 @@ class MemoryScheduledEvents:
             and row.event.send_at <= moment(now)
             and row.leased_until <= now
         )[:most]
-        for _, event_id in due:
-            self._rows[event_id].leased_until = now + lease
-        return [Due(event_id, self._rows[event_id].event.body, send_at) for send_at, event_id in due]
+        claimed = []
+        for send_at, event_id in due:
+            row = self._rows[event_id]
+            claimed.append(Due(event_id, row.event.body, send_at, row.identity, row.leased_until > 0.0))
+            row.leased_until = now + lease
+        return claimed
 
     async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:
         self._check()
@@ -65,7 +77,7 @@ class MemoryScheduledEvents:
             return False
         if event_id in self._processed:
             return False
-        self._processed[event_id] = self._now()
+        self._processed[event_id] = self._now(), self._rows[event_id].identity
         await self.finish([event_id], ScheduledState.CANCELLED)
         return True
 

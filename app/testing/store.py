@@ -8,12 +8,14 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
 
 from app.domain import exact_json
 from app.domain.errors import StoreRejected, Unavailable
+from app.domain.identity import EventIdentity
 from app.domain.notifications import (
     MAX_GROUP_NAME_CHARS,
     MAX_TEMPLATE_CODE_CHARS,
@@ -23,6 +25,7 @@ from app.domain.notifications import (
     NotificationDraft,
 )
 from app.domain.time import Now, moment
+from app.store.event_ids import Claims
 from app.store.inboxes import InboxState
 from app.store.notifications import newest_rows
 from app.store.writer import DeliveryRecord, EventRecord, WriteResult
@@ -71,7 +74,7 @@ class MemoryStore:
     def __init__(self, now: Now = time.time) -> None:
         self.unavailable = False
         self._now = now
-        self._processed: dict[str, float] = {}
+        self._processed: dict[str, tuple[float, EventIdentity]] = {}
         self._inboxes: dict[UUID, _Inbox] = {}
         self._ids = itertools.count(1)
         self._events: dict[int, str] = {}
@@ -82,26 +85,51 @@ class MemoryStore:
 
     # Events
 
-    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
+    async def write(
+        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+    ) -> WriteResult:
         self._check()
         for entry in entries:
             _check_storable(entry)
         now = self._now()
         parked = self.parked.park([(entry.event_id, entry.parked) for entry in entries if entry.parked])
-        self.parked.unpark(resolved)
-        entries = [entry for entry in entries if entry.event_id not in parked]
-        new: set[str] = set()
+        claims = self._claim([entry for entry in entries if entry.event_id not in parked], now)
+        self.parked.unpark([number for number, name in resolved.items() if name not in claims.conflicts])
         notifications: list[Notification] = []
-        for entry in entries:
-            if entry.later is not None:
-                if self.scheduled.add(entry.event_id, entry.later):
-                    new.add(entry.event_id)
-            elif entry.event_id not in self._processed:
-                self._processed[entry.event_id] = now
-                new.add(entry.event_id)
+        for entry in claims.new.values():
+            if entry.later is None:
                 notifications += self._insert(entry, moment(now))
                 self.deliveries.add(entry, moment(now))
-        return WriteResult(new, notifications, parked)
+        return WriteResult(
+            frozenset(claims.new), notifications, parked, claims.repeated, frozenset(claims.conflicts)
+        )
+
+    def _claim(self, entries: Sequence[EventRecord], now: float) -> Claims:
+        claims = Claims()
+        named = [(entry.event_id, entry) for entry in entries]
+        for last in (False, True):
+            claimed: set[str] = set()
+            taken: dict[str, EventIdentity] = {}
+            for _, entry in named:
+                found = self._taken(entry)
+                if found is not None:
+                    taken[entry.event_id] = found
+                    continue
+                claimed.add(entry.event_id)
+                if entry.later is not None:
+                    self.scheduled.add(entry.event_id, entry.later, entry.identity)
+                else:
+                    self._processed[entry.event_id] = now, entry.identity
+            named = claims.judge(named, claimed, taken, last=last)
+        return claims
+
+    def _taken(self, entry: EventRecord) -> EventIdentity | None:
+        processed = self._processed.get(entry.event_id)
+        if processed is not None:
+            return processed[1]
+        if entry.later is not None or (entry.identity.sender is not None and not entry.due):
+            return self.scheduled.identity(entry.event_id)
+        return None
 
     def _insert(self, entry: EventRecord, created_at: datetime) -> Iterator[Notification]:
         for draft in entry.drafts:
@@ -125,7 +153,11 @@ class MemoryStore:
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
         self._check()
         now = self._now()
-        return [(each, now - self._processed[each]) for each in event_ids if each in self._processed]
+        return [(each, now - self._processed[each][0]) for each in event_ids if each in self._processed]
+
+    async def identities(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
+        self._check()
+        return {each: self._processed[each][1] for each in event_ids if each in self._processed}
 
     # Single inboxes
 

@@ -47,7 +47,7 @@ class Scene:
             )
             for event_id, parked in entries
         ]
-        result = await self.store.writer.write(records, resolved)
+        result = await self.store.writer.write(records, dict.fromkeys(resolved, "among them"))
         assert {event_id for event_id, _ in entries} == result.new | set(result.parked)
         assert len(result.notifications) == len(result.new)
         return set(result.parked)

@@ -15,6 +15,7 @@ import pytest
 from app.domain import exact_json
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.domain.errors import StoreRejected, Unavailable
+from app.domain.identity import UNKNOWN
 from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
 from app.store.notifications import NEWEST_ROWS
 from app.store.ports import EventWriter, PreferencesPort
@@ -85,11 +86,16 @@ async def test_numbers_keep_their_digits(store: Store) -> None:
     assert exact_json.decode(bytes(stored.raw_data))["n"][-1] == 10**400
 
 
+def repeated(*events: EventRecord) -> WriteResult:
+    """All of them were recorded before, and nothing is known of them."""
+    return WriteResult(frozenset(), [], repeated={event.event_id: UNKNOWN for event in events})
+
+
 async def test_the_same_batch_twice_gives_no_second_row(store: Store) -> None:
     a, b = uuid4(), uuid4()
     batch = [entry(a, b), entry(a), EventRecord(str(uuid4()))]
     assert (await store.writer.write(batch)).new == {event.event_id for event in batch}
-    assert await store.writer.write(batch) == WriteResult(set(), [])
+    assert await store.writer.write(batch) == repeated(*batch)
     assert await seqs_in(store, a) == [1, 2]
     assert (await store.writer.write([entry(a)])).notifications[0].seq == 3
 
@@ -110,8 +116,8 @@ async def test_the_same_event_with_other_content_changes_nothing(store: Store) -
     await store.writer.write([event])
     changed = entry(user, other, event_id=event.event_id, title="second")
     later = EventRecord(event.event_id, deliveries=[DeliveryRecord(mail())])
-    assert await store.writer.write([changed]) == WriteResult(set(), [])
-    assert await store.writer.write([later]) == WriteResult(set(), [])
+    assert await store.writer.write([changed]) == repeated(event)
+    assert await store.writer.write([later]) == repeated(event)
     assert [each.title for each in await store.inboxes.page(user, 10)] == ["first"]
     assert await store.inboxes.page(other, 10) == []
     assert await store.deliveries.find(10, event_id=event.event_id) == []
@@ -119,8 +125,8 @@ async def test_the_same_event_with_other_content_changes_nothing(store: Store) -
 
 async def test_an_event_without_receivers_is_recorded(store: Store) -> None:
     event = EventRecord(str(uuid4()))
-    assert await store.writer.write([event]) == WriteResult({event.event_id}, [])
-    assert await store.writer.write([event]) == WriteResult(set(), [])
+    assert (await store.writer.write([event])).new == {event.event_id}
+    assert await store.writer.write([event]) == repeated(event)
 
 
 async def test_an_empty_batch_is_harmless(store: Store) -> None:

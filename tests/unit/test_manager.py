@@ -94,10 +94,12 @@ async def test_a_plain_client_receives_what_a_dead_node_may_not_have_delivered()
     manager = WebSocketManager(nobody_is_behind, nobody_cares)
     was_there, came_after = joined(manager, A), joined(manager, A, last_seq=2)
     manager.push(pushes(notification(A, 1), notification(A, 2)))
+    late = [push._replace(redelivered=True) for push in pushes(notification(A, 2))]
+    manager.push(late)
     manager.push(pushes(notification(A, 3)))
-    manager.push(push._replace(redelivered=True) for push in pushes(notification(A, 2)))
+    manager.push(late)
     assert seqs(was_there) == [1, 2, 3]
-    assert seqs(came_after) == [3, 2]
+    assert seqs(came_after) == [2, 3]
 
 
 async def test_what_only_comes_late_is_not_sent_after_what_is_newer() -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from app.dev import samples
 from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
+from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Group, Notification
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
@@ -86,7 +88,9 @@ class Writer:
         self.later: list[str] = []
         self.seq = 100
 
-    async def write(self, entries: Sequence[EventRecord], resolved: Collection[int] = ()) -> WriteResult:
+    async def write(
+        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+    ) -> WriteResult:
         ids = [entry.event_id for entry in entries]
         if self.poison & set(ids):
             raise StoreRejected("not this one")
@@ -97,9 +101,8 @@ class Writer:
         self.later += [entry.event_id for entry in entries if entry.later]
         self.deliveries += [each.draft for entry in entries for each in entry.deliveries]
         new = set(ids) - self.known
-        return WriteResult(
-            new, [self._next(entry) for entry in entries if entry.drafts and entry.event_id in new]
-        )
+        made = [self._next(entry) for entry in entries if entry.drafts and entry.event_id in new]
+        return WriteResult(new, made, repeated=dict.fromkeys(self.known & set(ids), UNKNOWN))
 
     def _next(self, entry: EventRecord) -> Notification:
         self.seq += 1
@@ -114,6 +117,9 @@ class Store:
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
         return [(each, 2 * PUSH_AGAIN_WITHIN_SECONDS if each == "old" else 60.0) for each in event_ids]
+
+    async def identities(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
+        return {}
 
 
 def notification(seq: int) -> Notification:
@@ -131,7 +137,7 @@ def message(event_id: str, **changes: Any) -> SourceMessage:
         "data": {"group_name": "Nhà mình", "user_id": str(USER)},
         **changes,
     }
-    return SourceMessage("kafka", event_id, json.dumps(body).encode(), None)
+    return SourceMessage("kafka", event_id, json.dumps(body).encode(), None, position=event_id)
 
 
 def logout(event_id: str) -> SourceMessage:

@@ -24,7 +24,7 @@ from app.runtime.metrics import INTAKE_STANDSTILL, REBUILT
 from app.runtime.services import Background
 from app.runtime.tasks import first, is_to_end
 from app.settings.sources import KafkaSettings
-from app.sources.dead_letters import read_replay_headers
+from app.sources.dead_letters import NOT_REPLAYED, read_replay_headers
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka import library_log
 from app.sources.kafka.dead_letter import labels_of, parked_record
@@ -251,21 +251,20 @@ class KafkaSource:
 
     def _message(self, record: Any) -> SourceMessage:
         # The timestamp distinguishes a recreated topic, whose offsets start at 0 again, from the old one.
-        dedup_key = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
-        attempts = 0
-        if record.headers:
-            replay = read_replay_headers(dict(record.headers), "kafka")
-            dedup_key, attempts = replay.dedup_key or dedup_key, replay.attempts
+        position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
+        replay = read_replay_headers(dict(record.headers), "kafka") if record.headers else NOT_REPLAYED
         return SourceMessage(
             "kafka",
-            dedup_key,
+            replay.dedup_key or position,
             record.value,
             record,
             self._topics.get(record.topic),
             event_time(record.timestamp / 1000),
             order_key=record.key,
-            attempts=attempts,
+            attempts=replay.attempts,
             labels=labels_of,
+            separate=replay.separate,
+            position=position,
         )
 
     async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:

@@ -95,6 +95,7 @@ class QueueConsumer:
         properties = delivered.header.properties
         dedup_key = dedup_key_of(self._queue, delivered.body, properties)
         readable = decoded(delivered.body, properties.content_encoding)
+        replay = read_replay_headers(properties.headers or {}, "rabbitmq")
         return SourceMessage(
             "rabbitmq",
             dedup_key,
@@ -102,8 +103,11 @@ class QueueConsumer:
             None,
             happened_at=happened_at(properties),
             unreadable=readable.error,
-            attempts=read_replay_headers(properties.headers or {}, "rabbitmq").attempts,
+            attempts=replay.attempts,
             labels=lambda _: labels_of(self._queue, properties),
+            publisher_key=bool(properties.message_id),
+            separate=replay.separate,
+            redelivered=bool(delivered.redelivered),
         )
 
     def _known(self, delivered: DeliveredMessage, tag: int, outcome: Outcome) -> None:

@@ -200,22 +200,24 @@ class RedisSource:
 
     async def _submit_unknown(self, entries: Sequence[Received]) -> None:
         known = {item.entry_id for item in self._pending}
-        await self._submit([entry for entry in entries if entry.entry_id not in known])
+        await self._submit([entry for entry in entries if entry.entry_id not in known], redelivered=True)
 
-    async def _submit(self, received: Sequence[Received]) -> None:
-        """Hand the messages to the batcher; `_finish_all` does the rest."""
+    async def _submit(self, received: Sequence[Received], *, redelivered: bool = False) -> None:
+        """Hand the messages to the batcher; `_finish_all` does the rest. `redelivered`: a node that died, or
+        this one, may have handled them.
+        """
         if not received:
             return
         self._pending.update(received)
         try:
-            messages = await self._messages(received)
+            messages = await self._messages(received, redelivered=redelivered)
         except BaseException:
             self._pending.difference_update(received)
             raise
         for item, message, outcome in zip(received, messages, self._batcher.submit(messages), strict=True):
             outcome.add_done_callback(partial(self._settle, item, message.dedup_key))
 
-    async def _messages(self, received: Sequence[Received]) -> list[SourceMessage]:
+    async def _messages(self, received: Sequence[Received], *, redelivered: bool) -> list[SourceMessage]:
         """Without an `event_id` the deduplication key is the content and when it was first seen.
 
         A replayed message keeps its key.
@@ -240,6 +242,8 @@ class RedisSource:
                 happened_at=item.happened_at,
                 default_type=LOW_STOCK,
                 attempts=item.replay.attempts,
+                separate=item.replay.separate,
+                redelivered=redelivered,
                 labels=partial(_labels_of, item),
             )
             for item, reading, dedup_key in zip(received, readings, known, strict=True)

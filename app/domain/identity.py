@@ -1,0 +1,121 @@
+"""What tells a repeat of an event from another event that has its id. No I/O.
+
+An `event_id` belongs to the service that sent it over HTTP; brokers don't say who publishes. Its first
+content stands: see docs/decisions/029.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from decimal import Context, Decimal
+from enum import Enum
+from typing import Any, NamedTuple
+
+import msgspec
+
+CONFLICT = "event_id_conflict"
+"""The reason of an event that has the id of another one."""
+SECRET_FIELDS = frozenset(("otp_code",))
+"""They are no part of a fingerprint: from the hash of six digits the digits are soon found."""
+TRANSPORT_FIELDS = frozenset(
+    (
+        *("event_id", "event_type", "traceparent", "tracestate", "baggage", "trace_id", "span_id"),
+        *("correlation_id", "causation_id", "request_id", "published_at", "produced_at", "sent_at"),
+        *("retry_count", "delivery_attempt"),
+    )
+)
+"""Top-level fields that differ between copies of one event; so do all whose name begins with `_`."""
+MAX_NUMBER_CHARS = 400
+MAX_SENDER_CHARS = 100  # of a sender in an id; of a longer one it is a hash
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_EXACT = Context(prec=1000)
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class Relation(Enum):
+    """What an event is to a recorded one with its id."""
+
+    SAME = "a repeat of it"
+    OTHER = "another event: a conflict"
+    FOREIGN = "another service's event: none of its concern"
+
+
+class EventIdentity(NamedTuple):
+    """What is recorded of an event beside its id. None matches anything."""
+
+    fingerprint: int | None = None
+    """Of its content, if its publisher chose the id."""
+    sender: str | None = None
+    """The service that sent it over HTTP."""
+    position: int | None = None
+    """A hash of where its source found it first, if that isn't its id already."""
+
+    def relation_to(self, recorded: EventIdentity) -> Relation:
+        """Whether this is a repeat of the recorded event."""
+        if None not in (self.sender, recorded.sender) and self.sender != recorded.sender:
+            return Relation.FOREIGN
+        if None in (self.fingerprint, recorded.fingerprint) or self.fingerprint == recorded.fingerprint:
+            return Relation.SAME
+        return Relation.OTHER
+
+
+UNKNOWN = EventIdentity()
+
+
+def fingerprint(event_type: str, body: Mapping[str, Any]) -> int | None:
+    """Compute 64 bits of a hash of the content, signed, as a bigint; None if it is too deep or too large.
+
+    Equal for all spellings of an event: white space, order of keys, numbers (also as texts), null or absent,
+    fields that its transport added. It must not change between releases.
+    """
+    content = {
+        name: value
+        for name, value in body.items()
+        if name not in TRANSPORT_FIELDS and not name.startswith("_")
+    }
+    try:
+        encoded = _encoder.encode((event_type, _canonical(content)))
+    except (RecursionError, ValueError, ArithmeticError):
+        return None
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big", signed=True)
+
+
+def scoped_id(event_id: str, sender: str) -> str:
+    """Make the id under which an event is recorded whose own id another service has taken."""
+    if len(sender) > MAX_SENDER_CHARS:
+        sender = hashlib.sha256(sender.encode()).hexdigest()
+    return f"{event_id}@{sender}"
+
+
+def separate_id(event_id: str, content: int | None) -> str:
+    """Make the id of a conflicting event that an operator replays as one of its own: the same each time."""
+    return f"{event_id}#{(content or 0) & (2**64 - 1):016x}"
+
+
+def _canonical(value: Any) -> Any:
+    """Texts in place of all scalars; numbers with the same value have the same."""
+    match value:
+        case str():
+            if len(value) > MAX_NUMBER_CHARS or not _NUMBER.fullmatch(value):
+                return value
+            return _number(Decimal(value))
+        case bool():
+            return "true" if value else "false"
+        case int() | float() | Decimal():
+            return _number(Decimal(str(value)))
+        case Mapping():
+            return {
+                name: _canonical(each)
+                for name, each in value.items()
+                if each is not None and name not in SECRET_FIELDS
+            }
+        case list():
+            return [_canonical(each) for each in value]
+    return value
+
+
+def _number(number: Decimal) -> str:
+    return str(number.normalize(_EXACT)) if number else "0"
