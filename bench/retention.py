@@ -26,7 +26,8 @@ from app.store import migrations
 from app.store.cleaner import PAUSE_SECONDS
 from app.store.cleaning import CleaningStore, Kind
 from app.store.engine import make_engine
-from app.store.writer import BatchWriter, EventRecord
+from app.store.records import EventRecord
+from app.store.writer import BatchWriter
 from tests.support.settings import settings_on
 
 ROWS = 1_000_000

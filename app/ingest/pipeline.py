@@ -34,7 +34,7 @@ from app.runtime.backoff import Backoff
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
 from app.store.parked import ParkedDraft
 from app.store.ports import EventWriter, ProcessedEvents
-from app.store.writer import DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
+from app.store.records import DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
 from handlers.base import BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")

@@ -1,4 +1,4 @@
-"""Claims the ids of events, in the transaction that stores them.
+"""IdClaims the ids of events, in the transaction that stores them.
 
 One statement for events whose ids are new. Only ids that are taken cost a second look, which tells repeats
 from conflicts.
@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.identity import UNKNOWN, EventIdentity, Relation, scoped_id
-
-if TYPE_CHECKING:
-    from app.store.writer import EventRecord
+from app.store.records import EventRecord
 
 _NEW_EVENTS = """
 insert into processed_events (event_id, fingerprint, sender, position)
@@ -44,7 +41,7 @@ cross join lateral (
 """
 
 
-class Claims:
+class IdClaims:
     """Which events of a call are new, which are conflicts, and what the others repeat. No I/O.
 
     Events are named by the ids that they came with.
@@ -85,9 +82,9 @@ class Claims:
         return again
 
 
-async def claim(connection: AsyncConnection, entries: Sequence[EventRecord]) -> Claims:
+async def claim(connection: AsyncConnection, entries: Sequence[EventRecord]) -> IdClaims:
     """Claim the ids of the entries, each at most once in a call."""
-    claims = Claims()
+    claims = IdClaims()
     named = [(entry.event_id, entry) for entry in entries]
     for last in (False, True):
         taken = await _taken_elsewhere(connection, named)

@@ -18,8 +18,8 @@ from app.domain.planning import People
 from app.store.inboxes import InboxState
 from app.store.parked import ParkedEventRecord, ParkedState, ParkedStatus
 from app.store.preferences import Profile
+from app.store.records import EventRecord, WriteResult
 from app.store.scheduled import Due, Scheduled, ScheduledState
-from app.store.writer import EventRecord, WriteResult
 
 
 class EventWriter(Protocol):

@@ -10,20 +10,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain import exact_json
-from app.domain.deliveries import SIGNAL, DeliveryDraft, delivery_id
-from app.domain.identity import UNKNOWN, EventIdentity
+from app.domain.deliveries import SIGNAL, delivery_id
 from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.domain.time import Now, moment
 from app.store.engine import store_errors
 from app.store.event_ids import claim
-from app.store.parked import ParkedDraft, park, unpark
+from app.store.parked import park, unpark
+from app.store.records import EventRecord, WriteResult
 
 _RAISE_SEQ = """
 insert into inboxes as inbox (user_id, last_seq) select * from unnest($1::uuid[], $2::bigint[])
@@ -67,56 +66,6 @@ where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
   where newer.replaces = d.replaces and (newer.event_at, newer.number) > (d.event_at, d.number)
 )
 """
-
-
-class DeliveryRecord(NamedTuple):
-    """A delivery to record: with its secret encrypted, and from when on it is due, or why it isn't at all."""
-
-    draft: DeliveryDraft
-    secret: bytes | None = None
-    due_at: datetime | None = None
-    """None: at once."""
-    reason: str | None = None
-    suppressed: bool = False
-
-
-class ScheduledEvent(NamedTuple):
-    """When an event is to happen that comes too early, and the event itself."""
-
-    send_at: datetime
-    body: bytes
-    sender: str | None = None
-
-
-class EventRecord(msgspec.Struct, frozen=True, gc=False):
-    """An event to record, with its notifications and deliveries. No receiver is in two of the `drafts`."""
-
-    event_id: str
-    drafts: Sequence[NotificationDraft] = ()
-    deliveries: Sequence[DeliveryRecord] = ()
-    happened_at: datetime | None = None
-    """When the event happened, as far as its source knows."""
-    later: ScheduledEvent | None = None
-    """Then nothing is recorded but this."""
-    parked: ParkedDraft | None = None
-    """Then it is parked instead, if it needs an answer or others that it has to follow are parked."""
-    identity: EventIdentity = UNKNOWN
-    due: bool = False
-    """Whether it was scheduled, and its time has come."""
-
-
-class WriteResult(NamedTuple):
-    """`new`: ids of the events this call recorded. `notifications`: what was inserted, in rising `seq` for
-    each receiver. `parked`: ids of the events that are parked, now or before. `conflicts`: ids of those whose
-    id an event with other content has; nothing is recorded of them. The others are `repeated`, they changed
-    nothing: with what was recorded of them before. No event is in two of these.
-    """
-
-    new: Collection[str]
-    notifications: list[Notification]
-    parked: Collection[str] = frozenset()
-    repeated: Mapping[str, EventIdentity] = MappingProxyType({})
-    conflicts: Collection[str] = frozenset()
 
 
 class BatchWriter:

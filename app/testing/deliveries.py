@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.deliveries import Attempt, Delivery, Status, delivery_id
-from app.store.writer import DeliveryRecord, EventRecord
+from app.store.records import DeliveryRecord, EventRecord
 
 
 class MemoryDelivery(Delivery, frozen=True):

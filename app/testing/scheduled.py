@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from app.domain.identity import EventIdentity
 from app.domain.time import Now, moment
+from app.store.records import ScheduledEvent
 from app.store.scheduled import Due, Scheduled, ScheduledState
-from app.store.writer import ScheduledEvent
 
 
 @dataclass

@@ -25,10 +25,10 @@ from app.domain.notifications import (
     NotificationDraft,
 )
 from app.domain.time import Now, moment
-from app.store.event_ids import Claims
+from app.store.event_ids import IdClaims
 from app.store.inboxes import InboxState
 from app.store.notifications import newest_rows
-from app.store.writer import DeliveryRecord, EventRecord, WriteResult
+from app.store.records import DeliveryRecord, EventRecord, WriteResult
 from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
 from app.testing.parked import MemoryParkedEvents
 from app.testing.scheduled import MemoryScheduledEvents
@@ -104,8 +104,8 @@ class MemoryStore:
             frozenset(claims.new), notifications, parked, claims.repeated, frozenset(claims.conflicts)
         )
 
-    def _claim(self, entries: Sequence[EventRecord], now: float) -> Claims:
-        claims = Claims()
+    def _claim(self, entries: Sequence[EventRecord], now: float) -> IdClaims:
+        claims = IdClaims()
         named = [(entry.event_id, entry) for entry in entries]
         for last in (False, True):
             claimed: set[str] = set()

@@ -193,7 +193,7 @@ def check_kafka(data: bytes) -> None:
     back = read_replay_headers(
         dict([*dead_letter.headers, *encoded(replay_headers(dead_letter.why))]), "kafka"
     )
-    assert back == (where, int(dead_letter.why[ATTEMPTS]) % 1_000_000)
+    assert back[:2] == (where, int(dead_letter.why[ATTEMPTS]) % 1_000_000)
 
 
 _OTP = {"email": "a@b.example", "otp_code": CANARY, "action": "register", "event_id": "a1"}

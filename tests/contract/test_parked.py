@@ -13,7 +13,7 @@ from app.domain.errors import Unavailable
 from app.domain.notifications import NotificationDraft
 from app.store.parked import ParkedDraft, ParkedState, ParkedStatus
 from app.store.ports import PreferencesPort
-from app.store.writer import EventRecord
+from app.store.records import EventRecord
 from tests.contract.conftest import POSTGRES, Store
 
 SECONDS = 600.0
@@ -48,7 +48,7 @@ class Scene:
             for event_id, parked in entries
         ]
         result = await self.store.writer.write(records, dict.fromkeys(resolved, "among them"))
-        assert {event_id for event_id, _ in entries} == result.new | set(result.parked)
+        assert {event_id for event_id, _ in entries} == {*result.new, *result.parked}
         assert len(result.notifications) == len(result.new)
         return set(result.parked)
 

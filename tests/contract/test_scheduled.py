@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest_asyncio
 
 from app.store.ports import EventWriter, ScheduledEvents
+from app.store.records import EventRecord, ScheduledEvent
 from app.store.scheduled import ScheduledState
-from app.store.writer import EventRecord, ScheduledEvent
 from tests.contract.conftest import Store
 
 PAST = timedelta(seconds=-1)

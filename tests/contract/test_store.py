@@ -19,8 +19,8 @@ from app.domain.identity import UNKNOWN
 from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
 from app.store.notifications import NEWEST_ROWS
 from app.store.ports import EventWriter, PreferencesPort
+from app.store.records import DeliveryRecord, EventRecord, WriteResult
 from app.store.scheduled import ScheduledState
-from app.store.writer import DeliveryRecord, EventRecord, WriteResult
 from tests.contract.conftest import POOL, Store
 from tests.support.store import entry, seqs
 

@@ -275,6 +275,32 @@ async def test_what_a_service_scheduled_is_its_own(hub: Hub, service: httpx.Asyn
     assert (await service.delete(f"/notifications/{sent}")).status_code == 200
 
 
+async def test_an_id_that_is_used_again_for_other_content_is_refused_and_another_services_is_its_own(
+    hub: Hub, service: httpx.AsyncClient
+) -> None:
+    user, event_id = new_user(), f"order-{new_user()}"
+    first, other = inapp(user, event_id=event_id), inapp(user, event_id=event_id, title="Other")
+    for body in (first, {**first, "data": {}, "_retry": 1, "urgent": None}):
+        answer = await service.post("/notifications", json=body)
+        assert answer.status_code == (202 if body is first else 409), "`data` is content, null is not"
+    for path in ("/notifications", "/notifications/dry-run"):
+        refused = await service.post(path, json=other)
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (refused.status_code, refused.json()["code"]) == (409, "event_id_conflict")
+        assert event_id in refused.json()["detail"]
+    many = await service.post("/notifications/bulk", json={"notifications": [first, other, inapp(user)]})
+    codes = [each.get("code", each["status"]) for each in many.json()["results"]]
+    assert codes == ["accepted", "event_id_conflict", "accepted"]
+    headers = {"Authorization": f"Bearer {token('other-service', scope='notifications:send')}"}
+    assert (await service.get(f"/notifications/{event_id}", headers=headers)).status_code == 404
+    for _ in range(2):
+        theirs = await service.post("/notifications", json=other, headers=headers)
+        assert (theirs.status_code, theirs.json()["id"]) == (202, event_id)
+    assert (await service.get(theirs.json()["follow"].removeprefix(REST), headers=headers)).status_code == 200
+    rows = await hub.stored(user, 3)
+    assert [row["title"] for row in rows] == ["Hello", "Hello", "Other"]
+
+
 async def test_a_key_that_was_forgotten_gives_another_request_an_id_of_its_own(
     hub: Hub, service: httpx.AsyncClient
 ) -> None:

@@ -21,7 +21,8 @@ from app.runtime.redis import connect
 from app.runtime.tasks import end
 from app.store.deliveries import AttemptResult, DeliveryStore
 from app.store.erasure import ErasingStore
-from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
+from app.store.records import DeliveryRecord, EventRecord
+from app.store.writer import BatchWriter
 from tests.support.settings import settings_on
 from tests.support.store import engine_on, entry, stored_seqs
 

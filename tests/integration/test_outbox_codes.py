@@ -18,7 +18,7 @@ from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox.worker import Outbox
 from app.store import delivery_statements as sql
 from app.store.deliveries import DeliverySignal, DeliveryStore, LeasedDelivery
-from app.store.writer import DeliveryRecord, EventRecord
+from app.store.records import DeliveryRecord, EventRecord
 from tests.support.hub import eventually
 from tests.support.outbox import QUICK, FakeChannel, Scene, code, mail, secret_box
 from tests.support.settings import changed

@@ -23,7 +23,8 @@ from app.store import deliveries
 from app.store.deliveries import DeliverySignal
 from app.store.engine import make_engine, store_errors
 from app.store.liveness import PING_TIMEOUT_SECONDS
-from app.store.writer import BatchWriter, EventRecord
+from app.store.records import EventRecord
+from app.store.writer import BatchWriter
 from tests.support.hub import eventually
 from tests.support.network import FaultyProxy, open_proxy
 from tests.support.settings import settings_on

@@ -18,7 +18,8 @@ from app.runtime.backoff import Backoff
 from app.settings import Settings
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
-from app.store.writer import BatchWriter, DeliveryRecord, EventRecord
+from app.store.records import DeliveryRecord, EventRecord
+from app.store.writer import BatchWriter
 from tests.support.hub import eventually
 from tests.support.settings import changed
 

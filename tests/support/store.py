@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.notifications import NotificationDraft
 from app.store.engine import make_engine
-from app.store.writer import EventRecord, WriteResult
+from app.store.records import EventRecord, WriteResult
 from tests.support.settings import settings_on
 
 TIMEOUT = 5.0

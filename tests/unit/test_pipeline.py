@@ -26,7 +26,7 @@ from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, PUSH_AGAIN_WITHIN_SECO
 from app.realtime.logout import EVERY_TOKEN
 from app.realtime.protocol import CloseCode
 from app.runtime.backoff import Backoff
-from app.store.writer import EventRecord, WriteResult
+from app.store.records import EventRecord, WriteResult
 from app.testing import MemoryBus, MemoryPeople
 from handlers.registry import HANDLERS
 

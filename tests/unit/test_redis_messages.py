@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import InvalidEvent
 from app.domain.events import decode
+from app.sources.dead_letters import ReplayHeaders
 from app.sources.redis.messages import Received, dead_letter, entry, read, value_of
 
 LEAVES = (
@@ -125,6 +126,6 @@ def test_a_dead_letter_holds_no_code(key: str) -> None:
 def test_a_replayed_entry_is_the_same_message_with_the_same_deduplication_key() -> None:
     fields = {b"value": b"[1]", b"hub.position": b"redis:abc:1", b"hub.attempts": b"2"}
     received = entry("s", b"9-0", fields)
-    assert (received.value, received.replay) == (b"[1]", ("redis:abc:1", 2))
+    assert (received.value, received.replay) == (b"[1]", ReplayHeaders("redis:abc:1", 2))
     again = dead_letter(received, "redis:abc:1", InvalidEvent("not_an_object", "none"))
     assert (again["value"], again["dlq.position"], again["dlq.attempts"]) == (b"[1]", "redis:abc:1", "3")
