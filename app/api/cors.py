@@ -8,6 +8,7 @@ from typing import Any
 from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse
 
+from app.api.headers import origin
 from app.auth.origins import origin_allowed
 
 _READABLE = ("Content-Language", "Inbox-Count", "Link", "Location", "Retry-After")
@@ -30,11 +31,11 @@ def install(app: Sanic[Any, Any], allowed: Collection[str]) -> None:
     async def add(request: Request, response: BaseHTTPResponse) -> None:
         vary = response.headers.get("vary")
         response.headers["vary"] = f"{vary}, Origin" if vary else "Origin"
-        origin = request.headers.get("origin")
-        if origin is None or not origin_allowed(origin, allowed):
+        page = origin(request)
+        if page is None or not origin_allowed(page, allowed):
             return
         preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
         response.headers.update(_PREFLIGHT if preflight else _ANSWER)
-        response.headers["access-control-allow-origin"] = origin
+        response.headers["access-control-allow-origin"] = page
 
     app.register_middleware(add, "response")

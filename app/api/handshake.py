@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from app.api.auth import bearer_token
 from app.api.errors import Problem
-from app.api.headers import BLANKS, list_items, offers_websocket
+from app.api.headers import BLANKS, list_items, offers_websocket, origin
 from app.auth.origins import origin_allowed
 from app.realtime.connection import Connection, FrameProtocol, logger
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL
@@ -51,7 +51,7 @@ class Handshake:
 
     def check_origin(self, request: Request) -> None:
         """Raises `Problem` (403) for a browser's page that may not connect."""
-        if not origin_allowed(request.headers.get("origin"), self._allowed_origins):
+        if not origin_allowed(origin(request), self._allowed_origins):
             raise _foreign_origin()
 
     def check_version(self, request: Request) -> None:

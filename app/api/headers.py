@@ -24,3 +24,8 @@ def accept_language(request: Request) -> str | None:
 def offers_websocket(request: Request) -> bool:
     """Whether `websocket` is among the protocols that the client would upgrade to (RFC 9110, 7.8)."""
     return any(item.lower() == "websocket" for item in list_items(request, "upgrade"))
+
+
+def origin(request: Request) -> str | None:
+    """The field Origin; None without one. Several lines together are no origin."""
+    return ", ".join(request.headers.getall("origin", [])) if "origin" in request.headers else None

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+
+_DEFAULT_PORT = re.compile(r"(http://.+):80|(https://.+):443")
 
 
 def origin_allowed(origin: str | None, allowed: Collection[str]) -> bool:
     """Whether a request with this `Origin` header is accepted.
 
-    Clients that aren't browsers send none and are accepted. A browser's has to equal an allowed origin;
-    `null` never does.
+    Clients that aren't browsers send none and are accepted. A browser's has to equal an allowed origin, which
+    `app.settings.origins` writes as browsers do; `null` never does. Other clients, such as React Native's,
+    may name a default port.
     """
-    return origin is None or origin.lower() in allowed
+    if origin is None:
+        return True
+    text = origin.lower() if origin.isascii() else ""
+    if with_port := _DEFAULT_PORT.fullmatch(text):
+        text = with_port[1] or with_port[2]
+    return text in allowed

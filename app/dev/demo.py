@@ -16,6 +16,7 @@ from sanic.response import file
 
 from app.api.auth import bearer_token
 from app.api.bodies import json_body
+from app.api.headers import origin
 from app.api.routes import add_routes
 from app.auth.origins import origin_allowed
 from app.auth.tokens import TokenVerifier
@@ -96,7 +97,7 @@ class Demo:
         return json(body, headers={"Cache-Control": "no-store"})  # it holds tokens
 
     async def publish(self, request: Request, event_type: str) -> HTTPResponse:
-        if not origin_allowed(request.headers.get("origin"), self._settings.websocket.allowed_origins):
+        if not origin_allowed(origin(request), self._settings.websocket.allowed_origins):
             return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
         if event_type not in samples.event_types():
             return _problem(HTTPStatus.NOT_FOUND, f"No sample of {event_type}.")
@@ -138,7 +139,9 @@ def _event(name: str) -> Sample:
 
 def _page_headers(settings: Settings) -> dict[str, str]:
     """Forbid foreign resources, inline scripts and texts that become markup."""
-    sockets = " ".join(origin.replace("http", "ws", 1) for origin in settings.websocket.allowed_origins)
+    sockets = " ".join(
+        each.replace("http", "ws", 1) for each in settings.websocket.allowed_origins if each[:4] == "http"
+    )
     policy = (
         "default-src 'self'",
         f"connect-src 'self' {sockets}",

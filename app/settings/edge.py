@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from app.settings.origins import serialised_origin
 from app.settings.section import Bytes, CommaSeparated, Seconds, Section, WithShutdownGrace, lower
 
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: an HS256 key is at least as long as its hash
@@ -56,14 +56,14 @@ class WithAllowedOrigins(Section):
         default=(),
         validation_alias="ALLOWED_ORIGINS",
         description="Origins of pages that may open a WebSocket and read REST responses (CORS), separated "
-        "by commas, such as https://app.example.com,https://beta.example.com. If unset, no "
-        "page may open a WebSocket; clients that send no Origin header still can.",
+        "by commas, such as https://app.example.com,https://beta.example.com or capacitor://localhost. If "
+        "unset, no page may open a WebSocket; clients that send no Origin header still can.",
     )
 
     @field_validator("allowed_origins")
     @classmethod
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_origin(origin) for origin in origins)
+        return tuple(serialised_origin(origin) for origin in origins)
 
 
 Envelope = Literal["none", "jsend"]
@@ -266,23 +266,3 @@ class AuthSettings(Section):
         if self.jwt_algorithm == "HS256" and self.jwt_secret is not None:
             return self.jwt_secret.get_secret_value()
         return (self.jwt_public_key or "").replace("\\n", "\n")
-
-
-def _origin(text: str) -> str:
-    """The origin as browsers write it (RFC 6454, 6.2): lower case, no default port."""
-    text = text.strip()
-    try:
-        parts = urlsplit(text.rstrip("/").lower())
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path or parts.query or "*" in text:
-        raise ValueError(
-            f"{text.rpartition('@')[2]!r} is not an origin; "
-            "write each as https://app.example.com, without wildcards"
-        )
-    shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}{shown}"
-
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
