@@ -30,6 +30,7 @@ from app.store import migrations
 # librdkafka's mock broker answers a fetch only when its wait is over, and a join when the session would end.
 MOCK_BROKER_WAIT_MS = 10
 MOCK_BROKER_SESSION_MS = 3000
+ANY_LOCAL_PAGE = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")  # of any development server
 
 
 def run() -> None:
@@ -42,7 +43,7 @@ def run() -> None:
     with run_services(folder, topics, started=progress) as services, run_mail(folder) as mailbox:
         (folder / DEV_JSON).unlink(missing_ok=True)  # of a run that was killed
         progress(f"mail catcher on port {mailbox.port}: nothing is sent")
-        settings = _settings(services, mailbox, port, folder)
+        settings = dev_settings(services, mailbox, port, folder)
         migrations.upgrade(services.database_url)
         progress("database schema")
         log.configure(settings.server.log_level)
@@ -83,7 +84,8 @@ def _port() -> int:
     return int(text)
 
 
-def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path) -> Settings:
+def dev_settings(services: Services, mailbox: MailCatcher, port: int, folder: Path) -> Settings:
+    """The settings of the embedded hub, with what the environment adds to them."""
     base = f"http://127.0.0.1:{port}"
     return load(
         _env_file=(),  # the .env of an operator does not apply to development
@@ -104,7 +106,7 @@ def _settings(services: Services, mailbox: MailCatcher, port: int, folder: Path)
         jwt_algorithm="HS256",
         jwt_secret=SecretStr(_secret(folder)),
         jwt_issuer=tokens.ISSUER,
-        allowed_origins=(f"http://localhost:{port}", base),
+        allowed_origins=",".join((*ANY_LOCAL_PAGE, os.environ.get("ALLOWED_ORIGINS", ""))),
         compat_routes=os.environ.get("COMPAT_ROUTES") or ALL_SERVICES,
     )
 

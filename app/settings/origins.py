@@ -14,6 +14,7 @@ _NEVER_SENT = ("ws", "wss", "blob", "data", "javascript", "about")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _NAME = re.compile(r"[a-z0-9._-]+")
 _OPAQUE_HOST = re.compile(r"[a-z0-9._~!$&'()+,;=-]*")
+_ANY_PORT = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\]):\*/?")
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 EXAMPLE = "write each as https://app.example.com, without wildcards"
@@ -23,7 +24,8 @@ def serialised_origin(text: str) -> str:
     """The origin as browsers serialise it (RFC 6454, 6.2; WHATWG URL).
 
     It is in lower case, a name in ASCII (IDNA), an IPv6 address in brackets and shortened, without a default
-    port. Schemes of apps are accepted. Raises `ValueError`, with what is accepted.
+    port. Schemes of apps are accepted, and
+    `http://localhost:*` for any port of this machine. Raises `ValueError`, with what is accepted.
     """
     text = text.strip()
     if text.lower() == "null":
@@ -31,6 +33,8 @@ def serialised_origin(text: str) -> str:
             "'null' is not an origin: every sandboxed frame of every site sends it. Serve the page over HTTP "
             "or from a scheme of its own"
         )
+    if _ANY_PORT.fullmatch(text.lower()):
+        return text.lower().rstrip("/")
     parts = _parts(text)
     if parts is None:
         raise ValueError(f"{text.rpartition('@')[2]!r} is not an origin; {EXAMPLE}")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.auth.origins import origin_allowed
+from app.dev.mail import MailCatcher
+from app.dev.run import dev_settings
+from app.dev.services import Services
 from app.settings.origins import serialised_origin
 
 ALLOWED = ("https://app.example.com", "http://localhost:8000")
@@ -68,6 +73,9 @@ WRITTEN = {
     "http://192.168.1.20:5173": "http://192.168.1.20:5173",
     "http://127.1": "http://127.0.0.1",
     "http://0x7f.0.0.1": "http://127.0.0.1",
+    "http://localhost:*": "http://localhost:*",
+    "http://LOCALHOST:*/": "http://localhost:*",
+    "http://[::1]:*": "http://[::1]:*",
     "capacitor://localhost": "capacitor://localhost",
     "Capacitor://LocalHost/": "capacitor://localhost",
     "ionic://localhost": "ionic://localhost",
@@ -89,7 +97,8 @@ WRITTEN = {
 def test_an_origin_is_kept_as_browsers_send_it(text: str) -> None:
     assert serialised_origin(text) == WRITTEN[text]
     assert serialised_origin(WRITTEN[text]) == WRITTEN[text]
-    assert origin_allowed(WRITTEN[text], (serialised_origin(text),))
+    if "*" not in text:
+        assert origin_allowed(WRITTEN[text], (serialised_origin(text),))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +107,10 @@ def test_an_origin_is_kept_as_browsers_send_it(text: str) -> None:
         *("null", "NULL", "*", "", "https://", "https:///", "https:app.example.com", "//app.example.com"),
         *("app.example.com", "localhost:3000", "capacitor:localhost", "1app://x", "a b://x"),
         *(
+            "http://example.com:*",
+            "http://*:*",
+            "https://localhost:*",
+            "http://localhost.example.com:*",
             "https://*.example.com",
             "capacitor://*",
             "https://app.example.com/path",
@@ -119,3 +132,36 @@ def test_an_origin_is_kept_as_browsers_send_it(text: str) -> None:
 def test_what_no_page_can_have_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an origin"):
         serialised_origin(text)
+
+
+def test_any_port_of_this_machine_may_be_allowed() -> None:
+    allowed = ("http://localhost:*", "http://[::1]:*")
+    for origin in ("http://localhost", "http://localhost:5173", "http://LOCALHOST:80", "http://[::1]:3000"):
+        assert origin_allowed(origin, allowed), origin
+    for origin in (
+        *("http://127.0.0.1:3000", "https://localhost:5173", "http://localhost.evil.example:5173", "null"),
+        *(
+            "http://localhost:5173.evil.example",
+            "http://localhost:*",
+            "http://localhost:x",
+            "http://localhost:",
+        ),
+    ):
+        assert not origin_allowed(origin, allowed), origin
+
+
+def test_make_run_allows_pages_of_this_machine_and_those_that_are_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://app.example.com, capacitor://localhost")
+    services = Services("postgresql://127.0.0.1/hub", "redis://127.0.0.1", "127.0.0.1:9092", ())
+    settings = dev_settings(services, MailCatcher(2525, tmp_path), 8000, tmp_path)
+    for origin in (
+        "http://localhost:8000",
+        "http://127.0.0.1:5173",
+        "https://app.example.com",
+        "capacitor://localhost",
+    ):
+        assert origin_allowed(origin, settings.websocket.allowed_origins), origin
+        assert origin_allowed(origin, settings.http.allowed_origins), origin
+    assert not origin_allowed("https://evil.example", settings.websocket.allowed_origins)
