@@ -1,6 +1,9 @@
 import { InboxError } from "./errors.js";
 
 const PATH = "/api/v2/notification-service/notifications";
+const HEALTH = "/api/v2/notification-service/health";
+export const ORIGINS = "does ALLOWED_ORIGINS name this page's origin?";
+const PROBE = 5000; // ms
 const PATIENCE = 15_000; // ms for an answer
 const PAGE = 50;
 const MOST = 1000; // that the hub gives at once
@@ -101,8 +104,22 @@ export class Rest {
     try {
       const signal = AbortSignal.timeout(PATIENCE);
       return await this.world.fetch(this.origin + PATH + path, { method, headers, signal, cache: "no-store" });
-    } catch {
+    } catch (error) {
+      // browsers hide from a page why a call failed; a call that timed out was not refused
+      if (error instanceof TypeError && (await this.#isUp()))
+        throw new InboxError(`${this.origin} answers, but not to this page: ${ORIGINS}`, 0, "foreign_origin");
       throw new InboxError(`${this.origin} can't be reached`);
+    }
+  }
+
+  /** Whether something answers, be it an answer that this page may not read. */
+  async #isUp() {
+    try {
+      const signal = AbortSignal.timeout(PROBE);
+      await this.world.fetch(this.origin + HEALTH, { method: "GET", mode: "no-cors", signal, cache: "no-store" });
+      return true;
+    } catch {
+      return false;
     }
   }
 }

@@ -2,11 +2,12 @@ import { Connection } from "./connection.js";
 import { InboxError } from "./errors.js";
 import { load } from "./load.js";
 import { LOST, TOKEN_EXPIRED, pause } from "./pause.js";
+import { ORIGINS } from "./rest.js";
 
 const PATH = "/ws/v2/notification-service/notifications/users/";
 const STABLE = 5000; // ms; after a connection that held this long the waits begin from the shortest
 const HURRY = 1000; // ms; the span for coming back when the network is there again
-const NO_SOCKET = "REST answers, but the WebSocket is refused: does ALLOWED_ORIGINS name this page's origin?";
+const NO_SOCKET = `REST answers, but the WebSocket is refused: ${ORIGINS}`;
 
 /**
  * @typedef {import("./store.js").Count} Count

@@ -17,6 +17,7 @@ export class Hub {
   knowsPing = true;
   up = true;
   restUp = true;
+  foreign = false; // whether pages of this origin may not read what it answers
   portal = false; // whether something else answers in its place
   refusal = null; // what REST answers, such as [403, "other_user"]
 
@@ -112,12 +113,14 @@ export class Hub {
     return 1 + this.random() * 40;
   }
 
-  fetch = (owner) => async (address, { method, headers }) => {
+  fetch = (owner) => async (address, { method, headers, mode }) => {
     const { pathname, searchParams } = new URL(address);
     const path = pathname.replace("/api/v2/notification-service/notifications", "");
     this.requests.push(`${method} ${path}`);
     await this.#wait(owner);
     if (!this.restUp) throw new TypeError("fetch failed");
+    if (mode === "no-cors") return Response.error(); // opaque to the page
+    if (this.foreign) throw new TypeError("Failed to fetch");
     const answer = this.#answer(method, path, searchParams, headers);
     await this.#wait(owner);
     return answer;

@@ -301,6 +301,20 @@ test("what an overloaded hub asked to wait for isn't cut short", async () => {
   assert.equal(hub.opened.length, 1);
 });
 
+test("a hub that is away and one that doesn't allow the page's origin are told apart", async () => {
+  for (const [how, code, message] of [
+    [{ up: false, restUp: false }, "unreachable", /can't be reached/],
+    [{ up: false, foreign: true }, "foreign_origin", /ALLOWED_ORIGINS/],
+  ]) {
+    Object.assign(hub, { up: true, restUp: true, foreign: false }, how);
+    const tab = browser.open();
+    await clock.pass(5000);
+    assert.equal(tab.errors[0].code, code);
+    assert.match(tab.inbox.state.reason, message);
+    tab.inbox.close();
+  }
+});
+
 test("a history that can't be loaded is loaded later", async () => {
   hub.publish(2);
   hub.restUp = false;
