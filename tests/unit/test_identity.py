@@ -54,6 +54,22 @@ def test_other_content_has_another_fingerprint(old: str, new: str) -> None:
     assert of(BASE.replace(old, new)) != of(BASE)
 
 
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("1000", "1e3", "1000.0", '"1000"', '"1E+3"'),
+        ("0", "-0", "-0.0", '"0.00"', "0e5"),
+        (str(10**18), "1e18", "1000000000000000000.0"),
+        (str(-(10**18) + 1), f"{-(10**18) + 1}.0"),
+        (str(10**50), "1e50"),
+        ("-2.5e-7", "-0.00000025"),
+    ],
+)
+def test_a_number_is_its_value_however_it_is_written(spellings: tuple[str, ...]) -> None:
+    assert len({of(BASE.replace("25.5", each)) for each in spellings}) == 1
+    assert of(BASE.replace("25.5", spellings[0])) != of(BASE.replace("25.5", "7"))
+
+
 def test_fields_of_a_stream_entry_are_the_same_event() -> None:
     fields = {
         b"event_id": b"a",
