@@ -210,6 +210,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "NotifyEmail": {
+        "mail": {
+            "summary": "A mail",
+            "value": {
+                "email": "user@example.com",
+                "subject": "Your kitchen",
+                "text": "Three plans are done.",
+            },
+        }
+    },
     "Bulk": {"two": {"summary": "Two messages", "value": {"notifications": [_MESSAGE, _MESSAGE]}}},
 }
 """Example bodies by component."""

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.e2e.test_dlq import _run as run_dlq
+from tests.support.command import run_command
 from tests.support.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, running_hub, token
 
 FORGED = "2026-01-01T00:00:00.000Z error hub.api FORGED"
@@ -120,12 +120,12 @@ async def test_a_dead_letter_moves_no_cursor_when_it_is_looked_at(
         ("replay", "--all", "--dry-run"),
         ("drop", "--all", "--dry-run"),
     ):
-        _, printed, complaints = await asyncio.to_thread(run_dlq, arguments, {**hub.environment})
+        _, printed, complaints = await asyncio.to_thread(run_command, ("dlq", *arguments), hub.environment)
         assert printed
         assert inert(printed.decode()), arguments
         assert inert(complaints)
-    _, printed, _ = await asyncio.to_thread(run_dlq, ("list",), hub.environment)
+    _, printed, _ = await asyncio.to_thread(run_command, ("dlq", "list"), hub.environment)
     dead_letters = [line.split()[0] for line in printed.decode().splitlines()[1:]]
     for dead_letter in dead_letters[-3:]:
-        _, printed, _ = await asyncio.to_thread(run_dlq, ("show", dead_letter), hub.environment)
+        _, printed, _ = await asyncio.to_thread(run_command, ("dlq", "show", dead_letter), hub.environment)
         assert inert(printed.decode()), dead_letter

@@ -7,22 +7,19 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from io import BytesIO, StringIO, TextIOWrapper
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
 import redis as redis_py
 from aiokafka import AIOKafkaProducer
 
-from app.cli.main import main
 from app.settings import load
 from app.sources import BROKERS
 from app.sources.dlq import DeadLetter
+from tests.support.command import run_command
 from tests.support.hub import ROOT, Hub, event, eventually, free_port, new_user, running_hub
 from tests.support.nodes import event_outcomes
 from tests.support.rabbitmq_server import RabbitMQServer
@@ -41,23 +38,6 @@ def environment(environment: dict[str, str], rabbitmq: RabbitMQServer, redis_url
         "LOW_STOCK_STREAM": f"stream-{mark}",
         "LOW_STOCK_CHANNEL": f"channel-{mark}",
     }
-
-
-def _run(arguments: Sequence[str], environment: dict[str, str]) -> tuple[int, bytes, str]:
-    """`run.py dlq` in this process: starting another takes longer than all it does."""
-    printed, complaints = TextIOWrapper(BytesIO(), encoding="utf-8"), StringIO()
-    with (
-        patch.dict(os.environ, environment),
-        patch.object(sys, "argv", ["run.py", "dlq", *arguments]),
-        redirect_stdout(printed),
-        redirect_stderr(complaints),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    printed.flush()
-    assert isinstance(printed.buffer, BytesIO)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, printed.buffer.getvalue(), complaints.getvalue()
 
 
 @dataclass
@@ -113,7 +93,9 @@ class Scene:
 
     async def dlq(self, *arguments: str, status: int = 0) -> tuple[bytes, str]:
         """Run the command; what it printed, and what it complained of."""
-        ended, printed, complaints = await asyncio.to_thread(_run, arguments, self.hub.environment)
+        ended, printed, complaints = await asyncio.to_thread(
+            run_command, ("dlq", *arguments), self.hub.environment
+        )
         assert ended == status, (printed, complaints)
         return printed, complaints
 
@@ -320,6 +302,8 @@ async def test_an_unavailable_broker_is_named_and_the_dead_letters_of_the_others
 
 async def test_dead_letters_of_a_source_that_is_not_set_up_cannot_be_requested(scene: Scene) -> None:
     environment = {**scene.hub.environment, "REDIS_EVENTS_URL": ""}
-    status, _, complaint = await asyncio.to_thread(_run, ["list", "--source", "redis"], environment)
+    status, _, complaint = await asyncio.to_thread(
+        run_command, ("dlq", "list", "--source", "redis"), environment
+    )
     assert status == 1
     assert complaint.startswith("REDIS_EVENTS_URL is not set.")

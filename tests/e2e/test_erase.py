@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
@@ -20,9 +17,9 @@ import redis as redis_py
 from websockets.asyncio.client import connect
 
 from app.dev import samples
+from tests.support.command import Ended, run_command
 from tests.support.hub import (
     REST,
-    ROOT,
     Hub,
     added,
     close_code,
@@ -70,18 +67,8 @@ def someone(number: int) -> Someone:
     return Someone(new_user(), f"Mai.{uuid.uuid4().hex}@Example.com", f"+8491234567{number}")
 
 
-async def run_erase(hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "run.py", "erase", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **hub.environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+async def run_erase(hub: Hub, *arguments: str) -> Ended:
+    return await asyncio.to_thread(run_command, ("erase", *arguments), hub.environment)
 
 
 async def leave_traces(hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer, who: Someone) -> None:
@@ -125,6 +112,16 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisSe
         select id, 1, now(), 0.1, 'failed', 'no such mailbox: ' || address from deliveries
         on conflict do nothing
     """)
+    await hub.rows(
+        """
+        insert into parked_events
+          (position, lane, event_id, source, dedup_key, body, deadline, next_attempt_at)
+        select $1, gen_random_uuid(), $1, 'kafka', $1, $2, tomorrow, tomorrow
+        from (select now() + interval '1 day' as tomorrow) as then
+        """,
+        f"parked-{uuid.uuid4()}",
+        json.dumps(bad).encode(),
+    )
 
 
 def names(text: object, who: Someone) -> bool:
@@ -207,11 +204,11 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
     assert empty == {"alembic_version"}, "each table has to hold something of the person"
     async with hub.socket(gone.user) as socket, hub.socket(other.user) as others:
         dry = await run_erase(hub, gone.user, "--dry-run")
-        assert dry.returncode == 0, dry.stderr
+        assert dry.status == 0, dry.errors
         assert sum(map(len, (await rows_naming(gone, hub)).values())) > 0
         assert len(redis_naming(gone, hub, redis_events)) > 1, "presence, and a letter"
         erased = await run_erase(hub, gone.user, "--yes")
-        assert erased.returncode == 0, erased.stdout + erased.stderr
+        assert erased.status == 0, erased
         assert await close_code(socket) == 4500
         assert uuid.UUID(gone.user).bytes not in presence(hub)
         assert redis_naming(gone, hub, redis_events) == []
@@ -226,7 +223,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
     kept = "mock" in pytestconfig.stash[BROKER].description  # the embedded broker removes no records
     assert len(await dead_letters_naming(gone, hub, rabbitmq, redis_events)) == int(kept)
     assert len(await dead_letters_naming(other, hub, rabbitmq, redis_events)) == 3
-    removed, _, left = erased.stdout.partition("Removed:")[2].partition("Left:")
+    removed, _, left = erased.output.decode().partition("Removed:")[2].partition("Left:")
     assert dict(line.rsplit(maxsplit=1) for line in removed.splitlines() if line) == {
         "  nodes they are connected to": "1",
         **{f"  Kafka topic {topic}.dlq": "0" for topic in topics_of(hub)},
@@ -236,6 +233,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  RabbitMQ queue notifications.dlq": "1",
         f"  Redis stream {STREAM}.dlq": "1",
         "  scheduled_events": "1",
+        "  parked_events": "1",
         "  idempotency_keys": "2",
         "  processed_events": "3",
         "  delivery_attempts": "4",
@@ -252,10 +250,10 @@ async def test_again_nothing_is_found_and_a_new_notification_is_the_first(hub: H
     who = someone(3)
     await hub.publish(added(who.user), added(who.user))
     await hub.stored(who.user, 2)
-    assert (await run_erase(hub, who.user, "--yes")).returncode == 0
+    assert (await run_erase(hub, who.user, "--yes")).status == 0
     again = await run_erase(hub, who.user, "--yes", "--address", who.email)
-    assert again.returncode == 0
-    removed = again.stdout.partition("Removed:")[2].partition("Left:")[0]
+    assert again.status == 0
+    removed = again.output.decode().partition("Removed:")[2].partition("Left:")[0]
     assert {line.split()[-1] for line in removed.splitlines() if line} == {"0"}
     protocols: Any = ["hub.v1", f"bearer.{token(who.user)}"]
     async with connect(hub.socket_address(who.user) + "?after=2", subprotocols=protocols) as socket:
@@ -271,10 +269,10 @@ async def test_without_a_terminal_nothing_is_removed_without_confirmation(hub: H
     await hub.publish(added(user))
     await hub.stored(user, 1)
     refused = await run_erase(hub, user)
-    assert refused.returncode == 1
-    assert "add --yes" in refused.stderr
+    assert refused.status == 1
+    assert "add --yes" in refused.errors
     assert len(await hub.stored(user, 1)) == 1
-    assert (await run_erase(hub, "not-a-uuid")).returncode == 2
+    assert (await run_erase(hub, "not-a-uuid")).status == 2
 
 
 async def test_when_something_does_not_answer_nothing_is_removed(hub: Hub) -> None:
@@ -283,10 +281,10 @@ async def test_when_something_does_not_answer_nothing_is_removed(hub: Hub) -> No
     await hub.stored(user, 1)
     away = Hub({**hub.environment, "RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:1/"}, hub.log)
     failed = await run_erase(away, user, "--yes")
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("rabbitmq: ")
-    assert "Nothing was removed: run the command again" in failed.stderr
-    assert "guest" not in failed.stderr
+    assert failed.status == 1
+    assert failed.errors.startswith("rabbitmq: ")
+    assert "Nothing was removed: run the command again" in failed.errors
+    assert "guest" not in failed.errors
     assert len(await hub.stored(user, 1)) == 1
 
 
@@ -297,7 +295,7 @@ async def test_connections_end_on_every_node(environment: dict[str, str], tmp_pa
         theirs = [await opened.enter_async_context(nodes.socket(user)) for _ in range(8)]
         others = await opened.enter_async_context(nodes.socket(other))
         erased = await run_erase(nodes, user, "--yes")
-        assert erased.returncode == 0, erased.stdout + erased.stderr
+        assert erased.status == 0, erased
         assert {await close_code(socket) for socket in theirs} == {4500}
         await nodes.publish(added(other))
         assert (await receive(others))["data"]["seq"] == 1

@@ -19,7 +19,9 @@ from tests.support.services import BROKER, own_home
 
 SMALL = 0.01
 
-pytestmark = pytest.mark.timeout(300)  # much of it is starting nodes, which a busy machine takes its time for
+# What each experiment proves is proved at full size by `make faults`; here it is the harness. Much of it is
+# starting nodes, which a busy machine takes its time for.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest_asyncio.fixture(scope="module")

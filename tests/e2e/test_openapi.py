@@ -22,7 +22,7 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from tests.support.hub import REST, WEBSOCKET, Hub, new_user, token
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
-"""How many requests are made up for a call, besides those at the bounds of its parameters."""
+"""How many requests are made up for a call, besides its examples."""
 SEED = int(os.environ.get("SEED", "1"))
 REFUSED = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429", "5xx"]
 TEXTS = ("event_id", "preference_id")
@@ -107,11 +107,17 @@ def right(name: str, value: Any) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(
+    scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "bounds"]
+)
 def run(
-    hub: Hub, document: dict[str, Any], known: dict[str, list[str]], authorization: dict[str, str]
+    request: pytest.FixtureRequest,
+    hub: Hub,
+    document: dict[str, Any],
+    known: dict[str, list[str]],
+    authorization: dict[str, str],
 ) -> Run:
-    """What came of the examples, of what lies at the bounds of each parameter, and of what is made up."""
+    """What came of the examples, of what is made up, and of what lies at the bounds of each parameter."""
     config = Config.from_dict(
         {
             "seed": SEED,
@@ -119,7 +125,7 @@ def run(
             "headers": authorization,
             "continue-on-failure": True,
             "generation": {"max-examples": EXAMPLES, "database": "none"},
-            "phases": {"stateful": {"enabled": False}},
+            "phases": {"stateful": {"enabled": False}, "coverage": {"enabled": request.param}},
             "checks": {
                 "positive_data_acceptance": {"enabled": False},
                 # Schemathesis' own, and 413: what is longer than allowed may be longer than is read at all.
