@@ -6,6 +6,8 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from typing import Any
 from uuid import UUID
 
 from redis.exceptions import ResponseError
@@ -47,11 +49,9 @@ class RevocationStore:
         """Raises `Unauthorized` (revoked_token), or `Unavailable` when Redis doesn't answer."""
         with _redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.exists(*_blocklist_keys(claims))
-                for key in _revoked_at_keys(claims):
-                    pipe.get(key)
-                blocked, *moments = await pipe.execute()
-        revoked = blocked or _after(moments, claims)
+                _ask(pipe, claims)
+                answers = await pipe.execute()
+        revoked = any(answers[:-SPELLINGS_COUNT]) or _after(answers[-SPELLINGS_COUNT:], claims)
         if isinstance(claims, Claims):
             self.forget(claims.user_id) if revoked else self._remember(claims)
         if revoked:
@@ -136,13 +136,21 @@ class RevocationStore:
     async def _query_each(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[Moments]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for claims in tokens:
-                pipe.exists(*_blocklist_keys(claims))
-                for key in _revoked_at_keys(claims):
-                    pipe.get(key)
-            answers = await pipe.execute()
-        of_token = 1 + SPELLINGS_COUNT
-        starts = range(0, len(answers), of_token)
-        return answers[::of_token], [answers[start + 1 : start + of_token] for start in starts]
+                _ask(pipe, claims)
+            answers = iter(await pipe.execute())
+        blocked, moments = [], []
+        for claims in tokens:
+            blocked.append(sum(islice(answers, len(_blocklist_keys(claims)))))
+            moments.append([*islice(answers, SPELLINGS_COUNT)])
+        return blocked, moments
+
+
+def _ask(pipe: Any, claims: Claims | ServiceClaims) -> None:
+    """One key a command: the pipeline of a cluster answers a command of several keys once for each."""
+    for key in _blocklist_keys(claims):
+        pipe.exists(key)
+    for key in _revoked_at_keys(claims):
+        pipe.get(key)
 
 
 @contextmanager

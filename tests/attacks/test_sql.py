@@ -72,10 +72,11 @@ async def test_a_filter_or_cursor_is_refused_or_finds_nothing(
     for name in ("limit", "before", "unread"):
         assert (await owner.get(inbox, params={name: text})).status_code == 400, name
     assert (await owner.patch(f"{inbox}/read", params={"up_to": text})).status_code == 400
-    for name in ("limit", "before", "status", "channel", "user_id", "since", "until"):
+    for name in ("limit", "before", "status", "channel", "since", "until"):
         assert (await service.get("/deliveries", params={name: text})).status_code == 400, name
-    found = await service.get("/deliveries", params={"event_id": text})
-    assert (found.status_code, found.json()) == (200, [])
+    for name in ("event_id", "user_id"):  # any text may be one
+        found = await service.get("/deliveries", params={name: text})
+        assert (found.status_code, found.json()) == (200, []), name
     assert await counts(hub) == before
 
 

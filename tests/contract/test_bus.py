@@ -210,6 +210,7 @@ async def test_what_is_published_again_comes_to_plain_connections_that_were_open
     user = uuid4()
     before = await scene.connect(user)
     scene.bus.publish(rows(user, 1, 2))
+    await scene.arrived()
     since, session = (
         await scene.connect(user, last_seq=2),
         await scene.connect(user, last_seq=2, session=True),

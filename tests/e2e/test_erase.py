@@ -117,7 +117,7 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisSe
         insert into parked_events
           (position, lane, event_id, source, dedup_key, body, deadline, next_attempt_at)
         select $1, gen_random_uuid(), $1, 'kafka', $1, $2, tomorrow, tomorrow
-        from (select now() + interval '1 day' as tomorrow) as then
+        from (select now() + interval '1 day' as tomorrow) as soon
         """,
         f"parked-{uuid.uuid4()}",
         json.dumps(bad).encode(),

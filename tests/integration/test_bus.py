@@ -298,7 +298,7 @@ async def test_a_publication_of_a_newer_version_is_understood(start: Start) -> N
     here, there = await start(2)
     user = uuid4()
     peer = await there.arrive(user)
-    newer = [[[user.bytes, 1, FRAME]], [], False, {"more": 1}]
+    newer = [[[user.bytes, 1, FRAME]], [], False, [], {"more": 1}]
     await here.redis.publish(there.presence.channel(there.id), msgspec.msgpack.encode(newer))
     await at(1, peer)
     assert there.reconciled == []

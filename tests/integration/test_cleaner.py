@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.domain.errors import StoreRejected
 from app.store import cleaner as module
 from app.store.cleaner import Cleaner
 from app.store.cleaning import ADVISORY_LOCK_KEY, CleaningStore, Kind
@@ -151,15 +150,15 @@ async def test_a_row_that_someone_is_changing_is_waited_for_by_nobody(
     assert await store.remove(Kind.NOTIFICATIONS, timedelta(0), 10) == 1
 
 
-async def test_an_event_that_comes_again_after_its_id_was_forgotten_is_no_second_notification(
+async def test_an_event_that_comes_again_after_its_id_was_forgotten_is_a_new_one(
     engine: AsyncEngine, store: CleaningStore, operator: asyncpg.Connection
 ) -> None:
     writer, event = BatchWriter(engine), entry(uuid4())
     await writer.write([event])
     assert await store.remove(Kind.EVENT_IDS, timedelta(0), 10) == 1
-    with pytest.raises(StoreRejected):
-        await writer.write([event])
-    assert await rows(operator, "processed_events", "event_id") == []
+    again = await writer.write([event])
+    assert again.new == {event.event_id}
+    assert await rows(operator, "processed_events", "event_id") == [event.event_id]
 
 
 async def test_while_another_node_is_at_it_nothing_is_done(
@@ -194,8 +193,8 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
         ),
         Kind.REQUESTS: ("service, key, fingerprint, handled_until", "'', number, '', now()"),
         Kind.NOTIFICATIONS: (
-            "id, receiver, created_at, template_code, raw_data, title, content, seq",
-            "gen_random_uuid(), gen_random_uuid(), now(), '', '{}', '', '', 1",
+            "receiver, created_at, template_code, raw_data, title, content, seq",
+            "gen_random_uuid(), now(), '', '{}', '', '', 1",
         ),
         Kind.DELIVERIES: (
             "id, event_id, channel, template, locale, data, event_at",

@@ -12,7 +12,13 @@ from app.sources.kafka import library_log
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("aiokafka", "aiokafka.cluster"):  # whatever a command did that ran in this process before
+        logger = logging.getLogger(name)
+        monkeypatch.setattr(logger, "disabled", False)
+        monkeypatch.setattr(logger, "propagate", True)
+        monkeypatch.setattr(logger, "level", logging.NOTSET)
+        monkeypatch.setattr(logger, "_cache", {})
     library_log.quieten()
     library_log.quieten()
 
