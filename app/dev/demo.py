@@ -140,7 +140,9 @@ def _event(name: str) -> Sample:
 def _page_headers(settings: Settings) -> dict[str, str]:
     """Forbid foreign resources, inline scripts and texts that become markup."""
     sockets = " ".join(
-        each.replace("http", "ws", 1) for each in settings.websocket.allowed_origins if each[:4] == "http"
+        each.replace("http", "ws", 1)
+        for each in settings.websocket.allowed_origins
+        if each.startswith("http") and "[" not in each  # a policy can't name an IPv6 address (CSP 3, 2.3.1)
     )
     policy = (
         "default-src 'self'",

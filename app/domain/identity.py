@@ -33,7 +33,7 @@ MAX_SENDER_CHARS = 100  # of a sender in an id; of a longer one it is a hash
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _FIRST = frozenset("-0123456789")
 _EXACT = Context(prec=1000)
-_LARGE = 10**18  # integers below it are written out
+_MAX_WRITTEN_OUT = 10**18  # integers below it are written out
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
@@ -115,10 +115,14 @@ def _canonical(value: Any) -> Any:
     if kind is bool:
         return "true" if value else "false"
     if kind is int:
-        return str(value) if -_LARGE < value < _LARGE else _number(Decimal(value))
+        return str(value) if -_MAX_WRITTEN_OUT < value < _MAX_WRITTEN_OUT else _number(Decimal(value))
     return value if value is None else _number(Decimal(str(value)))
 
 
 def _number(number: Decimal) -> str:
     exact = number.normalize(_EXACT)
-    return str(int(exact)) if -_LARGE < exact < _LARGE and exact == exact.to_integral_value() else str(exact)
+    return (
+        str(int(exact))
+        if -_MAX_WRITTEN_OUT < exact < _MAX_WRITTEN_OUT and exact == exact.to_integral_value()
+        else str(exact)
+    )

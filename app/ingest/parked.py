@@ -64,6 +64,7 @@ class ParkedWorker:
         self._lanes: dict[asyncio.Task[None], list[ParkedEventRecord]] = {}
         self._unfinished: list[int] = []
         """Events of lanes that have to wait: still leased."""
+        self._claiming: asyncio.Task[Sequence[ParkedEventRecord]] | None = None
         self._writes = _SharedWrites(pipeline)
         self._measured_at = -POLL_SECONDS
         self._running = Background(self._run, name="parked events")
@@ -79,6 +80,8 @@ class ParkedWorker:
         await end(*self._lanes)
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
+                if self._claiming is not None:
+                    self._unfinished += [event.id for event in await self._claiming]
                 await self._release()
         except (Unavailable, TimeoutError) as error:  # then the leases end by themselves
             log.warning("parked_not_released", extra={"events": len(self._unfinished), "why": str(error)})
@@ -142,7 +145,15 @@ class ParkedWorker:
         if room <= 0:
             return False
         asking = not self._groups.pause()
-        claimed = await self._store.claim(MAX_EVENTS_PER_CLAIM, room, LEASE_SECONDS, asking=asking)
+        claim = self._store.claim(MAX_EVENTS_PER_CLAIM, room, LEASE_SECONDS, asking=asking)
+        # Not cancelled with this one: what it claims would stay leased after a stop.
+        self._claiming = asyncio.create_task(claim, name="claim parked events")
+        try:
+            claimed = await asyncio.shield(self._claiming)
+        except Exception:
+            self._claiming = None
+            raise
+        self._claiming = None
         lanes: defaultdict[UUID, list[ParkedEventRecord]] = defaultdict(list)
         for event in claimed:
             lanes[event.lane].append(event)
@@ -182,7 +193,11 @@ class ParkedWorker:
         """End the leases of what has to wait, in one transaction however many lanes that are."""
         if unfinished := self._unfinished:
             self._unfinished = []
-            await self._store.release(unfinished)
+            try:
+                await self._store.release(unfinished)
+            except BaseException:
+                self._unfinished += unfinished
+                raise
 
     async def _resolve(self, left: list[ParkedEventRecord]) -> None:
         """Resolve the first events that need the same group, and remove them from `left`.
