@@ -82,6 +82,8 @@ def decode(
 
 def usable_event_id(given: object) -> str | None:
     """The publisher's `event_id`: a text, or a number's decimals. None if there is none that can be used."""
+    if given is None:
+        return None
     given = decimal(given) or given
     return given if isinstance(given, str) and given.strip() and len(given) <= MAX_EVENT_ID_CHARS else None
 

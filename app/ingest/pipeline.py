@@ -302,16 +302,17 @@ class Pipeline:
         return send_at is not None and send_at > moment(self._now())
 
     def _records(
-        self, events: Sequence[PreparedEvent | ParkedEvent], plans: Iterator[Plan]
+        self, events: Sequence[PreparedEvent | ParkedEvent], plans: Sequence[Plan]
     ) -> Iterator[EventRecord]:
         """In the order of the events; `plans` are those of the prepared ones."""
-        ordered = self.parking.any or any(isinstance(item, ParkedEvent) for item in events)
+        ordered = self.parking.any or len(plans) < len(events)
+        next_plan = iter(plans)
         for item in events:
             if isinstance(item, ParkedEvent):
                 parked = draft_of(item, needs_answer=True)
                 yield EventRecord(item.event.event_id, parked=parked, identity=item.identity)
             else:
-                yield self._record(item, next(plans), behind(item, ordered))
+                yield self._record(item, next(next_plan), behind(item, ordered))
 
     def _record(self, item: PreparedEvent, plan: Plan, parked: ParkedDraft | None) -> EventRecord:
         if self._is_to_come(item):
@@ -351,7 +352,7 @@ class Pipeline:
             try:
                 with BATCH_SECONDS.time():
                     plans = await self.plan(ready)
-                    written = await self._writer.write([*self._records(events, iter(plans))], resolved)
+                    written = await self._writer.write([*self._records(events, plans)], resolved)
             except Unavailable as error:
                 STALLED.inc()
                 self._log_unavailable(error, len(events))

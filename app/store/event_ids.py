@@ -1,4 +1,4 @@
-"""IdClaims the ids of events, in the transaction that stores them.
+"""Claims the ids of events, in the transaction that stores them.
 
 One statement for events whose ids are new. Only ids that are taken cost a second look, which tells repeats
 from conflicts.
@@ -16,9 +16,12 @@ from app.domain.identity import UNKNOWN, EventIdentity, Relation, scoped_id
 from app.store.records import EventRecord
 
 _NEW_EVENTS = """
-insert into processed_events (event_id, fingerprint, sender, position)
-select * from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[])
-on conflict do nothing returning event_id
+with inserted as (
+  insert into processed_events (event_id, fingerprint, sender, position)
+  select * from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[])
+  on conflict do nothing returning event_id
+)
+select coalesce(array_agg(event_id), '{}') from inserted
 """
 _LATER = """
 insert into scheduled_events (event_id, send_at, body, sender, fingerprint)
@@ -126,7 +129,7 @@ async def _insert(connection: AsyncConnection, entries: Sequence[EventRecord]) -
     claimed: set[str] = set()
     ordered = sorted(entries, key=attrgetter("event_id"))
     if now := [(e.event_id, *e.identity) for e in ordered if e.later is None]:
-        claimed |= {row[0] for row in await connection.exec_driver_sql(_NEW_EVENTS, _columns(now))}
+        claimed.update((await connection.exec_driver_sql(_NEW_EVENTS, _columns(now))).scalar_one())
     if later := [(e.event_id, *e.later, e.identity.fingerprint) for e in ordered if e.later is not None]:
         claimed |= {row[0] for row in await connection.exec_driver_sql(_LATER, _columns(later))}
     return claimed

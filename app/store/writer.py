@@ -24,21 +24,28 @@ from app.store.event_ids import claim
 from app.store.parked import park, unpark
 from app.store.records import EventRecord, WriteResult
 
+# These answer with arrays, in one row: each row costs 2 to 3 µs of our CPU, in the driver and in SQLAlchemy.
 _RAISE_SEQ = """
-insert into inboxes as inbox (user_id, last_seq) select * from unnest($1::uuid[], $2::bigint[])
-on conflict (user_id) do update set last_seq = inbox.last_seq + excluded.last_seq
-returning user_id, last_seq
+with raised as (
+  insert into inboxes as inbox (user_id, last_seq) select * from unnest($1::uuid[], $2::bigint[])
+  on conflict (user_id) do update set last_seq = inbox.last_seq + excluded.last_seq
+  returning user_id, last_seq
+)
+select array_agg(user_id), array_agg(last_seq) from raised
 """
 # Ids rise in the order of the rows: the defaults of an insert are evaluated after its `order by`.
 _INSERT = """
-insert into notifications
-  (event_hash, group_id, group_name, receiver, created_at, template_code, raw_data, title, content, seq)
-select event_hash, group_id, group_name, receiver, $10, template_code, raw_data::jsonb, title, content, seq
-from unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::bigint[]) with ordinality
-  as new (event_hash, group_id, group_name, receiver, template_code, raw_data, title, content, seq, number)
-order by number
-returning id
+with inserted as (
+  insert into notifications
+    (event_hash, group_id, group_name, receiver, created_at, template_code, raw_data, title, content, seq)
+  select event_hash, group_id, group_name, receiver, $10, template_code, raw_data::jsonb, title, content, seq
+  from unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[],
+              $8::text[], $9::bigint[]) with ordinality
+    as new (event_hash, group_id, group_name, receiver, template_code, raw_data, title, content, seq, number)
+  order by number
+  returning id
+)
+select array_agg(id order by id) from inserted
 """
 _DELIVERIES = """
 insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
@@ -118,7 +125,7 @@ async def _insert(
     if not rows:
         return []
     inserted = await connection.exec_driver_sql(_INSERT, _columns(rows, created_at))
-    ids = sorted(row[0] for row in inserted)  # the order of `returning` is not guaranteed
+    ids: list[int] = inserted.scalar_one()
     return [
         Notification(
             number,
@@ -159,9 +166,12 @@ def _columns(
 async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> dict[UUID, int]:
     """Raise each receiver's `last_seq` by what the batch brings; the first free `seq` of each."""
     counts = Counter(receivers)
+    if not counts:
+        return {}
     users = sorted(counts)
-    rows = await connection.exec_driver_sql(_RAISE_SEQ, (users, [counts[user] for user in users]))
-    return {row.user_id: row.last_seq - counts[row.user_id] + 1 for row in rows}
+    raised = await connection.exec_driver_sql(_RAISE_SEQ, (users, [counts[user] for user in users]))
+    row = raised.one()
+    return {user: last_seq - counts[user] + 1 for user, last_seq in zip(row[0], row[1], strict=True)}
 
 
 async def _insert_deliveries(
