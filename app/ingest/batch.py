@@ -52,7 +52,7 @@ class SourceMessage(NamedTuple):
     publisher_key: bool = False
     """Whether the publisher chose `dedup_key` (an AMQP message_id): other messages may have it by mistake."""
     separate: bool = False
-    """Whether an operator wants it as an event of its own, although another one has its id."""
+    """Whether an operator wants it stored as a separate event, although another one has its id."""
     redelivered: bool = False
     """Whether its source delivered it before, maybe to a node that died."""
     position: str | None = None

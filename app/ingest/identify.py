@@ -50,5 +50,5 @@ def conflict(event_id: str) -> InvalidEvent:
     """Why an event is refused whose id has been used for other content."""
     return InvalidEvent(
         CONFLICT,
-        f"event_id {event_id[:200]!r} was used before with other content, which stands; use an id of its own",
+        f"event_id {event_id[:200]!r} was used before with other content, which stands; use a new id",
     )

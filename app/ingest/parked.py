@@ -267,8 +267,8 @@ _Pending = tuple[Sequence[PreparedEvent], asyncio.Future[list[Rejected]]]
 
 
 class _SharedWrites:
-    """Lanes that are resolved at the same time share a transaction: each would have one of its own, and the
-    batches of other events would wait for all of them.
+    """Lanes that are resolved at the same time share a transaction: with one each, the batches of other
+    events would wait for all of them.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:

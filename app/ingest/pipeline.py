@@ -10,15 +10,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from app.auth.tokens import LEEWAY_SECONDS
 from app.domain import exact_json
-from app.domain.effects import Effects, TokenBound
+from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event
 from app.domain.identity import EventIdentity
@@ -29,6 +28,7 @@ from app.domain.time import Now, moment
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.ingest.identify import conflict, identify, may_be_unpushed, repeats
 from app.ingest.parking import Parking, behind, draft_of
+from app.ingest.repeats import Repeats, token_bound
 from app.realtime.bus import Bus
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
@@ -41,9 +41,6 @@ log = logging.getLogger("hub.pipeline")
 
 E = TypeVar("E", bound=PreparedEvent | ParkedEvent)
 
-# A redelivered event is pushed again if it is this young: the node may have died between commit and push.
-# Older ones come from an offset that was set back; nobody wants last week's pushes again.
-PUSH_AGAIN_WITHIN_SECONDS = 3600.0
 MAX_ROWS_PER_TRANSACTION = 10_000
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
 BACKOFF = Backoff(first=0.1, cap=5.0)
@@ -103,7 +100,8 @@ class Pipeline:
         """
         self._encrypt = encrypt
         self._handlers = handlers
-        self._groups, self._planner, self._writer, self._processed, self._bus = ports
+        self._groups, self._planner, self._writer, processed, self._bus = ports
+        self._repeats = Repeats(processed, self._bus, now)
         self._locale = locale
         self._now = now
         self._backoff = backoff
@@ -283,19 +281,15 @@ class Pipeline:
             if isinstance(item := by_id[event_id], PreparedEvent)
         }
         again = [item for each, item in repeated.items() if may_be_unpushed(item, written.repeated[each])]
-        self._publish(await self._possibly_unpushed(again), redelivered=True)
+        self._publish(await self._repeats.possibly_unpushed(again), redelivered=True)
         self._publish(written.notifications)
         for event_id in written.new:
             item = by_id[event_id]
             if isinstance(item, PreparedEvent) and (gone := item.effects.disconnect):
-                self._bus.disconnect(gone, bound=self._bound(item, 0.0))
-        await self._repeat_logouts(repeated)
+                self._bus.disconnect(gone, bound=token_bound(item, self._now()))
+        await self._repeats.repeat_logouts(repeated)
         NOTIFICATIONS.inc(len(written.notifications))
         _count(events, by_id, written)
-
-    def _bound(self, item: PreparedEvent, seconds_ago: float) -> TokenBound:
-        """The tokens that a logout ends, none issued since it was processed, `seconds_ago`."""
-        return item.effects.logged_out.at_most(self._now() - seconds_ago + LEEWAY_SECONDS)
 
     def _is_to_come(self, item: PreparedEvent) -> bool:
         send_at = item.request.effects.send_at
@@ -369,41 +363,6 @@ class Pipeline:
             log.error("store_failed", exc_info=trace, extra=fields)
         else:
             log.error("store_unavailable", extra=fields)
-
-    async def _possibly_unpushed(self, redelivered: Collection[PreparedEvent]) -> list[Notification]:
-        """The notifications of events that came before, which a dead node may not have pushed."""
-        receivers = {
-            item.event.event_id: item.effects.notification.receivers
-            for item in redelivered
-            if item.effects.notification
-        }
-        if not receivers:
-            return []
-        try:
-            ages = await self._processed.processed(receivers)
-            young = {
-                event_id: receivers[event_id] for event_id, age in ages if age < PUSH_AGAIN_WITHIN_SECONDS
-            }
-            return await self._processed.find(young)
-        except Unavailable as error:
-            log.error("redelivered_not_pushed", extra={"events": len(redelivered), "why": str(error)})
-            return []
-
-    async def _repeat_logouts(self, redelivered: Mapping[str, PreparedEvent]) -> None:
-        """A dead node may not have ended the connections of who logged out. Those opened since stay."""
-        users = {
-            event_id: (item.effects.disconnect, item)
-            for event_id, item in redelivered.items()
-            if item.effects.disconnect
-        }
-        if not users:
-            return
-        try:
-            for event_id, seconds_ago in await self._processed.processed(users):
-                user, item = users[event_id]
-                self._bus.disconnect(user, seconds_ago, self._bound(item, seconds_ago))
-        except Unavailable as error:
-            log.error("logouts_not_repeated", extra={"events": len(users), "why": str(error)})
 
 
 def _parked(

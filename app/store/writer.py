@@ -31,7 +31,7 @@ with raised as (
   on conflict (user_id) do update set last_seq = inbox.last_seq + excluded.last_seq
   returning user_id, last_seq
 )
-select array_agg(user_id), array_agg(last_seq) from raised
+select array_agg(user_id) as users, array_agg(last_seq) as seqs from raised
 """
 # Ids rise in the order of the rows: the defaults of an insert are evaluated after its `order by`.
 _INSERT = """
@@ -171,7 +171,7 @@ async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> di
     users = sorted(counts)
     raised = await connection.exec_driver_sql(_RAISE_SEQ, (users, [counts[user] for user in users]))
     row = raised.one()
-    return {user: last_seq - counts[user] + 1 for user, last_seq in zip(row[0], row[1], strict=True)}
+    return {user: last_seq - counts[user] + 1 for user, last_seq in zip(row.users, row.seqs, strict=True)}
 
 
 async def _insert_deliveries(

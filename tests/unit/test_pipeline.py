@@ -22,7 +22,8 @@ from app.domain.notifications import Group, Notification
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
-from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, PUSH_AGAIN_WITHIN_SECONDS, Pipeline, PipelinePorts
+from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline, PipelinePorts
+from app.ingest.repeats import PUSH_AGAIN_WITHIN_SECONDS
 from app.realtime.logout import EVERY_TOKEN
 from app.realtime.protocol import CloseCode
 from app.runtime.backoff import Backoff
