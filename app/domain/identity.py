@@ -93,7 +93,7 @@ def scoped_id(event_id: str, sender: str) -> str:
 
 
 def separate_id(event_id: str, content: int | None) -> str:
-    """Make the id of a conflicting event that an operator replays as one of its own: the same each time."""
+    """Make the id of a conflicting event that an operator replays as a separate one: the same each time."""
     return f"{event_id}#{(content or 0) & (2**64 - 1):016x}"
 
 

@@ -31,7 +31,7 @@ def serialised_origin(text: str) -> str:
     if text.lower() == "null":
         raise ValueError(
             "'null' is not an origin: every sandboxed frame of every site sends it. Serve the page over HTTP "
-            "or from a scheme of its own"
+            "or from a custom scheme"
         )
     if _ANY_PORT.fullmatch(text.lower()):
         return text.lower().rstrip("/")

@@ -44,7 +44,7 @@ REPLAY_ATTEMPTS = "hub.attempts"
 """On a replayed message: ATTEMPTS of the dead letter."""
 
 REPLAY_SEPARATE = "hub.separate"
-"""On a replayed message that had the id of another event: it is now an event of its own."""
+"""On a replayed message that had the id of another event: it is now a separate event."""
 
 _OURS = "dlq."
 _REPLAY = (REPLAY_POSITION, REPLAY_ATTEMPTS, REPLAY_SEPARATE)

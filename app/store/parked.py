@@ -108,7 +108,7 @@ class ParkedDraft(NamedTuple):
     source: str
     dedup_key: str
     attempts: int
-    """How often it was dead-lettered and replayed: each replay is an event of its own."""
+    """How often it was dead-lettered and replayed: each replay is a separate event."""
     event_type: str | None
     sender: str | None
     happened_at: datetime | None

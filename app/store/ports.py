@@ -28,7 +28,7 @@ class EventWriter(Protocol):
     - Atomic: a call commits everything or nothing. No reader sees a part of it, and everyone sees all of it
       as soon as the call returns.
     - Idempotent: an event that was recorded before changes nothing. One with its `event_id` and other content
-      changes nothing either, and is a conflict; another sender's is an event of its own (`EventIdentity`).
+      changes nothing either, and is a conflict; another sender's is a separate event (`EventIdentity`).
     - `seq` counts 1, 2, 3 … in each inbox without gaps, in the order of the records of a call.
     - Concurrent calls are safe, on one node and on several. A caller that publishes what it wrote must not
       begin the next call before it has published, or its publications leave the order of `seq`.

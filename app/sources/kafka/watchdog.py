@@ -112,7 +112,7 @@ async def _positions(consumer: Any, partitions: Collection[TopicPartition]) -> d
 async def ask_ends(
     settings: KafkaSettings, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """The offset after the last record that a consumer may read, over a connection of its own.
+    """The offset after the last record that a consumer may read, over a separate connection.
 
     That is the last stable offset: an open transaction, and what is behind it, counts as not there yet.
 
