@@ -70,7 +70,7 @@ def tables(found: Mapping[str, Result]) -> str:
 
 
 def _row(experiment: Experiment, result: Result | None) -> str:
-    name = f"**{experiment.name}**: {experiment.what}"
+    name = f"**{experiment.name}**: {experiment.what if result is None else result.what}"
     again = f"`make faults EXPERIMENTS={experiment.name}`"
     cells: tuple[str, ...]
     if result is None:
