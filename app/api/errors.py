@@ -107,16 +107,25 @@ _TITLES = {
 _TOKENS = {
     "missing_token": N_("The request has no access token. Send one as Authorization: Bearer <token>."),
     "invalid_token": N_("The access token is invalid. Sign in again to get a new one."),
+    "foreign_subject": N_(
+        "The access token names no user: its subject (sub) is not a UUID. Send a user's token; "
+        "FOREIGN_USER_IDS=map lets the hub accept other ids."
+    ),
+    "token_type": N_("The token is not an access token. Send the access token, not the refresh token."),
     "expired_token": N_("The access token has expired. Sign in again to get a new one."),
     "revoked_token": N_("The access token was revoked. Sign in again to get a new one."),
 }
 
 
-def unauthorized(reason: str) -> Problem:
+def unauthorized(error: Unauthorized) -> Problem:
     """401, with the challenge of RFC 6750."""
-    error = "" if reason == "missing_token" else ', error="invalid_token"'
+    reason = error.reason
+    challenge = "" if reason == "missing_token" else ', error="invalid_token"'
     return Problem(
-        HTTPStatus.UNAUTHORIZED, reason, _TOKENS[reason], {"WWW-Authenticate": f'Bearer realm="hub"{error}'}
+        HTTPStatus.UNAUTHORIZED,
+        reason,
+        _TOKENS[error.cause or reason],
+        {"WWW-Authenticate": f'Bearer realm="hub"{challenge}'},
     )
 
 
@@ -230,7 +239,7 @@ def problem_of(request: Request, error: Exception) -> Problem:
         case Problem():
             return error
         case Unauthorized():
-            return unauthorized(error.reason)
+            return unauthorized(error)
         case StoreFailed():
             pass  # an error of the hub or of its set-up: waiting doesn't help
         case Unavailable():

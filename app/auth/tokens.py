@@ -65,7 +65,7 @@ class TokenVerifier:
         claims = self._decode(token)
         user_id = self._user_ids.read(claims["sub"])
         if user_id is None:
-            raise Unauthorized("invalid_token")
+            raise Unauthorized("invalid_token", "foreign_subject")
         foreign = foreign_id(claims["sub"]) if self._user_ids.mapped else None
         return Claims(user_id, claims["jti"], claims["iat"], int(claims["exp"]), foreign)
 
@@ -103,7 +103,7 @@ class TokenVerifier:
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             raise Unauthorized("invalid_token") from None
         if claims.get(self._type_claim, self._type) != self._type:
-            raise Unauthorized("invalid_token")
+            raise Unauthorized("invalid_token", "token_type")
         self._check_times(claims)
         token_id = claims["jti"]
         if not isinstance(token_id, str) or not token_id or not token_id.isprintable():

@@ -50,11 +50,16 @@ class StoreRejected(HubError):  # noqa: N818
 
 
 class Unauthorized(HubError):  # noqa: N818
-    """No token, or an invalid one. `reason` is a stable code that is safe to return and to log."""
+    """No token, or an invalid one.
 
-    def __init__(self, reason: str) -> None:
+    `reason` is a stable code that is safe to return and to log; `cause` is a narrower one where the caller
+    can do something about it: foreign_subject or token_type.
+    """
+
+    def __init__(self, reason: str, cause: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.cause = cause
 
 
 class DeliveryFailed(HubError):  # noqa: N818

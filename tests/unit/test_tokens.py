@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.errors import unauthorized
 from app.auth.tokens import LEEWAY_SECONDS, MAX_TOKEN_BYTES, Claims, TokenVerifier
 from app.domain.errors import Unauthorized
 from app.domain.user_ids import UUIDS_ONLY, UserIds
@@ -314,6 +315,24 @@ def test_a_service_whose_name_can_not_be_written_down_is_refused(name: str) -> N
     with pytest.raises(Unauthorized):
         HS256.verify_service(signed(claims(sub=name)))
     assert HS256.verify_service(signed(claims(sub="kitchen-service"))).user_id == "kitchen-service"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sub": "1"}, "FOREIGN_USER_IDS=map"),
+        ({"sub": "user_123"}, "FOREIGN_USER_IDS=map"),
+        ({"token_type": "refresh"}, "not the refresh token"),
+        ({"jti": ""}, "Sign in again"),
+    ],
+    ids=str,
+)
+def test_a_refusal_says_what_to_do(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(Unauthorized) as refused:
+        HS256.verify(signed(claims(**changes)))
+    problem = unauthorized(refused.value)
+    assert (problem.status, problem.code) == (401, "invalid_token")
+    assert said in str(problem.detail)
 
 
 def test_mapped_foreign_subjects_are_users() -> None:
