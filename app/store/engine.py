@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.domain.errors import ConfigurationError, HubError, StoreFailed, StoreRejected, Unavailable
 from app.settings.services import PostgresSettings
+from app.store import array_parameters  # noqa: F401 - for the arrays of all connections
 from app.store.liveness import LOST, look_after
 
 INSUFFICIENT_PRIVILEGE = "42501"
