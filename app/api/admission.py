@@ -1,4 +1,4 @@
-"""Limits on who may open a WebSocket: per user, per address, per node, and for repeat offenders."""
+"""Limits on who may open a connection: per user, per address, per node, and for repeat offenders."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from sanic import Request
+from sanic.exceptions import RequestCancelled
+
 from app.api.errors import too_many, unavailable
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS, RepeatOffenders
+from app.domain.errors import Unauthorized
 from app.realtime.connection import Connection
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import CloseCode
@@ -70,6 +74,15 @@ class Admission:
         """Raises `Problem` (503) when the node is full, or stops."""
         if not self.open or len(self._manager) >= self._settings.max_connections:
             raise unavailable("hub")
+
+    def check_wanted(self, request: Request, connection: Connection) -> None:
+        """Raises when a connection that was registered isn't to be opened any more: its client has gone, its
+        user logged out while the inbox was read, or the node stops.
+        """
+        if request.transport.is_closing():
+            raise RequestCancelled
+        if connection.close_code is not None:
+            raise Unauthorized("revoked_token") if self.open else unavailable("hub")
 
     def excess(self, connection: Connection) -> str | None:
         """Why the connection is one too many of its user or its address; None if it isn't."""

@@ -15,9 +15,20 @@ _READABLE = ("Content-Language", "Inbox-Count", "Link", "Location", "Retry-After
 _ANSWER = {"Access-Control-Expose-Headers": ", ".join(_READABLE)}
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Accept-Language, Content-Type, Idempotency-Key",
+    "Access-Control-Allow-Headers": "Authorization, Accept-Language, Content-Type, Idempotency-Key, "
+    "Last-Event-ID",
     "Access-Control-Max-Age": "600",  # seconds
 }
+
+
+def headers(request: Request, allowed: Collection[str]) -> dict[str, str]:
+    """What an answer says of who may read it."""
+    page = origin(request)
+    if page is None or not origin_allowed(page, allowed):
+        return {"Vary": "Origin"}
+    preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+    answer = _PREFLIGHT if preflight else _ANSWER
+    return {"Vary": "Origin", **answer, "Access-Control-Allow-Origin": page}
 
 
 def install(app: Sanic[Any, Any], allowed: Collection[str]) -> None:
@@ -30,12 +41,7 @@ def install(app: Sanic[Any, Any], allowed: Collection[str]) -> None:
 
     async def add(request: Request, response: BaseHTTPResponse) -> None:
         vary = response.headers.get("vary")
+        response.headers.update(headers(request, allowed))
         response.headers["vary"] = f"{vary}, Origin" if vary else "Origin"
-        page = origin(request)
-        if page is None or not origin_allowed(page, allowed):
-            return
-        preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
-        response.headers.update(_PREFLIGHT if preflight else _ANSWER)
-        response.headers["access-control-allow-origin"] = page
 
     app.register_middleware(add, "response")

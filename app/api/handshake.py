@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -19,8 +19,9 @@ from app.api.auth import bearer_token
 from app.api.errors import Problem
 from app.api.headers import BLANKS, list_items, offers_websocket, origin
 from app.auth.origins import origin_allowed
-from app.realtime.connection import Connection, FrameProtocol, logger
+from app.realtime.connection import Connection
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL
+from app.realtime.websocket import FrameProtocol, logger
 from app.settings.edge import WebSocketSettings
 from app.texts.i18n import N_
 
@@ -53,6 +54,10 @@ class Handshake:
         """Raises `Problem` (403) for a browser's page that may not connect."""
         if not origin_allowed(origin(request), self._allowed_origins):
             raise _foreign_origin()
+
+    @property
+    def allowed_origins(self) -> Collection[str]:
+        return self._allowed_origins
 
     def check_version(self, request: Request) -> None:
         """Raises `Problem` (426) for an upgrade to another version of the protocol (RFC 6455, 4.2.2)."""
@@ -90,15 +95,18 @@ def token_of(request: Request) -> str | None:
     return request.args.get("jwt") or None
 
 
-def hand_over(request: Request, answer: Response, connection: Connection) -> None:
-    """Answer 101; from here on the transport is the connection's, and Sanic knows nothing of it."""
+def hand_over(request: Request, answer: bytes, connection: Connection) -> None:
+    """Send the head of the answer; from here on the transport is the connection's, and Sanic knows nothing of
+    it.
+    """
     http: Any = request.protocol
+    http.http.upgrade_websocket = True  # to Sanic: there is no response to wait for
     transport: Any = request.transport
     rest = bytes(http.recv_buffer)
     http.connections.discard(http)
     http.transport = None
     transport.set_protocol(connection)
-    transport.write(answer.serialize())
+    transport.write(answer)
     connection.connection_made(transport)
     transport.resume_reading()
     if rest:

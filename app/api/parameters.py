@@ -42,7 +42,11 @@ def path_number(name: str, value: str, least: int, most: int) -> int:
 
 def number(request: Request, name: str, least: int, most: int) -> int | None:
     """An integer in the query; None if it is missing."""
-    values = _values(request, name)
+    return one_number(name, _values(request, name), least, most)
+
+
+def one_number(name: str, values: Sequence[str], least: int, most: int) -> int | None:
+    """An integer that is given once, as a parameter or a header; None if it is missing."""
     if not values:
         return None
     if len(values) == 1 and values[0].isascii() and values[0].isdigit() and len(values[0]) < 20:

@@ -124,6 +124,22 @@ RESUME_QUERY: dict[str, dict[str, Any]] = {
         ),
     },
 }
+EVENTS_QUERY: dict[str, dict[str, Any]] = {
+    "after": {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 0,
+        "description": (
+            "the last `seq` the client has; the notifications after it are sent first. The header "
+            "`Last-Event-ID` overrides it. `last_event_id` is the same"
+        ),
+    },
+    "protocol": {
+        "type": "string",
+        "enum": ["hub.v1"],
+        "description": "also send the frames of the session protocol, as named events",
+    },
+}
 DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
     "user_id": {
         "type": "string",

@@ -1,4 +1,4 @@
-"""Signing a WebSocket client in: its token, whether that was revoked, and its registration on this node."""
+"""Signing a client in: its token, whether that was revoked, and its registration on this node."""
 
 from __future__ import annotations
 

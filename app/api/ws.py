@@ -9,22 +9,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from sanic import Blueprint, Request
-from sanic.exceptions import RequestCancelled
 
 from app.api import schemas
 from app.api.admission import Admission
-from app.api.errors import unavailable
 from app.api.handshake import AcceptedHandshake, Handshake, hand_over, token_of
 from app.api.parameters import MAX_SEQ, number
 from app.api.sign_in import SignIn
 from app.auth.addresses import limited_address
 from app.auth.repeat_offenders import key_of
 from app.auth.tokens import Claims
-from app.domain.errors import Unauthorized
 from app.realtime.catch_up import CatchUp
 from app.realtime.connection import ClientInfo, Connection, ConnectionContext, Limits
 from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
+from app.realtime.websocket import WebSocketConnection
 from app.runtime.rate_limit import AdmissionQueue
 from app.settings.edge import WebSocketSettings
 
@@ -89,14 +87,11 @@ class WebSocketEndpoint:
 
     def _connection(self, accepted: AcceptedHandshake, claims: Claims, client: ClientInfo) -> Connection:
         on_message = self._sessions.received if accepted.session else None
-        return Connection(accepted.ws, claims, self._context, client, on_message)
+        return WebSocketConnection(accepted.ws, claims, self._context, client, on_message)
 
     def _hand_over(self, request: Request, accepted: AcceptedHandshake, connection: Connection) -> None:
-        if request.transport.is_closing():
-            raise RequestCancelled
-        if connection.close_code is not None:  # while the inbox was read: the user logged out, or we stop
-            raise Unauthorized("revoked_token") if self._admission.open else unavailable("hub")
-        hand_over(request, accepted.answer, connection)
+        self._admission.check_wanted(request, connection)
+        hand_over(request, accepted.answer.serialize(), connection)
 
 
 def connection_context(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from app import __version__
 from app.domain.notifications import Notification
 from app.realtime import session_frames
+from app.realtime.event_format import Closing
 from app.realtime.protocol import CloseCode
 
 PATH = Path(__file__).parent.parent.parent / "docs" / "asyncapi.yml"
@@ -26,6 +28,8 @@ TO_CLIENT = (
     session_frames.Pong,
     session_frames.Failed,
 )
+ANSWERS = (session_frames.TokenRenewed, session_frames.Pong, session_frames.Failed)
+"""What only a client that can send gets."""
 
 
 def document() -> dict[str, Any]:
@@ -33,26 +37,26 @@ def document() -> dict[str, Any]:
     schemas = _schemas()
     from_client = [kind.__name__ for kind in FROM_CLIENT]
     to_client = ["NotificationFrame", *(kind.__name__ for kind in TO_CLIENT)]
+    streamed = ["NotificationFrame", "Closing", *(kind.__name__ for kind in TO_CLIENT if kind not in ANSWERS)]
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Notification hub, live",
             "version": __version__,
-            "description": "The WebSocket of one user. In words: docs/protocol.md.\n\nClose codes: "
-            + ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode),
+            "description": "The WebSocket of one user, or an event stream. In words: docs/protocol.md.\n\n"
+            "Close codes: " + ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode),
         },
         "defaultContentType": "application/json",
         "channels": {
-            "inbox": {
-                "address": "/ws/v2/notification-service/notifications/users/{user_id}",
-                "parameters": {"user_id": {"description": "a UUID; the token's own user"}},
-                "bindings": {"ws": {"query": _QUERY}},
-                "messages": {
-                    name: {"$ref": f"#/components/messages/{name}"} for name in (*to_client, *from_client)
-                },
-            }
+            "inbox": _channel(
+                "/ws/v2/notification-service/notifications/users/{user_id}",
+                (*to_client, *from_client),
+                {"bindings": {"ws": {"query": _QUERY}}},
+            ),
+            "events": _channel("/api/v2/notification-service/notifications/users/{user_id}/events", streamed),
         },
         "operations": {
+            "streamed": _operation("send", "The same as Server-Sent Events.", streamed, channel="events"),
             "told": _operation(
                 "send", "What the hub sends; a plain client gets NotificationFrame only.", to_client
             ),
@@ -61,7 +65,7 @@ def document() -> dict[str, Any]:
         "components": {
             "messages": {
                 name: {"payload": {"$ref": f"#/components/schemas/{name}"}}
-                for name in (*to_client, *from_client)
+                for name in (*to_client, "Closing", *from_client)
             },
             "schemas": schemas,
         },
@@ -70,7 +74,7 @@ def document() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(
-        (*FROM_CLIENT, *TO_CLIENT, Notification), ref_template="#/components/schemas/{name}"
+        (*FROM_CLIENT, *TO_CLIENT, Closing, Notification), ref_template="#/components/schemas/{name}"
     )
     schemas["NotificationFrame"] = {
         "type": "object",
@@ -96,12 +100,21 @@ _QUERY = {
 }
 
 
-def _operation(action: str, summary: str, names: list[str]) -> dict[str, Any]:
+def _operation(action: str, summary: str, names: list[str], channel: str = "inbox") -> dict[str, Any]:
     return {
         "action": action,
         "summary": summary,
-        "channel": {"$ref": "#/channels/inbox"},
-        "messages": [{"$ref": f"#/channels/inbox/messages/{name}"} for name in names],
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in names],
+    }
+
+
+def _channel(address: str, names: Iterable[str], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "address": address,
+        "parameters": {"user_id": {"description": "a UUID; the token's own user"}},
+        **(more or {}),
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
     }
 
 

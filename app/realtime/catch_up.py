@@ -21,11 +21,11 @@ class CatchUp:
         self._reader = reader
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, connection: Connection, inbox_seq: int) -> None:
+    def begin(self, connection: Connection, inbox_seq: int, after: int | None = None) -> None:
         """Let a new connection go live behind `inbox_seq`, where its inbox stood when it was read. What was
-        pushed since then is fetched first.
+        pushed since then is fetched first; with `after`, all that follows that `seq`.
         """
-        if connection.cursor.started(inbox_seq):
+        if connection.cursor.started(inbox_seq, after):
             self.start(connection)
 
     def start(self, connection: Connection) -> None:

@@ -124,12 +124,14 @@ class InboxCursor:
 
     # The beginning, and resuming
 
-    def started(self, inbox_seq: int) -> bool:
-        """A new client wants what follows `inbox_seq`, where its inbox stood when it was read. Goes live; see
-        `go_live` for the result.
+    def started(self, inbox_seq: int, after: int | None = None) -> bool:
+        """A new client wants what follows `after`; None: what follows `inbox_seq`, where its inbox stood when
+        it was read. Goes live; see `go_live` for the result. An `after` beyond the inbox is of one that was
+        erased: the client gets what the inbox has from now on.
         """
-        self._start = inbox_seq
-        self.sent(inbox_seq)
+        self._start = inbox_seq if after is None else min(after, inbox_seq)
+        self._target = max(self._target, inbox_seq)
+        self.sent(self._start)
         return self.go_live()
 
     def request_resume(self) -> bool:

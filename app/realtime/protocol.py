@@ -1,4 +1,4 @@
-"""The wire protocol of a WebSocket: notification frames and close codes."""
+"""The wire protocol of connections: notification frames and close codes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,12 @@ BATCH_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 FRAMES = Counter("hub_frames_sent", "Notification frames queued on connections")
-CONNECTIONS = Gauge("hub_connections", "Open WebSocket connections", multiprocess_mode="livesum")
+CONNECTIONS = Gauge(
+    "hub_connections", "Open connections: WebSockets and event streams", multiprocess_mode="livesum"
+)
+EVENT_STREAMS = Gauge(
+    "hub_event_streams", "Those of hub_connections that are event streams (SSE)", multiprocess_mode="livesum"
+)
 NODES = Gauge(
     "hub_nodes",
     "Members of the cluster as this node sees it, itself included; 0 while it is not a member",
@@ -40,7 +45,7 @@ UNPUBLISHED = Counter(
 REFUSED = Counter(
     "hub_connections_refused", "TCP connections closed before a request was read, by reason", ["reason"]
 )
-CLOSED = Counter("hub_connections_closed", "WebSocket connections closed by the hub, by close code", ["code"])
+CLOSED = Counter("hub_connections_closed", "Connections closed by the hub, by close code", ["code"])
 PARKED = Gauge(
     "hub_parked_events",
     "Events of all nodes that wait in Postgres for the user service",

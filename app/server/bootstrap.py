@@ -10,7 +10,7 @@ from uuid import UUID
 from sanic import Blueprint
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.api import compat, sending, ws
+from app.api import compat, events, sending, ws
 from app.api.admission import Admission
 from app.api.auth import Authenticator
 from app.api.compat.context import CompatContext
@@ -270,7 +270,7 @@ def build_api(
     """Make the WebSocket endpoint, with its admission, and the REST resources."""
     authenticator, log = store.authenticator, store.deliveries
     admission = Admission(settings.websocket, realtime.manager)
-    endpoint = _endpoint(settings.websocket, store, realtime, admission)
+    sockets, streams = _endpoints(settings.websocket, store, realtime, admission)
     idempotency = Idempotency(IdempotencyStore(store.engine))
     simulated = [name for name, channel in outboxes.channels.items() if channel.simulated]
     wait, locale = settings.http.wait, settings.ingest.default_locale
@@ -300,14 +300,15 @@ def build_api(
             ),
         ),
         *compat.blueprints(settings.http.compat_routes, context),
-        ws.make_blueprint(WEBSOCKET, endpoint.connect),
+        ws.make_blueprint(WEBSOCKET, sockets.connect),
+        events.make_blueprint(REST, streams.connect),
         OperationResource(authenticator, checks).blueprint(REST),
     )
 
 
-def _endpoint(
+def _endpoints(
     settings: WebSocketSettings, store: Store, realtime: Realtime, admission: Admission
-) -> ws.WebSocketEndpoint:
+) -> tuple[ws.WebSocketEndpoint, events.EventStreamEndpoint]:
     sign_in = SignIn(
         store.authenticator,
         realtime.manager,
@@ -318,9 +319,8 @@ def _endpoint(
     context = ws.connection_context(
         settings, realtime.timer_wheel, store.wall_clock.loop_time, admission.lost
     )
-    return ws.WebSocketEndpoint(
-        admission, Handshake(settings), sign_in, realtime.sessions, realtime.catch_up, context
-    )
+    parts = (admission, Handshake(settings), sign_in, realtime.sessions, realtime.catch_up, context)
+    return ws.WebSocketEndpoint(*parts), events.EventStreamEndpoint(*parts)
 
 
 def _history(user_id: UUID, before: int) -> str:

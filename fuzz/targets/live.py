@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from websockets.protocol import OPEN
 
 from app.auth.tokens import Claims
-from app.realtime.connection import Connection, ConnectionContext, FrameProtocol, Limits
+from app.realtime.connection import Connection, ConnectionContext, Limits
 from app.realtime.protocol import text_frame
 from app.realtime.publication import Publication, Push, pack, unpack
 from app.realtime.session import Sessions
 from app.realtime.session_frames import Read, Resume, Token, decode_message
 from app.realtime.timer_wheel import TimerWheel
+from app.realtime.websocket import FrameProtocol, WebSocketConnection
 from app.runtime.rate_limit import AdmissionQueue
 from fuzz.hostile import TEXTS, as_json, changed, json_words, spoiled
 from fuzz.target import CANARY, Target
@@ -97,7 +98,7 @@ async def _came_of(parts: list[bytes], most: int) -> _Came:
         texts.append(text)
         connection.send(text_frame(text))
 
-    connection = Connection(
+    connection = WebSocketConnection(
         ws,
         Claims(USER, "t", 0, 3600),
         ConnectionContext(

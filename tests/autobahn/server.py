@@ -21,6 +21,7 @@ from app.auth.tokens import MAX_UNIX_SECONDS, Claims
 from app.realtime.connection import Connection
 from app.realtime.protocol import text_frame
 from app.realtime.timer_wheel import TimerWheel
+from app.realtime.websocket import WebSocketConnection
 from app.server.serve import bind, serve
 from app.settings.edge import WebSocketSettings
 
@@ -30,7 +31,7 @@ _ANYONE = Claims(UUID(int=0), "", 0, MAX_UNIX_SECONDS)
 MAX_MESSAGE_BYTES = 64 * 1024  # the longest one of the cases that must be answered
 
 
-class Echo(Connection):
+class Echo(WebSocketConnection):
     """A connection that sends each message back as one frame.
 
     Texts come from the code under test, as a session gets them. It checks binary messages and ignores them:
@@ -61,7 +62,7 @@ class EchoEndpoint:
     async def connect(self, request: Request, user_id: str) -> None:
         accepted = self._handshake.accept(request)
         connection = Echo(accepted.ws, _ANYONE, self._context, on_message=_send_back)
-        hand_over(request, accepted.answer, connection)
+        hand_over(request, accepted.answer.serialize(), connection)
 
 
 def _send_back(connection: Connection, text: bytes) -> None:

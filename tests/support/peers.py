@@ -17,11 +17,12 @@ from websockets.uri import parse_uri
 
 from app.auth.tokens import Claims
 from app.domain.notifications import Notification
-from app.realtime.connection import ClientInfo, Connection, ConnectionContext, FrameProtocol, Limits
+from app.realtime.connection import ClientInfo, Connection, ConnectionContext, Limits
 from app.realtime.manager import WebSocketManager
 from app.realtime.protocol import notification_frame
 from app.realtime.publication import Push
 from app.realtime.timer_wheel import TimerWheel
+from app.realtime.websocket import FrameProtocol, WebSocketConnection
 from app.runtime.rate_limit import AdmissionQueue
 from tests.support.hub import eventually
 
@@ -88,7 +89,7 @@ class Peer:
         self.lost: list[Connection] = []
         self.transport = FakeTransport()
         self.now = now = asyncio.get_running_loop().time()
-        self.connection = self.transport.connection = Connection(
+        self.connection = self.transport.connection = WebSocketConnection(
             FrameProtocol(state=OPEN, max_size=MAX_MESSAGE),
             Claims(user or uuid4(), "a token", 0, LIFETIME),
             ConnectionContext(

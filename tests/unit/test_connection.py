@@ -12,12 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
-from app.realtime.connection import (
-    CLOSE_TIMEOUT_SECONDS,
-    MAX_BYTES_PER_READ,
-    MAX_CONTROL_FRAMES_IN_A_ROW,
-)
+from app.realtime.connection import CLOSE_TIMEOUT_SECONDS
 from app.realtime.protocol import CloseCode, text_frame
+from app.realtime.websocket import MAX_BYTES_PER_READ, MAX_CONTROL_FRAMES_IN_A_ROW
 from app.runtime.rate_limit import AdmissionQueue
 from tests.support.peers import (
     EMPTY_PING,

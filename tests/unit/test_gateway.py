@@ -26,6 +26,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 REST = "/api/v2/notification-service"
 USER = "0b5e0d8e-6a52-4a4e-9f0b-0f7a4c1f2d11"
 SOCKET = f"/ws/v2/notification-service/notifications/users/{USER}"
+EVENTS = f"{REST}/notifications/users/{USER}/events"
 BROWSER = {"Sec-WebSocket-Protocol": "hub.v1, bearer.eyJhbGciOi.eyJzdWIi.c2ln"}
 
 CALLS = [
@@ -58,6 +59,9 @@ CALLS = [
     ("GET", "/openapi.json", {}, "hub-open"),
     ("GET", "/api/v1/docs", {}, "hub-open"),
     ("GET", "/api/v1/redoc", {}, "hub-open"),
+    ("GET", EVENTS, {}, "hub-events"),
+    ("GET", f"{EVENTS}?jwt=a.b.c&after=7", {}, "hub-events"),
+    ("OPTIONS", EVENTS, {}, "hub-events"),
     ("GET", SOCKET, {}, "hub-websocket"),
     ("GET", f"{SOCKET}?jwt=a.b.c", {}, "hub-websocket"),
     ("GET", SOCKET, {"Sec-WebSocket-Protocol": "hub.v1"}, "hub-websocket"),
@@ -107,7 +111,7 @@ def test_no_route_leads_upstream_to_metrics() -> None:
 
 def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not_expired() -> None:
     checked = {route["name"] for _, route, plugins in routes(KONG) if "jwt" in plugins}
-    assert checked == {"hub-compat", "hub-notifications", "hub-preferences", "hub-websocket"}
+    assert checked == {"hub-compat", "hub-events", "hub-notifications", "hub-preferences", "hub-websocket"}
     for _, _, plugins in routes(KONG):
         if "jwt" in plugins:
             assert plugins["jwt"]["claims_to_verify"] == ["exp"]
@@ -120,12 +124,12 @@ def test_a_browser_may_ask_without_a_token_what_a_page_may_do() -> None:
         if "OPTIONS" in route["methods"]:
             assert plugins["jwt"]["run_on_preflight"] is False
     allowed = {route["name"] for _, route, _ in routes(KONG) if "OPTIONS" in route["methods"]}
-    assert allowed == {"hub-compat", "hub-notifications", "hub-preferences"}
+    assert allowed == {"hub-compat", "hub-events", "hub-notifications", "hub-preferences"}
 
 
-def test_a_token_in_the_address_is_taken_on_the_websocket_only() -> None:
+def test_a_token_in_the_address_is_taken_for_live_connections_only() -> None:
     taken = {route["name"]: p["jwt"]["uri_param_names"] for _, route, p in routes(KONG) if "jwt" in p}
-    assert taken.pop("hub-websocket") == ["jwt"]
+    assert taken.pop("hub-websocket") == taken.pop("hub-events") == ["jwt"]
     assert taken == {"hub-compat": [], "hub-notifications": [], "hub-preferences": []}
 
 
@@ -137,9 +141,9 @@ def test_the_subprotocol_opens_no_rest_path() -> None:
     assert "jwt" in match(KONG, "GET", f"{REST}/notifications/users/{USER}", BROWSER).plugins
 
 
-def test_a_quiet_websocket_outlives_several_pings() -> None:
+def test_a_quiet_connection_outlives_several_pings() -> None:
     ping_ms = WebSocketSettings.model_fields["ping_interval"].default * 1000
-    for path, headers in ((SOCKET, {}), (SOCKET, BROWSER)):
+    for path, headers in ((SOCKET, {}), (SOCKET, BROWSER), (EVENTS, {})):
         taken = match(KONG, "GET", path, headers)
         service = next(service for service in KONG["services"] if service["name"] == taken.service)
         assert min(service["read_timeout"], service["write_timeout"]) >= 3 * ping_ms
