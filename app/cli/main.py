@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": LazyCommand("app.cli.serve", "Serve (the default). Settings: .env.example"),
     "migrate": LazyCommand("app.cli.migrate", "Bring the database to the newest migration"),
     "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the SMTP settings"),
+    "check": LazyCommand("app.cli.check", "check counters: compare inboxes with their notifications"),
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),
     "dlq": LazyCommand("app.cli.dlq", "List, show, replay or drop dead letters"),
     "parked": LazyCommand(

@@ -15,6 +15,8 @@ log = logging.getLogger("hub.cleaner")
 
 CLEAN_EVERY_SECONDS = 60.0  # seconds
 MAX_ROWS_PER_TRANSACTION = 5000  # a longer transaction would delay other writers
+MAX_NOTIFICATIONS_PER_TRANSACTION = 500  # rows, whose inboxes are locked until its end
+NOTIFICATIONS_PAUSE_SECONDS = 0.01
 PAUSE_SECONDS = 0.1  # seconds between two transactions, which others have Postgres to themselves
 EXPIRED_FOR = timedelta(
     minutes=5
@@ -53,10 +55,13 @@ class Cleaner:
 
     async def _remove(self, kind: Kind, kept: timedelta) -> None:
         """Remove all that is older, unless another node does."""
-        rows, removed = 0, MAX_ROWS_PER_TRANSACTION
-        while removed == MAX_ROWS_PER_TRANSACTION:
-            removed = await self._store.remove(kind, kept, MAX_ROWS_PER_TRANSACTION) or 0
+        most, pause = MAX_ROWS_PER_TRANSACTION, PAUSE_SECONDS
+        if kind is Kind.NOTIFICATIONS:
+            most, pause = MAX_NOTIFICATIONS_PER_TRANSACTION, NOTIFICATIONS_PAUSE_SECONDS
+        rows, removed = 0, most
+        while removed == most:
+            removed = await self._store.remove(kind, kept, most) or 0
             rows += removed
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause)
         if rows:
             log.info("cleaned", extra={"what": kind.name.lower(), "rows": rows})

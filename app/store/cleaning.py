@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import Enum
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.store.engine import store_errors
 
@@ -19,6 +19,25 @@ _REMOVE = """
 delete from {table} where ctid = any(array(
   select ctid from {table} where {age} < now() - $1::interval and {condition} order by {age} limit $2
   for update skip locked
+))
+"""
+
+
+# The inboxes first, as in every change: a trigger counts there what is unread. The other order can deadlock.
+_LOCK_INBOXES = """
+select array_agg(user_id) from (
+  select user_id from inboxes where user_id = any(array(
+    select receiver from notifications where created_at < now() - $1::interval order by created_at limit $2
+  ))
+  order by user_id for update skip locked
+) as locked
+"""
+_REMOVE_NOTIFICATIONS = """
+delete from notifications where ctid = any(array(
+  select ctid from notifications
+  where created_at < now() - $1::interval
+    and (receiver = any($3::uuid[]) or not exists (select from inboxes where user_id = receiver))
+  order by created_at limit $2 for update skip locked
 ))
 """
 
@@ -61,6 +80,8 @@ class CleaningStore:
             async with self._engine.begin() as connection:
                 if not (await connection.exec_driver_sql(_BEGIN)).scalar_one():
                     return None
+                if kind is Kind.NOTIFICATIONS:
+                    return await _remove_notifications(connection, older_than, most)
                 return (await connection.exec_driver_sql(kind.statement, (older_than, most))).rowcount
 
     async def erase_secrets(self, expired_for: timedelta) -> int:
@@ -68,3 +89,9 @@ class CleaningStore:
         with store_errors():
             async with self._engine.begin() as connection:
                 return (await connection.exec_driver_sql(_ERASE, (expired_for,))).rowcount
+
+
+async def _remove_notifications(connection: AsyncConnection, older_than: timedelta, most: int) -> int:
+    locked = (await connection.exec_driver_sql(_LOCK_INBOXES, (older_than, most))).scalar_one()
+    values = (older_than, most, locked or [])
+    return (await connection.exec_driver_sql(_REMOVE_NOTIFICATIONS, values)).rowcount

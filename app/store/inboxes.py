@@ -12,17 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.notifications import InboxCounters, Notification
 from app.store.engine import store_errors
 
+# Lateral with a limit: a look-up by key, however large the tables are.
 _STATES = """
-select coalesce(inboxes.last_seq, 0) as last_seq, coalesce(inboxes.rev, 0) as rev,
-       (select count(*) from notifications where receiver = wanted.user_id and not is_read) as unread
+select coalesce(last_seq, 0) as last_seq, coalesce(rev, 0) as rev, coalesce(last_seq - settled, 0) as unread
 from unnest($1::uuid[]) with ordinality as wanted (user_id, number)
-left join inboxes on inboxes.user_id = wanted.user_id
+left join lateral (
+  select last_seq, rev, settled from inboxes where user_id = wanted.user_id limit 1
+) as inbox on true
 order by number
 """
 _MISSED = """
 select number, id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
-       is_read, title, content, seq
+       is_read or seq <= read_up_to as is_read, title, content, seq
 from unnest($1::uuid[], $2::bigint[], $3::bigint[]) with ordinality as wanted (user_id, after, until, number)
+cross join lateral (select read_up_to from inboxes where user_id = wanted.user_id limit 1) as inbox
 cross join lateral (
   select * from notifications
   where receiver = wanted.user_id and seq > wanted.after and seq <= wanted.until

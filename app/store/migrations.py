@@ -11,6 +11,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+PROGRESS_LOGGER = "alembic.runtime.migration.progress"
+"""On which a migration says how far it has come."""
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -28,20 +31,20 @@ def head() -> str:
 
 
 class _MigrationLines(logging.Handler):
-    """Passes on the lines in which Alembic names a migration before it runs it."""
+    """Passes on the lines in which Alembic names a migration before it runs it, and how far that has come."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        if str(record.msg).startswith("Running"):
+        if str(record.msg).startswith("Running") or record.name == PROGRESS_LOGGER:
             self._say(f"  {record.getMessage()}")
 
 
 @contextmanager
 def progress(say: Callable[[str], None] | None) -> Iterator[None]:
-    """Have `say` called with a line for each migration, before it runs."""
+    """Have `say` called with a line for each migration, before it runs, and how far a long one has come."""
     if say is None:
         yield
         return
@@ -62,7 +65,7 @@ def upgrade(database_url: str, to: str = "head", say: Callable[[str], None] | No
     Args:
         database_url: The database.
         to: The migration.
-        say: Is called with a line for each migration, before it runs.
+        say: Is called with a line for each migration, before it runs, and how far a long one has come.
     """
     config = _config()
     config.attributes["database_url"] = database_url

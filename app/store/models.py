@@ -42,6 +42,7 @@ class NotificationRow(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     template_code: Mapped[str] = mapped_column(String(MAX_TEMPLATE_CODE_CHARS))
     raw_data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    # one at a time; see also `InboxRow.read_up_to`
     is_read: Mapped[bool] = mapped_column(server_default=text("false"))
     title: Mapped[str] = mapped_column(String(MAX_TITLE_CHARS))
     content: Mapped[str] = mapped_column(Text)
@@ -58,13 +59,20 @@ class NotificationRow(Base):
 
 
 class InboxRow(Base):
-    """How far the `seq` of one receiver has come, and how often they read, deleted, or read all (023)."""
+    """How far the `seq` of one receiver has come, and how often they read, deleted, or read all (023).
+
+    All up to `read_up_to` are read, whatever their rows say. Of the first `last_seq` notifications `settled`
+    are read or gone, the others are unread. Triggers on `notifications` keep that number; a batch, which only
+    adds, leaves it as it is (031).
+    """
 
     __tablename__ = "inboxes"
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     last_seq: Mapped[int] = mapped_column(BigInteger)
     rev: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    read_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    settled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class ProcessedEventRow(Base):

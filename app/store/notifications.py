@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, Text, cast, delete, func, select, update
+from sqlalchemy import Text, cast, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.identity import EventIdentity
@@ -28,7 +29,6 @@ _COLUMNS = (
     cast(N.raw_data, Text).label(
         "raw_data"
     ),  # passed on as it is: clients get JSON, no one here looks into it
-    N.is_read,
     N.title,
     N.content,
     N.seq,
@@ -39,12 +39,13 @@ MAX_ROWS_SEARCHED = 500_000  # about a second of Postgres
 
 # The limits end both searches early; lateral with a limit is a look-up by index, however large the table is.
 _OF_EVENTS = """
-select id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data, is_read,
-       title, content, seq
+select id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
+       is_read or seq <= read_up_to as is_read, title, content, seq
 from (
   select user_id, array_agg(hash) as hashes
   from unnest($1::uuid[], $2::bigint[]) as asked (user_id, hash) group by user_id
 ) as wanted
+cross join lateral (select read_up_to from inboxes where user_id = wanted.user_id limit 1) as inbox
 cross join lateral (
   select * from (
     select * from notifications where receiver = wanted.user_id order by seq desc limit $3
@@ -60,6 +61,30 @@ cross join lateral (
   select processed_at from processed_events where event_id = wanted.event_id limit 1
 ) as found
 """
+_READ_ALL = """
+update inboxes set read_up_to = last_seq, settled = last_seq, rev = rev + 1 where user_id = $1
+returning last_seq as until, 0 as unread, last_seq, rev
+"""
+# What it counts are the unread ones on the shorter side of `until`, none of which is under `read_up_to`.
+_LOOK = """
+select until, last_seq, settled, read_up_to, case
+  when until <= read_up_to then settled
+  when last_seq - until < until - read_up_to then last_seq - (
+    select count(*) from notifications where receiver = $1 and not is_read and seq > until)
+  else settled + (
+    select count(*) from notifications
+    where receiver = $1 and not is_read and seq > read_up_to and seq <= until)
+  end as settled_then
+from (select *, least($2, last_seq) as until from inboxes where user_id = $1) as inbox
+"""
+_LOCK = "select 1 from inboxes where user_id = $1 for update"
+_READ_UP_TO = """
+update inboxes set read_up_to = greatest(read_up_to, $2), settled = $3, rev = rev + 1
+where user_id = $1 and settled = $4 and read_up_to = $5
+returning $2::bigint as until, last_seq - settled as unread, last_seq, rev
+"""
+MAX_LOOKS_WITHOUT_LOCK = 3
+NO_COUNTERS = InboxCounters(0, 0, 0)
 
 
 def newest_rows(receivers: int) -> int:
@@ -77,20 +102,24 @@ class NotificationStore:
         self, receiver: UUID, limit: int, before: int | None = None, unread: bool = False
     ) -> list[Notification]:
         """At most `limit` notifications, newest first: those with a `seq` under `before`, or only unread."""
-        query = select(*_COLUMNS).where(N.receiver == receiver).order_by(N.seq.desc()).limit(limit)
+        read_up_to = select(I.read_up_to).where(I.user_id == receiver).scalar_subquery()
+        watermark = func.coalesce(read_up_to, 0)
+        is_read = or_(N.is_read, N.seq <= watermark).label("is_read")
+        query = select(*_COLUMNS, is_read).where(N.receiver == receiver).order_by(N.seq.desc()).limit(limit)
         if before is not None:
             query = query.where(N.seq < before)
         if unread:
-            query = query.where(~N.is_read)
+            query = query.where(~N.is_read, N.seq > watermark)
         with store_errors():
             async with self._engine.connect() as connection:
                 return [_notification(row) for row in await connection.execute(query)]
 
     async def unread(self, receiver: UUID) -> int:
         """How many notifications the receiver has not read."""
+        query = select(I.last_seq - I.settled).where(I.user_id == receiver)
         with store_errors():
             async with self._engine.connect() as connection:
-                return int(await connection.scalar(_unread_of(receiver)) or 0)
+                return int(await connection.scalar(query) or 0)
 
     async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, now read, and the count then; None when there is none with that id."""
@@ -98,41 +127,44 @@ class NotificationStore:
             update(N)
             .where(N.id == notification, N.receiver == receiver)
             .values(is_read=True)
-            .returning(*_COLUMNS)
+            .returning(*_COLUMNS, N.is_read)
         )
         with store_errors():
-            async with self._changing(receiver) as change:
-                row = (await change.connection.execute(statement)).one_or_none()
-                return None if row is None else (_notification(row), await change.counted())
+            async with self._changing(receiver) as connection:
+                row = (await connection.execute(statement)).one_or_none()
+                return None if row is None else (_notification(row), await _changed(connection, receiver))
 
     async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
         """Mark all read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
         then. It is never more than there are.
+
+        One row changes, whatever the number of notifications.
         """
         with store_errors():
-            async with self._changing(receiver) as change:
-                until = change.last_seq if up_to is None else min(up_to, change.last_seq)
-                marking = update(N).where(N.receiver == receiver, N.seq <= until, ~N.is_read)
-                await change.connection.execute(marking.values(is_read=True))
-                return until, await change.counted()
+            async with self._engine.begin() as connection:
+                if up_to is None:
+                    row: Any = (await connection.exec_driver_sql(_READ_ALL, (receiver,))).one_or_none()
+                else:
+                    row = await _read_up_to(connection, receiver, up_to)
+                return (row.until, InboxCounters(*row[1:])) if row else (0, NO_COUNTERS)
 
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
         """The count after the notification was deleted; None when there is none with that id."""
         statement = delete(N).where(N.id == notification, N.receiver == receiver)
         with store_errors():
-            async with self._changing(receiver) as change:
-                if (await change.connection.execute(statement)).rowcount == 0:
+            async with self._changing(receiver) as connection:
+                if (await connection.execute(statement)).rowcount == 0:
                     return None
-                return await change.counted()
+                return await _changed(connection, receiver)
 
     @asynccontextmanager
-    async def _changing(self, receiver: UUID) -> AsyncIterator[_Change]:
+    async def _changing(self, receiver: UUID) -> AsyncIterator[AsyncConnection]:
         """A transaction on an inbox, which nothing else changes meanwhile: writers and other changes wait. So
-        what is counted in it is exact for `last_seq`.
+        its count is exact for `last_seq`.
         """
-        query = select(I.last_seq).where(I.user_id == receiver).with_for_update()
         async with self._engine.begin() as connection:
-            yield _Change(connection, receiver, await connection.scalar(query) or 0)
+            await connection.exec_driver_sql(_LOCK, (receiver,))
+            yield connection
 
     async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
         """The notifications of these events, by id, for these receivers, in rising `seq`. Those that are
@@ -162,23 +194,35 @@ class NotificationStore:
                 return await recorded(connection, event_ids)
 
 
-class _Change(NamedTuple):
-    connection: AsyncConnection
-    receiver: UUID
-    last_seq: int
-
-    async def counted(self) -> InboxCounters:
-        """The count after the change, which gets the next `rev`."""
-        if not self.last_seq:
-            return InboxCounters(0, 0, 0)  # nothing to change; what comes meanwhile comes after it
-        unread = _unread_of(self.receiver).scalar_subquery()
-        raising = update(I).where(I.user_id == self.receiver).values(rev=I.rev + 1).returning(unread, I.rev)
-        number, rev = (await self.connection.execute(raising)).one()
-        return InboxCounters(number, self.last_seq, rev)
+async def _changed(connection: AsyncConnection, receiver: UUID) -> InboxCounters:
+    """The count after a change, which gets the next `rev`. A trigger has counted what the change settled."""
+    raising = (
+        update(I)
+        .where(I.user_id == receiver)
+        .values(rev=I.rev + 1)
+        .returning(I.last_seq - I.settled, I.last_seq, I.rev)
+    )
+    row = (await connection.execute(raising)).one_or_none()
+    return InboxCounters(*row) if row else NO_COUNTERS
 
 
-def _unread_of(receiver: UUID) -> Select[int]:
-    return select(func.count()).where(N.receiver == receiver, ~N.is_read)
+async def _read_up_to(connection: AsyncConnection, receiver: UUID, up_to: int) -> Any:
+    """Raise the watermark. The inbox isn't locked while unread notifications are counted.
+
+    New notifications leave `settled` as it is, and what else changes the count raises it or the watermark. So
+    if both are what they were, the count holds.
+    """
+    for look in itertools.count(1):
+        if look > MAX_LOOKS_WITHOUT_LOCK:
+            await connection.exec_driver_sql(_LOCK, (receiver,))
+        seen = (await connection.exec_driver_sql(_LOOK, (receiver, up_to))).one_or_none()
+        if seen is None:
+            return None
+        values = (receiver, seen.until, seen.settled_then, seen.settled, seen.read_up_to)
+        row = (await connection.exec_driver_sql(_READ_UP_TO, values)).one_or_none()
+        if row is not None:
+            return row
+    return None
 
 
 def _notification(row: Any) -> Notification:

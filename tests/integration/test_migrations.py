@@ -234,6 +234,68 @@ async def test_texts_longer_than_documented_are_cut_by_the_migration_and_no_othe
         await connection.close()
 
 
+_INBOX = """
+insert into notifications (receiver, created_at, template_code, raw_data, is_read, title, content, seq)
+select $1, now(), 'C', '{}', false, '', '', seq from generate_series($2::int + 1, $2 + 20) seq
+"""
+_RAISE = """
+insert into inboxes (user_id, last_seq) values ($1, 20)
+on conflict (user_id) do update set last_seq = inboxes.last_seq + 20
+"""
+_READ = "update notifications set is_read = true where receiver = $1 and seq % 7 = 1"
+_DELETE = "delete from notifications where receiver = $1 and seq % 11 = 2"
+_COUNTED = """
+select last_seq - settled = (
+  select count(*) from notifications where receiver = user_id and not is_read and seq > read_up_to
+) from inboxes
+"""
+
+
+async def test_inboxes_are_counted_while_nodes_of_the_release_before_change_them(empty: str) -> None:
+    users = [uuid.uuid4() for _ in range(250)]
+    await upgrade(empty, "0015")
+    connection = await asyncpg.connect(empty)
+    try:
+        await connection.executemany(_RAISE, [(user,) for user in users])
+        await connection.executemany(_INBOX, [(user, 0) for user in users])
+        for change in (_READ, _DELETE):
+            await connection.executemany(change, [(user,) for user in users[::2]])
+        upgrading = asyncio.create_task(upgrade(empty, "0016"))
+        for old in users[:100]:
+            for user, last_seq in ((old, 20), (uuid.uuid4(), 0)):
+                async with connection.transaction():
+                    await connection.execute(_RAISE, user)
+                    await connection.execute(_INBOX, user, last_seq)
+                for change in (_READ, _DELETE):
+                    await connection.execute(change, user)
+        await upgrading
+        assert {row[0] for row in await connection.fetch(_COUNTED)} == {True}
+
+        # It was interrupted, say.
+        await connection.execute("update alembic_version set version_num = '0015'")
+        await connection.execute("alter table inboxes alter settled drop not null")
+        await connection.execute("update inboxes set settled = null where user_id = any($1)", users[100:])
+        await upgrade(empty, "0016")
+        assert {row[0] for row in await connection.fetch(_COUNTED)} == {True}
+    finally:
+        await connection.close()
+
+
+async def test_what_was_read_by_the_watermark_is_read_after_a_downgrade(empty: str) -> None:
+    user = uuid.uuid4()
+    await upgrade(empty, "0016")
+    connection = await asyncpg.connect(empty)
+    try:
+        await connection.execute(_RAISE, user)
+        await connection.execute(_INBOX, user, 0)
+        await connection.execute("update inboxes set read_up_to = 12")
+        await downgrade(empty, "0015")
+        read = await connection.fetch("select seq from notifications where is_read order by 1")
+        assert [row["seq"] for row in read] == [*range(1, 13)]
+    finally:
+        await connection.close()
+
+
 async def test_a_migrated_database_is_accepted(empty: str) -> None:
     await upgrade(empty)
     engine = engine_on(empty)

@@ -1,0 +1,70 @@
+"""`run.py check`: compare what the hub keeps twice."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.group import new_app
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+INBOXES_PER_QUERY_COUNT = 500
+
+app = new_app()
+
+
+@app.callback()
+def _check() -> None:
+    """Compare what the hub keeps twice, while nodes run."""
+
+
+@app.command()
+def counters(
+    repair: Annotated[bool, typer.Option("--repair", help="Set wrong counters right.")] = False,
+) -> int:
+    """Compare the counters of each inbox with its notifications.
+
+    The exit status is 1 if some were wrong and are not repaired.
+    """
+    from app import settings
+    from app.store.engine import make_engine
+
+    async def run() -> int:
+        engine = make_engine(settings.load().postgres)
+        try:
+            return await compare_counters(engine, repair=repair)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
+
+
+async def compare_counters(engine: AsyncEngine, *, repair: bool) -> int:
+    """Print each inbox whose counters are wrong, and how many there are; the exit status."""
+    from app.store.counters import CounterStore
+
+    store = CounterStore(engine)
+    inboxes = wrong = 0
+    last = None
+    while found := await store.compare(last, INBOXES_PER_QUERY_COUNT):
+        for inbox in found:
+            if inbox.right:
+                continue
+            wrong += 1
+            print(
+                f"inbox {inbox.user_id}: unread {inbox.unread}, its rows {inbox.unread_rows}; "
+                f"last_seq {inbox.last_seq}, its newest row {inbox.newest_row}"
+            )
+            if repair:
+                await store.repair(inbox.user_id)
+        inboxes += len(found)
+        last = found[-1].user_id
+        if sys.stderr.isatty():
+            print(f"{inboxes} inboxes", end="\r", file=sys.stderr)
+    print(f"{inboxes} inboxes, {wrong} {'repaired' if repair else 'wrong'}")
+    return 1 if wrong and not repair else 0

@@ -1,0 +1,73 @@
+"""The counters of inboxes, compared with the rows that they count (`run.py check counters`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import starmap
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.engine import store_errors
+
+# One statement, so one snapshot: right also while nodes write.
+_COMPARE = """
+select user_id, last_seq, last_seq - settled as unread, newest.seq as newest_row, rows.unread as unread_rows
+from (
+  select * from inboxes where $1::uuid is null or user_id > $1 order by user_id limit $2
+) as inbox
+cross join lateral (
+  select count(*) as unread from notifications
+  where receiver = user_id and not is_read and seq > read_up_to
+) as rows
+cross join lateral (
+  select coalesce(max(seq), 0) as seq from notifications where receiver = user_id
+) as newest
+order by user_id
+"""
+_LOCK = "select 1 from inboxes where user_id = $1 for update"
+_REPAIR = """
+update inboxes set last_seq = right_values.last_seq, settled = right_values.last_seq - right_values.unread
+from (
+  select greatest(last_seq, (select max(seq) from notifications where receiver = $1)) as last_seq, (
+    select count(*) from notifications where receiver = $1 and not is_read and seq > read_up_to) as unread
+  from inboxes where user_id = $1
+) as right_values
+where user_id = $1
+"""
+
+
+class InboxCheck(NamedTuple):
+    """What an inbox's row says, and what its notifications say."""
+
+    user_id: UUID
+    last_seq: int
+    unread: int
+    newest_row: int
+    unread_rows: int
+
+    @property
+    def right(self) -> bool:
+        return self.unread == self.unread_rows and self.last_seq >= self.newest_row
+
+
+class CounterStore:
+    """Every call raises `Unavailable` when Postgres doesn't answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def compare(self, after: UUID | None, most: int) -> Sequence[InboxCheck]:
+        """The next `most` inboxes behind this user id, in the order of ids."""
+        with store_errors():
+            async with self._engine.connect() as connection:
+                rows = await connection.exec_driver_sql(_COMPARE, (after, most))
+                return [*starmap(InboxCheck, rows)]
+
+    async def repair(self, user_id: UUID) -> None:
+        """Set the counters of an inbox to what its rows say."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(_LOCK, (user_id,))
+                await connection.exec_driver_sql(_REPAIR, (user_id,))

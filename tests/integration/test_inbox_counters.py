@@ -1,0 +1,216 @@
+"""The counters and the watermark of inboxes against a naive model, over random schedules."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.cli import check
+from app.domain.erasure import Subject
+from app.domain.notifications import InboxCounters, Notification
+from app.store.cleaning import CleaningStore, Kind
+from app.store.counters import CounterStore
+from app.store.erasure import ErasingStore
+from app.store.inboxes import InboxStore
+from app.store.notifications import NotificationStore
+from app.store.writer import BatchWriter
+from tests.support.store import engine_on, entry
+
+AGED = timedelta(days=100)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def nodes(database: str) -> AsyncIterator[list[AsyncEngine]]:
+    """The pools of two nodes."""
+    pools = [engine_on(database, database_pool_size=8) for _ in range(2)]
+    yield pools
+    for pool in pools:
+        await pool.dispose()
+
+
+@pytest_asyncio.fixture
+async def operator(database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+@dataclass
+class Inbox:
+    """What an inbox is, said as plainly as can be."""
+
+    last_seq: int = 0
+    rev: int = 0
+    read: dict[int, bool] = field(default_factory=dict)
+    """By `seq`, of those that are there."""
+    ids: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def counters(self) -> InboxCounters:
+        return InboxCounters(sum(not read for read in self.read.values()), self.last_seq, self.rev)
+
+    def shown(self, *, unread: bool) -> list[tuple[int, bool]]:
+        rows = sorted(self.read.items(), reverse=True)
+        return [row for row in rows if not (unread and row[1])]
+
+
+def shown(page: Sequence[Notification]) -> list[tuple[int, bool]]:
+    return [(each.seq, each.is_read) for each in page]
+
+
+class Schedule:
+    """Random operations on some inboxes, each by either of two nodes, and the same on the model."""
+
+    def __init__(self, nodes: Sequence[AsyncEngine], operator: asyncpg.Connection, chance: random.Random):
+        self._nodes, self._operator, self._chance = nodes, operator, chance
+        self.inboxes = {uuid4(): Inbox() for _ in range(3)}
+
+    async def step(self) -> None:
+        node, chance = self._chance.choice(self._nodes), self._chance
+        user = chance.choice([*self.inboxes])
+        kind = chance.choice(
+            ("write", "write", "write", "read", "read", "delete", "all", "up to", "age", "unread", "erase")
+        )
+        inbox, store = self.inboxes[user], NotificationStore(node)
+        seq = chance.choice([*inbox.read, 0])
+        if kind == "write":
+            await self._write(node)
+        elif kind == "read":
+            changed = await store.mark_read(inbox.ids.get(seq, 2**50), user)
+            assert (changed is not None) is (seq in inbox.read)
+            if changed is not None:
+                inbox.read[seq], inbox.rev = True, inbox.rev + 1
+                assert (changed[0].seq, changed[0].is_read, changed[1]) == (seq, True, inbox.counters)
+        elif kind == "delete":
+            count = await store.delete(inbox.ids.get(seq, 2**50), user)
+            assert (count is not None) is (inbox.read.pop(seq, None) is not None)
+            inbox.rev += count is not None
+            assert count in (None, inbox.counters)
+        elif kind in ("all", "up to"):
+            await self._read_all(
+                store, user, chance.randint(0, inbox.last_seq + 3) if kind == "up to" else None
+            )
+        else:
+            await self._without_rev(kind, node, user)
+
+    async def _write(self, node: AsyncEngine) -> None:
+        receivers = self._chance.sample([*self.inboxes], self._chance.randint(1, 3))
+        events = [entry(*receivers) for _ in range(self._chance.randint(1, 4))]
+        for made in (await BatchWriter(node).write(events)).notifications:
+            inbox = self.inboxes[made.receiver]
+            inbox.last_seq += 1
+            assert made.seq == inbox.last_seq
+            inbox.read[made.seq], inbox.ids[made.seq] = False, made.id
+
+    async def _read_all(self, store: NotificationStore, user: UUID, up_to: int | None) -> None:
+        inbox = self.inboxes[user]
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        inbox.read = {seq: read or seq <= until for seq, read in inbox.read.items()}
+        inbox.rev += bool(inbox.last_seq)
+        assert await store.mark_all_read(user, up_to) == (until, inbox.counters)
+
+    async def _without_rev(self, kind: str, node: AsyncEngine, user: UUID) -> None:
+        """What isn't a change of the user's."""
+        inbox = self.inboxes[user]
+        if kind == "age":
+            until = self._chance.randint(0, inbox.last_seq)
+            aging = "update notifications set created_at = '2020-01-01Z' where receiver = $1 and seq <= $2"
+            await self._operator.execute(aging, user, until)
+            await CleaningStore(node).remove(Kind.NOTIFICATIONS, AGED, 100)
+            inbox.read = {seq: read for seq, read in inbox.read.items() if seq > until}
+        elif kind == "unread":  # an operator's repair of something; under the watermark it has no effect
+            newest = max((seq for seq, read in inbox.read.items() if not read), default=None)
+            if newest is not None:
+                reading = "update notifications set is_read = $1 where receiver = $2 and seq = $3"
+                for is_read in (True, False):
+                    await self._operator.execute(reading, is_read, user, newest)
+        elif self._chance.random() < 0.3:
+            await ErasingStore(node).erase(Subject(user))
+            self.inboxes[user] = Inbox()
+
+    async def check(self) -> None:
+        node = self._chance.choice(self._nodes)
+        store = NotificationStore(node)
+        for user, inbox in self.inboxes.items():
+            for unread in (False, True):
+                assert shown(await store.page(user, 1000, unread=unread)) == inbox.shown(unread=unread)
+            assert await store.unread(user) == inbox.counters.unread
+        after = self._chance.randint(0, 5)
+        states = await InboxStore(node).states([(user, after) for user in self.inboxes], 1000)
+        for state, inbox in zip(states, self.inboxes.values(), strict=True):
+            assert state.counted == inbox.counters
+            missed = [row for row in inbox.shown(unread=False)[::-1] if row[0] > after]
+            assert shown(state.missed) == missed
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_an_inbox_is_what_a_naive_model_says(
+    nodes: list[AsyncEngine], operator: asyncpg.Connection, seed: int
+) -> None:
+    schedule = Schedule(nodes, operator, random.Random(seed))
+    for number in range(80):
+        await schedule.step()
+        if number % 5 == 0:
+            await schedule.check()
+    await schedule.check()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_counters_hold_when_everything_happens_at_once(
+    nodes: list[AsyncEngine], operator: asyncpg.Connection, seed: int
+) -> None:
+    chance, users = random.Random(seed), [uuid4() for _ in range(3)]
+    ids: list[tuple[int, UUID]] = []
+
+    async def act() -> None:
+        node, user = chance.choice(nodes), chance.choice(users)
+        store, one = NotificationStore(node), chance.choice(ids)
+        match chance.choice(("write", "write", "read", "read", "delete", "all", "up to", "clean")):
+            case "write":
+                written = await BatchWriter(node).write([entry(*users), entry(user)])
+                ids.extend((made.id, made.receiver) for made in written.notifications)
+            case "read":
+                await store.mark_read(*one)
+            case "delete":
+                await store.delete(*one)
+            case "all":
+                await store.mark_all_read(user, None)
+            case "up to":
+                await store.mark_all_read(user, chance.randint(0, 60))
+            case "clean":
+                await CleaningStore(node).remove(Kind.NOTIFICATIONS, timedelta(0), chance.randint(1, 5))
+
+    written = await BatchWriter(nodes[0]).write([entry(*users) for _ in range(20)])
+    ids.extend((made.id, made.receiver) for made in written.notifications)
+    for _ in range(5):
+        await asyncio.gather(*(act() for _ in range(40)))
+        checks = await CounterStore(nodes[0]).compare(None, 10_000)
+        assert [each for each in checks if not each.right] == []
+
+
+async def test_the_command_names_wrong_counters_and_repairs_them(
+    nodes: list[AsyncEngine],
+    operator: asyncpg.Connection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    user, other = uuid4(), uuid4()
+    await operator.execute("truncate inboxes, notifications")
+    await BatchWriter(nodes[0]).write([entry(user, other) for _ in range(3)])
+    assert await check.compare_counters(nodes[0], repair=False) == 0
+    assert capsys.readouterr().out == "2 inboxes, 0 wrong\n"
+    await operator.execute("update inboxes set settled = 1, last_seq = 2 where user_id = $1", user)
+    named = f"inbox {user}: unread 1, its rows 3; last_seq 2, its newest row 3\n"
+    for repair, status, word in ((False, 1, "wrong"), (True, 0, "repaired")):
+        assert await check.compare_counters(nodes[0], repair=repair) == status
+        assert capsys.readouterr().out == f"{named}2 inboxes, 1 {word}\n"
+    assert await check.compare_counters(nodes[0], repair=False) == 0
+    assert await NotificationStore(nodes[0]).unread(user) == 3
