@@ -7,10 +7,9 @@ import logging
 from functools import partial
 from http import HTTPStatus
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-import httpx
 import msgspec
 from cachetools import TTLCache
 
@@ -19,6 +18,7 @@ from app.domain.notifications import MAX_GROUP_NAME_CHARS, Group
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.runtime.backoff import Backoff
 from app.runtime.breaker import Breaker, BreakerState, Call
+from app.runtime.http_client import HttpAnswer, HttpClient, HttpClientError
 from app.runtime.metrics import USER_SERVICE_CALLS, USER_SERVICE_CIRCUIT
 from app.runtime.tasks import end
 from app.settings.services import UserServiceSettings
@@ -44,11 +44,6 @@ _OVERLOADED = (
 )
 """What says that the service is away or overloaded, whichever group was asked for."""
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
-
-
-class GroupAnswer(NamedTuple):
-    status: int
-    body: bytearray
 
 
 _Id = str | int | None
@@ -114,11 +109,8 @@ class UserService:
         `user_ids` reads the ids of members.
         """
         self._user_ids = user_ids
-        self._client = httpx.AsyncClient(
-            base_url=settings.url.rstrip("/"),
-            timeout=None,  # noqa: S113 - `_guarded` bounds each call
-            headers={"accept": "application/json", "accept-encoding": "identity"},
-        )
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        self._client = HttpClient(settings.url, headers, MAX_ANSWER_BYTES)
         self._timeout = self._patience = settings.timeout
         now = lambda: monotonic()  # noqa: E731, PLW0108 - the name is looked up at each call: tests replace it
         self._cache: TTLCache[UUID, Group] = TTLCache(max_cached_groups, settings.cache, now)
@@ -130,7 +122,7 @@ class UserService:
 
     async def close(self) -> None:
         await end(*self._asking.values())
-        await self._client.aclose()
+        self._client.close()
 
     def remembered(self, group_id: UUID) -> Group | None:
         """Return the group if it is in the cache."""
@@ -168,7 +160,7 @@ class UserService:
         self._cache[group_id] = group
         return group
 
-    async def _guarded(self, group_id: UUID) -> GroupAnswer:
+    async def _guarded(self, group_id: UUID) -> HttpAnswer:
         """The answer, if the breaker lets us ask and the service does answer; else `Unavailable`."""
         began = monotonic()
         tries = self._breaker.state(began) is BreakerState.HALF_OPEN
@@ -180,10 +172,10 @@ class UserService:
         try:
             async with asyncio.timeout(self._patience):
                 answer = await self._get(group_id)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (HttpClientError, TimeoutError) as error:
             if tries and isinstance(error, TimeoutError):
                 self._patience = min(2 * self._patience, max(MAX_PATIENCE_SECONDS, self._timeout))
-            self._failed(call, why := f"no answer ({type(error).__name__})")
+            self._failed(call, why := f"no answer ({error or type(error).__name__})")
             raise _unavailable(why) from None
         except (_BadAnswer, InvalidEvent):
             self._answered(call, began)
@@ -222,24 +214,19 @@ class UserService:
         USER_SERVICE_CIRCUIT.set(state)
         return state
 
-    async def _get(self, group_id: UUID) -> GroupAnswer:
+    async def _get(self, group_id: UUID) -> HttpAnswer:
         """One call. Reads no more than a group can need, and unpacks nothing: a small answer may unpack to a
         huge one.
         """
-        async with self._client.stream("GET", PATH.format(group_id=group_id)) as response:
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise _BadAnswer("answered in an encoding that it wasn't asked for")
-            body = bytearray()
-            async for part in response.aiter_raw():
-                body += part
-                if len(body) > MAX_ANSWER_BYTES:
-                    too_large = f"more than {MAX_ANSWER_BYTES} bytes"
-                    if response.status_code != HTTPStatus.OK:
-                        raise _BadAnswer(f"answered {response.status_code} with {too_large}")
-                    raise InvalidEvent(
-                        "group_too_large", f"the user service lists group {group_id} in {too_large}"
-                    )
-        return GroupAnswer(response.status_code, body)
+        answer = await self._client.get(PATH.format(group_id=group_id))
+        if answer.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise _BadAnswer("answered in an encoding that it wasn't asked for")
+        if len(answer.body) > MAX_ANSWER_BYTES:
+            too_large = f"more than {MAX_ANSWER_BYTES} bytes"
+            if answer.status != HTTPStatus.OK:
+                raise _BadAnswer(f"answered {answer.status} with {too_large}")
+            raise InvalidEvent("group_too_large", f"the user service lists group {group_id} in {too_large}")
+        return answer
 
 
 def read_group(answer: bytes | bytearray, user_ids: UserIds = UUIDS_ONLY) -> Group:
