@@ -15,7 +15,7 @@ from pathlib import Path
 from fuzz.engines import LONG, WITHIN, Found, examples, long, structured
 from fuzz.target import Target, checked, name_of
 
-INSTRUMENTED = ["app", "handlers", "websockets", "pamqp", "jwt"]
+INSTRUMENTED = ["app", "handlers", "websockets", "pamqp", "jwt", "h11"]
 EXAMPLES = 50
 HANGS_AFTER = 120  # seconds
 MEMORY_MB = 1024

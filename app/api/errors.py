@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -13,7 +12,7 @@ import msgspec
 from msgspec import Meta
 from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
-from sanic.exceptions import BadRequest, MethodNotAllowed, NotFound, RequestTimeout, SanicException
+from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.api.headers import accept_language
 from app.api.prefixes import DOCS
@@ -25,25 +24,21 @@ log = logging.getLogger("hub.api")
 RETRY_AFTER_SECONDS = 2  # seconds
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 PROBLEM = "application/problem+json"
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 9.1
 UNREAD = "NONE"  # Sanic's method of a request whose head it could not parse
 # Developers read errors first: without Accept-Language they are in English, not in DEFAULT_LOCALE.
 ERROR_LOCALE = "en"
 
 
 class HubRequest(Request):
-    """A request whose method is a token, and that can be created even if its address is malformed.
+    """A request that can be created even if its address is malformed.
 
     To answer an error, Sanic creates a request with the same address, which would fail again: the client
-    would get no answer, and the log would get the address, which may hold a token (`?jwt=`). Raises
-    `BadRequest` for another method.
+    would get no answer, and the log would get the address, which may hold a token (`?jwt=`).
     """
 
     def __init__(
         self, url_bytes: bytes, headers: Header, version: str, method: str, *args: Any, **kwargs: Any
     ) -> None:
-        if not _METHOD.fullmatch(method):  # an error that names it could not be encoded
-            raise BadRequest
         address = b"*" if method == UNREAD else url_bytes
         super().__init__(address, headers, version, method, *args, **kwargs)
 
@@ -147,6 +142,20 @@ def too_slow() -> Problem:
         "too_slow",
         N_("The request was not received within the time limit. Retry it."),
         {"Connection": "close"},
+    )
+
+
+def malformed() -> Problem:
+    """400: what was received is no request, or no unambiguous one."""
+    return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request is malformed."))
+
+
+def headers_too_large() -> Problem:
+    """431."""
+    return Problem(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "headers_too_large",
+        N_("The request line and the headers exceed the size limit."),
     )
 
 
@@ -283,11 +292,7 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
                 allowed=allowed,
             )
         case _ if error.status_code == TOO_LARGE and request.method == UNREAD:
-            return Problem(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "headers_too_large",
-                N_("The request line and the headers exceed the size limit."),
-            )
+            return headers_too_large()
         case _ if error.status_code == TOO_LARGE:
             return Problem(
                 TOO_LARGE,
@@ -297,7 +302,7 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
         case RequestTimeout():
             return too_slow()
         case _ if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request is malformed."))
+            return malformed()
         case _ if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             return unavailable("hub")
     return None

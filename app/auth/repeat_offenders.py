@@ -14,6 +14,8 @@ from uuid import UUID
 
 import msgspec
 
+from app.runtime.http1 import BLANKS, Head
+
 FIRST_COOL_DOWN_SECONDS = 10  # seconds for which a client that flooded is refused; doubles each time
 LAST_COOL_DOWN_SECONDS = 320  # seconds
 REMEMBERED_SECONDS = 60.0  # seconds that a token is remembered after its cool-down
@@ -25,7 +27,7 @@ REFUSAL_DELAY_SECONDS = (
     5.0  # seconds before a repeated refusal: a client that gets it at once retries at once
 )
 MAX_DELAYED_CONNECTIONS = 2000  # connections whose refusal is delayed
-_MAX_CANDIDATES = 8  # places in one head where a token may begin
+_TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 - the prefix browsers put before their token
 _ONE_VALUE = re.compile(rb"[^& ]*")
 
 
@@ -80,7 +82,7 @@ class RepeatOffenders:
             if len(self._users) > MAX_ENTRIES:
                 del self._users[next(iter(self._users))]
 
-    def retry_after(self, head: bytes) -> int:
+    def retry_after(self, head: Head) -> int:
         """The seconds until a retry may succeed, if a request's head holds a token that would be refused;
         else 0.
         """
@@ -129,45 +131,28 @@ def _claimed_user(token: bytes) -> UUID | None:
         return None
 
 
-def _token(head: bytes) -> bytes:
+def _token(head: Head) -> bytes:
     """The token in the first of the places where app/api/handshake.py looks for it. A token that is spelled
     in another way is refused there instead.
     """
-    for value in _values(head, b"authorization"):
-        scheme, _, token = value.partition(b" ")
-        if scheme.lower() == b"bearer" and token.strip():
-            return token.strip()
-    offered = _subprotocol(b",".join(_values(head, b"sec-websocket-protocol")))
-    return _query(head[: head.find(b"\r\n")]) if offered is None else offered
+    for value in head.values("authorization"):
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() == "bearer" and token.strip(BLANKS):
+            return _bytes(token.strip(BLANKS))
+    for value in head.values("sec-websocket-protocol"):
+        for offered in value.split(","):
+            if offered.strip(BLANKS).startswith(_TOKEN_SUBPROTOCOL):
+                return _bytes(offered.strip(BLANKS).removeprefix(_TOKEN_SUBPROTOCOL))
+    return _query(_bytes(head.target))
 
 
-def _subprotocol(offered: bytes) -> bytes | None:
-    """The rest of the first item that begins with `bearer.`; None where none does."""
-    at = -1
-    for _ in range(_MAX_CANDIDATES):
-        at = offered.find(b"bearer.", at + 1)
-        if at < 0:
-            return None
-        if offered[:at].rstrip()[-1:] in b",":
-            return offered[at + len(b"bearer.") :].partition(b",")[0].strip()
-    return b""
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
-def _query(line: bytes) -> bytes:
-    """The value of `jwt` in a request's line."""
-    query = b"&" + line.partition(b"?")[2]
+def _query(target: bytes) -> bytes:
+    """The value of `jwt` in a request's target."""
+    query = b"&" + target.partition(b"?")[2]
     at = query.find(b"&jwt=")
     value = _ONE_VALUE.match(query, at + len(b"&jwt=")) if at >= 0 else None
     return unquote_to_bytes(value[0]) if value else b""
-
-
-def _values(head: bytes, name: bytes) -> list[bytes]:
-    """The values of the headers of this name."""
-    begin = b"\r\n%b:" % name
-    lines = head.lower().split(begin)
-    at, values = len(lines[0]), []
-    for line in lines[1:]:
-        at += len(begin)
-        values.append(head[at : at + len(line)].partition(b"\r\n")[0].strip())
-        at += len(line)
-    return values

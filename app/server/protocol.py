@@ -7,20 +7,26 @@ can't keep it open by sending slowly, and each request waits for its turn on the
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from sanic.exceptions import RequestTimeout, ServiceUnavailable
+from sanic.compat import Header
+from sanic.exceptions import (
+    BadRequest,
+    ExpectationFailed,
+    PayloadTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+)
 from sanic.http import Http
 from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from app.api.errors import bare_answer, too_many, too_slow, unavailable
-from app.api.headers import offers_websocket
+from app.api.errors import bare_answer, headers_too_large, malformed, too_many, too_slow, unavailable
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
+from app.runtime.http1 import ChunkedBody, Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.metrics import REFUSED
 from app.runtime.rate_limit import AdmissionQueue
 
@@ -28,12 +34,12 @@ TIMEOUT_RESPONSE_SECONDS = 1.0  # for the answer 408 to leave, before the connec
 MAX_QUEUED_REQUESTS = 3000  # some three seconds of work; further requests get 503
 MAX_UNREAD_BYTES = 64 * 1024  # reading from a connection pauses when it has sent as much while it is queued
 MAX_CHUNKS_PER_TURN = 64  # of a body
-# In lower case. What other protocols a list names, `offers_websocket` knows: this only chooses the queue.
-UPGRADE = re.compile(rb"\r\nupgrade:(?:[^\r]|\r(?!\n))*websocket")
 
 TOO_SLOW = bare_answer(too_slow())
 OVERLOADED = bare_answer(unavailable("hub"))
-HEAD_END = b"\r\n\r\n"
+MALFORMED = bare_answer(malformed())
+HEADERS_TOO_LARGE = bare_answer(headers_too_large())
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class AdmissionQueues:
@@ -52,18 +58,23 @@ class AdmissionQueues:
 
 
 class FairHttp(Http):
-    """Sanic's `Http`; later requests, and every `MAX_CHUNKS_PER_TURN` chunks of a body, are queued.
+    """Sanic's `Http` with the hub's parser; later requests, and every `MAX_CHUNKS_PER_TURN` chunks of a body,
+    are queued.
 
-    Sanic processes its whole buffer without yielding to the loop: a thousand requests in one packet, or a
-    body in ten thousand chunks.
+    Sanic's own parser is lenient (docs/decisions/031), and it processes its whole buffer without yielding to
+    the loop: a thousand requests in one packet, or a body in ten thousand chunks.
     """
 
-    __slots__ = ("_first", "_pieces", "_queues", "queued")  # Sanic's classes have no __dict__
+    __slots__ = ("_chunks", "_first", "_pieces", "_queues", "queued")  # Sanic's classes have no __dict__
+    request_body: Any  # True, or "chunked"; None when all of it was read
+    request_bytes: Any
+    request_bytes_left: Any
 
     def __init__(self, protocol: FairProtocol) -> None:
         super().__init__(protocol)  # type: ignore[no-untyped-call]
         self._queues = protocol.queues
-        self._first = True
+        self._first: Head | None = protocol.first
+        self._chunks = ChunkedBody()
         self._pieces = 0
         self.queued = False
         """Whether a request waits for admission."""
@@ -76,13 +87,58 @@ class FairHttp(Http):
             self.request = self.response = self.response_func = None  # type: ignore[assignment]
 
     async def http1_request_header(self) -> None:
-        first, self._first = self._first, False
-        if not first:  # else `PendingConnection` has waited
-            await self._wait_in(self._queues.later_requests)
-        await super().http1_request_header()  # type: ignore[no-untyped-call]
-        self.upgrade_websocket = offers_websocket(self.request)  # Sanic reads one protocol of one line
-        if self.upgrade_websocket and not first:
+        head, self._first = self._first, None
+        if head is not None:  # `PendingConnection` has parsed it, and waited
+            self._begin(head)
+            return
+        await self._wait_in(self._queues.later_requests)
+        self._begin(await self._receive_head())
+        if self.upgrade_websocket:
             await self._wait_in(self._queues.upgrades)
+
+    async def _receive_head(self) -> Head:
+        buffer, searched = self.recv_buffer, 0
+        try:
+            while (size := head_end(buffer, searched)) < 0 and len(buffer) <= self.HEADER_MAX_SIZE:
+                check_incomplete(buffer, searched)
+                searched = len(buffer)
+                await self._receive_more()
+            if not 0 <= size <= self.HEADER_MAX_SIZE:
+                raise PayloadTooLarge
+            return parse_head(bytes(buffer[:size]))
+        except MalformedRequest:
+            raise BadRequest from None
+
+    def _begin(self, head: Head) -> None:
+        """Take the head from the buffer, and make it the request."""
+        self.url = head.target
+        self.keep_alive = head.keep_alive and self.protocol.app.config.KEEP_ALIVE
+        self.head_only = head.method == "HEAD"
+        self.upgrade_websocket = head.websocket
+        request = self.protocol.request_class(
+            url_bytes=head.target.encode(),
+            headers=Header(head.fields),
+            version=head.version,
+            method=head.method,
+            transport=cast(Any, self.protocol.transport),
+            app=self.protocol.app,
+        )
+        self.request_bytes_left = self.request_bytes = head.length or 0
+        if head.has_body:
+            self.expecting_continue = self._expects_continue(head)
+            self.request_body = True
+        if head.length is None:
+            self.request_body, self._chunks = "chunked", ChunkedBody()
+        del self.recv_buffer[: head.size]
+        self.request, request.stream = request, self
+        self.protocol.state["requests_count"] += 1
+
+    @staticmethod
+    def _expects_continue(head: Head) -> bool:
+        expected = head.values("expect")
+        if expected and [each.lower() for each in expected] != ["100-continue"]:
+            raise ExpectationFailed
+        return bool(expected)
 
     async def _wait_in(self, queue: AdmissionQueue) -> None:
         if len(queue) >= MAX_QUEUED_REQUESTS:
@@ -103,10 +159,47 @@ class FairHttp(Http):
             raise
 
     async def read(self) -> bytes | None:
+        """Read some bytes of the body; None at its end."""
         self._pieces += 1
         if self._pieces % MAX_CHUNKS_PER_TURN == 0:
             await self._turn(self._queues.later_requests)
-        return await super().read()
+        if self.expecting_continue:
+            self.expecting_continue = False
+            await self._send(CONTINUE)
+        if self.request_body == "chunked":
+            return await self._read_chunk()
+        self._check_size(0)
+        if not self.request_bytes_left:
+            self.request_body = None
+            return None
+        if not self.recv_buffer:
+            await self._receive_more()
+        data = bytes(self.recv_buffer[: self.request_bytes_left])
+        del self.recv_buffer[: len(data)]
+        self.request_bytes_left -= len(data)
+        return data
+
+    async def _read_chunk(self) -> bytes | None:
+        buffer = self.recv_buffer
+        try:
+            while (left := self._chunks.size_of_next(buffer)) is None or (left and not buffer):
+                await self._receive_more()
+        except MalformedRequest:
+            self.keep_alive = False
+            raise BadRequest from None
+        if not left:
+            self.request_body = None
+            return None
+        data = self._chunks.take(buffer)
+        self.request_bytes += len(data)
+        self._check_size(left - len(data))
+        return data
+
+    def _check_size(self, announced: int) -> None:
+        """Raises `PayloadTooLarge` if what was read and announced of the body is more than allowed."""
+        if self.request_bytes + announced > self.request_max_size:
+            self.keep_alive = False
+            raise PayloadTooLarge
 
 
 class FairProtocol(HttpProtocol):
@@ -119,11 +212,13 @@ class FairProtocol(HttpProtocol):
     """
 
     HTTP_CLASS = FairHttp
-    __slots__ = ("queues",)
+    __slots__ = ("first", "queues")
 
-    def __init__(self, *, queues: AdmissionQueues, **sanics: Any) -> None:
+    def __init__(self, *, queues: AdmissionQueues, first: Head, **sanics: Any) -> None:
+        """`first` is the head of the first request; `data_received` gets its bytes all the same."""
         super().__init__(**sanics)
         self.queues = queues
+        self.first = first
 
     def data_received(self, data: bytes) -> None:
         begun = self._time
@@ -168,19 +263,19 @@ class PendingConnection(asyncio.Protocol):
     __slots__ = (
         "_connections",
         "_deadline",
-        "_head",
+        "_first",
         "_http",
         "_queued",
         "_queues",
+        "_received",
         "_refused_seconds",
         "_transport",
-        "_upgrade",
     )
 
     def __init__(
         self,
         queues: AdmissionQueues,
-        repeat_offenders: Callable[[bytes], int],
+        repeat_offenders: Callable[[Head], int],
         patience: float,
         **sanics: Any,
     ) -> None:
@@ -190,12 +285,12 @@ class PendingConnection(asyncio.Protocol):
         """
         self._queues = queues
         self._refused_seconds = repeat_offenders
-        self._http: Callable[[], FairProtocol] = partial(FairProtocol, queues=queues, **sanics)
+        self._http: Callable[..., FairProtocol] = partial(FairProtocol, queues=queues, **sanics)
         self._connections: set[asyncio.Protocol] = sanics["connections"]
         self._deadline = asyncio.get_running_loop().call_later(patience, self._timed_out)
-        self._head = bytearray()
+        self._received = bytearray()
+        self._first: Head | None = None
         self._queued = False
-        self._upgrade = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -203,23 +298,40 @@ class PendingConnection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        seen = max(0, len(self._head) + 1 - len(HEAD_END))
-        self._head += data
+        searched = len(self._received)
+        self._received += data
         assert self._transport is not None
-        if len(self._head) > MAX_UNREAD_BYTES:
+        if len(self._received) > MAX_UNREAD_BYTES:
             self._transport.pause_reading()
-        whole = self._head.find(HEAD_END, seen) >= 0 or len(self._head) > Http.HEADER_MAX_SIZE
-        if self._queued or not whole:
+        if self._first is not None or self._transport.is_closing():
             return
-        self._deadline.cancel()
-        end = self._head.find(HEAD_END)
-        if 0 <= end <= Http.HEADER_MAX_SIZE:  # else Sanic refuses it for its length
-            head = bytes(self._head[:end])
-            self._upgrade = head if UPGRADE.search(head.lower()) else b""
-        queue = self._queues.upgrades if self._upgrade else self._queues.requests
+        try:
+            self._first = self._parsed(searched)
+        except MalformedRequest:
+            self._deadline.cancel()
+            self._refuse("malformed", MALFORMED)
+            return
+        if self._first is not None:
+            self._deadline.cancel()
+            self._wait(self._first)
+
+    def _parsed(self, searched: int) -> Head | None:
+        """The head, once it is complete. Refuses one that is too large. Raises `MalformedRequest`."""
+        size = head_end(self._received, searched)
+        if size > Http.HEADER_MAX_SIZE or (size < 0 and len(self._received) > Http.HEADER_MAX_SIZE):
+            self._deadline.cancel()
+            self._refuse("headers_too_large", HEADERS_TOO_LARGE)
+            return None
+        if size < 0:
+            check_incomplete(self._received, searched)
+            return None
+        return parse_head(bytes(self._received[:size]))
+
+    def _wait(self, head: Head) -> None:
+        queue = self._queues.upgrades if head.websocket else self._queues.requests
         if len(queue) >= MAX_QUEUED_REQUESTS:
             self._refuse("crowd", OVERLOADED)
-        elif not self._delays_refusal():
+        elif not self._delays_refusal(head):
             self._queued = True
             queue.take(self._enter)
 
@@ -227,11 +339,11 @@ class PendingConnection(asyncio.Protocol):
         self._transport = None
         self._deadline.cancel()
         self._connections.discard(self)
-        self._head.clear()
+        self._received.clear()
 
     def close_if_idle(self) -> bool:
         """Close it when the hub stops, unless it waits with a request that can still be answered."""
-        if self._queued and not self._upgrade:
+        if self._queued and self._first is not None and not self._first.websocket:
             return False
         if self._transport is not None:
             self._transport.write(OVERLOADED if self._queued else b"")
@@ -244,29 +356,28 @@ class PendingConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _enter(self) -> bool:
-        transport = self._transport
-        if transport is None or transport.is_closing() or self._delays_refusal():
+        transport, head = self._transport, self._first
+        if transport is None or head is None or transport.is_closing() or self._delays_refusal(head):
             return False
         self._connections.discard(self)
         self._transport = None
-        http = self._http()
+        http = self._http(first=head)
         transport.set_protocol(http)
         transport.resume_reading()
         http.connection_made(transport)  # type: ignore[no-untyped-call]
-        http.data_received(bytes(self._head))
+        http.data_received(bytes(self._received))
         return True
 
-    def _delays_refusal(self) -> bool:
+    def _delays_refusal(self, head: Head) -> bool:
         """Refuse a repeat offender after `REFUSAL_DELAY_SECONDS`, in which nothing is read. Returns whether
         the sender is one; it may have become one while this connection was queued.
         """
-        seconds = self._refused_seconds(self._upgrade) if self._upgrade else 0
+        seconds = self._refused_seconds(head) if head.websocket else 0
         if not seconds:
             return False
         assert self._transport is not None
         self._queued = False
-        self._head.clear()
-        self._upgrade = b""
+        self._received.clear()
         self._transport.pause_reading()
         if self._queues.delayed_refusals < MAX_DELAYED_CONNECTIONS:
             self._queues.delayed_refusals += 1
@@ -285,7 +396,7 @@ class PendingConnection(asyncio.Protocol):
         return True
 
     def _timed_out(self) -> None:
-        if self._head:
+        if self._received:
             self._refuse("too_slow", TOO_SLOW)
         else:
             self._refuse("silent", b"")

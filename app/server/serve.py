@@ -17,6 +17,7 @@ from typing import Any
 from sanic import Sanic
 
 from app.domain.errors import ConfigurationError
+from app.runtime.http1 import Head
 from app.server.protocol import AdmissionQueues, PendingConnection
 
 CLEAN_UP_SECONDS = 3.0  # seconds past the grace, for requests under way and for what is to be closed
@@ -29,7 +30,7 @@ log = logging.getLogger("hub.server")
 async def serve(
     app: Sanic[Any, Any],
     listener: socket.socket,
-    repeat_offenders: Callable[[bytes], int],
+    repeat_offenders: Callable[[Head], int],
     on_ready: Callable[[], None] | None = None,
     lifeline: int | None = None,
 ) -> None:
@@ -57,7 +58,7 @@ async def serve(
 
 
 async def _started(
-    app: Sanic[Any, Any], listener: socket.socket, repeat_offenders: Callable[[bytes], int]
+    app: Sanic[Any, Any], listener: socket.socket, repeat_offenders: Callable[[Head], int]
 ) -> Any:
     """Start the app's listeners, and serve on the socket between them; the server."""
     arrival: Any = partial(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fuzz.target import Target
-from fuzz.targets import attached, dead_letters, events, live, mail, others, requests
+from fuzz.targets import attached, dead_letters, events, http, live, mail, others, requests
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (events, live, dead_letters, requests, mail, attached, others)
+    for module in (events, live, http, dead_letters, requests, mail, attached, others)
     for target in module.TARGETS
 }

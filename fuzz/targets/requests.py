@@ -32,6 +32,7 @@ from app.api.sending import Bulk, NotifyEmail
 from app.auth.repeat_offenders import RepeatOffenders, key_of
 from app.auth.tokens import LEEWAY_SECONDS, MAX_UNIX_SECONDS, TokenVerifier
 from app.domain.errors import Unauthorized
+from app.runtime.http1 import MalformedRequest, parse_head
 from app.texts.i18n import LOCALES, negotiate
 from fuzz.hostile import TEXTS, VALUES, as_json, changed, json_words, spoiled
 from fuzz.storable import check_text
@@ -161,14 +162,11 @@ def check_upgrades(data: bytes) -> None:
     token in the request.
     """
     _OFFENDERS.remember(key_of(_REFUSED), UUID(int=1), flooded=False)
-    if not _OFFENDERS.retry_after(data):
-        return
-    with suppress(ValueError, SanicException, Unauthorized):  # it is refused all the same, for another reason
-        line, *rest = data.decode(errors="surrogateescape").split("\r\n")
-        _, address, _ = line.split(" ")
-        headers = [(name.lower(), value.lstrip()) for name, value in (each.split(":", 1) for each in rest)]
-        request = Request(address.encode("ascii"), Header(headers), "1.1", "GET", cast(Any, None), _APP)
-        assert token_of(request) == _REFUSED.decode(), "somebody else is refused"
+    with suppress(MalformedRequest, SanicException, Unauthorized):  # refused all the same, for another reason
+        head = parse_head(data + b"\r\n\r\n")
+        if _OFFENDERS.retry_after(head):
+            request = Request(head.target.encode(), Header(head.fields), "1.1", "GET", cast(Any, None), _APP)
+            assert token_of(request) == _REFUSED.decode(), "somebody else is refused"
 
 
 _REFUSED = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
@@ -183,6 +181,7 @@ _HEADS = st.lists(
             b"Sec-WebSocket-Protocol: hub.v1, bearer.%b" % _REFUSED,
             b"Cookie: jwt=%b" % _REFUSED,
             b"Upgrade: websocket",
+            b"Host: hub",
         )
     )
     | st.binary(max_size=20)

@@ -228,6 +228,8 @@ async def test_a_token_stands_nowhere_however_it_is_brought(hub: Hub) -> None:
         assert each.rsplit(".", 1)[1] not in everything
 
 
+HOST = "Host: hub\r\n"
+POST = f"POST {REST}/notifications?jwt=TOKEN HTTP/1.1\r\n{HOST}"
 _UPGRADE = (
     f"GET {WEBSOCKET}/notifications/users/USER HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\n"
     "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
@@ -240,16 +242,16 @@ BROKEN = [
     b"GET /?jwt=TOKEN HTTP/9.9\r\n\r\n",
     b"G\xffT /?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n",
     f"G\x1bT {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n".encode(),
-    f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nAccept-Language: \xff\r\n\r\n".encode("latin-1"),
+    f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\nAccept-Language: \xff\r\n\r\n".encode("latin-1"),
     f"GET {REST}/nowhere\xff?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\n\r\n".encode("latin-1"),
-    f"GET {REST}/x?jwt=TOKEN HTTP/1.1\r\nAuthorization: Bearer \xff\r\n\r\n".encode("latin-1"),
-    f"GET {WEBSOCKET}/notifications/users/x?jwt=TOKEN HTTP/1.1\r\nUpgrade: websocket\r\n\r\n".encode(),
-    f"POST {REST}/notifications?jwt=TOKEN HTTP/1.1\r\nContent-Length: x\r\n\r\n".encode(),
-    f"POST {REST}/notifications?jwt=TOKEN HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(),
-    f"POST {REST}/notifications?jwt=TOKEN HTTP/1.1\r\nExpect: TOKEN\r\nContent-Length: 1\r\n\r\n".encode(),
-    f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nX: ".encode() + b"x" * 20_000 + b"\r\n\r\n",
+    f"GET {REST}/x?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer \xff\r\n\r\n".encode("latin-1"),
+    f"GET {WEBSOCKET}/notifications/users/x?jwt=TOKEN HTTP/1.1\r\n{HOST}Upgrade: websocket\r\n\r\n".encode(),
+    f"{POST}Content-Length: x\r\n\r\n".encode(),
+    f"{POST}Transfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(),
+    f"{POST}Expect: TOKEN\r\nContent-Length: 1\r\n\r\n".encode(),
+    f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\nX: ".encode() + b"x" * 20_000 + b"\r\n\r\n",
     f"GET {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: [\r\nForwarded: \x00\r\n\r\n".encode(),
-    f"OPTIONS {REST}/health?jwt=TOKEN HTTP/1.1\r\nOrigin: \xff\r\n\r\n".encode("latin-1"),
+    f"OPTIONS {REST}/health?jwt=TOKEN HTTP/1.1\r\nHost: hub\r\nOrigin: \xff\r\n\r\n".encode("latin-1"),
 ]
 
 

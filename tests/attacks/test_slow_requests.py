@@ -58,9 +58,9 @@ async def drip(port: int, begin: bytes, drops: bytes | list[bytes]) -> bytes:
 
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 SLOW: dict[str, tuple[bytes, bytes | list[bytes]]] = {
-    "the head": (b"GET /echo HTTP/1.1\r\n", b"X-A: b\r\n"),
-    "one header": (b"GET /echo HTTP/1.1\r\nX: ", b"x"),
-    "the head of an upgrade": (b"GET /echo HTTP/1.1\r\n" + UPGRADE, b"X-A: b\r\n"),
+    "the head": (b"GET /echo HTTP/1.1\r\nHost: hub\r\n", b"X-A: b\r\n"),
+    "one header": (b"GET /echo HTTP/1.1\r\nHost: hub\r\nX: ", b"x"),
+    "the head of an upgrade": (b"GET /echo HTTP/1.1\r\nHost: hub\r\n" + UPGRADE, b"X-A: b\r\n"),
     "a body": (HEAD + b"Content-Length: 100000\r\n\r\n", b"x"),
     "a body in chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
     "a body in many chunks": (

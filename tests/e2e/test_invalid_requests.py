@@ -18,22 +18,58 @@ BROKEN: dict[str, tuple[bytes, int, str]] = {
     "NUL in the path": (b"GET /\x00 HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
     "no path": (b"GET nowhere HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
     "bytes beyond ASCII in the path": (b"GET /\xff HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
-    "a length that is none": (b"POST /x HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "bad_request"),
-    "a method nobody knows": (f"BREW {REST}/health HTTP/1.1\r\n\r\n".encode(), 405, "method_not_allowed"),
+    "a length that is none": (
+        b"POST /x HTTP/1.1\r\nHost: hub\r\nContent-Length: x\r\n\r\n",
+        400,
+        "bad_request",
+    ),
+    "a method nobody knows": (
+        f"BREW {REST}/health HTTP/1.1\r\nHost: hub\r\n\r\n".encode(),
+        405,
+        "method_not_allowed",
+    ),
     "bytes beyond ASCII in the method": (b"G\xffT /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
-    "a letter beyond ASCII in it": (f"GÉT {REST}/health HTTP/1.1\r\n\r\n".encode(), 400, "bad_request"),
+    "a letter beyond ASCII in it": (
+        f"GÉT {REST}/health HTTP/1.1\r\nHost: hub\r\n\r\n".encode(),
+        400,
+        "bad_request",
+    ),
     "NUL in the method": (b"GET\0 /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
     "no method": (b" /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
     "a separator in the method": (b"GET, /x HTTP/1.1\r\n" + HEADERS + b"\r\n", 400, "bad_request"),
-    "long headers": (b"GET /x HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431, "headers_too_large"),
+    "long headers": (
+        b"GET /x HTTP/1.1\r\nHost: hub\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        431,
+        "headers_too_large",
+    ),
     "a long address": (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431, "headers_too_large"),
     "a long body": (
-        f"POST {REST}/notifications HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n".encode(),
+        f"POST {REST}/notifications HTTP/1.1\r\nHost: hub\r\nContent-Length: 9999999\r\n\r\n".encode(),
         413,
         "too_large",
     ),
-    "a file of no name": (f"GET {REST}/docs/assets/ HTTP/1.1\r\n\r\n".encode(), 404, "no_such_path"),
-    "NUL in a file's name": (f"GET {REST}/docs/assets/%00 HTTP/1.1\r\n\r\n".encode(), 404, "no_such_path"),
+    "no Host": (f"GET {REST}/health HTTP/1.1\r\n\r\n".encode(), 400, "bad_request"),
+    "two lengths": (
+        f"POST {REST}/notifications HTTP/1.1\r\nHost: hub\r\nContent-Length: 5, 5\r\n\r\nhello".encode(),
+        400,
+        "bad_request",
+    ),
+    "a blank before the colon": (
+        f"POST {REST}/notifications HTTP/1.1\r\nHost: hub\r\nContent-Length : 5\r\n\r\nhello".encode(),
+        400,
+        "bad_request",
+    ),
+    "lines that end in LF": (f"GET {REST}/health HTTP/1.1\nHost: hub\n\n".encode(), 400, "bad_request"),
+    "a file of no name": (
+        f"GET {REST}/docs/assets/ HTTP/1.1\r\nHost: hub\r\n\r\n".encode(),
+        404,
+        "no_such_path",
+    ),
+    "NUL in a file's name": (
+        f"GET {REST}/docs/assets/%00 HTTP/1.1\r\nHost: hub\r\n\r\n".encode(),
+        404,
+        "no_such_path",
+    ),
 }
 
 
@@ -76,7 +112,7 @@ async def test_headers_may_hold_any_bytes(hub: Hub, name: bytes, value: bytes) -
     path = f"/notifications/users/{user}"
     head, _ = await ask(hub, f"GET {REST}{path} HTTP/1.1\r\n".encode() + foreign + bearer + b"\r\n")
     assert head.startswith(b"HTTP/1.1 200 "), head
-    head, _ = await ask(hub, f"GET {REST}/nowhere HTTP/1.1\r\n".encode() + foreign + b"\r\n")
+    head, _ = await ask(hub, f"GET {REST}/nowhere HTTP/1.1\r\nHost: hub\r\n".encode() + foreign + b"\r\n")
     assert head.startswith(b"HTTP/1.1 404 "), head
     head = await head_of(hub, f"GET {WEBSOCKET}{path} HTTP/1.1\r\n".encode() + bearer + upgrade + foreign)
     assert head.startswith(b"HTTP/1.1 101 "), head

@@ -12,6 +12,7 @@ from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse, text
 
 from app.api import errors
+from app.runtime.http1 import Head
 from app.server.protocol import AdmissionQueues, PendingConnection
 from app.server.serve import bind
 
@@ -21,7 +22,7 @@ PATIENCE = 0.4  # seconds
 @asynccontextmanager
 async def little_server(
     on_request: Callable[[], None] = lambda: None,
-    repeat_offenders: Callable[[bytes], int] = lambda _: 0,
+    repeat_offenders: Callable[[Head], int] = lambda _: 0,
     queues: AdmissionQueues | None = None,
 ) -> AsyncIterator[int]:
     """Its port. It answers `POST /echo` with the body, and calls back for each request."""
