@@ -18,7 +18,9 @@ export interface Notification {
 
 /** How it stands with the connection that all tabs share. */
 export type State =
-  | { readonly name: "idle" | "connecting" | "live" }
+  | { readonly name: "idle" | "connecting" }
+  /** What comes shows at once; where neither WebSocket nor event stream gets through, within ten seconds. */
+  | { readonly name: "live"; readonly over: "websocket" | "sse" | "polling" }
   /** Lost; it is tried again in `retryIn` ms. `offline`: the browser has no network at all. */
   | { readonly name: "waiting" | "offline"; readonly code: number; readonly reason: string; readonly retryIn: number }
   /** Ended for good: a close code of 4500 to 4999, an HTTP status (401, 403), or 1000 after `close`. */

@@ -131,10 +131,12 @@ class NotificationResource:
         "For a badge.",
         {200: schemas.Answer("The count", Unread)},
         errors=(400, 401, 403, 503),
+        headers=schemas.INBOX_COUNT,
     )
     async def count_unread(self, request: Request, user_id: str) -> HTTPResponse:
         receiver = await self._authenticator.owner(request, user_id)
-        return json_answer(Unread(await self._store.unread(receiver)))
+        count = await self._store.counters(receiver)
+        return json_answer(Unread(count.unread), headers=_count_header(count))
 
     @schemas.described(
         "Mark all of a user's notifications read",

@@ -114,12 +114,13 @@ class NotificationStore:
             async with self._engine.connect() as connection:
                 return [_notification(row) for row in await connection.execute(query)]
 
-    async def unread(self, receiver: UUID) -> int:
-        """How many notifications the receiver has not read."""
-        query = select(I.last_seq - I.settled).where(I.user_id == receiver)
+    async def counters(self, receiver: UUID) -> InboxCounters:
+        """How many notifications the receiver has not read, as of which `seq` and `rev`."""
+        query = select(I.last_seq - I.settled, I.last_seq, I.rev).where(I.user_id == receiver)
         with store_errors():
             async with self._engine.connect() as connection:
-                return int(await connection.scalar(query) or 0)
+                row = (await connection.execute(query)).one_or_none()
+                return InboxCounters(0, 0, 0) if row is None else InboxCounters(*row)
 
     async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, now read, and the count then; None when there is none with that id."""

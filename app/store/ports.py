@@ -84,8 +84,8 @@ class Inboxes(Protocol):
         ones if `unread` is set.
         """
 
-    async def unread(self, receiver: UUID) -> int:
-        """The number of unread notifications."""
+    async def counters(self, receiver: UUID) -> InboxCounters:
+        """The counters now; all 0 for an inbox that never got anything."""
 
     async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, which is read now, and the counters after that; None if there is none."""

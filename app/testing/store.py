@@ -176,8 +176,8 @@ class MemoryStore:
         ]
         return found[:limit]
 
-    async def unread(self, receiver: UUID) -> int:
-        return self._inbox(receiver).unread
+    async def counters(self, receiver: UUID) -> InboxCounters:
+        return self._inbox(receiver).counters
 
     async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         inbox = self._inbox(receiver)

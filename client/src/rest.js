@@ -48,9 +48,10 @@ export class Rest {
     return { items, from: answer.headers.has("Link") ? items.at(-1).seq : 0 };
   }
 
-  /** @returns {Promise<number>} */
-  async unread() {
-    return (await body(await this.#call("GET", `/users/${this.user}/unread-count`))).unread;
+  /** @returns {Promise<Frame>} as the hub's first frame says it */
+  async count() {
+    const answer = await this.#call("GET", `/users/${this.user}/unread-count`);
+    return { ...(await body(answer)), ...counted(answer) };
   }
 
   /**

@@ -2,12 +2,19 @@ import { Connection } from "./connection.js";
 import { InboxError } from "./errors.js";
 import { load } from "./load.js";
 import { LOST, TOKEN_EXPIRED, pause } from "./pause.js";
+import { Polling } from "./polling.js";
 import { ORIGINS } from "./rest.js";
+import { Stream } from "./stream.js";
 
-const PATH = "/ws/v2/notification-service/notifications/users/";
+const SOCKETS = "/ws/v2/notification-service/notifications/users/";
+const STREAMS = "/api/v2/notification-service/notifications/users/";
+/** How it is live, the best first. Each is tried when the one before it doesn't get through, but REST does. */
+const WAYS = /** @type {const} */ (["websocket", "sse", "polling"]);
+const CLIMB = 10_000; // ms until a better way is tried again; twice as long after each time
+const CLIMB_MOST = 60_000;
 const STABLE = 5000; // ms; after a connection that held this long the waits begin from the shortest
 const HURRY = 1000; // ms; the span for coming back when the network is there again
-const NO_SOCKET = `REST answers, but the WebSocket is refused: ${ORIGINS}`;
+const NO_SOCKET = `REST answers, but the WebSocket is refused. Does a proxy not pass it on, or: ${ORIGINS}`;
 
 /**
  * @typedef {import("./store.js").Count} Count
@@ -22,8 +29,16 @@ const NO_SOCKET = `REST answers, but the WebSocket is refused: ${ORIGINS}`;
 
 /** Keeps a connection to the hub, whatever happens, until the hub refuses this user for good. Starts once. */
 export class Session {
-  /** @type {Connection | undefined} */
+  /** @type {Connection | Stream | Polling | undefined} */
   #connection;
+  #way = 0; // of `WAYS`
+  /** @type {Connection | Stream | Polling | undefined} */
+  #candidate; // for a better way, or with a new token; until it is greeted
+  #climbs = 0;
+  /** @type {unknown} */
+  #climbing;
+  /** @type {Count | undefined} */
+  #primed; // as of which the inbox was loaded just before connecting
   #running = false;
   #losses = 0;
   #loading = false;
@@ -62,7 +77,8 @@ export class Session {
   stop() {
     this.#running = false;
     this.#sleep();
-    for (const timer of [this.#retry, this.#renewal]) this.world.clearTimeout(timer);
+    for (const timer of [this.#retry, this.#renewal, this.#climbing]) this.world.clearTimeout(timer);
+    this.#candidate?.end(1000, "");
     this.#connection?.end(1000, "");
   }
 
@@ -71,35 +87,124 @@ export class Session {
     this.#liveSince = Infinity;
     this.listener.state({ name: "connecting" });
     try {
+      if (!this.store.loaded) await this.#prime();
       const token = await this.tokens.get();
-      if (this.#running) this.#connect(token);
+      if (!this.#running) return;
+      this.#begin(this.#dial(this.#way, token), this.#way);
+      this.#scheduleRenewal();
     } catch (error) {
       this.#failed(error);
     }
   }
 
-  /** @param {string} token */
-  #connect(token) {
-    const { store } = this;
-    const address = this.rest.origin.replace(/^http/, "ws") + PATH + this.rest.user;
-    const after = store.loaded ? `?after=${store.lastSeq}` : "";
+  /** Load the inbox before anything is live: it shows, whatever gets through besides. */
+  async #prime() {
+    const { unread = 0, last_seq, rev } = await this.rest.count();
+    if (last_seq === undefined || rev === undefined) return; // a hub that says so only over the socket
+    const snapshot = await load(this.rest, this.store, { unread, last_seq, rev });
+    if (!this.#running) return;
+    this.listener.snapshot(snapshot);
+    this.#primed = snapshot.count;
+  }
+
+  /**
+   * Open a connection, which becomes the session's own when it is greeted, if it isn't by then.
+   *
+   * @param {number} way
+   * @param {string} token
+   */
+  #dial(way, token) {
+    const { rest, store, world } = this;
+    const after = store.loaded ? `after=${store.lastSeq}` : "";
     let greeted = false;
+    /** @type {import("./connection.js").ConnectionEvents} */
+    const events = {
+      frame: (frame) => {
+        if (!greeted) this.#greeted(connection, way);
+        greeted = true;
+        if (connection === this.#connection) this.#frame(frame);
+      },
+      ended: (code, reason) => {
+        if (connection === this.#connection) this.#ended(code, reason, greeted);
+        else if (connection === this.#candidate) this.#notBetter(way);
+      },
+    };
+    const sockets = rest.origin.replace(/^http/, "ws") + SOCKETS + rest.user;
+    const streams = `${rest.origin}${STREAMS}${rest.user}/events?protocol=hub.v1&`;
+    /** @type {Connection | Stream | Polling} */
+    const connection =
+      way === 0
+        ? new Connection(world, sockets + (after && "?") + after, token, events)
+        : way === 1
+          ? new Stream(world, streams + after, token, events)
+          : new Polling(world, rest, events);
+    return connection;
+  }
+
+  /**
+   * @param {Connection | Stream | Polling} connection
+   * @param {number} way
+   */
+  #begin(connection, way) {
+    this.#way = way;
+    this.#connection = connection;
     this.#loading = false;
     this.#greeting = this.#held = undefined;
-    this.#connection = new Connection(this.world, address + after, token, {
-      frame: (frame) => {
-        greeted = true;
-        this.#frame(frame);
-      },
-      ended: (code, reason) => this.#ended(code, reason, greeted),
-    });
-    this.#scheduleRenewal();
+  }
+
+  /**
+   * @param {Connection | Stream | Polling} connection
+   * @param {number} way
+   */
+  #greeted(connection, way) {
+    if (connection === this.#candidate) {
+      const before = this.#connection;
+      this.#candidate = undefined;
+      this.#begin(connection, way); // it resumes from before what the other one may still have under way
+      before?.end(1000, "");
+    }
+    this.world.clearTimeout(this.#climbing);
+    if (way) this.#climbLater();
+    else this.#climbs = 0;
+  }
+
+  #climbLater() {
+    const delay = Math.min(CLIMB_MOST, CLIMB * 2 ** this.#climbs++) * (0.5 + this.world.random() / 2);
+    this.#climbing = this.world.setTimeout(() => this.#climb(0), delay);
+  }
+
+  /**
+   * Try whether a better way gets through now; the present one goes on until it does.
+   *
+   * @param {number} way
+   */
+  async #climb(way) {
+    this.world.clearTimeout(this.#climbing);
+    if (this.#candidate) return;
+    try {
+      const token = await this.tokens.get();
+      if (this.#running && this.#connection && !this.#candidate) this.#candidate = this.#dial(way, token);
+    } catch {
+      this.#climbLater();
+    }
+  }
+
+  /** @param {number} way which didn't get through */
+  #notBetter(way) {
+    this.#candidate = undefined;
+    if (!this.#running || !this.#connection) return;
+    if (way + 1 < this.#way) this.#climb(way + 1);
+    else this.#climbLater();
   }
 
   /** @param {any} frame */
   #frame(frame) {
     switch (frame.type) {
       case "connected":
+        if (this.#isAsLoaded(frame)) {
+          this.#live();
+          break;
+        }
         if (!this.store.loaded) this.#held ??= [];
         this.#greeting = { rev: 0, ...frame }; // a hub from before there was rev
         if (!this.#loading) this.#load(this.#connection);
@@ -122,6 +227,17 @@ export class Session {
     }
   }
 
+  /**
+   * Whether the hub's first frame says no more than what was loaded just before: then it isn't loaded again.
+   *
+   * @param {Count} frame
+   */
+  #isAsLoaded({ unread, last_seq, rev }) {
+    const primed = this.#primed;
+    this.#primed = undefined;
+    return primed?.unread === unread && primed.last_seq === last_seq && primed.rev === rev;
+  }
+
   /** The inbox counts from 1 again; so does who comes back without a `seq`. */
   #erased() {
     this.listener.reset();
@@ -131,12 +247,12 @@ export class Session {
   /**
    * Load the inbox as often as the hub greets: one load after the other.
    *
-   * @param {Connection | undefined} connection
+   * @param {Connection | Stream | Polling | undefined} connection
    */
   async #load(connection) {
     this.#loading = true;
     while (this.#greeting) {
-      const { unread, last_seq, rev } = this.#greeting;
+      const { unread, last_seq = this.store.lastSeq, rev } = this.#greeting;
       this.#greeting = undefined;
       try {
         const snapshot = await load(this.rest, this.store, { unread, last_seq, rev });
@@ -157,8 +273,12 @@ export class Session {
     const held = this.#held ?? [];
     this.#held = undefined;
     for (const frame of held) this.listener.frame(frame);
+    this.#live();
+  }
+
+  #live() {
     this.#liveSince = Math.min(this.#liveSince, this.world.now());
-    this.listener.state({ name: "live" });
+    this.listener.state({ name: "live", over: WAYS[this.#way] });
   }
 
   #scheduleRenewal() {
@@ -171,6 +291,7 @@ export class Session {
     try {
       const jwt = await this.tokens.renew();
       this.#connection?.send({ type: "token", jwt });
+      if (this.#way === 1) this.#climb(1); // a stream takes no new token, but another one takes over
     } catch (error) {
       if (this.#running) this.listener.error(asError(error));
     }
@@ -183,18 +304,32 @@ export class Session {
    * @param {boolean} greeted
    */
   async #ended(code, reason, greeted) {
-    this.#connection = undefined;
-    this.world.clearTimeout(this.#renewal);
+    this.#leave();
     if (!this.#running) return;
     if (code === TOKEN_EXPIRED) this.tokens.refuse();
     if (this.world.now() - this.#liveSince >= STABLE) this.#losses = 0;
-    if (greeted || code !== LOST) return this.#lost(code, reason);
+    if (greeted || code !== LOST) {
+      if (!greeted) this.#way = 0; // the hub has too much to do, which may be why the socket was refused
+      return this.#lost(code, reason);
+    }
     try {
-      await this.rest.unread(); // a socket that was refused doesn't say why
-      this.#lost(code, reason || NO_SOCKET);
+      await this.rest.count(); // what was refused doesn't say why
+      if (!this.#running || this.#connection || this.#retry) return;
+      if (this.#way === 0) this.listener.error(new InboxError(NO_SOCKET, 0, "no_socket"));
+      if (this.#way === WAYS.length - 1) return this.#lost(code, reason);
+      this.#way++;
+      this.#open();
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** Nothing is live any more. */
+  #leave() {
+    const candidate = this.#candidate;
+    this.#connection = this.#candidate = this.#primed = undefined;
+    candidate?.end(1000, "");
+    for (const timer of [this.#renewal, this.#climbing]) this.world.clearTimeout(timer);
   }
 
   /** @param {unknown} reason */
@@ -202,7 +337,7 @@ export class Session {
     if (!this.#running) return;
     const error = asError(reason);
     const connection = this.#connection;
-    this.#connection = undefined;
+    this.#leave();
     if (error instanceof InboxError && error.final) this.#close(error.status, error.message);
     else {
       this.listener.error(error);
@@ -242,6 +377,7 @@ export class Session {
   /** What the hub asked to wait for stays as long as it is. */
   #wake() {
     this.#connection?.check();
+    if (this.#way && this.#connection && this.world.online()) this.#climb(0);
     if (this.#retry && this.#lostCode === LOST && this.world.online()) this.#openIn(this.world.random() * HURRY);
   }
 }

@@ -17,6 +17,10 @@ export class Hub {
   knowsPing = true;
   up = true;
   restUp = true;
+  passesUpgrades = true; // whether the proxy before it does
+  passesStreams = true; // or answers 502
+  buffersStreams = false; // or keeps what it should pass on
+  overloaded = false; // whether it lets no connection in
   foreign = false; // whether pages of this origin may not read what it answers
   portal = false; // whether something else answers in its place
   refusal = null; // what REST answers, such as [403, "other_user"]
@@ -113,7 +117,7 @@ export class Hub {
     return 1 + this.random() * 40;
   }
 
-  fetch = (owner) => async (address, { method, headers, mode }) => {
+  fetch = (owner) => async (address, { method, headers, mode, signal }) => {
     const { pathname, searchParams } = new URL(address);
     const path = pathname.replace("/api/v2/notification-service/notifications", "");
     this.requests.push(`${method} ${path}`);
@@ -121,6 +125,7 @@ export class Hub {
     if (!this.restUp) throw new TypeError("fetch failed");
     if (mode === "no-cors") return Response.error(); // opaque to the page
     if (this.foreign) throw new TypeError("Failed to fetch");
+    if (pathname.endsWith("/events")) return this.#stream(owner, address, headers, signal);
     const answer = this.#answer(method, path, searchParams, headers);
     await this.#wait(owner);
     return answer;
@@ -136,12 +141,52 @@ export class Hub {
     if (this.portal) return new Response("<!doctype html><title>Sign in to this network</title>");
     const [, id] = /^\/(\d+)\//.exec(path) ?? [];
     if (id) return (method === "DELETE" ? this.delete(Number(id)) : this.read(Number(id))) ? this.#changed({}) : problem(404, "no_such_notification");
-    if (path.endsWith("/unread-count")) return json({ unread: this.unread });
+    if (path.endsWith("/unread-count")) return this.#changed({ unread: this.unread });
     if (method === "PATCH") return this.#changed(this.readAll(Number(query.get("up_to"))));
     const [limit, before] = [Number(query.get("limit")), Number(query.get("before") ?? Infinity)];
     const found = this.rows.filter((row) => row.seq < before).reverse();
     const spoken = (row) => ({ ...row, title: locale ? `${row.title} in ${locale}` : row.title });
     return json(found.slice(0, limit).map(spoken), found.length > limit ? { Link: '</older>; rel="next"' } : {});
+  }
+
+  /** An event stream, which is a socket to the hub and bytes to the client. */
+  #stream(owner, address, { Authorization: bearer }, signal) {
+    const token = bearer.replace("Bearer ", "");
+    if (!this.passesStreams) return new Response("Bad gateway", { status: 502 });
+    if (!this.holds(token)) return problem(401, "expired_token");
+    if (this.refusal) return problem(...this.refusal);
+    if (this.overloaded) return problem(503, "dependency_down");
+    const socket = new (this.socketsOf(owner, false))(address, ["hub.v1", `bearer.${token}`]);
+    const bytes = new TextEncoder();
+    const cut = (text) => (this.random() < 0.5 ? [text] : [text.slice(0, text.length / 2), text.slice(text.length / 2)]);
+    const body = new ReadableStream({
+      start: (controller) => {
+        let kept = "";
+        const write = (text) => {
+          kept += text;
+          if (this.buffersStreams) return;
+          for (const part of cut(kept)) controller.enqueue(bytes.encode(part));
+          kept = "";
+        };
+        const beat = () => {
+          if (socket.readyState === CLOSED) return;
+          if (!socket.frozen) write(":\n\n");
+          this.clock.setTimeout(beat, 20_000);
+        };
+        beat();
+        socket.onmessage = ({ data }) => write(`id: 1\nevent: ${JSON.parse(data).type ?? "message"}\ndata: ${data}\n\n`);
+        socket.onclose = ({ code, reason }) => {
+          if (code === 1006) return controller.error(new TypeError("it broke off"));
+          write(`event: close\ndata: ${JSON.stringify({ type: "close", code, reason })}\n\n`);
+          controller.close();
+        };
+        signal.addEventListener("abort", () => {
+          socket.close();
+          controller.error(new DOMException("aborted", "AbortError"));
+        });
+      },
+    });
+    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
   }
 
   #changed(body) {
@@ -150,7 +195,7 @@ export class Hub {
   }
 
   /** The class of this hub's sockets, for a tab. */
-  socketsOf(owner) {
+  socketsOf(owner, upgrades = true) {
     const hub = this;
     return class {
       readyState = 0;
@@ -162,6 +207,7 @@ export class Hub {
         if (protocol !== "hub.v1") throw new Error("no hub.v1");
         hub.opened.push(address);
         this.owner = owner;
+        this.streams = !upgrades;
         this.token = bearer.replace("bearer.", "");
         this.after = new URL(address).searchParams.get("after");
         hub.clock.setTimeout(() => this.#open(), hub.delay());
@@ -169,7 +215,8 @@ export class Hub {
 
       #open() {
         if (this.readyState === CLOSED || !owner.alive) return;
-        if (!hub.up || !hub.holds(this.token) || hub.refusal) return this.finish(1006, "");
+        const refused = hub.overloaded || (upgrades && !hub.passesUpgrades);
+        if (!hub.up || refused || !hub.holds(this.token) || hub.refusal) return this.finish(1006, "");
         hub.sockets.add(this);
         this.readyState = OPEN;
         this.greeted = true;

@@ -24,6 +24,8 @@ function randomOf(seed) {
   };
 }
 
+const PASSES_ALL = { passesUpgrades: true, passesStreams: true, buffersStreams: false, overloaded: false };
+
 class Schedule {
   done = [];
 
@@ -50,6 +52,11 @@ class Schedule {
       [1, "greet again", () => this.hub.tell(this.hub.greeting)],
       [2, "hub away", () => Object.assign(this.hub, { up: false, restUp: false })],
       [3, "hub back", () => Object.assign(this.hub, { up: true, restUp: true })],
+      [2, "proxy passes no upgrade", () => this.#proxy({ passesUpgrades: false })],
+      [1, "proxy passes no stream", () => this.#proxy({ passesStreams: false })],
+      [1, "proxy buffers streams", () => this.#proxy({ buffersStreams: true })],
+      [2, "proxy passes all", () => Object.assign(this.hub, PASSES_ALL)],
+      [1, "overloaded", () => Object.assign(this.hub, { overloaded: true })],
       [3, "open", () => this.browser.tabs.length < 5 && this.browser.open({ locale: ["vi", "ru"][this.#below(2)] })],
       [2, "kill leader", () => this.#killLeader()],
       [1, "wake", () => this.browser.tabs.forEach((tab) => tab.wake())],
@@ -63,8 +70,8 @@ class Schedule {
       this.#step();
       await this.clock.pass([0, 1, 5, 20, 100, 3000][this.#below(6)]);
     }
-    Object.assign(this.hub, { up: true, restUp: true });
-    await this.clock.pass(120_000);
+    Object.assign(this.hub, { up: true, restUp: true, ...PASSES_ALL });
+    await this.clock.pass(180_000);
     this.hub.publish();
     await this.clock.pass(10_000);
     for (const tab of this.browser.tabs) this.#verify(tab);
@@ -73,7 +80,7 @@ class Schedule {
   }
 
   #verify({ inbox, told }) {
-    assert.equal(inbox.state.name, "live");
+    assert.deepEqual(inbox.state, { name: "live", over: "websocket" });
     const list = inbox.list();
     const fresh = this.hub.rows.slice(-list.length).reverse();
     assert.deepEqual(list.map(brief), fresh.map(brief), "the list");
@@ -91,6 +98,12 @@ class Schedule {
     const [, name, step] = this.steps.find(([weight]) => (left -= weight) < 0);
     this.done.push(name);
     step();
+  }
+
+  /** What is open already stays, or is cut off. */
+  #proxy(change) {
+    Object.assign(this.hub, change);
+    if (this.random() < 0.7) this.hub.close(1006);
   }
 
   #killLeader() {

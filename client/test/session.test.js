@@ -121,13 +121,14 @@ test("a list that overtakes hundreds of frames skips none of them", async () => 
 test("a count that is overtaken by a notification is right, and nobody is asked", async () => {
   hub.publish(120);
   const tab = await live();
+  const asked = hub.requests.length;
   hub.random = () => 1;
   hub.read(5);
   hub.random = () => 0;
   hub.publish();
   await clock.pass(3000);
   assert.equal(tab.inbox.unreadCount(), 120);
-  assert.equal(hub.requests.length, 1);
+  assert.equal(hub.requests.length, asked);
 });
 
 test("of two counts that come in the other order the later one holds", async () => {

@@ -95,6 +95,30 @@ async def test_when_the_process_of_the_leader_crashes_under_load_nothing_is_miss
     assert len(tabs.open_sockets()) == 1
 
 
+async def test_where_a_proxy_answers_upgrades_with_400_it_is_live_over_an_event_stream_and_returns(
+    tabs: Tabs, proxy: FaultyProxy
+) -> None:
+    proxy.passes_upgrades = False
+    page = await tabs.open()
+    await tabs.open()
+    for each in tabs.pages:
+        await each.wait_for_function("inbox.state.over === 'sse'")
+    assert await tabs.hub.metric("hub_event_streams") == 1
+    await tabs.publish(3)
+    await tabs.received(3)
+    proxy.repair()
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    for number in range(4, 20):
+        await tabs.publish()
+        await tabs.received(number)
+        if await page.evaluate("inbox.state.over") == "websocket":
+            break
+    await tabs.publish(2)
+    await tabs.received(number + 2)
+    assert await tabs.hub.metric("hub_event_streams") == 0
+    assert len(tabs.open_sockets()) == 1
+
+
 async def test_a_logout_shows_in_all_tabs_and_none_comes_back(tabs: Tabs) -> None:
     for _ in range(3):
         await tabs.open()

@@ -112,7 +112,7 @@ async def test_what_is_past_its_retention_goes_and_the_inbox_goes_on_counting(
     cleaner = Cleaner(store, KEPT, timedelta(days=90))
     await cleaner.clean()
     assert await rows(operator, "notifications", "seq::text") == ["4", "5"]
-    assert await NotificationStore(engine).unread(user) == 1
+    assert (await NotificationStore(engine).counters(user)).unread == 1
     [state] = await InboxStore(engine).states([(user, 1)], 500)
     assert (state.last_seq, state.counted.unread, state.until) == (5, 1, 5)
     assert [missed.seq for missed in state.missed] == [4, 5]

@@ -143,7 +143,7 @@ class Schedule:
         for user, inbox in self.inboxes.items():
             for unread in (False, True):
                 assert shown(await store.page(user, 1000, unread=unread)) == inbox.shown(unread=unread)
-            assert await store.unread(user) == inbox.counters.unread
+            assert await store.counters(user) == inbox.counters
         after = self._chance.randint(0, 5)
         states = await InboxStore(node).states([(user, after) for user in self.inboxes], 1000)
         for state, inbox in zip(states, self.inboxes.values(), strict=True):
@@ -213,4 +213,4 @@ async def test_the_command_names_wrong_counters_and_repairs_them(
         assert await check.compare_counters(nodes[0], repair=repair) == status
         assert capsys.readouterr().out == f"{named}2 inboxes, 1 {word}\n"
     assert await check.compare_counters(nodes[0], repair=False) == 0
-    assert await NotificationStore(nodes[0]).unread(user) == 3
+    assert (await NotificationStore(nodes[0]).counters(user)).unread == 3

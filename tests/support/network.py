@@ -11,6 +11,7 @@ from ssl import SSLContext
 from tests.support.hub import free_port
 
 CHUNK = 64 * 1024
+NO_UPGRADE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @dataclass
@@ -24,6 +25,8 @@ class FaultyProxy:
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _refuses: bool = False
     _delay: float = 0.0
+    passes_upgrades: bool = True
+    """Whether a connection may begin with an upgrade; else that is answered with 400."""
 
     @property
     def origin(self) -> str:
@@ -60,7 +63,7 @@ class FaultyProxy:
             self.cut()
         while self._lost:
             self._lost.pop().set()
-        self._refuses, self._delay = False, 0.0
+        self._refuses, self._delay, self.passes_upgrades = False, 0.0, True
         self._forwarding.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,8 +74,14 @@ class FaultyProxy:
             writer.transport.abort()
             return
         with suppress(OSError):
+            first = b"" if self.passes_upgrades else await reader.read(CHUNK)
+            if b"\r\nupgrade: websocket" in first.lower():
+                writer.write(NO_UPGRADE)
+                writer.close()
+                return
             reader_behind, writer_behind = await asyncio.open_connection("127.0.0.1", self.port_behind)
             self._open |= {writer, writer_behind}
+            writer_behind.write(first)
             await asyncio.gather(
                 self._forward(reader, writer_behind, forwarding),
                 self._forward(reader_behind, writer, forwarding),
