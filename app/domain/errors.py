@@ -5,6 +5,9 @@ Foreign errors (drivers, HTTP clients) are translated into these at the edge; no
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from uuid import UUID
+
 
 class HubError(Exception):
     """Base of every error the hub raises on purpose."""
@@ -34,6 +37,17 @@ class Unavailable(HubError):  # noqa: N818
         super().__init__(f"{dependency}: {text}")
         self.dependency = dependency
         self.asked = asked
+
+
+class InboxesLocked(Unavailable):
+    """Others hold the locks of the inboxes of these `users` for long. Nothing was written.
+
+    Writes that leave these inboxes alone can succeed at once.
+    """
+
+    def __init__(self, users: Collection[UUID]) -> None:
+        super().__init__("postgres", f"{len(users)} inboxes are locked")
+        self.users = frozenset(users)
 
 
 class StoreFailed(Unavailable):

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from app.domain.errors import InvalidEvent, Unavailable
+from app.domain.errors import InboxesLocked, InvalidEvent, Unavailable
 from app.ingest.batch import Batch, PreparedEvent, Rejected, SourceMessage
 from app.ingest.pipeline import Groups, Pipeline
 from app.runtime.backoff import Backoff
@@ -212,14 +212,15 @@ class ParkedWorker:
         messages = {event.id: _message(event) for event in same}
         try:
             batch = await self._answered(left[0], [*messages.values()])
+            rejected = batch.rejected + await self._store_all(batch)
         except Unavailable as error:
-            final = InvalidEvent("user_service_unavailable", str(error))
+            locked = isinstance(error, InboxesLocked)
+            final = InvalidEvent("inbox_locked" if locked else "user_service_unavailable", str(error))
             overdue = [messages[event.id] for event in same if event.overdue]
             await self._reject(left, [self._pipeline.reject(each, final) for each in overdue])
             if not left:
                 return
             raise
-        rejected = batch.rejected + await self._store_all(batch)
         PARKED_FINISHED.labels("stored").inc(len(same) - len(rejected))
         refused = {each.message.parked_id for each in rejected}
         left[:] = [event for event in left if event.id not in messages or event.id in refused]
@@ -231,8 +232,16 @@ class ParkedWorker:
             return await self._pipeline.answered(
                 messages, head.group_id, fresh=head.fresh, optional=head.optional
             )
-        batch = Batch([], [])
-        await self._pipeline.prepare_into(batch, messages)
+        prepared, batch = Batch([], []), Batch([], [])
+        await self._pipeline.prepare_into(prepared, messages)
+        batch.rejected.extend(prepared.rejected)
+        for item in prepared.events:
+            if isinstance(item, PreparedEvent):
+                batch.events.append(item)
+            else:  # it can do without its group, whose answer was cached when it was parked
+                answered = await self._pipeline.resolve([item])
+                batch.events.extend(answered.events)
+                batch.rejected.extend(answered.rejected)
         return batch
 
     async def _store_all(self, batch: Batch) -> list[Rejected]:
@@ -240,6 +249,8 @@ class ParkedWorker:
         rejected = [self._pipeline.reject(each.message, bug) for each in batch.parked]
         try:
             return rejected + await self._writes.write(batch.ready)
+        except InboxesLocked:
+            raise
         except Exception:
             log.exception("parked_events_failed", extra={"events": len(batch.events)})
             return rejected + [self._pipeline.reject(each.message, bug) for each in batch.ready]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 from functools import partial
 from hashlib import sha256
+from uuid import UUID
 
+from app.domain.planning import Plan
 from app.ingest.batch import ParkedEvent, PreparedEvent
 from app.store.parked import ParkedDraft
 
@@ -35,12 +38,21 @@ def behind(item: PreparedEvent, ordered: bool) -> ParkedDraft | None:
     One that needs a group comes after those that need it too, even if its own answer was cached; one with
     an order key after those with the same key. Logouts and one-time codes wait for nobody.
     """
-    message, effects = item.message, item.effects
-    if message.parked_id is not None or (item.group_id is None and not (ordered and message.order_key)):
+    if item.group_id is None and not (ordered and item.message.order_key):
         return None
-    if effects.disconnect is not None or any(each.secret is not None for each in effects.deliveries):
-        return None
-    return draft_of(item, needs_answer=False)
+    return draft_of(item, needs_answer=False) if may_be_parked(item) else None
+
+
+def may_be_parked(item: PreparedEvent) -> bool:
+    """Whether it is no logout and no one-time code, which wait for nobody, and isn't parked already."""
+    effects = item.effects
+    secrets = any(each.secret is not None for each in effects.deliveries)
+    return item.message.parked_id is None and effects.disconnect is None and not secrets
+
+
+def reaches(plan: Plan, users: Set[UUID]) -> bool:
+    """Whether one of the users would be notified."""
+    return any(not users.isdisjoint(draft.receivers) for draft in plan.notifications)
 
 
 def draft_of(item: PreparedEvent | ParkedEvent, *, needs_answer: bool) -> ParkedDraft:

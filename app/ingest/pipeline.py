@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from app.domain import exact_json
 from app.domain.effects import Effects
-from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
+from app.domain.errors import InboxesLocked, InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event
 from app.domain.identity import EventIdentity
 from app.domain.notifications import Group, Notification
@@ -27,7 +27,7 @@ from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.ingest.identify import conflict, identify, may_be_unpushed, repeats
-from app.ingest.parking import Parking, behind, draft_of
+from app.ingest.parking import Parking, behind, draft_of, may_be_parked, reaches
 from app.ingest.repeats import Repeats, token_bound
 from app.realtime.bus import Bus
 from app.runtime.backoff import Backoff
@@ -170,7 +170,7 @@ class Pipeline:
 
         When this returns, each other event is committed: it was pushed, or is parked. While Postgres is away
         it tries again indefinitely (cancel it to stop), which is safe: an event that was committed is found
-        to be.
+        to be. Raises `InboxesLocked` for events that are parked already.
         """
         rejected = []
         for part in _parts(events):
@@ -296,17 +296,23 @@ class Pipeline:
         return send_at is not None and send_at > moment(self._now())
 
     def _records(
-        self, events: Sequence[PreparedEvent | ParkedEvent], plans: Sequence[Plan]
+        self, events: Sequence[PreparedEvent | ParkedEvent], plans: Sequence[Plan], locked: Set[UUID]
     ) -> Iterator[EventRecord]:
-        """In the order of the events; `plans` are those of the prepared ones."""
-        ordered = self.parking.any or len(plans) < len(events)
+        """In the order of the events; `plans` are those of the prepared ones. What is for a user whose inbox
+        is `locked` is parked.
+        """
+        ordered = self.parking.any or len(plans) < len(events) or bool(locked)
         next_plan = iter(plans)
         for item in events:
             if isinstance(item, ParkedEvent):
                 parked = draft_of(item, needs_answer=True)
                 yield EventRecord(item.event.event_id, parked=parked, identity=item.identity)
             else:
-                yield self._record(item, next(next_plan), behind(item, ordered))
+                plan = next(next_plan)
+                if locked and reaches(plan, locked) and may_be_parked(item):
+                    yield self._record(item, plan, draft_of(item, needs_answer=True))
+                else:
+                    yield self._record(item, plan, behind(item, ordered))
 
     def _record(self, item: PreparedEvent, plan: Plan, parked: ParkedDraft | None) -> EventRecord:
         if self._is_to_come(item):
@@ -342,11 +348,19 @@ class Pipeline:
     ) -> WriteResult:
         ready = [item for item in events if isinstance(item, PreparedEvent)]
         delays = self._backoff.delays()
+        locked: frozenset[UUID] = frozenset()
         while True:
             try:
                 with BATCH_SECONDS.time():
                     plans = await self.plan(ready)
-                    written = await self._writer.write([*self._records(events, plans)], resolved)
+                    written = await self._writer.write([*self._records(events, plans, locked)], resolved)
+            except InboxesLocked as error:
+                log.warning("inboxes_locked", extra={"events": len(events), "inboxes": len(error.users)})
+                if resolved:
+                    raise  # they are parked already: their lanes wait
+                if error.users <= locked:  # what can't be parked waits here
+                    await asyncio.sleep(next(delays))
+                locked |= error.users
             except Unavailable as error:
                 STALLED.inc()
                 self._log_unavailable(error, len(events))

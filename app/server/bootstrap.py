@@ -61,7 +61,7 @@ from app.sources.http import HttpSource
 from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
-from app.store.engine import check_postgres, check_schema, make_engine
+from app.store.engine import check_postgres, check_schema, make_engines
 from app.store.engine import clock as engine_clock
 from app.store.idempotency import IdempotencyStore
 from app.store.inboxes import InboxStore
@@ -78,6 +78,8 @@ from handlers.registry import handlers
 class Store:
     """Postgres, Redis, and what is kept in them."""
 
+    intake_engine: AsyncEngine
+    """The pool of pipelines."""
     engine: AsyncEngine
     redis: Client
     presence: Presence
@@ -151,6 +153,7 @@ def bootstrap(settings: Settings) -> Hub:
 def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outboxes) -> Sequence[Service]:
     """List what runs as long as the node, in the order to start it; it is stopped in the reverse."""
     return (
+        Part(stop=store.intake_engine.dispose),
         Part(partial(check_schema, store.engine, head()), store.engine.dispose),
         Part(stop=store.redis.aclose),
         Part(stop=intake.user_service.close),
@@ -172,7 +175,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
 
 def build_store(settings: Settings) -> Store:
     """Make the pools, and what reads and writes through them."""
-    engine = make_engine(settings.postgres)
+    intake_engine, engine = make_engines(settings.postgres)
     redis = connect(settings.redis)
     presence = Presence(redis, settings.redis.prefix)
     wall_clock = WallClock({"postgres": partial(engine_clock, engine), "redis": presence.time})
@@ -180,6 +183,7 @@ def build_store(settings: Settings) -> Store:
     user_ids = settings.ingest.user_ids
     verifier = TokenVerifier(settings.auth, wall_clock.now, user_ids)
     return Store(
+        intake_engine,
         engine,
         redis,
         presence,
@@ -222,9 +226,11 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     user_service = UserService(settings.user_service, user_ids=user_ids)
     now = store.wall_clock.now
     locale, evaluator = settings.ingest.default_locale, Evaluator(settings.ingest.preferences_off)
-    planner = Planner(store.people, evaluator, locale, now)
-    writer = BatchWriter(store.engine, now)
-    ports = PipelinePorts(user_service, planner, writer, store.notifications, realtime.bus)
+    engine = store.intake_engine
+    planner = Planner(PreferenceStore(engine), evaluator, locale, now)
+    ports = PipelinePorts(
+        user_service, planner, BatchWriter(engine, now), NotificationStore(engine), realtime.bus
+    )
     pipeline, code_pipeline = (
         Pipeline(
             handlers(settings.outbox.otp_ttl, user_ids, settings.ingest.stock_receivers),

@@ -25,7 +25,7 @@ class PostgresSettings(Section):
         default=10,
         ge=2,
         validation_alias="DATABASE_POOL_SIZE",
-        description="Number of Postgres connections of one node.",
+        description="Number of Postgres connections of one node. Three of ten are for incoming events only.",
     )
     timeout: Seconds = Field(
         default=10.0,
@@ -33,7 +33,7 @@ class PostgresSettings(Section):
         validation_alias="DATABASE_TIMEOUT",
         description="Time limit of one statement, and of an idle transaction. Postgres cancels what takes "
         "longer. Behind pgbouncer, set its ignore_startup_parameters = statement_timeout, "
-        "idle_in_transaction_session_timeout.",
+        "idle_in_transaction_session_timeout, lock_timeout.",
     )
 
     @field_validator("url")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import asyncpg
 from sqlalchemy import text
@@ -27,14 +28,38 @@ UNDEFINED_COLUMN = "42703"
 UNDEFINED_FUNCTION = "42883"
 
 
+INTAKE_SHARE = 0.3
+INTAKE_LOCK_TIMEOUT_MS = 200
+"""A batch that meets a locked inbox is written without that inbox's events after this time."""
+
+
 def make_engine(settings: PostgresSettings) -> AsyncEngine:
-    """The pool of this node. Every statement is bounded by `settings.timeout`."""
+    """A pool of `settings.pool_size` connections. Every statement is bounded by `settings.timeout`."""
+    return _engine(settings, settings.pool_size)
+
+
+class Engines(NamedTuple):
+    """The two pools of a node, together of `settings.pool_size` connections."""
+
+    intake: AsyncEngine
+    """What events are written with: nothing else can exhaust it, and it waits for no lock for long."""
+    shared: AsyncEngine
+
+
+def make_engines(settings: PostgresSettings) -> Engines:
+    """The pools of a node. Every statement is bounded by `settings.timeout`."""
+    intake = max(1, int(settings.pool_size * INTAKE_SHARE))
+    timeout = {"lock_timeout": str(INTAKE_LOCK_TIMEOUT_MS)}
+    return Engines(_engine(settings, intake, timeout), _engine(settings, settings.pool_size - intake))
+
+
+def _engine(
+    settings: PostgresSettings, size: int, parameters: Mapping[str, str] = MappingProxyType({})
+) -> AsyncEngine:
+    how = _how(settings)
+    how["server_settings"] |= parameters
     engine = create_async_engine(
-        _url(settings),
-        pool_size=settings.pool_size,
-        max_overflow=0,
-        pool_timeout=settings.timeout,
-        connect_args=_how(settings),
+        _url(settings), pool_size=size, max_overflow=0, pool_timeout=settings.timeout, connect_args=how
     )
     look_after(engine)
     return engine

@@ -46,6 +46,7 @@ class EventWriter(Protocol):
 
         Raises:
             StoreRejected: The store can never take one of the values; nothing was recorded.
+            InboxesLocked: Others hold the locks of some receivers' inboxes; nothing was recorded.
             Unavailable: The batch may have been committed, only the answer was lost. Call again with the same
                 records: those that were recorded stay as they are.
         """

@@ -13,14 +13,17 @@ from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, delivery_id
+from app.domain.errors import InboxesLocked
 from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.domain.time import Now, moment
 from app.store.engine import store_errors
 from app.store.event_ids import claim
+from app.store.inbox_locks import InboxLocks
 from app.store.parked import park, unpark
 from app.store.records import EventRecord, WriteResult
 
@@ -73,14 +76,18 @@ where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
   where newer.replaces = d.replaces and (newer.event_at, newer.number) > (d.event_at, d.number)
 )
 """
+_WAIT_FOR_LOCKS = "set local lock_timeout = 0"
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 class BatchWriter:
     """Writes batches. Several nodes may at once: rows are locked in one order, so none can deadlock."""
 
     def __init__(self, engine: AsyncEngine, now: Now = time.time) -> None:
+        """If the engine's connections have a `lock_timeout`, no batch waits longer for a locked inbox."""
         self._engine = engine
         self._now = now
+        self._locks = InboxLocks(engine)
 
     async def write(
         self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
@@ -89,25 +96,48 @@ class BatchWriter:
         `resolved` are the parked events among them: they aren't parked any more, unless they are conflicts.
 
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
-        (the answer got lost), so call again with the same entries: what is there stays as it is.
+        (the answer got lost), so call again with the same entries: what is there stays as it is. After
+        `InboxesLocked` nothing is.
         """
         with store_errors():
-            async with self._engine.begin() as connection:
-                parked: Collection[str] = frozenset()
-                if drafts_to_park := [(e.event_id, e.parked) for e in entries if e.parked is not None]:
-                    parked = await park(connection, drafts_to_park)
-                    entries = [entry for entry in entries if entry.event_id not in parked]
-                claims = await claim(connection, entries)
-                new = claims.new.values()
-                if done := [number for number, name in resolved.items() if name not in claims.conflicts]:
-                    await unpark(connection, done)
-                drafts = [(e.event_id, draft) for e in new for draft in e.drafts]
-                notifications = await _insert(connection, drafts, self._now) if drafts else []
-                if outgoing := [entry for entry in new if entry.deliveries]:
-                    await _insert_deliveries(connection, outgoing, moment(self._now()))
+            if self._locks.suspects_any and (locked := await self._locks.suspected(_receivers(entries))):
+                raise InboxesLocked(locked)
+            try:
+                return await self._write(entries, resolved)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                    raise
+            if locked := await self._locks.locked(_receivers(entries)):
+                raise InboxesLocked(locked)
+            return await self._write(entries, resolved, waiting=True)
+
+    async def _write(
+        self, entries: Sequence[EventRecord], resolved: Mapping[int, str], *, waiting: bool = False
+    ) -> WriteResult:
+        async with self._engine.begin() as connection:
+            if waiting:
+                await connection.exec_driver_sql(_WAIT_FOR_LOCKS)
+            parked: Collection[str] = frozenset()
+            if drafts_to_park := [(e.event_id, e.parked) for e in entries if e.parked is not None]:
+                parked = await park(connection, drafts_to_park)
+                entries = [entry for entry in entries if entry.event_id not in parked]
+            claims = await claim(connection, entries)
+            new = claims.new.values()
+            if done := [number for number, name in resolved.items() if name not in claims.conflicts]:
+                await unpark(connection, done)
+            drafts = [(e.event_id, draft) for e in new for draft in e.drafts]
+            notifications = await _insert(connection, drafts, self._now) if drafts else []
+            if outgoing := [entry for entry in new if entry.deliveries]:
+                await _insert_deliveries(connection, outgoing, moment(self._now()))
         return WriteResult(
             frozenset(claims.new), notifications, parked, claims.repeated, frozenset(claims.conflicts)
         )
+
+
+def _receivers(entries: Sequence[EventRecord]) -> set[UUID]:
+    """Into whose inboxes the entries go, if they aren't parked."""
+    written = (entry for entry in entries if entry.parked is None or not entry.parked.needs_answer)
+    return {receiver for entry in written for draft in entry.drafts for receiver in draft.receivers}
 
 
 async def _insert(

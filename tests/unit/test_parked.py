@@ -196,6 +196,20 @@ async def test_an_event_that_can_do_without_its_group_waits_for_one_attempt(scen
     assert (scene.order, await scene.parked()) == ("bc", 1)
 
 
+async def test_an_event_that_was_parked_for_its_key_only_is_stored_when_its_group_is_cached_no_more(
+    scene: Scene,
+) -> None:
+    group, other, key = uuid4(), uuid4(), b"k"
+    scene.groups.failing.add(group)
+    await scene.groups.group(other)
+    left = whole("l", other, key=key, event_type="group_user_left")
+    await scene.take(event("a", group, key=key), left, event("b", group, key=key))
+    scene.groups.failing.clear()
+    scene.groups.add(other, "Family", [USER])  # forgets the answer
+    await scene.worker.resolve_due()
+    assert (scene.order, scene.letters.found) == ("alb", [])
+
+
 async def test_logouts_and_codes_wait_for_nobody(scene: Scene) -> None:
     group, key = uuid4(), b"k"
     scene.groups.failing.add(group)
