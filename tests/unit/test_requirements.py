@@ -61,6 +61,7 @@ WITH = {
     "sanic-routing": "sanic",
     "markupsafe": "jinja2",
     "grimp": "import-linter",
+    "hiredis": "redis",  # by its extra
 }
 
 
