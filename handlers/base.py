@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import new_class
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
@@ -186,7 +187,8 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
     audience: ClassVar[Audience] = Audience.RECEIVERS
 
     def __init__(self) -> None:
-        self.message_type = GroupMessage[self.data_type]  # type: ignore[name-defined]
+        # A class of its own: msgspec looks up a generic alias by its hash, which takes as long as the rest.
+        self.message_type = new_class("Message", (GroupMessage[self.data_type],))  # type: ignore[name-defined]
 
     def group_needed(self, message: GroupMessage[G]) -> UUID | None:
         if not message.receivers and self._audience(message) is Audience.RECEIVERS:

@@ -116,7 +116,9 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
             effects = Effects(self._notification(message, spoken))
         else:
             effects = Effects(deliveries=[self._delivery(message, spoken)])
-        return effects._replace(category=message.category, urgent=message.urgent, send_at=message.send_at)
+        return msgspec.structs.replace(
+            effects, category=message.category, urgent=message.urgent, send_at=message.send_at
+        )
 
     def _notification(self, message: MessageRequest, locale: str) -> NotificationDraft:
         named = [self.user_ids.read(each) for each in (message.user_id, message.to) if each not in (None, "")]

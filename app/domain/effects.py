@@ -8,6 +8,8 @@ from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from app.domain.deliveries import DeliveryDraft
 from app.domain.notifications import NotificationDraft
 
@@ -41,7 +43,7 @@ class TokenBound(NamedTuple):
         return TokenBound(max(self.issued_until, other.issued_until), token_ids[-MAX_TOKEN_IDS:])
 
 
-class Effects(NamedTuple):
+class Effects(msgspec.Struct, frozen=True):
     """What the hub does for an event.
 
     `logged_out` says with which tokens the user of `disconnect` is disconnected. `category` and `urgent`

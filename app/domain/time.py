@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Now = Callable[[], float]
 """Unix seconds."""
@@ -22,6 +23,7 @@ def moment(unix_seconds: float) -> datetime:
     return datetime.fromtimestamp(unix_seconds, UTC)
 
 
+@lru_cache(maxsize=16)  # the records of a batch often share their millisecond
 def event_time(unix_seconds: float) -> datetime | None:
     """When an event happened, from a timestamp that its publisher or broker gave it.
 

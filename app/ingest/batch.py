@@ -16,7 +16,7 @@ from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.planning import PlanRequest
 
 
-class SourceMessage(NamedTuple):
+class SourceMessage(msgspec.Struct, frozen=True):
     """One message as a source received it.
 
     `dedup_key` is the same each time the source delivers the message, and no other message has it.

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 
+from msgspec.structs import replace
+
 from app.domain.errors import InvalidEvent, StoreFailed
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.ingest.pipeline import Pipeline
@@ -62,7 +64,7 @@ class Batcher:
     def submit(self, messages: Iterable[SourceMessage]) -> list[Outcome]:
         """Take the messages, in their order; an outcome for each, which takes the place of its `origin`."""
         loop = asyncio.get_running_loop()
-        taken = [message._replace(origin=loop.create_future()) for message in messages]
+        taken = [replace(message, origin=loop.create_future()) for message in messages]
         self._pending += taken
         self._arrived.set()
         return [message.origin for message in taken]

@@ -153,7 +153,7 @@ def _check_later(
         raise AssertionError("what was taken for later is refused then") from error
     assert again.event_id == event.event_id
     then = handler.handle(handler.parse(again.body), again.body, None, locale)
-    assert then == effects._replace(send_at=None), "what happens later is something else"
+    assert then == msgspec.structs.replace(effects, send_at=None), "what happens later is something else"
 
 
 def _but_texts(notification: NotificationDraft | None) -> NotificationDraft | None:

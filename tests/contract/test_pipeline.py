@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from app.domain.identity import CONFLICT
@@ -174,23 +175,23 @@ async def test_of_one_batch_the_first_content_stands_and_repeats_of_it_are_none(
 async def test_an_id_belongs_to_the_service_that_sends_over_http(pipeline: Pipeline, store: Store) -> None:
     user, event_id = uuid4(), "order-1" + str(uuid4())
     kitchen, shop = (
-        event(user, "http", event_id=event_id, title=name)._replace(sender=name)
+        replace(event(user, "http", event_id=event_id, title=name), sender=name)
         for name in ("kitchen", "shop")
     )
-    same_text = kitchen._replace(sender="a third")
+    same_text = replace(kitchen, sender="a third")
     for _ in range(2):
         assert await refused(pipeline, kitchen) == await refused(pipeline, shop, same_text) == []
     assert await titles(store, user) == ["kitchen", "shop", "kitchen"]
     for sender in ("kitchen", "shop", "a third"):
-        changed = event(user, "http", event_id=event_id, title="changed")._replace(sender=sender)
+        changed = replace(event(user, "http", event_id=event_id, title="changed"), sender=sender)
         assert await refused(pipeline, changed) == [CONFLICT]
     assert len(await titles(store, user)) == 3
-    assert await refused(pipeline, kitchen._replace(source="kafka", sender=None)) == []
+    assert await refused(pipeline, replace(kitchen, source="kafka", sender=None)) == []
 
 
 async def test_two_services_with_one_id_in_one_batch_are_two_events(pipeline: Pipeline, store: Store) -> None:
     user, event_id = uuid4(), str(uuid4())
-    both = [event(user, "http", event_id=event_id)._replace(sender=name) for name in ("kitchen", "shop")]
+    both = [replace(event(user, "http", event_id=event_id), sender=name) for name in ("kitchen", "shop")]
     assert await refused(pipeline, *both, *both) == []
     assert len(await titles(store, user)) == 2
 
@@ -218,7 +219,7 @@ async def test_a_scheduled_event_is_not_swallowed_by_another_services(
     ids = [str(uuid4()), str(uuid4())]
 
     def sent(sender: str, event_id: str, **changes: Any) -> SourceMessage:
-        return event(user, "http", event_id=event_id, title=sender, **changes)._replace(sender=sender)
+        return replace(event(user, "http", event_id=event_id, title=sender, **changes), sender=sender)
 
     assert await refused(pipeline, sent("kitchen", ids[0], send_at=at)) == []
     assert await refused(pipeline, sent("shop", ids[0]), sent("shop", ids[1])) == []
@@ -237,13 +238,13 @@ async def test_the_id_of_a_scheduled_event_with_other_content_is_a_conflict(
     pipeline: Pipeline, store: Store
 ) -> None:
     user, event_id, processed = uuid4(), str(uuid4()), str(uuid4())
-    scheduled = event(user, "http", event_id=event_id, send_at="2999-01-01T00:00:00Z")._replace(sender="a")
-    now = event(user, "http", event_id=event_id)._replace(sender="a")
-    moved = event(user, "http", event_id=event_id, send_at="2998-01-01T00:00:00Z")._replace(sender="a")
+    scheduled = replace(event(user, "http", event_id=event_id, send_at="2999-01-01T00:00:00Z"), sender="a")
+    now = replace(event(user, "http", event_id=event_id), sender="a")
+    moved = replace(event(user, "http", event_id=event_id, send_at="2998-01-01T00:00:00Z"), sender="a")
     assert await refused(pipeline, scheduled) == await refused(pipeline, scheduled) == []
     assert await refused(pipeline, now) == await refused(pipeline, moved) == [CONFLICT]
-    await write(pipeline, event(user, "http", event_id=processed)._replace(sender="a"))
-    later = event(user, "http", event_id=processed, send_at="2999-01-01T00:00:00Z")._replace(sender="a")
+    await write(pipeline, replace(event(user, "http", event_id=processed), sender="a"))
+    later = replace(event(user, "http", event_id=processed, send_at="2999-01-01T00:00:00Z"), sender="a")
     assert await refused(pipeline, later) == [CONFLICT]
     assert await store.scheduled.cancel(event_id, "a")
     assert await refused(pipeline, now) == [CONFLICT]
@@ -256,7 +257,7 @@ async def test_a_scheduled_event_whose_id_a_broker_took_meanwhile_fails_when_it_
 ) -> None:
     await hand_over_due(pipeline, store)
     user, event_id = uuid4(), str(uuid4())
-    await write(pipeline, event(user, "http", event_id=event_id, send_at=soon())._replace(sender="a"))
+    await write(pipeline, replace(event(user, "http", event_id=event_id, send_at=soon()), sender="a"))
     await write(pipeline, event(user, "kafka", event_id=event_id, title="Of Kafka"))
     await asyncio.sleep(0.6)
     assert await hand_over_due(pipeline, store) == [CONFLICT]
@@ -267,7 +268,7 @@ async def test_what_is_recorded_without_content_matches_any(pipeline: Pipeline, 
     """As the rows of before migration 0015."""
     user, event_id = uuid4(), str(uuid4())
     await store.writer.write([EventRecord(event_id)])
-    assert await refused(pipeline, event(user, "http", event_id=event_id)._replace(sender="a")) == []
+    assert await refused(pipeline, replace(event(user, "http", event_id=event_id), sender="a")) == []
     assert await titles(store, user) == []
 
 
@@ -277,7 +278,7 @@ async def test_an_event_without_an_id_is_known_by_its_position_alone(
     user, position = uuid4(), str(uuid4())
     for title in ("T", "Other"):
         assert (
-            await refused(pipeline, event(user, event_id=None, title=title)._replace(dedup_key=position))
+            await refused(pipeline, replace(event(user, event_id=None, title=title), dedup_key=position))
             == []
         )
     assert await titles(store, user) == ["T"]
@@ -288,7 +289,7 @@ async def test_a_message_id_of_amqp_with_other_content_is_a_conflict_as_well(
 ) -> None:
     user, key = uuid4(), f"rabbitmq:q:{uuid4()}"
     first, second = (
-        event(user, "rabbitmq", event_id=None, title=title)._replace(dedup_key=key, publisher_key=True)
+        replace(event(user, "rabbitmq", event_id=None, title=title), dedup_key=key, publisher_key=True)
         for title in ("T", "Other")
     )
     assert await refused(pipeline, first) == await refused(pipeline, first) == []
@@ -301,7 +302,7 @@ async def test_a_conflict_that_an_operator_replays_is_an_event_of_its_own_once(
     user, event_id = uuid4(), str(uuid4())
     await write(pipeline, event(user, event_id=event_id))
     for title in ("Other", "Third", "Other"):
-        replayed = event(user, event_id=event_id, title=title)._replace(separate=True)
+        replayed = replace(event(user, event_id=event_id, title=title), separate=True)
         assert await refused(pipeline, replayed) == []
     assert await titles(store, user) == ["T", "Other", "Third"]
 
@@ -322,7 +323,7 @@ async def test_a_parked_event_that_is_a_conflict_stays_parked_until_it_is_dead_l
         each for each in await store.parked.claim(1000, 1000, 0.0, asking=True) if each.event_id == event_id
     ]
     ready = pipeline.prepare(
-        [message._replace(parked_id=found.id, event_id=event_id)], {UUID(group): Group("g", (user,), ())}
+        [replace(message, parked_id=found.id, event_id=event_id)], {UUID(group): Group("g", (user,), ())}
     )
     assert [each.error.reason for each in await pipeline.write(ready.events)] == [CONFLICT]
     still = await store.parked.claim(1000, 1000, 0.0, asking=True)
@@ -337,11 +338,11 @@ async def test_a_copy_of_an_event_is_pushed_to_nobody(
     pipeline: Pipeline, bus: ReadingBus, source: str
 ) -> None:
     user, event_id = uuid4(), str(uuid4())
-    first = event(user, "kafka", event_id=event_id)._replace(position="kafka:t:0:1:1")
+    first = replace(event(user, "kafka", event_id=event_id), position="kafka:t:0:1:1")
     await write(pipeline, first)
     since = bus.connect(user, last_seq=1)
     copy = event(user, source, event_id=event_id)
-    await write(pipeline, copy if source != "kafka" else copy._replace(position="kafka:t:0:2:1"))
+    await write(pipeline, copy if source != "kafka" else replace(copy, position="kafka:t:0:2:1"))
     await write(pipeline, event(user))
     assert [each.seq for each in since.notifications] == [2]
 
@@ -363,7 +364,7 @@ async def test_a_message_that_its_source_delivers_again_is_pushed_before_anythin
     if "position" in known:
         known = {"position": key}
     event_id = str(uuid4()) if own_id else None
-    message = event(user, source, event_id=event_id)._replace(dedup_key=key, **known)
+    message = replace(event(user, source, event_id=event_id), dedup_key=key, **known)
     await write(pipeline, message)
     since, session = bus.connect(user, last_seq=1), bus.connect(user, last_seq=1, session=True)
     for _ in range(2):

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.notifications import Group
@@ -247,7 +248,7 @@ async def test_a_group_that_does_not_exist_is_dead_lettered_once(scene: Scene) -
     await scene.worker.resolve_due()
     assert scene.letters.found == expected
     scene.groups.unknown.clear()
-    await scene.take(a._replace(attempts=1))  # replayed
+    await scene.take(replace(a, attempts=1))  # replayed
     await scene.worker.resolve_due()
     assert scene.order == "a"
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.dev import samples
 from app.domain.deliveries import DeliveryDraft
@@ -333,10 +334,11 @@ async def test_a_late_logout_ends_the_sessions_it_is_about_and_no_newer_one() ->
     bus = Bus()
     pipeline = make(Writer(), bus, now=lambda: ISSUED + 300)
     old, new = bus.connect(USER, issued_at=ISSUED), bus.connect(USER, issued_at=ISSUED + 60)
-    late = logout("late")._replace(
+    late = replace(
+        logout("late"),
         value=json.dumps(
             {"event_type": "account_logged_out", "user_id": str(USER), "timestamp": ISSUED + 30.5}
-        ).encode()
+        ).encode(),
     )
     for _ in range(2):  # a redelivered one ends no more
         await pipeline.write(pipeline.prepare([late]).ready)
@@ -350,6 +352,6 @@ async def test_a_logout_from_the_future_ends_no_token_issued_after_it_was_handle
     pipeline = make(Writer(), bus, now=lambda: ISSUED)
     new = bus.connect(USER, issued_at=ISSUED + 60)
     body = {"event_type": "account_logged_out", "user_id": str(USER), "timestamp": ISSUED + 3600}
-    ahead = logout("ahead")._replace(value=json.dumps(body).encode())
+    ahead = replace(logout("ahead"), value=json.dumps(body).encode())
     await pipeline.write(pipeline.prepare([ahead]).ready)
     assert new.close_code is None

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
+from msgspec.structs import replace
 
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.time import Now, event_time
@@ -251,15 +252,16 @@ class KafkaSource:
 
     def _message(self, record: Any) -> SourceMessage:
         # The timestamp distinguishes a recreated topic, whose offsets start at 0 again, from the old one.
-        position = f"kafka:{record.topic}:{record.partition}:{record.offset}:{record.timestamp}"
+        topic, timestamp = record.topic, record.timestamp
+        position = f"kafka:{topic}:{record.partition}:{record.offset}:{timestamp}"
         replay = read_replay_headers(dict(record.headers), "kafka") if record.headers else NOT_REPLAYED
         return SourceMessage(
             "kafka",
             replay.dedup_key or position,
             record.value,
             record,
-            self._topics.get(record.topic),
-            event_time(record.timestamp / 1000),
+            self._topics.get(topic),
+            event_time(timestamp / 1000),
             order_key=record.key,
             attempts=replay.attempts,
             labels=labels_of,
@@ -270,7 +272,7 @@ class KafkaSource:
     async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
         """See `Source.dead_letter`."""
         parked = parked_record(labels, message.value)
-        await self._dead_letters.put_parked(self._producer, Rejected(message._replace(origin=parked), error))
+        await self._dead_letters.put_parked(self._producer, Rejected(replace(message, origin=parked), error))
 
     async def _write_next(self) -> None:
         if self._writing is not None and self._writing.done():
