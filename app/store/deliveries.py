@@ -157,9 +157,6 @@ class DeliveryStore:
         these columns; `since` and `until` bound the time of making.
         """
         query = select(*_COLUMNS).order_by(D.created_at.desc(), D.id.desc()).limit(limit)
-        if before is not None:
-            place = select(D.created_at, D.id).where(D.id == before).scalar_subquery()
-            query = query.where(tuple_(D.created_at, D.id) < place)
         for name, value in wanted.items():
             match name:
                 case "since":
@@ -170,6 +167,12 @@ class DeliveryStore:
                     query = query.where(getattr(D, name) == value)
         with store_errors():
             async with self._engine.connect() as connection:
+                if before is not None:  # apart from the query: an index takes values, no subquery
+                    place = select(D.created_at).where(D.id == before)
+                    created_at = await connection.scalar(place)
+                    if created_at is None:
+                        return []
+                    query = query.where(tuple_(D.created_at, D.id) < tuple_(created_at, before))
                 return [_delivery(row) for row in await connection.execute(query)]
 
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:

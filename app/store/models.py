@@ -93,7 +93,6 @@ class ProcessedEventRow(Base):
 _DUE_OTHERS = text("next_attempt_at is not null and replaces is null")
 _DUE_CODES = text("next_attempt_at is not null and replaces is not null")
 _PARKED = text("finished_at is null")
-_AMISS = text("status in ('failed', 'expired', 'suppressed')")
 
 
 class DeliveryRow(Base):
@@ -142,7 +141,8 @@ class DeliveryRow(Base):
         Index("deliveries_event", "event_id"),
         Index("deliveries_replaces", "replaces", "event_at", postgresql_where=text("replaces is not null")),
         Index("deliveries_limit", "limit_key", "finished_at", postgresql_where=text("limit_key is not null")),
-        Index("deliveries_amiss", "status", "created_at", "id", postgresql_where=_AMISS),
+        Index("deliveries_status", "status", "created_at", "id"),
+        Index("deliveries_channel", "channel", "created_at", "id"),
         Index("deliveries_secret", "expires_at", postgresql_where=text("secret is not null")),
     )
 
