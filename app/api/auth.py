@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -13,11 +15,12 @@ from app.api.errors import Problem, forbidden, insufficient_scope
 from app.api.headers import BLANKS
 from app.api.parameters import path_uuid
 from app.auth.revocations import RevocationStore
-from app.auth.tokens import Claims, ServiceClaims, TokenVerifier
+from app.auth.tokens import Claims, ServiceClaims, TokenVerifier, UnknownKeyError
 from app.domain.errors import Unauthorized, Unavailable
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 
 METRICS = "metrics:read"
+C = TypeVar("C")
 
 
 class Authenticator:
@@ -38,9 +41,18 @@ class Authenticator:
 
     async def claims(self, token: str | None) -> Claims:
         """The claims of a valid token. Raises `Unauthorized`, or `Unavailable` if Redis is down."""
-        claims = self._verifier.verify(token)
+        claims = await self._verified(self._verifier.verify, token)
         await self._revocations.check(claims)
         return claims
+
+    async def _verified(self, verify: Callable[[str | None], C], token: str | None) -> C:
+        """What `verify` says; if the token names an unknown key, after the keys were read again."""
+        try:
+            return verify(token)
+        except UnknownKeyError:
+            if not await self._verifier.refresh_keys():
+                raise
+        return verify(token)
 
     async def owner(self, request: Request, user_id: str) -> UUID:
         """The caller, who must be the user in the path. Raises `Problem`, or as `claims` does.
@@ -54,7 +66,7 @@ class Authenticator:
 
     async def caller(self, request: Request) -> UUID:
         """The user whose token the request has. Raises as `claims` does, but is as lenient as `owner`."""
-        claims = self._verifier.verify(bearer_token(request))
+        claims = await self._verified(self._verifier.verify, bearer_token(request))
         await self._revocations.check_or_cached(claims)
         return claims.user_id
 
@@ -68,7 +80,7 @@ class Authenticator:
 
     async def service(self, request: Request, scope: str) -> ServiceClaims:
         """The calling service, whose token must have the scope. Raises `Problem`, or as `claims` does."""
-        claims = self._verifier.verify_service(bearer_token(request))
+        claims = await self._verified(self._verifier.verify_service, bearer_token(request))
         await self._revocations.check(claims)
         if scope not in claims.scopes:
             raise insufficient_scope(scope)

@@ -1,4 +1,4 @@
-"""Access tokens (RFC 7519): one algorithm, required claims, checked by the hub itself."""
+"""Access tokens (RFC 7519): one algorithm a key, required claims, checked by the hub itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from uuid import UUID
 
 import jwt
 
+from app.auth.jwks import KeySource
 from app.domain.errors import Unauthorized
 from app.domain.time import Now
 from app.domain.user_ids import UUIDS_ONLY, UserIds, foreign_id
 from app.settings.edge import AuthSettings
+from app.settings.jwt_keys import VerificationKey
 
 # PyJWT also accepts padding after the signature, which would give one token many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -43,15 +45,30 @@ class ServiceClaims(NamedTuple):
     scopes: frozenset[str]
 
 
-class TokenVerifier:
-    """Verifies tokens with the configured key, algorithm, issuer and audience."""
+class UnknownKeyError(Unauthorized):
+    """No key is known that the token may be signed with; the issuer may have a new one."""
 
-    def __init__(self, settings: AuthSettings, now: Now = time.time, user_ids: UserIds = UUIDS_ONLY) -> None:
-        """`now` gives unix seconds; `user_ids` reads the subjects of users' tokens."""
+    def __init__(self) -> None:
+        super().__init__("invalid_token")
+
+
+class TokenVerifier:
+    """Verifies tokens with the configured keys, issuer and audience."""
+
+    def __init__(
+        self,
+        settings: AuthSettings,
+        now: Now = time.time,
+        user_ids: UserIds = UUIDS_ONLY,
+        key_source: KeySource | None = None,
+    ) -> None:
+        """`now` gives unix seconds; `user_ids` reads the subjects of users' tokens; `key_source` has keys
+        beside those of the settings.
+        """
         self._now = now
         self._user_ids = user_ids
-        self._algorithm = settings.jwt_algorithm
-        self._key = settings.jwt_key
+        self._static_keys = settings.static_keys
+        self._key_source = key_source
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self._type_claim = settings.jwt_type_claim
@@ -61,7 +78,9 @@ class TokenVerifier:
         self._required += ["aud"] if self._audience else []
 
     def verify(self, token: str | None) -> Claims:
-        """The claims of a user's token. Raises `Unauthorized` with the reason; never logs the token."""
+        """The claims of a user's token. Raises `Unauthorized` with the reason, or `Unavailable` before the
+        keys were read; never logs the token.
+        """
         claims = self._decode(token)
         user_id = self._user_ids.read(claims["sub"])
         if user_id is None:
@@ -84,11 +103,46 @@ class TokenVerifier:
             raise Unauthorized("missing_token")
         if len(token) > MAX_TOKEN_BYTES or not _COMPACT.fullmatch(token):
             raise Unauthorized("invalid_token")
+        claims = self._verified(token)
+        if claims.get(self._type_claim, self._type) != self._type:
+            raise Unauthorized("invalid_token", "token_type")
+        self._check_times(claims)
+        token_id = claims["jti"]
+        if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
+            raise Unauthorized("invalid_token")
+        return claims
+
+    async def refresh_keys(self) -> bool:
+        """Read the keys again after an `UnknownKeyError`. Returns whether another try may succeed."""
+        return self._key_source is not None and await self._key_source.refresh()
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        """The claims, whose signature is one of a key that the header may mean."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise Unauthorized("invalid_token") from None
+        kid, algorithm = header.get("kid"), header.get("alg")
+        keys = self._static_keys + (self._key_source.keys if self._key_source is not None else ())
+        for key in keys:
+            if key.algorithm != algorithm or (kid is not None and key.kid not in (None, kid)):
+                continue
+            try:
+                return self._decoded(token, key)
+            except jwt.InvalidSignatureError:
+                continue
+        known = kid is not None and any(key.kid == kid for key in keys)
+        if self._key_source is None or known:
+            raise Unauthorized("invalid_token")
+        raise UnknownKeyError
+
+    def _decoded(self, token: str, key: VerificationKey) -> dict[str, Any]:
+        """Raises `jwt.InvalidSignatureError` if it isn't the key's, else `Unauthorized`."""
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
-                self._key,
-                algorithms=[self._algorithm],
+                key.key,
+                algorithms=[key.algorithm],
                 issuer=self._issuer,
                 audience=self._audience,
                 options={
@@ -100,14 +154,10 @@ class TokenVerifier:
                     "verify_nbf": False,
                 },
             )
+        except jwt.InvalidSignatureError:
+            raise
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             raise Unauthorized("invalid_token") from None
-        if claims.get(self._type_claim, self._type) != self._type:
-            raise Unauthorized("invalid_token", "token_type")
-        self._check_times(claims)
-        token_id = claims["jti"]
-        if not isinstance(token_id, str) or not token_id or not token_id.isprintable():
-            raise Unauthorized("invalid_token")
         return claims
 
     def _check_times(self, claims: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from app.api.preferences import PreferenceResource
 from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
+from app.auth.jwks import Jwks
 from app.auth.revocations import RevocationStore
 from app.auth.secrets import SecretBox
 from app.auth.tokens import TokenVerifier
@@ -93,6 +94,8 @@ class Store:
     secrets: SecretBox
     revocations: RevocationStore
     authenticator: Authenticator
+    key_services: Sequence[Service]
+    """What reads the keys of tokens, where they are not in the settings."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         Part(partial(check_schema, store.engine, head()), store.engine.dispose),
         Part(stop=store.redis.aclose),
         Part(stop=intake.user_service.close),
+        *store.key_services,
         store.wall_clock,
         realtime.timer_wheel,
         Part(stop=realtime.reader.close),
@@ -181,7 +185,8 @@ def build_store(settings: Settings) -> Store:
     wall_clock = WallClock({"postgres": partial(engine_clock, engine), "redis": presence.time})
     revocations = RevocationStore(redis, one_by_one=settings.redis.cluster)
     user_ids = settings.ingest.user_ids
-    verifier = TokenVerifier(settings.auth, wall_clock.now, user_ids)
+    jwks = Jwks(settings.auth) if settings.auth.jwks_url else None
+    verifier = TokenVerifier(settings.auth, wall_clock.now, user_ids, jwks)
     return Store(
         intake_engine,
         engine,
@@ -197,6 +202,9 @@ def build_store(settings: Settings) -> Store:
         SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url),
         revocations,
         Authenticator(verifier, revocations, settings.auth.metrics_token, user_ids),
+        ()
+        if jwks is None
+        else (jwks, every(settings.auth.jwks_refresh, jwks.reload, name="jwks", at_start=False)),
     )
 
 

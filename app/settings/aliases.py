@@ -327,6 +327,7 @@ ALIASES: tuple[Alias, ...] = (
     Renamed("JWT_SECRET", "JWT_SECRET_KEY"),
     Renamed("JWT_ALGORITHM", "JWT_ALG"),
     Renamed("JWT_ISSUER", "JWT_ISS"),
+    Renamed("JWT_JWKS_URL", "JWT_JWKS_URI", "JWT_JWKS", "JWKS_URL", "JWKS_URI", "JWK_SET_URL"),
     Renamed("JWT_AUDIENCE", "JWT_AUD"),
     Renamed(
         "SMTP_HOST",

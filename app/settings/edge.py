@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from app.settings.jwt_keys import ALGORITHMS, MIN_SECRET_BYTES, VerificationKey, pem_keys
 from app.settings.origins import serialised_origin
 from app.settings.section import Bytes, CommaSeparated, Seconds, Section, WithShutdownGrace, lower
-
-MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: an HS256 key is at least as long as its hash
 
 
 class ServerSettings(WithShutdownGrace):
@@ -182,10 +179,11 @@ class AuthSettings(Section):
 
     title: ClassVar = "Authentication"
 
-    jwt_algorithm: Literal["RS256", "HS256"] = Field(
+    jwt_algorithm: str = Field(
         validation_alias="JWT_ALGORITHM",
-        description="The signature algorithm of access tokens: RS256 (with JWT_PUBLIC_KEY) or HS256 (with "
-        "JWT_SECRET).",
+        description="The signature algorithm of access tokens: RS256, ES256 or EdDSA (with JWT_PUBLIC_KEY or "
+        "JWT_JWKS_URL), or HS256 (with JWT_SECRET); several are separated by commas. A key verifies the one "
+        "algorithm of its kind.",
     )
     jwt_secret: SecretStr | None = Field(
         default=None,
@@ -196,7 +194,21 @@ class AuthSettings(Section):
     jwt_public_key: str | None = Field(
         default=None,
         validation_alias="JWT_PUBLIC_KEY",
-        description="RS256: the RSA public key in PEM format, on one line with \\n between its lines.",
+        description="RS256, ES256, EdDSA: the public key in PEM format, on one line with \\n between its "
+        "lines; several keys are several PEM blocks, one after the other.",
+    )
+    jwks_url: str | None = Field(
+        default=None,
+        validation_alias="JWT_JWKS_URL",
+        description="RS256, ES256, EdDSA: URL or file of the issuer's JSON Web Key Set, such as "
+        "https://users.example.com/.well-known/jwks.json. Its keys are used beside JWT_PUBLIC_KEY.",
+    )
+    jwks_refresh: Seconds = Field(
+        default=300.0,
+        gt=0,
+        validation_alias="JWT_JWKS_REFRESH",
+        description="Time between two reads of JWT_JWKS_URL. A token with an unknown key id causes a read as "
+        "well, at most every 5 s.",
     )
     jwt_issuer: str | None = Field(
         default=None,
@@ -240,29 +252,56 @@ class AuthSettings(Section):
             )
         return token
 
+    @field_validator("jwt_algorithm")
+    @classmethod
+    def _check_algorithm(cls, text: str) -> str:
+        names = [name.strip() for name in text.split(",")]
+        unknown = [name for name in names if name not in ALGORITHMS]
+        if unknown:
+            known = ", ".join(ALGORITHMS)
+            raise ValueError(f"unknown algorithm {', '.join(map(repr, unknown))}; known are {known}")
+        return ",".join(dict.fromkeys(names))
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _check_jwks_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        remote = parts.scheme in ("http", "https")
+        if url and (parts.scheme not in ("", "file", "http", "https") or (remote and not parts.hostname)):
+            raise ValueError("it must be an http or https URL, or the path of a file")
+        return url
+
     @model_validator(mode="after")
-    def _check_key(self) -> AuthSettings:
-        if self.jwt_algorithm == "HS256":
+    def _check_keys(self) -> AuthSettings:
+        has_file = self.jwks_url is not None and not self.jwks_url.startswith(("http://", "https://"))
+        if "HS256" in self.algorithms and not has_file:
             if self.jwt_secret is None:
                 raise ValueError("JWT_SECRET is not set. HS256 requires the secret that signs the tokens")
             if len(self.jwt_secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
                 raise ValueError(f"JWT_SECRET is too short. Use at least {MIN_SECRET_BYTES} bytes")
-        else:
+        public = [name for name in self.algorithms if name != "HS256"]
+        found = {key.algorithm for key in self.static_keys}  # raises for a key that can't be used
+        if public and self.jwks_url is None:
             if self.jwt_public_key is None:
-                raise ValueError("JWT_PUBLIC_KEY is not set. RS256 requires the PEM public key of the issuer")
-            try:
-                key = load_pem_public_key(self.jwt_key.encode())
-            except (ValueError, UnsupportedAlgorithm):
-                key = None
-            if not isinstance(key, RSAPublicKey):
                 raise ValueError(
-                    "JWT_PUBLIC_KEY is not an RSA public key in PEM format (-----BEGIN PUBLIC KEY-----)"
+                    f"JWT_PUBLIC_KEY is not set. {public[0]} requires the PEM public key of the issuer"
                 )
+            missing = [name for name in public if name not in found]
+            if missing:
+                raise ValueError(f"JWT_PUBLIC_KEY has no key for {missing[0]}, which JWT_ALGORITHM lists")
         return self
 
     @property
-    def jwt_key(self) -> str:
-        """The key that tokens are verified with."""
-        if self.jwt_algorithm == "HS256" and self.jwt_secret is not None:
-            return self.jwt_secret.get_secret_value()
-        return (self.jwt_public_key or "").replace("\\n", "\n")
+    def algorithms(self) -> tuple[str, ...]:
+        """The algorithms that tokens may be signed with."""
+        return tuple(self.jwt_algorithm.split(","))
+
+    @property
+    def static_keys(self) -> tuple[VerificationKey, ...]:
+        """The keys of the settings. Raises `ValueError` for one that can't be used."""
+        keys: tuple[VerificationKey, ...] = ()
+        if "HS256" in self.algorithms and self.jwt_secret is not None:
+            keys = (VerificationKey(self.jwt_secret.get_secret_value().encode(), "HS256"),)
+        if self.jwt_public_key is not None and self.algorithms != ("HS256",):
+            keys += pem_keys(self.jwt_public_key, self.algorithms)
+        return keys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -118,8 +117,7 @@ def check_settings(data: bytes) -> None:
     if any(CANARY in text for text in secrets):
         open_texts = [text for name, text in given.items() if name not in SECRETS]
         assert CANARY not in repr(loaded) or any(CANARY in text for text in open_texts), "repr shows a secret"
-    with suppress(ValueError):
-        loaded.auth.jwt_key.encode()
+    assert loaded.auth.static_keys or loaded.auth.jwks_url, "no token can be verified"
 
 
 _MEMBERS: list[dict[str, Any]] = [

@@ -256,7 +256,8 @@ def test_the_example_filled_in_makes_settings_that_the_hub_accepts() -> None:
     settings = load(_env_file="", **_hub_environment(changed))
     mail = settings.smtp
     assert (mail.host, mail.port, mail.security) == ("smtp.example.com", 465, "tls")
-    assert settings.auth.jwt_key == pem
+    assert settings.auth.jwt_public_key == pem.replace("\n", "\\n")
+    assert len(settings.auth.static_keys) == 1
 
 
 def _hub_environment(dotenv: dict[str, str]) -> dict[str, str]:

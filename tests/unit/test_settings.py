@@ -90,7 +90,31 @@ def test_what_is_not_set_is_named_with_what_to_set(
             {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": "-----BEGIN PRIVATE KEY-----\nhunter2"},
             "JWT_PUBLIC_KEY is not an RSA public key in PEM format (-----BEGIN PUBLIC KEY-----).",
         ),
-        ({"JWT_ALGORITHM": "none"}, "JWT_ALGORITHM: Input should be 'RS256' or 'HS256'."),
+        (
+            {"JWT_ALGORITHM": "RS256, none"},
+            "JWT_ALGORITHM: unknown algorithm 'none'; known are RS256, ES256, EdDSA, HS256.",
+        ),
+        (
+            {"JWT_ALGORITHM": "RS256,ES256", "JWT_PUBLIC_KEY": PEM},
+            "JWT_PUBLIC_KEY has no key for ES256, which JWT_ALGORITHM lists.",
+        ),
+        (
+            {"JWT_ALGORITHM": "ES256", "JWT_PUBLIC_KEY": PEM},
+            "JWT_PUBLIC_KEY is an RSA public key. Add RS256 to JWT_ALGORITHM.",
+        ),
+        (
+            {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": f"{PEM}{PEM}".replace("MII", "hunter2", 1)},
+            "JWT_PUBLIC_KEY, block 1 of 2, is not an RSA public key in PEM format "
+            "(-----BEGIN PUBLIC KEY-----).",
+        ),
+        (
+            {"JWT_ALGORITHM": "HS256", "JWT_SECRET": None, "JWT_JWKS_URL": "https://users.example.com/jwks"},
+            "JWT_SECRET is not set. HS256 requires the secret that signs the tokens.",
+        ),
+        (
+            {"JWT_ALGORITHM": "RS256", "JWT_JWKS_URL": "ftp://users.example.com/jwks"},
+            "JWT_JWKS_URL: it must be an http or https URL, or the path of a file.",
+        ),
         (
             {"ALLOWED_ORIGINS": "*"},
             "ALLOWED_ORIGINS: '*' is not an origin; "
@@ -201,19 +225,19 @@ def test_origins_are_a_list_with_commas(environment: pytest.MonkeyPatch) -> None
 def test_a_public_key_may_stand_on_one_line(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JWT_ALGORITHM", "RS256")
     environment.setenv("JWT_PUBLIC_KEY", PEM)
-    assert load().auth.jwt_key == PEM.replace("\\n", "\n")
+    assert [key.algorithm for key in load().auth.static_keys] == ["RS256"]
 
 
 def test_with_rs256_the_secret_is_no_key(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JWT_ALGORITHM", "RS256")
     environment.setenv("JWT_PUBLIC_KEY", PEM)
-    assert SECRET not in load().auth.jwt_key
+    assert SECRET.encode() not in [key.key for key in load().auth.static_keys]
 
 
 def test_settings_show_no_secret() -> None:
     settings = load()
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
-    assert settings.auth.jwt_key == SECRET
+    assert [key.key for key in settings.auth.static_keys] == [SECRET.encode()]
 
 
 def test_a_dotenv_file_is_read_and_the_environment_stands_before_it(
