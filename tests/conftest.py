@@ -14,7 +14,9 @@ from app.dev.postgres import run_postgres
 from app.dev.redis import run_redis
 from tests.support import prefork
 from tests.support.hub import Hub, hub_settings, running_hub
+from tests.support.install_tools import has_rabbitmq
 from tests.support.npm import copy_of_client
+from tests.support.rabbitmq_server import MISSING, RabbitMQ, new_vhost, run_rabbitmq
 from tests.support.schedule import files_together, slow_files_first
 from tests.support.services import BROKER, ServicesPlugin, migrated_template, new_database, own_home, service
 from tests.support.user_service import FakeUserService, run_user_service
@@ -61,6 +63,15 @@ def kafka(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def rabbitmq_address(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
+    """A RabbitMQ, in which each module has a virtual host of its own. Skips the tests where there is none."""
+    if not has_rabbitmq():
+        pytest.skip(MISSING)
+    with service(pytestconfig, home, "rabbitmq", run_rabbitmq) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the browser library's package with what its scripts need."""
     return copy_of_client(tmp_path_factory.mktemp("package"))
@@ -76,6 +87,12 @@ async def template(postgres: str) -> str:
 async def database(postgres: str, template: str) -> str:
     """A database of this module's own."""
     return await new_database(postgres, template)
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(rabbitmq_address: str) -> RabbitMQ:
+    """A virtual host of this module's own."""
+    return new_vhost(rabbitmq_address)
 
 
 @pytest.fixture(scope="module")

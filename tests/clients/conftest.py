@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from tests.support.certificates import Authority
 from tests.support.hub import Hub, hub_settings, running_hub
 from tests.support.install_tools import has_rabbitmq
 from tests.support.mailbox import new_address
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import RabbitMQ, new_vhost
 from tests.support.redis_server import RedisServer
 from tests.support.services import BROKER, new_database
 from tests.support.smtp_server import SmtpServer, running
@@ -50,18 +49,10 @@ def user_service() -> Iterator[FakeUserService]:
         yield running_one
 
 
-@pytest_asyncio.fixture(scope="package")
-async def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RabbitMQServer | None]:
-    """A broker of this folder's own: its queues have the documented names. None where there is none."""
-    if not has_rabbitmq():
-        yield None
-        return
-    server = RabbitMQServer(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        await asyncio.to_thread(server.start)
-        yield server
-    finally:
-        server.kill()
+@pytest.fixture(scope="package")
+def rabbitmq(request: pytest.FixtureRequest) -> RabbitMQ | None:
+    """A virtual host of this folder's own: its queues have the documented names. None without a RabbitMQ."""
+    return new_vhost(request.getfixturevalue("rabbitmq_address")) if has_rabbitmq() else None
 
 
 @pytest.fixture(scope="package")
@@ -84,7 +75,7 @@ async def hub(
     template: str,
     redis_url: str,
     kafka: str,
-    rabbitmq: RabbitMQServer | None,
+    rabbitmq: RabbitMQ | None,
     redis_events_url: str,
     user_service: FakeUserService,
     mail_server: SmtpServer,

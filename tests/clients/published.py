@@ -13,7 +13,7 @@ from typing import Any
 import redis.asyncio as redis_py
 
 from tests.support.hub import Hub
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import RabbitMQ
 
 FOLDER = Path(__file__).with_name("messages")
 LITERAL = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -51,9 +51,7 @@ def literal(name: str) -> Published:
     return Published(transport, place, described["message"])
 
 
-async def publish(
-    hub: Hub, rabbitmq: RabbitMQServer | None, redis_url: str, messages: list[Published]
-) -> None:
+async def publish(hub: Hub, rabbitmq: RabbitMQ | None, redis_url: str, messages: list[Published]) -> None:
     """Publish them all, those of one place in their order."""
     for topic in {each.place for each in messages if each.transport == "kafka"}:
         contents = [each.content for each in messages if each.place == topic]

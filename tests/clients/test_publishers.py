@@ -46,7 +46,7 @@ from tests.clients.varied import (
     rabbitmq_message,
 )
 from tests.support.hub import ISSUER, NO_TLS, REST, SECRET, WEBSOCKET, Hub, close_code, eventually, token
-from tests.support.rabbitmq_server import MISSING, RabbitMQServer
+from tests.support.rabbitmq_server import MISSING, RabbitMQ
 from tests.support.smtp_server import SmtpServer
 from tests.support.user_service import FakeUserService
 
@@ -59,7 +59,7 @@ class Arrived:
 
     hub: Hub
     mail_server: SmtpServer
-    rabbitmq: RabbitMQServer | None
+    rabbitmq: RabbitMQ | None
     mark: str
     frames: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """By user."""
@@ -107,7 +107,7 @@ class Arrived:
 @pytest_asyncio.fixture(scope="module")
 async def arrived(
     hub: Hub,
-    rabbitmq: RabbitMQServer | None,
+    rabbitmq: RabbitMQ | None,
     redis_events_url: str,
     mail_server: SmtpServer,
     user_service: FakeUserService,

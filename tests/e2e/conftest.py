@@ -12,18 +12,6 @@ from playwright.async_api import Browser
 from app.dev.mail import MailCatcher, run_mail
 from tests.support.axe import Axe
 from tests.support.browser import CHROMIUM, run_browser
-from tests.support.rabbitmq_server import RabbitMQServer
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
-    """A broker of this module's own."""
-    server = RabbitMQServer(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from app.dev.mail import MailCatcher
 from tests.support.hub import REST, WAIT, Hub, added, eventually, new_user, quiet, receive, running_hub, token
 from tests.support.mailbox import mails, new_address, with_mail
 from tests.support.nodes import event_outcomes, run_nodes
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import RabbitMQ
 from tests.support.redis_server import RedisServer
 
 QUEUE = "notification.payment_events"
@@ -41,7 +41,7 @@ class World:
     """Two nodes of one hub, and what they hear events from."""
 
     nodes: list[Hub]
-    rabbitmq: RabbitMQServer
+    rabbitmq: RabbitMQ
     redis: RedisServer
     mailbox: MailCatcher
 
@@ -121,7 +121,7 @@ async def redis_of_events(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
 @pytest_asyncio.fixture(scope="module")
 async def world(
     environment: dict[str, str],
-    rabbitmq: RabbitMQServer,
+    rabbitmq: RabbitMQ,
     redis_of_events: RedisServer,
     mailbox: MailCatcher,
     tmp_path_factory: pytest.TempPathFactory,

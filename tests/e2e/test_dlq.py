@@ -22,14 +22,14 @@ from app.sources.dlq import DeadLetter
 from tests.support.command import run_command
 from tests.support.hub import ROOT, Hub, event, eventually, free_port, new_user, running_hub
 from tests.support.nodes import event_outcomes
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import RabbitMQ
 from tests.support.user_service import FakeUserService
 
 TRANSPORTS = ("kafka", "rabbitmq", "redis")
 
 
 @pytest.fixture(scope="module")
-def environment(environment: dict[str, str], rabbitmq: RabbitMQServer, redis_url: str) -> dict[str, str]:
+def environment(environment: dict[str, str], rabbitmq: RabbitMQ, redis_url: str) -> dict[str, str]:
     mark = uuid.uuid4().hex[:8]
     return {
         **environment,
@@ -45,7 +45,7 @@ class Scene:
     """A hub, what feeds it, and the command."""
 
     hub: Hub
-    rabbitmq: RabbitMQServer
+    rabbitmq: RabbitMQ
 
     @property
     def queue(self) -> str:
@@ -111,7 +111,7 @@ class Scene:
 
 @pytest_asyncio.fixture(scope="module")
 async def scene(
-    environment: dict[str, str], rabbitmq: RabbitMQServer, tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Scene]:
     async with running_hub(environment, tmp_path_factory.mktemp("hub") / "log") as hub:
         yield Scene(hub, rabbitmq)

@@ -29,7 +29,7 @@ from tests.support.hub import (
     running_hub,
     token,
 )
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import RabbitMQ
 from tests.support.redis_server import RedisServer
 from tests.support.services import BROKER
 
@@ -46,9 +46,7 @@ def redis_events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="module")
-def environment(
-    environment: dict[str, str], rabbitmq: RabbitMQServer, redis_events: RedisServer
-) -> dict[str, str]:
+def environment(environment: dict[str, str], rabbitmq: RabbitMQ, redis_events: RedisServer) -> dict[str, str]:
     return {**environment, "RABBITMQ_URL": rabbitmq.url, "REDIS_EVENTS_URL": redis_events.url}
 
 
@@ -71,7 +69,7 @@ async def run_erase(hub: Hub, *arguments: str) -> Ended:
     return await asyncio.to_thread(run_command, ("erase", *arguments), hub.environment)
 
 
-async def leave_traces(hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer, who: Someone) -> None:
+async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, who: Someone) -> None:
     """Each kind of row, letter and key that a person can leave."""
     profile = {"email": who.email, "phone": who.phone, "locale": "en"}
     async with hub.client(who.user) as client:
@@ -139,7 +137,7 @@ async def rows_naming(who: Someone, hub: Hub) -> dict[str, list[str]]:
 
 
 async def dead_letters_naming(
-    who: Someone, hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer
+    who: Someone, hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer
 ) -> list[object]:
     """Letters of all three ways. Those of RabbitMQ stay where they are."""
     dead_letters: list[object] = [record.value for record in await hub.records(f"{hub.topic}.dlq")]
@@ -194,7 +192,7 @@ def value_of(client: redis_py.Redis, key: bytes) -> object:
 
 
 async def test_nothing_of_the_person_is_left_and_another_is_untouched(
-    hub: Hub, rabbitmq: RabbitMQServer, redis_events: RedisServer, pytestconfig: pytest.Config
+    hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, pytestconfig: pytest.Config
 ) -> None:
     gone, other = someone(1), someone(2)
     for who in (gone, other):

@@ -17,7 +17,7 @@ import redis as redis_py
 
 from tests.support.hub import REST, Hub, added, eventually, new_user, running_hub, token
 from tests.support.network import FaultyProxy, open_proxy
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import RabbitMQ
 
 QUEUE_SETTINGS = ("BOOKING_EVENTS_QUEUE", "PAYMENT_EVENTS_QUEUE", "NOTIFICATIONS_QUEUE")
 BATCH = 200
@@ -38,7 +38,7 @@ async def proxy(database: str) -> AsyncIterator[FaultyProxy]:
 
 @pytest_asyncio.fixture
 async def all_ways_hub(
-    environment: dict[str, str], rabbitmq: RabbitMQServer, proxy: FaultyProxy, tmp_path: Path
+    environment: dict[str, str], rabbitmq: RabbitMQ, proxy: FaultyProxy, tmp_path: Path
 ) -> AsyncIterator[Hub]:
     """A hub with all four sources, whose Postgres can fall silent."""
     mark = uuid.uuid4().hex[:8]
@@ -82,7 +82,7 @@ async def status(hub: Hub) -> dict[str, Any]:
 
 
 async def test_while_postgres_is_unresponsive_each_source_pauses_and_resumes_by_itself(
-    all_ways_hub: Hub, proxy: FaultyProxy, rabbitmq: RabbitMQServer
+    all_ways_hub: Hub, proxy: FaultyProxy, rabbitmq: RabbitMQ
 ) -> None:
     hub = all_ways_hub
     of_kafka, of_rabbit, of_redis, of_http = (new_user() for _ in range(4))

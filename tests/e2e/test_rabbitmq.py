@@ -10,7 +10,7 @@ import signal
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from struct import pack
@@ -26,17 +26,20 @@ from app.sources.rabbitmq.dlq import open_dlq
 from tests.support.certificates import Authority
 from tests.support.hub import Hub, added, event, eventually, new_user, receive, running_hub
 from tests.support.network import open_proxy
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import RabbitMQ, RabbitMQServer
 from tests.support.user_service import FakeUserService
 
 QUEUES = ("notification.booking_events", "notification.payment_events", "notifications")
-QUEUE = QUEUES[0]
+QUEUE, LIMITED_QUEUE = QUEUES[0], QUEUES[2]
 QUEUE_SETTINGS = ("BOOKING_EVENTS_QUEUE", "PAYMENT_EVENTS_QUEUE", "NOTIFICATIONS_QUEUE")
 DUPLICATES = 'hub_events_total{outcome="duplicate",source="rabbitmq"}'
 
 
-@pytest.fixture(scope="module")
-def environment(environment: dict[str, str], rabbitmq: RabbitMQServer) -> dict[str, str]:
+@pytest_asyncio.fixture(scope="module")
+async def environment(environment: dict[str, str], rabbitmq: RabbitMQ) -> dict[str, str]:
+    """One queue is there before the hub, with arguments that the hub wouldn't give it."""
+    async with rabbitmq.channel() as channel:
+        await channel.declare_queue(LIMITED_QUEUE, durable=True, arguments={"x-max-length": 1000})
     return {**environment, "RABBITMQ_URL": rabbitmq.url}
 
 
@@ -66,7 +69,7 @@ async def counted(hub: Hub, user: str) -> Counter[str]:
 
 @pytest.mark.parametrize("queue", QUEUES)
 async def test_an_event_of_each_queue_is_stored_pushed_and_acknowledged(
-    hub: Hub, rabbitmq: RabbitMQServer, user: str, queue: str
+    hub: Hub, rabbitmq: RabbitMQ, user: str, queue: str
 ) -> None:
     async with hub.socket(user) as socket:
         await rabbitmq.publish(queue, added(user))
@@ -79,7 +82,7 @@ async def test_an_event_of_each_queue_is_stored_pushed_and_acknowledged(
     ("encoding", "encode"), [("gzip", gzip.compress), ("DEFLATE", zlib.compress), ("utf-8", bytes)]
 )
 async def test_a_message_in_a_content_encoding_is_decoded(
-    hub: Hub, rabbitmq: RabbitMQServer, user: str, encoding: str, encode: Callable[[bytes], bytes]
+    hub: Hub, rabbitmq: RabbitMQ, user: str, encoding: str, encode: Callable[[bytes], bytes]
 ) -> None:
     async with hub.socket(user) as socket:
         message = encode(codecs.BOM_UTF8 + json.dumps(added(user)).encode())
@@ -115,7 +118,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 async def test_poison_is_dead_lettered_with_its_reason_and_the_queue_goes_on(
-    hub: Hub, rabbitmq: RabbitMQServer, user: str, name: str
+    hub: Hub, rabbitmq: RabbitMQ, user: str, name: str
 ) -> None:
     message, properties, reason = BAD[name]
     async with hub.socket(user) as socket:
@@ -130,7 +133,7 @@ async def test_poison_is_dead_lettered_with_its_reason_and_the_queue_goes_on(
     assert dead_letter.delivery_mode == 2
 
 
-async def test_a_dead_letter_keeps_what_the_publisher_sent(hub: Hub, rabbitmq: RabbitMQServer) -> None:
+async def test_a_dead_letter_keeps_what_the_publisher_sent(hub: Hub, rabbitmq: RabbitMQ) -> None:
     said: dict[str, Any] = {
         "headers": {"trace": "abc", "depth": 3},
         "message_id": "booking-17",
@@ -149,7 +152,7 @@ async def test_a_dead_letter_keeps_what_the_publisher_sent(hub: Hub, rabbitmq: R
     assert dead_letter.headers["dlq.expiration"] == "60000"
 
 
-async def test_no_code_gets_into_a_dead_letter_or_the_log(hub: Hub, rabbitmq: RabbitMQServer) -> None:
+async def test_no_code_gets_into_a_dead_letter_or_the_log(hub: Hub, rabbitmq: RabbitMQ) -> None:
     asked = {"event_type": "otp_register", "email": "no address", "otp_code": "482913", "action": "register"}
     await rabbitmq.publish(QUEUE, asked, b'{"otp_code": "482913"')
     dead_letters = await rabbitmq.dead_letters(QUEUE, 2)
@@ -162,7 +165,7 @@ async def test_no_code_gets_into_a_dead_letter_or_the_log(hub: Hub, rabbitmq: Ra
 
 
 async def test_more_parked_events_than_the_broker_sends_ahead_block_no_other(
-    hub: Hub, rabbitmq: RabbitMQServer, user: str, user_service: FakeUserService
+    hub: Hub, rabbitmq: RabbitMQ, user: str, user_service: FakeUserService
 ) -> None:
     group_id, member = str(uuid.uuid4()), new_user()
     user_service.add_group(group_id, "Late", [member])
@@ -180,7 +183,7 @@ async def test_more_parked_events_than_the_broker_sends_ahead_block_no_other(
 
 
 async def test_the_same_message_again_is_no_second_notification(
-    hub: Hub, rabbitmq: RabbitMQServer, user: str
+    hub: Hub, rabbitmq: RabbitMQ, user: str
 ) -> None:
     await rabbitmq.publish(QUEUE, added(user, "a"), added(user, "a"))
     await rabbitmq.publish(QUEUE, added(user, "b"), added(user, "c"), message_id="one")
@@ -191,47 +194,67 @@ async def test_the_same_message_again_is_no_second_notification(
 
 
 async def test_a_queue_that_has_other_arguments_is_used_as_it_is(
-    environment: dict[str, str], rabbitmq: RabbitMQServer, tmp_path: Path
+    hub: Hub, rabbitmq: RabbitMQ, user: str
 ) -> None:
-    user = new_user()
-    async with rabbitmq.channel() as channel:
-        await channel.declare_queue("another", durable=True, arguments={"x-max-length": 1000})
-    async with running_hub({**environment, "NOTIFICATIONS_QUEUE": "another"}, tmp_path / "log") as hub:
-        await rabbitmq.publish("another", b"{", added(user))
-        await hub.stored(user, 1)
-        [dead_letter] = await rabbitmq.dead_letters("another")
-        assert dead_letter.headers["dlq.reason"] == "not_json"
+    await rabbitmq.publish(LIMITED_QUEUE, b"{", added(user))
+    await hub.stored(user, 1)
+    [dead_letter] = await rabbitmq.dead_letters(LIMITED_QUEUE)
+    assert dead_letter.headers["dlq.reason"] == "not_json"
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.fixture
+def own_rabbitmq(tmp_path: Path) -> Iterator[RabbitMQServer]:
+    """A broker of this test's own, which it may stop."""
+    server = RabbitMQServer(tmp_path / "rabbitmq")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("count", "stop", "start"),
+    [
+        pytest.param(400, RabbitMQServer.stop_app, RabbitMQServer.start_app, id="application"),
+        pytest.param(2000, RabbitMQServer.stop, RabbitMQServer.start, id="process", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_broker_restarted_in_mid_flow_loses_and_doubles_nothing(
-    lone_hub: Hub, rabbitmq: RabbitMQServer, count: int
+    environment: dict[str, str],
+    own_rabbitmq: RabbitMQServer,
+    user: str,
+    tmp_path: Path,
+    count: int,
+    stop: Callable[[RabbitMQServer], None],
+    start: Callable[[RabbitMQServer], None],
 ) -> None:
-    queue, user = queue_of(lone_hub), new_user()
     names = [f"name {number}" for number in range(count)]
-    await lone_hub.stop()
-    await rabbitmq.publish(queue, *(added(user, name) for name in names))
-    await lone_hub.start()
-    await lone_hub.stored(user, 1)
-    await asyncio.to_thread(rabbitmq.stop)
-    async with lone_hub.client(user) as client:
-        answer = await client.get("/ready")
-        assert answer.status_code == 503
-        assert answer.json()["dependencies"]["rabbitmq"]["status"] == "down"
-        assert answer.json()["dependencies"]["kafka"]["status"] == "up"
-        other = new_user()
-        await lone_hub.publish(added(other))
-        await lone_hub.stored(other, 1)
-    await asyncio.to_thread(rabbitmq.start)
-    await rabbitmq.publish(queue, added(user, "after"))
-    await lone_hub.stored(user, count + 1)
-    assert await counted(lone_hub, user) == dict.fromkeys([*names, "after"], 1)
-    assert "guest:guest" not in lone_hub.log.read_text()
+    async with own_rabbitmq.channel() as channel:
+        await channel.declare_queue(QUEUE, durable=True)
+    await own_rabbitmq.publish(QUEUE, *(added(user, name) for name in names))
+    own = {"RABBITMQ_URL": own_rabbitmq.url, "NOTIFICATION_TOPIC": f"notifications-{uuid.uuid4().hex[:8]}"}
+    async with running_hub({**environment, **own}, tmp_path / "log") as hub:
+        await hub.stored(user, 1)
+        await asyncio.to_thread(stop, own_rabbitmq)
+        async with hub.client(user) as client:
+            answer = await client.get("/ready")
+            assert answer.status_code == 503
+            assert answer.json()["dependencies"]["rabbitmq"]["status"] == "down"
+            assert answer.json()["dependencies"]["kafka"]["status"] == "up"
+            other = new_user()
+            await hub.publish(added(other))
+            await hub.stored(other, 1)
+        await asyncio.to_thread(start, own_rabbitmq)
+        await own_rabbitmq.publish(QUEUE, added(user, "after"))
+        await hub.stored(user, count + 1)
+        assert await counted(hub, user) == dict.fromkeys([*names, "after"], 1)
+        assert "guest:guest" not in hub.log.read_text()
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_a_hub_killed_between_commit_and_acknowledgement_loses_and_doubles_nothing(
-    lone_hub: Hub, rabbitmq: RabbitMQServer, count: int
+    lone_hub: Hub, rabbitmq: RabbitMQ, count: int
 ) -> None:
     queue, user = queue_of(lone_hub), new_user()
     names = [f"name {number}" for number in range(count)]
@@ -259,7 +282,7 @@ async def test_a_hub_killed_between_commit_and_acknowledgement_loses_and_doubles
 @pytest.mark.slow  # of kills, one at the worst moment is in every run
 @pytest.mark.parametrize(("count", "kills"), [(900, 2), (3000, 3)])
 async def test_a_hub_killed_at_any_moment_loses_and_doubles_nothing(
-    lone_hub: Hub, rabbitmq: RabbitMQServer, count: int, kills: int
+    lone_hub: Hub, rabbitmq: RabbitMQ, count: int, kills: int
 ) -> None:
     queue, user = queue_of(lone_hub), new_user()
     names = [f"name {number}" for number in range(count)]
@@ -276,12 +299,12 @@ async def test_a_hub_killed_at_any_moment_loses_and_doubles_nothing(
 
 
 async def test_amqps_checks_the_certificate_by_the_ca_that_the_url_names(
-    rabbitmq: RabbitMQServer, tmp_path: Path
+    rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
     """The DLQ reader and the source connect with the same call."""
     authority = Authority(tmp_path)
     async with open_proxy(rabbitmq.port, ssl=authority.server("127.0.0.1")) as proxy:
-        url = f"amqps://guest:guest@127.0.0.1:{proxy.port}/"
+        url = f"amqps://guest:guest@127.0.0.1:{proxy.port}/{rabbitmq.vhost}"
         trusting = f"{url}?cafile={authority.certificate}"
         async with open_dlq(RabbitMqSettings(url=SecretStr(trusting))) as reader:
             async for _ in reader.dead_letters(False):

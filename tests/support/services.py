@@ -1,8 +1,9 @@
-"""Postgres, Redis and Kafka for a test run: one of each for all its workers.
+"""Postgres, Redis, Kafka and RabbitMQ for a test run: one of each for all its workers.
 
 With xdist the controller runs them, which outlives every worker that crashes; they end with it, however it
 ends. TEST_SERVICES names the folder of a `python -m tests.support.services FOLDER` that goes on running: then
-they are those, and a run of a few tests spends no time on starting a Kafka.
+they are those, and a run of a few tests spends no time on starting a Kafka. RabbitMQ is started when the
+first test wants it.
 
 Their data is not below pytest's own temporary folders: each further run of pytest closes the parent of
 those to all other users (chmod 700), and Postgres, as a user of its own, then dies of the next checkpoint.
@@ -33,6 +34,7 @@ from app.dev.process import ServiceError
 from app.dev.redis import redis_note, run_redis
 from app.store import migrations
 from tests.support.kafka.choose import Choice, pick_broker
+from tests.support.rabbitmq_server import run_rabbitmq
 
 BROKER: pytest.StashKey[Choice] = pytest.StashKey()
 
@@ -58,6 +60,7 @@ class SharedServices:
             "postgres": partial(run_postgres, fast=True),
             "redis": run_redis,
             "kafka": broker.run,
+            "rabbitmq": self._when_wanted("rabbitmq", run_rabbitmq),
         }
         self._threads = [
             threading.Thread(target=self._keep, args=(name, run), daemon=True)
@@ -80,6 +83,19 @@ class SharedServices:
                 self._ended.wait()
         except Exception as error:
             self._tell(f"{name}.failure", f"{type(error).__name__}: {error}")
+
+    def _when_wanted(self, name: str, run: Run) -> Run:
+        """Run the service once a test waits for it."""
+
+        @contextmanager
+        def waiting(home: Path) -> Iterator[str]:
+            while not (home / f"{name}.wanted").exists():
+                if self._ended.wait(_POLL_SECONDS):
+                    raise ServiceError("no test wanted it")
+            with run(home) as address:
+                yield address
+
+        return waiting
 
     def _tell(self, name: str, text: str) -> None:
         unfinished = self.home / f"{name}.unfinished"
@@ -161,6 +177,7 @@ def _fingerprint_of_migrations() -> str:
 
 
 def _wait_for(home: Path, name: str) -> str:
+    (home / f"{name}.wanted").touch()
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
@@ -174,7 +191,7 @@ def _wait_for(home: Path, name: str) -> str:
 def _main(home: Path) -> None:
     os.environ.setdefault("JAVA_TOOL_OPTIONS", FEW_COMPILERS)
     home.mkdir(parents=True, exist_ok=True)
-    for stale in home.glob("*.address"):
+    for stale in (*home.glob("*.address"), *home.glob("*.wanted")):
         stale.unlink()
     services = SharedServices(pick_broker(), home.absolute())
     for name in ("postgres", "redis", "kafka"):

@@ -18,7 +18,7 @@ from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.people import INBOXES, opened
 from tests.support.hub import ROOT, eventually, free_port
 from tests.support.install_tools import has_rabbitmq
-from tests.support.rabbitmq_server import RabbitMQServer
+from tests.support.rabbitmq_server import new_vhost
 from tests.support.services import own_home
 
 START_SECONDS = 60
@@ -30,33 +30,25 @@ expect.set_options(timeout=10_000)
 
 
 @pytest.fixture(scope="package")
-def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+def rabbitmq_url(request: pytest.FixtureRequest) -> str | None:
     """The address of a RabbitMQ, where there can be one."""
-    if not has_rabbitmq():
-        yield None
-        return
-    server = RabbitMQServer(tmp_path_factory.mktemp("rabbitmq"))
-    try:
-        server.start()
-        yield server.url
-    finally:
-        server.kill()
+    return new_vhost(request.getfixturevalue("rabbitmq_address")).url if has_rabbitmq() else None
 
 
 @pytest.fixture(scope="package")
-def home() -> Iterator[Path]:
+def hub_home() -> Iterator[Path]:
     with own_home() as folder:
         yield folder
 
 
 @pytest_asyncio.fixture(scope="package")
-async def hub(home: Path, rabbitmq_url: str | None) -> AsyncIterator[DevHub]:
+async def hub(hub_home: Path, rabbitmq_url: str | None) -> AsyncIterator[DevHub]:
     port = free_port()
-    environment = {**os.environ, "HUB_HOME": str(home), "PORT": str(port)}
+    environment = {**os.environ, "HUB_HOME": str(hub_home), "PORT": str(port)}
     environment.pop("USER_SERVICE_URL", None)  # the demo's people are known to the stand-in only
     environment.pop("REDIS_EVENTS_URL", None)
     environment["RABBITMQ_URL"] = rabbitmq_url or ""
-    log = home / "log"
+    log = hub_home / "log"
     with log.open("w") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "run.py", "dev"), cwd=ROOT, env=environment, stdout=output, stderr=output
@@ -68,7 +60,7 @@ async def hub(home: Path, rabbitmq_url: str | None) -> AsyncIterator[DevHub]:
 
     try:
         await eventually(runs, "the hub runs", START_SECONDS)
-        yield DevHub(json.loads((home / "dev.json").read_text()), f"http://localhost:{port}", home)
+        yield DevHub(json.loads((hub_home / "dev.json").read_text()), f"http://localhost:{port}", hub_home)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
