@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -25,6 +26,7 @@ from app.store.erasure import ErasingStore
 from app.store.migrations import head
 
 SCAN_TIMEOUT_SECONDS = 600.0  # for one statement; some scan a table
+PROGRESS_SECONDS = 2.0  # between two lines that say how far it has come
 MAX_ROUNDS = 3  # each finds what was in progress during the one before
 SETTLE_SECONDS = 1.0  # between two rounds
 ELSEWHERE = """
@@ -78,7 +80,7 @@ async def run(loaded: Settings, user_id: str, addresses: Sequence[str], *, dry_r
         )
     engine = make_engine(loaded.postgres.model_copy(update={"timeout": SCAN_TIMEOUT_SECONDS}))
     async with AsyncExitStack() as opened:
-        store = ErasingStore(engine)
+        store = ErasingStore(engine, _ReadingProgress().show)
         opened.push_async_callback(store.close)
         await check_schema(engine, head())
         subject = await _subject(store, loaded, user_id, addresses)
@@ -99,6 +101,18 @@ async def run(loaded: Settings, user_id: str, addresses: Sequence[str], *, dry_r
             print("Nothing was removed.")
             return 1
         return await _erase([*places, connections], places, subject)
+
+
+class _ReadingProgress:
+    """Says on standard error, now and then, how much of a table was read."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def show(self, table: str, share: float) -> None:
+        if time.monotonic() > self._said + PROGRESS_SECONDS:
+            self._said = time.monotonic()
+            print(f"  {table}: {share:.0%}", file=sys.stderr, flush=True)
 
 
 async def _subject(store: ErasingStore, loaded: Settings, given: str, addresses: Sequence[str]) -> Subject:

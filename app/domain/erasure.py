@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")  # JSON may write any letter so
+_NO_ASCII = re.compile(r"[^\x00-\x7f]+")
 _BREAK = r"\\[bfnrt]"  # and writes control characters so, whose letter belongs to no word behind it
 
 
@@ -46,6 +47,15 @@ class Subject:
             for address in self.addresses
         ]
         return "|".join(marks)
+
+    @cached_property
+    def fragments(self) -> Sequence[str]:
+        """Parts of texts, ASCII in lower case. Each text that the pattern finds has one of them, once its
+        ASCII is in lower case.
+        """
+        foreign = () if self.foreign_id is None else (json.dumps(self.foreign_id, ensure_ascii=False)[1:-1],)
+        words = [str(self.user_id).partition("-")[0], *self.addresses, *foreign]
+        return [max(_NO_ASCII.split(word), key=len).lower() for word in words]
 
     @cached_property
     def _compiled(self) -> re.Pattern[str]:
