@@ -17,7 +17,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.domain.deliveries import Attempt, Delivery, Status
 from app.domain.user_ids import MAX_FOREIGN_ID_CHARS, parse_uuid
 from app.store.ports import DeliveryLog
@@ -47,7 +47,7 @@ class DeliveryResource:
 
     def blueprint(self, prefix: str) -> Blueprint:
         """The calls under `prefix`/deliveries."""
-        blueprint = Blueprint("deliveries", url_prefix=f"{prefix}/deliveries")
+        blueprint = Routes("deliveries", url_prefix=f"{prefix}/deliveries")
         add_routes(
             (blueprint.get("/"), self.list_deliveries),
             (blueprint.get("/<delivery_id:str>"), self.get_delivery),

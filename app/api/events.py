@@ -17,6 +17,7 @@ from app.api.admission import Admission
 from app.api.errors import too_many
 from app.api.handshake import Handshake, hand_over, token_of
 from app.api.parameters import MAX_SEQ, choice, number, one_number
+from app.api.routes import Routes
 from app.api.sign_in import SignIn
 from app.auth.addresses import limited_address
 from app.auth.repeat_offenders import FIRST_COOL_DOWN_SECONDS, key_of
@@ -122,7 +123,7 @@ def make_blueprint(
     prefix: str, connect: Callable[[Request, str], Awaitable[HTTPResponse | None]]
 ) -> Blueprint:
     """The endpoint under `prefix`; `connect` makes a request a stream of the user whom the path names."""
-    blueprint = Blueprint("events", url_prefix=prefix)
+    blueprint = Routes("events", url_prefix=prefix)
 
     @blueprint.get(PATH)
     @schemas.described(

@@ -16,7 +16,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import json_answer
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.domain.errors import Unavailable
 from app.runtime.metrics import exposition
 
@@ -52,7 +52,7 @@ class OperationResource:
 
     def blueprint(self, prefix: str) -> Blueprint:
         """The calls under `prefix`."""
-        blueprint = Blueprint("operation", url_prefix=prefix)
+        blueprint = Routes("operation", url_prefix=prefix)
         add_routes(
             (blueprint.get("/health"), self.health),
             (blueprint.get("/ready"), self.ready),

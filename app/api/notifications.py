@@ -17,7 +17,7 @@ from app.api.envelope import Wrap
 from app.api.errors import Problem
 from app.api.headers import accept_language
 from app.api.parameters import MAX_SEQ, flag, number, path_number
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
 from app.realtime.changes import InboxCommands
 from app.store.ports import Inboxes
@@ -72,7 +72,7 @@ class NotificationResource:
 
     def blueprint(self, prefix: str) -> Blueprint:
         """The calls under `prefix`."""
-        blueprint = Blueprint("notifications", url_prefix=prefix)
+        blueprint = Routes("notifications", url_prefix=prefix)
         listing = self._wrap(self.list_notifications, LISTED)
         add_routes(
             (blueprint.get(_INBOX), listing),

@@ -18,7 +18,7 @@ from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
 from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, Evaluator, choice_id
 from app.store.ports import PreferencesPort
@@ -79,7 +79,7 @@ class PreferenceResource:
 
     def blueprint(self, prefix: str) -> Blueprint:
         """The calls under `prefix`/preferences."""
-        blueprint = Blueprint("preferences", url_prefix=f"{prefix}/preferences")
+        blueprint = Routes("preferences", url_prefix=f"{prefix}/preferences")
         add_routes(
             (blueprint.get("/users/<user_id:str>"), self.get_preferences),
             (blueprint.post("/users/<user_id:str>"), self.add_preference),

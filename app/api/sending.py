@@ -18,7 +18,7 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
@@ -107,7 +107,7 @@ class Followed(msgspec.Struct):
 
 def make_blueprint(prefix: str, sending: SendingResource, sent_events: SentEventResource) -> Blueprint:
     """The calls of both under `prefix`."""
-    blueprint = Blueprint("sending", url_prefix=prefix)
+    blueprint = Routes("sending", url_prefix=prefix)
     sending.add_to(blueprint)
     sent_events.add_to(blueprint)
     return blueprint

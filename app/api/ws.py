@@ -14,6 +14,7 @@ from app.api import schemas
 from app.api.admission import Admission
 from app.api.handshake import AcceptedHandshake, Handshake, hand_over, token_of
 from app.api.parameters import MAX_SEQ, number
+from app.api.routes import Routes
 from app.api.sign_in import SignIn
 from app.auth.addresses import limited_address
 from app.auth.repeat_offenders import key_of
@@ -113,7 +114,7 @@ def connection_context(
 
 def make_blueprint(prefix: str, connect: Callable[[Request, str], Awaitable[None]]) -> Blueprint:
     """The endpoint under `prefix`; `connect` makes a request a connection of the user whom the path names."""
-    blueprint = Blueprint("websocket", url_prefix=prefix)
+    blueprint = Routes("websocket", url_prefix=prefix)
 
     @blueprint.get("/notifications/users/<user_id:str>")
     @schemas.described(

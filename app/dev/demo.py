@@ -17,7 +17,7 @@ from sanic.response import file
 from app.api.auth import bearer_token
 from app.api.bodies import json_body
 from app.api.headers import origin
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.auth.origins import origin_allowed
 from app.auth.tokens import TokenVerifier
 from app.dev import samples, tokens
@@ -63,7 +63,7 @@ class Demo:
 
     def blueprint(self) -> Blueprint:
         """The routes; what they use is closed when the server stops."""
-        blueprint = Blueprint("demo")
+        blueprint = Routes("demo")
         blueprint.after_server_stop(self._close)
         blueprint.static("/dev/assets", PAGES, name="assets")
         blueprint.static("/notification-hub-client/src", ROOT / "client" / "src", name="client")

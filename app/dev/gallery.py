@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
 
+from app.api.routes import Routes
 from app.dev.mail_samples import SAMPLES
 from app.outbox.email.channel import TRANSACTIONAL
 from app.settings import Settings
@@ -45,7 +46,7 @@ _PAGES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=S
 
 def make_blueprint(settings: Settings) -> Blueprint:
     """Build the page at /gallery, and the mails that it frames."""
-    blueprint = Blueprint("gallery", url_prefix="/gallery")
+    blueprint = Routes("gallery", url_prefix="/gallery")
     renderer = MailRenderer(settings.brand.brand())
 
     @blueprint.get("/")

@@ -12,6 +12,8 @@ from typing import Any
 
 from sanic import Blueprint, HTTPResponse, Request, json
 
+from app.api.routes import Routes
+
 MAX_MAILS_SHOWN = 20
 # A mail may have styles and pictures. It runs no scripts and is isolated from the page.
 _POLICY = (
@@ -21,7 +23,7 @@ _POLICY = (
 
 def make_blueprint(folder: Path) -> Blueprint:
     """The newest mails in `folder`, and one of them as a page of its own."""
-    blueprint = Blueprint("mails", url_prefix="/dev/mails")
+    blueprint = Routes("mails", url_prefix="/dev/mails")
 
     @blueprint.get("/")
     async def newest(_: Request) -> HTTPResponse:

@@ -14,7 +14,7 @@ from app.api.compat.rows import PAGED_QUERY, OldNotification, skipped, with_even
 from app.api.docs import Reference
 from app.api.notifications import AllMarkedRead
 from app.api.preferences import NewChoice, Preference, PreferenceChoice
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.api.sending import SEND, BulkSent, events_of_test
 from app.domain.channels import CHANNELS, INAPP
 
@@ -41,7 +41,7 @@ class InAppService:
 
     def blueprint(self) -> Blueprint:
         """The calls at their old paths."""
-        blueprint = Blueprint(NAME, url_prefix="/api/v1/notifications")
+        blueprint = Routes(NAME, url_prefix="/api/v1/notifications")
         one = "/preferences/<preference_id:str>"
         add_routes(
             (blueprint.get("/"), self.list_own),

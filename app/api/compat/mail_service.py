@@ -16,7 +16,7 @@ from app.api.bodies import bad_body, decoded, json_answer, json_body
 from app.api.compat.context import CompatContext, CompatService
 from app.api.openapi import schema_of
 from app.api.parameters import bad_parameter, choice
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.api.sending import MAX_BULK_EVENTS, SEND, BulkSent, NotifyEmail, Sent
 from app.domain.deliveries import Delivery, Status
 from app.domain.errors import Unavailable
@@ -111,7 +111,7 @@ class MailService:
 
     def blueprint(self) -> Blueprint:
         """The calls at their old paths."""
-        blueprint = Blueprint(NAME, url_prefix="/notify")
+        blueprint = Routes(NAME, url_prefix="/notify")
         add_routes(
             (blueprint.post("/email"), self.mail_one),
             (blueprint.post("/bulk"), self.mail_many),

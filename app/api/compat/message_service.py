@@ -14,7 +14,7 @@ from app.api.compat.context import CompatContext, CompatService
 from app.api.compat.rows import PAGED_QUERY, OldNotification, skipped, with_channel
 from app.api.docs import Reference
 from app.api.errors import Problem, forbidden
-from app.api.routes import add_routes
+from app.api.routes import Routes, add_routes
 from app.api.sending import SEND, Sent
 from app.domain.channels import INAPP
 from app.domain.user_ids import foreign_id, parse_uuid
@@ -58,7 +58,7 @@ class MessageService:
 
     def blueprint(self) -> Blueprint:
         """The calls at their old paths."""
-        blueprint = Blueprint(NAME)
+        blueprint = Routes(NAME)
         add_routes(
             (blueprint.post("/notifications"), self.send_message),
             (blueprint.get("/users/<old_user_id:str>/notifications"), self.list_messages),
