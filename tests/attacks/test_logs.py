@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.command import run_command
-from tests.support.hub import REST, WEBSOCKET, Hub, added, eventually, new_user, running_hub, token
+from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, added, eventually, new_user, running_hub, token
 
 FORGED = "2026-01-01T00:00:00.000Z error hub.api FORGED"
 BREAKS = ("\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029")
@@ -60,7 +60,7 @@ async def test_whatever_comes_in_each_event_of_the_log_is_one_line(hub: Hub) -> 
             hostile.encode(errors="surrogatepass"),
             key=hostile.encode(errors="surrogatepass"),
         )
-    async with httpx.AsyncClient(base_url=hub.http) as client:
+    async with httpx.AsyncClient(base_url=hub.http, verify=NO_TLS) as client:
         for hostile in HOSTILE:
             there = quote(hostile, safe="")
             await client.get(f"{REST}/{there}", headers=sender, params={"x": hostile})

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from app.dev.mail import MailCatcher
-from tests.support.hub import REST, Hub, added, eventually, new_user, receive, running_hub, token
+from tests.support.hub import NO_TLS, REST, Hub, added, eventually, new_user, receive, running_hub, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 
 VICTIM = "victim@example.com"
@@ -76,7 +76,7 @@ async def hub(
 @pytest_asyncio.fixture(scope="module")
 async def service(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {token('kitchen-service', scope='notifications:send')}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as client:
         yield client
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.support.hub import WEBSOCKET, Hub, new_user, token
+from tests.support.hub import NO_TLS, WEBSOCKET, Hub, new_user, token
 
 ALLOWED = "https://app.example.com"
 FOREIGN = [
@@ -45,7 +45,7 @@ async def upgrade(hub: Hub, origin: str | None, **headers: str) -> int:
     user = new_user()
     given = {**UPGRADE, "Authorization": f"Bearer {token(user)}", **headers}
     given |= {} if origin is None else {"Origin": origin}
-    async with httpx.AsyncClient(base_url=hub.http) as client:
+    async with httpx.AsyncClient(base_url=hub.http, verify=NO_TLS) as client:
         return (await client.get(f"{WEBSOCKET}/notifications/users/{user}", headers=given)).status_code
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.support.hub import WEBSOCKET, Hub, added, new_user, receive, token
+from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, added, new_user, receive, token
 
 ROUNDS = 60
 IDENTITY = [
@@ -127,7 +127,7 @@ async def test_a_header_that_claims_who_the_caller_is_counts_for_nothing(hub: Hu
     victim, thief = new_user(), new_user()
     claim = {header: victim if header != "Cookie" else f"user_id={victim}; jwt={token(victim)}"}
     path = f"/notifications/users/{victim}"
-    async with httpx.AsyncClient(base_url=hub.http + "/api/v2/notification-service") as anybody:
+    async with httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as anybody:
         assert (await anybody.get(path, headers=claim)).status_code == 401
         for scope in ("deliveries:read", "notifications:send"):
             claimed = {**claim, "X-Authenticated-Scope": scope}

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.dev.mail import MailCatcher
-from tests.support.hub import REST, ROOT, SECRET, Hub, eventually, free_port, new_user, token
+from tests.support.hub import NO_TLS, REST, ROOT, SECRET, Hub, eventually, free_port, new_user, token
 
 CANARY = "CANARY7hunter2"
 SCOPES = "notifications:send deliveries:read"
@@ -57,7 +57,7 @@ async def test_passwords_of_services_that_fail_stand_nowhere(failing: dict[str, 
         operator = {"Authorization": f"Bearer {failing['METRICS_TOKEN']}"}
         sender = {"Authorization": f"Bearer {token('kitchen', scope=SCOPES)}"}
         mail = {"type": "email", "to": "user@example.com", "title": "Hello", "message": "Hi."}
-        async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+        async with httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as client:
 
             async def answers() -> bool:
                 with suppress(httpx.TransportError):

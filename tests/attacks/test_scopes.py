@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.support.hub import METRICS_TOKEN, REST, Hub, new_user, token
+from tests.support.hub import METRICS_TOKEN, NO_TLS, REST, Hub, new_user, token
 
 OPEN = {"GET /health", "GET /ready"}
 SCOPES = {
@@ -51,7 +51,7 @@ class Call(NamedTuple):
 
 @pytest_asyncio.fixture(scope="module")
 async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+    async with httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as client:
         yield client
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.support.hub import REST, Hub, added, new_user, token
+from tests.support.hub import NO_TLS, REST, Hub, added, new_user, token
 
 SQL = [
     "' or '1'='1",
@@ -50,7 +50,7 @@ async def owner(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
 @pytest_asyncio.fixture(scope="module")
 async def service(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {token('support', scope=SCOPES)}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as client:
         mail = {"type": "email", "to": "user@example.com", "title": "Hello", "message": "Hi."}
         assert (await client.post("/notifications", json=mail)).status_code == 202
         yield client

@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from tests.support.forged import AUDIENCE, PUBLIC_KEY, claims, forged, hs256, rs256
 from tests.support.hub import (
+    NO_TLS,
     REST,
     WEBSOCKET,
     Hub,
@@ -90,7 +91,7 @@ async def doors(
         "DELIVERY_KEYS": Fernet.generate_key().decode(),
     }
     log = tmp_path_factory.mktemp("doors") / "log"
-    async with running_hub(own, log) as hub, httpx.AsyncClient(base_url=hub.http) as client:
+    async with running_hub(own, log) as hub, httpx.AsyncClient(base_url=hub.http, verify=NO_TLS) as client:
         yield Doors(hub, request.param, client)
 
 
@@ -179,7 +180,7 @@ async def test_a_revoked_token_never_comes_in_while_redis_is_down(
     bearers = {each: token(each) for each in (user, faithful)}
     async with (
         running_hub(own, tmp_path / "log") as hub,
-        httpx.AsyncClient(base_url=hub.http + REST) as client,
+        httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as client,
     ):
 
         async def status(of: str) -> int:

@@ -21,7 +21,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.support.browser import needs_chromium
-from tests.support.hub import REST, Hub, eventually, free_port, running_hub, token
+from tests.support.hub import NO_TLS, REST, Hub, eventually, free_port, running_hub, token
 from tests.support.nodes import know_each_other
 from tests.support.tabs import Tabs, open_tabs
 
@@ -169,7 +169,7 @@ async def test_old_state_and_events_are_the_freshly_loaded_state(
     service = {"Authorization": f"Bearer {token('kitchen-service', scope='notifications:send')}"}
     async with (
         open_tabs(browser, nodes[0].http, nodes[0]) as tabs,
-        httpx.AsyncClient(headers=service) as services,
+        httpx.AsyncClient(headers=service, verify=NO_TLS) as services,
     ):
         schedule = Schedule(nodes, tabs, services, seed)
         try:

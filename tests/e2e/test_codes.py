@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from app.dev.mail import MailCatcher
-from tests.support.hub import REST, Hub, added, eventually, new_user, running_hub, token
+from tests.support.hub import NO_TLS, REST, Hub, added, eventually, new_user, running_hub, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 
 AT_ONCE = 3.0  # seconds
@@ -122,7 +122,7 @@ async def test_the_log_of_deliveries_is_for_services_with_the_scope(hub: Hub, ma
     await mailed(mailbox, address)
     scopes = "notifications:send deliveries:read"
     reader = {"Authorization": f"Bearer {token('booking-service', scope=scopes)}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+    async with httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as client:
 
         async def listed() -> list[dict[str, Any]] | None:
             answer = await client.get("/deliveries", params={"status": "sent", "limit": 5}, headers=reader)

@@ -19,7 +19,19 @@ import pytest_asyncio
 
 from app.dev import samples
 from app.dev.mail import MailCatcher
-from tests.support.hub import REST, WAIT, Hub, added, eventually, new_user, quiet, receive, running_hub, token
+from tests.support.hub import (
+    NO_TLS,
+    REST,
+    WAIT,
+    Hub,
+    added,
+    eventually,
+    new_user,
+    quiet,
+    receive,
+    running_hub,
+    token,
+)
 from tests.support.mailbox import mails, new_address, with_mail
 from tests.support.nodes import event_outcomes, run_nodes
 from tests.support.rabbitmq_server import RabbitMQ
@@ -95,7 +107,7 @@ async def by_bulk(world: World, events: Sequence[Event]) -> None:
 def service(hub: Hub, **headers: str) -> httpx.AsyncClient:
     """A service that may send."""
     headers |= {"Authorization": f"Bearer {token('a-service', scope='notifications:send')}"}
-    return httpx.AsyncClient(base_url=hub.http + REST, headers=headers, timeout=WAIT)
+    return httpx.AsyncClient(base_url=hub.http + REST, headers=headers, timeout=WAIT, verify=NO_TLS)
 
 
 TRANSPORTS: Sequence[Callable[[World, Sequence[Event]], Awaitable[None]]] = (

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.hub import REST, WEBSOCKET, Hub, new_user, token
+from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, new_user, token
 
 HEADERS = b"Host: hub\r\nConnection: close\r\n"
 BROKEN: dict[str, tuple[bytes, int, str]] = {
@@ -177,7 +177,7 @@ async def test_the_token_of_an_address_that_can_not_be_read_is_not_logged(hub: H
 )
 async def test_a_wrong_parameter_is_named(hub: Hub, query: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {token('support', scope='deliveries:read')}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as service:
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as service:
         answer = await service.get("/deliveries", params=query)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter"), answer.text
     assert next(iter(query)) in answer.json()["detail"]
@@ -196,7 +196,7 @@ async def test_an_empty_parameter_of_the_inbox_is_named(hub: Hub, query: dict[st
 )
 async def test_every_moment_that_there_is_in_utc_is_taken(hub: Hub, moment: str) -> None:
     headers = {"Authorization": f"Bearer {token('support', scope='deliveries:read')}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as service:
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as service:
         for name in ("since", "until"):
             answer = await service.get("/deliveries", params={name: moment})
             assert answer.status_code == 200, answer.text
@@ -205,6 +205,6 @@ async def test_every_moment_that_there_is_in_utc_is_taken(hub: Hub, moment: str)
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_no_event_has_an_id_with_nul(hub: Hub, method: str) -> None:
     headers = {"Authorization": f"Bearer {token('kitchen-service', scope='notifications:send')}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as service:
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as service:
         answer = await service.request(method, "/notifications/%00")
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_event")

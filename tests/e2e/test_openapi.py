@@ -19,7 +19,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.engine.recorder import ScenarioRecorder
 
-from tests.support.hub import REST, WEBSOCKET, Hub, new_user, token
+from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, new_user, token
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
 """How many requests are made up for a call, besides its examples."""
@@ -66,7 +66,7 @@ def authorization(user: str) -> dict[str, str]:
 
 @pytest_asyncio.fixture(scope="module")
 async def document(hub: Hub) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+    async with httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as client:
         found: dict[str, Any] = (await client.get("/docs/openapi.json")).raise_for_status().json()
     return found
 
@@ -81,7 +81,7 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         *({**mail, "event_id": f"mail-{number}"} for number in range(3)),
         *({**mail, "event_id": f"later-{n}", "send_at": "2100-01-01T00:00:00Z"} for n in range(5)),
     ]
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=authorization) as client:
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=authorization, verify=NO_TLS) as client:
         sent = await client.post("/notifications/bulk", json={"notifications": events})
         assert sent.json()["accepted"] == len(events), sent.text
         notifications = (await client.get(f"/notifications/users/{user}")).json()
@@ -182,7 +182,7 @@ async def test_the_examples_to_start_from_are_taken(
 ) -> None:
     sending = [f"{REST}/notifications", f"{REST}/notifications/bulk"]
     bodies = {path: document["paths"][path]["post"]["requestBody"]["content"] for path in sending}
-    async with httpx.AsyncClient(base_url=hub.http, headers=authorization) as client:
+    async with httpx.AsyncClient(base_url=hub.http, headers=authorization, verify=NO_TLS) as client:
         for path, content in bodies.items():
             for name, example in content["application/json"]["examples"].items():
                 answer = await client.post(path, json=example["value"])

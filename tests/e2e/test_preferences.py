@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.hub import REST, Hub, new_user
+from tests.support.hub import NO_TLS, REST, Hub, new_user
 
 PROFILE = {
     "locale": "ru",
@@ -123,7 +123,7 @@ async def test_preferences_are_their_owners_only(hub: Hub) -> None:
         for method, end in (("GET", ""), ("POST", ""), ("PUT", "/food.email"), ("DELETE", "/profile")):
             answer = await stranger.request(method, path + end, json={"enabled": False})
             assert (answer.status_code, answer.json()["code"]) == (403, "other_user")
-    async with httpx.AsyncClient(base_url=hub.http + REST) as nobody:
+    async with httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as nobody:
         assert (await nobody.get(path)).status_code == 401
     async with hub.client(user) as owner:
         assert (await owner.put(f"{path}/food.pigeon", json={"enabled": True})).status_code == 404

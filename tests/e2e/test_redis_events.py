@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 import redis as redis_py
 
-from tests.support.hub import REST, Hub, added, event, eventually, new_user
+from tests.support.hub import NO_TLS, REST, Hub, added, event, eventually, new_user
 from tests.support.nodes import event_outcomes, run_nodes
 from tests.support.redis_server import RedisServer
 from tests.support.user_service import FakeUserService
@@ -109,7 +109,7 @@ async def ready(nodes: list[Hub]) -> None:
     """Returns when all nodes read events."""
 
     async def are_ready() -> bool:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=NO_TLS) as client:
             answers = [await client.get(f"{node.http}{REST}/ready") for node in nodes]
         return all(answer.status_code == 200 for answer in answers)
 
@@ -269,7 +269,7 @@ async def test_redis_becomes_unresponsive_in_mid_flow(nodes: list[Hub], server: 
         server.freeze()
 
         async def noticed() -> bool:
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(verify=NO_TLS) as client:
                 return (await client.get(f"{nodes[0].http}{REST}/ready")).status_code == 503
 
         try:

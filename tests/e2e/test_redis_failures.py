@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
 from tests.e2e.test_session import session
-from tests.support.hub import REST, Hub, added, close_code, eventually, new_user, receive, token
+from tests.support.hub import NO_TLS, REST, Hub, added, close_code, eventually, new_user, receive, token
 from tests.support.nodes import know_each_other, run_nodes
 from tests.support.redis_server import RedisServer
 
@@ -110,7 +110,7 @@ async def test_an_unresponsive_redis_is_noticed_and_delays_nobody_here(
             await eventually(noticed, "both nodes notice", within=NOTICED)
             await nodes[0].publish(added(user))
             await both(sockets, 1, within=RECONCILED)
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(verify=NO_TLS) as client:
                 ready = await client.get(f"{nodes[0].http}{REST}/ready")
             assert ready.json()["dependencies"]["redis"]["status"] == "down"
         finally:

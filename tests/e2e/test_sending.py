@@ -13,7 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.support.hub import REST, Hub, added, event, eventually, new_user, quiet, receive, token
+from tests.support.hub import NO_TLS, REST, Hub, added, event, eventually, new_user, quiet, receive, token
 from tests.support.mailbox import new_address
 from tests.support.user_service import FakeUserService
 
@@ -25,7 +25,8 @@ MAIL = b'{"type": "email", "to": "a@b.example", "title": "T", "message": "M"'
 async def service(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
     """A service that may send."""
     headers = {"Authorization": f"Bearer {token('kitchen-service', scope='other notifications:send')}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, timeout=20) as client:
+    rest = hub.http + REST
+    async with httpx.AsyncClient(base_url=rest, headers=headers, timeout=20, verify=NO_TLS) as client:
         yield client
 
 
@@ -359,7 +360,7 @@ async def test_a_test_comes_on_each_channel_to_whom_the_token_belongs(hub: Hub) 
     async with hub.client(user) as owner:
         assert (await owner.put(f"/preferences/users/{user}/profile", json=profile)).status_code == 200
     headers = {"Authorization": f"Bearer {token(user, scope='notifications:send')}"}
-    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers) as tester:
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as tester:
         answer = await tester.post("/notifications/test")
     assert (answer.status_code, answer.json()["accepted"]) == (202, 3)
     assert len(await hub.stored(user, 1)) == 1
@@ -383,7 +384,7 @@ async def test_sending_needs_the_scope(hub: Hub) -> None:
         ("DELETE", "/notifications/x"),
     ]
     tokens = {None: 401, token(new_user()): 403, token("reader", scope="deliveries:read"): 403}
-    async with httpx.AsyncClient(base_url=hub.http + REST) as client:
+    async with httpx.AsyncClient(base_url=hub.http + REST, verify=NO_TLS) as client:
         for method, path in calls:
             for given, status in tokens.items():
                 headers = {"Authorization": f"Bearer {given}"} if given else {}

@@ -16,6 +16,7 @@ import yaml
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from tests.support.hub import NO_TLS
 from tests.support.kong_router import match, upstream_path
 
 KONG: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "kong.yml").read_text())
@@ -34,7 +35,7 @@ class Hub(Protocol):
 
 async def _through_kong(hub: Hub, method: str, path: str, user: str | None = None) -> httpx.Response:
     headers = {"Authorization": f"Bearer {hub.token(user)}"} if user else {}
-    async with httpx.AsyncClient(base_url=hub.http) as client:
+    async with httpx.AsyncClient(base_url=hub.http, verify=NO_TLS) as client:
         return await client.request(method, upstream_path(KONG, method, path, headers), headers=headers)
 
 
@@ -52,7 +53,7 @@ async def test_a_page_of_an_allowed_origin_may_call_by_the_answer_to_its_preflig
 ) -> None:
     asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": method}
     upstream = upstream_path(KONG, "OPTIONS", REST + path.format(uuid4()))
-    async with httpx.AsyncClient(base_url=hub.http) as client:
+    async with httpx.AsyncClient(base_url=hub.http, verify=NO_TLS) as client:
         answer = await client.options(upstream, headers=asked)
     assert answer.is_success
     assert answer.headers["access-control-allow-origin"] == "https://app.example.com"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from app.dev import samples, tokens
-from tests.support.hub import REST
+from tests.support.hub import NO_TLS, REST
 
 
 class DevHub(NamedTuple):
@@ -28,11 +28,11 @@ class DevHub(NamedTuple):
 
     async def client(self, user: str) -> httpx.AsyncClient:
         """A REST client of a user; close it."""
-        async with httpx.AsyncClient(base_url=self.address) as anyone:
+        async with httpx.AsyncClient(base_url=self.address, verify=NO_TLS) as anyone:
             users = (await anyone.get("/dev/session")).json()["users"]
         token = next(person["token"] for person in users if person["id"] == user)
         headers = {"Authorization": f"Bearer {token}"}
-        return httpx.AsyncClient(base_url=self.address + REST, headers=headers)
+        return httpx.AsyncClient(base_url=self.address + REST, headers=headers, verify=NO_TLS)
 
     async def list(self, user: str, locale: str = "vi") -> list[dict[str, Any]]:
         async with await self.client(user) as client:
@@ -55,7 +55,7 @@ class DevHub(NamedTuple):
         """How many events were stored, or known already, by source and outcome, such as "http stored"."""
         token = tokens.sign("tests", self.dev["jwt"]["secret"], scope="metrics:read")
         headers = {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=self.address, headers=headers) as client:
+        async with httpx.AsyncClient(base_url=self.address, headers=headers, verify=NO_TLS) as client:
             text = (await client.get(f"{REST}/metrics")).raise_for_status().text
         found = re.findall(r'hub_events_total{outcome="(\w+)",source="(\w+)"} (\S+)', text)
         return Counter({f"{source} {outcome}": int(float(count)) for outcome, source, count in found})

@@ -16,7 +16,7 @@ import pytest
 from app.dev import demo
 from app.dev.transports import service_token
 from tests.e2e.demo.hub import DevHub
-from tests.support.hub import REST, ROOT, eventually
+from tests.support.hub import NO_TLS, REST, ROOT, eventually
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXPECTED = {
@@ -103,7 +103,7 @@ async def test_a_mail_by_http_is_followed_to_its_delivery(hub: DevHub) -> None:
     token = service_token(hub.dev["jwt"]["secret"])
     code = blocks("docs/coming-from.md", "python", "httpx") + "\nprint(follow)"
     path = (await run(hub, sys.executable, "-c", code, HUB=hub.address + REST, TOKEN=token)).strip()
-    async with httpx.AsyncClient(base_url=hub.address) as client:
+    async with httpx.AsyncClient(base_url=hub.address, verify=NO_TLS) as client:
 
         async def delivered() -> bool:
             answer = await client.get(path, headers={"Authorization": f"Bearer {token}"})
@@ -114,6 +114,6 @@ async def test_a_mail_by_http_is_followed_to_its_delivery(hub: DevHub) -> None:
 
 async def mails(hub: DevHub) -> list[dict[str, Any]]:
     """The mail that was caught, newest first."""
-    async with httpx.AsyncClient(base_url=hub.address, follow_redirects=True) as client:
+    async with httpx.AsyncClient(base_url=hub.address, follow_redirects=True, verify=NO_TLS) as client:
         found: list[dict[str, Any]] = (await client.get("/dev/mails/")).json()
     return found
