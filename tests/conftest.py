@@ -17,14 +17,24 @@ from tests.support.hub import Hub, hub_settings, running_hub
 from tests.support.install_tools import has_rabbitmq
 from tests.support.npm import copy_of_client
 from tests.support.rabbitmq_server import MISSING, RabbitMQ, new_vhost, run_rabbitmq
+from tests.support.rewriting import import_own_share
 from tests.support.schedule import files_together, slow_files_first
-from tests.support.services import BROKER, ServicesPlugin, migrated_template, new_database, own_home, service
+from tests.support.services import (
+    BROKER,
+    ServicesPlugin,
+    fetch_wait,
+    migrated_template,
+    new_database,
+    own_home,
+    service,
+)
 from tests.support.user_service import FakeUserService, run_user_service
 
 
 def pytest_configure(config: pytest.Config) -> None:
     prefork.allow()
     config.pluginmanager.register(ServicesPlugin(config))
+    import_own_share(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -107,9 +117,8 @@ def environment(
 ) -> dict[str, str]:
     """The settings of this module's hub: Kafka topics and a database of its own."""
     mark = uuid.uuid4().hex[:8]
-    embedded = "mock" in pytestconfig.stash[BROKER].description
     services = hub_settings(database, redis_url, kafka, user_service.address, mark)
-    return {**services, "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500"}
+    return {**services, "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig)}
 
 
 @pytest_asyncio.fixture(scope="module")

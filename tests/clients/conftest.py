@@ -16,7 +16,7 @@ from tests.support.install_tools import has_rabbitmq
 from tests.support.mailbox import new_address
 from tests.support.rabbitmq_server import RabbitMQ, new_vhost
 from tests.support.redis_server import RedisServer
-from tests.support.services import BROKER, new_database
+from tests.support.services import fetch_wait, new_database
 from tests.support.smtp_server import SmtpServer, running
 from tests.support.user_service import FakeUserService, run_user_service
 
@@ -83,10 +83,9 @@ async def hub(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Hub]:
     database, mark = await new_database(postgres, template), uuid.uuid4().hex[:8]
-    embedded = "mock" in pytestconfig.stash[BROKER].description
     environment = {
         **hub_settings(database, redis_url, kafka, user_service.address, mark),
-        "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500",
+        "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig),
         **({"RABBITMQ_URL": rabbitmq.url} if rabbitmq else {}),
         "REDIS_EVENTS_URL": redis_events_url,
         "COMPAT_ROUTES": "all",
@@ -158,10 +157,9 @@ async def old_deployment(
 ) -> AsyncIterator[Hub]:
     """A hub with foreign names of settings, the JSend envelope, and foreign user ids that have inboxes."""
     database, mark = await new_database(postgres, template), uuid.uuid4().hex[:8]
-    embedded = "mock" in pytestconfig.stash[BROKER].description
     environment = {
         **hub_settings(database, redis_url, kafka, user_service.address, mark),
-        "KAFKA_FETCH_MAX_WAIT_MS": "10" if embedded else "500",
+        "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig),
         "REST_ENVELOPE": "jsend",
         "COMPAT_ROUTES": "all",
         "FOREIGN_USER_IDS": "map",
