@@ -34,10 +34,12 @@ def _say(text: str) -> None:
 def _url() -> str:
     if given := context.config.attributes.get("database_url"):
         return str(given)
-    url = load_section(PostgresSettings).url.get_secret_value()
-    from_environment = os.environ.get("DATABASE_URL") or not dotenv_file().is_file()
+    settings = load_section(PostgresSettings)
+    url = settings.session_url.get_secret_value()
+    name = "DATABASE_DIRECT_URL" if settings.pooled else "DATABASE_URL"
+    from_environment = os.environ.get(name) or not dotenv_file().is_file()
     source = "the environment" if from_environment else dotenv_file().resolve()
-    _say(f"Database: {make_url(url).set(query={}).render_as_string()} (DATABASE_URL, from {source})")
+    _say(f"Database: {make_url(url).set(query={}).render_as_string()} ({name}, from {source})")
     return url
 
 

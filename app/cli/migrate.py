@@ -12,7 +12,10 @@ app = new_app()
 
 @app.command()
 def migrate() -> None:
-    """Bring the database of DATABASE_URL to the newest migration, as `alembic upgrade head` does."""
+    """Bring the database to the newest migration, as `alembic upgrade head` does.
+
+    It connects to DATABASE_DIRECT_URL if that is set, else to DATABASE_URL.
+    """
     settings = load_section(PostgresSettings)
-    migrations.upgrade(settings.url.get_secret_value(), say=print)
+    migrations.upgrade(settings.session_url.get_secret_value(), say=print)
     print(f"The database is at migration {migrations.head()}.")

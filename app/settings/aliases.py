@@ -239,6 +239,7 @@ def _phone_number(value: str) -> str:
 
 
 ALIASES: tuple[Alias, ...] = (
+    Renamed("DATABASE_DIRECT_URL", "DIRECT_URL", "DIRECT_DATABASE_URL", "DATABASE_URL_UNPOOLED"),
     Renamed("DATABASE_URL", "POSTGRES_URL", "POSTGRES_URI", "POSTGRESQL_URL", "SQLALCHEMY_DATABASE_URI"),
     Combined(
         "DATABASE_URL",

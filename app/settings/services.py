@@ -21,6 +21,13 @@ class PostgresSettings(Section):
         description="The URL of the Postgres database that stores notifications, such as "
         "postgresql://user:password@host:5432/hub.",
     )
+    direct_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="DATABASE_DIRECT_URL",
+        description="The URL of the same database without a pooler. Set it if DATABASE_URL leads to "
+        "pgbouncer in transaction mode, or to another pooler that changes the server connection between "
+        "transactions. LISTEN and migrations use it, and no statement keeps its name beyond a transaction.",
+    )
     pool_size: int = Field(
         default=10,
         ge=2,
@@ -32,14 +39,23 @@ class PostgresSettings(Section):
         gt=0,
         validation_alias="DATABASE_TIMEOUT",
         description="Time limit of one statement, and of an idle transaction. Postgres cancels what takes "
-        "longer. Behind pgbouncer, set its ignore_startup_parameters = statement_timeout, "
-        "idle_in_transaction_session_timeout, lock_timeout.",
+        "longer. Behind a pooler, set DATABASE_DIRECT_URL.",
     )
 
-    @field_validator("url")
+    @property
+    def pooled(self) -> bool:
+        """Whether the server connection may be another one in each transaction."""
+        return self.direct_url is not None
+
+    @property
+    def session_url(self) -> SecretStr:
+        """The URL for what needs one server connection for longer than a transaction."""
+        return self.direct_url or self.url
+
+    @field_validator("url", "direct_url")
     @classmethod
-    def _check_url(cls, url: SecretStr) -> SecretStr:
-        if not _is_postgres(url.get_secret_value()):
+    def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_postgres(url.get_secret_value()):
             raise ValueError(
                 f"it must be a URL such as postgresql://user:password@host:5432/hub; {URL_ENCODING}"
             )

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import asyncpg
-from sqlalchemy import text
+from pydantic import SecretStr
+from sqlalchemy import event, text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
@@ -23,11 +24,21 @@ from app.store import array_parameters  # noqa: F401 - for the arrays of all con
 from app.store.liveness import LOST, look_after
 
 INSUFFICIENT_PRIVILEGE = "42501"
+DUPLICATE_PREPARED_STATEMENT = "42P05"
+INVALID_STATEMENT_NAME = "26000"
 UNDEFINED_TABLE = "42P01"
 UNDEFINED_COLUMN = "42703"
 UNDEFINED_FUNCTION = "42883"
 
 
+_POOLED = "hub_pooled"
+# A named statement is there on one server connection only. One without a name lasts until the next, and so
+# within a transaction: SQLAlchemy begins one before it prepares anything.
+_UNNAMED = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: "",
+}
 INTAKE_SHARE = 0.3
 INTAKE_LOCK_TIMEOUT_MS = 200
 """A batch that meets a locked inbox is written without that inbox's events after this time."""
@@ -56,40 +67,71 @@ def make_engines(settings: PostgresSettings) -> Engines:
 def _engine(
     settings: PostgresSettings, size: int, parameters: Mapping[str, str] = MappingProxyType({})
 ) -> AsyncEngine:
+    session = {**_session(settings), **parameters}
     how = _how(settings)
-    how["server_settings"] |= parameters
+    if settings.pooled:
+        how |= _UNNAMED
+    else:
+        how["server_settings"] |= session
     engine = create_async_engine(
-        _url(settings), pool_size=size, max_overflow=0, pool_timeout=settings.timeout, connect_args=how
+        _url(settings.url),
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=settings.timeout,
+        connect_args=how,
+        execution_options={_POOLED: settings.pooled},
     )
     look_after(engine)
+    if settings.pooled:
+        _set_in_each_transaction(engine, session)
     return engine
 
 
+def without_transactions(engine: AsyncEngine) -> AsyncEngine:
+    """The engine for single statements, which then need no begin and rollback. Behind a pooler it has
+    transactions: between prepare and execute the server connection could be exchanged.
+    """
+    if engine.get_execution_options().get(_POOLED):
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _set_in_each_transaction(engine: AsyncEngine, session: Mapping[str, str]) -> None:
+    """Set what is a property of the session elsewhere: a pooler gives the session to others."""
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in session.items())
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql(f"select {calls}")
+
+
 def connect_arguments(settings: PostgresSettings) -> dict[str, Any]:
-    """What `asyncpg.connect` takes for a connection like the pool's own."""
+    """What `asyncpg.connect` takes for a connection like the pool's own, but without a pooler between."""
     dialect: Any = PGDialect_asyncpg  # it has no types
-    _, arguments = dialect().create_connect_args(_url(settings))
+    _, arguments = dialect().create_connect_args(_url(settings.session_url))
     of_asyncpg = inspect.signature(asyncpg.connect).parameters
-    return {name: value for name, value in arguments.items() if name in of_asyncpg} | _how(settings)
+    how = _how(settings)
+    how["server_settings"] |= _session(settings)
+    return {name: value for name, value in arguments.items() if name in of_asyncpg} | how
 
 
-def _url(settings: PostgresSettings) -> URL:
-    return make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
+def _url(url: SecretStr) -> URL:
+    return make_url(url.get_secret_value()).set(drivername="postgresql+asyncpg")
 
 
 def _how(settings: PostgresSettings) -> dict[str, Any]:
-    # Postgres has to give up too: the backend of a connection that was cut in silence would keep its locks,
-    # which our next try waits for, until TCP notices, after hours.
-    milliseconds = str(math.ceil(settings.timeout * 1000))
     return {
         "timeout": settings.timeout,
         "command_timeout": settings.timeout,
-        "server_settings": {
-            "application_name": "notification-hub",
-            "statement_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": milliseconds,
-        },
+        "server_settings": {"application_name": "notification-hub"},
     }
+
+
+def _session(settings: PostgresSettings) -> dict[str, str]:
+    # Postgres has to give up too: the backend of a connection that was cut in silence would keep its locks,
+    # which our next try waits for, until TCP notices, after hours.
+    milliseconds = str(math.ceil(settings.timeout * 1000))
+    return {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
 
 
 class Cause(Enum):
@@ -173,6 +215,8 @@ def _translated(error: DBAPIError | asyncpg.PostgresError, sqlstate: str | None)
 def _advice(sqlstate: str) -> str:
     if sqlstate == INSUFFICIENT_PRIVILEGE:
         return ". Grant the user of DATABASE_URL the privileges on the hub's tables"
+    if sqlstate in (DUPLICATE_PREPARED_STATEMENT, INVALID_STATEMENT_NAME):
+        return ". If DATABASE_URL leads to pgbouncer, set DATABASE_DIRECT_URL (docs/how-to/pgbouncer.md)"
     missing = sqlstate in (UNDEFINED_TABLE, UNDEFINED_COLUMN, UNDEFINED_FUNCTION) or sqlstate.startswith("3F")
     return ". Was the database migrated? Run: alembic upgrade head" if missing else ""
 
@@ -217,7 +261,10 @@ async def check_schema(engine: AsyncEngine, expected: str) -> None:
     except StoreFailed as error:
         raise ConfigurationError(f"{error}.") from None
     except Unavailable as error:
-        raise ConfigurationError(f"{error}. Is DATABASE_URL right, and does that Postgres run?") from None
+        hint = "Is DATABASE_URL right, and does that Postgres run?"
+        if "startup parameter" in str(error):
+            hint = "If DATABASE_URL leads to pgbouncer, set DATABASE_DIRECT_URL (docs/how-to/pgbouncer.md)."
+        raise ConfigurationError(f"{error}. {hint}") from None
     if found != expected:
         raise ConfigurationError(
             f"The database is at migration {found or 'none'}, this hub needs {expected}. "

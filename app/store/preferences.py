@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.preferences import Person
 from app.domain.quiet_hours import QuietHours
-from app.store.engine import store_errors
+from app.store.engine import store_errors, without_transactions
 from app.store.models import PreferenceRow as P
 
 # One index probe a user; most have said nothing, and cost no row.
@@ -51,7 +51,7 @@ class PreferenceStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         # asked once a batch: begin and rollback would be two round trips more
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = without_transactions(engine)
 
     async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
         """Those of the users who have said anything."""

@@ -46,6 +46,7 @@ class Tool:
             "Chromium": _has_browser,
             "RabbitMQ": has_rabbitmq,
             "libfaketime": _has_faketime,
+            "pgbouncer": _has_pgbouncer,
         }[self.name]()
 
 
@@ -67,8 +68,23 @@ TOOLS = (
         "no rabbitmq-server: the tests of the RabbitMQ source are skipped",
         services=["rabbitmq-server.service", "epmd.service", "epmd.socket"],
     ),
+    Tool(
+        "pgbouncer",
+        ["pgbouncer"],
+        "no pgbouncer: its tests are skipped",
+        services=["pgbouncer.service"],
+    ),
     Tool("libfaketime", ["libfaketime"], "no libfaketime: the experiment with wrong clocks fails"),
 )
+
+
+def _has_pgbouncer() -> bool:
+    return find_pgbouncer() is not None
+
+
+def find_pgbouncer() -> str | None:
+    """The program, which Debian keeps out of ordinary users' path."""
+    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
 def main() -> None:
