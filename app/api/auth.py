@@ -13,7 +13,9 @@ from sanic import Request
 
 from app.api.errors import Problem, forbidden, insufficient_scope
 from app.api.headers import BLANKS
+from app.api.limits import RequestLimits
 from app.api.parameters import path_uuid
+from app.api.request import MAX_BODY_BYTES, MAX_USER_BODY_BYTES, load_body
 from app.auth.revocations import RevocationStore
 from app.auth.tokens import Claims, ServiceClaims, TokenVerifier, UnknownKeyError
 from app.domain.errors import Unauthorized, Unavailable
@@ -32,9 +34,11 @@ class Authenticator:
         revocations: RevocationStore,
         metrics_token: SecretStr | None = None,
         user_ids: UserIds = UUIDS_ONLY,
+        limits: RequestLimits | None = None,
     ) -> None:
-        """`user_ids` reads the ids in paths."""
+        """`user_ids` reads the ids in paths. Without `limits`, calls aren't limited."""
         self._user_ids = user_ids
+        self._limits = limits
         self._verifier = verifier
         self._revocations = revocations
         self._metrics_token = metrics_token.get_secret_value().encode() if metrics_token else None
@@ -55,19 +59,35 @@ class Authenticator:
         return verify(token)
 
     async def owner(self, request: Request, user_id: str) -> UUID:
-        """The caller, who must be the user in the path. Raises `Problem`, or as `claims` does.
+        """The caller, who must be the user in the path. Receives the body. Raises `Problem`, or as `claims`
+        does.
 
         While Redis is down, a token that was valid recently is still accepted (docs/decisions/009).
         """
-        caller = await self.caller(request)
+        caller = await self._user(request)
         if caller != self.user_in_path(user_id):
             raise forbidden()
+        await load_body(request, MAX_USER_BODY_BYTES)
         return caller
 
     async def caller(self, request: Request) -> UUID:
-        """The user whose token the request has. Raises as `claims` does, but is as lenient as `owner`."""
+        """The user whose token the request has. Receives the body. Raises as `claims` does, but is as lenient
+        as `owner`.
+        """
+        caller = await self._user(request)
+        await load_body(request, MAX_USER_BODY_BYTES)
+        return caller
+
+    async def _user(self, request: Request) -> UUID:
+        """The user whose token the request has, within the limits of user and address."""
+        limits = self._limits
+        if limits is not None:
+            limits.check_address(request)
+            limits.count_address(request)
         claims = await self._verified(self._verifier.verify, bearer_token(request))
         await self._revocations.check_or_cached(claims)
+        if limits is not None:
+            await limits.enter(request, claims.user_id)
         return claims.user_id
 
     def user_in_path(self, user_id: str) -> UUID:
@@ -79,11 +99,22 @@ class Authenticator:
         return self._user_ids.read(claims.user_id)
 
     async def service(self, request: Request, scope: str) -> ServiceClaims:
-        """The calling service, whose token must have the scope. Raises `Problem`, or as `claims` does."""
-        claims = await self._verified(self._verifier.verify_service, bearer_token(request))
-        await self._revocations.check(claims)
-        if scope not in claims.scopes:
-            raise insufficient_scope(scope)
+        """The calling service, whose token must have the scope. Receives the body. Raises `Problem`, or as
+        `claims` does.
+        """
+        limits = self._limits
+        if limits is not None:
+            limits.check_address(request)
+        try:
+            claims = await self._verified(self._verifier.verify_service, bearer_token(request))
+            await self._revocations.check(claims)
+            if scope not in claims.scopes:
+                raise insufficient_scope(scope)
+        except (Problem, Unauthorized):
+            if limits is not None:
+                limits.count_address(request)
+            raise
+        await load_body(request, MAX_BODY_BYTES)
         return claims
 
     async def may(self, request: Request, scope: str) -> bool:

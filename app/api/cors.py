@@ -11,7 +11,15 @@ from sanic.response import BaseHTTPResponse
 from app.api.headers import origin
 from app.auth.origins import origin_allowed
 
-_READABLE = ("Content-Language", "Inbox-Count", "Link", "Location", "Retry-After")
+_READABLE = (
+    "Content-Language",
+    "Inbox-Count",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+)
 _ANSWER = {"Access-Control-Expose-Headers": ", ".join(_READABLE)}
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",

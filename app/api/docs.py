@@ -46,7 +46,8 @@ The hub turns events that services publish into notifications of users. This pag
 Send the token as `Authorization: Bearer …` (in Swagger UI, *Authorize* sets it). Every error is
 `application/problem+json`, also where a call does not list it: 404 for an unknown path, 405 for a method that
 is not allowed, 408 for a request that is not received within the time limit, 413 and 431 for one that is too
-large. Program against `code`; `detail` is for people, in the language of `Accept-Language`.
+large, 429 (with Retry-After and the RateLimit fields) for one too many. Program against `code`; `detail` is
+for people, in the language of `Accept-Language`.
 """
 
 

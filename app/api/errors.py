@@ -135,6 +135,27 @@ def unavailable(dependency: str) -> Problem:
     )
 
 
+def overloaded() -> Problem:
+    """503: the node holds as many request bodies as it may."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "overloaded",
+        N_("The hub is receiving too many large requests. Retry in a few seconds."),
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def too_many_requests(seconds: int, headers: Mapping[str, str] = MappingProxyType({})) -> Problem:
+    """429: a rate limit, or the limit of requests in flight."""
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_requests",
+        N_("Too many requests. Retry in %(seconds)s s."),
+        {**headers, "Retry-After": str(seconds)},
+        seconds=seconds,
+    )
+
+
 def too_slow() -> Problem:
     """408: the request was not received within the time limit."""
     return Problem(

@@ -18,13 +18,14 @@ from app.api.errors import Problem
 from app.api.headers import accept_language
 from app.api.parameters import MAX_SEQ, flag, number, path_number
 from app.api.routes import Routes, add_routes
-from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
+from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification, fitting
 from app.realtime.changes import InboxCommands
 from app.store.ports import Inboxes
 from app.texts.i18n import N_, negotiate, render
 from handlers.registry import text_in
 
 MAX_NOTIFICATION_ROWS = 1000
+MAX_PAGE_BYTES = 1024 * 1024  # of notifications' data and contents
 _INBOX, _INBOX_ALIAS = "/notifications/users/<user_id:str>", "/users/<user_id:str>/notifications"
 _NOTIFICATION = "/notifications/<notification_id:str>/users/<user_id:str>"
 LISTED = N_("The notifications, newest first.")
@@ -86,7 +87,8 @@ class NotificationResource:
 
     @schemas.described(
         "List a user's notifications, newest first",
-        'Without `limit` at most 1000. If there are more, `Link: rel="next"` has the next page.',
+        'Without `limit` at most 1000, and about 1 MB at most. If there are more, `Link: rel="next"` has '
+        "the next page.",
         {200: schemas.Answer("The notifications", list[Notification])},
         errors=(400, 401, 403, 503),
         query=schemas.LIST_QUERY,
@@ -115,9 +117,10 @@ class NotificationResource:
         limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
         before = number(request, "before", 1, MAX_SEQ)
         unread = flag(request, "unread") or unread
-        end = skip + (limit or MAX_NOTIFICATION_ROWS)
-        page = await self._store.page(receiver, end + 1, before, unread)
-        shown, more = page[skip:end], page[end:]
+        rows = limit or MAX_NOTIFICATION_ROWS
+        page = await self._store.page(receiver, rows + 1, before, unread, skip, MAX_PAGE_BYTES)
+        end = min(rows, fitting(page, MAX_PAGE_BYTES))
+        shown, more = page[:end], page[end:]
         wanted = _locale(request)
         headers = _language_headers(wanted)
         if more:

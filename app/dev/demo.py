@@ -17,6 +17,7 @@ from sanic.response import file
 from app.api.auth import bearer_token
 from app.api.bodies import json_body
 from app.api.headers import origin
+from app.api.request import MAX_USER_BODY_BYTES, load_body
 from app.api.routes import Routes, add_routes
 from app.auth.origins import origin_allowed
 from app.auth.tokens import TokenVerifier
@@ -101,6 +102,7 @@ class Demo:
             return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
         if event_type not in samples.event_types():
             return _problem(HTTPStatus.NOT_FOUND, f"No sample of {event_type}.")
+        await load_body(request, MAX_USER_BODY_BYTES)
         chosen = list(dict.fromkeys(json_body(request, Publishing).ways))
         if unknown := set(chosen).difference(each.id for each in self._transports.all):
             return _problem(HTTPStatus.BAD_REQUEST, f"No such transport: {', '.join(sorted(unknown))}.")
@@ -113,6 +115,7 @@ class Demo:
     async def log_out(self, request: Request) -> HTTPResponse:
         """Do what the user service does on a logout: revoke the token, then notify the hub."""
         claims = self._verifier.verify(bearer_token(request))
+        await load_body(request, MAX_USER_BODY_BYTES)
         await self._redis.set(f"user-service:jwt-blocklist:{claims.token_id}", "1", ex=tokens.ONE_DAY_SECONDS)
         sample = samples.load("account_logged_out")
         sample.message.update(

@@ -52,6 +52,21 @@ class Notification(msgspec.Struct, frozen=True):
     def event_type(self) -> str:
         return self.template_code.lower()
 
+    @property
+    def size(self) -> int:
+        """Bytes of its data and its content, which bound a page."""
+        return len(bytes(self.raw_data)) + len(self.content.encode())
+
+
+def fitting(newest_first: Sequence[Notification], most_bytes: int) -> int:
+    """How many of these fit into so many bytes, but one at least."""
+    left = most_bytes
+    for number, notification in enumerate(newest_first):
+        left -= notification.size
+        if left < 0:
+            return max(1, number)
+    return len(newest_first)
+
 
 class InboxCounters(NamedTuple):
     """How many notifications of an inbox were unread at a moment, and which moment that was.

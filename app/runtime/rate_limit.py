@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from time import monotonic
+from typing import NamedTuple
 
 TICK_SECONDS = 0.001  # seconds: timers know nothing finer
 MAX_IDLE_PER_TURN = 50  # members without work that are skipped in one turn: finding that out costs time too
@@ -69,3 +71,73 @@ class AdmissionQueue:
             self._going = bool(self._line)
             if self._going:
                 asyncio.get_running_loop().call_later(TICK_SECONDS, self._go_on)
+
+
+class ByteBudget:
+    """A number of bytes that many share."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def take(self, size: int) -> bool:
+        """Whether so many were left, and are the caller's until it calls `give_back`."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Return bytes that were taken."""
+        self.left += size
+
+
+class Quota(NamedTuple):
+    """What is left of a bucket after a request."""
+
+    remaining: int
+    reset_seconds: int
+    """Until the bucket is full."""
+    retry_after: int
+    """Seconds until the next request is allowed; 0 if this one was."""
+
+
+class TokenBuckets:
+    """A token bucket for each key: a sustained rate, and bursts."""
+
+    def __init__(self, rate: float, burst: int, max_keys: int = 100_000) -> None:
+        """`rate` is in requests a second, `burst` in requests. Of more than `max_keys` that aren't full, the
+        oldest are forgotten.
+        """
+        self._rate = rate
+        self.burst = burst
+        self._max_keys = max_keys
+        self._full_at: dict[object, float] = {}
+
+    def look(self, key: object) -> Quota:
+        """The quota if a request were counted now, which isn't."""
+        now = monotonic()
+        return self._quota(max(now, self._full_at.get(key, 0.0)) + 1 / self._rate - now)
+
+    def take(self, key: object) -> Quota:
+        """Count a request, if it is allowed."""
+        now = monotonic()
+        full_at = max(now, self._full_at.get(key, 0.0)) + 1 / self._rate
+        quota = self._quota(full_at - now)
+        if not quota.retry_after:
+            self._full_at.pop(key, None)
+            self._full_at[key] = full_at
+            if len(self._full_at) > self._max_keys:
+                self._forget(now)
+        return quota
+
+    def _quota(self, filling: float) -> Quota:
+        """The quota when the bucket takes so many seconds to be full."""
+        missing = filling * self._rate - self.burst
+        if missing > 1e-6:  # of the next token
+            return Quota(0, ceil(filling - 1 / self._rate), max(1, ceil(missing / self._rate)))
+        return Quota(int(1e-6 - missing), ceil(filling), 0)
+
+    def _forget(self, now: float) -> None:
+        self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+        while len(self._full_at) > self._max_keys:
+            del self._full_at[next(iter(self._full_at))]

@@ -15,8 +15,9 @@ from sanic.response import BaseHTTPResponse
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app import __version__
-from app.api import compat, cors, docs, errors
+from app.api import compat, cors, docs, errors, limits
 from app.api.methods import add_head_and_options
+from app.api.request import MAX_BODY_BYTES, LateBodyRequest
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.server.bootstrap import bootstrap
@@ -27,24 +28,25 @@ from app.settings import Settings, notices
 
 _log = logging.getLogger("hub.settings")
 
-MAX_REQUEST_BYTES = 1024 * 1024
 MAX_REQUEST_ID_CHARS = 64  # clients may send one, as X-Request-ID
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT"))
 
 
 def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     """Make the app, whose listeners start and stop the hub. `more` is served beside it."""
-    app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=errors.HubRequest)
+    app: Sanic[Any, Any] = Sanic("notification-hub", configure_logging=False, request_class=LateBodyRequest)
     app.config.update(_http_limits(settings))
     hub = bootstrap(settings)
     compat_routes = settings.http.compat_routes
     errors.install(app, compat.reference_addresses(compat_routes))
     docs.configure(app, __version__, compat.references(compat_routes), compat.tags(compat_routes))
     cors.install(app, settings.http.allowed_origins)
+    limits.install(app)
     for blueprint in (*hub.blueprints, *more):
         app.blueprint(blueprint)
     add_head_and_options(app)
     _observe_requests(app)
+    app.ctx.max_bodies = settings.http.max_bodies
     app.ctx.repeat_offenders = hub.admission.repeat_offenders.retry_after
     _run_with(app, hub)
     return app
@@ -73,7 +75,7 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "AUTO_EXTEND": False,  # where sanic-ext is installed, it would serve pages that the hub does not
         "ACCESS_LOG": False,  # Sanic's shows the whole address, with the token in it
         "FALLBACK_ERROR_FORMAT": "json",
-        "REQUEST_MAX_SIZE": MAX_REQUEST_BYTES,
+        "REQUEST_MAX_SIZE": MAX_BODY_BYTES,
         "REQUEST_MAX_HEADER_SIZE": 16 * 1024,
         "REQUEST_TIMEOUT": 10,
         "RESPONSE_TIMEOUT": 30,

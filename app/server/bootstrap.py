@@ -19,6 +19,7 @@ from app.api.envelope import envelope
 from app.api.handshake import Handshake
 from app.api.health import Check, OperationResource
 from app.api.idempotency import Idempotency
+from app.api.limits import RequestLimits
 from app.api.notifications import NotificationResource
 from app.api.preferences import PreferenceResource
 from app.api.prefixes import REST, WEBSOCKET
@@ -201,7 +202,9 @@ def build_store(settings: Settings) -> Store:
         Cleaner(CleaningStore(engine), settings.retention.event_ids, settings.retention.notifications),
         SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url),
         revocations,
-        Authenticator(verifier, revocations, settings.auth.metrics_token, user_ids),
+        Authenticator(
+            verifier, revocations, settings.auth.metrics_token, user_ids, RequestLimits(settings.http)
+        ),
         ()
         if jwks is None
         else (jwks, every(settings.auth.jwks_refresh, jwks.reload, name="jwks", at_start=False)),

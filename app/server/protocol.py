@@ -24,16 +24,25 @@ from sanic.http import Http
 from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from app.api.errors import bare_answer, headers_too_large, malformed, too_many, too_slow, unavailable
+from app.api.errors import (
+    bare_answer,
+    headers_too_large,
+    malformed,
+    overloaded,
+    too_many,
+    too_slow,
+    unavailable,
+)
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.runtime.http1 import ChunkedBody, Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.metrics import REFUSED
-from app.runtime.rate_limit import AdmissionQueue
+from app.runtime.rate_limit import AdmissionQueue, ByteBudget
 
 TIMEOUT_RESPONSE_SECONDS = 1.0  # for the answer 408 to leave, before the connection is aborted
 MAX_QUEUED_REQUESTS = 3000  # some three seconds of work; further requests get 503
 MAX_UNREAD_BYTES = 64 * 1024  # reading from a connection pauses when it has sent as much while it is queued
 MAX_CHUNKS_PER_TURN = 64  # of a body
+MAX_BODIES_BYTES = 32 * 1024 * 1024  # of all connections, unless the settings say otherwise
 
 TOO_SLOW = bare_answer(too_slow())
 OVERLOADED = bare_answer(unavailable("hub"))
@@ -49,7 +58,9 @@ class AdmissionQueues:
     its burst in one turn of the loop, so a busy loop admits fewer a second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bodies: int = MAX_BODIES_BYTES) -> None:
+        """`max_bodies` is in bytes: of the bodies of all requests that are being handled."""
+        self.bodies = ByteBudget(max_bodies)
         self.upgrades = AdmissionQueue(0.001, 2)
         self.requests = AdmissionQueue(0.0005, 2)
         self.later_requests = AdmissionQueue(0.0005, 2)  # on a kept connection, and chunks of bodies
@@ -65,7 +76,14 @@ class FairHttp(Http):
     the loop: a thousand requests in one packet, or a body in ten thousand chunks.
     """
 
-    __slots__ = ("_chunks", "_first", "_pieces", "_queues", "queued")  # Sanic's classes have no __dict__
+    __slots__ = (
+        "_at_end",
+        "_chunks",
+        "_first",
+        "_pieces",
+        "_queues",
+        "queued",
+    )  # Sanic's classes have no __dict__
     request_body: Any  # True, or "chunked"; None when all of it was read
     request_bytes: Any
     request_bytes_left: Any
@@ -74,6 +92,7 @@ class FairHttp(Http):
         super().__init__(protocol)  # type: ignore[no-untyped-call]
         self._queues = protocol.queues
         self._first: Head | None = protocol.first
+        self._at_end: list[Callable[[], None]] = []
         self._chunks = ChunkedBody()
         self._pieces = 0
         self.queued = False
@@ -83,8 +102,22 @@ class FairHttp(Http):
         try:
             await super().http1()  # type: ignore[no-untyped-call]
         finally:
+            self._end()
             # Breaks reference cycles, which the garbage collector would otherwise collect in long pauses.
             self.request = self.response = self.response_func = None  # type: ignore[assignment]
+
+    def init_for_request(self) -> None:
+        self._end()
+        super().init_for_request()  # type: ignore[no-untyped-call]
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call it when the request is done: its response was sent, or its connection was lost."""
+        self._at_end.append(call)
+
+    def _end(self) -> None:
+        calls, self._at_end = self._at_end, []
+        for call in calls:
+            call()
 
     async def http1_request_header(self) -> None:
         head, self._first = self._first, None
@@ -132,6 +165,7 @@ class FairHttp(Http):
         del self.recv_buffer[: head.size]
         self.request, request.stream = request, self
         self.protocol.state["requests_count"] += 1
+        self._check_size(0)
 
     @staticmethod
     def _expects_continue(head: Head) -> bool:
@@ -157,6 +191,36 @@ class FairHttp(Http):
             if cast(Any, self.request) is None:
                 self.create_empty_request()  # Sanic logs the request
             raise
+
+    async def read_body(self, most: int) -> bytes:
+        """Receive the body. Raises `PayloadTooLarge`, `BadRequest`, or `Problem` (503) if the node holds as
+        many bytes of bodies as it may.
+        """
+        self.request_max_size = min(self.request_max_size, most)
+        pieces = []
+        async for piece in self:
+            if not self._queues.bodies.take(len(piece)):
+                self.keep_alive = False
+                raise overloaded()
+            self.at_end(partial(self._queues.bodies.give_back, len(piece)))
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
+        """Send the response, and wait until the client has read most of it.
+
+        Until then the request counts as one in flight. RESPONSE_TIMEOUT ends the wait, and the connection.
+        """
+        if self.expecting_continue:  # the client hasn't begun to send the body, and isn't to
+            self.expecting_continue = False
+            self.keep_alive = False
+            self.request_body = None
+        await super().http1_response_header(data, end_stream)
+        writable: asyncio.Event = self.protocol._can_write
+        if self.stage is Stage.IDLE and not writable.is_set():
+            self.stage = Stage.RESPONSE
+            await writable.wait()
+            self.stage = Stage.IDLE
 
     async def read(self) -> bytes | None:
         """Read some bytes of the body; None at its end."""

@@ -62,7 +62,7 @@ async def _started(
 ) -> Any:
     """Start the app's listeners, and serve on the socket between them; the server."""
     arrival: Any = partial(
-        PendingConnection, AdmissionQueues(), repeat_offenders, app.config.REQUEST_TIMEOUT
+        PendingConnection, AdmissionQueues(app.ctx.max_bodies), repeat_offenders, app.config.REQUEST_TIMEOUT
     )  # Sanic only calls it
     server: Any = await app.create_server(
         sock=listener,

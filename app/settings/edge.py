@@ -106,6 +106,34 @@ class HttpSettings(WithAllowedOrigins):
         description="Time that a request which publishes events waits for Postgres or the user service "
         "before it is answered with 503; and that POST /notify/email?wait=sent waits for the outcome.",
     )
+    max_bodies: Bytes = Field(
+        default=32 * 1024 * 1024,
+        ge=1024 * 1024,
+        validation_alias="HTTP_MAX_BODIES",
+        description="Total size of the request bodies that one node holds at a time. Further requests get "
+        "503 with Retry-After.",
+    )
+    max_in_flight: int = Field(
+        default=8,
+        ge=1,
+        validation_alias="HTTP_MAX_IN_FLIGHT",
+        description="Maximum number of requests of one user that a node handles at a time. A request is in "
+        "flight until its response was read. Further requests wait, for HTTP_WAIT at most, then get 429.",
+    )
+    rate_per_user: float = Field(
+        default=50,
+        ge=0,
+        validation_alias="HTTP_RATE_PER_USER",
+        description="Requests a second that one user may send to one node, over ten seconds. Further "
+        "requests get 429 with Retry-After. 0 if a gateway limits them. Services aren't limited.",
+    )
+    rate_per_address: float = Field(
+        default=500,
+        ge=0,
+        validation_alias="HTTP_RATE_PER_ADDRESS",
+        description="The same for the users of one IPv4 address or IPv6 /64 network, and for requests from "
+        "it whose token is refused. Loopback addresses aren't limited. Behind a proxy, set PROXIES_COUNT.",
+    )
 
 
 class WebSocketSettings(WithAllowedOrigins):

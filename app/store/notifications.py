@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Text, cast, delete, func, or_, select, update
+from sqlalchemy import Select, Text, cast, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.identity import EventIdentity
@@ -92,6 +92,19 @@ def newest_rows(receivers: int) -> int:
     return min(NEWEST_ROWS, MAX_ROWS_SEARCHED // max(1, receivers))
 
 
+def _within(query: Select[*tuple[Any, ...]], most_bytes: int) -> Select[*tuple[Any, ...]]:
+    """The rows of the query that fit, as `fitting` counts, and the next one."""
+    rows = query.subquery()
+    size = func.octet_length(rows.c.raw_data) + func.octet_length(rows.c.content)
+    newest_first = rows.c.seq.desc()
+    before = func.sum(size).over(order_by=newest_first, rows=(None, 0)) - size
+    number = func.row_number().over(order_by=newest_first)
+    counted = select(rows, before.label("before"), number.label("number")).subquery()
+    columns = [column for column in counted.c if column.name not in ("before", "number")]
+    fits = or_(counted.c.before <= most_bytes, counted.c.number <= 2)
+    return select(*columns).where(fits).order_by(counted.c.seq.desc())
+
+
 class NotificationStore:
     """Reads and changes single inboxes. Every call raises `Unavailable` when Postgres doesn't answer."""
 
@@ -99,20 +112,31 @@ class NotificationStore:
         self._engine = engine
 
     async def page(
-        self, receiver: UUID, limit: int, before: int | None = None, unread: bool = False
+        self,
+        receiver: UUID,
+        limit: int,
+        before: int | None = None,
+        unread: bool = False,
+        skip: int = 0,
+        most_bytes: int | None = None,
     ) -> list[Notification]:
-        """At most `limit` notifications, newest first: those with a `seq` under `before`, or only unread."""
+        """At most `limit` notifications, newest first: those with a `seq` under `before`, or only unread.
+
+        As `Inboxes.page`. Postgres ends a page by its bytes, so that no more are read.
+        """
         read_up_to = select(I.read_up_to).where(I.user_id == receiver).scalar_subquery()
         watermark = func.coalesce(read_up_to, 0)
         is_read = or_(N.is_read, N.seq <= watermark).label("is_read")
-        query = select(*_COLUMNS, is_read).where(N.receiver == receiver).order_by(N.seq.desc()).limit(limit)
+        query = select(*_COLUMNS, is_read).where(N.receiver == receiver).order_by(N.seq.desc())
+        query = query.limit(limit).offset(skip or None)
         if before is not None:
             query = query.where(N.seq < before)
         if unread:
             query = query.where(~N.is_read, N.seq > watermark)
         with store_errors():
             async with self._engine.connect() as connection:
-                return [_notification(row) for row in await connection.execute(query)]
+                rows = await connection.execute(_within(query, most_bytes) if most_bytes else query)
+                return [_notification(row) for row in rows]
 
     async def counters(self, receiver: UUID) -> InboxCounters:
         """How many notifications the receiver has not read, as of which `seq` and `rev`."""

@@ -79,10 +79,18 @@ class Inboxes(Protocol):
     """
 
     async def page(
-        self, receiver: UUID, limit: int, before: int | None = None, unread: bool = False
+        self,
+        receiver: UUID,
+        limit: int,
+        before: int | None = None,
+        unread: bool = False,
+        skip: int = 0,
+        most_bytes: int | None = None,
     ) -> list[Notification]:
         """At most `limit` notifications, newest first; only those with a `seq` below `before`, only unread
-        ones if `unread` is set.
+        ones if `unread` is set, without the first `skip` of them.
+
+        With `most_bytes` those that fit into so many bytes (`fitting`) and the next one.
         """
 
     async def counters(self, receiver: UUID) -> InboxCounters:

@@ -23,6 +23,7 @@ from app.domain.notifications import (
     InboxCounters,
     Notification,
     NotificationDraft,
+    fitting,
 )
 from app.domain.time import Now, moment
 from app.store.event_ids import IdClaims
@@ -166,7 +167,13 @@ class MemoryStore:
         return [*self._inbox(receiver).notifications.values()]
 
     async def page(
-        self, receiver: UUID, limit: int, before: int | None = None, unread: bool = False
+        self,
+        receiver: UUID,
+        limit: int,
+        before: int | None = None,
+        unread: bool = False,
+        skip: int = 0,
+        most_bytes: int | None = None,
     ) -> list[Notification]:
         newest_first = reversed(self._inbox(receiver).notifications.values())
         found = [
@@ -174,7 +181,8 @@ class MemoryStore:
             for each in newest_first
             if (before is None or each.seq < before) and not (unread and each.is_read)
         ]
-        return found[:limit]
+        page = found[skip : skip + limit]
+        return page[: fitting(page, most_bytes) + 1] if most_bytes else page
 
     async def counters(self, receiver: UUID) -> InboxCounters:
         return self._inbox(receiver).counters

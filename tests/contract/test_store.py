@@ -16,7 +16,7 @@ from app.domain import exact_json
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
 from app.domain.errors import StoreRejected, Unavailable
 from app.domain.identity import UNKNOWN
-from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification
+from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification, fitting
 from app.store.notifications import NEWEST_ROWS
 from app.store.ports import EventWriter, PreferencesPort
 from app.store.records import DeliveryRecord, EventRecord, WriteResult
@@ -304,6 +304,27 @@ async def test_a_page_is_the_newest_first_and_leads_on_by_seq(store: Store) -> N
     assert await store.inboxes.page(user, 100, before=1) == []
     assert len(await store.inboxes.page(user, 100, before=2**63 - 1)) == 5
     assert await store.inboxes.page(uuid4(), 100) == []
+
+
+async def test_a_page_ends_by_its_bytes_too_but_holds_one_notification(store: Store) -> None:
+    user = uuid4()
+    await store.writer.write([entry(user, content="ÿ" * size) for size in (10, 400, 100, 100, 1)])
+    whole = await store.inboxes.page(user, 10)
+    sizes = [each.size for each in whole]
+    for most in (
+        1,
+        sizes[0],
+        sum(sizes[:2]) - 1,
+        sum(sizes[:2]),
+        sum(sizes[:3]) + 1,
+        sum(sizes) - 1,
+        sum(sizes),
+    ):
+        fits = fitting(whole, most)
+        assert fits == max(1, sum(sum(sizes[: n + 1]) <= most for n in range(5)))
+        assert await store.inboxes.page(user, 10, most_bytes=most) == whole[: fits + 1]
+    assert await store.inboxes.page(user, 2, skip=1, most_bytes=10_000) == whole[1:3]
+    assert [n.seq for n in await store.inboxes.page(user, 2, before=5, skip=3)] == [1]
 
 
 async def test_a_page_of_unread_leaves_the_read_out(store: Store) -> None:

@@ -208,3 +208,45 @@ async def test_no_event_has_an_id_with_nul(hub: Hub, method: str) -> None:
     async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as service:
         answer = await service.request(method, "/notifications/%00")
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_event")
+
+
+@pytest.mark.parametrize(
+    ("path", "authorization", "status"),
+    [
+        ("/notifications", "", 401),
+        ("/notify/email", "Authorization: Bearer x\r\n", 401),
+        ("/notifications/bulk", "Authorization: Bearer {user}\r\n", 403),
+        ("/preferences/users/{other}", "Authorization: Bearer {user}\r\n", 403),
+    ],
+)
+async def test_the_token_is_checked_before_the_body_is_received(
+    hub: Hub, path: str, authorization: str, status: int
+) -> None:
+    user, other = new_user(), new_user()
+    head = authorization.format(user=token(user)) + "Host: hub\r\nContent-Length: 1000000\r\n\r\n"
+    request = f"POST {REST}{path.format(other=other)} HTTP/1.1\r\n{head}half of it".encode()
+    answer, _ = await ask(hub, request)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+
+
+async def test_users_bodies_are_smaller(hub: Hub) -> None:
+    user = new_user()
+    head = f"Host: hub\r\nAuthorization: Bearer {token(user)}\r\nContent-Length: 65537\r\n\r\n"
+    answer, body = await ask(hub, f"POST {REST}/preferences/users/{user} HTTP/1.1\r\n{head}".encode())
+    assert answer.startswith(b"HTTP/1.1 413 "), answer
+    assert json.loads(body)["code"] == "too_large"
+
+
+async def test_an_answer_says_what_is_left_of_the_rate(hub: Hub) -> None:
+    user = new_user()
+    path, headers = (
+        f"{REST}/notifications/users/{user}/unread-count",
+        {"Authorization": f"Bearer {token(user)}"},
+    )
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{hub.port}", headers=headers) as client:
+        for remaining in (499, 498):
+            answer = await client.get(path)
+            assert answer.headers["RateLimit-Policy"] == '"user";q=500;w=10'
+            assert answer.headers["RateLimit"].startswith(f'"user";r={remaining}'), answer.headers
+        answers = await asyncio.gather(*(client.get(path) for _ in range(30)))
+    assert {each.status_code for each in answers} == {200}, "those that wait are answered, too"

@@ -12,6 +12,7 @@ from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse, text
 
 from app.api import errors
+from app.api.request import MAX_BODY_BYTES, LateBodyRequest, load_body
 from app.runtime.http1 import Head
 from app.server.protocol import AdmissionQueues, PendingConnection
 from app.server.serve import bind
@@ -27,7 +28,7 @@ async def little_server(
 ) -> AsyncIterator[int]:
     """Its port. It answers `POST /echo` with the body, and calls back for each request."""
     app: Sanic[Any, Any] = Sanic(
-        f"little-{uuid4().hex}", configure_logging=False, request_class=errors.HubRequest
+        f"little-{uuid4().hex}", configure_logging=False, request_class=LateBodyRequest
     )
     app.config.update(
         {
@@ -42,6 +43,7 @@ async def little_server(
 
     @app.post("/echo")
     async def echo(request: Request) -> BaseHTTPResponse:
+        await load_body(request, MAX_BODY_BYTES)
         on_request()
         _ = request.protocol  # the request keeps it from now on, as in the hub's admission
         return text(request.body.decode())
