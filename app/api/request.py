@@ -8,7 +8,7 @@ from sanic import Request
 
 from app.api.errors import HubRequest
 
-MAX_USER_BODY_BYTES = 64 * 1024  # preferences are the largest bodies that users send
+MAX_USER_BODY_BYTES = 256 * 1024  # the largest bodies that users send, preferences, are much smaller
 MAX_BODY_BYTES = 1024 * 1024
 
 

@@ -120,14 +120,14 @@ class HttpSettings(WithAllowedOrigins):
         description="Maximum number of requests of one user that a node handles at a time. A request is in "
         "flight until its response was read. Further requests wait, for HTTP_WAIT at most, then get 429.",
     )
-    rate_per_user: float = Field(
+    rate_per_user: int = Field(
         default=50,
         ge=0,
         validation_alias="HTTP_RATE_PER_USER",
         description="Requests a second that one user may send to one node, over ten seconds. Further "
         "requests get 429 with Retry-After. 0 if a gateway limits them. Services aren't limited.",
     )
-    rate_per_address: float = Field(
+    rate_per_address: int = Field(
         default=500,
         ge=0,
         validation_alias="HTTP_RATE_PER_ADDRESS",
