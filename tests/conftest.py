@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from app.dev.postgres import run_postgres
 from app.dev.redis import run_redis
@@ -29,6 +30,9 @@ from tests.support.services import (
     service,
 )
 from tests.support.user_service import FakeUserService, run_user_service
+
+# Fewer examples than the 100 that `make test-long` takes, and no limit of time: the machine is shared.
+settings.register_profile("quick", max_examples=30, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +12,8 @@ import httpx
 import pytest
 
 from app.dev.mail import MailCatcher
-from tests.support.hub import NO_TLS, REST, ROOT, SECRET, Hub, eventually, free_port, new_user, token
+from tests.support import prefork
+from tests.support.hub import NO_TLS, REST, SECRET, WAIT, Hub, eventually, free_port, new_user, token
 
 CANARY = "CANARY7hunter2"
 SCOPES = "notifications:send deliveries:read"
@@ -46,13 +45,7 @@ def failing(environment: dict[str, str], mailbox: MailCatcher) -> dict[str, str]
 async def test_passwords_of_services_that_fail_stand_nowhere(failing: dict[str, str], tmp_path: Path) -> None:
     hub = Hub(failing, tmp_path / "log", free_port())
     with hub.log.open("wb") as log:
-        hub.process = subprocess.Popen(  # noqa: ASYNC220 - it only forks
-            [sys.executable, "run.py"],
-            cwd=ROOT,
-            env={**os.environ, **failing, "PORT": str(hub.port)},
-            stdout=log,
-            stderr=log,
-        )
+        hub.process = prefork.start(("run.py",), {**os.environ, **failing, "PORT": str(hub.port)}, log)
     try:
         operator = {"Authorization": f"Bearer {failing['METRICS_TOKEN']}"}
         sender = {"Authorization": f"Bearer {token('kitchen', scope=SCOPES)}"}
@@ -86,7 +79,12 @@ async def test_passwords_of_services_that_fail_stand_nowhere(failing: dict[str, 
                 for path in ("/ready", "/metrics", "/deliveries", "/docs/openapi.json")
                 for headers in (operator, sender, {})
             ]
-        commands = await asyncio.gather(*(command(failing, *arguments) for arguments in COMMANDS))
+        commands = await asyncio.gather(
+            *(
+                asyncio.to_thread(command, failing, tmp_path / "-".join(arguments[:2]), *arguments)
+                for arguments in COMMANDS
+            )
+        )
     finally:
         hub.process.terminate()
         await hub.wait()
@@ -107,15 +105,13 @@ COMMANDS = [
 ]
 
 
-async def command(environment: dict[str, str], *arguments: str) -> str:
+def command(environment: dict[str, str], output: Path, *arguments: str) -> str:
     """What `run.py` prints, of whatever kind."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "run.py", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **environment, "HUB_HOME": "/nowhere"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
+    with output.open("wb") as file:
+        started = prefork.start(
+            ("run.py", *arguments), {**os.environ, **environment, "HUB_HOME": "/nowhere"}, file
+        )
+        started.wait(WAIT)
+    said = output.read_text()
     assert said, arguments
-    return said.decode()
+    return said

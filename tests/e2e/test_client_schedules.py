@@ -1,8 +1,8 @@
 """What the browser library loaded, and all it received since, is what a fresh page loads, also on two nodes.
 
 Tabs of one Chromium have an inbox on each node; they read, remove, mark all read, load more, leave and come
-back at once, while events come in by both nodes. SCHEDULES=… runs more, FIRST=… others. A failure names its
-seed, which repeats what is done, but not who wins each race.
+back at once, while events come in by both nodes. CLIENT_SCHEDULES=… runs more, FIRST=… others. A failure
+names its seed, which repeats what is done, but not who wins each race.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.hub import NO_TLS, REST, Hub, eventually, free_port, running_
 from tests.support.nodes import know_each_other
 from tests.support.tabs import Tabs, open_tabs
 
-SCHEDULES = int(os.environ.get("SCHEDULES", "3"))
+SCHEDULES = int(os.environ.get("CLIENT_SCHEDULES", "1"))
 FIRST = int(os.environ.get("FIRST", "1"))
 STEPS = 15
 AT_ONCE = 4

@@ -71,7 +71,7 @@ async def test_plain_html(tabs: Tabs) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("framework", ["react", "vue"])
+@pytest.mark.parametrize("framework", ["react", pytest.param("vue", marks=pytest.mark.slow)])
 async def test_a_framework_builds_with_it_and_shows_it(tabs: Tabs, examples: Path, framework: str) -> None:
     folder = examples / framework
     install(folder)
