@@ -7,6 +7,7 @@ can't keep it open by sending slowly, and each request waits for its turn on the
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -33,6 +34,7 @@ from app.api.errors import (
     too_slow,
     unavailable,
 )
+from app.api.prefixes import REST
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.runtime.http1 import ChunkedBody, Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.metrics import REFUSED
@@ -41,6 +43,7 @@ from app.runtime.rate_limit import AdmissionQueue, ByteBudget
 TIMEOUT_RESPONSE_SECONDS = 1.0  # for the answer 408 to leave, before the connection is aborted
 MAX_QUEUED_REQUESTS = 3000  # some three seconds of work; further requests get 503
 MAX_UNREAD_BYTES = 64 * 1024  # reading from a connection pauses when it has sent as much while it is queued
+_EVENTS = re.compile(rf"{REST}/notifications/users/[^/]+/events/?")
 MAX_CHUNKS_PER_TURN = 64  # of a body
 MAX_BODIES_BYTES = 32 * 1024 * 1024  # of all connections, unless the settings say otherwise
 
@@ -49,6 +52,11 @@ OVERLOADED = bare_answer(unavailable("hub"))
 MALFORMED = bare_answer(malformed())
 HEADERS_TOO_LARGE = bare_answer(headers_too_large())
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def opens_connection(head: Head) -> bool:
+    """Whether a request asks for a WebSocket or an event stream."""
+    return head.websocket or bool(head.method == "GET" and _EVENTS.fullmatch(head.target.partition("?")[0]))
 
 
 class AdmissionQueues:
@@ -125,8 +133,9 @@ class FairHttp(Http):
             self._begin(head)
             return
         await self._wait_in(self._queues.later_requests)
-        self._begin(await self._receive_head())
-        if self.upgrade_websocket:
+        head = await self._receive_head()
+        self._begin(head)
+        if opens_connection(head):
             await self._wait_in(self._queues.upgrades)
 
     async def _receive_head(self) -> Head:
@@ -392,7 +401,7 @@ class PendingConnection(asyncio.Protocol):
         return parse_head(bytes(self._received[:size]))
 
     def _wait(self, head: Head) -> None:
-        queue = self._queues.upgrades if head.websocket else self._queues.requests
+        queue = self._queues.upgrades if opens_connection(head) else self._queues.requests
         if len(queue) >= MAX_QUEUED_REQUESTS:
             self._refuse("crowd", OVERLOADED)
         elif not self._delays_refusal(head):
@@ -407,7 +416,7 @@ class PendingConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> bool:
         """Close it when the hub stops, unless it waits with a request that can still be answered."""
-        if self._queued and self._first is not None and not self._first.websocket:
+        if self._queued and self._first is not None and not opens_connection(self._first):
             return False
         if self._transport is not None:
             self._transport.write(OVERLOADED if self._queued else b"")
@@ -436,7 +445,7 @@ class PendingConnection(asyncio.Protocol):
         """Refuse a repeat offender after `REFUSAL_DELAY_SECONDS`, in which nothing is read. Returns whether
         the sender is one; it may have become one while this connection was queued.
         """
-        seconds = self._refused_seconds(head) if head.websocket else 0
+        seconds = self._refused_seconds(head) if opens_connection(head) else 0
         if not seconds:
             return False
         assert self._transport is not None

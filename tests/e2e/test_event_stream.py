@@ -185,9 +185,13 @@ async def test_logout_revocation_and_expiry_end_a_stream_and_say_so(
 async def test_streams_count_among_the_users_connections(strict_hub: Hub) -> None:
     user = new_user()
     async with event_source(strict_hub, user), strict_hub.socket(user):
-        async with event_source(strict_hub, user) as third:
-            assert third.response.status_code == 429
-            assert int(third.response.headers["retry-after"]) > 0
+        headers = {"Authorization": f"Bearer {token(user)}"}
+        for _ in range(2):
+            async with event_source(strict_hub, user, **headers) as third:
+                assert third.response.status_code == 429
+                assert int(third.response.headers["retry-after"]) > 0
+        turned_away = 'hub_connections_refused_total{reason="turned_away"}'
+        assert await strict_hub.metric(turned_away) == 1, "the second was refused before it was read"
         assert await strict_hub.metric("hub_connections") == 2
         assert await strict_hub.metric("hub_event_streams") == 1
 
