@@ -44,6 +44,8 @@ class Mixture:
     """Can't be handled."""
     group_every: int = 0
     """Doesn't say what its group is called, so the user service is asked."""
+    groups: Sequence[str] = tuple(GROUPS)
+    """Of which such an event has one."""
 
 
 class Load:
@@ -70,17 +72,21 @@ class Load:
                 "message.timeout.ms": 0,  # never give up: a broker that was away comes back
                 "queue.buffering.max.messages": 1_000_000,
                 "reconnect.backoff.max.ms": 500,
+                "topic.metadata.refresh.interval.ms": 1000,  # new partitions are used at once
                 "log_level": 0,
             }
         )
 
     @asynccontextmanager
-    async def publishing(self, rate: float, events: float = inf) -> AsyncIterator[None]:
+    async def publishing(
+        self, rate: float, events: float = inf, mixture: Mixture | None = None
+    ) -> AsyncIterator[None]:
         """Publish so many events a second beside the block: `events` of them, else until its end. After it
-        the broker has them all.
+        the broker has them all. `mixture`: another one than that of the world.
         """
         over = asyncio.Event()
-        publishing = asyncio.create_task(self._publish(rate, events, over), name="load")
+        work = self._publish(rate, events, over, mixture or self._mixture)
+        publishing = asyncio.create_task(work, name="load")
         try:
             yield
             if events == inf:
@@ -90,12 +96,20 @@ class Load:
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
 
-    async def _publish(self, rate: float, events: float, over: asyncio.Event) -> None:
+    def event(self, user: str, *, due: bool = True) -> dict[str, Any]:
+        """An event that the experiment publishes. If it isn't due, whatever comes of it is strange."""
+        serial = self.due.produced
+        self.due.produced += 1
+        if due:
+            self.due.rows.add((user, serial))
+        return self._added(serial, [user])
+
+    async def _publish(self, rate: float, events: float, over: asyncio.Event, mixture: Mixture) -> None:
         begin, sent = time.monotonic(), 0
         while sent < events and not over.is_set():
             due = min(events, (time.monotonic() - begin) * rate)
             for _ in range(min(_AT_ONCE, ceil(due - sent))):  # then others get a turn, however late it is
-                self._send(self.due.produced)
+                self._send(self.due.produced, mixture)
                 sent += 1
             self._producer.poll(0)
             await asyncio.sleep(_TICK)
@@ -103,8 +117,8 @@ class Load:
             pass
         assert not self._refused, f"the broker refused events: {self._refused[:3]}"
 
-    def _send(self, serial: int) -> None:
-        mixture, due = self._mixture, self.due
+    def _send(self, serial: int, mixture: Mixture) -> None:
+        due = self.due
         due.produced += 1
         if _is_one_of(serial, mixture.garbage_every):
             value = _garbage(serial, self._chance)
@@ -120,7 +134,7 @@ class Load:
             )
             event = self._added(serial, receivers)
             if _is_one_of(serial, mixture.group_every):
-                event["group_id"] = self._chance.choice(GROUPS)
+                event["group_id"] = self._chance.choice(mixture.groups)
                 del event["data"]["group_name"]
             value = json.dumps(event).encode()
             due.rows.update((user, serial) for user in receivers)

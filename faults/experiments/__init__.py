@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from faults.experiments import nodes, kafka, postgres, redis, user_service, poison, clock, schedules, soak  # isort: skip
+from faults.experiments import nodes, kafka, transactions, postgres, redis, user_service  # isort: skip
+from faults.experiments import poison, duplicates, clock, schedules, soak  # isort: skip
 
-__all__ = ["clock", "kafka", "nodes", "poison", "postgres", "redis", "schedules", "soak", "user_service"]
+__all__ = [
+    "clock",
+    "duplicates",
+    "kafka",
+    "nodes",
+    "poison",
+    "postgres",
+    "redis",
+    "schedules",
+    "soak",
+    "transactions",
+    "user_service",
+]

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from typing import Any
 
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+
+from app.sources.kafka.clients import METADATA_AGE_MS
 from faults.experiment import Run, experiment
 from faults.load import Mixture
-from faults.world import READY_WITHIN, Node
+from faults.logouts import logouts
+from faults.world import PARTITIONS, READY_WITHIN, Node, World
 from tests.support.hub import eventually
 
 RATE = 200.0
 CAUGHT_UP_WITHIN = 30.0  # seconds after the broker's return
+READ_WITHIN = METADATA_AGE_MS / 1000 + 5  # seconds until events of new partitions are read
 
 
 @experiment(
@@ -78,3 +85,46 @@ async def _join(node: Node) -> None:
         return any("partitions_assigned" in line and f"{node.topic}/" in line for line in log.splitlines())
 
     await eventually(joined, "a node that came gets partitions", READY_WITHIN)
+
+
+@experiment(
+    "partition-growth",
+    "the Kafka topic grows from 6 partitions to 12 and 24, 30 s apart, under load; a logout each second",
+    promises="1, 2, 3, 7",
+)
+async def partition_growth(run: Run) -> None:
+    seconds = run.sized(30, least=12)
+    async with (
+        run.world(longest_wait=READ_WITHIN) as world,
+        logouts(run, world),
+        world.load.publishing(RATE / 2),
+    ):
+        await world.stored(500)
+        for doubled in (1, 2):
+            partitions = PARTITIONS * 2**doubled
+            await asyncio.to_thread(_grow, run.site.kafka.bootstrap, world.nodes[0].topic, partitions)
+            run.say(f"{partitions} partitions")
+            await asyncio.sleep(seconds)
+        await world.caught_up()
+        run.figure("partitions that have events", await asyncio.to_thread(_used, run, world, partitions))
+
+
+def _grow(bootstrap: str, topic: str, partitions: int) -> None:
+    admin: Any = AdminClient({"bootstrap.servers": bootstrap})
+    for done in admin.create_partitions([NewPartitions(topic, partitions)]).values():
+        done.result(30)
+
+
+def _used(run: Run, world: World, partitions: int) -> int:
+    """How many partitions have events; all have to, or the experiment shows nothing."""
+    topic = world.nodes[0].topic
+    reader: Any = Consumer({"bootstrap.servers": run.site.kafka.bootstrap, "group.id": "faults"})
+    try:
+        ends = [
+            reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+            for number in range(partitions)
+        ]
+    finally:
+        reader.close()
+    assert all(ends), f"only {sum(map(bool, ends))} of {partitions} partitions have events"
+    return len(ends)

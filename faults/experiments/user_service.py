@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from faults.experiment import Run, experiment
 from faults.load import GROUPS, NAME, Mixture
+from faults.logouts import logouts
 from faults.world import World
+from tests.support.hub import eventually
 from tests.support.network import open_proxy
 from tests.support.user_service import FakeUserService, run_user_service
 
 RATE = 100.0
 CACHE = 1.0  # seconds that an answer is remembered; less than a mood lasts
-LONGEST_WAIT = 5.0  # seconds; those who don't need the user service don't wait for it
+LONGEST_WAIT = 1.0  # seconds; those who don't need the user service don't wait for it
 CAUGHT_UP_WITHIN = 20.0  # seconds after it is itself again
+BACKLOG, BACKLOG_RATE = 10_000, 500.0  # events that need it while it is down; and how many a second
+BACKLOG_GROUPS = [f"00000000-0000-4000-8000-{number:012}" for number in range(2_000)]
+LATENCY = 0.02  # seconds that an answer takes
+RESOLVED_WITHIN = 30.0  # seconds after its return, whatever the number
 
 
 @experiment(
@@ -55,6 +62,55 @@ async def user_service(run: Run) -> None:
                     worst = max(worst, took)
                 run.figure("caught up after its return, at most", worst, "s", at_most=CAUGHT_UP_WITHIN)
                 await _names_are_true(run, world)
+
+
+@experiment(
+    "user-service-backlog",
+    "the user service is down for 30 s, with 10,000 events of 2,000 groups that need it; "
+    "others, and a logout each second, go on",
+    promises="1, 2, 3, 6, 7",
+)
+async def user_service_backlog(run: Run) -> None:
+    number, seconds = run.sized(BACKLOG), run.sized(30, least=5)
+    groups = BACKLOG_GROUPS[: run.sized(len(BACKLOG_GROUPS))]
+    needs_it = Mixture(mail_every=0, fan_out_every=0, twice_every=0, group_every=1, groups=groups)
+    with run_user_service() as service:
+        for group in groups:
+            service.add_group(group, NAME, [])
+        service.latency = LATENCY
+        async with open_proxy(urlsplit(service.address).port or 0) as proxy:
+            settings = {"USER_SERVICE_URL": proxy.origin}
+            async with (
+                run.world(nodes=2, settings=settings, longest_wait=LONGEST_WAIT) as world,
+                logouts(run, world),
+                world.load.publishing(RATE),
+            ):
+                await world.stored(300)
+                proxy.refuse()
+                down = time.monotonic()
+                async with world.load.publishing(BACKLOG_RATE, number, needs_it):
+                    pass
+                await _parked(run, world, number)
+                await asyncio.sleep(max(0.0, down + seconds - time.monotonic()))
+                proxy.repair()
+                resolved = await world.caught_up()
+                run.figure("parked", number)
+                run.figure("all parked were done after its return", resolved, "s", at_most=RESOLVED_WITHIN)
+                await _names_are_true(run, world)
+
+
+async def _parked(run: Run, world: World, number: int) -> None:
+    """Returns when so many events are parked."""
+    connection = await run.site.postgres.connect(world.database)
+
+    async def all_are() -> bool:
+        count = "select count(*) from parked_events where finished_at is null"
+        return bool(await connection.fetchval(count) >= number)
+
+    try:
+        await eventually(all_are, f"{number:,} events are parked", within=60)
+    finally:
+        await connection.close()
 
 
 async def _names_are_true(run: Run, world: World) -> None:
