@@ -119,9 +119,7 @@ class RedisBus:
     # From this node
 
     def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
-        users = self._manager.users
-        here = [_push(each, redelivered) for each in notifications if each.receiver in users]
-        FRAMES.inc(self._manager.push(here))
+        FRAMES.inc(self._manager.publish(notifications, redelivered=redelivered))
         self._queue([_push(each, redelivered) for each in notifications] if redelivered else notifications)
 
     def send_frame(self, user_id: UUID, frame: bytes) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, KeysView, Sequence
 from uuid import UUID
 
+from app.domain.notifications import Notification
 from app.realtime.connection import Connection
 from app.realtime.cursor import FETCH, SEND
 from app.realtime.logout import Logout
-from app.realtime.protocol import CloseCode
+from app.realtime.protocol import CloseCode, notification_frame
 from app.realtime.publication import Push
 from app.runtime.metrics import CONNECTIONS
 
@@ -91,10 +92,22 @@ class WebSocketManager:
         `pushes` have rising `seq` for each receiver. The cursor of a connection decides which it gets. Frames
         of one connection are joined into one write.
         """
+        return self._send((self.of(each.receiver), each.seq, each.frame, each.redelivered) for each in pushes)
+
+    def publish(self, notifications: Iterable[Notification], *, redelivered: bool = False) -> int:
+        """`push` of the notifications. Frames are encoded only for receivers who are connected here."""
+        by_user = self._by_user
+        return self._send(
+            (connections, each.seq, notification_frame(each), redelivered)
+            for each in notifications
+            if (connections := by_user.get(each.receiver))
+        )
+
+    def _send(self, pushes: Iterable[tuple[Sequence[Connection], int, bytes, bool]]) -> int:
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
-        for receiver, seq, frame, redelivered in pushes:
-            for connection in self._by_user.get(receiver, ()):
+        for connections, seq, frame, redelivered in pushes:
+            for connection in connections:
                 if seq == 0:
                     if connection.session:
                         frames.setdefault(connection, []).append(frame)
