@@ -5,9 +5,10 @@ Only this statement shape is hand-made; DESIGN, Store has the figures that led t
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
@@ -34,7 +35,7 @@ with raised as (
   on conflict (user_id) do update set last_seq = inbox.last_seq + excluded.last_seq
   returning user_id, last_seq
 )
-select array_agg(user_id) as users, array_agg(last_seq) as seqs from raised
+select array_agg(last_seq order by user_id) from raised
 """
 # Ids rise in the order of the rows: the defaults of an insert are evaluated after its `order by`.
 _INSERT = """
@@ -149,9 +150,7 @@ async def _insert(
     for event_id, draft in drafts:
         hashed, raw_data = event_hash(event_id), msgspec.Raw(draft.raw_data.encode())
         for receiver in draft.receivers:
-            seq = next_seq[receiver]
-            next_seq[receiver] = seq + 1
-            rows.append((draft, hashed, raw_data, receiver, seq))
+            rows.append((draft, hashed, raw_data, receiver, next(next_seq[receiver])))  # noqa: PERF401 - as a rule it is one
     if not rows:
         return []
     inserted = await connection.exec_driver_sql(_INSERT, _columns(rows, created_at))
@@ -193,15 +192,22 @@ def _columns(
     )
 
 
-async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> dict[UUID, int]:
-    """Raise each receiver's `last_seq` by what the batch brings; the first free `seq` of each."""
-    counts = Counter(receivers)
+async def _reserve(connection: AsyncConnection, receivers: Iterable[UUID]) -> dict[UUID, Iterator[int]]:
+    """Raise each receiver's `last_seq` by what the batch brings; what counts on from there."""
+    counts = sorted(Counter(receivers).items(), key=_user_number)
     if not counts:
         return {}
-    users = sorted(counts)
-    raised = await connection.exec_driver_sql(_RAISE_SEQ, (users, [counts[user] for user in users]))
-    row = raised.one()
-    return {user: last_seq - counts[user] + 1 for user, last_seq in zip(row.users, row.seqs, strict=True)}
+    parameters = ([user for user, _ in counts], [number for _, number in counts])
+    last_seqs: list[int] = (await connection.exec_driver_sql(_RAISE_SEQ, parameters)).scalar_one()
+    return {
+        user: itertools.count(last_seq - number + 1)
+        for (user, number), last_seq in zip(counts, last_seqs, strict=True)
+    }
+
+
+def _user_number(count: tuple[UUID, int]) -> int:
+    """What orders users as Postgres does: comparing UUIDs themselves is done in Python."""
+    return count[0].int
 
 
 async def _insert_deliveries(

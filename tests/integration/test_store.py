@@ -76,16 +76,14 @@ async def waits_for_a_lock(operator: asyncpg.Connection) -> int:
     return await eventually(pid, "a backend of the hub waits for a lock")
 
 
-@pytest.mark.parametrize(
-    "array", [[1, 2], (1, 2), {1, 2}, [[1], [2]]], ids=["list", "tuple", "set", "nested"]
-)
-async def test_built_in_containers_are_arrays(operator: asyncpg.Connection, array: object) -> None:
+@pytest.mark.parametrize("array", [[1, 2], [[1], [2]]], ids=["list", "nested"])
+async def test_a_list_is_an_array(operator: asyncpg.Connection, array: object) -> None:
     assert await operator.fetchval("select cardinality($1::int[])", array) == 2
 
 
-@pytest.mark.parametrize("other", [{1: 1}.keys(), {1: 1}, "{1}", b"1"], ids=["view", "dict", "text", "bytes"])
+@pytest.mark.parametrize("other", [(1,), {1: 1}.keys(), "{1}", b"1"], ids=["tuple", "view", "text", "bytes"])
 async def test_nothing_else_is_an_array(operator: asyncpg.Connection, other: object) -> None:
-    """The dictionary's view, which asyncpg takes by itself, tells that it no longer asks abstract classes."""
+    """The tuple, which asyncpg takes by itself, tells that it no longer asks abstract classes."""
     with pytest.raises(asyncpg.DataError, match="a sized iterable container expected"):
         await operator.fetchval("select cardinality($1::int[])", other)
 
