@@ -67,7 +67,8 @@ def read(
 
     Raises `msgspec.ValidationError`, naming the field, if a required one is missing or can't be used.
     """
-    if not isinstance(form, type) or _other_names(form).keys().isdisjoint(fields):
+    others = getattr(form, "other_names", None)
+    if others is None or others.keys().isdisjoint(fields):
         try:
             return msgspec.convert(fields, form)
         except msgspec.ValidationError:

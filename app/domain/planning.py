@@ -80,7 +80,8 @@ class Planner:
         for request in requests:
             if request.effects.notification is not None:
                 users += request.effects.notification.receivers
-            users += [each.user_id for each in request.effects.deliveries if each.user_id is not None]
+            if request.effects.deliveries:
+                users += [each.user_id for each in request.effects.deliveries if each.user_id is not None]
         known = await self._people.people(users)
         now = moment(self._now())
         return [self._plan(request, known, now) for request in requests]

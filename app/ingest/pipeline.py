@@ -11,9 +11,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 from app.domain import exact_json
@@ -124,7 +125,7 @@ class Pipeline:
             event: Event | None = None
             try:
                 event, identity = identify(message)
-                handler = self._handler(event)
+                handler = self._handlers.get(event.event_type) or self._unknown(event)
                 if handler.only_from is not None and message.source != handler.only_from:
                     raise InvalidEvent(
                         "wrong_way", f"{event.event_type} is taken from {handler.only_from} only"
@@ -138,9 +139,9 @@ class Pipeline:
                     request = self._request(handler, parsed, event.body, group)
                     needed = None if group_id is None or handler.can_do_without_group(parsed) else group_id
                     item = PreparedEvent(message, event, request, needed, identity)
-                    if item.effects.reaches_nobody is not None:
+                    if request.effects.reaches_nobody is not None:
                         _warn(item)
-                    if self._is_to_come(item):
+                    if self._is_to_come(request.effects.send_at):
                         _scheduled(item)  # what couldn't come in again is refused now
                     batch.events.append(item)
             except InvalidEvent as error:
@@ -234,12 +235,9 @@ class Pipeline:
         group = None if handler.needs_fresh_group(parsed) else self._groups.remembered(group_id)
         return group is not None, group
 
-    def _handler(self, event: Event) -> BaseMessageHandler[Any]:
-        handler = self._handlers.get(event.event_type)
-        if handler is None:
-            known = ", ".join(sorted(self._handlers))
-            raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
-        return handler
+    def _unknown(self, event: Event) -> NoReturn:
+        known = ", ".join(sorted(self._handlers))
+        raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
 
     async def _write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
         if not events:
@@ -285,14 +283,13 @@ class Pipeline:
         self._publish(written.notifications)
         for event_id in written.new:
             item = by_id[event_id]
-            if isinstance(item, PreparedEvent) and (gone := item.effects.disconnect):
+            if isinstance(item, PreparedEvent) and (gone := item.request.effects.disconnect):
                 self._bus.disconnect(gone, bound=token_bound(item, self._now()))
         await self._repeats.repeat_logouts(repeated)
         NOTIFICATIONS.inc(len(written.notifications))
         _count(events, by_id, written)
 
-    def _is_to_come(self, item: PreparedEvent) -> bool:
-        send_at = item.request.effects.send_at
+    def _is_to_come(self, send_at: datetime | None) -> bool:
         return send_at is not None and send_at > moment(self._now())
 
     def _records(
@@ -315,7 +312,7 @@ class Pipeline:
                     yield self._record(item, plan, behind(item, ordered))
 
     def _record(self, item: PreparedEvent, plan: Plan, parked: ParkedDraft | None) -> EventRecord:
-        if self._is_to_come(item):
+        if self._is_to_come(item.request.effects.send_at):
             return EventRecord(item.event.event_id, later=_scheduled(item), identity=item.identity)
         deliveries = [
             DeliveryRecord(
@@ -400,7 +397,7 @@ def _parts(events: Sequence[E]) -> Iterator[Sequence[E]]:
     """`events` in order, cut so that no transaction has many more than `MAX_ROWS_PER_TRANSACTION` rows."""
     start = rows = 0
     for position, item in enumerate(events):
-        rows += 1 if isinstance(item, ParkedEvent) else max(1, _rows(item.effects))
+        rows += 1 if isinstance(item, ParkedEvent) else _rows(item.request.effects) or 1
         if rows >= MAX_ROWS_PER_TRANSACTION:
             yield events[start : position + 1]
             start, rows = position + 1, 0
