@@ -18,6 +18,7 @@ from sanic.response import html
 from sanic_routing.route import Route
 from swagger_ui_bundle import swagger_ui_path
 
+from app.api import security_headers
 from app.api.openapi import components
 from app.api.prefixes import DOCS, REDOC
 from app.api.schemas import MESSAGE_OR_EVENT, TYPES, Operation
@@ -91,7 +92,7 @@ def _tags(reference: Reference, tags: Mapping[str, str]) -> Mapping[str, str]:
 def _add_page(app: Sanic[Any, Any], address: str, template: str, described: str, name: str) -> None:
     page = (FOLDER / template).read_text("utf-8").replace("__ASSETS__", ASSETS)
     page = page.replace("__DOCUMENT__", described)
-    headers = {"Content-Security-Policy": _policy(page), "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Security-Policy": _policy(page), **security_headers.PAGE}
 
     @app.get(address, name=name)
     async def show(_: Request) -> HTTPResponse:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from sanic import Blueprint, HTTPResponse, Request, json
 from sanic.response import file
 
+from app.api import security_headers
 from app.api.auth import bearer_token
 from app.api.bodies import json_body
 from app.api.headers import origin
@@ -157,8 +158,7 @@ def _page_headers(settings: Settings) -> dict[str, str]:
     )
     return {
         "Content-Security-Policy": "; ".join(policy),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
+        **security_headers.PAGE,
     }
 
 

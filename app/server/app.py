@@ -15,7 +15,7 @@ from sanic.response import BaseHTTPResponse
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app import __version__
-from app.api import compat, cors, docs, errors, limits
+from app.api import compat, cors, docs, errors, limits, security_headers
 from app.api.methods import add_head_and_options
 from app.api.request import MAX_BODY_BYTES, LateBodyRequest
 from app.runtime import log
@@ -42,6 +42,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     docs.configure(app, __version__, compat.references(compat_routes), compat.tags(compat_routes))
     cors.install(app, settings.http.allowed_origins)
     limits.install(app)
+    security_headers.install(app)
     for blueprint in (*hub.blueprints, *more):
         app.blueprint(blueprint)
     add_head_and_options(app)

@@ -159,6 +159,9 @@ def test_every_route_bounds_the_size_of_a_request() -> None:
     for _, _, plugins in routes(KONG):
         assert plugins["request-size-limiting"]["allowed_payload_size"] <= 1024
         assert plugins["request-size-limiting"]["size_unit"] == "kilobytes"
+        limit = plugins["rate-limiting"]
+        assert (limit["limit_by"], limit["policy"]) == ("ip", "local"), "all users are one consumer"
+        assert 0 < limit["second"] * 60 / 10 <= limit["minute"] <= limit["second"] * 60
 
 
 def test_kong_loads_every_plugin_it_is_asked_for() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sanic import Sanic
 from sanic_testing.testing import SanicASGITestClient
 
-from app.api import docs, errors
+from app.api import docs, errors, security_headers
 from app.api.prefixes import DOCS, REDOC
 from tests.support.hub import ROOT
 
@@ -56,6 +56,21 @@ async def test_its_policy_allows_exactly_its_scripts(app: Sanic[Any, Any], addre
     assert rules["script-src"] == f"'self' 'sha256-{digest}'"
     assert rules["default-src"] == "'none'"
     assert not re.search(r"https?:|\*", page.headers["content-security-policy"])
+    assert (
+        page.headers.items() >= {name.lower(): value for name, value in security_headers.PAGE.items()}.items()
+    )
+
+
+async def test_each_answer_says_what_it_is_no_page_for(app: Sanic[Any, Any]) -> None:
+    security_headers.install(app)
+    for path, policy in (
+        (DOCS, "default-src 'none'; script-src 'self'"),
+        ("/nowhere", "default-src 'none'; frame"),
+    ):
+        answer = await get(app, path)
+        assert answer.headers["content-security-policy"].startswith(policy)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize(
