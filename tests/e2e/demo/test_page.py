@@ -133,6 +133,7 @@ async def test_a_logout_ends_johns_connection_and_not_mais_and_he_can_sign_in_ag
 async def test_another_language_translates_the_history_and_what_comes_live(hub: DevHub, page: Page) -> None:
     john = inbox(page, demo.JOHN)
     await click_event(page, "food_expiring_soon")
+    await expect(notifications(john)).to_have_count(1)
     await expect(title(notifications(john))).to_have_text((await hub.list(demo.JOHN, "en"))[0]["title"])
     await john.get_by_role("combobox", name="Language").select_option("ru")
     russian = (await hub.list(demo.JOHN, "ru"))[0]["title"]
