@@ -12,7 +12,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from tests.e2e.test_session import session
+from tests.e2e.one_hub.test_session import session
 from tests.support.hub import NO_TLS, REST, Hub, added, close_code, eventually, new_user, receive, token
 from tests.support.nodes import know_each_other, run_nodes
 from tests.support.redis_server import RedisServer

@@ -17,7 +17,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 DURATIONS = Path(__file__).with_name("durations.json")
-TOGETHER = ("tests/e2e/demo/", "tests/clients/")
+TOGETHER = ("tests/e2e/demo/", "tests/clients/", "tests/attacks/one_hub/", "tests/e2e/one_hub/")
 """Folders whose fixtures of scope "package" cost more than running their files one after another."""
 UNKNOWN_SECONDS = 20.0  # of a file that is new: early rather than last
 

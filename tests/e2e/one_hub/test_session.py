@@ -208,8 +208,8 @@ async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(
 async def test_what_another_device_does_while_a_client_connects_is_delivered_after_the_greeting(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    own = {**environment, "KAFKA_GROUP": f"racing-{new_user()}", "REDIS_PREFIX": f"racing-{new_user()}"}
-    racing = Hub(own, tmp_path / "log", command=("-m", "tests.support.racing_hub"))
+    own = {name: f"racing-{new_user()}" for name in ("KAFKA_GROUP", "REDIS_PREFIX", "NOTIFICATION_TOPIC")}
+    racing = Hub({**environment, **own}, tmp_path / "log", command=("-m", "tests.support.racing_hub"))
     await racing.start()
     try:
         user = new_user()

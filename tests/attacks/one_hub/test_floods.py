@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from app.auth.repeat_offenders import REFUSAL_DELAY_SECONDS
 from app.server.serve import raise_file_limit
 from bench.attacker import upgrade
-from tests.attacks.test_frames import close_frame, frame, raw_socket
+from tests.attacks.one_hub.test_frames import close_frame, frame, raw_socket
 from tests.support.hub import REST, WEBSOCKET, Hub, added, close_code, eventually, new_user, receive, token
 
 HALF_OPEN = 400
