@@ -113,7 +113,7 @@ def _wanted(request: Request) -> _StreamQuery:
     """Raises `Problem` (400). The header wins: a browser that reconnects keeps the address."""
     lines = [line for line in request.headers.getall("last-event-id", []) if line.strip()]
     after = one_number("Last-Event-ID", lines, 0, MAX_SEQ)
-    for name in ("last_event_id", "after"):
+    for name in ("last_event_id", "lastEventId", "after"):  # the second is what polyfills send
         if after is None:
             after = number(request, name, 0, MAX_SEQ)
     return _StreamQuery(after, choice(request, "protocol", (SUBPROTOCOL,)) is not None)

@@ -54,7 +54,9 @@ async def test_the_token_may_stand_in_the_address(hub: Hub) -> None:
         assert await stream.seqs(1) == [1]
 
 
-@pytest.mark.parametrize("way", ["header", "last_event_id", "after", "header over the address"])
+@pytest.mark.parametrize(
+    "way", ["header", "last_event_id", "lastEventId", "after", "header over the address"]
+)
 async def test_a_client_that_comes_back_gets_what_it_missed_then_goes_live(hub: Hub, way: str) -> None:
     user = new_user()
     await hub.publish(*(added(user) for _ in range(4)))
