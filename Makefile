@@ -82,7 +82,7 @@ faults: $(READY) ## the hub under faults: docs/reliability.md (EXPERIMENTS="kill
 	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m faults --seed $(or $(SEED),1) --size $(or $(SIZE),1) $(EXPERIMENTS)
 
-fuzz: $(READY) ## three million hostile inputs: docs/fuzzing.md (INPUTS=…, SEED=… repeats them, TARGETS=… chooses)
+fuzz: $(READY) ## four million hostile inputs: docs/fuzzing.md (INPUTS=…, SEED=… repeats them, TARGETS=… chooses)
 	@exec $(BIN)/python -m fuzz
 
 autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md

@@ -52,7 +52,7 @@ callers let through. A promise is broken, too, by an input that takes more than 
 out of proportion to its length (measured for a quarter of the long ones).
 
 `INPUTS=` (in all), `SEED=` and `TARGETS=` (names, by commas) choose; without `TARGETS` all of them, with
-three million inputs or more, write this page again: a million for events, one for frames, one for the rest.
+four million inputs or more, write this page again: a million for events, frames, HTTP and the rest.
 What broke a promise once, and what reaches far, is kept in [fuzz/corpus](../fuzz/corpus); `make test` checks
 all of that, and some new inputs for each target.
 """
