@@ -11,7 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from app.store.ports import ParkedEvents
 log = logging.getLogger("hub.parked")
 
 MAX_EVENTS_PER_CLAIM = 1_000
+MAX_EVENTS_PER_WRITE = 200  # a longer transaction would hold inboxes that other nodes' batches need
 MAX_LANES = 256  # that a node works on at a time
 LEASE_SECONDS = 60.0  # until other nodes claim what a dead one had
 POLL_SECONDS = 5.0  # in case another node parked something and died
@@ -208,7 +209,8 @@ class ParkedWorker:
             error = InvalidEvent("dropped", "an operator dropped it, with run.py parked")
             await self._reject(left, [self._pipeline.reject(_message(event), error) for event in dropped])
             return
-        same = [*takewhile(lambda event: _question(event) == _question(left[0]), left)]
+        alike = takewhile(lambda event: _question(event) == _question(left[0]), left)
+        same = [*islice(alike, MAX_EVENTS_PER_WRITE)]
         messages = {event.id: _message(event) for event in same}
         try:
             batch = await self._answered(left[0], [*messages.values()])
@@ -294,22 +296,27 @@ class _SharedWrites:
         outcome: asyncio.Future[list[Rejected]] = asyncio.get_running_loop().create_future()
         self._pending.append((ready, outcome))
         async with self._writing:
-            if not outcome.done():
-                await self._write_pending()
+            while not outcome.done():
+                await self._write(self._oldest())
         return await outcome
 
-    async def _write_alone(self, pending: Sequence[_Pending]) -> None:
-        for each in pending:
-            self._pending = [each]
-            await self._write_pending()
+    def _oldest(self) -> Sequence[_Pending]:
+        """Take what is written next."""
+        events = number = 0
+        for number, (ready, _) in enumerate(self._pending, 1):  # noqa: B007 - it is how many are taken
+            events += len(ready)
+            if events >= MAX_EVENTS_PER_WRITE:
+                break
+        oldest, self._pending = self._pending[:number], self._pending[number:]
+        return oldest
 
-    async def _write_pending(self) -> None:
-        pending, self._pending = self._pending, []
+    async def _write(self, pending: Sequence[_Pending]) -> None:
         try:
             rejected = await self._pipeline.write([item for ready, _ in pending for item in ready])
         except Exception as error:
             if len(pending) > 1:  # it may be the fault of one of them
-                await self._write_alone(pending)
+                for each in pending:
+                    await self._write([each])
             elif not pending[0][1].done():
                 pending[0][1].set_exception(error)
             return

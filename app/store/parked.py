@@ -52,19 +52,19 @@ order by number
 on conflict (position) do nothing
 """
 _DELETE = "delete from parked_events where id = any($1::bigint[])"
-# `skip locked`: an operator may be dropping one.
+# `skip locked`: an operator may be dropping one. What needs no answer comes before any backlog that does.
 _CLAIM = """
 with heads as (
   select distinct on (lane) lane, id, group_id, optional, next_attempt_at, leased_until, deadline
   from parked_events where finished_at is null order by lane, id
 ), due as (
-  select lane from heads
+  select lane, group_id is not null as asks from heads
   where (leased_until is null or leased_until < now()) and (next_attempt_at <= now() or deadline <= now())
     and ($4 or group_id is null or optional or deadline <= now())
-  order by next_attempt_at, id limit $2
+  order by asks, next_attempt_at, id limit $2
 ), chosen as (
   select p.id from parked_events p join due using (lane) where p.finished_at is null
-  order by p.id limit $1 for update of p skip locked
+  order by due.asks, p.id limit $1 for update of p skip locked
 )
 update parked_events p set leased_until = now() + make_interval(secs => $3)
 from chosen where p.id = chosen.id

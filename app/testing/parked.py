@@ -92,12 +92,16 @@ class MemoryParkedEvents:
             heads.setdefault(row.record.lane, row)
         due = [
             lane
-            for lane, head in sorted(heads.items(), key=lambda each: each[1].due_at)
+            for lane, head in sorted(
+                heads.items(), key=lambda each: (each[1].record.group_id is not None, each[1].due_at)
+            )
             if head.leased_until <= now
             and min(head.due_at, head.deadline) <= now
             and (asking or head.record.group_id is None or head.record.optional or head.deadline <= now)
         ][:lanes]
-        claimed = [row for row in self._open() if row.record.lane in due][:most]
+        claimed = [row for row in self._open() if row.record.lane in due]
+        claimed.sort(key=lambda row: heads[row.record.lane].record.group_id is not None)
+        claimed = claimed[:most]
         for row in claimed:
             row.leased_until = now + lease
         return [row.record._replace(overdue=row.deadline <= now) for row in claimed]

@@ -139,6 +139,15 @@ async def test_a_part_of_a_lane_is_its_oldest_events_and_the_rest_waits(scene: S
     assert await scene.claim() == "cde"
 
 
+@pytest.mark.parametrize(("most", "lanes"), [(1, 10), (10, 1), (1, 1)], ids=["rows", "lanes", "both"])
+async def test_what_needs_no_answer_is_claimed_before_a_backlog_that_does(
+    scene: Scene, most: int, lanes: int
+) -> None:
+    """An event for an inbox that was locked for a moment doesn't wait for thousands of calls."""
+    await scene.write(*need(uuid4(), "ab"), *need(uuid4(), "c"), (named("z"), draft(named("z"), None)))
+    assert await scene.claim(most=most, lanes=lanes) == "z"
+
+
 async def test_after_the_lease_another_node_claims_a_lane(scene: Scene) -> None:
     await scene.write(*need(uuid4(), "ab"))
     assert await scene.claim(lease=0.2) == "ab"

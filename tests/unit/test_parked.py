@@ -19,7 +19,7 @@ from app.domain.notifications import Group
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import Rejected, SourceMessage
-from app.ingest.parked import MAX_LANES, ParkedPorts, ParkedWorker
+from app.ingest.parked import MAX_EVENTS_PER_WRITE, MAX_LANES, ParkedPorts, ParkedWorker
 from app.ingest.parking import RETRY_DEADLINE_SECONDS
 from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.runtime.backoff import Backoff
@@ -341,6 +341,40 @@ async def test_a_bug_in_one_lane_is_the_fault_of_no_other(scene: Scene) -> None:
     await scene.worker.resolve_due()
     assert (scene.order, await scene.parked()) == ("g", 0)
     assert [reason for _, reason in scene.letters.found] == ["handler_failed"]
+
+
+@pytest.mark.parametrize("number", [3, MAX_EVENTS_PER_WRITE + 1], ids=["one write", "several"])
+async def test_a_bug_among_many_lanes_costs_no_other(scene: Scene, number: int) -> None:
+    """Those of its transaction are written one by one then."""
+    await scene.take(*(event("x" if number == 0 else "g", uuid4()) for number in range(number)))
+    plan = scene.pipeline.plan
+
+    async def fail(ready: Any) -> Any:
+        await asyncio.sleep(0.001)
+        if any(item.event.event_id.startswith("x") for item in ready):
+            raise RuntimeError("a bug")
+        return await plan(ready)
+
+    scene.pipeline.plan = fail  # type: ignore[method-assign]
+    async with asyncio.timeout(20):
+        await scene.worker.resolve_due()
+    assert (len(scene.order), await scene.parked()) == (number - 1, 0)
+
+
+async def test_no_transaction_is_longer_than_a_bound(scene: Scene) -> None:
+    """Its inboxes are locked so long."""
+    group, most = uuid4(), 0
+    await scene.take(*(event(f"{number}", group) for number in range(2 * MAX_EVENTS_PER_WRITE + 1)))
+    store = scene.store.write
+
+    async def write(entries: Any, resolved: Any = ()) -> Any:
+        nonlocal most
+        most = max(most, len(entries))
+        return await store(entries, resolved)
+
+    scene.store.write = write  # type: ignore[method-assign]
+    await scene.worker.resolve_due()
+    assert (await scene.parked(), most) == (0, MAX_EVENTS_PER_WRITE)
 
 
 async def until(holds: Callable[[], bool]) -> None:
