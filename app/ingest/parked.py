@@ -28,6 +28,7 @@ from app.store.ports import ParkedEvents
 log = logging.getLogger("hub.parked")
 
 MAX_EVENTS_PER_CLAIM = 1_000
+SPARE_LANES = 64  # for what needs no answer, while all others are in use
 MAX_EVENTS_PER_WRITE = 200  # a longer transaction would hold inboxes that other nodes' batches need
 MAX_LANES = 256  # that a node works on at a time
 LEASE_SECONDS = 60.0  # until other nodes claim what a dead one had
@@ -139,13 +140,15 @@ class ParkedWorker:
     async def _claim(self) -> bool:
         """Start work on the lanes that are due, as many as there is room for; whether there may be more.
 
-        While the user service isn't to be asked, only what needs no answer is claimed.
+        While the user service isn't to be asked, or there is no more room for those that ask it, only what
+        needs no answer is claimed.
         """
         await self._release()
-        room = self._room
+        asking, room = not self._groups.pause(), self._room
+        if room <= 0:
+            asking, room = False, MAX_LANES + SPARE_LANES - len(self._lanes)
         if room <= 0:
             return False
-        asking = not self._groups.pause()
         claim = self._store.claim(MAX_EVENTS_PER_CLAIM, room, LEASE_SECONDS, asking=asking)
         # Not cancelled with this one: what it claims would stay leased after a stop.
         self._claiming = asyncio.create_task(claim, name="claim parked events")
