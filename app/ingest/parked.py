@@ -28,7 +28,7 @@ from app.store.ports import ParkedEvents
 log = logging.getLogger("hub.parked")
 
 MAX_EVENTS_PER_CLAIM = 1_000
-SPARE_LANES = 64  # for what needs no answer, while all others are in use
+MAX_SPARE_LANES = 64  # for what needs no answer, while all others are in use
 MAX_EVENTS_PER_WRITE = 200  # a longer transaction would hold inboxes that other nodes' batches need
 MAX_LANES = 256  # that a node works on at a time
 LEASE_SECONDS = 60.0  # until other nodes claim what a dead one had
@@ -146,7 +146,7 @@ class ParkedWorker:
         await self._release()
         asking, room = not self._groups.pause(), self._room
         if room <= 0:
-            asking, room = False, MAX_LANES + SPARE_LANES - len(self._lanes)
+            asking, room = False, MAX_LANES + MAX_SPARE_LANES - len(self._lanes)
         if room <= 0:
             return False
         claim = self._store.claim(MAX_EVENTS_PER_CLAIM, room, LEASE_SECONDS, asking=asking)
