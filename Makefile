@@ -50,9 +50,9 @@ run: $(RUN_READY) ## everything at once: services, hub, demo page (PORT=8000, HU
 	@exec $(BIN)/python run.py dev
 
 # More workers than cores, as much of the time is waiting. They share the services; a file's tests stay together.
-WORKERS ?= 3
+WORKERS ?= 4
 
-test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some, WORKERS=3)
+test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some, WORKERS=4)
 	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
 
