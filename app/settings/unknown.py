@@ -13,6 +13,8 @@ from app.settings.aliases import FOREIGN, Notice, Values, is_service_link
 MIN_LIKENESS_SHARE = 0.8  # of a name with a prefix that other programs use as well
 OF_COMPOSE = frozenset(("POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD", "GATEWAY_PORT"))
 """What `.env` holds for Docker Compose alone."""
+OF_PROXIES = frozenset(("HTTP_PROXY", "HTTPS_PROXY"))
+"""What HTTP clients read; HTTP_ begins names of ours, too."""
 _OF_IMAGES = re.compile(
     r"REDIS_(VERSION|DOWNLOAD_\w+|ARGS|AOF\w*|RDB\w*|REPLICATION_\w+|MASTER_\w+|EXTRA_FLAGS|SENTINEL_\w+)"
     r"|RABBITMQ_(DEFAULT_\w+|ERLANG_\w+|NODE\w*|VERSION|HOME|DATA_DIR|LOGS?|LOG_\w+|CONF\w*|ENABLED_PLUGINS\w*"
@@ -58,6 +60,7 @@ def _is_another_s(name: str, value: str) -> bool:
     return (
         name in FOREIGN
         or name in OF_COMPOSE
+        or name in OF_PROXIES
         or is_service_link(name, value)
         or bool(_OF_IMAGES.fullmatch(name))
     )

@@ -145,3 +145,11 @@ def test_a_wrong_name_is_found() -> None:
     assert wrong("python -m app.gone, `Vanished`") == ["app.gone", "Vanished"]
     assert wrong("python -m bench, python -m app.dev.gallery, `Pipeline.write()`") == []
     assert wrong("`app/ingest/pipeline.py`, app/ingest/, locales/*/LC_MESSAGES/hub.po, test_docs.py") == []
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    numbers = [file.name[:3] for file in files]
+    assert len(set(numbers)) == len(numbers)
+    headings = [file.read_text("utf-8").removeprefix("# ")[:3] for file in files]
+    assert headings == numbers

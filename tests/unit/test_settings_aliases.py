@@ -212,7 +212,14 @@ def test_links_to_services_of_kubernetes_are_no_values_and_no_unknown_settings()
 def test_variables_of_the_servers_images_are_no_unknown_settings() -> None:
     names = ("KAFKA_ADVERTISED_LISTENERS", "KAFKA_NODE_ID", "KAFKA_HEAP_OPTS", "KAFKA_CFG_NODE_ID")
     given(**dict.fromkeys((*names, "RABBITMQ_DEFAULT_VHOST", "RABBITMQ_NODENAME", "REDIS_VERSION"), "x"))
-    given(HTTP_PROXY="http://proxy", USER_ID="1000", LOG_FILE="x", DEFAULT_REGION="x", EMAIL_BACKEND="x")
+    given(
+        HTTP_PROXY="http://proxy",
+        HTTPS_PROXY="http://proxy",
+        USER_ID="1000",
+        LOG_FILE="x",
+        DEFAULT_REGION="x",
+        EMAIL_BACKEND="x",
+    )
     assert said() == {}
 
 
