@@ -14,6 +14,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from app.api.request import MAX_BODY_BYTES
 from app.settings import Settings, load
 from app.settings.edge import ServerSettings, WebSocketSettings
 from tests.support.kong_router import NoRouteError, match, normalised, routes, upstream_path
@@ -59,6 +60,17 @@ CALLS = [
     ("GET", "/openapi.json", {}, "hub-open"),
     ("GET", "/api/v1/docs", {}, "hub-open"),
     ("GET", "/api/v1/redoc", {}, "hub-open"),
+    ("PATCH", f"{REST}/notifications/7/users/{USER}/read/", {}, "hub-notifications"),
+    ("DELETE", f"{REST}/notifications/7/users/{USER}/", {}, "hub-notifications"),
+    ("GET", f"{REST}/notifications/users/{USER}/?limit=20", {}, "hub-notifications"),
+    ("GET", f"{REST}/users/{USER}/notifications/", {}, "hub-notifications"),
+    ("GET", f"{REST}/health/", {}, "hub-open"),
+    ("GET", f"{REST}/redoc/", {}, "hub-open"),
+    ("GET", "/docs/", {}, "hub-open"),
+    ("GET", "/api/v1/docs/", {}, "hub-open"),
+    ("POST", "/notify/bulk/", {}, "hub-compat"),
+    ("GET", f"{EVENTS}/?jwt=a.b.c", {}, "hub-events"),
+    ("GET", f"{SOCKET}/?jwt=a.b.c", {}, "hub-websocket"),
     ("GET", EVENTS, {}, "hub-events"),
     ("GET", f"{EVENTS}?jwt=a.b.c&after=7", {}, "hub-events"),
     ("OPTIONS", EVENTS, {}, "hub-events"),
@@ -159,9 +171,16 @@ def test_every_route_bounds_the_size_of_a_request() -> None:
     for _, _, plugins in routes(KONG):
         assert plugins["request-size-limiting"]["allowed_payload_size"] <= 1024
         assert plugins["request-size-limiting"]["size_unit"] == "kilobytes"
+        assert plugins["request-size-limiting"]["require_content_length"] is False
         limit = plugins["rate-limiting"]
         assert (limit["limit_by"], limit["policy"]) == ("ip", "local"), "all users are one consumer"
         assert 0 < limit["second"] * 60 / 10 <= limit["minute"] <= limit["second"] * 60
+
+
+def test_what_an_old_service_sent_at_once_passes() -> None:
+    for path in ("/notifications", "/notify/email", "/notify/bulk"):
+        limit = match(KONG, "POST", path).plugins["request-size-limiting"]
+        assert limit["allowed_payload_size"] * 1024 == MAX_BODY_BYTES
 
 
 def test_kong_loads_every_plugin_it_is_asked_for() -> None:
