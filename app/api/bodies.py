@@ -14,20 +14,23 @@ from app.api.errors import Problem
 from app.domain.events import BOM
 from app.texts.i18n import N_
 
-Body = TypeVar("Body", bound=msgspec.Struct)
+Body = TypeVar("Body")
 
 _encoder = msgspec.json.Encoder()
 
 
 def json_body(request: Request, body_type: type[Body]) -> Body:
     """The body as this type. Raises `Problem`, whose text holds no values of the body."""
-    return decoded(request.body, body_type)
+    return decoded_body(request, msgspec.json.Decoder(body_type))
 
 
-def decoded(body: bytes, body_type: type[Body]) -> Body:
-    """Decode a body that may have been changed. Raises as `json_body`."""
+def decoded_body(request: Request, decoder: msgspec.json.Decoder[Body]) -> Body:
+    """The body as the decoder's type, which may be a union. Raises as `json_body`."""
+    body = request.body.removeprefix(BOM)
+    if not body.strip():
+        raise bad_body("it is empty; send JSON")
     try:
-        return msgspec.json.decode(body.removeprefix(BOM), type=body_type)
+        return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise bad_body(str(error)) from None
 

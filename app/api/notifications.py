@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -28,9 +29,20 @@ MAX_NOTIFICATION_ROWS = 1000
 MAX_PAGE_BYTES = 1024 * 1024  # of notifications' data and contents
 _INBOX, _INBOX_ALIAS = "/notifications/users/<user_id:str>", "/users/<user_id:str>/notifications"
 _NOTIFICATION = "/notifications/<notification_id:str>/users/<user_id:str>"
+ENVELOPED = (_INBOX, _INBOX_ALIAS, _NOTIFICATION, f"{_NOTIFICATION}/read")
+"""The paths of the documented calls: their answers and errors are in the envelope."""
 LISTED = N_("The notifications, newest first.")
 MARKED = N_("The notification was marked as read.")
 DELETED = N_("The notification was deleted.")
+
+
+class Window(NamedTuple):
+    """What part of an inbox a list shows."""
+
+    limit: int | None = None
+    skip: int = 0
+    """How many of the newest to leave out, at most `MAX_NOTIFICATION_ROWS`."""
+    unread: bool = False
 
 
 class Unread(msgspec.Struct):
@@ -94,29 +106,27 @@ class NotificationResource:
         query=schemas.LIST_QUERY,
     )
     async def list_notifications(self, request: Request, user_id: str) -> HTTPResponse:
-        return await self.list_of(request, await self._authenticator.owner(request, user_id))
+        owner = await self._authenticator.owner(request, user_id)
+        limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
+        return await self.list_of(request, owner, Window(limit, unread=flag(request, "unread")))
 
     async def list_of(
         self,
         request: Request,
         receiver: UUID,
+        window: Window,
         shape: Callable[[Notification], Notification] = _as_it_is,
-        skip: int = 0,
-        *,
-        unread: bool = False,
     ) -> HTTPResponse:
         """The answer with the inbox of a user who was authenticated.
 
         Args:
-            request: Its query narrows the list.
+            request: Its query may say `before`.
             receiver: The user.
+            window: What part to list.
             shape: Makes of each notification what the client expects.
-            skip: How many of the newest to leave out, at most `MAX_NOTIFICATION_ROWS`.
-            unread: Whether to list unread ones only, whatever the query says.
         """
-        limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
+        limit, skip, unread = window
         before = number(request, "before", 1, MAX_SEQ)
-        unread = flag(request, "unread") or unread
         rows = limit or MAX_NOTIFICATION_ROWS
         page = await self._store.page(receiver, rows + 1, before, unread, skip, MAX_PAGE_BYTES)
         end = min(rows, fitting(page, MAX_PAGE_BYTES))

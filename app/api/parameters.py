@@ -42,7 +42,7 @@ def path_number(name: str, value: str, least: int, most: int) -> int:
 
 def number(request: Request, name: str, least: int, most: int) -> int | None:
     """An integer in the query; None if it is missing."""
-    return one_number(name, _values(request, name), least, most)
+    return one_number(name, given(request, name), least, most)
 
 
 def one_number(name: str, values: Sequence[str], least: int, most: int) -> int | None:
@@ -63,7 +63,7 @@ def one_number(name: str, values: Sequence[str], least: int, most: int) -> int |
 
 def flag(request: Request, name: str) -> bool:
     """A flag in the query; False if it is missing."""
-    values = _values(request, name)
+    values = given(request, name)
     if not values:
         return False
     if len(values) == 1 and values[0] in ("true", "false"):
@@ -118,13 +118,13 @@ def moment(request: Request, name: str) -> datetime | None:
 
 
 def _one(request: Request, name: str) -> str | None:
-    values = _values(request, name)
+    values = given(request, name)
     if len(values) > 1:
         raise bad_parameter(N_("`%(name)s` must be given only once."), name=name)
     return str(values[0]) if values else None
 
 
-def _values(request: Request, name: str) -> list[str]:
+def given(request: Request, name: str) -> list[str]:
     """The values of a query parameter, including empty ones."""
     return list(request.get_args(keep_blank_values=True).getlist(name, []))
 

@@ -328,7 +328,7 @@ def _content(answer: Answer) -> dict[str, Any]:
 
 def _request_body(body: Any) -> dict[str, Any]:
     schema = schema_of(body)
-    examples = EXAMPLES.get(schema["$ref"].rpartition("/")[2])
+    examples = EXAMPLES.get(schema.get("$ref", "").rpartition("/")[2])
     content = {"schema": schema} | ({"examples": examples} if examples else {})
     return {"required": True, "content": {"application/json": content}}
 

@@ -258,7 +258,7 @@ async def test_many_mails(
         ("bulk", [{"email": "user@example.com", "text": "y"}], "subject"),
         ("bulk", {"mails": []}, "mails"),
         ("bulk?wait=sent", [{"email": "user@example.com", "subject": "x", "text": "y"}], "wait"),
-        ("bulk", [], "notifications"),
+        ("bulk", [], "array"),
     ],
 )
 async def test_a_mail_that_cannot_be_sent_is_refused_by_the_name_of_the_field(

@@ -90,6 +90,7 @@ async def test_the_documented_message_is_mailed(service: httpx.AsyncClient, mail
         {"user_id": ""},
         {"user_id": "x" * 300},
         {"user_id": 1.0},
+        {"title": "", "subject": ""},
         {
             "priority": "high",
             "metadata": WRONG,
@@ -125,7 +126,7 @@ async def test_a_message_by_sms_and_one_in_app(
 ) -> None:
     sms = {"type": "sms", "to": "+84901234567", "message": "Hello!", "user_id": 1}
     contract.conforms(data_of(await service.post("/notifications", json=sms)), STORED)
-    inapp = {"type": "in_app", "to": user, "message": "Hello!", "user_id": user}
+    inapp = {"type": "in_app", "to": "", "message": "Hello!", "user_id": user}
     contract.conforms(data_of(await service.post("/notifications", json=inapp)), STORED)
     for path in (f"/users/{user}/notifications", "/users/1/notifications?skip=0&limit=10&_=1"):
         (listed,) = data_of(await own.get(path))
@@ -146,7 +147,9 @@ async def test_the_row_of_a_mail(service: httpx.AsyncClient, address: str) -> No
     assert rows[0]["id"] < rows[1]["id"]
 
 
-@pytest.mark.parametrize("more", [{"html": None}, {"cc": [], "priority": 1, "template": None, "user_id": 1}])
+@pytest.mark.parametrize(
+    "more", [{"html": None}, {"html": ""}, {"cc": [], "priority": 1, "template": None, "user_id": 1}]
+)
 async def test_what_the_hub_cannot_use_never_costs_the_mail(
     service: httpx.AsyncClient, mail_server: SmtpServer, address: str, more: dict[str, Any]
 ) -> None:
@@ -168,9 +171,12 @@ async def test_the_inbox_of_the_token(hub: Hub, own: httpx.AsyncClient, user: st
     for each in listed:
         contract.conforms(contract.notification(each), MESSAGE)
     assert data_of(await own.get(f"{V1}/?limit=50&offset=0&page=1")) == listed
+    for query in ("skip=1", "offset=1", "page=2&limit=1", "page=2&page_size=1", "offset=1&unread_only=True"):
+        assert data_of(await own.get(f"{V1}/?{query}")) == listed[1:], query
     assert data_of(await own.get(f"{V1}/unread")) == listed
     read = data_of(await own.post(f"{V1}/mark-read/{listed[0]['id']}", json={}))
     assert (read["id"], read["is_read"]) == (listed[0]["id"], True)
+    assert data_of(await own.get(f"{V1}/?unread_only=1")) == listed[1:]
     data_of(await own.post(f"{V1}/mark-all-read"))
     assert data_of(await own.get(f"{V1}/unread")) == []
     for path in ("mark-read/999999999", f"mark-read/{2**63}"):

@@ -10,7 +10,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.compat.context import CompatContext, CompatService
-from app.api.compat.rows import PAGED_QUERY, OldNotification, skipped, with_event_type
+from app.api.compat.rows import PAGED_QUERY, OldNotification, window, with_event_type
 from app.api.docs import Reference
 from app.api.notifications import AllMarkedRead
 from app.api.preferences import NewChoice, Preference, PreferenceChoice
@@ -65,7 +65,7 @@ class InAppService:
     )
     async def list_own(self, request: Request) -> HTTPResponse:
         caller = await self._caller(request)
-        return await self._context.notifications.list_of(request, caller, with_event_type, skipped(request))
+        return await self._context.notifications.list_of(request, caller, window(request), with_event_type)
 
     @schemas.described(
         "List your unread notifications, newest first",
@@ -75,8 +75,9 @@ class InAppService:
         query=PAGED_QUERY,
     )
     async def list_own_unread(self, request: Request) -> HTTPResponse:
-        caller, skip = await self._caller(request), skipped(request)
-        return await self._context.notifications.list_of(request, caller, with_event_type, skip, unread=True)
+        caller = await self._caller(request)
+        unread = window(request)._replace(unread=True)
+        return await self._context.notifications.list_of(request, caller, unread, with_event_type)
 
     @schemas.described(
         "Mark a notification read",

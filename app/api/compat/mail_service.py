@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
-from app.api.bodies import bad_body, decoded, json_answer, json_body
+from app.api.bodies import bad_body, decoded_body, json_answer, json_body
 from app.api.compat.context import CompatContext, CompatService
 from app.api.openapi import schema_of
 from app.api.parameters import bad_parameter, choice
@@ -20,7 +20,6 @@ from app.api.routes import Routes, add_routes
 from app.api.sending import MAX_BULK_EVENTS, SEND, BulkSent, NotifyEmail, Sent
 from app.domain.deliveries import Delivery, Status
 from app.domain.errors import Unavailable
-from app.domain.events import BOM
 from app.runtime.backoff import Backoff
 from app.texts.i18n import N_
 
@@ -53,7 +52,17 @@ SentOrRow = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [schema_of(S
 
 
 class OldMail(NotifyEmail, forbid_unknown_fields=False):
-    """A mail that a service has composed: `text`, `html` or both. Other fields are left out."""
+    """A mail that a service has composed: `text`, `html` or both. Other fields are left out. An empty text is
+    as good as none; with an empty subject the first line of the text is the subject.
+    """
+
+    subject: Annotated[str, Meta(max_length=200)]
+    text: Annotated[str, Meta(max_length=10_000)] | None = None
+    html: Annotated[str, Meta(max_length=200_000)] | None = None
+
+    def __post_init__(self) -> None:
+        self.text, self.html = self.text or None, self.html or None
+        NotifyEmail.__post_init__(self)
 
 
 class BulkMail(msgspec.Struct, omit_defaults=True):
@@ -90,17 +99,20 @@ class BulkMails(msgspec.Struct):
 
     def _event(self, given: str | BulkMail, number: int) -> bytes:
         mail = BulkMail(given) if isinstance(given, str) else given
-        own = mail.text is not None or mail.html is not None
+        own = bool(mail.text or mail.html)
         fields = {
             "email": mail.email,
-            "subject": mail.subject or self.subject,
+            "subject": self.subject if mail.subject is None else mail.subject,
             "text": mail.text if own else self.text,
             "html": mail.html if own else self.html,
         }
         try:
-            return msgspec.convert({k: v for k, v in fields.items() if v is not None}, NotifyEmail).event()
+            return msgspec.convert({k: v for k, v in fields.items() if v is not None}, OldMail).event()
         except msgspec.ValidationError as error:
             raise bad_body(f"mail {number}: {error}") from None
+
+
+_BULK: msgspec.json.Decoder[list[str | BulkMail] | BulkMails] = msgspec.json.Decoder(Recipients | BulkMails)
 
 
 class MailService:
@@ -148,7 +160,7 @@ class MailService:
         "All are stored before the hub answers. The body is a list of mails, or an object with the list.",
         {202: schemas.Answer("The result of each", BulkSent)},
         errors=(400, 401, 403, 409, 422, 503),
-        body=BulkMails,
+        body=Recipients | BulkMails,
         idempotent=True,
     )
     async def mail_many(self, request: Request) -> HTTPResponse:
@@ -174,10 +186,8 @@ class MailService:
 
 def _bulk(request: Request) -> BulkMails:
     """The mails of a body that is a list of them, or an object around the list."""
-    body = request.body.removeprefix(BOM)
-    if body.lstrip().startswith(b"["):
-        return decoded(b'{"notifications": %b}' % body, BulkMails)
-    return json_body(request, BulkMails)
+    body = decoded_body(request, _BULK)
+    return body if isinstance(body, BulkMails) else BulkMails(notifications=body)
 
 
 def _answer(mail: NotifyEmail, delivery: Delivery, follow: str) -> HTTPResponse:

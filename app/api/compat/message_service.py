@@ -11,7 +11,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.bodies import json_body
 from app.api.compat.context import CompatContext, CompatService
-from app.api.compat.rows import PAGED_QUERY, OldNotification, skipped, with_channel
+from app.api.compat.rows import PAGED_QUERY, OldNotification, window, with_channel
 from app.api.docs import Reference
 from app.api.errors import Problem, forbidden
 from app.api.routes import Routes, add_routes
@@ -29,7 +29,7 @@ class OldMessage(msgspec.Struct, omit_defaults=True):
 
     type: Annotated[str, Meta(examples=["email"], description="email, sms or in-app")]
     message: Annotated[str, Meta(min_length=1, max_length=10_000, examples=["Hello!"])]
-    to: Annotated[str, Meta(min_length=1, max_length=320, examples=["user@example.com"])] | None = None
+    to: Annotated[str, Meta(max_length=320, examples=["user@example.com"])] | None = None
     user_id: Annotated[Any, Meta(examples=[1], description="a number or a text")] = None
     title: Annotated[str, Meta(max_length=200)] | None = None
     subject: Annotated[str, Meta(max_length=200, description="the same as `title`")] | None = None
@@ -43,7 +43,7 @@ class OldMessage(msgspec.Struct, omit_defaults=True):
         message = {
             "type": channel,
             "message": self.message,
-            "to": None if by_user else self.to,
+            "to": None if by_user else self.to or None,
             "user_id": user_id,
             "title": self.title or self.subject,
         }
@@ -96,7 +96,7 @@ class MessageService:
             named = caller
         if named != caller:
             raise forbidden()
-        return await self._context.notifications.list_of(request, caller, with_channel, skipped(request))
+        return await self._context.notifications.list_of(request, caller, window(request), with_channel)
 
 
 SERVICE = CompatService(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -10,10 +11,11 @@ from msgspec import Meta
 from sanic import Request
 
 from app.api import schemas
-from app.api.notifications import MAX_NOTIFICATION_ROWS
-from app.api.parameters import number
+from app.api.notifications import MAX_NOTIFICATION_ROWS, Window
+from app.api.parameters import bad_parameter, given, number
 from app.domain.channels import INAPP
 from app.domain.notifications import Notification
+from app.texts.i18n import N_
 
 PAGED_QUERY = {
     **schemas.LIST_QUERY,
@@ -21,14 +23,46 @@ PAGED_QUERY = {
         "type": "integer",
         "minimum": 0,
         "maximum": MAX_NOTIFICATION_ROWS,
-        "description": "how many of the newest to leave out; `before` costs less",
+        "description": "how many of the newest to leave out, also as `offset`; `before` costs less",
     },
+    "page": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_NOTIFICATION_ROWS,
+        "description": "the page of `limit` notifications, also as `page_size`, `per_page` or `size`",
+    },
+    "unread_only": {"type": "boolean", "description": "the same as `unread`"},
 }
+_LIMITS = ("limit", "page_size", "per_page", "size")
+_SKIPS = ("skip", "offset")
+_FLAGS = {"true": True, "1": True, "yes": True, "on": True}
+_FLAGS |= {"false": False, "0": False, "no": False, "off": False}
+"""As other frameworks read a flag, in any case: Python clients send True."""
 
 
-def skipped(request: Request) -> int:
-    """How many of the newest to leave out."""
-    return number(request, "skip", 0, MAX_NOTIFICATION_ROWS) or 0
+def window(request: Request) -> Window:
+    """What part of the list the query asks for, under the names that other services had."""
+    limit = _first_number(request, _LIMITS, 1)
+    skip = _first_number(request, _SKIPS, 0)
+    if skip is None:
+        rows = limit or MAX_NOTIFICATION_ROWS
+        skip = ((number(request, "page", 1, MAX_NOTIFICATION_ROWS // rows + 1) or 1) - 1) * rows
+    unread, unread_only = _flag(request, "unread"), _flag(request, "unread_only")
+    return Window(limit, skip, unread or unread_only)
+
+
+def _first_number(request: Request, names: Sequence[str], least: int) -> int | None:
+    numbers = [number(request, name, least, MAX_NOTIFICATION_ROWS) for name in names]
+    return next((each for each in numbers if each is not None), None)
+
+
+def _flag(request: Request, name: str) -> bool:
+    values = given(request, name)
+    if not values:
+        return False
+    if len(values) == 1 and values[0].lower() in _FLAGS:
+        return _FLAGS[values[0].lower()]
+    raise bad_parameter(N_("`%(name)s` must be true or false."), name=name)
 
 
 class OldNotification(Notification, frozen=True):
