@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from app.api.bodies import json_answer
-from app.api.errors import ERROR_LOCALE, ProblemDetails, problem_of, problem_response
+from app.api.errors import ERROR_LOCALE, Problem, ProblemDetails, Respond, problem_response
 from app.api.headers import accept_language
 from app.api.routes import Handler
 from app.api.schemas import Operation
@@ -30,12 +31,28 @@ class JsendBody(msgspec.Struct):
 
 
 Wrap = Callable[[Handler, Translatable], Handler]
-"""Puts a handler's answers into an envelope. The text is the `message` of an answer that is not an error."""
+"""Puts a handler's answers into an envelope, with the text as `message`. For errors: `error_answers`."""
 
 
 def envelope(name: Envelope) -> Wrap:
     """The envelope of this name. `none` returns the handler itself, so it costs nothing."""
     return _jsend if name == "jsend" else _none
+
+
+def error_answers(name: Envelope, paths: Collection[str]) -> Respond:
+    """How errors are answered: in the envelope at these paths, whoever raised them (405, a timeout).
+
+    `paths` are as routes have them, with `<name:str>` for a segment.
+    """
+    if name != "jsend":
+        return problem_response
+    documented = re.compile("|".join(re.sub("<[a-z_]+:str>", "[^/]+", path) for path in paths))
+
+    def respond(request: Request, problem: Problem) -> HTTPResponse:
+        answer = problem_response(request, problem)
+        return _problem(answer) if documented.fullmatch(request.path.rstrip("/")) else answer
+
+    return respond
 
 
 def _none(handler: Handler, message: Translatable) -> Handler:
@@ -45,10 +62,7 @@ def _none(handler: Handler, message: Translatable) -> Handler:
 def _jsend(handler: Handler, message: Translatable) -> Handler:
     @wraps(handler)
     async def enveloped(request: Request, **parameters: str) -> HTTPResponse:
-        try:
-            answer = await handler(request, **parameters)
-        except Exception as error:
-            return _problem(problem_response(request, problem_of(request, error)))
+        answer = await handler(request, **parameters)
         locale = answer.headers.get("content-language") or _locale(request)
         body = JsendBody("success", render(locale, message, {}), msgspec.Raw(answer.body or b"null"))
         return json_answer(body, answer.status, dict(answer.headers))

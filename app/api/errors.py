@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.api.headers import accept_language
+from app.api.methods import allowed_methods
 from app.api.prefixes import DOCS
 from app.domain.errors import StoreFailed, Unauthorized, Unavailable
 from app.texts.i18n import N_, Translatable, negotiate, render
@@ -251,7 +252,15 @@ def _details(problem: Problem, locale: str) -> tuple[str, str, int, str, str]:
     )
 
 
-def install(app: Sanic[Any, Any], references: Mapping[str, str] = MappingProxyType({})) -> None:
+Respond = Callable[[Request, Problem], HTTPResponse]
+"""Makes the answer to a request of a problem."""
+
+
+def install(
+    app: Sanic[Any, Any],
+    references: Mapping[str, str] = MappingProxyType({}),
+    respond: Respond = problem_response,
+) -> None:
     """Answer every exception of `app` with a problem.
 
     `references` has addresses of the API reference by the prefix of paths; for other paths it is at `DOCS`.
@@ -260,7 +269,7 @@ def install(app: Sanic[Any, Any], references: Mapping[str, str] = MappingProxyTy
 
     @app.exception(Exception)
     async def answer(request: Request, error: Exception) -> HTTPResponse:
-        return problem_response(request, problem_of(request, error))
+        return respond(request, problem_of(request, error))
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
@@ -303,7 +312,8 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
                 docs=_reference(request),
             )
         case MethodNotAllowed():
-            allowed = ", ".join(sorted(error.headers.get("Allow", "").split(", ")))
+            named = ", ".join(sorted(error.headers.get("Allow", "").split(", ")))
+            allowed = allowed_methods(request) or named
             return Problem(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 "method_not_allowed",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic
+from sanic.exceptions import SanicException
 from sanic.response import empty
 
 
@@ -27,6 +28,19 @@ def add_head_and_options(app: Sanic[Any, Any]) -> None:
             allowed = ", ".join(sorted((*by_method, "OPTIONS")))
             name = f"{next(iter(group.routes)).name}_options"
             add(partial(_options, allowed=allowed), methods=("OPTIONS",), name=name)
+
+
+def allowed_methods(request: Request) -> str:
+    """The methods of the request's path, as OPTIONS names them; empty if it answers no OPTIONS.
+
+    Sanic's error for a method that is not allowed names none where the path has parameters.
+    """
+    router: Any = request.app.router
+    try:
+        _, options, _ = router.get(request.path, "OPTIONS", request.headers.get("host"))
+    except SanicException:
+        return ""
+    return str(getattr(options, "keywords", {}).get("allowed", ""))
 
 
 async def _options(_: Request, *, allowed: str, **parameters: Any) -> HTTPResponse:

@@ -16,7 +16,10 @@ from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app import __version__
 from app.api import compat, cors, docs, errors, limits, security_headers
+from app.api.envelope import error_answers
 from app.api.methods import add_head_and_options
+from app.api.notifications import ENVELOPED
+from app.api.prefixes import REST
 from app.api.request import MAX_BODY_BYTES, LateBodyRequest
 from app.runtime import log
 from app.runtime.metrics import REQUESTS
@@ -38,7 +41,8 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     app.config.update(_http_limits(settings))
     hub = bootstrap(settings)
     compat_routes = settings.http.compat_routes
-    errors.install(app, compat.reference_addresses(compat_routes))
+    in_envelope = error_answers(settings.http.envelope, [REST + path for path in ENVELOPED])
+    errors.install(app, compat.reference_addresses(compat_routes), in_envelope)
     docs.configure(app, __version__, compat.references(compat_routes), compat.tags(compat_routes))
     cors.install(app, settings.http.allowed_origins)
     limits.install(app)

@@ -12,8 +12,8 @@ from sanic_testing.testing import SanicASGITestClient
 
 from app.api import docs, errors
 from app.api.auth import Authenticator
-from app.api.envelope import envelope
-from app.api.notifications import NotificationResource
+from app.api.envelope import envelope, error_answers
+from app.api.notifications import ENVELOPED, NotificationResource
 from app.api.prefixes import REST
 from app.auth.tokens import Claims, TokenVerifier
 from app.domain.errors import Unavailable
@@ -48,7 +48,7 @@ class Page:
         Sanic.test_mode = True
         self.app: Sanic[Any, Any] = Sanic(f"envelope-{name}", configure_logging=False)
         self.app.config.AUTO_EXTEND = False
-        errors.install(self.app)
+        errors.install(self.app, respond=error_answers(name, [REST + path for path in ENVELOPED]))
         self.app.blueprint(resource.blueprint(REST))
         self.document = docs.document(self.app, "1")
 
@@ -146,12 +146,37 @@ async def test_an_error_of_the_hub_is_an_error(
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("PUT", "/notifications/users/1", 405, "method_not_allowed"),
+        ("POST", "/users/1/notifications/", 405, "method_not_allowed"),
+        ("POST", "/notifications/1/users/1/read", 405, "method_not_allowed"),
+        ("GET", "/notifications/1/users/1", 405, "method_not_allowed"),
+    ],
+)
+async def test_an_error_that_no_handler_raised_is_in_the_envelope(
+    pages: dict[str, Page], method: str, path: str, status: int, code: str
+) -> None:
+    answer = await pages["jsend"].ask(new_user(), method, path)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
+    assert (answer.json["status"], answer.json["data"]["code"]) == ("fail", code)
+    assert answer.headers["allow"]
+    bare = await pages["none"].ask(new_user(), method, path)
+    assert bare.headers["content-type"] == "application/problem+json"
+
+
 async def test_the_other_calls_have_no_envelope(jsend: Page) -> None:
     user = new_user()
     assert (await jsend.ask(user, "GET", f"/notifications/users/{user}/unread-count")).json == {"unread": 0}
     assert (await jsend.ask(user, "PATCH", f"/notifications/users/{user}/read")).json["unread"] == 0
-    elsewhere = await jsend.ask(user, "GET", f"/notifications/users/{uuid4()}/unread-count")
-    assert elsewhere.headers["content-type"] == "application/problem+json"
+    for method, path in (
+        ("GET", f"/notifications/users/{uuid4()}/unread-count"),
+        ("PUT", f"/notifications/users/{user}/read"),
+        ("GET", "/nowhere"),
+    ):
+        elsewhere = await jsend.ask(user, method, path)
+        assert elsewhere.headers["content-type"] == "application/problem+json"
 
 
 async def test_without_an_envelope_the_answers_are_bare(pages: dict[str, Page]) -> None:

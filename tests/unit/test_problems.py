@@ -11,7 +11,7 @@ import pytest
 from sanic import HTTPResponse, Request, Sanic, json
 from sanic_testing.testing import SanicASGITestClient
 
-from app.api import docs, errors
+from app.api import docs, errors, methods
 from app.api.prefixes import DOCS, REST, WEBSOCKET
 from app.domain.errors import StoreFailed, Unauthorized, Unavailable
 from app.texts.i18n import LOCALES, N_
@@ -84,10 +84,30 @@ async def test_a_404_names_the_address_of_the_api_reference(
     assert (await ask(app, named)).status == 200
 
 
-async def test_a_wrong_method_is_answered_with_the_allowed_ones(app: Sanic[Any, Any]) -> None:
-    response = await ask(app, "/fine", "DELETE")
-    assert response.status == 405
-    assert "GET" in response.headers["allow"]
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/fine", "GET, HEAD, OPTIONS"),
+        ("/fine/", "GET, HEAD, OPTIONS"),
+        ("/raise/own", "GET, HEAD, OPTIONS"),
+        ("/raise/own/", "GET, HEAD, OPTIONS"),
+        ("/things/1/of/2", "DELETE, OPTIONS, PUT"),
+        ("/things/1/of/2/", "DELETE, OPTIONS, PUT"),
+    ],
+)
+async def test_a_wrong_method_is_answered_with_the_allowed_ones(
+    app: Sanic[Any, Any], path: str, allowed: str
+) -> None:
+    @app.put("/things/<a:str>/of/<b:str>")
+    @app.delete("/things/<a:str>/of/<b:str>", name="remove")
+    async def change(_: Request, a: str, b: str) -> HTTPResponse:
+        return json({})
+
+    methods.add_head_and_options(app)
+    response = await ask(app, path, "POST")
+    assert (response.status, response.headers["allow"]) == (405, allowed)
+    assert allowed in response.json["detail"]
+    assert (await ask(app, path, "OPTIONS")).headers["allow"] == allowed
 
 
 async def test_401_comes_with_the_challenge_and_503_with_a_time(app: Sanic[Any, Any]) -> None:
