@@ -20,7 +20,7 @@ from app.ingest.batch import Batch, PreparedEvent, Rejected, SourceMessage
 from app.ingest.pipeline import Groups, Pipeline
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import PARKED, PARKED_FINISHED, PARKED_OLDEST
-from app.runtime.services import Background
+from app.runtime.services import Background, every
 from app.runtime.tasks import end
 from app.store.parked import ParkedEventRecord
 from app.store.ports import ParkedEvents
@@ -31,7 +31,8 @@ MAX_EVENTS_PER_CLAIM = 1_000
 MAX_SPARE_LANES = 64  # for what needs no answer, while all others are in use
 MAX_EVENTS_PER_WRITE = 200  # a longer transaction would hold inboxes that other nodes' batches need
 MAX_LANES = 256  # that a node works on at a time
-LEASE_SECONDS = 60.0  # until other nodes claim what a dead one had
+LEASE_SECONDS = 15.0  # until other nodes claim what a dead one had
+RENEW_SECONDS = 5.0  # a call of the user service may take longer than a lease
 POLL_SECONDS = 5.0  # in case another node parked something and died
 RETRY_BACKOFF = Backoff(first=0.2, cap=5.0)  # of one lane
 POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
@@ -70,13 +71,16 @@ class ParkedWorker:
         self._writes = _SharedWrites(pipeline)
         self._measured_at = -POLL_SECONDS
         self._running = Background(self._run, name="parked events")
+        self._renewing = every(RENEW_SECONDS, self.renew, name="leases of parked events", at_start=False)
 
     async def start(self) -> None:
         """Start resolving, and return at once."""
         await self._running.start()
+        await self._renewing.start()
 
     async def stop(self) -> None:
         """Stop. Other nodes, or the next start, claim what is in progress at once."""
+        await self._renewing.stop()
         await self._running.stop()
         self._unfinished += [event.id for events in self._lanes.values() for event in events]
         await end(*self._lanes)
@@ -92,6 +96,16 @@ class ParkedWorker:
         """Resolve all that is due now, and return when that is done; without `start`."""
         while await self._claim() or self._lanes:
             await asyncio.gather(*self._lanes)
+
+    async def renew(self) -> None:
+        """Keep the leases of what is in progress: other nodes claim it soon after this one has died."""
+        leased = [event.id for events in self._lanes.values() for event in events]
+        try:
+            await self._store.renew(leased, LEASE_SECONDS)
+        except (
+            Unavailable
+        ) as error:  # another node may claim it too, which doubles a call and no notification
+            log.warning("parked_unreachable", extra={"why": str(error)})
 
     async def _run(self) -> None:
         parking = self._pipeline.parking

@@ -78,6 +78,10 @@ update parked_events set attempts = attempts + 1, reason = $2, leased_until = nu
 where id = $1 and finished_at is null
 """
 _RELEASE = "update parked_events set leased_until = null where id = any($1::bigint[]) and finished_at is null"
+_RENEW = """
+update parked_events set leased_until = now() + make_interval(secs => $2)
+where id = any($1::bigint[]) and leased_until is not null and finished_at is null
+"""
 _FINISH = """
 update parked_events set finished_at = now(), reason = $2, body = '', labels = null, leased_until = null
 where id = any($1::bigint[]) and finished_at is null
@@ -261,6 +265,10 @@ class ParkedStore:
 
     async def release(self, events: Collection[int]) -> None:
         await self._change(_RELEASE, (list(events),))
+
+    async def renew(self, events: Collection[int], lease: float) -> None:
+        if events:
+            await self._change(_RENEW, (list(events), lease))
 
     async def finish(self, events: Collection[int], reason: str) -> None:
         await self._change(_FINISH, (list(events), reason))

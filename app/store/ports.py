@@ -170,6 +170,9 @@ class ParkedEvents(Protocol):
     async def release(self, events: Collection[int]) -> None:
         """End the leases of these events."""
 
+    async def renew(self, events: Collection[int], lease: float) -> None:
+        """The leases of these events last for `lease` seconds from now; those that were released stay so."""
+
     async def finish(self, events: Collection[int], reason: str) -> None:
         """These events were dead-lettered: erase their content, and keep their position."""
 

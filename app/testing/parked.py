@@ -118,6 +118,12 @@ class MemoryParkedEvents:
             if row := self._rows.get(event):
                 row.leased_until = 0.0
 
+    async def renew(self, events: Collection[int], lease: float) -> None:
+        self._check()
+        for event in events:
+            if (row := self._rows.get(event)) and row.leased_until:
+                row.leased_until = self._now() + lease
+
     async def finish(self, events: Collection[int], reason: str) -> None:
         self._check()
         for event in events:

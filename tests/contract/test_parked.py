@@ -158,6 +158,17 @@ async def test_after_the_lease_another_node_claims_a_lane(scene: Scene) -> None:
     assert await scene.claim() == "ab", "and at once what was released"
 
 
+async def test_a_lease_that_is_renewed_goes_on_and_one_that_was_released_does_not(scene: Scene) -> None:
+    await scene.write(*need(uuid4(), "ab"))
+    assert await scene.claim(lease=0.2) == "ab"
+    await scene.parked.renew(scene.ids, 60.0)
+    await asyncio.sleep(0.3)
+    assert await scene.claim() == ""
+    await scene.parked.release(scene.ids)
+    await scene.parked.renew(scene.ids, 60.0)
+    assert await scene.claim() == "ab"
+
+
 async def test_a_lane_that_is_to_wait_delays_no_other(scene: Scene) -> None:
     await scene.write(*need(uuid4(), "ab"), *need(uuid4(), "c"))
     assert await scene.claim(lanes=1) == "ab"
@@ -214,6 +225,7 @@ async def test_a_store_that_does_not_answer_says_so(away: tuple[Store, Preferenc
         parked.claim(1, 1, 1.0, asking=True),
         parked.retry(1, "", 1.0),
         parked.release([1]),
+        parked.renew([1], 1.0),
         parked.finish([1], ""),
         parked.state(),
         parked.find("a"),

@@ -400,6 +400,21 @@ async def test_a_running_worker_is_woken_by_what_is_parked_and_stops_with_its_le
     assert len(await scene.store.parked.claim(10, 10, 60.0, asking=True)) == 1
 
 
+async def test_what_is_in_progress_stays_leased(scene: Scene) -> None:
+    await scene.worker.start()
+    scene.groups.latency = 60.0
+    await scene.take(event("a", uuid4()))
+    await until(lambda: scene.groups.concurrent == 1)
+    await asyncio.sleep(0.05)
+    before = await scene.store.parked.next_due()
+    await scene.worker.renew()
+    after = await scene.store.parked.next_due()
+    assert before is not None
+    assert after is not None
+    assert after > before
+    await scene.worker.stop()
+
+
 async def test_hundreds_of_groups_are_resolved_with_bounded_concurrency_and_few_transactions(
     scene: Scene,
 ) -> None:
