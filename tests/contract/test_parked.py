@@ -161,11 +161,12 @@ async def test_after_the_lease_another_node_claims_a_lane(scene: Scene) -> None:
 async def test_a_lease_that_is_renewed_goes_on_and_one_that_was_released_does_not(scene: Scene) -> None:
     await scene.write(*need(uuid4(), "ab"))
     assert await scene.claim(lease=0.2) == "ab"
-    await scene.parked.renew(scene.ids, 60.0)
+    claimed = scene.ids
+    await scene.parked.renew(claimed, 60.0)
     await asyncio.sleep(0.3)
     assert await scene.claim() == ""
-    await scene.parked.release(scene.ids)
-    await scene.parked.renew(scene.ids, 60.0)
+    await scene.parked.release(claimed)
+    await scene.parked.renew(claimed, 60.0)
     assert await scene.claim() == "ab"
 
 
