@@ -19,7 +19,7 @@ from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Grou
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import Translatable, render
 from app.texts.shortening import shortened
-from handlers.fields import Receivers, each_once
+from handlers.fields import Receivers, each_once, in_words
 from handlers.tolerant import read
 
 MAX_DATA_BYTES = 16 * 1024
@@ -82,7 +82,7 @@ class BaseMessageHandler(ABC, Generic[M]):
         try:
             return self.converted(body, form)
         except msgspec.ValidationError as error:
-            raise InvalidEvent("bad_field", f"{self.event_type}: {error}") from None
+            raise InvalidEvent("bad_field", f"{self.event_type}: {in_words(error)}") from None
 
     def converted(self, body: Mapping[str, Any], form: type[S]) -> S:
         """The same. Raises `msgspec.ValidationError`."""
@@ -163,6 +163,12 @@ class GroupData(Struct):
     group_name: str | None = None
 
 
+def named(data: GroupData) -> str | None:
+    """The group's name, if the event has one that isn't blank."""
+    name = data.group_name
+    return None if name is None or not name.strip() else name
+
+
 G = TypeVar("G", bound=GroupData)
 
 
@@ -189,16 +195,19 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
     def __init__(self) -> None:
         # A class of its own: msgspec looks up a generic alias by its hash, which takes as long as the rest.
         self.message_type = new_class("Message", (GroupMessage[self.data_type],))  # type: ignore[name-defined]
+        if not any(field.required for field in msgspec.structs.fields(self.data_type)):
+            data = ("data", self.data_type, msgspec.field(default_factory=self.data_type))
+            self.message_type = msgspec.defstruct("Message", [data], bases=(self.message_type,))  # type: ignore[assignment]
 
     def group_needed(self, message: GroupMessage[G]) -> UUID | None:
         if not message.receivers and self._audience(message) is Audience.RECEIVERS:
             raise self.no_receivers()
-        return message.group_id if not message.receivers or not message.data.group_name else None
+        return None if message.receivers and named(message.data) else message.group_id
 
     def handle(
         self, message: GroupMessage[G], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
-        group_name = message.data.group_name or (group.name if group else "")
+        group_name = named(message.data) or (group.name if group else "")
         receivers = self._receivers(message, group)
         raw_data = kept(_data(body))
         draft = self._draft(message.data, receivers, raw_data, locale, message.group_id, group_name)
@@ -223,9 +232,15 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
 _NOBODY = {Audience.GROUP: "no members", Audience.HEAD_CHEF: "no head chef"}
 
 
+def data_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`data` as it was sent; empty if it is no object, which event types without required data allow."""
+    data = body.get("data")
+    return data if isinstance(data, dict) else {}
+
+
 def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """`data` with the envelope's unknown fields."""
-    data: Mapping[str, Any] = body["data"]
+    data = data_of(body)
     if body.keys() <= _ENVELOPE:
         return data
     return {key: value for key, value in body.items() if key not in _ENVELOPE} | dict(data)

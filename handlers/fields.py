@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, ValidationError
 
 from handlers.tolerant import DECISIVE, USER
 
 MAX_RECEIVERS = 10_000
 
 Name = Annotated[str, Meta(max_length=500)]
-Shown = Annotated[str, Meta(max_length=500, pattern=r"\S")]
+_NOT_BLANK = r"\S"
+Shown = Annotated[str, Meta(max_length=500, pattern=_NOT_BLANK)]
 """What a text or a mail shows: not blank."""
 Names = Annotated[list[Name], Meta(max_length=100)]
-END = r"$(?!\n)"
+_END = r"$(?!\n)"
 """The end of a text in a pattern: `$` alone lets a line break follow."""
-Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=rf"^[^@\s]+@[^@\s]+{END}")]
+_ADDRESS = rf"^[^@\s]+@[^@\s]+{_END}"
+Address = Annotated[str, Meta(min_length=3, max_length=320, pattern=_ADDRESS)]
 """Of mail."""
+_CODE = rf"^[A-Za-z0-9-]+{_END}"
+Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=_CODE)]
+"""For one use."""
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
 """Of money or goods; publishers may write it without a fraction."""
 UserId = Annotated[UUID, Meta(extra=USER)]
@@ -29,3 +34,18 @@ Receivers = Annotated[list[UserId], Meta(max_length=MAX_RECEIVERS, extra=DECISIV
 def each_once(receivers: Sequence[UUID]) -> Sequence[UUID]:
     """The receivers in their order, each where it came first."""
     return receivers if len(receivers) == 1 else list(dict.fromkeys(receivers))
+
+
+_IN_WORDS = {
+    _NOT_BLANK: "text that isn't blank",
+    _ADDRESS: "one mail address, such as user@example.com",
+    _CODE: "letters, digits and hyphens",
+}
+
+
+def in_words(error: ValidationError) -> str:
+    """What is wrong with a field, without regular expressions."""
+    text = str(error)
+    for pattern, words in _IN_WORDS.items():
+        text = text.replace(f"`str` matching regex {pattern!r}", words)
+    return text

@@ -18,7 +18,7 @@ from app.domain.effects import Effects, Text
 from app.domain.notifications import Group, NotificationDraft
 from app.domain.user_ids import foreign_id
 from app.texts.i18n import Translatable, negotiate, placeholders, render
-from handlers.base import NotificationHandler, kept
+from handlers.base import NotificationHandler, S, kept
 from handlers.fields import Address, Name, Receivers, UserId, each_once
 
 
@@ -59,9 +59,17 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
     def parse(self, body: Mapping[str, Any]) -> FlatMessage[E, D]:
         return FlatMessage(self.checked(body, self.envelope_type), self.checked(body, self.data_type))
 
+    def converted(self, body: Mapping[str, Any], form: type[S]) -> S:
+        """Each text in one line, without blanks around it."""
+        found = super().converted(body, form)
+        for name in form.__struct_fields__:
+            setattr(found, name, _in_one_line(getattr(found, name)))
+        return found
+
     def _text(self, data: D, group_name: str, locale: str) -> Text:
         known = {name: value for name, value in self.params(data, locale).items() if value is not None}
-        told = [render(locale, fact, known) for fact in self.facts if placeholders(fact) <= known.keys()]
+        facts = (fact for fact in self.facts if placeholders(fact) <= known.keys())
+        told = [_sentence(render(locale, fact, known)) for fact in facts]
         if self.closing or not told:
             told.append(render(locale, self.content, known))
         return Text(render(locale, self.title, known), " ".join(told))
@@ -95,6 +103,24 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
         spoken = negotiate(message.envelope.locale, locale)
         data = msgspec.structs.asdict(message.data)
         return DeliveryDraft(channel, self.template, address, spoken, data, **options)
+
+
+def _in_one_line(value: Any) -> Any:
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return [" ".join(each.split()) for each in value]
+    return value
+
+
+def _sentence(text: str) -> str:
+    """The text with one mark at its end, whatever the value ends with that it ends with."""
+    text = text.rstrip()
+    bare = text.removesuffix(".")
+    return bare if bare.endswith(_ENDS) else f"{bare}."
+
+
+_ENDS = (".", "!", "?", "…")
 
 
 class Recipient(FlatEnvelope, kw_only=True):

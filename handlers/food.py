@@ -30,7 +30,7 @@ class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
     content = N_("%(unit_name)s in %(storage_name)s expires on %(expiration_date)s. Use it in time!")
 
     def params(self, data: ExpiringFood, locale: str) -> dict[str, object]:
-        day = localised_date(locale, _day(data.expiration_date))
+        day = localised_date(locale, _day(data.expiration_date)).removesuffix(".")  # a full stop follows
         return super().params(data, locale) | {"expiration_date": day}
 
 

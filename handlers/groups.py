@@ -15,7 +15,7 @@ from app.domain.notifications import MAX_TITLE_CHARS, Group, PersonalText
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import LOCALES, N_, render
 from app.texts.shortening import shortened
-from handlers.base import Audience, GroupData, GroupEventHandler, GroupMessage
+from handlers.base import Audience, GroupData, GroupEventHandler, GroupMessage, data_of, named
 from handlers.fields import Name, each_once
 
 
@@ -65,7 +65,7 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
 
     def parse(self, body: Mapping[str, Any]) -> LeftMessage:
         message = super().parse(body)
-        leaver = leaver_of(body["data"], body, user_ids=self.user_ids)
+        leaver = leaver_of(data_of(body), body, user_ids=self.user_ids)
         return LeftMessage(**msgspec.structs.asdict(message), leaver=leaver)
 
     def group_needed(self, message: GroupMessage[GroupData]) -> UUID | None:
@@ -76,7 +76,7 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
         return _leaver(message) is None and (not message.receivers or _only_receiver(message) is not None)
 
     def can_do_without_group(self, message: GroupMessage[GroupData]) -> bool:
-        return bool(message.receivers and message.data.group_name)
+        return bool(message.receivers and named(message.data))
 
     def handle(
         self, message: GroupMessage[GroupData], body: Mapping[str, Any], group: Group | None, locale: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from app.domain.addresses import mailbox
 from app.domain.deliveries import DeliveryDraft
@@ -13,9 +13,7 @@ from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import Group
 from handlers.base import BaseMessageHandler
-from handlers.fields import END, Address
-
-Code = Annotated[str, Meta(min_length=4, max_length=64, pattern=rf"^[A-Za-z0-9-]+{END}")]
+from handlers.fields import Address, Code
 
 
 class OtpRequest(Struct):

@@ -29,8 +29,8 @@ class FailedPayment(Payment, kw_only=True):
     retry_url: str | None = None
 
     def __post_init__(self) -> None:
-        if not is_link(self.retry_url):
-            self.retry_url = None
+        url = (self.retry_url or "").strip()
+        self.retry_url = url if is_link(url) else None
 
 
 class RefundedPayment(Payment, kw_only=True):

@@ -105,7 +105,9 @@ def _usable(fields: Any, form: Any, user_ids: UserIds, required_too: bool) -> An
 
 def _usable_value(value: Any, field: _Field, user_ids: UserIds, required_too: bool) -> Any:
     if _is_form(field.of):
-        return _usable(value, field.of, user_ids, required_too)
+        if field.required or isinstance(value, Mapping):
+            return _usable(value, field.of, user_ids, required_too)
+        return _UNUSABLE
     others = _spellings(value, field, user_ids, required_too or not field.required)
     return next((each for each in chain((value,), others) if field.takes(each)), _UNUSABLE)
 
@@ -141,6 +143,8 @@ def _of_text(text: str, field: _Field) -> Iterator[Any]:
         yield float(text)
     elif field.of is bool:
         yield _FLAGS.get(text.lower())
+    elif field.of is str:
+        yield text
     elif field.of is list and field.item.of is str:
         yield [part for part in map(str.strip, text.split(",")) if part]
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from handlers.base import Audience, BaseMessageHandler, GroupEventHandler, GroupMessage
+from handlers.base import Audience, BaseMessageHandler, GroupEventHandler
 from handlers.flat import FlatEventHandler, PersonalEventHandler
 from handlers.registry import ALIASES, HANDLERS
 
@@ -30,7 +30,8 @@ listed are kept in `raw_data`.
   mails don't mention it. `null` equals absent. Whatever it holds, the rest of the event is used.
 - **Other spellings** of optional fields are read: a number in a string (`"25.50"`, `"1e3"`, but not
   `"25,50"`, `"NaN"`, `"25 USD"`), a number where text is expected, one text or a text with commas for a
-  list, `"true"`, `"yes"` or `1` for a flag. Items of a list that can't be used are left out.
+  list, `"true"`, `"yes"` or `1` for a flag. Items of a list that can't be used are left out. In flat events
+  white space around a text is dropped, and `Card Declined` is the code `card_declined`.
 - **`receivers`** decides who is notified, so it is never ignored: entries that can't be used are left out,
   but if none is left the event is dead-lettered. Nobody else is notified instead.
 - **Ids of users** are UUIDs in any spelling (upper case, without hyphens, in braces, `urn:uuid:`), or
@@ -125,7 +126,7 @@ def _recipients(handler: BaseMessageHandler[Any]) -> str:
 
 def _rows(handler: BaseMessageHandler[Any]) -> Iterator[str]:
     if isinstance(handler, GroupEventHandler):
-        yield from _fields(GroupMessage[handler.data_type])  # type: ignore[name-defined]
+        yield from _fields(handler.message_type)
         yield from _fields(handler.data_type, "data.")
     elif isinstance(handler, FlatEventHandler):
         yield from _fields(handler.envelope_type)

@@ -114,7 +114,10 @@ def localised_number(locale: str, number: float | Decimal) -> str:
 
 
 def negotiate(accept_language: str | None, default: str) -> str:
-    """The locale that fits an Accept-Language header best (RFC 9110, 12.5.4), else `default`."""
+    """The locale that fits an Accept-Language header best (RFC 9110, 12.5.4), else `default`.
+
+    A language may be in the spelling of POSIX, such as en_US.UTF-8.
+    """
     if not accept_language:
         return default
     found = negotiate_locale(_by_preference(accept_language), LOCALES, sep="-")
@@ -131,5 +134,5 @@ def _by_preference(accept_language: str) -> Sequence[str]:
         except ValueError:
             continue
         if 0 < quality <= 1 and tag.strip():
-            weighted.append((quality, tag.strip()))
+            weighted.append((quality, tag.strip().partition(".")[0].replace("_", "-")))
     return [tag for _, tag in sorted(weighted, key=lambda pair: -pair[0])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from app.texts.i18n import N_, Translatable, render
@@ -24,5 +25,9 @@ PAYMENT_FAILED = N_("The payment was not successful.")
 
 
 def label(locale: str, labels: Mapping[str, Translatable], code: str) -> str:
-    """The label of `code` in `locale`, or `code` itself."""
-    return render(locale, labels[code], {}) if code in labels else code
+    """The label of `code` in `locale`, or `code` itself. `Card Declined` is the code `card_declined`."""
+    found = labels.get(_SEPARATORS.sub("_", code.strip().lower()))
+    return code if found is None else render(locale, found, {})
+
+
+_SEPARATORS = re.compile(r"[\s-]+")

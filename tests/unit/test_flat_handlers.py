@@ -296,6 +296,48 @@ def test_a_value_in_another_spelling_is_used(
 
 
 @pytest.mark.parametrize(
+    ("event_type", "field", "value", "same"),
+    [
+        ("booking.confirmed", "booking_id", " BOOK-1\n", "BOOK-1"),
+        ("booking.confirmed", "movie_title", " Dune\n  Part Two ", "Dune Part Two"),
+        ("booking.confirmed", "seats", [" A1 ", "A2 "], ["A1", "A2"]),
+        ("booking.confirmed", "user_email", " user@example.com\n", "user@example.com"),
+        ("payment.failed", "retry_url", " https://example.com/pay ", "https://example.com/pay"),
+        *(
+            ("payment.failed", "reason", code, "card_declined")
+            for code in ("CARD_DECLINED", "Card declined", "card-declined ")
+        ),
+        ("payment.success", "payment_method", "Credit Card", "credit_card"),
+    ],
+)
+def test_blanks_and_capitals_make_no_difference(
+    event_type: str, field: str, value: object, same: object
+) -> None:
+    assert shown(told(event_type, **{field: value})) == shown(told(event_type, **{field: same}))
+
+
+@pytest.mark.parametrize(
+    ("event_type", "field", "value", "text"),
+    [
+        ("payment.failed", "reason", "Not enough money", "Not enough money. Amount: 25.50."),
+        ("payment.failed", "reason", "Declined!", "Declined! Amount: 25.50."),
+        ("payment.failed", "reason", "No answer …", "No answer … Amount: 25.50."),
+        ("booking.cancelled", "showtime", "7:30 p.m.", "Movie Name, 7:30 p.m. Seats"),
+        ("booking.cancelled", "showtime", "when?", "Movie Name, when? Seats"),
+    ],
+)
+def test_each_sentence_has_one_mark_at_its_end(event_type: str, field: str, value: str, text: str) -> None:
+    assert text in draft_of(told(event_type, **{field: value})).content
+
+
+def test_an_error_has_words_for_patterns() -> None:
+    _, text = reason_of(told("payment.success", user_email="nobody", booking_id=" "))
+    assert "Expected one mail address, such as user@example.com" in text
+    _, text = reason_of(told("payment.success", booking_id=" "))
+    assert "Expected text that isn't blank" in text
+
+
+@pytest.mark.parametrize(
     ("showtime", "en", "vi"),
     [
         ("2024-12-15T19:30:00", "Dec 15, 2024, 7:30 PM", "15 thg 12, 2024, 19:30"),

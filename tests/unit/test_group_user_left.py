@@ -59,6 +59,17 @@ async def test_without_receivers_it_goes_to_the_group_without_the_leaver(hub: Me
     assert titles(hub, *STAYING, LEAVER) == [[A_MEMBER], [A_MEMBER], []]
 
 
+@pytest.mark.parametrize("data", ["absent", None, [], "", 5, [{}]], ids=repr)
+async def test_it_needs_no_data(hub: MemoryHub, data: object) -> None:
+    event = left(LEAVER, more={"data": data, "requester_id": ID})
+    if data == "absent":
+        del event["data"]
+    assert await hub.publish(event) is None
+    assert titles(hub, LEAVER) == [[YOU]]
+    (stored,) = hub.inbox(LEAVER)
+    assert msgspec.json.decode(stored.raw_data) == {"requester_id": ID}
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_the_leaver_reads_you_left_and_the_others_do_not(hub: MemoryHub, spelling: str) -> None:
     data, more = SPELLINGS[spelling]

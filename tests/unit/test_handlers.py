@@ -318,6 +318,11 @@ def test_a_date_that_is_none_is_refused(day: str) -> None:
     assert "expiration_date" in text
 
 
+@pytest.mark.parametrize("locale", LOCALES)
+def test_an_abbreviation_at_the_end_of_a_date_needs_no_second_full_stop(locale: str) -> None:
+    assert ".." not in draft_of(body_of("food_expiring_soon"), locale).content  # Russian: 24 нояб. 2026 г.
+
+
 # What is checked
 
 
@@ -350,6 +355,8 @@ def test_a_missing_or_wrong_field_is_named(event_type: str, field: str, wrong: o
     ],
 )
 def test_a_wrong_envelope_is_refused_naming_the_field(event_type: str, field: str, wrong: object) -> None:
+    if (event_type, field) == ("group_user_left", "data"):  # nothing in it is required
+        return
     reason, text = reason_of(body_of(event_type) | {field: wrong})
     assert reason == "bad_field"
     assert field in text
@@ -554,7 +561,7 @@ def test_how_long_a_code_holds_is_a_setting() -> None:
 # What can't be used
 
 
-@pytest.mark.parametrize("name", [True, [], {}, ["Family Group"]])
+@pytest.mark.parametrize("name", [True, [], {}, ["Family Group"], " ", "\t"])
 @pytest.mark.parametrize("event_type", GROUP_TYPES)
 def test_a_group_name_that_is_none_is_asked_for(event_type: str, name: object) -> None:
     body = body_of(event_type, group_name=name) | {"receivers": [str(uuid4())]}

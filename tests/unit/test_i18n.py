@@ -29,6 +29,8 @@ COUNTED = "%(dishes)d dish today. Breakfast: %(breakfast)s. Lunch: %(lunch)s. Di
         ("en-US", "en"),
         ("en-us", "en"),
         ("ru-Cyrl-RU", "ru"),
+        ("en_US", "en"),
+        ("ru_RU.UTF-8", "ru"),
         ("en-GB,en;q=0.9", "en"),
         ("fr, ru", "ru"),
         ("en;q=0.5, ru;q=0.9", "ru"),
