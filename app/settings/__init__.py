@@ -200,8 +200,9 @@ def _sentences(problems: Iterable[Any], descriptions: Mapping[str, str]) -> list
 def _sentence(problem: Mapping[str, Any], descriptions: Mapping[str, str]) -> str:
     _, *rest = problem["loc"]
     variable = ".".join(str(part) for part in rest)
-    if problem["type"] == "missing":
-        what = descriptions[variable]
-        return f"{variable} is not set. Set it to {what[0].lower()}{what[1:]}"
+    what = {"missing": "is not set", "string_pattern_mismatch": "has a form that isn't accepted"}
+    if problem["type"] in what and variable in descriptions:
+        wanted = descriptions[variable]
+        return f"{variable} {what[problem['type']]}. Set it to {wanted[0].lower()}{wanted[1:]}"
     text = str(problem["msg"]).removeprefix("Value error, ")
     return f"{variable}: {text}." if variable else f"{text}."

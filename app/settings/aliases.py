@@ -333,25 +333,32 @@ ALIASES: tuple[Alias, ...] = (
     Renamed(
         "SMTP_HOST",
         *("SMTP_SERVER", "SMTP_HOSTNAME", "SMTP_ADDRESS", "EMAIL_HOST", "EMAIL_SERVER", "EMAIL_SMTP_HOST"),
-        *("MAIL_SERVER", "MAIL_HOST"),
+        *("MAIL_SERVER", "MAIL_HOST", "EMAIL_SMTP_SERVER", "MAIL_SMTP_HOST", "SMTP_SERVER_HOST"),
     ),
     Renamed("SMTP_PORT", "SMTP_SERVER_PORT", "EMAIL_PORT", "EMAIL_SMTP_PORT", "MAIL_PORT"),
     Renamed(
         "SMTP_USERNAME",
         *("SMTP_USER", "SMTP_LOGIN", "EMAIL_HOST_USER", "EMAIL_USERNAME", "EMAIL_USER", "MAIL_USERNAME"),
-        "MAIL_USER",
+        *("MAIL_USER", "EMAIL_SMTP_USER", "EMAIL_SMTP_USERNAME", "EMAIL_LOGIN"),
     ),
     Renamed(
         "SMTP_PASSWORD",
         *("SMTP_PASS", "EMAIL_HOST_PASSWORD", "EMAIL_PASSWORD", "EMAIL_PASS", "MAIL_PASSWORD", "MAIL_PASS"),
+        *("EMAIL_SMTP_PASSWORD", "SENDER_PASSWORD"),
     ),
     Renamed("SMTP_TIMEOUT", "EMAIL_TIMEOUT"),
     Combined(
         "SMTP_SECURITY",
         _security,
         "tls ssl",
-        tls=("EMAIL_USE_TLS", "MAIL_USE_TLS", "SMTP_USE_TLS", "SMTP_TLS", "SMTP_STARTTLS", "MAIL_STARTTLS"),
-        ssl=("EMAIL_USE_SSL", "MAIL_USE_SSL", "SMTP_USE_SSL", "SMTP_SSL", "SMTP_SECURE", "MAIL_SSL_TLS"),
+        tls=(
+            *("EMAIL_USE_TLS", "MAIL_USE_TLS", "SMTP_USE_TLS", "SMTP_TLS", "SMTP_STARTTLS", "MAIL_STARTTLS"),
+            *("EMAIL_TLS", "MAIL_TLS", "EMAIL_USE_STARTTLS", "SMTP_USE_STARTTLS"),
+        ),
+        ssl=(
+            *("EMAIL_USE_SSL", "MAIL_USE_SSL", "SMTP_USE_SSL", "SMTP_SSL", "SMTP_SECURE", "MAIL_SSL_TLS"),
+            *("EMAIL_SSL", "MAIL_SSL"),
+        ),
     ),
     Renamed("SMTP_SECURITY", "MAIL_ENCRYPTION", "SMTP_ENCRYPTION", convert=_encryption),
     Combined(
@@ -361,7 +368,8 @@ ALIASES: tuple[Alias, ...] = (
         address=(
             *("FROM_EMAIL", "EMAIL_FROM", "EMAIL_SENDER", "SENDER_EMAIL", "SMTP_FROM", "SMTP_FROM_EMAIL"),
             *("SMTP_SENDER", "MAIL_DEFAULT_SENDER", "DEFAULT_FROM_EMAIL", "MAIL_FROM_ADDRESS", "MAIL_SENDER"),
-            *("EMAIL_FROM_ADDRESS", "FROM_ADDRESS"),
+            *("EMAIL_FROM_ADDRESS", "FROM_ADDRESS", "SMTP_FROM_ADDRESS", "MAIL_FROM_EMAIL"),
+            "EMAIL_SENDER_ADDRESS",
         ),
         name=(
             *("FROM_NAME", "EMAIL_FROM_NAME", "SMTP_FROM_NAME", "MAIL_FROM_NAME", "SENDER_NAME"),

@@ -7,9 +7,10 @@ provider isn't set is simulated.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
 
 from app.domain.addresses import mailbox
 from app.settings.section import Seconds, Section, lower
@@ -25,12 +26,19 @@ class ChannelSection(Section):
         raise NotImplementedError
 
 
+def _host_name(value: str | None) -> str | None:
+    """Without white space around it. Raises `ValueError` if it is a URL or has a port."""
+    if value is None or not re.search(r"[/@\s]|^[^:]*:[^:]*$", value := value.strip()):
+        return value
+    raise ValueError("it must be a host name alone, such as smtp.example.com; set its port as SMTP_PORT")
+
+
 class SmtpSettings(ChannelSection):
     """The mail server, and who mail is from."""
 
     title: ClassVar = "Mail"
 
-    host: str | None = Field(
+    host: Annotated[str | None, AfterValidator(_host_name)] = Field(
         default=None,
         validation_alias="SMTP_HOST",
         description="Host name of the mail server. If unset, mail is simulated: logged, and not sent.",

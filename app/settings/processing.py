@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
 from app.domain.preferences import CATEGORIES, CHOICES
 from app.domain.user_ids import UserIds
-from app.settings.section import Bytes, CommaSeparated, Days, Seconds, Section, WithBatchSize, split
+from app.settings.section import Bytes, CommaSeparated, Days, Seconds, Section, WithBatchSize, lower, split
 from app.texts.i18n import LOCALES
 from handlers.inventory import StockReceivers
 
@@ -45,7 +45,7 @@ class IngestSettings(WithBatchSize):
         description="Who is notified of low stock where the event names no receivers: user ids, mail "
         "addresses and phone numbers (E.164), separated by commas. If unset, such events are only recorded.",
     )
-    foreign_user_ids: Literal["reject", "map"] = Field(
+    foreign_user_ids: Annotated[Literal["reject", "map"], BeforeValidator(lower)] = Field(
         default="reject",
         validation_alias="FOREIGN_USER_IDS",
         description="What is done with user ids that aren't UUIDs where an inbox is needed: `reject`, or "

@@ -70,6 +70,8 @@ ONE_TO_ONE = [
     *(("SMTP_PASSWORD", n, PASSWORD) for n in ("EMAIL_PASSWORD", "EMAIL_HOST_PASSWORD", "SMTP_PASS")),
     *(("MAIL_FROM", name, "a@example.com") for name in ("FROM_EMAIL", "EMAIL_FROM", "EMAIL_SENDER")),
     *(("MAIL_FROM", name, "Shop <a@example.com>") for name in ("MAIL_DEFAULT_SENDER", "SMTP_FROM")),
+    *(("MAIL_FROM", name, "a@example.com") for name in ("SMTP_FROM_ADDRESS", "MAIL_FROM_EMAIL")),
+    ("SMTP_HOST", "EMAIL_SMTP_SERVER", "mail.example.com"),
     ("TWILIO_FROM", "TWILIO_PHONE_NUMBER", "+15005550006"),
     ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BROKERS", "one:9092,two:9092"),
     ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVER", "one:9092"),
@@ -298,6 +300,8 @@ def test_mongodb_is_said_to_be_unused(name: str) -> None:
         ({"EMAIL_USE_SSL": "no"}, "starttls"),
         ({"EMAIL_USE_TLS": "no", "EMAIL_PORT": "465"}, "tls"),
         ({"MAIL_USE_SSL": "yes"}, "tls"),
+        ({"MAIL_TLS": "True", "MAIL_SSL": "False"}, "starttls"),
+        ({"EMAIL_SSL": "true"}, "tls"),
         ({"EMAIL_USE_TLS": "true", "SMTP_SECURITY": "none"}, "none"),
         ({"EMAIL_USE_TLS": "perhaps"}, "starttls"),
         ({"MAIL_ENCRYPTION": "ssl"}, "tls"),
@@ -364,8 +368,20 @@ def test_a_phone_number_may_be_written_for_people() -> None:
     given(TWILIO_PHONE_NUMBER="My Shop")
     assert load_section(SmsSettings).sender == "My Shop"
     given(TWILIO_PHONE_NUMBER="not-a-sender!")
-    with pytest.raises(ConfigurationError, match="TWILIO_FROM is set by TWILIO_PHONE_NUMBER"):
+    with pytest.raises(ConfigurationError, match="TWILIO_FROM is set by TWILIO_PHONE_NUMBER") as refused:
         load_section(SmsSettings)
+    assert str(refused.value).startswith("TWILIO_FROM has a form that isn't accepted. Set it to number that")
+
+
+@pytest.mark.parametrize("name", ["SMTP_HOST", "SMTP_SERVER"])
+def test_a_mail_server_is_a_host_name_alone(name: str) -> None:
+    for value in (" mail.example.com ", "::1", "10.0.0.1"):
+        given(**{name: value})
+        assert value_of("SMTP_HOST") == value.strip()
+    for value in ("mail.example.com:587", "smtp://mail.example.com", "https://mail.example.com/", "a b"):
+        given(**{name: value})
+        with pytest.raises(ConfigurationError, match="SMTP_HOST: it must be a host name alone"):
+            load()
 
 
 def test_one_section_reads_other_names_too() -> None:
