@@ -31,8 +31,8 @@ MAX_EVENTS_PER_CLAIM = 1_000
 MAX_SPARE_LANES = 64  # for what needs no answer, while all others are in use
 MAX_EVENTS_PER_WRITE = 200  # a longer transaction would hold inboxes that other nodes' batches need
 MAX_LANES = 256  # that a node works on at a time
-LEASE_SECONDS = 15.0  # until other nodes claim what a dead one had
-RENEW_SECONDS = 5.0  # a call of the user service may take longer than a lease
+LEASE_SECONDS = 10.0  # until other nodes claim what a dead one had
+RENEW_SECONDS = 3.0  # a call of the user service may take longer than a lease
 POLL_SECONDS = 5.0  # in case another node parked something and died
 RETRY_BACKOFF = Backoff(first=0.2, cap=5.0)  # of one lane
 POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
