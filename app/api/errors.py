@@ -328,7 +328,8 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
             return Problem(
                 TOO_LARGE,
                 "too_large",
-                N_("The request exceeds the size limit."),
+                N_("The request body exceeds the limit of %(most)d bytes. Send less at a time."),
+                most=getattr(request.stream, "request_max_size", request.app.config.REQUEST_MAX_SIZE),
             )
         case RequestTimeout():
             return too_slow()

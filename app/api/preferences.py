@@ -190,7 +190,11 @@ class PreferenceResource:
         """Reset a preference of a user who was authenticated."""
         choice = _existing(preference_id)
         if not await self._store.drop_choice(owner, choice):
-            raise _no_such_preference()
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                "no_such_preference",
+                N_("This preference is not set. The default applies already."),
+            )
         return json_answer(await self._preference(owner, choice))
 
     async def _preference(self, user_id: UUID, choice: str) -> Preference:

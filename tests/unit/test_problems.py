@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sanic import HTTPResponse, Request, Sanic, json
+from sanic.exceptions import PayloadTooLarge
 from sanic_testing.testing import SanicASGITestClient
 
 from app.api import docs, errors, methods
@@ -21,6 +22,7 @@ RAISED: dict[str, Exception] = {
     "unauthorized": Unauthorized("expired_token"),
     "unavailable": Unavailable("postgres", "gone"),
     "unmigrated": StoreFailed("postgres", "no such table: a secret of the inside"),
+    "too_large": PayloadTooLarge(),
     "bug": RuntimeError("a secret of the inside"),
 }
 
@@ -58,6 +60,7 @@ async def ask(app: Sanic[Any, Any], path: str, method: str = "GET", **headers: s
         ("/raise/unauthorized", 401, "expired_token"),
         ("/raise/unavailable", 503, "dependency_down"),
         ("/raise/unmigrated", 500, "internal"),
+        ("/raise/too_large", 413, "too_large"),
         ("/raise/bug", 500, "internal"),
         ("/nowhere", 404, "no_such_path"),
     ],
@@ -108,6 +111,13 @@ async def test_a_wrong_method_is_answered_with_the_allowed_ones(
     assert (response.status, response.headers["allow"]) == (405, allowed)
     assert allowed in response.json["detail"]
     assert (await ask(app, path, "OPTIONS")).headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("language", LOCALES)
+async def test_413_names_the_limit(app: Sanic[Any, Any], language: str) -> None:
+    app.config.REQUEST_MAX_SIZE = 4321
+    answer = await ask(app, "/raise/too_large", **{"accept-language": language})
+    assert "4321" in answer.json["detail"]
 
 
 async def test_401_comes_with_the_challenge_and_503_with_a_time(app: Sanic[Any, Any]) -> None:
