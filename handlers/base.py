@@ -165,8 +165,7 @@ class GroupData(Struct):
 
 def named(data: GroupData) -> str | None:
     """The group's name, if the event has one that isn't blank."""
-    name = data.group_name
-    return None if name is None or not name.strip() else name
+    return (data.group_name or "").strip() or None
 
 
 G = TypeVar("G", bound=GroupData)

@@ -28,8 +28,11 @@ class DailyMeal(GroupEventHandler[Meals]):
 
     def params(self, data: Meals, locale: str) -> dict[str, object]:
         meals = {"breakfast": data.breakfast, "lunch": data.lunch, "dinner": data.dinner}
-        named = {meal: ", ".join(dishes) or render(locale, NOT_PLANNED, {}) for meal, dishes in meals.items()}
+        named = {
+            meal: ", ".join(filter(str.strip, dishes)) or render(locale, NOT_PLANNED, {})
+            for meal, dishes in meals.items()
+        }
         return {"dishes": self.count(data), **named}
 
     def count(self, data: Meals) -> int:
-        return len(data.breakfast) + len(data.lunch) + len(data.dinner)
+        return sum(1 for dish in (*data.breakfast, *data.lunch, *data.dinner) if dish.strip())

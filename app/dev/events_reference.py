@@ -25,7 +25,8 @@ listed are kept in `raw_data`.
 
 - **A required field** that is missing, `null`, empty or of the wrong form: the event is dead-lettered with
   the reason `bad_field`, and the error names the field. The required fields of flat events (bookings,
-  payments, stock) may be numbers where text is expected; those of group events are taken as documented.
+  payments, stock) may be numbers where text is expected; those of group events are taken as documented, and
+  their texts may be empty.
 - **An optional field** that is missing, `null`, empty, too long or of the wrong form is left out: texts and
   mails don't mention it. `null` equals absent. Whatever it holds, the rest of the event is used.
 - **Other spellings** of optional fields are read: a number in a string (`"25.50"`, `"1e3"`, but not

@@ -323,6 +323,11 @@ def test_an_abbreviation_at_the_end_of_a_date_needs_no_second_full_stop(locale: 
     assert ".." not in draft_of(body_of("food_expiring_soon"), locale).content  # Russian: 24 нояб. 2026 г.
 
 
+def test_a_blank_dish_is_no_dish() -> None:
+    draft = draft_of(body_of("daily_meal", breakfast=["", "Phở", " "], lunch=[""], dinner=[]))
+    assert draft.content == "1 dish today. Breakfast: Phở. Lunch: not planned yet. Dinner: not planned yet."
+
+
 # What is checked
 
 
