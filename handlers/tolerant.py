@@ -29,6 +29,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,
 MAX_NUMBER_CHARS = 50
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
+_BLANKS = " \t\N{NO-BREAK SPACE}"  # no line breaks: what has one where none belongs isn't repaired
 S = TypeVar("S", bound=Struct)
 
 
@@ -121,7 +122,7 @@ def _spellings(value: Any, field: _Field, user_ids: UserIds, loose: bool) -> Ite
     elif not loose:
         return
     elif isinstance(value, str):
-        yield from _of_text(value.strip(), field)
+        yield from _of_text(value.strip(_BLANKS), field)
     elif isinstance(value, list) and field.item is not None:
         if kept := _usable_items(value, field.item, user_ids):
             yield kept

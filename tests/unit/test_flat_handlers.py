@@ -301,7 +301,7 @@ def test_a_value_in_another_spelling_is_used(
         ("booking.confirmed", "booking_id", " BOOK-1\n", "BOOK-1"),
         ("booking.confirmed", "movie_title", " Dune\n  Part Two ", "Dune Part Two"),
         ("booking.confirmed", "seats", [" A1 ", "A2 "], ["A1", "A2"]),
-        ("booking.confirmed", "user_email", " user@example.com\n", "user@example.com"),
+        ("booking.confirmed", "user_email", " user@example.com\t", "user@example.com"),
         ("payment.failed", "retry_url", " https://example.com/pay ", "https://example.com/pay"),
         *(
             ("payment.failed", "reason", code, "card_declined")

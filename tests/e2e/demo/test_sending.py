@@ -57,8 +57,11 @@ async def test_the_same_event_over_all_transports_is_one_notification(
         return sum(new.values()) >= ways
 
     await eventually(all_came, "the event came by all ways")
-    assert {source: new[f"{source} stored"] + new[f"{source} duplicate"] for source in sources} == sources
-    assert sum(count for name, count in new.items() if name.endswith("stored")) == 1
+    for source, times in sources.items():
+        known = new[f"{source} stored"] + new[f"{source} duplicate"]
+        # parked: the transaction of another transport held the inbox just then
+        assert known <= times <= known + new[f"{source} parked"], new
+    assert sum(count for name, count in new.items() if name.endswith("stored")) <= 1
     await expect(page.locator("#published")).to_have_text(said)
     await expect(notifications(inbox(page, demo.JOHN))).to_have_count(1)
     assert len(await hub.list(demo.JOHN)) == 1
