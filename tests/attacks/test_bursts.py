@@ -87,7 +87,8 @@ async def test_requests_in_one_packet_are_too(turns: Turns) -> None:
 async def test_a_body_in_many_chunks_leaves_room_for_others(turns: Turns) -> None:
     chunks = 20 * MAX_CHUNKS_PER_TURN
     head = b"POST /echo HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with little_server(turns.note, queues=queues(later_requests=AdmissionQueue(0.001, 1))) as port:
+    paced = queues(later_requests=AdmissionQueue(0.001, 1))
+    async with little_server(turns.note, queues=paced, patience=20.0) as port:
         before = turns.count
         answer = await ask(port, head + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
     assert answer.endswith(b"x" * chunks)

@@ -25,15 +25,19 @@ async def little_server(
     on_request: Callable[[], None] = lambda: None,
     repeat_offenders: Callable[[Head], int] = lambda _: 0,
     queues: AdmissionQueues | None = None,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[int]:
-    """Its port. It answers `POST /echo` with the body, and calls back for each request."""
+    """Its port. It answers `POST /echo` with the body, and calls back for each request.
+
+    A request may take `patience` seconds to be received: short, for tests of those that take longer.
+    """
     app: Sanic[Any, Any] = Sanic(
         f"little-{uuid4().hex}", configure_logging=False, request_class=LateBodyRequest
     )
     app.config.update(
         {
-            "REQUEST_TIMEOUT": PATIENCE,
-            "RESPONSE_TIMEOUT": PATIENCE,
+            "REQUEST_TIMEOUT": patience,
+            "RESPONSE_TIMEOUT": patience,
             "KEEP_ALIVE_TIMEOUT": 2,
             "AUTO_EXTEND": False,
             "TOUCHUP": False,  # it works once in a process
@@ -49,7 +53,7 @@ async def little_server(
         return text(request.body.decode())
 
     with bind("127.0.0.1", 0) as listener:
-        pending: Any = partial(PendingConnection, queues or AdmissionQueues(), repeat_offenders, PATIENCE)
+        pending: Any = partial(PendingConnection, queues or AdmissionQueues(), repeat_offenders, patience)
         server: Any = await app.create_server(sock=listener, protocol=pending, return_asyncio_server=True)
         await server.startup()
         try:
