@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 from pydantic import SecretStr
 
-from app.dev import demo, gallery, mails, samples, tokens
+from app.dev import demo, gallery, mails, tokens
 from app.dev.home import DEV_JSON, home
 from app.dev.loopback import only_loopback
 from app.dev.mail import MailCatcher, run_mail
@@ -28,6 +28,7 @@ from app.settings.sources import TOPIC_VARIABLES
 from app.store import migrations
 
 # librdkafka's mock broker answers a fetch only when its wait is over, and a join when the session would end.
+SHOWN_EVENT = "group_user_added"  # to the user whose token is shown
 MOCK_BROKER_WAIT_MS = 10
 MOCK_BROKER_SESSION_MS = 3000
 ANY_LOCAL_PAGE = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")  # of any development server
@@ -164,7 +165,7 @@ The hub runs.
   REST docs      http://localhost:{settings.server.port}/api/v2/notification-service/docs
   Demo user      {demo.JOHN} (John)
   User's token   {token}
-  Publish        {where}{shown} run.py publish {samples.event_types()[-1]}
+  Publish        {where}{shown} run.py publish {SHOWN_EVENT}
 
 Ctrl-C stops the hub and all services.
 """
