@@ -32,7 +32,7 @@ listed are kept in `raw_data`.
 - **Other spellings** of optional fields are read: a number in a string (`"25.50"`, `"1e3"`, but not
   `"25,50"`, `"NaN"`, `"25 USD"`), a number where text is expected, one text or a text with commas for a
   list, `"true"`, `"yes"` or `1` for a flag. Items of a list that can't be used are left out. In flat events
-  white space around a text is dropped, and `Card Declined` is the code `card_declined`.
+  blanks around a text are dropped (line breaks are not), and `Card Declined` is the code `card_declined`.
 - **`receivers`** decides who is notified, so it is never ignored: entries that can't be used are left out,
   but if none is left the event is dead-lettered. Nobody else is notified instead.
 - **Ids of users** are UUIDs in any spelling (upper case, without hyphens, in braces, `urn:uuid:`), or

@@ -1,4 +1,4 @@
-"""One live event stream (Server-Sent Events): the response to a GET that goes on until a side ends it."""
+"""One live event stream (Server-Sent Events): the response to a GET, open until either side ends it."""
 
 from __future__ import annotations
 

@@ -250,8 +250,8 @@ class WebSocketConnection(Connection):
     def _flush(self, end_only: bool = False) -> None:
         """Write what the sans-I/O layer wants sent; an empty part means the end of the stream.
 
-        `end_only` drops all but that: a client that was closed and goes on pinging gets no answers, which
-        would pile up.
+        `end_only` drops all but that: a client that still pings after its close gets no answers, which
+        would accumulate.
         """
         if self._transport is None:
             return

@@ -129,7 +129,7 @@ delete from notifications where ctid = any(array(
 _LOCK = text("select 1 from inboxes where user_id = :user for update")
 
 Progress = Callable[[str, float], None]
-"""Is told a table and the share of it that was read."""
+"""Called with the name of a table and the share of it that has been read, 0 to 1."""
 
 
 class ErasingStore:

@@ -174,7 +174,7 @@ export class Session {
   }
 
   /**
-   * Try whether a better way gets through now; the present one goes on until it does.
+   * Try a better transport now; the current one stays in use until that one connects.
    *
    * @param {number} way
    */

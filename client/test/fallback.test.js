@@ -182,7 +182,7 @@ test("closing a tab on an event stream leaves nothing behind", async () => {
   assert.deepEqual([hub.sockets.size, tab.inbox.state.name], [0, "closed"]);
 });
 
-test("tabs that share an event stream are told of everything once", async () => {
+test("tabs that share an event stream receive everything once", async () => {
   browser = new Browser(clock, hub, { shares: true });
   hub.passesUpgrades = false;
   const tabs = [await open(), await open(), await open()];
