@@ -29,8 +29,9 @@ def notifications(box: Locator) -> Locator:
     return box.get_by_role("group", name="Notifications of").get_by_role("listitem")
 
 
-def frames(box: Locator) -> Locator:
-    return box.get_by_role("group", name="Raw frames of").get_by_role("listitem").first
+def frames(box: Locator, text: str) -> Locator:
+    """The raw frames of an inbox that contain a text; a connection that resumes adds frames of its own at any time."""
+    return box.get_by_role("group", name="Raw frames of").get_by_role("listitem").filter(has_text=text)
 
 
 def title(notification: Locator) -> Locator:
