@@ -51,9 +51,8 @@ class NotificationRow(Base):
     event_hash: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
-        # read backwards it also serves the list: an inbox, newest first
-        UniqueConstraint("receiver", "seq", name="notifications_receiver_seq"),
-        Index("notifications_unread", "receiver", "seq", postgresql_where=text("not is_read")),
+        # Read backwards it also serves the list: an inbox, newest first. Unread ones are found in it alone.
+        Index("notifications_inbox", "receiver", "seq", unique=True, postgresql_include=["is_read"]),
         Index("notifications_age", "created_at"),
     )
 

@@ -143,6 +143,10 @@ class Schedule:
         for user, inbox in self.inboxes.items():
             for unread in (False, True):
                 assert shown(await store.page(user, 1000, unread=unread)) == inbox.shown(unread=unread)
+            limit, skip, before = (self._chance.randint(1, 8) for _ in range(3))
+            page = await store.page(user, limit, before, unread=True, skip=skip - 1)
+            wanted = [row for row in inbox.shown(unread=True) if row[0] < before]
+            assert shown(page) == wanted[skip - 1 :][:limit]
             assert await store.counters(user) == inbox.counters
         after = self._chance.randint(0, 5)
         states = await InboxStore(node).states([(user, after) for user in self.inboxes], 1000)
