@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import asyncpg
+from redis import Redis
 
 from bench import cpu
 from bench.clients import Clients, Received
@@ -22,6 +23,7 @@ from bench.site import Server, Site, Target, run_server
 
 WARM_UP_EACH = 4  # notifications a user gets before anything is measured
 _SETTLE_SECONDS = 3.0
+_REST_SECONDS = 20.0
 _FIRST_CONNECTIONS = 100  # connected before the measure, for what is loaded and kept at the first use
 _STEPS = [*(f"p{percent}" for percent in range(1, 100)), "p99.9", "max"]
 _numbers = itertools.count(1)
@@ -183,13 +185,30 @@ def idle(site: Site, target: Target, clients: Clients, connections: int, partiti
         connected = time.monotonic() - began
         time.sleep(_SETTLE_SECONDS)
         after = few.server.process.memory_info().rss, few.server.look()["tasks"]
+        share, traffic = _at_rest(site, few.server)
     return Idle(
         target=target.name,
         connections=connections,
         bytes_each=(after[0] - before[0]) / connections,
         tasks_each=(after[1] - before[1]) / connections,
         seconds_to_connect=connected,
+        cpu_share=share,
+        redis_bytes=traffic,
     )
+
+
+def _at_rest(site: Site, server: Server) -> tuple[float, float]:
+    """The server's share of a core and the bytes a second to and from Redis while nothing happens."""
+
+    def figures() -> tuple[float, float]:
+        used, stats = server.process.cpu_times(), redis.info("stats")
+        return used.user + used.system, stats["total_net_input_bytes"] + stats["total_net_output_bytes"]
+
+    with Redis.from_url(site.redis_url) as redis:
+        cpu_before, bytes_before = figures()
+        time.sleep(_REST_SECONDS)
+        cpu_after, bytes_after = figures()
+    return (cpu_after - cpu_before) / _REST_SECONDS, (bytes_after - bytes_before) / _REST_SECONDS
 
 
 def rows(stage: Stage) -> int:

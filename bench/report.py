@@ -52,7 +52,8 @@ def _(result: Paced) -> str:
 def _(result: Idle) -> str:
     return (
         f"{_NAMES[result.target]}, {result.connections:,} idle connections: "
-        f"{result.bytes_each / 1024:.1f} KB and {result.tasks_each:.2f} tasks each"
+        f"{result.bytes_each / 1024:.1f} KB and {result.tasks_each:.2f} tasks each, "
+        f"{result.cpu_share:.1%} of a core, {result.redis_bytes / 1000:,.1f} KB/s to and from Redis"
     )
 
 
@@ -249,10 +250,14 @@ def _connections(results: Results) -> list[str]:
         return []
     rows = [
         f"| {_NAMES[each.target]} | {each.connections:,} | {each.bytes_each / 1024:.1f} KB "
-        f"| {each.tasks_each:.2f} | {each.connections / each.seconds_to_connect:,.0f}/s |"
+        f"| {each.tasks_each:.2f} | {each.connections / each.seconds_to_connect:,.0f}/s "
+        f"| {each.cpu_share:.1%} of a core | {each.redis_bytes / 1000:,.1f} KB/s |"
         for each in results.idle
     ]
-    head = ["| | connections | memory each | tasks each | accepted |", "|---|---|---|---|---|"]
+    head = [
+        "| | connections | memory each | tasks each | accepted | idle: CPU | idle: Redis |",
+        "|---|---|---|---|---|---|---|",
+    ]
     return ["## Idle connections\n", *head, *rows, ""]
 
 

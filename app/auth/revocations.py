@@ -21,6 +21,7 @@ from app.runtime.redis import REDIS_ERRORS, Client
 CACHED_SECONDS = 900.0
 MAX_CACHED_USERS = 20_000  # users
 MAX_REVIEWED_TOKENS = 5000  # cached tokens checked in one review: some 10 ms of CPU, and 75 on a cluster
+REVIEW_COUNT = 60  # calls in which all cached tokens are reviewed while changes are known
 MAX_TOKENS_PER_QUERY = 500  # tokens
 MILLISECONDS = (1.5e12, 1e13)
 """A moment between these is in milliseconds (2017 to 2286): in seconds it would revoke whatever is issued."""
@@ -29,6 +30,8 @@ SPELLINGS_COUNT = 4
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _BLOCKED = "user-service:jwt-blocklist:"
 _REVOKED_AT = "user-service:global_revoke_ts:"
+PREFIXES = (_BLOCKED, _REVOKED_AT)
+"""What the names of all keys of the user service's revocations begin with: of tokens, and of users."""
 
 Moments = Sequence[bytes | None]
 """What Redis holds under each of `revoked_at_keys`."""
@@ -43,6 +46,7 @@ class RevocationStore:
         self._one_by_one = one_by_one
         self._cached: dict[UUID, dict[Claims, float]] = {}
         self._unreviewed: list[Claims] = []
+        self._review_count = 0
         self._retry_at = 0.0
 
     async def check(self, claims: Claims | ServiceClaims) -> None:
@@ -84,18 +88,25 @@ class RevocationStore:
         if len(self._cached) > MAX_CACHED_USERS:
             del self._cached[next(iter(self._cached))]
 
-    async def review(self, in_use: Callable[[Claims], bool]) -> None:
-        """Check cached tokens, some at each call and all in turn, and drop those that were revoked while
-        unused: once Redis is down they can't be checked. Those `in_use` are checked elsewhere. Raises
-        `Unavailable`.
+    async def review(
+        self, in_use: Callable[[Claims], bool], concerned: Callable[[Claims], bool] | None = None
+    ) -> None:
+        """Check cached tokens, and drop those that were revoked while unused: once Redis is down they can't
+        be checked. Raises `Unavailable`.
+
+        Args:
+            in_use: Which tokens are checked elsewhere.
+            concerned: Which tokens a recent change may concern: all of these are checked, and of the others
+                few at each call. None where changes aren't known: then many at each call. In turn it is all.
         """
         if not self._unreviewed:
             self._drop_expired()
             self._unreviewed = [claims for tokens in self._cached.values() for claims in tokens]
-        some, self._unreviewed = (
-            self._unreviewed[:MAX_REVIEWED_TOKENS],
-            self._unreviewed[MAX_REVIEWED_TOKENS:],
-        )
+            self._review_count = -(-len(self._unreviewed) // REVIEW_COUNT)
+        count = MAX_REVIEWED_TOKENS if concerned is None else self._review_count
+        some, self._unreviewed = self._unreviewed[:count], self._unreviewed[count:]
+        if concerned is not None:
+            some += [claims for tokens in self._cached.values() for claims in tokens if concerned(claims)]
         some = [claims for claims in some if not in_use(claims)]
         for start in range(0, len(some), MAX_TOKENS_PER_QUERY):
             await self.revoked(some[start : start + MAX_TOKENS_PER_QUERY])
@@ -164,10 +175,15 @@ def _redis_errors() -> Iterator[None]:
         raise Unavailable("redis", why) from None
 
 
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID as services write it: with or without hyphens, in either case."""
+    return _UUID.fullmatch(text) is not None
+
+
 def _blocklist_keys(claims: Claims | ServiceClaims) -> tuple[str, ...]:
     """The key as the token spells its id; if that is a UUID, also in lower and upper case."""
     text = claims.token_id
-    if not _UUID.fullmatch(text):
+    if not is_uuid(text):
         return (f"{_BLOCKED}{text}",)
     return (f"{_BLOCKED}{text}", f"{_BLOCKED}{text.lower()}", f"{_BLOCKED}{text.upper()}")
 
@@ -186,7 +202,7 @@ def revoked_at_keys(user_id: UUID | str) -> tuple[str, ...]:
     lower and upper case. A service's name that is no UUID has one key.
     """
     if not isinstance(user_id, UUID):
-        if not _UUID.fullmatch(user_id):
+        if not is_uuid(user_id):
             return (f"{_REVOKED_AT}{user_id}",)
         user_id = UUID(user_id)
     text = str(user_id)

@@ -71,19 +71,29 @@ async def check_redis(client: Client) -> None:
 async def subscription(client: Client, settings: RedisSettings, channel: str) -> AsyncIterator[PubSub]:
     """A subscription to `channel` that ends with an error when its connection does.
 
-    redis-py's own would connect again without a word, and what was sent meanwhile would be missing. In a
-    cluster any server will do: what is published on one is passed to all.
+    In a cluster any server will do: what is published on one is passed to all.
     """
-    place: dict[str, Any] = {**parse_url(settings.url.get_secret_value())}
+    place: dict[str, Any] = {}
     if isinstance(client, RedisCluster):
         await client.initialize()
         server = client.get_random_primary_node()
-        place |= {"host": server.host, "port": server.port}
-    place |= {"socket_timeout": settings.timeout, "socket_connect_timeout": settings.timeout}
-    place |= {"max_connections": 1, "retry": Retry(NoBackoff(), 0)}
-    pool = ConnectionPool(**place)
-    async with Redis.from_pool(pool) as redis, redis.pubsub() as subscribed:
+        place = {"host": server.host, "port": server.port}
+    async with own_connection(settings, **place) as redis, redis.pubsub() as subscribed:
         await subscribed.subscribe(channel)
         if await subscribed.get_message(timeout=settings.timeout) is None:
             raise TimeoutError("Redis doesn't confirm a subscription")
         yield subscribed
+
+
+@asynccontextmanager
+async def own_connection(settings: RedisSettings, **changes: Any) -> AsyncIterator[Redis]:
+    """A client of one connection, for what can't miss that it was lost.
+
+    redis-py's own subscriptions would connect again without a word, and what was sent meanwhile would be
+    missing. `changes` to the settings are redis-py's keywords.
+    """
+    place = {**parse_url(settings.url.get_secret_value()), **changes}
+    place |= {"socket_timeout": settings.timeout, "socket_connect_timeout": settings.timeout}
+    place |= {"max_connections": 1, "retry": Retry(NoBackoff(), 0)}
+    async with Redis.from_pool(ConnectionPool(**place)) as redis:
+        yield redis

@@ -26,7 +26,8 @@ from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
 from app.auth.jwks import Jwks
-from app.auth.revocations import RevocationStore
+from app.auth.revocation_feed import RevocationFeed
+from app.auth.revocations import PREFIXES, RevocationStore
 from app.auth.secrets import SecretBox
 from app.auth.tokens import TokenVerifier
 from app.domain.planning import Planner
@@ -53,6 +54,7 @@ from app.realtime.revocations import CHECK_SECONDS, RevocationWatch
 from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.redis import Client, check_redis, connect, subscription
+from app.runtime.redis_tracking import tracked_keys
 from app.runtime.services import Part, Service, every
 from app.runtime.wall_clock import WallClock
 from app.server.hub import Hub
@@ -94,6 +96,8 @@ class Store:
     cleaner: Cleaner
     secrets: SecretBox
     revocations: RevocationStore
+    revocation_feed: RevocationFeed | None
+    """None on a cluster, whose keys are on many servers."""
     authenticator: Authenticator
     key_services: Sequence[Service]
     """What reads the keys of tokens, where they are not in the settings."""
@@ -165,6 +169,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         store.wall_clock,
         realtime.timer_wheel,
         Part(stop=realtime.reader.close),
+        *(() if store.revocation_feed is None else (Part(stop=store.revocation_feed.stop),)),
         every(CHECK_SECONDS, realtime.watch.check, name="revocation watch", at_start=False),
         realtime.reconciler,
         realtime.membership,
@@ -202,6 +207,7 @@ def build_store(settings: Settings) -> Store:
         Cleaner(CleaningStore(engine), settings.retention.event_ids, settings.retention.notifications),
         SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url),
         revocations,
+        None if settings.redis.cluster else RevocationFeed(partial(tracked_keys, settings.redis, PREFIXES)),
         Authenticator(
             verifier, revocations, settings.auth.metrics_token, user_ids, RequestLimits(settings.http)
         ),
@@ -225,7 +231,7 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
     membership.attach(manager.users, bus)
     commands = InboxCommands(store.notifications, bus)
     sessions = Sessions(resync, reader, catch_up, commands, store.authenticator.claims, _history)
-    watch = RevocationWatch(manager, store.revocations)
+    watch = RevocationWatch(manager, store.revocations, store.revocation_feed)
     return Realtime(
         TimerWheel(), reader, catch_up, membership, manager, reconciler, bus, watch, commands, sessions
     )
