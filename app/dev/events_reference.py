@@ -40,7 +40,7 @@ listed are kept in `raw_data`.
 - **A `message`** is a request to the hub, over HTTP as a rule. Its optional fields may be `null`. A wrong
   one is refused: left out, it could change what is sent and when.
 """
-_MEANINGS: Mapping[str, str] = {
+MEANINGS: Mapping[str, str] = {
     "access_token_id": "the `jti` of the token that was logged out",
     "action": "the action of the Kafka topic",
     "amount": "of money; of a refund, what was given back",
@@ -97,7 +97,7 @@ _NOTES: Mapping[str, str] = {
     "the log.",
     "message": "`event_type` may be missing.",
 }
-_NO_FIELDS = frozenset(("event_id", "event_type"))
+NO_FIELDS = frozenset(("event_id", "event_type"))
 
 
 def text() -> str:
@@ -138,7 +138,7 @@ def _rows(handler: BaseMessageHandler[Any]) -> Iterator[str]:
 
 def _fields(form: Any, prefix: str = "") -> Iterator[str]:
     """The required ones first."""
-    found = [each for each in msgspec.structs.fields(form) if each.name not in _NO_FIELDS]
+    found = [each for each in msgspec.structs.fields(form) if each.name not in NO_FIELDS]
     others: Mapping[str, str] = getattr(form, "other_names", {})
     for field in sorted(found, key=lambda each: not each.required):
         names = [
@@ -147,7 +147,7 @@ def _fields(form: Any, prefix: str = "") -> Iterator[str]:
         ]
         required = "required" if field.required else "optional"
         shape = _form(inspect.type_info(field.type))
-        yield f"| {' or '.join(names)} | {required} | {shape} | {_MEANINGS[field.name]} |"
+        yield f"| {' or '.join(names)} | {required} | {shape} | {MEANINGS[field.name]} |"
 
 
 def _form(info: Any) -> str:

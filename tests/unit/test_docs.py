@@ -16,7 +16,7 @@ from tests.support.hub import ROOT
 GENERATED = {"node_modules", "dist", "__pycache__"}
 TOP_LEVEL = (
     *("app", "handlers", "tests", "bench", "faults", "fuzz"),
-    *("locales", "migrations", "client", "examples", "docs", ".ci"),
+    *("locales", "migrations", "client", "client-python", "examples", "docs", ".ci"),
 )
 # Files that a page makes up: what a new channel and a new source would take.
 ON_PAPER = {

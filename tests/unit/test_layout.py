@@ -233,7 +233,7 @@ def mapped(lines: Iterable[str]) -> set[str]:
     found: set[str] = set()
     parents: list[tuple[int, str]] = []
     for line in lines:
-        match = re.match(r"( *)([a-z_]+/)", line)
+        match = re.match(r"( *)([a-z_-]+/)", line)
         if match is None:
             continue
         indent = len(match[1])

@@ -14,7 +14,7 @@ from tests.support.hub import ROOT
 
 # Of tools that only contributors call; their targets in the Makefile install requirements-dev.txt.
 CONTRIBUTORS = {"app/dev/asyncapi.py", "app/dev/gallery.py", "app/dev/settings_reference.py"}
-OURS = {"app", "handlers", "tests", "bench", "faults", "fuzz"}
+OURS = {"app", "handlers", "tests", "bench", "faults", "fuzz", "notification_hub_client"}
 _DISTRIBUTIONS = packages_distributions()
 
 
