@@ -16,7 +16,6 @@ from app.runtime.redis import own_connection
 from app.settings.services import RedisSettings
 
 _CHANNEL = "__redis__:invalidate"
-_RESP = 2  # where Redis sends them on a channel; in version 3 they would come beside the answers
 
 
 class TrackedKeys:
@@ -55,7 +54,8 @@ async def tracked_keys(settings: RedisSettings, prefixes: Sequence[str]) -> Asyn
         ResponseError: This Redis can't do it (it is older than 6, or a stand-in), or doesn't allow it: an ACL
             user needs `+client|id +client|tracking +subscribe +ping` and the channel.
     """
-    async with own_connection(settings, protocol=_RESP) as redis, redis.pubsub() as subscription:
+    # In version 2 of the protocol names come on a channel; in version 3 they would come beside the answers.
+    async with own_connection(settings, protocol=2) as redis, redis.pubsub() as subscription:
         await _track(subscription, prefixes)
         await subscription.subscribe(_CHANNEL)
         if await subscription.get_message(timeout=settings.timeout) is None:
