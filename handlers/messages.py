@@ -10,16 +10,16 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP
+from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP, SMS
 from app.domain.deliveries import DeliveryDraft, GivenAttachment
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
 from app.domain.preferences import ALWAYS_ON, CATEGORIES
 from app.domain.user_ids import foreign_id
+from app.texts.hygiene import clean, is_visible
 from app.texts.i18n import LOCALES, N_, negotiate, render
-from app.texts.markup import as_text
-from app.texts.rendering import TEMPLATES, UnfitData, one_line, sms_text
+from app.texts.rendering import TEMPLATES, UnfitData, sms_text
 from app.texts.shortening import shortened
 from handlers.base import BaseMessageHandler, NotificationHandler, S, kept
 
@@ -66,6 +66,9 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError("`to` or `user_id` is required")
         if self.template_code is None and self.message is None and self.html is None:
             raise ValueError("`message` is required, or `html`, or `template_code` with `data`")
+        for name, text in (("title", self.title), ("message", self.message), ("html", self.html)):
+            if text and not is_visible(text):
+                raise ValueError(f"`{name}` has no visible character")
         if self.html is not None and self.type != EMAIL:
             raise ValueError("`html` is accepted for mail only")
         if self.type == EMAIL and (self.title or "").splitlines() not in ([], [self.title]):
@@ -83,12 +86,6 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError(f"`category` must be one of {allowed}")
         if self.locale is not None and not negotiate(self.locale, ""):
             raise ValueError(f"`locale` must be one of {', '.join(LOCALES)}")
-
-
-def _first_line(message: MessageRequest) -> str:
-    """The subject of a mail without a title; empty if its text has no visible character."""
-    text = message.message if message.message is not None else as_text(message.html or "")
-    return next(filter(None, map(one_line, text.splitlines())), "")
 
 
 class MessageRequested(BaseMessageHandler[MessageRequest]):
@@ -132,7 +129,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         shown = shortened(group_name, MAX_GROUP_NAME_CHARS) if isinstance(group_name, str) else None
         if message.template_code is None:
             title = message.title or render(locale, TITLE, {})
-            text = Text(shortened(title, MAX_TITLE_CHARS), message.message or "")
+            text = Text(shortened(clean(title), MAX_TITLE_CHARS), clean(message.message or ""))
         else:
             text = self._text(message, raw_data.encode(), shown or "", receiver, locale)
         code = (message.template_code or self.event_type).upper()
@@ -158,10 +155,11 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         template, data = self._content(message)
         if template not in OPEN:
             raise self._refused(f"template_code is none of {', '.join(OPEN)}")
-        try:
-            sms_text(template, locale, data)  # what fills the one fills the other
-        except UnfitData as error:
-            raise self._refused(f"data doesn't fill the template: {error}") from None
+        if template != PLAIN or message.type == SMS:  # a mail of texts always fits, and HTML takes a while
+            try:
+                sms_text(template, locale, data)  # what fills the one fills the other
+            except UnfitData as error:
+                raise self._refused(f"data doesn't fill the template: {error}") from None
         return DeliveryDraft(
             message.type,
             template,
@@ -177,8 +175,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         """The template and what fills it."""
         if message.template_code is not None:
             return message.template_code.lower(), message.data
-        title = message.title or (_first_line(message) if message.type == EMAIL else "")
-        title = shortened(title, MAX_TITLE_CHARS)
+        title = shortened(message.title or "", MAX_TITLE_CHARS)
         texts = {"title": title, "message": message.message, "html": message.html}
         return PLAIN, {name: text for name, text in texts.items() if text is not None}
 

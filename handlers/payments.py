@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from app.texts.i18n import N_, Translatable, localised_number
 from app.texts.labels import PAYMENT_FAILED, PAYMENT_FAILURES, label
-from app.texts.markup import is_link
+from app.texts.links import is_link
 from handlers.fields import Amount, Shown
 from handlers.flat import PersonalEventHandler
 

@@ -11,6 +11,7 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from app.api.errors import Problem
+from app.domain import exact_json
 from app.domain.events import BOM
 from app.texts.i18n import N_
 
@@ -32,7 +33,7 @@ def decoded_body(request: Request, decoder: msgspec.json.Decoder[Body]) -> Body:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_body(str(error)) from None
+        raise bad_body(exact_json.fault(body, error)) from None
 
 
 def bad_body(why: str) -> Problem:

@@ -112,7 +112,7 @@ def _json(message: bytes) -> Any:
             message.decode()
         except UnicodeDecodeError as bad:
             raise InvalidEvent("bad_encoding", _not_utf8(bad)) from None
-        raise InvalidEvent("not_json", str(error)) from None
+        raise InvalidEvent("not_json", exact_json.fault(message, error)) from None
 
 
 def _not_utf8(error: UnicodeDecodeError) -> str:

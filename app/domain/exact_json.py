@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -53,3 +54,26 @@ def decode_canonically(text: bytes) -> Any:
 def encode_canonically(value: Any) -> bytes:
     """The same for each order of keys."""
     return _canonical_encoder.encode(value)
+
+
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_HALF = (
+    "a text has half of a surrogate pair (\\ud800 to \\udfff), which is no character; send both halves "
+    "of the character, or the character itself in UTF-8"
+)
+
+
+def fault(text: bytes, error: Exception) -> str:
+    """Why `text` is no JSON, in words: the decoder takes half a surrogate pair for a text that was cut."""
+    return _HALF if _has_half_pair(text) else str(error)
+
+
+def _has_half_pair(text: bytes) -> bool:
+    expected = -1  # the position where the second half has to begin
+    for found in _ESCAPE.finditer(text):
+        unit = int(found[1], 16) if found[1] else 0
+        second = 0xDC00 <= unit < 0xE000
+        if second != (expected == found.start()) or (expected >= 0 and not second):
+            return True
+        expected = found.end() if 0xD800 <= unit < 0xDC00 else -1
+    return expected >= 0

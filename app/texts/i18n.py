@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -21,6 +21,8 @@ from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
+
+from app.texts.hygiene import has_direction, isolated
 
 LOCALES = ("vi", "en", "ru")
 LOCALES_DIR = Path(__file__).parents[2] / "locales"
@@ -67,9 +69,16 @@ def _template(locale: str, message: Translatable, count: int | None) -> str:
 def render(locale: str, message: Translatable, params: Mapping[str, object], count: int | None = None) -> str:
     """`message` in `locale`, its placeholders filled from `params`; `count` chooses the plural form.
 
-    Values are inserted as they are and never interpreted as a template.
+    Values are inserted as they are and never interpreted as a template. Only one that runs from right to left
+    is isolated, as it would turn the words behind it.
     """
-    return _template(locale, message, count) % params
+    template = _template(locale, message, count)
+    text = template % params
+    return text if text.isascii() or not has_direction(text) else template % _isolated(params)
+
+
+def _isolated(params: Mapping[str, object]) -> dict[str, object]:
+    return {name: isolated(value) if isinstance(value, str) else value for name, value in params.items()}
 
 
 @cache
@@ -116,16 +125,31 @@ def localised_number(locale: str, number: float | Decimal) -> str:
 def negotiate(accept_language: str | None, default: str) -> str:
     """The locale that fits an Accept-Language header best (RFC 9110, 12.5.4), else `default`.
 
-    A language may be in the spelling of POSIX, such as en_US.UTF-8.
+    A language may be in the spelling of POSIX, such as en_US.UTF-8. One with `q=0` is refused: where that is
+    the default, the answer is English, or the first locale that isn't refused.
     """
     if not accept_language:
         return default
-    found = negotiate_locale(_by_preference(accept_language), LOCALES, sep="-")
-    return found.lower() if found else default
+    weights = _weights(accept_language)
+    refused = {tag.partition("-")[0].lower() for tag, quality in weights if quality == 0}
+    wanted = sorted((pair for pair in weights if pair[1] > 0), key=lambda pair: -pair[1])
+    allowed = [locale for locale in LOCALES if locale not in refused]
+    for tag, _ in wanted:
+        if tag == "*":
+            break
+        if found := negotiate_locale([tag], allowed, sep="-"):
+            return found.lower()
+    if default not in refused:
+        return default
+    return next((each for each in (_FALLBACK, *allowed) if each in allowed), default)
 
 
-def _by_preference(accept_language: str) -> Sequence[str]:
-    weighted: list[tuple[float, str]] = []
+_FALLBACK = "en"
+
+
+def _weights(accept_language: str) -> list[tuple[str, float]]:
+    """Each language with its quality, from 0 to 1."""
+    weighted: list[tuple[str, float]] = []
     for part in accept_language[:1000].split(","):
         tag, _, parameter = part.partition(";")
         name, _, value = parameter.strip().partition("=")
@@ -133,6 +157,6 @@ def _by_preference(accept_language: str) -> Sequence[str]:
             quality = float(value) if name.strip().lower() == "q" else 1.0
         except ValueError:
             continue
-        if 0 < quality <= 1 and tag.strip():
-            weighted.append((quality, tag.strip().partition(".")[0].replace("_", "-")))
-    return [tag for _, tag in sorted(weighted, key=lambda pair: -pair[0])]
+        if 0 <= quality <= 1 and tag.strip():
+            weighted.append((tag.strip().partition(".")[0].replace("_", "-"), quality))
+    return weighted

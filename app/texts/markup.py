@@ -1,8 +1,9 @@
-"""Text and HTML that services send: which parts of it may become part of a mail.
+"""HTML that services send, made into the body of a mail and into its text part.
 
-HTML is rewritten in two steps. The first reads it in one pass, in time proportional to its length, keeps a
-short list of tags without attributes, and limits their nesting. The second, nh3, is the security filter: an
-HTML5 parser reads the result as a browser does and lets through allowed tags and links only.
+HTML is rewritten in two steps. The first reads it in one pass, in time proportional to its length
+(`app.texts.html_tokens`), keeps a short list of tags without attributes, limits their nesting, and writes
+HTML and text side by side, so that both say the same. The second, nh3, is the security filter: an HTML5
+parser reads the result as a browser does and lets through allowed tags and links only.
 
 nh3 is not given the original HTML, as its time grows with the square of the nesting depth: 200 KB of `<div>`
 took 22 seconds of CPU.
@@ -11,62 +12,82 @@ took 22 seconds of CPU.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from html import unescape
-from typing import Protocol
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import nh3
 from markupsafe import Markup, escape
 
-MAX_URL_CHARS = 2000
+from app.texts.html_tokens import Tag, tokens
+from app.texts.hygiene import clean, is_visible
+from app.texts.links import LINK_STYLE, linked, target
+
 MAX_NESTED_TAGS = 30  # deeper tags are omitted, their text is kept
-_NOT_IN_URLS = re.compile(r'[\s<>"\\]')
+MAX_HIDDEN_CHARS = 1000  # kept of what a mail hides, which inboxes show beside the subject
 
 _BLOCKS = frozenset(("p", "div", "ul", "ol", "li", "blockquote", "pre", "h2", "h3", "h4"))
 # How each tag is written. Of other tags only the text is kept. Tables become lines, as a stray </td> would
 # end the cell of the mail's layout.
+_LINES = (
+    *(
+        "tr",
+        "td",
+        "th",
+        "caption",
+        "section",
+        "article",
+        "header",
+        "footer",
+        "main",
+        "nav",
+        "aside",
+        "address",
+    ),
+    *("dl", "dt", "dd", "figure", "figcaption", "center", "form", "fieldset", "legend", "details", "summary"),
+)
 _TAGS = {
     **{tag: tag for tag in (*_BLOCKS, "a", "b", "strong", "i", "em", "u", "s", "code")},
-    **dict.fromkeys(("tr", "td", "th", "section", "article", "header", "footer"), "div"),
-    "h1": "h2",
+    **dict.fromkeys(_LINES, "div"),
+    **{"h1": "h2", "h5": "h4", "h6": "h4", "del": "s", "strike": "s"},
 }
 _STYLES = {
-    "a": "color:inherit",
+    "a": LINK_STYLE,
     "pre": "white-space:pre-wrap",
     "h2": "font-size:18px",  # smaller than the mail's own heading
     **dict.fromkeys(("h3", "h4"), "font-size:16px"),
 }
 _VOID = frozenset(("br", "hr"))
-_HIDDEN = frozenset(("script", "style", "title", "template", "textarea", "noscript", "svg", "math", "iframe"))
-_TOKEN = re.compile(
-    r"<!--.*?(?:-->|\Z)|<[!?][^<>]*+>|<(/?)([a-z][a-z0-9]*+)([^<>]*+)>", re.DOTALL | re.IGNORECASE
+_LEFT_OUT = frozenset(
+    (
+        *("script", "style", "title", "template", "textarea", "noscript", "svg", "math", "iframe"),
+        *("xmp", "noembed", "noframes", "select", "object", "video", "audio"),
+    )
 )
+_CAN_BE_HIDDEN = frozenset((*_TAGS, "span", "font", "table", "tbody", "label", "small")) - {"b", "i"}
+_HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_FLAT = re.compile(r"(?:^|;)\s*max-height\s*:\s*0(?:px)?\s*(?:!\s*important\s*)?(?:;|$)", re.IGNORECASE)
 _SANITIZER = nh3.Cleaner(
     tags=_VOID.union(_TAGS.values()),
     clean_content_tags=set(),  # the first step has removed what is hidden
     attributes={"a": {"href"}},
-    url_schemes={"http", "https"},
+    url_schemes={"http", "https", "mailto", "tel"},
     link_rel=None,
-    set_tag_attribute_values={tag: {"style": style} for tag, style in _STYLES.items()},
+    set_tag_attribute_values={
+        tag: {"dir": "auto"} | ({"style": _STYLES[tag]} if tag in _STYLES else {}) for tag in _BLOCKS
+    }
+    | {"a": {"style": _STYLES["a"]}},
 )
-_IGNORED = str.maketrans("", "", "\0\ufeff")  # an HTML5 parser drops NUL, and a byte order mark at the start
-_HREF = re.compile(r"""(?<!\S)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""", re.IGNORECASE)
+_BLANKS = re.compile(r"[ \t]+")
+_FILLERS = re.compile("[\u00a0\u034f\u200c]+")  # what keeps a mail's text out of its preview
 
 
-def is_link(url: object) -> bool:
-    """Whether a mail may link to `url`: absolute, http or https, and without user information."""
-    if (
-        not isinstance(url, str)
-        or len(url) > MAX_URL_CHARS
-        or not url.isprintable()
-        or _NOT_IN_URLS.search(url)
-    ):
-        return False
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
-    except ValueError:
-        return False
+class HtmlMail(NamedTuple):
+    """What a service's HTML says, as HTML and as text; `hidden` is what only inboxes show (the preheader)."""
+
+    html: Markup
+    text: str
+    hidden: str
 
 
 def paragraphs(text: str) -> list[list[str]]:
@@ -75,109 +96,192 @@ def paragraphs(text: str) -> list[list[str]]:
     return [lines for lines in found if lines]
 
 
+@lru_cache(maxsize=4)  # a mail's parts ask for it one after the other
+def read_html(html: str) -> HtmlMail:
+    """`html` sanitised for a mail: simple tags with the styles of mail, and links that `target` allows."""
+    page = _Page()
+    _rewrite(html, page)
+    page.end()
+    sanitised = Markup(_SANITIZER.clean("".join(page.html)))  # noqa: S704 - nh3 has filtered it
+    hidden = " ".join(_FILLERS.sub(" ", "".join(page.hidden)).split())
+    return HtmlMail(sanitised, _tidy("".join(page.text)), hidden)
+
+
 def safe_html(html: str) -> Markup:
-    """`html` sanitised for a mail: simple tags with the styles of mail, and links that `is_link` allows."""
-    return Markup(_SANITIZER.clean(_rewrite(html, _HtmlWriter())))  # noqa: S704 - nh3 has filtered it
+    """`html` sanitised for a mail."""
+    return read_html(html).html
 
 
 def as_text(html: str) -> str:
     """`html` as plain text, with the addresses of its links."""
-    lines = (re.sub(r"[ \t]+", " ", line).strip() for line in _rewrite(html, _TextWriter()).split("\n"))
+    return read_html(html).text
+
+
+def hidden_text(html: str) -> str:
+    """What `html` hides from the mail for inboxes to show; empty if it does that with nothing."""
+    return read_html(html).hidden
+
+
+def _tidy(text: str) -> str:
+    lines = (_BLANKS.sub(" ", line).strip() for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-class _Writer(Protocol):
-    """How the allowed parts of HTML are written. `url` is that of a link."""
-
-    def text(self, text: str) -> str: ...
-
-    def void(self, tag: str) -> str: ...
-
-    def start(self, tag: str, url: str | None) -> str: ...
-
-    def end(self, tag: str, url: str | None) -> str: ...
+class _Link(NamedTuple):
+    url: str | None
+    shown: list[str]
+    """The text in it."""
 
 
-class _HtmlWriter:
-    def text(self, text: str) -> str:
-        return str(escape(text.translate(_IGNORED)))
+class _Page:
+    """Writes the allowed parts of HTML twice, as HTML and as plain text."""
 
-    def void(self, tag: str) -> str:
-        return f"<{tag}>"
-
-    def start(self, tag: str, url: str | None) -> str:
-        link = f' href="{escape(url)}"' if url is not None else ""
-        ignored = "\n" if tag == "pre" else ""  # the parser drops a newline at the start of <pre>
-        return f"<{tag}{link}>{ignored}"
-
-    def end(self, tag: str, url: str | None) -> str:
-        return f"</{tag}>"
-
-
-class _TextWriter:
     def __init__(self) -> None:
+        self.html: list[str] = []
+        self.text: list[str] = []
+        self.hidden: list[str] = []
+        self._nested: list[str] = []
+        self._link: _Link | None = None
         self._preformatted = 0
 
-    def text(self, text: str) -> str:
-        return text if self._preformatted else re.sub(r"\s+", " ", text)
+    def add(self, text: str) -> None:
+        """Add text of the document, its references decoded."""
+        text = clean(text.replace("\ufeff", ""))
+        if self._link is None:
+            self.html.append(str(linked(text)))
+        else:
+            self._link.shown.append(text)
+            self.html.append(str(escape(text)))
+        self.text.append(text if self._preformatted else re.sub(r"\s+", " ", text))
 
-    def void(self, tag: str) -> str:
-        return "\n" if tag == "br" else "\n\n"
+    def hide(self, text: str) -> None:
+        """Keep text that isn't shown, some of it."""
+        if sum(map(len, self.hidden[-50:])) < MAX_HIDDEN_CHARS and len(self.hidden) < 50:
+            self.hidden.append(clean(text))
 
-    def start(self, tag: str, url: str | None) -> str:
+    def void(self, tag: str) -> None:
+        self.html.append(f"<{tag}>")
+        self.text.append("\n" if tag == "br" else "\n\n")
+
+    def open(self, tag: str, url: str | None) -> None:
+        """Start a tag. One that is nested too deep is left out; it still separates words."""
+        if len(self._nested) >= MAX_NESTED_TAGS:
+            if tag in _BLOCKS:
+                self.add(" ")
+            return
+        if tag == "a":
+            self.close("a")  # HTML has no links inside links
+            self._link = _Link(url, [])
+            href = f' href="{escape(url)}"' if url is not None else ""
+            self.html.append(f"<a{href}>")
+        else:
+            self.html.append(f"<{tag}>\n" if tag == "pre" else f"<{tag}>")  # a parser drops the newline
+        self._nested.append(tag)
         self._preformatted += tag == "pre"
-        return "\n- " if tag == "li" else self._gap(tag)
+        self.text.append("\n- " if tag == "li" else _gap(tag))
 
-    def end(self, tag: str, url: str | None) -> str:
-        self._preformatted -= tag == "pre"
-        return self._gap(tag) if url is None else f" ({url})"
-
-    def _gap(self, tag: str) -> str:
-        if tag in ("li", "div"):
-            return "\n"
-        return "\n\n" if tag in _BLOCKS else ""
-
-
-def _rewrite(html: str, writer: _Writer) -> str:
-    written: list[str] = []
-    nested: list[tuple[str, str | None]] = []
-
-    def close(tag: str) -> None:
+    def close(self, tag: str) -> None:
         """End the innermost open `tag`, if there is one, and all inside it."""
-        if any(name == tag for name, _ in nested):
-            name = None
-            while name != tag:
-                name, url = nested.pop()
-                written.append(writer.end(name, url))
+        while tag in self._nested and self._end_innermost() != tag:
+            pass
 
-    at = 0
-    while token := _TOKEN.search(html, at):
-        written.append(writer.text(unescape(html[at : token.start()])))
-        at = token.end()
-        closing, tag = token[1], (token[2] or "").lower()
-        if tag in _HIDDEN and not closing:
-            at = _end_of(tag, html, at)
-        elif tag in _VOID:
-            written.append(writer.void(tag))
-        elif tag in _TAGS and closing:
-            close(_TAGS[tag])
-        elif tag in _TAGS and len(nested) < MAX_NESTED_TAGS:
-            if tag == "a":
-                close("a")  # HTML has no links inside links
-            nested.append((_TAGS[tag], _url(token[3]) if tag == "a" else None))
-            written.append(writer.start(*nested[-1]))
-    written.append(writer.text(unescape(html[at:])))
-    written += [writer.end(*each) for each in reversed(nested)]
-    return "".join(written)
+    def end(self) -> None:
+        """End all that is open."""
+        while self._nested:
+            self._end_innermost()
+
+    def _end_innermost(self) -> str:
+        tag = self._nested.pop()
+        if tag == "a" and self._link is not None:
+            self._end_link(self._link)
+            self._link = None
+        self.html.append(f"</{tag}>")
+        self._preformatted -= tag == "pre"
+        self.text.append(_gap(tag))
+        return tag
+
+    def _end_link(self, link: _Link) -> None:
+        """A link that shows nothing shows its address; the text part has the address of every link."""
+        if link.url is None:
+            return
+        shown = "".join(link.shown).strip()
+        if not is_visible(shown):
+            self.html.append(str(escape(link.url)))
+            self.text.append(link.url)
+        elif shown != link.url and f"mailto:{shown}" != link.url:
+            self.text.append(f" ({link.url})")
+
+
+def _gap(tag: str) -> str:
+    if tag in ("li", "div"):
+        return "\n"
+    return "\n\n" if tag in _BLOCKS else ""
+
+
+def _rewrite(html: str, page: _Page) -> None:
+    at: int | None = 0
+    while at is not None:
+        at = _rewrite_from(html, at, page)
+
+
+def _rewrite_from(html: str, at: int, page: _Page) -> int | None:
+    """Write what begins at `at`. Return where to go on, behind what is left out; None at the end."""
+    for token in tokens(html, at):
+        if isinstance(token, str):
+            page.add(unescape(token))
+        elif token.closing:
+            if token.name in _TAGS:
+                page.close(_TAGS[token.name])
+        elif token.name in _LEFT_OUT:
+            return _end_of(token.name, html, token.end)
+        elif token.name in _VOID:
+            page.void(token.name)
+        elif token.name == "img":
+            page.add(_alternative(token))
+        elif _is_hidden(token) and (behind := _hide(html, token, page)) is not None:
+            return behind
+        elif token.name in _TAGS:
+            url = target(token.attribute("href")) if token.name == "a" else None
+            page.open(_TAGS[token.name], url)
+    return None
+
+
+def _alternative(image: Tag) -> str:
+    """The text of an image; mail shows no images but the hub's own logo."""
+    text = image.attribute("alt") or ""
+    return f" {text} " if is_visible(text) else ""
+
+
+def _is_hidden(tag: Tag) -> bool:
+    if not tag.attributes or tag.name not in _CAN_BE_HIDDEN:
+        return False
+    style = tag.attribute("style") or ""
+    flat = "overflow" in style and _FLAT.search(style)
+    return bool(_HIDDEN.search(style) or flat) or tag.attribute("hidden") is not None
+
+
+def _hide(html: str, opened: Tag, page: _Page) -> int | None:
+    """Keep the text of an element that isn't shown. Return the position behind it; None if it has no end."""
+    if not re.compile(rf"</{opened.name}[\s/>]", re.IGNORECASE).search(html, opened.end):
+        return None
+    page.hide(" ")
+    depth = 1
+    left_out = False
+    for token in tokens(html, opened.end):
+        if isinstance(token, str):
+            if not left_out:
+                page.hide(unescape(token))
+            continue
+        if token.name in _LEFT_OUT:
+            left_out = not token.closing
+        if token.name == opened.name:
+            depth += -1 if token.closing else 1
+            if depth == 0:
+                return token.end
+    return len(html)
 
 
 def _end_of(tag: str, html: str, at: int) -> int:
-    """The end of the hidden content of `tag`: after its end tag, else at the end of `html`."""
+    """The end of the content of `tag`: after its end tag, else at the end of `html`."""
     found = re.compile(rf"</{tag}\b[^>]*+>?", re.IGNORECASE).search(html, at)
     return found.end() if found else len(html)
-
-
-def _url(attributes: str) -> str | None:
-    found = _HREF.search(attributes)
-    url = unescape(found[1] or found[2] or found[3] or "").strip() if found else None
-    return url if is_link(url) else None

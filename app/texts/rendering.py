@@ -21,18 +21,18 @@ from app.domain.channels import SMS
 from app.domain.errors import HubError
 from app.texts.brand import Brand
 from app.texts.colors import DARK, LIGHT, edge_on, ink_on
+from app.texts.hygiene import clean_values, single_line
 from app.texts.i18n import LOCALES, Translatable, localised_moment, localised_number
 from app.texts.i18n import render as translated
 from app.texts.labels import PAYMENT_FAILED, PAYMENT_FAILURES, PAYMENT_METHODS, label
-from app.texts.markup import as_text, is_link, paragraphs, safe_html
+from app.texts.links import is_link, linked
+from app.texts.markup import as_text, hidden_text, paragraphs, safe_html
+from app.texts.shortening import ELLIPSIS, shortened
 
 FOLDER = Path(__file__).parent / "templates"
 SUFFIX = ".jinja"
 TEMPLATES = frozenset(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"[a-z]*{SUFFIX}"))
 MAX_SUBJECT_CHARS, MAX_SMS_CHARS = 150, 1000  # characters
-
-# Control characters, and surrogates, which UTF-8 cannot encode.
-_UNWANTED = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class UnknownTemplate(HubError):  # noqa: N818 - named as its siblings in app.errors
@@ -86,13 +86,19 @@ def lines_of_text(channel: str, template: str, locale: str, data: Mapping[str, A
 
 
 def one_line(text: str, most: int = MAX_SUBJECT_CHARS) -> str:
-    """The text in one line of at most `most` characters, without control and invisible characters."""
-    seen = "".join(c for c in text if c.isprintable() or c.isspace() or c in _JOINERS)
-    line = " ".join(seen.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+    """The text in one line of at most `most` characters, without control and invisible characters.
+
+    It is cut between two characters as a reader sees them.
+    """
+    line = single_line(text)
+    if len(line) <= most:
+        return line
+    return single_line(shortened(line, most).removesuffix(ELLIPSIS)) + ELLIPSIS
 
 
-_JOINERS = "\u200c\u200d"  # they join several characters into one emoji or letter
+def first_line(text: str) -> str:
+    """The first line of the text that shows anything; empty if none does."""
+    return next(filter(None, map(one_line, text.splitlines())), "")
 
 
 def _module(
@@ -110,7 +116,7 @@ def _module(
     context = {
         **own,
         **_texts(locale),
-        "data": _clean(data),
+        "data": clean_values(data),
         "locale": locale,
         "layout": f"_layout.{medium}{SUFFIX}",
         "parts": f"_parts.{medium}{SUFFIX}",
@@ -196,15 +202,6 @@ def _look(brand: Brand) -> dict[str, object]:
     }
 
 
-def _clean(value: Any) -> Any:
-    """The data without characters that must not be in a mail."""
-    if isinstance(value, str):
-        return _UNWANTED.sub("", value)
-    if isinstance(value, Mapping):
-        return {key: _clean(each) for key, each in value.items()}
-    return [_clean(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
 def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -221,6 +218,9 @@ def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
     environment.filters |= {
         "amount": _amount,
         "as_text": as_text,
+        "first_line": first_line,
+        "hidden_text": hidden_text,
+        "linked": linked,
         "listed": _listed,
         "moment": _moment,
         "one_line": one_line,

@@ -18,7 +18,8 @@ from app.outbox.channel import Attachment
 from app.outbox.email.message import build, sender, to_bytes
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
-from app.texts.markup import _STYLES, _TAGS, as_text, is_link, safe_html
+from app.texts.links import target
+from app.texts.markup import _BLOCKS, _STYLES, _TAGS, as_text, safe_html
 from app.texts.rendering import MAX_SMS_CHARS, MAX_SUBJECT_CHARS, MailRenderer, UnfitData, one_line, sms_text
 from fuzz.hostile import NASTY, TEXTS
 from fuzz.target import Target
@@ -30,7 +31,7 @@ _TEMPLATES = sorted(SAMPLES)
 _HEADERS = ("Message-ID", "Date", "From", "To", "Subject", "Auto-Submitted", "List-Unsubscribe")
 _ALL_HEADERS = {*_HEADERS, "List-Unsubscribe-Post", "MIME-Version", "Content-Type"}
 _ORIGIN = sender("Hub <no-reply@hub.example>")
-_FREE = frozenset(("p", "br"))  # as many as a text has paragraphs and lines
+_FREE = frozenset(("p", "br", "a"))  # as many as a text has paragraphs, lines and web addresses
 
 Element = tuple[str, tuple[tuple[str, str | None], ...]]
 
@@ -46,7 +47,7 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
-            assert name != "href" or is_link(value), f"a link to {value!r}"
+            assert name != "href" or target(value) == value, f"a link to {value!r}"
         self.elements[tag, tuple(sorted((n, v) for n, v in attrs if n != "href"))] += 1
         if tag not in ("br", "hr", "meta", "img"):
             self.open.append(tag)
@@ -110,9 +111,15 @@ _CLEAN = frozenset(_TAGS.values()) | {"br", "hr"}
 
 
 def _check_attributes(tag: str, attributes: Any, known: _Reader) -> None:
-    styled = (("style", _STYLES[tag]),) if tag in _STYLES else ()
+    styled = _written(tag)
     others = {each for name, each in known.elements if name == tag}
     assert attributes in ((), styled) or attributes in others, f"<{tag}> with {attributes}"
+
+
+def _written(tag: str) -> tuple[tuple[str, str], ...]:
+    """The attributes of a tag of a service's HTML."""
+    direction = (("dir", "auto"),) if tag in _BLOCKS else ()
+    return (*direction, *((("style", _STYLES[tag]),) if tag in _STYLES else ()))
 
 
 @cache
@@ -157,7 +164,7 @@ def check_markup(data: bytes) -> None:
     assert not found.other, "a comment or declaration came through"
     for tag, attributes in found.elements:
         assert tag in _CLEAN, f"<{tag}> came through"
-        assert attributes == ((("style", _STYLES[tag]),) if tag in _STYLES else ()), f"<{tag}> {attributes}"
+        assert attributes == _written(tag), f"<{tag}> {attributes}"
     assert str(safe_html(clean)) == clean, "cleaned again it is something else"
     assert len(as_text(html)) <= 10 * len(html) + 10
 
@@ -203,7 +210,7 @@ TARGETS = (
     Target(
         "rendering",
         "every template, locale and field: no element, attribute or header comes out that isn't the "
-        "template's (or of the short list that services' HTML is reduced to); links are http or https",
+        "template's (or of the short list that services' HTML is reduced to); links are those of `target`",
         check_rendering,
         st.tuples(st.binary(min_size=3, max_size=3), _TEXT | _HTML.map(str.encode)).map(b"".join),
         [*_MARKS, b"{{", b"{%", b"%(", b"\r\n", b"=?utf-8?q?", b"https://"],

