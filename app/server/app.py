@@ -26,8 +26,9 @@ from app.runtime.metrics import REQUESTS
 from app.server.bootstrap import bootstrap
 from app.server.hub import Hub
 from app.server.serve import bind, raise_file_limit, serve
+from app.server.start_notices import report
 from app.server.supervisor import Supervisor
-from app.settings import Settings, notices
+from app.settings import Settings
 
 _log = logging.getLogger("hub.settings")
 
@@ -109,7 +110,9 @@ def _observe_requests(app: Sanic[Any, Any]) -> None:
 def run(settings: Settings) -> int:
     """Serve with `settings` until SIGTERM or Ctrl-C; returns the exit status."""
     log.configure(settings.server.log_level)
-    _report(settings)
+    report(settings)
+    if not settings.outbox.in_process:
+        _log.warning("outbox_elsewhere", extra={"why": "OUTBOX_IN_PROCESS is off: run.py outbox must run"})
     raise_file_limit()
     if settings.server.workers == 1:
         _work(settings, bind(settings.server.host, settings.server.port))
@@ -119,14 +122,6 @@ def run(settings: Settings) -> int:
     return Supervisor(
         settings.server.workers, one_more, partial(_work, settings), settings.server.shutdown_grace
     ).run()
-
-
-def _report(settings: Settings) -> None:
-    """Warn of settings that don't do what the operator may expect of them."""
-    for notice in notices():
-        _log.warning(notice.event, extra={"variable": notice.variable, "why": notice.why})
-    if settings.simulated:
-        _log.warning("deliveries_simulated", extra={"why": " ".join(settings.simulated)})
 
 
 def _work(

@@ -137,7 +137,8 @@ class Outboxes:
 
     channels: Mapping[str, Channel]
     workers: Sequence[Outbox]
-    signal: DeliverySignal
+    signal: DeliverySignal | None
+    """What wakes the workers; None where there are none."""
 
 
 def bootstrap(settings: Settings) -> Hub:
@@ -145,7 +146,7 @@ def bootstrap(settings: Settings) -> Hub:
     store = build_store(settings)
     realtime = build_realtime(settings, store)
     intake = build_intake(settings, store, realtime)
-    outboxes = build_outboxes(settings, store)
+    outboxes = build_outboxes(settings, store, run=settings.outbox.in_process)
     admission, blueprints = build_api(settings, store, realtime, intake, outboxes)
     return Hub(
         blueprints,
@@ -174,7 +175,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         realtime.reconciler,
         realtime.membership,
         *(Part(worker.start) for worker in outboxes.workers),  # `Hub.drain` stops them
-        outboxes.signal,
+        *(() if outboxes.signal is None else (outboxes.signal,)),
         realtime.bus,
         intake.batcher,
         intake.parked,
@@ -271,20 +272,24 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     return Intake(user_service, pipeline, batcher, Scheduler(store.scheduled, batcher), parked, sources)
 
 
-def build_outboxes(settings: Settings, store: Store) -> Outboxes:
-    """Make two workers a channel: no one-time code waits for the provider's answers to other messages."""
+def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Outboxes:
+    """Make two workers a channel: no one-time code waits for the provider's answers to other messages.
+
+    Without `run` there are none, and the channels only tell what is simulated.
+    """
     channels = make_channels(settings)
     workers = [
         Outbox(store.deliveries, channel, store.secrets, settings.outbox, codes=codes)
         for codes, each in ((False, channels), (True, make_channels(settings)))
         for channel in each.values()
+        if run
     ]
 
     def wake() -> None:
         for worker in workers:
             worker.wake()
 
-    return Outboxes(channels, workers, DeliverySignal(settings.postgres, wake))
+    return Outboxes(channels, workers, DeliverySignal(settings.postgres, wake) if run else None)
 
 
 def build_api(

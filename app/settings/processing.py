@@ -115,6 +115,12 @@ class OutboxSettings(Section):
 
     title: ClassVar = "Deliveries and one-time codes"
 
+    in_process: bool = Field(
+        default=True,
+        validation_alias="OUTBOX_IN_PROCESS",
+        description="Whether each node sends mail and text messages itself. If not, `run.py outbox` has to "
+        "run: in a process of its own they take no time from live notifications.",
+    )
     otp_ttl: Seconds = Field(
         default=600.0,
         gt=0,
