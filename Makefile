@@ -82,10 +82,10 @@ faults: $(READY) ## the hub under faults: docs/reliability.md (EXPERIMENTS="kill
 	@$(BIN)/python -m tests.support.install_tools
 	@exec $(BIN)/python -m faults --seed $(or $(SEED),1) --size $(or $(SIZE),1) $(EXPERIMENTS)
 
-fuzz: $(READY) ## four million hostile inputs: docs/fuzzing.md (INPUTS=…, SEED=… repeats them, TARGETS=… chooses)
+fuzz: $(READY) ## four million hostile inputs: docs/explanation/fuzzing.md (INPUTS=…, SEED=… repeats them, TARGETS=… chooses)
 	@exec $(BIN)/python -m fuzz
 
-autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/autobahn.md
+autobahn: $(READY) ## Autobahn's WebSocket test suite against the hub's connection: docs/explanation/autobahn.md
 	@exec $(BIN)/python -m tests.autobahn
 
 screenshots: $(READY) ## take the README's pictures of the bell and the demo page again

@@ -1,4 +1,4 @@
-"""What others notice of an attack: `python -m bench.attacks [attack …]` (docs/security.md).
+"""What others notice of an attack: `python -m bench.attacks [attack …]` (docs/explanation/security.md).
 
 The same paced load to 200 users, calm and under each attack in turn: how long events take to their sockets.
 The status is 1 when something was lost, or a p99 was twice the calm one.

@@ -1,4 +1,4 @@
-"""What retention costs: `python -m bench.retention` (docs/decisions/017-retention.md).
+"""What retention costs: `python -m bench.retention` (decision 017).
 
 A million notifications and a million deliveries with an attempt each, half of them too old, on a real
 Postgres. How long a batch of removals takes, and how long a writer, who writes 100 notifications every 20 ms,

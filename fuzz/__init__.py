@@ -1,1 +1,1 @@
-"""`make fuzz`: hostile inputs by the million for all that reads what others wrote (docs/fuzzing.md)."""
+"""`make fuzz`: hostile inputs by the million for all parsers (docs/explanation/fuzzing.md)."""

@@ -1,7 +1,8 @@
 """The command behind `make fuzz`. The environment has INPUTS (in all), SEED and TARGETS (names, by commas).
 
-What was found is said at the end, and the status is 1. If nothing was, docs/fuzzing.md is written, provided
-that all targets together had four million inputs: decoding, frames and HTTP then have a million each.
+If an input fails, it is printed at the end, and the status is 1. Otherwise docs/explanation/fuzzing.md is
+written, provided that all targets together had four million inputs: decoding, frames and HTTP then have a
+million each.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def main() -> int:
     for result in broken:
         say(f"{result.target.name}: {', '.join(result.found)}. {_WHAT_THEN}")
     if not broken and len(chosen) == len(TARGETS) and done >= DEFAULT:
-        write(ROOT / "docs" / "fuzzing.md", results, inputs, start)
+        write(ROOT / "docs" / "explanation" / "fuzzing.md", results, inputs, start)
     return 1 if broken else 0
 
 

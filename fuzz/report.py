@@ -1,4 +1,4 @@
-"""docs/fuzzing.md: what was fuzzed, how much, and what held."""
+"""docs/explanation/fuzzing.md: what was fuzzed, how much, and what held."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Authenticator:
         """The caller, who must be the user in the path. Receives the body. Raises `Problem`, or as `claims`
         does.
 
-        While Redis is down, a token that was valid recently is still accepted (docs/decisions/009).
+        While Redis is down, a token that was valid recently is still accepted (decision 009).
         """
         caller = await self._user(request)
         if caller != self.user_in_path(user_id):

@@ -42,7 +42,7 @@ class Readiness(msgspec.Struct):
 class OperationResource:
     """The calls for operators.
 
-    Anybody may ask whether the hub is alive and ready. Details are for those who run it (docs/decisions/020).
+    Anybody may ask whether the hub is alive and ready. Details are for those who run it (decision 020).
     """
 
     def __init__(self, authenticator: Authenticator, checks: Mapping[str, Check]) -> None:

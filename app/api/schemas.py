@@ -86,7 +86,7 @@ INBOX_COUNT = {
     "Inbox-Count": {
         "description": (
             "the number of unread notifications after the call, with its `last_seq` and `rev` "
-            "(docs/protocol.md)"
+            "(docs/reference/protocol.md)"
         ),
         "schema": {"type": "string", "example": "unread=3, last_seq=41, rev=12"},
     }

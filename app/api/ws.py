@@ -1,6 +1,6 @@
 """The WebSocket endpoint: admission, handshake, sign-in; then it hands the transport to a `Connection`.
 
-Sanic only parses the request; after the hand-over nothing of it is left (docs/decisions/002).
+Sanic only parses the request; after the hand-over nothing of it is left (decision 002).
 """
 
 from __future__ import annotations

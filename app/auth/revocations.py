@@ -17,7 +17,7 @@ from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import REDIS_ERRORS, Client
 
 # Seconds for which REST accepts a token that was not revoked at the last check while Redis is down. The user
-# service writes revocations into that same Redis, and logouts come by Kafka (docs/decisions/009).
+# service writes revocations into that same Redis, and logouts come by Kafka (decision 009).
 CACHED_SECONDS = 900.0
 MAX_CACHED_USERS = 20_000  # users
 MAX_REVIEWED_TOKENS = 5000  # cached tokens checked in one review: some 10 ms of CPU, and 75 on a cluster

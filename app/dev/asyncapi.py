@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Notification hub, live",
             "version": __version__,
-            "description": "The WebSocket of one user, or an event stream. In words: docs/protocol.md.\n\n"
+            "description": "The WebSocket of one user, or an event stream: docs/reference/protocol.md.\n\n"
             "Close codes: " + ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode),
         },
         "defaultContentType": "application/json",

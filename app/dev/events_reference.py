@@ -45,7 +45,7 @@ MEANINGS: Mapping[str, str] = {
     "action": "the action of the Kafka topic",
     "amount": "of money; of a refund, what was given back",
     "assignee_username": "who is to carry the plan out",
-    "attachments": "files of a mail: docs/sending.md",
+    "attachments": "files of a mail: docs/how-to/sending.md",
     "booking_id": "named in subject and title",
     "breakfast": "dishes; may be empty",
     "category": "the category of its preferences",

@@ -1,6 +1,6 @@
 """The gallery: every mail template in every language, with sample data. In development only.
 
-`python -m app.dev.gallery` takes the pictures of docs/mail.md again, with headless Chromium.
+`python -m app.dev.gallery` takes the pictures of docs/how-to/mail.md again, with headless Chromium.
 """
 
 from __future__ import annotations

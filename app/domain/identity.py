@@ -1,7 +1,7 @@
 """What tells a repeat of an event from another event that has its id. No I/O.
 
 An `event_id` belongs to the service that sent it over HTTP; brokers don't say who publishes. Its first
-content stands: see docs/decisions/030.
+content stands: see decision 030.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which event a message is: its id, and what tells its repeats from conflicts (docs/decisions/030)."""
+"""Which event a message is: its id, and what tells its repeats from conflicts (decision 030)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class RevocationWatch:
     """
 
     def __init__(self, manager: WebSocketManager, revocations: Revocations, feed: Feed | None) -> None:
-        """`feed`: None where there can be none (docs/decisions/035)."""
+        """`feed`: None where there can be none (decision 035)."""
         self._manager = manager
         self._revocations = revocations
         self._feed = feed

@@ -1,4 +1,4 @@
-"""The session protocol `hub.v1` (docs/protocol.md): answers to messages of clients."""
+"""The session protocol `hub.v1` (docs/reference/protocol.md): answers to messages of clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of the session protocol `hub.v1` (docs/protocol.md): messages of clients and of the hub."""
+"""The frames of the session protocol `hub.v1` (docs/reference/protocol.md), from clients and from the hub."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A circuit breaker: whether to call a service that keeps failing. No I/O, and no clock of its own.
 
-Why it is our own: docs/decisions/019.
+Why it is our own: decision 019.
 """
 
 from __future__ import annotations

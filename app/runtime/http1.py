@@ -1,7 +1,7 @@
 """A strict parser of HTTP/1.1 requests (RFC 9112), free of I/O: bytes in; heads, and pieces of bodies, out.
 
 What two parsers may understand differently is refused. Then no proxy in front of the hub, however lenient,
-takes for a body what the hub takes for a request, or the reverse (request smuggling; docs/decisions/031).
+takes for a body what the hub takes for a request, or the reverse (request smuggling; decision 031).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """GET requests to one server, over HTTP/1.1 connections that are kept open.
 
-For what is asked for by the thousand: httpx takes 3 to 9 times the CPU a call (docs/decisions/028).
+For what is asked for by the thousand: httpx takes 3 to 9 times the CPU a call (decision 028).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ Ask = Callable[[], Awaitable[float]]
 
 
 class WallClock:
-    """The median of three clocks: right as long as two of them are (docs/decisions/018).
+    """The median of three clocks: right as long as two of them are (decision 018).
 
     Between comparisons, and while nobody answers, the others' time goes on by the monotonic clock.
     """

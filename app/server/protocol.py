@@ -80,7 +80,7 @@ class FairHttp(Http):
     """Sanic's `Http` with the hub's parser; later requests, and every `MAX_CHUNKS_PER_TURN` chunks of a body,
     are queued.
 
-    Sanic's own parser is lenient (docs/decisions/031), and it processes its whole buffer without yielding to
+    Sanic's own parser is lenient (decision 031), and it processes its whole buffer without yielding to
     the loop: a thousand requests in one packet, or a body in ten thousand chunks.
     """
 

@@ -102,7 +102,7 @@ async def _answered(server: Any, within: float) -> None:
 
 def _spare_the_collector() -> None:
     """Objects made at start live as long as the process, and a batch makes thousands of values without
-    cycles: collecting them repeatedly cost a fifth of the CPU under load (docs/decisions/007).
+    cycles: collecting them repeatedly cost a fifth of the CPU under load (decision 007).
     """
     gc.collect()
     gc.freeze()

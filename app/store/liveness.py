@@ -2,7 +2,7 @@
 
 A firewall, a cut cable or a frozen host ends connections without telling anyone. SQLAlchemy's own pre-ping
 waits for as long as a statement may take, and finds them one by one: 5 connections and a time-out of 3 s
-took 25 s (docs/decisions/019).
+took 25 s (decision 019).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
  * @typedef {import("./rest.js").Page & {count: Count, asOf: number}} Snapshot
  *   whatever has a `seq` up to `asOf` and isn't in it, is gone
  *
- * @typedef {object} Frame what the hub sends, docs/protocol.md
+ * @typedef {object} Frame what the hub sends, docs/reference/protocol.md
  * @property {string} [type]
  * @property {Notification} [data]
  * @property {number} [id]

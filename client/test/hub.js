@@ -1,4 +1,4 @@
-/** A stand-in for the hub with one inbox: docs/protocol.md, without a network. */
+/** A stand-in for the hub with one inbox: docs/reference/protocol.md, without a network. */
 const MOST_RESUMED = 500;
 const OPEN = 1;
 const CLOSED = 3;

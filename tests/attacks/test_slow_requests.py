@@ -21,7 +21,7 @@ from tests.support.settings import settings_on
 EACH = 0.05  # seconds between two bytes
 GIVEN_UP = 10.0  # seconds until a connection that is still open counts as held
 HEAD = b"POST /echo HTTP/1.1\r\nHost: hub\r\n"
-PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "security.md"
 
 
 @pytest_asyncio.fixture(scope="module")

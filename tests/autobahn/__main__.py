@@ -1,4 +1,4 @@
-"""Autobahn's WebSocket test suite against the hub's connection; the results go to docs/autobahn.md.
+"""Autobahn's WebSocket test suite on the hub's connection; the results go to docs/explanation/autobahn.md.
 
     python -m tests.autobahn
 
@@ -42,7 +42,7 @@ GROUPS = {
 VERDICTS = ("OK", "NON-STRICT", "INFORMATIONAL", "FAILED")
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PAGE = _ROOT / "docs" / "autobahn.md"
+_PAGE = _ROOT / "docs" / "explanation" / "autobahn.md"
 _REPORTS = _ROOT / "build" / "autobahn"
 _SECONDS = 600.0
 

@@ -72,7 +72,7 @@ def is_there(path: str) -> bool:
     path = re.sub(r"<\w+>", "*", path.rstrip("/"))
     if "*" in path:
         return any(PurePosixPath(each).match(path) for each in tree())
-    if re.fullmatch(r"docs/decisions/\d{3}", path):  # by its number
+    if re.fullmatch(r"docs/explanation/decisions/\d{3}", path):  # by its number
         return any(each.startswith(f"{path}-") for each in tree())
     return path in tree() or path in ON_PAPER
 
@@ -148,7 +148,7 @@ def test_a_wrong_name_is_found() -> None:
 
 
 def test_each_decision_has_a_number_of_its_own() -> None:
-    files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    files = sorted((ROOT / "docs/explanation/decisions").glob("[0-9]*.md"))
     numbers = [file.name[:3] for file in files]
     assert len(set(numbers)) == len(numbers)
     headings = [file.read_text("utf-8").removeprefix("# ")[:3] for file in files]

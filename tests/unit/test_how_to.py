@@ -23,8 +23,9 @@ def samples() -> list[Any]:
     found = []
     for page in sorted(FOLDER.glob("*.md")):
         for code in _PYTHON.findall(page.read_text("utf-8")):
-            namespace: dict[str, Any] = {}
-            exec(compile(code, str(page), "exec"), namespace)
+            compiled, namespace = compile(code, str(page), "exec"), dict[str, Any]()
+            if "\ndef test_" in code or "\nasync def test_" in code:
+                exec(compiled, namespace)
             tests = [value for name, value in namespace.items() if name.startswith("test_")]
             found += [pytest.param(test, id=f"{page.stem}-{test.__name__}") for test in tests]
     return found

@@ -1,4 +1,4 @@
-"""The dead letters of Kafka: Kafka topics that can only be appended to (docs/decisions/016).
+"""The dead letters of Kafka: Kafka topics that can only be appended to (decision 016).
 
 The state of a dead letter is written behind it, into its own partition, as a record of the hub's: the mark.
 """

@@ -1,7 +1,7 @@
 """The Kafka source: poll a batch, pass it through the pipeline, then commit the offsets.
 
 While one batch is written the next is polled and prepared, so that Postgres and the hub work at the same
-time (docs/decisions/007).
+time (decision 007).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ PERSISTENT_MODE = 2  # the delivery mode of what outlives a restart of the broke
 def message_identity(body: bytes, properties: spec.Basic.Properties) -> str:
     """The same for each delivery of a message: its `message_id`, else a hash of the body and its `timestamp`.
 
-    RabbitMQ has no positions that identify a message (docs/decisions/013).
+    RabbitMQ has no positions that identify a message (decision 013).
     """
     if properties.message_id:
         return properties.message_id

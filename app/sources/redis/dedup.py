@@ -1,6 +1,6 @@
 """Deduplication among nodes, and between the stream and Pub/Sub: scripts that run in Redis.
 
-Each script is atomic (docs/decisions/014-one-alert-two-ways.md). Not for a Redis Cluster.
+Each script is atomic (decision 014). Not for a Redis Cluster.
 """
 
 from __future__ import annotations

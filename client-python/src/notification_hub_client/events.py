@@ -403,7 +403,7 @@ class Message(PublicEvent):
     urgent: bool | None = None
     """Whether it is sent in quiet hours too."""
     attachments: Sequence[Attachment] | None = None
-    """Files of a mail: docs/sending.md."""
+    """Files of a mail: docs/how-to/sending.md."""
     send_at: datetime | None = None
     """RFC 3339 with an offset; then it is sent at that time."""
 

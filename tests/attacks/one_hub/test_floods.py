@@ -1,7 +1,7 @@
 """Many at once: half-open upgrades, pings, one user's sockets. Others are let in and served meanwhile.
 
-How long that takes them, against calm: `python -m bench.attacks` (docs/security.md). That each slow request
-ends by itself: tests/attacks/test_slow_requests.py.
+How long that takes them, against calm: `python -m bench.attacks` (docs/explanation/security.md). That each
+slow request ends by itself: tests/attacks/test_slow_requests.py.
 """
 
 from __future__ import annotations

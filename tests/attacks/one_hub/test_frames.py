@@ -1,6 +1,6 @@
 """Frames that no honest client sends: the connection ends with its code, and nobody else notices.
 
-Each case of RFC 6455 is in docs/autobahn.md, the parsing of any bytes in tests/unit/test_connection.py.
+The cases of RFC 6455: docs/explanation/autobahn.md. The parsing of any bytes: tests/unit/test_connection.py.
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ from tests.support.hub import NO_TLS, REST, ROOT, eventually
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXPECTED = {
     "README.md": ["accepted", "accepted"],
-    "docs/sending.md": [
+    "docs/how-to/sending.md": [
         *["accepted"] * 4,  # a notification, an event, a template, a mail
         *["accepted"] * 2,  # of many
         *["accepted"] * 2,  # the same again
         *["accepted", "scheduled", "cancelled"],
         *["accepted"] * 3,  # a test on each channel
     ],
-    "docs/preferences.md": [],
+    "docs/how-to/preferences.md": [],
 }
 
 
@@ -74,7 +74,11 @@ async def test_rabbitmq_publishers_stay_as_they_are(hub: DevHub) -> None:
         pytest.skip("no RabbitMQ: install rabbitmq-server")
     known = len(await mails(hub))
     await run(
-        hub, sys.executable, "-c", blocks("docs/coming-from.md", "python", "aio_pika"), RABBITMQ_URL=url
+        hub,
+        sys.executable,
+        "-c",
+        blocks("docs/how-to/coming-from.md", "python", "aio_pika"),
+        RABBITMQ_URL=url,
     )
 
     async def mailed() -> bool:
@@ -87,7 +91,7 @@ async def test_rabbitmq_publishers_stay_as_they_are(hub: DevHub) -> None:
 async def test_redis_publishers_stay_as_they_are_and_the_stream_doubles_nothing(hub: DevHub) -> None:
     before = await hub.events()
     known = len(await hub.list(demo.MAI))
-    code = blocks("docs/coming-from.md", "python", "import redis")
+    code = blocks("docs/how-to/coming-from.md", "python", "import redis")
     await run(hub, sys.executable, "-c", code, REDIS_EVENTS_URL=hub.dev["redis_events"])
 
     async def both_came() -> bool:
@@ -101,7 +105,7 @@ async def test_redis_publishers_stay_as_they_are_and_the_stream_doubles_nothing(
 
 async def test_a_mail_by_http_is_followed_to_its_delivery(hub: DevHub) -> None:
     token = service_token(hub.dev["jwt"]["secret"])
-    code = blocks("docs/coming-from.md", "python", "httpx") + "\nprint(follow)"
+    code = blocks("docs/how-to/coming-from.md", "python", "httpx") + "\nprint(follow)"
     path = (await run(hub, sys.executable, "-c", code, HUB=hub.address + REST, TOKEN=token)).strip()
     async with httpx.AsyncClient(base_url=hub.address, verify=NO_TLS) as client:
 
