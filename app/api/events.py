@@ -13,20 +13,17 @@ from sanic import Blueprint, HTTPResponse, Request
 from sanic.response import empty
 
 from app.api import cors, schemas
-from app.api.admission import Admission
+from app.api.connection_endpoint import ConnectionEndpoint
 from app.api.errors import too_many
-from app.api.handshake import Handshake, hand_over, token_of
+from app.api.handshake import hand_over, token_of
 from app.api.parameters import MAX_SEQ, choice, number, one_number
 from app.api.routes import Routes
-from app.api.sign_in import SignIn
 from app.auth.addresses import limited_address
 from app.auth.repeat_offenders import FIRST_COOL_DOWN_SECONDS, key_of
 from app.auth.tokens import Claims
-from app.realtime.catch_up import CatchUp
-from app.realtime.connection import ClientInfo, ConnectionContext
+from app.realtime.connection import ClientInfo
 from app.realtime.event_stream import EventStreamConnection
 from app.realtime.protocol import SUBPROTOCOL
-from app.realtime.session import Sessions
 
 PATH = "/notifications/users/<user_id:str>/events"
 CONTENT_TYPE = "text/event-stream"
@@ -37,24 +34,8 @@ _HEADERS = {
 }
 
 
-class EventStreamEndpoint:
+class EventStreamEndpoint(ConnectionEndpoint):
     """Makes requests event streams, with the limits of WebSockets."""
-
-    def __init__(
-        self,
-        admission: Admission,
-        handshake: Handshake,
-        sign_in: SignIn,
-        sessions: Sessions,
-        catch_up: CatchUp,
-        context: ConnectionContext,
-    ) -> None:
-        self._admission = admission
-        self._handshake = handshake
-        self._sign_in = sign_in
-        self._sessions = sessions
-        self._catch_up = catch_up
-        self._context = context
 
     async def connect(self, request: Request, user_id: str) -> HTTPResponse | None:
         """Make the request an event stream, or answer a HEAD as if it were one. Raises as

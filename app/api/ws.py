@@ -11,17 +11,14 @@ from collections.abc import Awaitable, Callable
 from sanic import Blueprint, Request
 
 from app.api import schemas
-from app.api.admission import Admission
-from app.api.handshake import AcceptedHandshake, Handshake, hand_over, token_of
+from app.api.connection_endpoint import ConnectionEndpoint
+from app.api.handshake import AcceptedHandshake, hand_over, token_of
 from app.api.parameters import MAX_SEQ, number
 from app.api.routes import Routes
-from app.api.sign_in import SignIn
 from app.auth.addresses import limited_address
 from app.auth.repeat_offenders import key_of
 from app.auth.tokens import Claims
-from app.realtime.catch_up import CatchUp
 from app.realtime.connection import ClientInfo, Connection, ConnectionContext, Limits
-from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
 from app.realtime.websocket import WebSocketConnection
 from app.runtime.rate_limit import AdmissionQueue
@@ -32,24 +29,8 @@ READ_QUEUE_SECONDS = 0.002  # seconds from one turn to the next
 MAX_READS_AT_ONCE = 1  # connections
 
 
-class WebSocketEndpoint:
+class WebSocketEndpoint(ConnectionEndpoint):
     """Makes requests connections."""
-
-    def __init__(
-        self,
-        admission: Admission,
-        handshake: Handshake,
-        sign_in: SignIn,
-        sessions: Sessions,
-        catch_up: CatchUp,
-        context: ConnectionContext,
-    ) -> None:
-        self._admission = admission
-        self._handshake = handshake
-        self._sign_in = sign_in
-        self._sessions = sessions
-        self._catch_up = catch_up
-        self._context = context
 
     async def connect(self, request: Request, user_id: str) -> None:
         """Make the request a connection. Raises `Problem`, `Unauthorized` or `Unavailable`, and then there is
