@@ -33,6 +33,11 @@ BROWSER = {"Sec-WebSocket-Protocol": "hub.v1, bearer.eyJhbGciOi.eyJzdWIi.c2ln"}
 CALLS = [
     ("GET", f"{REST}/notifications/users/{USER}", {}, "hub-notifications"),
     ("GET", f"{REST}/notifications/users/{USER}?limit=20&before=7", {}, "hub-notifications"),
+    ("HEAD", f"{REST}/notifications/users/{USER}", {}, "hub-notifications"),
+    ("HEAD", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
+    ("HEAD", "/api/v1/notifications/", {}, "hub-compat"),
+    ("HEAD", f"{REST}/ready", {}, "hub-open"),
+    ("HEAD", EVENTS, {}, "hub-events"),
     ("PATCH", f"{REST}/notifications/7/users/{USER}/read", {}, "hub-notifications"),
     ("DELETE", f"{REST}/notifications/7/users/{USER}", {}, "hub-notifications"),
     ("GET", f"{REST}/users/{USER}/notifications?limit=5", {}, "hub-notifications"),
@@ -111,7 +116,7 @@ def test_a_client_call_takes_its_route_and_keeps_its_path(
     ],
 )
 def test_nothing_else_has_a_public_route(path: str) -> None:
-    for method in ("GET", "POST", "PATCH", "DELETE", "OPTIONS"):
+    for method in ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"):
         with pytest.raises(NoRouteError):
             upstream_path(KONG, method, path)
 
