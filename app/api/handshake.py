@@ -99,12 +99,13 @@ def hand_over(request: Request, answer: bytes, connection: Connection) -> None:
     """Send the head of the answer; from here on the transport is the connection's, and Sanic knows nothing of
     it.
     """
-    http: Any = request.protocol
-    http.http.upgrade_websocket = True  # to Sanic: there is no response to wait for
+    http: Any = request.stream
+    http.upgrade_websocket = True  # to Sanic: there is no response to wait for
+    protocol: Any = http.protocol
     transport: Any = request.transport
-    rest = bytes(http.recv_buffer)
-    http.connections.discard(http)
-    http.transport = None
+    rest = bytes(protocol.recv_buffer)
+    protocol.connections.discard(protocol)
+    protocol.transport = None
     transport.set_protocol(connection)
     transport.write(answer)
     connection.connection_made(transport)

@@ -25,6 +25,7 @@ from app.runtime import log
 from app.runtime.metrics import REQUESTS
 from app.server.bootstrap import bootstrap
 from app.server.hub import Hub
+from app.server.protocol import RECEIVE_BYTES
 from app.server.serve import bind, raise_file_limit, serve
 from app.server.start_notices import report
 from app.server.supervisor import Supervisor
@@ -82,6 +83,7 @@ def _http_limits(settings: Settings) -> dict[str, object]:
         "ACCESS_LOG": False,  # Sanic's shows the whole address, with the token in it
         "FALLBACK_ERROR_FORMAT": "json",
         "REQUEST_MAX_SIZE": MAX_BODY_BYTES,
+        "REQUEST_BUFFER_SIZE": RECEIVE_BYTES,  # reading pauses when so many bytes are unread
         "REQUEST_MAX_HEADER_SIZE": 16 * 1024,
         "REQUEST_TIMEOUT": 10,
         "RESPONSE_TIMEOUT": 30,

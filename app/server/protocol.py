@@ -1,7 +1,8 @@
 """HTTP connections with per-connection and global admission limits.
 
-A connection is a `PendingConnection` until the head of its first request is complete, then Sanic's. A client
-can't keep it open by sending slowly, and each request waits for its turn on the event loop.
+A connection is a `PendingConnection` (app/server/pending_connection.py) until the head of its first request
+is complete, then Sanic's. A client can't keep it open by sending slowly, and each request waits for its turn
+on the event loop.
 """
 
 from __future__ import annotations
@@ -26,31 +27,20 @@ from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from app.api.errors import (
-    bare_answer,
-    headers_too_large,
-    malformed,
     overloaded,
-    too_many,
-    too_slow,
     unavailable,
 )
 from app.api.prefixes import REST
-from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.runtime.http1 import ChunkedBody, Head, MalformedRequest, check_incomplete, head_end, parse_head
-from app.runtime.metrics import REFUSED
 from app.runtime.rate_limit import AdmissionQueue, ByteBudget
 
 TIMEOUT_RESPONSE_SECONDS = 1.0  # for the answer 408 to leave, before the connection is aborted
 MAX_QUEUED_REQUESTS = 3000  # some three seconds of work; further requests get 503
-MAX_UNREAD_BYTES = 64 * 1024  # reading from a connection pauses when it has sent as much while it is queued
+RECEIVE_BYTES = 16 * 1024  # read from a connection at a time
 _EVENTS = re.compile(rf"{REST}/notifications/users/[^/]+/events/?")
 MAX_CHUNKS_PER_TURN = 64  # of a body
 MAX_BODIES_BYTES = 32 * 1024 * 1024  # of all connections, unless the settings say otherwise
 
-TOO_SLOW = bare_answer(too_slow())
-OVERLOADED = bare_answer(unavailable("hub"))
-MALFORMED = bare_answer(malformed())
-HEADERS_TOO_LARGE = bare_answer(headers_too_large())
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -74,6 +64,8 @@ class AdmissionQueues:
         self.later_requests = AdmissionQueue(0.0005, 2)  # on a kept connection, and chunks of bodies
         self.ends = AdmissionQueue(0.0002, 5)
         self.delayed_refusals = 0
+        self.receive_buffer = memoryview(bytearray(RECEIVE_BYTES))
+        """What is read from any connection, until its protocol takes it in the same callback."""
 
 
 class FairHttp(Http):
@@ -324,158 +316,3 @@ class FairProtocol(HttpProtocol):
     def _unread(self) -> bool:
         """Whether the rest of a body is unread. Sanic has no `request_body` before the first request."""
         return bool(getattr(self.http, "request_body", None))
-
-
-class PendingConnection(asyncio.Protocol):
-    """A connection until the head of its first request is complete and admitted.
-
-    It costs a buffer and a timer, where Sanic needs a task and 12 KB. Ten thousand connections that send
-    nothing, or half a request, are cheap to keep and cheap to close.
-    """
-
-    __slots__ = (
-        "_connections",
-        "_deadline",
-        "_first",
-        "_http",
-        "_queued",
-        "_queues",
-        "_received",
-        "_refused_seconds",
-        "_transport",
-    )
-
-    def __init__(
-        self,
-        queues: AdmissionQueues,
-        repeat_offenders: Callable[[Head], int],
-        patience: float,
-        **sanics: Any,
-    ) -> None:
-        """`repeat_offenders` returns for how many seconds the sender of this head would still be refused.
-        `patience` is in seconds, from the connection to the end of the head. `sanics` are what Sanic gives
-        its own protocol.
-        """
-        self._queues = queues
-        self._refused_seconds = repeat_offenders
-        self._http: Callable[..., FairProtocol] = partial(FairProtocol, queues=queues, **sanics)
-        self._connections: set[asyncio.Protocol] = sanics["connections"]
-        self._deadline = asyncio.get_running_loop().call_later(patience, self._timed_out)
-        self._received = bytearray()
-        self._first: Head | None = None
-        self._queued = False
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._connections.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        searched = len(self._received)
-        self._received += data
-        assert self._transport is not None
-        if len(self._received) > MAX_UNREAD_BYTES:
-            self._transport.pause_reading()
-        if self._first is not None or self._transport.is_closing():
-            return
-        try:
-            self._first = self._parsed(searched)
-        except MalformedRequest:
-            self._deadline.cancel()
-            self._refuse("malformed", MALFORMED)
-            return
-        if self._first is not None:
-            self._deadline.cancel()
-            self._wait(self._first)
-
-    def _parsed(self, searched: int) -> Head | None:
-        """The head, once it is complete. Refuses one that is too large. Raises `MalformedRequest`."""
-        size = head_end(self._received, searched)
-        if size > Http.HEADER_MAX_SIZE or (size < 0 and len(self._received) > Http.HEADER_MAX_SIZE):
-            self._deadline.cancel()
-            self._refuse("headers_too_large", HEADERS_TOO_LARGE)
-            return None
-        if size < 0:
-            check_incomplete(self._received, searched)
-            return None
-        return parse_head(bytes(self._received[:size]))
-
-    def _wait(self, head: Head) -> None:
-        queue = self._queues.upgrades if opens_connection(head) else self._queues.requests
-        if len(queue) >= MAX_QUEUED_REQUESTS:
-            self._refuse("crowd", OVERLOADED)
-        elif not self._delays_refusal(head):
-            self._queued = True
-            queue.take(self._enter)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._deadline.cancel()
-        self._connections.discard(self)
-        self._received.clear()
-
-    def close_if_idle(self) -> bool:
-        """Close it when the hub stops, unless it waits with a request that can still be answered."""
-        if self._queued and self._first is not None and not opens_connection(self._first):
-            return False
-        if self._transport is not None:
-            self._transport.write(OVERLOADED if self._queued else b"")
-            self._transport.close()
-        return True
-
-    def abort(self) -> None:
-        """Close it at once, without a response."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _enter(self) -> bool:
-        transport, head = self._transport, self._first
-        if transport is None or head is None or transport.is_closing() or self._delays_refusal(head):
-            return False
-        self._connections.discard(self)
-        self._transport = None
-        http = self._http(first=head)
-        transport.set_protocol(http)
-        transport.resume_reading()
-        http.connection_made(transport)  # type: ignore[no-untyped-call]
-        http.data_received(bytes(self._received))
-        return True
-
-    def _delays_refusal(self, head: Head) -> bool:
-        """Refuse a repeat offender after `REFUSAL_DELAY_SECONDS`, in which nothing is read. Returns whether
-        the sender is one; it may have become one while this connection was queued.
-        """
-        seconds = self._refused_seconds(head) if opens_connection(head) else 0
-        if not seconds:
-            return False
-        assert self._transport is not None
-        self._queued = False
-        self._received.clear()
-        self._transport.pause_reading()
-        if self._queues.delayed_refusals < MAX_DELAYED_CONNECTIONS:
-            self._queues.delayed_refusals += 1
-            loop = asyncio.get_running_loop()
-            refusal = partial(self._send_refusal, max(1, seconds - int(REFUSAL_DELAY_SECONDS)))
-            loop.call_later(REFUSAL_DELAY_SECONDS, self._queues.ends.take, refusal)
-        else:
-            self._refuse("turned_away", b"")
-        return True
-
-    def _send_refusal(self, seconds: int) -> bool:
-        self._queues.delayed_refusals -= 1
-        if self._transport is None:
-            return False
-        self._refuse("turned_away", bare_answer(too_many(seconds)))
-        return True
-
-    def _timed_out(self) -> None:
-        if self._received:
-            self._refuse("too_slow", TOO_SLOW)
-        else:
-            self._refuse("silent", b"")
-
-    def _refuse(self, reason: str, answer: bytes) -> None:
-        assert self._transport is not None
-        REFUSED.labels(reason).inc()
-        self._transport.write(answer)
-        self._transport.close()

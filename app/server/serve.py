@@ -15,10 +15,13 @@ from functools import partial
 from typing import Any
 
 from sanic import Sanic
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 
 from app.domain.errors import ConfigurationError
 from app.runtime.http1 import Head
-from app.server.protocol import AdmissionQueues, PendingConnection
+from app.server.pending_connection import PendingConnection
+from app.server.protocol import AdmissionQueues
 
 CLEAN_UP_SECONDS = 3.0  # seconds past the grace, for requests under way and for what is to be closed
 DRAIN_POLL_SECONDS = 0.02
@@ -64,6 +67,8 @@ async def _started(
     arrival: Any = partial(
         PendingConnection, AdmissionQueues(app.ctx.max_bodies), repeat_offenders, app.config.REQUEST_TIMEOUT
     )  # Sanic only calls it
+    # Sanic sets an empty Alt-Svc in each answer unless it knows that all its servers speak one version.
+    app.state.server_info.append(ApplicationServerInfo({"version": HTTP.VERSION_1}))
     server: Any = await app.create_server(
         sock=listener,
         backlog=BACKLOG_CONNECTIONS,

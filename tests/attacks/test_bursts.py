@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from app.runtime.http1 import Head
 from app.runtime.rate_limit import AdmissionQueue
-from app.server import protocol as under_test
+from app.server import pending_connection, protocol
 from app.server.protocol import MAX_CHUNKS_PER_TURN, AdmissionQueues, FairHttp, FairProtocol
 from tests.support.hub import eventually
 from tests.support.little_server import PATIENCE, little_server
@@ -103,7 +103,7 @@ def queues(**other: AdmissionQueue) -> AdmissionQueues:
 
 
 async def test_a_request_that_finds_the_queue_full_gets_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "MAX_QUEUED_REQUESTS", 3)
+    monkeypatch.setattr(pending_connection, "MAX_QUEUED_REQUESTS", 3)
     standing = AdmissionQueue(1e9, 1)
     async with little_server(queues=queues(requests=standing)) as port:
         assert (await ask(port, LAST)).endswith(b"ok")
@@ -144,7 +144,7 @@ async def test_who_leaves_the_line_is_not_worked_for(turns: Turns) -> None:
 async def test_a_repeat_offender_is_answered_after_a_delay_and_costs_no_request(
     turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.3)
+    monkeypatch.setattr(pending_connection, "REFUSAL_DELAY_SECONDS", 0.3)
     async with little_server(turns.note, lambda head: 20 * ("eyJ" in str(head.fields))) as port:
         began = asyncio.get_running_loop().time()
         hostile = UPGRADE.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer eyJ.a.b\r\n\r\n")
@@ -168,7 +168,7 @@ async def test_a_repeat_offender_is_answered_after_a_delay_and_costs_no_request(
 async def test_a_sign_in_is_known_however_it_is_written(
     monkeypatch: pytest.MonkeyPatch, header: bytes
 ) -> None:
-    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.05)
+    monkeypatch.setattr(pending_connection, "REFUSAL_DELAY_SECONDS", 0.05)
     async with little_server(repeat_offenders=lambda _: 1) as port:
         assert (await ask(port, UPGRADE.replace(b"Upgrade: websocket", header))).startswith(b"HTTP/1.1 429 ")
         body = LAST.replace(b"2\r\n\r\nok", b"24\r\n\r\nx=\r\nUpgrade: websocket\r\n")
@@ -206,7 +206,7 @@ async def test_a_head_that_is_too_long_is_not_searched() -> None:
 async def test_requests_on_kept_connections_are_refused_by_a_long_line_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_test, "MAX_QUEUED_REQUESTS", 1)
+    monkeypatch.setattr(protocol, "MAX_QUEUED_REQUESTS", 1)
     standing = AdmissionQueue(1e9, 1)
     async with little_server(queues=queues(later_requests=standing)) as port:
         assert (await ask(port, BODY + LAST)).count(b"HTTP/1.1 200 ") == 2
@@ -232,8 +232,8 @@ async def test_the_wait_for_a_turn_is_not_the_clients_delay() -> None:
 
 
 async def test_only_so_many_are_kept_waiting_for_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.5)
-    monkeypatch.setattr(under_test, "MAX_DELAYED_CONNECTIONS", 2)
+    monkeypatch.setattr(pending_connection, "REFUSAL_DELAY_SECONDS", 0.5)
+    monkeypatch.setattr(pending_connection, "MAX_DELAYED_CONNECTIONS", 2)
     async with little_server(repeat_offenders=lambda _: 1) as port:
         answers = await asyncio.gather(*(ask(port, UPGRADE) for _ in range(5)))
         assert sorted(answer[:12] for answer in answers) == [b""] * 3 + [b"HTTP/1.1 429"] * 2
@@ -261,7 +261,7 @@ async def test_connections_that_end_at_once_are_cleared_away_in_turns(turns: Tur
 async def test_a_queued_request_is_checked_again_when_its_turn_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_test, "REFUSAL_DELAY_SECONDS", 0.1)
+    monkeypatch.setattr(pending_connection, "REFUSAL_DELAY_SECONDS", 0.1)
     away: list[bytes] = []
     line = AdmissionQueue(1e9, 1)
     async with little_server(repeat_offenders=lambda _: len(away), queues=queues(upgrades=line)) as port:

@@ -43,6 +43,7 @@ async def test_a_users_own_list_is_a_json_list(hub: Hub) -> None:
     user = str(uuid4())
     answer = await _through_kong(hub, "GET", f"{REST}/notifications/users/{user}?limit=5", user)
     assert (answer.status_code, answer.json()) == (200, [])
+    assert "alt-svc" not in answer.headers, "an empty one is none (RFC 7838, 3)"
 
 
 @pytest.mark.parametrize(

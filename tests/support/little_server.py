@@ -14,7 +14,8 @@ from sanic.response import BaseHTTPResponse, text
 from app.api import errors
 from app.api.request import MAX_BODY_BYTES, LateBodyRequest, load_body
 from app.runtime.http1 import Head
-from app.server.protocol import AdmissionQueues, PendingConnection
+from app.server.pending_connection import PendingConnection
+from app.server.protocol import AdmissionQueues
 from app.server.serve import bind
 
 PATIENCE = 0.4  # seconds

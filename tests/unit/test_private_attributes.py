@@ -20,6 +20,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 APP = Path(__file__).parents[2] / "app"
 PROTOCOL, SERVE, HANDSHAKE = "app/server/protocol.py", "app/server/serve.py", "app/api/handshake.py"
+PENDING = "app/server/pending_connection.py"
 HEADERS = "app/sources/rabbitmq/lenient_headers.py"
 DOCUMENTED = {"_asdict", "_replace", "_make", "_fields", "_exit"}  # of named tuples and of os
 
@@ -40,8 +41,8 @@ USES = [
     Use(HttpProtocol, "http", PROTOCOL, "the reader of the requests of a connection"),
     Use(HttpProtocol, "loop", PROTOCOL, "schedules the end of a connection whose time is up"),
     Use(HttpProtocol, "abort", PROTOCOL, "ends a connection whose time is up"),
-    Use(HttpProtocol, "data_received", PROTOCOL, "gets the head that PendingConnection has read"),
-    Use(HttpProtocol, "connection_made", PROTOCOL, "is called once the head is complete, not earlier"),
+    Use(HttpProtocol, "data_received", PENDING, "gets the head that PendingConnection has read"),
+    Use(HttpProtocol, "connection_made", PENDING, "is called once the head is complete, not earlier"),
     Use(HttpProtocol, "connection_lost", PROTOCOL, "is called in its turn"),
     Use(HttpProtocol, "close_if_idle", SERVE, "is called on each connection while the hub stops"),
     Use(HttpProtocol, "connections", HANDSHAKE, "a WebSocket connection leaves the set"),
@@ -60,7 +61,8 @@ USES = [
     Use(Http, "response", PROTOCOL, "is cleared after the last request: it refers back"),
     Use(Http, "response_func", PROTOCOL, "is cleared after the last request: it refers back"),
     Use(Http, "HEADER_MAX_SIZE", PROTOCOL, "what is refused as too long"),
-    Use(Request, "protocol", HANDSHAKE, "the connection's HttpProtocol"),
+    Use(Request, "stream", HANDSHAKE, "reads the connection's requests"),
+    Use(Http, "protocol", HANDSHAKE, "the connection's HttpProtocol"),
     Use(Request, "transport", HANDSHAKE, "is handed over to the WebSocket connection"),
     Use(AsyncioServer, "startup", SERVE, "finalizes the app"),
     Use(AsyncioServer, "before_start", SERVE, "runs the listeners that start the hub"),

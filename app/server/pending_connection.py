@@ -1,0 +1,245 @@
+"""Connections before their first request, and how all of them read: cheap, and in small pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from sanic.http import Http
+
+from app.api.errors import bare_answer, headers_too_large, malformed, too_many, too_slow, unavailable
+from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
+from app.runtime.http1 import Head, MalformedRequest, check_incomplete, head_end, parse_head
+from app.runtime.metrics import REFUSED
+from app.server.protocol import (
+    MAX_QUEUED_REQUESTS,
+    RECEIVE_BYTES,
+    AdmissionQueues,
+    FairProtocol,
+    opens_connection,
+)
+
+TOO_SLOW = bare_answer(too_slow())
+OVERLOADED = bare_answer(unavailable("hub"))
+MALFORMED = bare_answer(malformed())
+HEADERS_TOO_LARGE = bare_answer(headers_too_large())
+MAX_DISCARDED_BYTES = 256 * 1024  # and seconds, that are still read from a connection after it was refused
+DISCARD_SECONDS = 1.0
+
+
+class Receiver(asyncio.BufferedProtocol):
+    """Hands what a connection receives to Sanic's protocol, in pieces of at most `RECEIVE_BYTES`.
+
+    Otherwise uvloop reads 256 KB at a time: 800 connections with a body held 200 MB before their tokens were
+    checked (docs/decisions/034).
+    """
+
+    __slots__ = ("_buffer", "_protocol")
+
+    def __init__(self, protocol: FairProtocol, buffer: memoryview) -> None:
+        self._protocol = protocol
+        self._buffer = buffer
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._protocol.data_received(bytes(self._buffer[:nbytes]))
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()  # type: ignore[no-untyped-call]
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()  # type: ignore[no-untyped-call]
+
+
+class PendingConnection(asyncio.BufferedProtocol):
+    """A connection until the head of its first request is complete and admitted.
+
+    It costs a buffer and a timer, where Sanic needs a task and 12 KB. Ten thousand connections that send
+    nothing, or half a request, are cheap to keep and cheap to close.
+    """
+
+    __slots__ = (
+        "_connections",
+        "_deadline",
+        "_discarded_left",
+        "_first",
+        "_http",
+        "_queued",
+        "_queues",
+        "_received",
+        "_refused_seconds",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        queues: AdmissionQueues,
+        repeat_offenders: Callable[[Head], int],
+        patience: float,
+        **sanics: Any,
+    ) -> None:
+        """`repeat_offenders` returns for how many seconds the sender of this head would still be refused.
+        `patience` is in seconds, from the connection to the end of the head. `sanics` are what Sanic gives
+        its own protocol.
+        """
+        self._queues = queues
+        self._refused_seconds = repeat_offenders
+        self._http: Callable[..., FairProtocol] = partial(FairProtocol, queues=queues, **sanics)
+        self._connections: set[asyncio.BaseProtocol] = sanics["connections"]
+        self._deadline = asyncio.get_running_loop().call_later(patience, self._timed_out)
+        self._received = bytearray()
+        self._first: Head | None = None
+        self._queued = False
+        self._discarded_left: int | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._queues.receive_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._discarded_left is not None:
+            self._discard(nbytes)
+            return
+        searched = len(self._received)
+        self._received += self._queues.receive_buffer[:nbytes]
+        assert self._transport is not None
+        if len(self._received) >= RECEIVE_BYTES:
+            self._transport.pause_reading()
+        if self._first is not None or self._transport.is_closing():
+            return
+        try:
+            self._first = self._parsed(searched)
+        except MalformedRequest:
+            self._deadline.cancel()
+            self._refuse("malformed", MALFORMED)
+            return
+        if self._first is not None:
+            self._deadline.cancel()
+            self._wait(self._first)
+
+    def _parsed(self, searched: int) -> Head | None:
+        """The head, once it is complete. Refuses one that is too large. Raises `MalformedRequest`."""
+        size = head_end(self._received, searched)
+        if size > Http.HEADER_MAX_SIZE or (size < 0 and len(self._received) > Http.HEADER_MAX_SIZE):
+            self._deadline.cancel()
+            self._refuse("headers_too_large", HEADERS_TOO_LARGE)
+            return None
+        if size < 0:
+            check_incomplete(self._received, searched)
+            return None
+        return parse_head(bytes(self._received[:size]))
+
+    def _wait(self, head: Head) -> None:
+        queue = self._queues.upgrades if opens_connection(head) else self._queues.requests
+        if len(queue) >= MAX_QUEUED_REQUESTS:
+            self._refuse("crowd", OVERLOADED)
+        elif not self._delays_refusal(head):
+            self._queued = True
+            queue.take(self._enter)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._deadline.cancel()
+        self._connections.discard(self)
+        self._received.clear()
+
+    def close_if_idle(self) -> bool:
+        """Close it when the hub stops, unless it waits with a request that can still be answered."""
+        if self._queued and self._first is not None and not opens_connection(self._first):
+            return False
+        if self._transport is not None:
+            if self._queued:
+                self._transport.write(OVERLOADED)
+            self._transport.close()
+        return True
+
+    def abort(self) -> None:
+        """Close it at once, without a response."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _enter(self) -> bool:
+        transport, head = self._transport, self._first
+        if transport is None or head is None or transport.is_closing() or self._delays_refusal(head):
+            return False
+        self._connections.discard(self)
+        self._transport = None
+        http = self._http(first=head)
+        transport.set_protocol(Receiver(http, self._queues.receive_buffer))
+        transport.resume_reading()
+        http.connection_made(transport)  # type: ignore[no-untyped-call]
+        http.data_received(bytes(self._received))
+        return True
+
+    def _delays_refusal(self, head: Head) -> bool:
+        """Refuse a repeat offender after `REFUSAL_DELAY_SECONDS`, in which nothing is read. Returns whether
+        the sender is one; it may have become one while this connection was queued.
+        """
+        seconds = self._refused_seconds(head) if opens_connection(head) else 0
+        if not seconds:
+            return False
+        assert self._transport is not None
+        self._queued = False
+        self._received.clear()
+        self._transport.pause_reading()
+        if self._queues.delayed_refusals < MAX_DELAYED_CONNECTIONS:
+            self._queues.delayed_refusals += 1
+            loop = asyncio.get_running_loop()
+            refusal = partial(self._send_refusal, max(1, seconds - int(REFUSAL_DELAY_SECONDS)))
+            loop.call_later(REFUSAL_DELAY_SECONDS, self._queues.ends.take, refusal)
+        else:
+            self._refuse("turned_away", b"")
+        return True
+
+    def _send_refusal(self, seconds: int) -> bool:
+        self._queues.delayed_refusals -= 1
+        if self._transport is None:
+            return False
+        self._refuse("turned_away", bare_answer(too_many(seconds)))
+        return True
+
+    def _timed_out(self) -> None:
+        if self._received:
+            self._refuse("too_slow", TOO_SLOW)
+        else:
+            self._refuse("silent", b"")
+
+    def _refuse(self, reason: str, answer: bytes) -> None:
+        assert self._transport is not None
+        REFUSED.labels(reason).inc()
+        self._transport.write(answer)
+        if answer:
+            self._close_when_read()
+        else:
+            self._transport.close()
+
+    def _close_when_read(self) -> None:
+        """Read on for a moment: to close with data unread resets the connection, and the client may lose the
+        answer (RFC 9112, 9.6).
+        """
+        assert self._transport is not None
+        self._discarded_left = MAX_DISCARDED_BYTES
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._deadline = asyncio.get_running_loop().call_later(DISCARD_SECONDS, self._transport.close)
+
+    def _discard(self, count: int) -> None:
+        assert self._transport is not None
+        assert self._discarded_left is not None
+        self._discarded_left -= count
+        if self._discarded_left < 0:
+            self._transport.close()
