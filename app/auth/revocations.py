@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 from app.auth.tokens import Claims, ServiceClaims
 from app.domain.errors import Unauthorized, Unavailable
 from app.runtime.redis import REDIS_ERRORS, Client
+from app.runtime.shared_calls import SharedCalls
 
 # Seconds for which REST accepts a token that was not revoked at the last check while Redis is down. The user
 # service writes revocations into that same Redis, and logouts come by Kafka (decision 009).
@@ -44,6 +45,7 @@ class RevocationStore:
         """`one_by_one`: no command may name several keys, as a cluster has them on different servers."""
         self._redis = redis
         self._one_by_one = one_by_one
+        self._checks = SharedCalls(self._states, MAX_TOKENS_PER_QUERY, name="revocation checks")
         self._cached: dict[UUID, dict[Claims, float]] = {}
         self._unreviewed: list[Claims] = []
         self._review_count = 0
@@ -52,10 +54,9 @@ class RevocationStore:
     async def check(self, claims: Claims | ServiceClaims) -> None:
         """Raises `Unauthorized` (revoked_token), or `Unavailable` when Redis doesn't answer."""
         with _redis_errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                _ask(pipe, claims)
-                answers = await pipe.execute()
-        revoked = any(answers[:-SPELLINGS_COUNT]) or _after(answers[-SPELLINGS_COUNT:], claims)
+            revoked = await self._checks.ask(claims)
+            if isinstance(revoked, ResponseError):
+                raise revoked
         if isinstance(claims, Claims):
             self.forget(claims.user_id) if revoked else self._remember(claims)
         if revoked:
@@ -120,42 +121,64 @@ class RevocationStore:
             self.forget(user_id)
 
     async def revoked(self, tokens: Sequence[Claims]) -> list[bool]:
-        """Which of these tokens are revoked. Raises `Unavailable`."""
+        """Which of these tokens are revoked, or have an entry that can't be read. Raises `Unavailable`."""
         with _redis_errors():
-            found = await (self._query_each(tokens) if self._one_by_one else self._query_all(tokens))
-        flags = [
-            bool(blocked) or _after(moments, claims)
-            for claims, blocked, moments in zip(tokens, *found, strict=True)
-        ]
+            flags = [bool(state) for state in await self._states(tokens)]
         for claims, revoked in zip(tokens, flags, strict=True):
             if revoked:
                 self.forget(claims.user_id)
         return flags
 
-    async def _query_all(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[Moments]]:
-        """Two commands for any number of tokens; as a rule no token is blocked, which one number tells."""
+    async def close(self) -> None:
+        """End the checks under way."""
+        await self._checks.close()
+
+    async def _states(self, tokens: Sequence[Claims | ServiceClaims]) -> list[bool | ResponseError]:
+        """Whether each token is revoked; an error where what Redis has of it can't be read.
+
+        Three commands for any number of tokens; as a rule none is blocked, which one number tells. MGET takes
+        what is no string for nothing: two counts that differ tell that too.
+        """
+        if self._one_by_one:
+            return await self._states_one_by_one(tokens)
+        keys = [key for claims in tokens for key in _revoked_at_keys(claims)]
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.exists(*(key for claims in tokens for key in _blocklist_keys(claims)))
-            pipe.mget([key for claims in tokens for key in _revoked_at_keys(claims)])
-            any_blocked, found = await pipe.execute()
-        moments = [found[start : start + SPELLINGS_COUNT] for start in range(0, len(found), SPELLINGS_COUNT)]
-        if not any_blocked:
-            return [0] * len(tokens), moments
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for claims in tokens:
-                pipe.exists(*_blocklist_keys(claims))
-            return await pipe.execute(), moments
+            pipe.exists(*keys)
+            pipe.mget(keys)
+            blocked_count, moment_count, moments = await pipe.execute()
+        if blocked_count or moment_count != len(keys) - moments.count(None):
+            return await self._states_one_by_one(tokens)
+        found = iter(moments)
+        return [_after([*islice(found, len(_revoked_at_keys(claims)))], claims) for claims in tokens]
 
-    async def _query_each(self, tokens: Sequence[Claims]) -> tuple[Sequence[int], Sequence[Moments]]:
+    async def _states_one_by_one(
+        self, tokens: Sequence[Claims | ServiceClaims]
+    ) -> list[bool | ResponseError]:
+        """The same, with one key a command."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for claims in tokens:
                 _ask(pipe, claims)
-            answers = iter(await pipe.execute())
-        blocked, moments = [], []
-        for claims in tokens:
-            blocked.append(sum(islice(answers, len(_blocklist_keys(claims)))))
-            moments.append([*islice(answers, SPELLINGS_COUNT)])
-        return blocked, moments
+            answers = iter(await pipe.execute(raise_on_error=False))
+        return [
+            _state(
+                claims,
+                [*islice(answers, len(_blocklist_keys(claims)))],
+                [*islice(answers, len(_revoked_at_keys(claims)))],
+            )
+            for claims in tokens
+        ]
+
+
+def _state(
+    claims: Claims | ServiceClaims, blocked: Sequence[Any], moments: Sequence[Any]
+) -> bool | ResponseError:
+    for answer in (*blocked, *moments):
+        if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
+            return answer  # this entry is broken; any other error is one of all
+        if isinstance(answer, Exception):
+            raise answer
+    return any(blocked) or _after(moments, claims)
 
 
 def _ask(pipe: Any, claims: Claims | ServiceClaims) -> None:

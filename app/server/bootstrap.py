@@ -165,6 +165,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         Part(stop=store.intake_engine.dispose),
         Part(partial(check_schema, store.engine, head()), store.engine.dispose),
         Part(stop=store.redis.aclose),
+        Part(stop=store.revocations.close),
         Part(stop=intake.user_service.close),
         *store.key_services,
         store.wall_clock,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from types import NoneType
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,8 +13,9 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
-from app.auth.revocations import RevocationStore
+from app.auth.revocations import RevocationStore, _state
 from app.auth.tokens import Claims, ServiceClaims
 from app.domain.errors import Unauthorized, Unavailable
 from tests.support.hub import free_port
@@ -149,6 +151,37 @@ async def test_a_moment_of_the_wrong_kind_lets_nobody_in(redis: Redis, claims: C
     await redis.hset(user_key(claims), "at", "1")
     with pytest.raises(Unavailable):
         await revoked(redis, claims)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+async def test_tokens_that_are_checked_together_each_get_their_own_answer(
+    redis: Redis, claims: Claims, one_by_one: bool
+) -> None:
+    """One with an entry that can't be read costs the others nothing, and isn't taken for valid anywhere."""
+    broken, blocked, old = (claims._replace(user_id=uuid4(), token_id=str(uuid4())) for _ in range(3))
+    service = ServiceClaims(f"billing-{uuid4()}", "t", ISSUED, ISSUED + 60, frozenset())
+    await redis.hset(user_key(broken), "at", "1")
+    await redis.set(f"user-service:jwt-blocklist:{blocked.token_id}", "1")
+    await redis.set(user_key(old), ISSUED + 1)
+    state = RevocationStore(redis, one_by_one)
+    answers = await asyncio.gather(
+        *(state.check(each) for each in (claims, broken, blocked, old, service)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [
+        NoneType,
+        Unavailable,
+        Unauthorized,
+        Unauthorized,
+        NoneType,
+    ]
+    assert await state.revoked([claims, broken, blocked, old]) == [False, True, True, True]
+
+
+async def test_a_redis_that_refuses_to_answer_revokes_nobody(redis: Redis, claims: Claims) -> None:
+    """As one does whose ACL was changed: it says nothing about any token."""
+    refused = ResponseError("NOPERM this user has no permissions to run the 'get' command")
+    with pytest.raises(ResponseError):
+        _state(claims, [0], [refused, None, None, None])
 
 
 async def test_a_revocation_counts_at_once_and_ends_when_its_entry_does(redis: Redis, claims: Claims) -> None:
