@@ -101,14 +101,14 @@ class _Check:
 
     async def _resolve(self) -> str:
         server = self._server
-        async with asyncio.timeout(server.timeout):
+        async with asyncio.timeout(server.timeouts.command):
             found = await asyncio.get_running_loop().getaddrinfo(
                 server.host, server.port, type=socket.SOCK_STREAM
             )
         return f"{server.host} is {', '.join(dict.fromkeys(str(each[4][0]) for each in found))}"
 
     async def _connect(self) -> str:
-        greeting = await self._client.connect()
+        greeting = await self._server.connect(self._client)
         return f"{self._server.host}:{self._server.port} says: {self._server.clean(str(greeting))}"
 
     async def _secure(self) -> str | None:
@@ -182,7 +182,7 @@ _LEFT_OUT = {
     "login": "SMTP_USERNAME is not set",
 }
 _TRUST = (
-    "If a CA of your own signed it, set SSL_CERT_FILE to a file with that CA's certificate. The hub doesn't"
+    "If a CA of your own signed it, set SMTP_CA_FILE to a file with that CA's certificate. The hub doesn't"
     " send mail, and codes, to a server it cannot verify."
 )
 _NAME = "Set SMTP_HOST to a name in the certificate, or give the server a certificate for this name."

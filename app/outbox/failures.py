@@ -14,19 +14,25 @@ from app.domain.errors import DeliveryFailed, HubError
 from app.outbox.channel import Outgoing
 
 PAUSE_SECONDS = 30.0  # without calls to a provider that refuses everything
+MAX_REFUSED_IN_A_ROW = 3
 MAX_ERROR_CHARS = 500  # kept of a provider's text
 MIN_SECRET_CHARS = 4  # shorter values aren't secrets, and occur in words by chance
 
 
 class SetupFailed(DeliveryFailed):
-    """The provider would refuse every message alike: a wrong password, an invalid certificate.
+    """The provider would refuse every message alike: a wrong password, an invalid certificate, a quota.
 
     It is retryable: an operator can fix it, and nothing is wrong with the messages. They are retried until
     their deadline, instead of all failing for one wrong setting.
     """
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, *, certain: bool = True, repeated: bool = False) -> None:
+        """Not `certain`: the provider said it of one message, and may take others. `repeated`: the provider
+        wasn't asked, as it failed shortly before.
+        """
         super().__init__(code, text, retryable=True, retry_after=PAUSE_SECONDS)
+        self.certain = certain
+        self.repeated = repeated
 
 
 class FailFastBreaker:
@@ -40,17 +46,33 @@ class FailFastBreaker:
         self._log = log
         self._failed: SetupFailed | None = None
         self._until = 0.0
+        self._silent_until = 0.0
+        self._in_a_row = 0
 
     def check(self) -> None:
         """Raise the last set-up failure again, for `PAUSE_SECONDS` after it happened."""
         if self._failed is not None and monotonic() < self._until:
-            raise SetupFailed(self._failed.code, str(self._failed))
+            raise SetupFailed(self._failed.code, str(self._failed), repeated=True)
 
     def note(self, failure: DeliveryFailed) -> None:
-        """Record a failure. A set-up failure is logged as an error, once in `PAUSE_SECONDS`."""
-        if isinstance(failure, SetupFailed) and monotonic() >= self._until:
-            self._failed, self._until = failure, monotonic() + PAUSE_SECONDS
+        """Record a failure. A set-up failure is logged as an error, once in `PAUSE_SECONDS`.
+
+        One that isn't certain stops the other messages when `MAX_REFUSED_IN_A_ROW` had it and none was sent
+        between: a single recipient's server must not stop all mail.
+        """
+        if not isinstance(failure, SetupFailed) or failure.repeated:
+            return
+        now = monotonic()
+        self._in_a_row += 1
+        if (failure.certain or self._in_a_row >= MAX_REFUSED_IN_A_ROW) and now >= self._until:
+            self._failed, self._until = failure, now + PAUSE_SECONDS
+        if now >= self._silent_until:
+            self._silent_until = now + PAUSE_SECONDS
             self._log.error("setup_failed", extra={"code": failure.code, "said": str(failure)})
+
+    def succeeded(self) -> None:
+        """Record that the provider took a message."""
+        self._in_a_row = 0
 
 
 def not_rendered(template: str, error: Exception) -> DeliveryFailed:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -20,14 +19,14 @@ from app.domain.channels import SMS
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
 from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, safe_words
+from app.outbox.twilio_codes import Fault, fault
+from app.runtime.tls import client_context, tls_fault, tls_words
 from app.settings.channels import ChannelSections, SmsSettings
 from app.texts.rendering import sms_text
 
 log = logging.getLogger("hub.sms")
 
 MAX_RETRY_AFTER_SECONDS = 3600.0  # a longer Retry-After is cut to this
-_OF_THE_ACCOUNT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
-_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class TwilioAnswer(msgspec.Struct):
@@ -64,6 +63,7 @@ class SmsChannel:
             base_url=settings.endpoint.rstrip("/") + account,
             auth=(self._sid, self._token),
             timeout=settings.timeout,
+            verify=client_context(),
         )
 
     @property
@@ -90,11 +90,16 @@ class SmsChannel:
         except (TimeoutError, httpx.TimeoutException):
             raise DeliveryFailed("timeout", "Twilio didn't answer in time", retryable=True) from None
         except (httpx.HTTPError, OSError) as error:
+            if (of_tls := tls_fault(error)) is not None:
+                failure: DeliveryFailed = SetupFailed(*tls_words(of_tls))
+                self._breaker.note(failure)
+                raise failure from None
             raise DeliveryFailed(
                 "connect", f"no connection to Twilio ({type(error).__name__})", retryable=True
             ) from None
         answer = _read(response.content)
         if response.is_success:
+            self._breaker.succeeded()
             return Receipt(answer.sid)
         failure = self._failure(response, answer, outgoing)
         self._breaker.note(failure)
@@ -114,12 +119,15 @@ class SmsChannel:
         status = response.status_code
         code = f"twilio_{answer.code}" if answer.code is not None else f"twilio_http_{status}"
         said = safe_words(answer.message or response.reason_phrase, outgoing, (self._token,)) or str(status)
-        if status in _OF_THE_ACCOUNT:
-            return SetupFailed(code, said)
-        retryable = status in _PASSING or status >= 500
-        return DeliveryFailed(
-            code, said, retryable=retryable, retry_after=_retry_after(response) if retryable else None
-        )
+        match fault(status, answer.code):
+            case Fault.SETUP:
+                return SetupFailed(code, said)
+            case Fault.PASSING:
+                return DeliveryFailed(code, said, retryable=True, retry_after=_retry_after(response))
+            case Fault.NUMBER:
+                return DeliveryFailed(code, said, retryable=False, bad_address=True)
+            case Fault.MESSAGE:
+                return DeliveryFailed(code, said, retryable=False)
 
 
 def make_channel(settings: ChannelSections) -> SmsChannel:

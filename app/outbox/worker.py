@@ -20,6 +20,7 @@ from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, StoreFailed, Unavailable
 from app.outbox.attachments import load
 from app.outbox.channel import Channel, DeliveryCancelled, Outgoing
+from app.outbox.failures import SetupFailed
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.runtime.services import Background
@@ -228,10 +229,15 @@ class Outbox:
         )
 
     async def _failed(self, leased: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:
-        log.warning("attempt_failed", extra={**_shown(leased), "code": failure.code})
         pause = retry_delay(
             leased.attempts, failure, leased.age, self._settings.retry_deadline, self._backoff
         )
+        if pause is not None and isinstance(failure, SetupFailed) and failure.repeated:
+            await self._reschedule(
+                leased, f"waits, as other messages failed: {failure}", failure.retry_after or 0.0
+            )
+            return
+        log.warning("attempt_failed", extra={**_shown(leased), "code": failure.code})
         if pause is None:
             reason = "tried for too long" if failure.retryable else "another attempt can't help"
             await self._finish(leased, Status.FAILED, reason, tried)

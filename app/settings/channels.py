@@ -52,7 +52,13 @@ class SmtpSettings(ChannelSection):
         description="Encryption of the connection. starttls: required, the hub refuses a server that "
         "doesn't offer it. tls: from the first byte; the default if SMTP_PORT is 465. none: everything is "
         "sent in plain text, including one-time codes. For a private certificate authority set "
-        "SSL_CERT_FILE, which OpenSSL reads.",
+        "SMTP_CA_FILE.",
+    )
+    ca_file: str | None = Field(
+        default=None,
+        validation_alias="SMTP_CA_FILE",
+        description="PEM file with certificates of authorities that the mail server's may be from, beside "
+        "the public ones.",
     )
     username: str | None = Field(
         default=None,
@@ -66,8 +72,9 @@ class SmtpSettings(ChannelSection):
         default=10.0,
         gt=0,
         validation_alias="SMTP_TIMEOUT",
-        description="Time limit of one reply from the mail server; six times that for the reply to the "
-        "whole mail.",
+        description="Time limit of connecting, of TLS and of the login. If set, also of each other reply of "
+        "the mail server, and six times that of the reply to the whole mail; if unset, those have the limits "
+        "of RFC 5321, within DELIVERY_LEASE.",
     )
     connections: int = Field(
         default=4,

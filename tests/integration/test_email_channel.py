@@ -17,7 +17,7 @@ from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox import failures
 from app.outbox.channel import Attachment, Outgoing
 from app.outbox.email.channel import EmailChannel
-from app.outbox.email.pool import CONTENT_TIMEOUT_COUNT
+from app.outbox.email.smtp import CONTENT_TIMEOUT_COUNT
 from app.texts.i18n import LOCALES
 from app.texts.rendering import MailRenderer
 from tests.support.certificates import DAYS, Authority

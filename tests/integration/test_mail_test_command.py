@@ -153,7 +153,7 @@ async def test_starttls_is_not_offered(check: Check, server: SmtpServer) -> None
         (("mail.example.com",), 0, True, "mismatch", "SMTP_HOST"),
         (("127.0.0.1",), DAYS + 1, True, "expired", "renew"),
         (("127.0.0.1",), -2, True, "not yet valid", "clock"),
-        (("127.0.0.1",), 0, False, "issuer", "SSL_CERT_FILE"),
+        (("127.0.0.1",), 0, False, "issuer", "SMTP_CA_FILE"),
     ],
 )
 async def test_a_certificate_that_does_not_hold(

@@ -212,6 +212,7 @@ class _Conversation:
             self._server.commands.append(command)
             known = {
                 "EHLO": self._ehlo,
+                "HELO": self._helo,
                 "STARTTLS": self._starttls,
                 "AUTH": self._auth,
                 "MAIL": self._mail,
@@ -270,6 +271,9 @@ class _Conversation:
             return False
         await self._say(usual)
         return True
+
+    async def _helo(self, _: bytes) -> None:
+        await self._say("250 mail.example.com")
 
     async def _ehlo(self, line: bytes) -> None:
         offers = [*self._server.extensions, f"SIZE {self._server.max_size}"]

@@ -86,6 +86,7 @@ class EmailChannel:
                 failure = classify(error, clean)
                 self._breaker.note(failure)
                 raise failure from None
+            self._breaker.succeeded()
         queued = _QUEUED_AS.search(without_values(str(answer), outgoing))
         return Receipt(queued[1] if queued else None)
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.header import Header
-from email.headerregistry import Address, BaseHeader, HeaderRegistry
+from email.headerregistry import Address, AddressHeader, BaseHeader, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import EmailPolicy
+from textwrap import TextWrapper
 from typing import NamedTuple
 
 from app.domain.addresses import Mailbox, mailbox
@@ -20,6 +21,7 @@ _NAMED = re.compile(r"\"?([^<>]*?)\"?\s*<([^<>]*)>")
 _QUOTED_NAME = re.compile(r"\"((?:[^\"\\]|\\.)*)\"\s*<([^<>]*)>")
 _ESCAPED = re.compile(r"\\(.)")
 MAX_FILE_NAME_CHARS = 255  # characters, of a file
+MAX_NAMED_ADDRESS_CHARS = 70  # beside `From: ` in a line of 78 (RFC 5322, 2.1.1)
 
 
 class Sender(NamedTuple):
@@ -47,7 +49,8 @@ class _Policy(EmailPolicy):
     """Doesn't fold List-Unsubscribe: a long URL would become encoded words, which no reader of it undoes.
 
     Folds the subject by the older `Header` (RFC 2047): the newer way loses a space where it breaks a line
-    behind a special character (`{{`).
+    behind a special character (`{{`). Writes a sender whose name needs more than a line itself: some Pythons
+    break a quoted name at its comma, and readers then find several addresses.
     """
 
     def fold_binary(self, name: str, value: str) -> bytes:
@@ -56,7 +59,24 @@ class _Policy(EmailPolicy):
         if name == "Subject" and not self.utf8 and not value.isascii():
             words = Header(value, "utf-8", header_name=name).encode(linesep=self.linesep)
             return f"{name}: {words}{self.linesep}".encode()
+        if name == "From" and isinstance(value, AddressHeader):
+            return f"{name}: {_written(value.addresses[0])}{self.linesep}".encode()
         return super().fold_binary(name, value)
+
+
+def _written(address: Address) -> str:
+    """The address with its name: quoted, and folded at its blanks, or in encoded words if it isn't ASCII."""
+    short = str(address)
+    if short.isascii() and len(short) <= MAX_NAMED_ADDRESS_CHARS:
+        return short
+    if address.display_name.isascii():
+        quoted = re.sub(r'(["\\])', r"\\\1", address.display_name)
+        return "\r\n ".join(_IN_LINES.wrap(f'"{quoted}" <{address.addr_spec}>'))
+    words = Header(address.display_name, "utf-8", header_name="From", maxlinelen=75).encode(linesep="\r\n")
+    return f"{words}\r\n <{address.addr_spec}>"
+
+
+_IN_LINES = TextWrapper(MAX_NAMED_ADDRESS_CHARS, break_long_words=False, break_on_hyphens=False)
 
 
 class _Headers(HeaderRegistry):

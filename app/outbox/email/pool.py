@@ -24,7 +24,7 @@ from aiosmtplib import (
 
 from app.domain.errors import Unavailable
 from app.outbox.channel import Confirm, DeliveryCancelled, wanted
-from app.outbox.email.smtp import Server
+from app.outbox.email.smtp import Server, Timeouts
 from app.outbox.failures import FailFastBreaker
 
 QUIT_TIMEOUT_SECONDS = 1.0  # at the end; then the connections are aborted
@@ -33,9 +33,6 @@ MAX_IDLE_SECONDS = (
 )
 MAX_MAILS_PER_CONNECTION = 100  # over one connection; some servers refuse more
 MIN_BYTES_PER_SECOND = 64 * 1024  # a slower transfer counts as a hang
-# Times the usual time-out, for the answer to a mail: the server scans it first, and a mail given up on may be
-# sent twice.
-CONTENT_TIMEOUT_COUNT = 6
 MAX_ANSWER_BYTES = 64 * 1024  # no server sends more
 _OK_CODE, _FORWARDED_CODE, _GO_AHEAD_CODE, _CLOSING_CODE = 250, 251, 354, 421
 
@@ -81,7 +78,10 @@ class Pool:
             except _Stale:
                 break  # the others are likely to be dead too, which may take a time-out each to detect
         self._breaker.check()
-        return await self._use(SmtpConnection(await self.server.open()), envelope, confirm)
+        return await self._use(self._connection(await self.server.open()), envelope, confirm)
+
+    def _connection(self, client: SMTP) -> SmtpConnection:
+        return SmtpConnection(client, self.server.timeouts)
 
     async def close(self) -> None:
         """Quit idle connections and abort those in use: their mails fail, and may be retried."""
@@ -147,6 +147,7 @@ class _Stale(Exception):  # noqa: N818 - no error: a fresh connection helps
 
 class _Step(NamedTuple):
     command: bytes
+    seconds: float
     accepted: tuple[int, ...]
     refused: Callable[[int, str], SMTPResponseException]
 
@@ -161,11 +162,11 @@ class SmtpConnection(asyncio.Protocol):
     knows PIPELINING (RFC 2920), a mail costs two round trips here instead of four.
     """
 
-    def __init__(self, client: SMTP) -> None:
+    def __init__(self, client: SMTP, timeouts: Timeouts) -> None:
         self.mails = 0
         self.idle_since = 0.0
         self._extensions = frozenset(client.esmtp_extensions)
-        self._timeout = client.timeout or 0.0
+        self._timeouts = timeouts
         self._unread = b""
         self._reply_lines: list[bytes] = []  # lines of an answer that goes on
         self._answers: deque[SMTPResponse] = deque()
@@ -195,7 +196,7 @@ class SmtpConnection(asyncio.Protocol):
             if not together:
                 self._write(step.command)
             try:
-                answer = await self._answer(self._timeout)
+                answer = await self._answer(step.seconds)
             except SMTPException:
                 if refused is None:
                     raise
@@ -215,7 +216,7 @@ class SmtpConnection(asyncio.Protocol):
         """Send QUIT, and close whatever the server answers."""
         with suppress(SMTPException):
             self._write(b"QUIT")
-            await self._answer(self._timeout)
+            await self._answer(self._timeouts.command)
         self._transport.close()
         self.abort()
 
@@ -225,14 +226,18 @@ class SmtpConnection(asyncio.Protocol):
 
     def _steps(self, envelope: SmtpEnvelope) -> tuple[_Step, ...]:
         mail = b" ".join((b"MAIL FROM:" + _path(envelope.sender), *self._options(envelope)))
+        limit = self._timeouts.envelope
         return (
-            _Step(mail, (_OK_CODE,), lambda code, said: SMTPSenderRefused(code, said, envelope.sender)),
+            _Step(
+                mail, limit, (_OK_CODE,), lambda code, said: SMTPSenderRefused(code, said, envelope.sender)
+            ),
             _Step(
                 b"RCPT TO:" + _path(envelope.recipient),
+                limit,
                 (_OK_CODE, _FORWARDED_CODE),
                 lambda code, said: SMTPRecipientRefused(code, said, envelope.recipient),
             ),
-            _Step(b"DATA", (_GO_AHEAD_CODE,), SMTPDataError),
+            _Step(b"DATA", self._timeouts.data, (_GO_AHEAD_CODE,), SMTPDataError),
         )
 
     def _options(self, envelope: SmtpEnvelope) -> Iterator[bytes]:
@@ -249,7 +254,7 @@ class SmtpConnection(asyncio.Protocol):
     async def _reset(self) -> None:
         """Read the answer to RSET, by which a connection shows that it is still there."""
         try:
-            answer = await self._answer(self._timeout)
+            answer = await self._answer(self._timeouts.command)
         except SMTPException:
             raise _Stale from None
         if answer.code != _OK_CODE:
@@ -257,9 +262,7 @@ class SmtpConnection(asyncio.Protocol):
 
     async def _hand_over(self, content: bytes) -> SMTPResponse:
         self._write(content.replace(b"\r\n.", b"\r\n..") + b".")
-        answer = await self._answer(
-            CONTENT_TIMEOUT_COUNT * self._timeout + len(content) / MIN_BYTES_PER_SECOND
-        )
+        answer = await self._answer(self._timeouts.content + len(content) / MIN_BYTES_PER_SECOND)
         if answer.code != _OK_CODE:
             raise SMTPDataError(*answer)
         return answer

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 from aiosmtplib import (
     SMTP,
     SMTPConnectError,
+    SMTPConnectTimeoutError,
     SMTPDataError,
     SMTPException,
+    SMTPHeloError,
     SMTPNotSupported,
     SMTPRecipientRefused,
+    SMTPResponse,
     SMTPResponseException,
     SMTPSenderRefused,
     SMTPServerDisconnected,
@@ -22,11 +25,16 @@ from aiosmtplib import (
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Outgoing
 from app.outbox.email.message import Sender, sender
+from app.outbox.email.refusals import Refusal, refusal
 from app.outbox.failures import SetupFailed, safe_words
+from app.runtime.tls import client_context, tls_fault, tls_words
 from app.settings.channels import SmtpSettings
 
-_ABOUT_THE_MAIL = (SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError)
 _NOT_LOGGED_IN_CODE, _TOO_LARGE_CODE = 530, 552
+_UNKNOWN_COMMAND_CODES = (500, 502, 504)
+CONTENT_TIMEOUT_COUNT = 6
+"""Times SMTP_TIMEOUT, for the answer to a mail: the server scans it first, and a mail given up on may be sent
+twice."""
 
 
 def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> DeliveryFailed:
@@ -34,7 +42,7 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
 
     Passes: what concerns the way to the server or the moment (no connection, no answer in time, 4xx), and
     what concerns every mail alike (`SetupFailed`), such as our own address refused. Doesn't: 5xx to this
-    mail's receiver, size or content.
+    mail's receiver, size or content. `app.outbox.email.refusals` tells them apart.
     `clean` makes the server's words safe to keep.
     """
     if isinstance(error, DeliveryFailed):
@@ -43,12 +51,8 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
         return DeliveryFailed("smtputf8_not_offered", str(error), retryable=False)
     if isinstance(error, SMTPResponseException):
         return _answered(error, clean(f"{error.code} {error.message}"))
-    if isinstance(error, SMTPConnectError) and isinstance(error.__cause__, ssl.SSLError):
-        return classify(error.__cause__)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return SetupFailed("certificate", f"the server's certificate doesn't hold: {error.verify_message}")
-    if isinstance(error, ssl.SSLError):
-        return SetupFailed("tls", f"no TLS with the server: {error}")
+    if isinstance(error, (SMTPConnectError, ssl.SSLError)) and (fault := tls_fault(error)) is not None:
+        return SetupFailed(*tls_words(fault))
     if isinstance(error, TimeoutError):
         return DeliveryFailed("timeout", str(error) or "the server didn't answer in time", retryable=True)
     if isinstance(error, SMTPConnectError):
@@ -61,12 +65,32 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
 def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
     if not 400 <= error.code < 600:
         return DeliveryFailed("bad_answer", f"the server's answer makes no sense: {said}", retryable=True)
-    if error.code < 500:
-        return DeliveryFailed(f"smtp_{error.code}", said, retryable=True)
-    refused_us = isinstance(error, SMTPSenderRefused) and error.code != _TOO_LARGE_CODE
-    if refused_us or error.code == _NOT_LOGGED_IN_CODE or not isinstance(error, _ABOUT_THE_MAIL):
-        return SetupFailed(f"smtp_{error.code}", said)
-    return DeliveryFailed(f"smtp_{error.code}", said, retryable=False)
+    code = f"smtp_{error.code}"
+    if not isinstance(error, (SMTPRecipientRefused, SMTPDataError)):
+        if error.code < 500:
+            return DeliveryFailed(code, said, retryable=True)
+        if isinstance(error, SMTPSenderRefused) and error.code == _TOO_LARGE_CODE:
+            return DeliveryFailed(code, said, retryable=False)
+        return SetupFailed(code, said)
+    match refusal(error.code, error.message, recipient=isinstance(error, SMTPRecipientRefused)):
+        case Refusal.SENDER:
+            return SetupFailed(code, said, certain=error.code == _NOT_LOGGED_IN_CODE)
+        case Refusal.PASSING:
+            return DeliveryFailed(code, said, retryable=True)
+        case Refusal.ADDRESS:
+            return DeliveryFailed(code, said, retryable=False, bad_address=True)
+        case Refusal.MAIL:
+            return DeliveryFailed(code, said, retryable=error.code == _NOT_LOGGED_IN_CODE)
+
+
+class Timeouts(NamedTuple):
+    """Seconds that each answer may take. RFC 5321 (4.5.3.2) names those from `greeting` to `content`."""
+
+    command: float
+    greeting: float = 300.0
+    envelope: float = 300.0
+    data: float = 120.0
+    content: float = 600.0
 
 
 class Server:
@@ -77,7 +101,7 @@ class Server:
         self.port = settings.port
         self.security = settings.security
         self.username = settings.username
-        self.timeout = settings.timeout
+        self.timeouts = _timeouts(settings)
         self.sender = _sender(settings.sender)
         self._password = settings.password.get_secret_value() if settings.password else ""
         try:
@@ -91,7 +115,7 @@ class Server:
             )
         if self.username is not None and not self._password:
             raise ConfigurationError("SMTP_USERNAME is set, but SMTP_PASSWORD isn't.")
-        self._tls = None if self.security == "none" else ssl.create_default_context()
+        self._tls = None if self.security == "none" else client_context(settings.ca_file, "SMTP_CA_FILE")
 
     def client(self) -> SMTP:
         """A connection to be; `connect`, `secure` and `login` are its first steps, in this order.
@@ -103,22 +127,45 @@ class Server:
             hostname=self.host,
             port=self.port,
             local_hostname=self.sender.mailbox.domain,
-            timeout=self.timeout,
+            timeout=self.timeouts.command,
             use_tls=self.security == "tls",
             start_tls=False,  # `secure` does it, and never goes on without
             tls_context=self._tls,
         )
 
+    async def connect(self, client: SMTP) -> SMTPResponse:
+        """Connect, and wait for the greeting: a server may look the hub up first, which takes a while."""
+        connecting = asyncio.ensure_future(client.connect(timeout=self.timeouts.greeting))
+        try:
+            await asyncio.wait((connecting,), timeout=self.timeouts.command)
+            if not connecting.done() and client.protocol is None:
+                raise SMTPConnectTimeoutError(f"Timed out connecting to {self.host} on port {self.port}")
+            return await connecting
+        finally:
+            connecting.cancel()
+
     async def secure(self, client: SMTP) -> None:
-        """Send EHLO, and start TLS unless it is active or switched off. Return only when that is done."""
+        """Send EHLO, and start TLS unless it is active or switched off. Return only when that is done.
+
+        A server that knows no EHLO is greeted with HELO (RFC 5321, 3.2), where neither TLS nor a login
+        depends on the answer.
+        """
         if self.security == "starttls":
-            await client.ehlo()
+            await self._ehlo(client)
             if not client.supports_extension("starttls"):
                 raise SetupFailed(
                     "tls_not_offered", "the server offers no STARTTLS; nothing is sent to it in plain text"
                 )
             await client.starttls()
-        await client.ehlo()
+        await self._ehlo(client)
+
+    async def _ehlo(self, client: SMTP) -> None:
+        try:
+            await client.ehlo()
+        except SMTPHeloError as error:
+            if error.code not in _UNKNOWN_COMMAND_CODES or not client.is_connected:
+                raise
+            await client.helo()
 
     async def login(self, client: SMTP) -> None:
         """Log in, if a username is set: then the connection is a TLS one."""
@@ -137,7 +184,7 @@ class Server:
         """A connection ready for mail. Raises `DeliveryFailed`."""
         client = self.client()
         try:
-            await client.connect()
+            await self.connect(client)
             await self.secure(client)
             await self.login(client)
             if not client.is_connected:  # it hung up right after its last answer
@@ -153,6 +200,14 @@ class Server:
     def clean(self, said: str, outgoing: Outgoing | None = None) -> str:
         """The server's words, without the password and what `outgoing` holds."""
         return safe_words(said, outgoing, (self._password,))
+
+
+def _timeouts(settings: SmtpSettings) -> Timeouts:
+    """Those of RFC 5321, unless the operator set one."""
+    limit = settings.timeout
+    if "timeout" not in settings.model_fields_set:
+        return Timeouts(limit)
+    return Timeouts(limit, limit, limit, limit, CONTENT_TIMEOUT_COUNT * limit)
 
 
 def _sender(text: str) -> Sender:
