@@ -80,6 +80,12 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
     def effects(self) -> Effects:
         return self.request.effects
 
+    @property
+    def rows(self) -> int:
+        """How many rows it is stored as, at most."""
+        draft = self.request.effects.notification
+        return len(draft.receivers if draft else ()) + len(self.request.effects.deliveries)
+
 
 class ParkedEvent(NamedTuple):
     """An event that waits for the user service's answer about its group.

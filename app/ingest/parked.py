@@ -18,6 +18,7 @@ from uuid import UUID
 from app.domain.errors import InboxesLocked, InvalidEvent, Unavailable
 from app.ingest.batch import Batch, PreparedEvent, Rejected, SourceMessage
 from app.ingest.pipeline import Groups, Pipeline
+from app.ingest.shared_writes import MAX_EVENTS_PER_WRITE, SharedWrites
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import PARKED, PARKED_FINISHED, PARKED_OLDEST
 from app.runtime.services import Background, every
@@ -29,7 +30,6 @@ log = logging.getLogger("hub.parked")
 
 MAX_EVENTS_PER_CLAIM = 1_000
 MAX_SPARE_LANES = 64  # for what needs no answer, while all others are in use
-MAX_EVENTS_PER_WRITE = 200  # a longer transaction would hold inboxes that other nodes' batches need
 MAX_LANES = 256  # that a node works on at a time
 LEASE_SECONDS = 10.0  # until other nodes claim what a dead one had
 RENEW_SECONDS = 3.0  # a call of the user service may take longer than a lease
@@ -68,7 +68,7 @@ class ParkedWorker:
         self._unfinished: list[int] = []
         """Events of lanes that have to wait: still leased."""
         self._claiming: asyncio.Task[Sequence[ParkedEventRecord]] | None = None
-        self._writes = _SharedWrites(pipeline)
+        self._writes = SharedWrites(pipeline)
         self._measured_at = -POLL_SECONDS
         self._running = Background(self._run, name="parked events")
         self._renewing = every(RENEW_SECONDS, self.renew, name="leases of parked events", at_start=False)
@@ -84,6 +84,7 @@ class ParkedWorker:
         await self._running.stop()
         self._unfinished += [event.id for events in self._lanes.values() for event in events]
         await end(*self._lanes)
+        await self._writes.stop()
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
                 if self._claiming is not None:
@@ -159,10 +160,11 @@ class ParkedWorker:
         """
         await self._release()
         asking, room = not self._groups.pause(), self._room
-        if room <= 0:
+        if room <= 0 and self._pipeline.parking.news:  # a claim costs too much to look for what isn't there
             asking, room = False, MAX_LANES + MAX_SPARE_LANES - len(self._lanes)
         if room <= 0:
             return False
+        self._pipeline.parking.news = False
         claim = self._store.claim(MAX_EVENTS_PER_CLAIM, room, LEASE_SECONDS, asking=asking)
         # Not cancelled with this one: what it claims would stay leased after a stop.
         self._claiming = asyncio.create_task(claim, name="claim parked events")
@@ -231,7 +233,8 @@ class ParkedWorker:
         messages = {event.id: _message(event) for event in same}
         try:
             batch = await self._answered(left[0], [*messages.values()])
-            rejected = batch.rejected + await self._store_all(batch)
+            # What needs no answer has waited for a lock only: no backlog of others comes before it.
+            rejected = batch.rejected + await self._store_all(batch, first=left[0].group_id is None)
         except Unavailable as error:
             locked = isinstance(error, InboxesLocked)
             final = InvalidEvent("inbox_locked" if locked else "user_service_unavailable", str(error))
@@ -263,11 +266,11 @@ class ParkedWorker:
                 batch.rejected.extend(answered.rejected)
         return batch
 
-    async def _store_all(self, batch: Batch) -> list[Rejected]:
+    async def _store_all(self, batch: Batch, *, first: bool) -> list[Rejected]:
         bug = InvalidEvent("handler_failed", "the hub failed on it; its log has the trace")
         rejected = [self._pipeline.reject(each.message, bug) for each in batch.parked]
         try:
-            return rejected + await self._writes.write(batch.ready)
+            return rejected + await self._writes.write(batch.ready, first=first)
         except InboxesLocked:
             raise
         except Exception:
@@ -291,60 +294,6 @@ class ParkedWorker:
             await self._store.finish([event.id], f"{error.reason}: {error}"[:MAX_REASON_CHARS])
             left.remove(event)
             PARKED_FINISHED.labels("dead_lettered").inc()
-
-
-_Pending = tuple[Sequence[PreparedEvent], asyncio.Future[list[Rejected]]]
-
-
-class _SharedWrites:
-    """Lanes that are resolved at the same time share a transaction: with one each, the batches of other
-    events would wait for all of them.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._pending: list[_Pending] = []
-        self._writing = asyncio.Lock()
-
-    async def write(self, ready: Sequence[PreparedEvent]) -> list[Rejected]:
-        """Return those that Postgres can't take; the others are stored and pushed."""
-        if not ready:
-            return []
-        outcome: asyncio.Future[list[Rejected]] = asyncio.get_running_loop().create_future()
-        self._pending.append((ready, outcome))
-        async with self._writing:
-            while not outcome.done():
-                await self._write(self._oldest())
-        return await outcome
-
-    def _oldest(self) -> Sequence[_Pending]:
-        """Take what is written next."""
-        events = number = 0
-        for number, (ready, _) in enumerate(self._pending, 1):  # noqa: B007 - it is how many are taken
-            events += len(ready)
-            if events >= MAX_EVENTS_PER_WRITE:
-                break
-        oldest, self._pending = self._pending[:number], self._pending[number:]
-        return oldest
-
-    async def _write(self, pending: Sequence[_Pending]) -> None:
-        try:
-            rejected = await self._pipeline.write([item for ready, _ in pending for item in ready])
-        except Exception as error:
-            if len(pending) > 1:  # it may be the fault of one of them
-                for each in pending:
-                    await self._write([each])
-            elif not pending[0][1].done():
-                pending[0][1].set_exception(error)
-            return
-        except BaseException:
-            for _, outcome in pending:
-                outcome.cancel()
-            raise
-        for ready, outcome in pending:
-            own = {item.message.parked_id for item in ready}
-            if not outcome.done():
-                outcome.set_result([each for each in rejected if each.message.parked_id in own])
 
 
 def _question(event: ParkedEventRecord) -> tuple[object, ...]:

@@ -24,11 +24,13 @@ class Parking:
 
     def __init__(self) -> None:
         self.any = False
+        self.news = False
+        """Whether this node has parked an event since parked events were last claimed."""
         self.changed = asyncio.Event()
 
     def parked(self) -> None:
         """This node has parked an event."""
-        self.any = True
+        self.any = self.news = True
         self.changed.set()
 
 

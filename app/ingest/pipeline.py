@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 from app.domain import exact_json
-from app.domain.effects import Effects
 from app.domain.errors import InboxesLocked, InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.events import MAX_EVENT_BYTES, Event
 from app.domain.identity import EventIdentity
@@ -166,15 +165,19 @@ class Pipeline:
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)
 
-    async def write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
+    async def write(
+        self, events: Sequence[PreparedEvent | ParkedEvent], max_rows: int = MAX_ROWS_PER_TRANSACTION
+    ) -> list[Rejected]:
         """Store the events' effects and publish them, or park them; returns those that Postgres can't take.
 
         When this returns, each other event is committed: it was pushed, or is parked. While Postgres is away
         it tries again indefinitely (cancel it to stop), which is safe: an event that was committed is found
-        to be. Raises `InboxesLocked` for events that are parked already.
+        to be. No transaction has many more than `max_rows` rows.
+
+        Raises `InboxesLocked` for events that are parked already, some of which may be stored then.
         """
         rejected = []
-        for part in _parts(events):
+        for part in _parts(events, max_rows):
             async with self._turn:
                 rejected += await self._write(part)
         return rejected
@@ -352,9 +355,9 @@ class Pipeline:
                     plans = await self.plan(ready)
                     written = await self._writer.write([*self._records(events, plans, locked)], resolved)
             except InboxesLocked as error:
-                log.warning("inboxes_locked", extra={"events": len(events), "inboxes": len(error.users)})
                 if resolved:
                     raise  # they are parked already: their lanes wait
+                log.warning("inboxes_locked", extra={"events": len(events), "inboxes": len(error.users)})
                 if error.users <= locked:  # what can't be parked waits here
                     await asyncio.sleep(next(delays))
                 locked |= error.users
@@ -393,21 +396,16 @@ def _warn(item: PreparedEvent) -> None:
     log.warning("event_reaches_nobody", extra={"event_id": item.event.event_id, "why": why})
 
 
-def _parts(events: Sequence[E]) -> Iterator[Sequence[E]]:
-    """`events` in order, cut so that no transaction has many more than `MAX_ROWS_PER_TRANSACTION` rows."""
+def _parts(events: Sequence[E], max_rows: int) -> Iterator[Sequence[E]]:
+    """`events` in order, cut so that no transaction has many more than `max_rows` rows."""
     start = rows = 0
     for position, item in enumerate(events):
-        rows += 1 if isinstance(item, ParkedEvent) else _rows(item.request.effects) or 1
-        if rows >= MAX_ROWS_PER_TRANSACTION:
+        rows += 1 if isinstance(item, ParkedEvent) else item.rows or 1
+        if rows >= max_rows:
             yield events[start : position + 1]
             start, rows = position + 1, 0
     if start < len(events):
         yield events[start:]
-
-
-def _rows(effects: Effects) -> int:
-    draft = effects.notification
-    return len(draft.receivers if draft else ()) + len(effects.deliveries)
 
 
 def _scheduled(item: PreparedEvent) -> ScheduledEvent:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-# It locks the others for as long as the transaction lasts, which ends at once.
 _LOCKED = """
 with free as materialized (
   select user_id from inboxes where user_id = any($1::uuid[]) order by user_id
@@ -37,8 +36,13 @@ class InboxLocks:
     async def locked(self, users: AbstractSet[UUID]) -> AbstractSet[UUID]:
         """Which of the users' inboxes are locked now, whoever holds the lock."""
         async with self._engine.begin() as connection:
-            rows = await connection.exec_driver_sql(_LOCKED, (list(users),))
-            found = {row.user_id for row in rows}
+            found = await lock_free(connection, users)
         self._suspects -= users
         self._suspects |= found
         return found
+
+
+async def lock_free(connection: AsyncConnection, users: AbstractSet[UUID]) -> AbstractSet[UUID]:
+    """Lock the users' inboxes for the transaction without waiting; those that others hold the lock of."""
+    rows = await connection.exec_driver_sql(_LOCKED, (list(users),))
+    return {row.user_id for row in rows}

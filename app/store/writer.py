@@ -24,7 +24,7 @@ from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.domain.time import Now, moment
 from app.store.engine import store_errors
 from app.store.event_ids import claim
-from app.store.inbox_locks import InboxLocks
+from app.store.inbox_locks import InboxLocks, lock_free
 from app.store.parked import park, unpark
 from app.store.records import EventRecord, WriteResult
 
@@ -94,14 +94,16 @@ class BatchWriter:
         self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
     ) -> WriteResult:
         """Record the events and insert their notifications, all or nothing. `event_id`s are unique in a call.
-        `resolved` are the parked events among them: they aren't parked any more, unless they are conflicts.
+        `resolved` are the parked events among them: they aren't parked any more, unless they are conflicts. A
+        call with some never waits for the lock of an inbox: its events have time, those that hold it don't.
 
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is. After
         `InboxesLocked` nothing is.
         """
         with store_errors():
-            if self._locks.suspects_any and (locked := await self._locks.suspected(_receivers(entries))):
+            suspects = self._locks.suspects_any and not resolved
+            if suspects and (locked := await self._locks.suspected(_receivers(entries))):
                 raise InboxesLocked(locked)
             try:
                 return await self._write(entries, resolved)
@@ -127,6 +129,8 @@ class BatchWriter:
             if done := [number for number, name in resolved.items() if name not in claims.conflicts]:
                 await unpark(connection, done)
             drafts = [(e.event_id, draft) for e in new for draft in e.drafts]
+            if resolved and drafts and (locked := await lock_free(connection, _receivers([*new]))):
+                raise InboxesLocked(locked)
             notifications = await _insert(connection, drafts, self._now) if drafts else []
             if outgoing := [entry for entry in new if entry.deliveries]:
                 await _insert_deliveries(connection, outgoing, moment(self._now()))

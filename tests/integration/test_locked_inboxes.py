@@ -31,7 +31,7 @@ from app.store.writer import BatchWriter
 from app.testing import MemoryBus, MemoryGroups
 from handlers.registry import HANDLERS
 from tests.support.settings import settings_on
-from tests.support.store import entry
+from tests.support.store import engine_on, entry
 
 QUICK, LATER = Backoff(0.02, 0.02), Backoff(1.0, 1.0)
 SHORTLY = 2 * INTAKE_LOCK_TIMEOUT_MS / 1000
@@ -175,3 +175,40 @@ async def test_a_lock_of_something_else_is_waited_for(
         await asyncio.sleep(3 * INTAKE_LOCK_TIMEOUT_MS / 1000)
         assert not writing.done()
     assert [each.seq for each in (await writing).notifications] == [1]
+
+
+async def test_parked_events_wait_for_no_lock_and_hold_none_meanwhile(
+    operator: asyncpg.Connection, database: str
+) -> None:
+    """On connections without a `lock_timeout`: a write that waited would never end here."""
+    user, other = uuid4(), uuid4()
+    engine = engine_on(database)
+    writer = BatchWriter(engine)
+    await writer.write([entry(user), entry(other)])
+    event = entry(user, other)
+    try:
+        async with operator.transaction():
+            await operator.execute("select 1 from inboxes where user_id = $1 for update", user)
+            for _ in range(2):
+                with pytest.raises(InboxesLocked) as error:
+                    await writer.write([event], {1: event.event_id})
+                assert error.value.users == {user}
+            live = await writer.write([entry(other)])
+            assert [each.seq for each in live.notifications] == [2]
+        written = await writer.write([event], {1: event.event_id})
+    finally:
+        await engine.dispose()
+    assert {(each.receiver, each.seq) for each in written.notifications} == {(user, 2), (other, 3)}
+
+
+async def test_lanes_of_other_inboxes_are_resolved_while_one_is_locked(
+    node: Node, operator: asyncpg.Connection
+) -> None:
+    user, others = uuid4(), [uuid4() for _ in range(5)]
+    async with locked(operator, node, user, *others):
+        await node.take(*(event(each, "b") for each in [user, *others]))
+    async with operator.transaction():
+        await operator.execute("select 1 from inboxes where user_id = $1 for update", user)
+        await node.worker.resolve_due()
+        assert [node.pushed(each) for each in others] == [[(1, "first"), (2, "b")]] * 5
+        assert node.pushed(user) == [(1, "first")]

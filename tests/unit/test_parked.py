@@ -19,9 +19,10 @@ from app.domain.notifications import Group
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import Rejected, SourceMessage
-from app.ingest.parked import MAX_EVENTS_PER_WRITE, MAX_LANES, ParkedPorts, ParkedWorker
+from app.ingest.parked import MAX_LANES, ParkedPorts, ParkedWorker
 from app.ingest.parking import RETRY_DEADLINE_SECONDS
 from app.ingest.pipeline import Pipeline, PipelinePorts
+from app.ingest.shared_writes import MAX_EVENTS_PER_WRITE
 from app.runtime.backoff import Backoff
 from app.testing import MemoryBus, MemoryGroups, MemoryPeople, MemoryStore
 from handlers.registry import HANDLERS

@@ -1,0 +1,123 @@
+"""The transactions of parked events: few, short, and never in the way of other events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+from uuid import UUID
+
+from app.domain.errors import InboxesLocked
+from app.ingest.batch import PreparedEvent, Rejected
+from app.ingest.pipeline import Pipeline
+from app.runtime.backoff import Backoff
+from app.runtime.tasks import end
+
+# While a transaction is open, batches of other events wait for its inboxes, and after 0.2 s are parked.
+MAX_EVENTS_PER_WRITE = 200
+MAX_ROWS_PER_WRITE = 1_000
+LOCKED_BACKOFF = Backoff(first=0.05, cap=0.2)
+MAX_LOCKED_ATTEMPTS = 6
+"""While other batches have the locks of a lane's inboxes; then the lane waits for longer."""
+MAX_ATTEMPTS_AT_ONCE = 2  # of a lane that is `first`: in a pause it would miss a transaction
+
+
+class _Lane(NamedTuple):
+    ready: Sequence[PreparedEvent]
+    first: bool
+    outcome: asyncio.Future[list[Rejected]]
+
+    def reaches(self, users: frozenset[UUID]) -> bool:
+        drafts = (item.effects.notification for item in self.ready)
+        return any(draft is not None and not users.isdisjoint(draft.receivers) for draft in drafts)
+
+
+class SharedWrites:
+    """Lanes that are resolved at the same time share a transaction: with one each, the batches of other
+    events would wait for all of them.
+    """
+
+    def __init__(self, pipeline: Pipeline, backoff: Backoff = LOCKED_BACKOFF) -> None:
+        self._pipeline = pipeline
+        self._backoff = backoff
+        self._pending: list[_Lane] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Cancel what is being written."""
+        if self._writing is not None:
+            await end(self._writing)
+
+    async def write(self, ready: Sequence[PreparedEvent], *, first: bool = False) -> list[Rejected]:
+        """Store the events of a lane and push them; returns those that Postgres can't take.
+
+        Those of a lane that is `first` come before any backlog of the others. Raises `InboxesLocked` if
+        others hold the lock of a receiver's inbox for long; no other lane waits for it.
+        """
+        if not ready:
+            return []
+        for attempt in range(MAX_LOCKED_ATTEMPTS - 1):
+            with suppress(InboxesLocked):
+                return await self._shared(ready, first)
+            if attempt >= MAX_ATTEMPTS_AT_ONCE or not first:
+                await asyncio.sleep(self._backoff.delay(attempt))
+        return await self._shared(ready, first)
+
+    async def _shared(self, ready: Sequence[PreparedEvent], first: bool) -> list[Rejected]:
+        lane = _Lane(ready, first, asyncio.get_running_loop().create_future())
+        later = (place for place, each in enumerate(self._pending) if first and not each.first)
+        self._pending.insert(next(later, len(self._pending)), lane)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="write parked events")
+        return await lane.outcome
+
+    async def _write_all(self) -> None:
+        try:
+            while lanes := self._next():
+                await self._write(lanes)
+                await asyncio.sleep(0)  # who tries again at once is in the next transaction
+        finally:
+            self._writing = None
+
+    def _next(self) -> Sequence[_Lane]:
+        """Take what is written next, in one transaction."""
+        self._pending = [lane for lane in self._pending if not lane.outcome.done()]  # some were given up
+        events = rows = number = 0
+        for number, lane in enumerate(self._pending, 1):  # noqa: B007 - it is how many are taken
+            events += len(lane.ready)
+            rows += sum(item.rows for item in lane.ready)
+            if events >= MAX_EVENTS_PER_WRITE or rows >= MAX_ROWS_PER_WRITE:
+                break
+        taken, self._pending = self._pending[:number], self._pending[number:]
+        return taken
+
+    async def _write(self, lanes: Sequence[_Lane]) -> None:
+        events = [item for lane in lanes for item in lane.ready]
+        try:
+            rejected = await self._pipeline.write(events, MAX_ROWS_PER_WRITE)
+        except InboxesLocked as error:
+            free = [lane for lane in lanes if not lane.reaches(error.users)]
+            _fail([lane for lane in lanes if len(free) == len(lanes) or lane.reaches(error.users)], error)
+            if 0 < len(free) < len(lanes):
+                await self._write(free)
+        except Exception as error:
+            if len(lanes) == 1:
+                _fail(lanes, error)
+            for lane in lanes if len(lanes) > 1 else ():  # it may be the fault of one of them
+                await self._write([lane])
+        except BaseException:
+            for lane in lanes:
+                lane.outcome.cancel()
+            raise
+        else:
+            for lane in lanes:
+                own = {item.message.parked_id for item in lane.ready}
+                if not lane.outcome.done():
+                    lane.outcome.set_result([each for each in rejected if each.message.parked_id in own])
+
+
+def _fail(lanes: Sequence[_Lane], error: Exception) -> None:
+    for lane in lanes:
+        if not lane.outcome.done():
+            lane.outcome.set_exception(error)
