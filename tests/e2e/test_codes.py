@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import signal
 import time
@@ -14,10 +15,12 @@ import httpx
 import psutil
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 
 from app.dev.mail import MailCatcher
-from tests.support.hub import NO_TLS, REST, Hub, added, eventually, new_user, running_hub, token
+from tests.support.hub import NO_TLS, REST, Hub, added, close_code, eventually, new_user, running_hub, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
+from tests.support.services import BROKER
 
 AT_ONCE = 3.0  # seconds
 
@@ -105,6 +108,40 @@ async def test_a_code_stands_nowhere_but_in_its_mail(hub: Hub, mailbox: MailCatc
         rows = await hub.rows(f"select t::text as text from {table} t")
         assert not [row for row in rows if code in row["text"]], table
     assert code not in await hub.metrics()
+
+
+async def test_an_aborted_code_is_not_mailed_and_an_aborted_logout_ends_no_session(
+    hub: Hub, mailbox: MailCatcher, pytestconfig: pytest.Config
+) -> None:
+    if "mock" in pytestconfig.stash[BROKER].description:
+        pytest.skip("the embedded broker hands out aborted records")
+    aborted, committed, code = new_address(), new_address(), new_code()
+    stays, leaves = new_user(), new_user()
+    producer = AIOKafkaProducer(
+        bootstrap_servers=hub.environment["KAFKA_BOOTSTRAP_SERVERS"], transactional_id=f"codes-{stays}"
+    )
+
+    async def send(address: str, user: str) -> None:
+        event = {"event_type": "account_logged_out", "user_id": user, "access_token_id": "x"}
+        sent = {hub.environment["REGISTRATION_EVENTS_TOPIC"]: request(address, code), hub.logout_topic: event}
+        for topic, body in sent.items():
+            await producer.send_and_wait(topic, json.dumps(body).encode(), partition=0)
+
+    await producer.start()
+    try:
+        async with hub.socket(stays) as staying, hub.socket(leaves) as leaving:
+            await asyncio.sleep(1.1)  # a logout ends no session that began in its own second
+            await producer.begin_transaction()
+            await send(aborted, stays)
+            await producer.abort_transaction()
+            async with producer.transaction():
+                await send(committed, leaves)
+            await mailed(mailbox, committed)
+            assert await close_code(leaving) == 4500
+            await (await staying.ping())
+        assert mails(mailbox, aborted) == []
+    finally:
+        await producer.stop()
 
 
 async def test_a_code_does_not_wait_behind_a_backlog_of_notifications(hub: Hub, mailbox: MailCatcher) -> None:

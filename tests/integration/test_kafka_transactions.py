@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from app.sources.kafka.dlq import open_dlq
 from app.sources.kafka.watchdog import ask_ends
-from tests.support.kafka_source import running
+from tests.support.kafka_source import BATCH, running
 from tests.support.services import BROKER
 
 STALLED_AFTER = 1.0
@@ -65,6 +66,27 @@ async def test_only_committed_events_are_handled_and_an_open_transaction_is_no_s
         await hanging.abort_transaction()
         await scene.until(lambda: b"behind it" in written, "it is handled when the transaction has ended")
         assert written == [b"beside it", b"committed", b"behind it"]
+
+
+async def test_a_transaction_that_is_aborted_after_several_batches_never_happened(kafka: str) -> None:
+    """Each of its records is at the broker before the next, between those of a plain publisher."""
+    async with (
+        running(kafka) as scene,
+        producing(kafka) as plain,
+        producing(kafka, f"long-{scene.topic}") as long,
+    ):
+        written = scene.pipeline.written
+        del written[:]
+        await long.begin_transaction()
+        for _ in range(3 * BATCH):
+            await long.send_and_wait(scene.topic, b"aborted", partition=PARTITION)
+            await plain.send_and_wait(scene.topic, b"plain", partition=PARTITION)
+        await long.abort_transaction()
+        async with long.transaction():
+            for _ in range(3 * BATCH):
+                await long.send_and_wait(scene.topic, b"committed", partition=PARTITION)
+        await scene.until(lambda: written.count(b"committed") == 3 * BATCH, "what is committed is handled")
+        assert Counter(written) == {b"plain": 3 * BATCH, b"committed": 3 * BATCH}
 
 
 async def test_a_dead_letter_topic_with_aborted_records_is_read_to_its_end(kafka: str) -> None:
