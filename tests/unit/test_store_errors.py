@@ -123,6 +123,23 @@ def test_a_lost_connection_may_pass_however_the_driver_says_it(error: Exception)
     assert type(translated(error)) is Unavailable
 
 
+LOST = [
+    each
+    for name, each in sorted(vars(asyncpg.exceptions).items())
+    if isinstance(each, type)
+    and issubclass(
+        each, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    )
+    and not issubclass(each, Warning)
+]
+
+
+@pytest.mark.parametrize("kind", LOST, ids=lambda kind: kind.__name__)
+def test_whatever_the_driver_has_for_a_lost_connection_may_pass(kind: type[Exception]) -> None:
+    assert type(translated(kind("gone"))) is Unavailable
+    assert type(translated(by_sqlalchemy(kind("gone")))) is Unavailable
+
+
 def test_an_error_of_the_statement_is_one_also_where_sqlalchemy_does_not_wrap_it() -> None:
     driver = asyncpg.PostgresError.new({"C": "42P01", "M": "no such table", "S": "ERROR"})
     assert type(translated(driver)) is StoreFailed
