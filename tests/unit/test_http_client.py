@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from app.runtime.http_client import HttpClient, HttpClientError
+from tests.support.certificates import DAYS, Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -22,6 +26,10 @@ class Server:
         self.requests: list[bytes] = []
         self.url = ""
 
+    def named(self, host: str) -> str:
+        """Its URL by another name."""
+        return self.url.replace("127.0.0.1", host)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         for answer in self.answers:
@@ -34,10 +42,11 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*answers: bytes) -> AsyncIterator[Server]:
+async def serving(*answers: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     made = Server(answers)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
+    scheme = "http" if tls is None else "https"
+    made.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield made
     server.close()
 
@@ -153,3 +162,53 @@ async def test_who_stops_waiting_leaves_no_connection_behind() -> None:
         server.answers = [OK]
         assert (await client.get("/")).body == b"ok"
         assert server.connections == 2
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """A private CA that the environment names, as for the other clients of the hub."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    return authority
+
+
+async def test_over_tls_a_connection_serves_many_requests_and_is_replaced_when_it_was_closed(
+    trusted: Authority,
+) -> None:
+    async with serving(OK, OK, tls=trusted.server("127.0.0.1")) as server, asking(server.url) as client:
+        for path in ("/a", "/b", "/c"):
+            assert (await client.get(path)).body == b"ok"
+        assert [each.split(b" ")[1] for each in server.requests] == [b"/a", b"/b", b"/c"]
+        assert server.connections == 2
+
+
+async def test_over_tls_a_name_is_verified_as_well_as_an_address(trusted: Authority) -> None:
+    tls = trusted.server("localhost")
+    async with serving(OK, tls=tls) as server, asking(server.named("localhost")) as client:
+        assert (await client.get("/")).body == b"ok"
+
+
+@pytest.mark.parametrize("what", ["another CA", "another name", "another address", "expired"])
+async def test_a_server_that_is_not_who_it_says_gets_no_request(
+    trusted: Authority, tmp_path: Path, what: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    tls = {
+        "another CA": lambda: other.server("127.0.0.1"),
+        "another name": lambda: trusted.server("user-service"),
+        "another address": lambda: trusted.server("127.0.0.2"),
+        "expired": lambda: trusted.server("127.0.0.1", made=datetime.now(UTC) - timedelta(days=DAYS + 1)),
+    }[what]()
+    async with serving(OK, tls=tls) as server, asking(server.url) as client:
+        with pytest.raises(HttpClientError, match="SSLCertVerificationError"):
+            await client.get("/secret")
+        assert server.requests == []
+
+
+async def test_a_server_that_speaks_no_tls_is_an_error_of_the_client(trusted: Authority) -> None:
+    async with serving(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
+        server.url = server.url.replace("http:", "https:")
+        async with asking(server.url) as client:
+            with pytest.raises(HttpClientError):
+                await client.get("/")
