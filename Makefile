@@ -51,15 +51,17 @@ run: $(RUN_READY) ## everything at once: services, hub, demo page (PORT=8000, HU
 
 # More workers than cores, as much of the time is waiting. They share the services; a file's tests stay together.
 WORKERS ?= 4
+PYTEST = $(if $(TESTS),pytest,tests.support.run_tests)
+CHOSEN = $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
 
 test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some, WORKERS=4)
 	@$(BIN)/python -m tests.support.install_tools
-	@exec $(BIN)/python -m pytest $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
+	@exec $(BIN)/python -m $(PYTEST) $(CHOSEN)
 
 # Hubs are new interpreters here, where `make test` forks them from one that has imported all.
 test-long: $(READY) ## all of these, with the proofs at full size too (tests marked slow)
 	@$(BIN)/python -m tests.support.install_tools
-	@TEST_HUB_START=fresh CLIENT_SCHEDULES=$(or $(CLIENT_SCHEDULES),3) exec $(BIN)/python -m pytest -m "" --hypothesis-profile=default $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
+	@TEST_HUB_START=fresh CLIENT_SCHEDULES=$(or $(CLIENT_SCHEDULES),3) exec $(BIN)/python -m $(PYTEST) -m "" --hypothesis-profile=default $(CHOSEN)
 
 durations: $(READY) ## measure which tests' files are slow, which begin first (tests/support/durations.json)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --junit-xml=.durations.xml
