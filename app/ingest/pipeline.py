@@ -11,30 +11,26 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from datetime import datetime
-from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from app.domain import exact_json
 from app.domain.errors import InboxesLocked, InvalidEvent, StoreFailed, StoreRejected, Unavailable
-from app.domain.events import MAX_EVENT_BYTES, Event
-from app.domain.identity import EventIdentity
 from app.domain.notifications import Group, Notification
-from app.domain.planning import Plan, Planner, PlanRequest
+from app.domain.planning import Plan, Planner
 from app.domain.preferences import Verdict
-from app.domain.time import Now, moment
+from app.domain.time import Now
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
-from app.ingest.identify import conflict, identify, may_be_unpushed, repeats
+from app.ingest.identify import conflict, may_be_unpushed, repeats
 from app.ingest.parking import Parking, behind, draft_of, may_be_parked, reaches
+from app.ingest.prepare import Preparer, RememberedGroups, reject_message, scheduled
 from app.ingest.repeats import Repeats, token_bound
 from app.realtime.bus import Bus
 from app.runtime.backoff import Backoff
-from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, REJECTED, STALLED
+from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, STALLED
 from app.store.parked import ParkedDraft
 from app.store.ports import EventWriter, ProcessedEvents
-from app.store.records import DeliveryRecord, EventRecord, ScheduledEvent, WriteResult
+from app.store.records import DeliveryRecord, EventRecord, WriteResult
 from handlers.base import BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")
@@ -49,15 +45,12 @@ SCHEDULE = "schedule"
 _NO_GROUP = Group("", (), ())  # that the user service knows no more
 
 
-class Groups(Protocol):
+class Groups(RememberedGroups, Protocol):
     """Resolves groups: `app.ingest.user_service.UserService` in production, `app.testing` in tests.
 
     Calls may be concurrent; those for one group share one request. An answer may be cached, so it can be a
     few seconds old. Errors are not cached: the next call asks again.
     """
-
-    def remembered(self, group_id: UUID) -> Group | None:
-        """The group, if its answer is cached. Never waits."""
 
     async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
         """The group. A `fresh` answer isn't taken from the cache; it replaces the cached one.
@@ -99,10 +92,9 @@ class Pipeline:
         readable at rest.
         """
         self._encrypt = encrypt
-        self._handlers = handlers
         self._groups, self._planner, self._writer, processed, self._bus = ports
+        self._preparer = Preparer(handlers, self._groups, locale, now)
         self._repeats = Repeats(processed, self._bus, now)
-        self._locale = locale
         self._now = now
         self._backoff = backoff
         self.failure: StoreFailed | None = None
@@ -114,43 +106,8 @@ class Pipeline:
     def prepare(
         self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group | None] = MappingProxyType({})
     ) -> Batch:
-        """Decode and handle all messages that need nobody's answer, or only what `groups` answers: None for
-        a group that there is no answer about, to events that can do without one.
-
-        Never raises for a bad message.
-        """
-        batch = Batch([], [])
-        for message in messages:
-            event: Event | None = None
-            try:
-                event, identity = identify(message)
-                handler = self._handlers.get(event.event_type) or self._unknown(event)
-                if handler.only_from is not None and message.source != handler.only_from:
-                    raise InvalidEvent(
-                        "wrong_way", f"{event.event_type} is taken from {handler.only_from} only"
-                    )
-                parsed = handler.parse(event.body)
-                group_id = handler.group_needed(parsed)
-                found, group = self._group(handler, parsed, group_id, groups) if group_id else (True, None)
-                if group_id and not found:
-                    batch.events.append(_parked(message, event, group_id, handler, parsed, identity))
-                else:
-                    request = self._request(handler, parsed, event.body, group)
-                    needed = None if group_id is None or handler.can_do_without_group(parsed) else group_id
-                    item = PreparedEvent(message, event, request, needed, identity)
-                    if request.effects.reaches_nobody is not None:
-                        _warn(item)
-                    if self._is_to_come(request.effects.send_at):
-                        _scheduled(item)  # what couldn't come in again is refused now
-                    batch.events.append(item)
-            except InvalidEvent as error:
-                batch.rejected.append(_rejected(message, error))
-            except Exception:
-                known = {} if event is None else {"event_id": event.event_id}
-                log.exception("handler_failed", extra={"dedup_key": message.dedup_key, **known})
-                why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the trace")
-                batch.rejected.append(_rejected(message, why))
-        return batch
+        """See `Preparer.prepare`."""
+        return self._preparer.prepare(messages, groups)
 
     async def prepare_into(
         self,
@@ -200,7 +157,7 @@ class Pipeline:
             answer = await self._groups.group(group_id, fresh=fresh)
         except InvalidEvent as error:
             if not optional:
-                return Batch([], [_rejected(message, error) for message in messages])
+                return Batch([], [reject_message(message, error) for message in messages])
             answer = _NO_GROUP
         except Unavailable:
             if not optional:
@@ -211,36 +168,11 @@ class Pipeline:
 
     def reject(self, message: SourceMessage, error: InvalidEvent) -> Rejected:
         """Count a message that can never be handled."""
-        return _rejected(message, error)
+        return reject_message(message, error)
 
     async def plan(self, ready: Sequence[PreparedEvent]) -> list[Plan]:
         """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
         return await self._planner.plan([item.request for item in ready])
-
-    def _request(
-        self, handler: BaseMessageHandler[Any], parsed: Any, body: Mapping[str, Any], group: Group | None
-    ) -> PlanRequest:
-        effects = handler.handle(parsed, body, group, self._locale)
-        category = handler.category if effects.category is None else effects.category
-        urgent = handler.urgent if effects.urgent is None else effects.urgent
-        return PlanRequest(effects, category, urgent, partial(handler.handle, parsed, body, group))
-
-    def _group(
-        self,
-        handler: BaseMessageHandler[Any],
-        parsed: Any,
-        group_id: UUID,
-        answers: Mapping[UUID, Group | None],
-    ) -> tuple[bool, Group | None]:
-        """Whether all is known that the handler waits for, and the group."""
-        if group_id in answers:
-            return True, answers[group_id]
-        group = None if handler.needs_fresh_group(parsed) else self._groups.remembered(group_id)
-        return group is not None, group
-
-    def _unknown(self, event: Event) -> NoReturn:
-        known = ", ".join(sorted(self._handlers))
-        raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
 
     async def _write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
         if not events:
@@ -259,12 +191,12 @@ class Pipeline:
         except StoreRejected as error:
             if len(events) == 1:
                 why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
-                return [_rejected(events[0].message, why)]
+                return [reject_message(events[0].message, why)]
             half = len(events) // 2
             return [*await self._write(events[:half]), *await self._write(events[half:])]
         await self._written(part, by_id, written)
         conflicts = [item for item in part if item.event.event_id in written.conflicts]
-        rejected = [_rejected(item.message, conflict(item.event.event_id)) for item in conflicts]
+        rejected = [reject_message(item.message, conflict(item.event.event_id)) for item in conflicts]
         return [*rejected, *await self._write(rest)]
 
     async def _written(
@@ -292,9 +224,6 @@ class Pipeline:
         NOTIFICATIONS.inc(len(written.notifications))
         _count(events, by_id, written)
 
-    def _is_to_come(self, send_at: datetime | None) -> bool:
-        return send_at is not None and send_at > moment(self._now())
-
     def _records(
         self, events: Sequence[PreparedEvent | ParkedEvent], plans: Sequence[Plan], locked: Set[UUID]
     ) -> Iterator[EventRecord]:
@@ -315,8 +244,8 @@ class Pipeline:
                     yield self._record(item, plan, behind(item, ordered))
 
     def _record(self, item: PreparedEvent, plan: Plan, parked: ParkedDraft | None) -> EventRecord:
-        if self._is_to_come(item.request.effects.send_at):
-            return EventRecord(item.event.event_id, later=_scheduled(item), identity=item.identity)
+        if self._preparer.is_to_come(item.request.effects.send_at):
+            return EventRecord(item.event.event_id, later=scheduled(item), identity=item.identity)
         deliveries = [
             DeliveryRecord(
                 draft,
@@ -379,23 +308,6 @@ class Pipeline:
             log.error("store_unavailable", extra=fields)
 
 
-def _parked(
-    message: SourceMessage,
-    event: Event,
-    group_id: UUID,
-    handler: BaseMessageHandler[Any],
-    parsed: Any,
-    identity: EventIdentity,
-) -> ParkedEvent:
-    fresh, optional = handler.needs_fresh_group(parsed), handler.can_do_without_group(parsed)
-    return ParkedEvent(message, event, group_id, fresh, optional, identity)
-
-
-def _warn(item: PreparedEvent) -> None:
-    why = item.effects.reaches_nobody
-    log.warning("event_reaches_nobody", extra={"event_id": item.event.event_id, "why": why})
-
-
 def _parts(events: Sequence[E], max_rows: int) -> Iterator[Sequence[E]]:
     """`events` in order, cut so that no transaction has many more than `max_rows` rows."""
     start = rows = 0
@@ -406,22 +318,6 @@ def _parts(events: Sequence[E], max_rows: int) -> Iterator[Sequence[E]]:
             start, rows = position + 1, 0
     if start < len(events):
         yield events[start:]
-
-
-def _scheduled(item: PreparedEvent) -> ScheduledEvent:
-    """The event without its `send_at`: at that time it is processed at once, even if clocks differ.
-
-    Raises `InvalidEvent` (too_large) if it would be refused then: encoded again, numbers may be longer.
-    """
-    assert item.effects.send_at is not None
-    body = {name: value for name, value in item.event.body.items() if name != "send_at"}
-    body["event_id"] = item.event.event_id
-    encoded = exact_json.encode(body)
-    if len(encoded) > MAX_EVENT_BYTES:
-        raise InvalidEvent(
-            "too_large", f"{len(encoded)} bytes with its id; an event for later has at most {MAX_EVENT_BYTES}"
-        )
-    return ScheduledEvent(item.effects.send_at, encoded, item.message.sender)
 
 
 def _count(
@@ -436,9 +332,3 @@ def _count(
         EVENTS.labels(source, "stored").inc(stored[source])
         EVENTS.labels(source, "parked").inc(parked[source])
         EVENTS.labels(source, "duplicate").inc(number - stored[source] - parked[source])
-
-
-def _rejected(message: SourceMessage, error: InvalidEvent) -> Rejected:
-    EVENTS.labels(message.source, "rejected").inc()
-    REJECTED.labels(message.source, error.reason).inc()
-    return Rejected(message, error)

@@ -25,7 +25,7 @@ from app.domain.notifications import (
 )
 from app.domain.planning import PlanRequest
 from app.ingest.batch import PreparedEvent, SourceMessage
-from app.ingest.pipeline import _scheduled
+from app.ingest.prepare import scheduled
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
 from app.texts.rendering import MailRenderer, sms_text
@@ -146,7 +146,7 @@ def _check_later(
     """What is kept until then is an event of the same effects."""
     message = SourceMessage("http", event.event_id, b"", None)
     request = PlanRequest(effects, "messages", False, lambda _: effects)
-    later = _scheduled(PreparedEvent(message, event, request))
+    later = scheduled(PreparedEvent(message, event, request))
     try:
         again = decode(later.body, "elsewhere")
     except InvalidEvent as error:

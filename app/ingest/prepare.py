@@ -1,0 +1,164 @@
+"""Messages → what is to be written, or why a message is refused. No I/O."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NoReturn, Protocol
+from uuid import UUID
+
+from app.domain import exact_json
+from app.domain.errors import InvalidEvent
+from app.domain.events import MAX_EVENT_BYTES, Event
+from app.domain.identity import EventIdentity
+from app.domain.notifications import Group
+from app.domain.planning import PlanRequest
+from app.domain.time import Now, moment
+from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
+from app.ingest.identify import identify
+from app.runtime.metrics import EVENTS, REJECTED
+from app.store.records import ScheduledEvent
+from handlers.base import BaseMessageHandler
+
+log = logging.getLogger("hub.pipeline")
+
+
+class RememberedGroups(Protocol):
+    """Knows groups without waiting."""
+
+    def remembered(self, group_id: UUID) -> Group | None:
+        """The group, if its answer is cached. Never waits."""
+
+
+class Preparer:
+    """Decodes and handles messages.
+
+    It decides which events become dead letters. `app.ingest.check` asks it, too, before they are published.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, BaseMessageHandler[Any]],
+        groups: RememberedGroups,
+        locale: str,
+        now: Now = time.time,
+    ) -> None:
+        """`locale` is the language that notifications are stored in."""
+        self._handlers = handlers
+        self._groups = groups
+        self._locale = locale
+        self._now = now
+
+    def prepare(
+        self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group | None] = MappingProxyType({})
+    ) -> Batch:
+        """Decode and handle all messages that need nobody's answer, or only what `groups` answers: None for
+        a group that there is no answer about, to events that can do without one.
+
+        Never raises for a bad message.
+        """
+        batch = Batch([], [])
+        for message in messages:
+            event: Event | None = None
+            try:
+                event, identity = identify(message)
+                handler = self._handlers.get(event.event_type) or self._unknown(event)
+                if handler.only_from is not None and message.source != handler.only_from:
+                    raise InvalidEvent(
+                        "wrong_way", f"{event.event_type} is taken from {handler.only_from} only"
+                    )
+                parsed = handler.parse(event.body)
+                group_id = handler.group_needed(parsed)
+                found, group = self._group(handler, parsed, group_id, groups) if group_id else (True, None)
+                if group_id and not found:
+                    batch.events.append(_parked(message, event, group_id, handler, parsed, identity))
+                else:
+                    request = self._request(handler, parsed, event.body, group)
+                    needed = None if group_id is None or handler.can_do_without_group(parsed) else group_id
+                    item = PreparedEvent(message, event, request, needed, identity)
+                    if request.effects.reaches_nobody is not None:
+                        _warn(item)
+                    if self.is_to_come(request.effects.send_at):
+                        scheduled(item)  # what couldn't come in again is refused now
+                    batch.events.append(item)
+            except InvalidEvent as error:
+                batch.rejected.append(reject_message(message, error))
+            except Exception:
+                known = {} if event is None else {"event_id": event.event_id}
+                log.exception("handler_failed", extra={"dedup_key": message.dedup_key, **known})
+                why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the trace")
+                batch.rejected.append(reject_message(message, why))
+        return batch
+
+    def _request(
+        self, handler: BaseMessageHandler[Any], parsed: Any, body: Mapping[str, Any], group: Group | None
+    ) -> PlanRequest:
+        effects = handler.handle(parsed, body, group, self._locale)
+        category = handler.category if effects.category is None else effects.category
+        urgent = handler.urgent if effects.urgent is None else effects.urgent
+        return PlanRequest(effects, category, urgent, partial(handler.handle, parsed, body, group))
+
+    def _group(
+        self,
+        handler: BaseMessageHandler[Any],
+        parsed: Any,
+        group_id: UUID,
+        answers: Mapping[UUID, Group | None],
+    ) -> tuple[bool, Group | None]:
+        """Whether all is known that the handler waits for, and the group."""
+        if group_id in answers:
+            return True, answers[group_id]
+        group = None if handler.needs_fresh_group(parsed) else self._groups.remembered(group_id)
+        return group is not None, group
+
+    def _unknown(self, event: Event) -> NoReturn:
+        known = ", ".join(sorted(self._handlers))
+        raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
+
+    def is_to_come(self, send_at: datetime | None) -> bool:
+        """Whether an event with this `send_at` is to be processed later."""
+        return send_at is not None and send_at > moment(self._now())
+
+
+def _parked(
+    message: SourceMessage,
+    event: Event,
+    group_id: UUID,
+    handler: BaseMessageHandler[Any],
+    parsed: Any,
+    identity: EventIdentity,
+) -> ParkedEvent:
+    fresh, optional = handler.needs_fresh_group(parsed), handler.can_do_without_group(parsed)
+    return ParkedEvent(message, event, group_id, fresh, optional, identity)
+
+
+def _warn(item: PreparedEvent) -> None:
+    why = item.effects.reaches_nobody
+    log.warning("event_reaches_nobody", extra={"event_id": item.event.event_id, "why": why})
+
+
+def scheduled(item: PreparedEvent) -> ScheduledEvent:
+    """The event without its `send_at`: at that time it is processed at once, even if clocks differ.
+
+    Raises `InvalidEvent` (too_large) if it would be refused then: encoded again, numbers may be longer.
+    """
+    assert item.effects.send_at is not None
+    body = {name: value for name, value in item.event.body.items() if name != "send_at"}
+    body["event_id"] = item.event.event_id
+    encoded = exact_json.encode(body)
+    if len(encoded) > MAX_EVENT_BYTES:
+        raise InvalidEvent(
+            "too_large", f"{len(encoded)} bytes with its id; an event for later has at most {MAX_EVENT_BYTES}"
+        )
+    return ScheduledEvent(item.effects.send_at, encoded, item.message.sender)
+
+
+def reject_message(message: SourceMessage, error: InvalidEvent) -> Rejected:
+    """Count a message that can never be handled."""
+    EVENTS.labels(message.source, "rejected").inc()
+    REJECTED.labels(message.source, error.reason).inc()
+    return Rejected(message, error)
