@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import jwt
+from cachetools import LRUCache
+from jwt.utils import base64url_decode
 
 from app.auth.jwks import KeySource
 from app.domain.errors import Unauthorized
@@ -21,6 +26,7 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 MAX_TOKEN_BYTES = 8192
 MAX_SERVICE_NAME_CHARS = 255
 MAX_UNIX_SECONDS = 2**40  # some 35,000 years from now; larger values overflow timers
+MAX_VERIFIED_TOKENS = 20_000  # remembered by their hashes, some 200 bytes each
 LEEWAY_SECONDS = 5  # seconds of clock difference between the issuer and this node
 
 
@@ -73,6 +79,8 @@ class TokenVerifier:
         self._audience = settings.jwt_audience
         self._type_claim = settings.jwt_type_claim
         self._type = settings.jwt_type
+        self._verified_hashes: LRUCache[bytes, None] = LRUCache(MAX_VERIFIED_TOKENS)
+        self._verified_with: Sequence[VerificationKey] = ()
         self._required = ["sub", "jti", "iat", "exp"]
         self._required += ["iss"] if self._issuer else []
         self._required += ["aud"] if self._audience else []
@@ -117,13 +125,30 @@ class TokenVerifier:
         return self._key_source is not None and await self._key_source.refresh()
 
     def _verified(self, token: str) -> dict[str, Any]:
-        """The claims, whose signature is one of a key that the header may mean."""
+        """The claims, whose signature is one of a key that the header may mean.
+
+        A token that was verified lately is known by its hash, until the keys change: a client sends the same
+        one with each request and each reconnect.
+        """
+        keys = self._key_source.keys if self._key_source is not None else ()
+        if keys is not self._verified_with:
+            self._verified_hashes.clear()
+            self._verified_with = keys
+        digest = sha256(token.encode()).digest()
+        if digest in self._verified_hashes:
+            claims: dict[str, Any] = json.loads(base64url_decode(token.split(".")[1]))
+            return claims
+        claims = self._with_signature(token, self._static_keys + keys)
+        self._verified_hashes[digest] = None
+        return claims
+
+    def _with_signature(self, token: str, keys: Sequence[VerificationKey]) -> dict[str, Any]:
+        """The claims of a token that was not verified before."""
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthorized("invalid_token") from None
         kid, algorithm = header.get("kid"), header.get("alg")
-        keys = self._static_keys + (self._key_source.keys if self._key_source is not None else ())
         for key in keys:
             if key.algorithm != algorithm or (kid is not None and key.kid not in (None, kid)):
                 continue

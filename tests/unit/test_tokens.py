@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -22,6 +23,7 @@ from app.auth.tokens import LEEWAY_SECONDS, MAX_TOKEN_BYTES, Claims, TokenVerifi
 from app.domain.errors import Unauthorized
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.settings.edge import AuthSettings
+from app.settings.jwt_keys import VerificationKey
 
 SECRET = "a secret for tests, long enough to be accepted"
 PRIVATE_KEY = rsa.generate_private_key(65537, 2048)
@@ -348,3 +350,43 @@ def test_mapped_foreign_subjects_are_users() -> None:
             assert (found.user_id, found.foreign_id) == (USER, None)
     for wrong in ("", " ", "x" * 201):
         assert refusal(signed(claims(sub=wrong)), mapping) == "invalid_token"
+
+
+def test_a_token_that_comes_again_is_known_by_its_hash_and_its_times_are_checked_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moment = time.time()
+    again = verifier(lambda: moment)
+    token = signed(claims(exp=int(moment) + 60))
+    first = again.verify(token)
+    monkeypatch.setattr(jwt, "decode", lambda *_, **__: pytest.fail("its signature was checked twice"))
+    assert again.verify(token) == first
+    moment += 60 + LEEWAY_SECONDS + 1
+    with pytest.raises(Unauthorized, match="expired_token"):
+        again.verify(token)
+
+
+def test_a_token_whose_key_is_gone_is_not_known_any_more() -> None:
+    old, new = "another secret, as long as it has to be", "a third secret, as long as it has to be"
+
+    class Source:
+        keys = (VerificationKey(old.encode(), "HS256", "old"),)
+
+        async def refresh(self) -> bool:
+            return False
+
+    source = Source()
+    settings = AuthSettings.model_validate({"jwt_algorithm": "HS256", "jwt_secret": SECRET})
+    rotated = TokenVerifier(settings, key_source=source)
+    token = signed(claims(), old, kid="old")
+    assert rotated.verify(token).token_id == "t1"
+    source.keys = (VerificationKey(new.encode(), "HS256", "new"),)
+    with pytest.raises(Unauthorized):
+        rotated.verify(token)
+
+
+def test_a_refused_token_is_not_remembered() -> None:
+    forged = signed(claims(), "another secret, as long as it has to be")
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            HS256.verify(forged)
