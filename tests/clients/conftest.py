@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from tests.support.install_tools import has_rabbitmq
 from tests.support.mailbox import new_address
 from tests.support.rabbitmq_server import RabbitMQ, new_vhost
 from tests.support.redis_server import RedisServer
+from tests.support.reverse_proxies import reverse_proxy
 from tests.support.services import fetch_wait, new_database
 from tests.support.smtp_server import SmtpServer, running
 from tests.support.user_service import FakeUserService, run_user_service
@@ -97,8 +99,13 @@ async def hub(
         "SMTP_SECURITY": "none",
         "MAIL_FROM": f"Old Cinema <{SENDER}>",
     }
-    async with running_hub(environment, tmp_path_factory.mktemp("clients") / "log") as running_one:
-        yield running_one
+    folder = tmp_path_factory.mktemp("clients")
+    async with running_hub(environment, folder / "log") as running_one:
+        if (proxy := os.environ.get("CLIENTS_BEHIND")) is None:
+            yield running_one
+            return
+        with reverse_proxy(proxy, running_one.port, folder / proxy) as port:
+            yield Hub(running_one.environment, running_one.log, port)
 
 
 @pytest.fixture

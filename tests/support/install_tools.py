@@ -1,4 +1,4 @@
-"""What the tests want beyond Python: Java, Maven, a browser, RabbitMQ, libfaketime.
+"""What the tests want beyond Python: Java, Maven, browsers, RabbitMQ, reverse proxies, libfaketime.
 
 `make test` runs it before pytest.
 
@@ -47,6 +47,8 @@ class Tool:
             "RabbitMQ": has_rabbitmq,
             "libfaketime": _has_faketime,
             "pgbouncer": _has_pgbouncer,
+            "nginx": _has_nginx,
+            "HAProxy": _has_haproxy,
         }[self.name]()
 
 
@@ -74,17 +76,37 @@ TOOLS = (
         "no pgbouncer: its tests are skipped",
         services=["pgbouncer.service"],
     ),
+    Tool(
+        "nginx",
+        ["nginx-light", "nginx"],
+        "no nginx: the tests behind it are skipped",
+        services=["nginx.service"],
+    ),
+    Tool(
+        "HAProxy",
+        ["haproxy"],
+        "no HAProxy: the tests behind it are skipped",
+        services=["haproxy.service"],
+    ),
     Tool("libfaketime", ["libfaketime"], "no libfaketime: the experiment with wrong clocks fails"),
 )
 
 
 def _has_pgbouncer() -> bool:
-    return find_pgbouncer() is not None
+    return find_daemon("pgbouncer") is not None
 
 
-def find_pgbouncer() -> str | None:
+def _has_nginx() -> bool:
+    return find_daemon("nginx") is not None
+
+
+def _has_haproxy() -> bool:
+    return find_daemon("haproxy") is not None
+
+
+def find_daemon(name: str) -> str | None:
     """The program, which Debian keeps out of ordinary users' path."""
-    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.hub import WAIT, free_port
-from tests.support.install_tools import find_pgbouncer
+from tests.support.install_tools import find_daemon
 
 SERVER_CONNECTIONS = 6
 """Fewer than the clients have, so that they change theirs all the time."""
@@ -35,7 +35,7 @@ max_client_conn = 200
 @contextmanager
 def pgbouncer(postgres_url: str, folder: Path) -> Iterator[str]:
     """The URL of the same database through it. The test is skipped where there is no pgbouncer."""
-    program = find_pgbouncer()
+    program = find_daemon("pgbouncer")
     if program is None:
         pytest.skip("no pgbouncer: install Debian's package pgbouncer")
     server, listen_port = urlsplit(postgres_url), free_port()
