@@ -60,7 +60,7 @@ test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses s
 
 # Hubs are new interpreters here, where `make test` forks them from one that has imported all.
 test-long: $(READY) ## all of these, with the proofs at full size too (tests marked slow)
-	@$(BIN)/python -m tests.support.install_tools
+	@$(BIN)/python -m tests.support.install_tools --long
 	@TEST_HUB_START=fresh CLIENT_SCHEDULES=$(or $(CLIENT_SCHEDULES),3) exec $(BIN)/python -m $(PYTEST) -m "" --hypothesis-profile=default $(CHOSEN)
 
 durations: $(READY) ## measure which tests' files are slow, which begin first (tests/support/durations.json)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.support.browser import needs_chromium
+from tests.support.firefox import FirefoxTabs, needs_firefox, open_firefox_tabs, page_server, run_firefox
 from tests.support.hub import Hub, eventually, free_port, running_hub
 from tests.support.network import FaultyProxy, open_proxy
 from tests.support.tabs import Tabs, open_tabs
@@ -25,7 +28,7 @@ SCHEDULES = int(os.environ.get("FALLBACK_SCHEDULES", "8"))
 FIRST = int(os.environ.get("FIRST", "1"))
 STEPS = 12
 
-pytestmark = [needs_chromium, pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 60 * SCHEDULES)]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -35,14 +38,23 @@ async def proxy() -> AsyncIterator[FaultyProxy]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def hub(environment: dict[str, str], proxy: FaultyProxy, tmp_path_factory: Any) -> AsyncIterator[Hub]:
-    own = {**environment, "ALLOWED_ORIGINS": proxy.origin}
+async def page_origin() -> AsyncIterator[str]:
+    """Where Firefox's pages come from."""
+    async with page_server(free_port()) as origin:
+        yield origin
+
+
+@pytest_asyncio.fixture(scope="module")
+async def hub(
+    environment: dict[str, str], proxy: FaultyProxy, page_origin: str, tmp_path_factory: Any
+) -> AsyncIterator[Hub]:
+    own = {**environment, "ALLOWED_ORIGINS": f"{proxy.origin},{page_origin}"}
     log = tmp_path_factory.mktemp("hub") / "log"
     async with running_hub(own, log, proxy.port_behind) as running:
         yield running
 
 
-async def run(tabs: Tabs, proxy: FaultyProxy, seed: int) -> list[str]:
+async def run(tabs: Tabs | FirefoxTabs, proxy: FaultyProxy, seed: int) -> list[str]:
     """Random steps; then everything gets through again. The kinds of connections that were seen."""
     chance = random.Random(seed)
     count = 0
@@ -83,16 +95,29 @@ async def run(tabs: Tabs, proxy: FaultyProxy, seed: int) -> list[str]:
     return sorted(seen - {""})
 
 
-async def test_no_gap_and_no_double_across_changes_between_socket_and_event_stream(
-    hub: Hub, proxy: FaultyProxy, browser: Browser
-) -> None:
+async def run_all(proxy: FaultyProxy, open_for: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
     seen: set[str] = set()
     for seed in range(FIRST, FIRST + SCHEDULES):
         proxy.repair()
-        async with open_tabs(browser, proxy.origin, hub) as tabs:
+        async with open_for() as tabs:
             try:
                 seen.update(await run(tabs, proxy, seed))
             except BaseException:
                 print(f"FIRST={seed}")
                 raise
     assert seen >= {"websocket", "sse"}
+
+
+@needs_chromium
+async def test_no_gap_and_no_double_across_changes_between_socket_and_event_stream(
+    hub: Hub, proxy: FaultyProxy, browser: Browser
+) -> None:
+    await run_all(proxy, lambda: open_tabs(browser, proxy.origin, hub))
+
+
+@needs_firefox
+async def test_no_gap_and_no_double_in_firefox(
+    hub: Hub, proxy: FaultyProxy, page_origin: str, tmp_path: Path
+) -> None:
+    async with run_firefox(tmp_path) as firefox:
+        await run_all(proxy, lambda: open_firefox_tabs(firefox, page_origin, hub, proxy.origin))

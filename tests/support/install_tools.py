@@ -2,8 +2,9 @@
 
 `make test` runs it before pytest.
 
-    python -m tests.support.install_tools
+    python -m tests.support.install_tools [--long]
 
+With `--long`, as `make test-long` calls it, also what only tests marked slow want.
 Installs what is missing where it may (root, on a system with apt-get), else says which tests will be skipped.
 Always ends with status 0: without these tools the other tests still run.
 """
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it whether a package may s
 NODE_NEEDED = 20  # the major version; what apt-get has is often older, so it isn't installed
 HEADLESS_SHELL = "chromium-headless-shell"
 """Renders as Chromium does, without the browser's own windows, which cost most of a test's CPU time."""
+FIREFOX = ("firefox-esr", "firefox")
 BROWSERS = (HEADLESS_SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -49,6 +52,7 @@ class Tool:
             "pgbouncer": _has_pgbouncer,
             "nginx": _has_nginx,
             "HAProxy": _has_haproxy,
+            "Firefox": _has_firefox,
         }[self.name]()
 
 
@@ -104,14 +108,23 @@ def _has_haproxy() -> bool:
     return find_daemon("haproxy") is not None
 
 
+def _has_firefox() -> bool:
+    return any(map(shutil.which, FIREFOX))
+
+
 def find_daemon(name: str) -> str | None:
     """The program, which Debian keeps out of ordinary users' path."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
+LONG = (Tool("Firefox", FIREFOX, "no Firefox: its tests are skipped"),)
+"""For tests marked slow only."""
+
+
 def main() -> None:
     """Install what is missing, or say what its lack means."""
-    missing = [tool for tool in TOOLS if not tool.is_here()]
+    wanted = TOOLS + LONG if "--long" in sys.argv else TOOLS
+    missing = [tool for tool in wanted if not tool.is_here()]
     if missing and not _may_install():
         for tool in missing:
             print(f"{tool.without} (only root can install it here, by apt-get)", flush=True)
