@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import uvloop
 
+from app.api.prefixes import REST
 from app.dev import tokens
 from app.server.serve import raise_file_limit
 
@@ -28,6 +29,11 @@ _AT_ONCE = 50  # of those, upgrades in progress
 _FLOODERS = 20  # WS_MAX_PER_USER
 _LONGER_THAN_ANY_DEADLINE = 60.0  # seconds
 _AGAIN = 0.05  # seconds
+_BODIES = 800
+_BODY_BYTES = 1_040_000  # of 1,050,000 that are announced
+_BODY = (
+    f"POST {REST}/notifications HTTP/1.1\r\nHost: hub\r\nContent-Length: {_BODY_BYTES + 10_000}\r\n\r\n"
+).encode() + b"x" * _BODY_BYTES
 _PINGS = bytes((0x89, 0x80, 0, 0, 0, 0)) * 40_000
 
 Attack = Callable[[int, bytes], Awaitable[bytes]]
@@ -46,6 +52,15 @@ def upgrade(path: str, token: str) -> bytes:
         f"Authorization: Bearer {token}",
     )
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def stream(path: str, token: str) -> bytes:
+    """The head of a request for an event stream of the same user."""
+    user = path.rsplit("/", 1)[1]
+    return (
+        f"GET {REST}/notifications/users/{user}/events HTTP/1.1\r\n"
+        f"Host: hub\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ).encode()
 
 
 async def half_open(port: int, head: bytes) -> bytes:
@@ -71,6 +86,13 @@ async def pings(port: int, head: bytes) -> bytes:
     """As many pings as fit, over a connection that was let in."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head + _PINGS)
+    return await _until_closed(reader, writer)
+
+
+async def bodies(port: int, _: bytes) -> bytes:
+    """Nearly all of a large body, without a token."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(_BODY)
     return await _until_closed(reader, writer)
 
 
@@ -103,6 +125,8 @@ class AttackKind:
     count: int
     answers: frozenset[str]
     """The statuses that show that the attack took place: at least one of them has to come."""
+    head: Callable[[str, str], bytes] = upgrade
+    """From the path of the WebSocket and a token to the head of a request."""
     new_tokens: bool = False
     """Each time with a token that was never seen, of one user all the same."""
 
@@ -112,6 +136,8 @@ ATTACKS: dict[str, AttackKind] = {
     "slow-heads": AttackKind(slow_head, _SLOW, frozenset({"408"})),
     "pings": AttackKind(pings, _FLOODERS, frozenset({"101", "429"})),
     "sockets": AttackKind(sockets, _SOCKETS, frozenset({"101", "429"})),
+    "streams": AttackKind(sockets, _SOCKETS, frozenset({"200", "429"}), stream),
+    "bodies": AttackKind(bodies, _BODIES, frozenset({"401"})),
     "pings-new-tokens": AttackKind(pings, _FLOODERS, frozenset({"101"}), new_tokens=True),
     "sockets-new-tokens": AttackKind(sockets, _SOCKETS, frozenset({"101"}), new_tokens=True),
 }
@@ -138,13 +164,13 @@ async def _attack(kind: AttackKind, port: int, user: str, path: str) -> Done:
     opening, done, over = asyncio.Semaphore(_AT_ONCE), Done(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     secret = os.environ["ATTACK_SECRET"]
-    head = upgrade(path, tokens.sign(user, secret))
+    head = kind.head(path, tokens.sign(user, secret))
 
     async def again_and_again() -> None:
         async with opening:
             await asyncio.sleep(_AGAIN)
         while True:
-            mine = upgrade(path, tokens.sign(user, secret)) if kind.new_tokens else head
+            mine = kind.head(path, tokens.sign(user, secret)) if kind.new_tokens else head
             done.begin()
             try:
                 answer = (await kind.attack(port, mine))[9:12].decode() or "no answer"  # the status
