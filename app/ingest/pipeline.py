@@ -38,6 +38,7 @@ log = logging.getLogger("hub.pipeline")
 E = TypeVar("E", bound=PreparedEvent | ParkedEvent)
 
 MAX_ROWS_PER_TRANSACTION = 10_000
+LAST_BATCH_SECONDS = 1.0  # after which a node has nothing else to do
 MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
 BACKOFF = Backoff(first=0.1, cap=5.0)
 SCHEDULE = "schedule"
@@ -101,6 +102,7 @@ class Pipeline:
         """Why nothing can be stored until an operator acts. The log has its trace, once."""
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
+        self._last_batch = 0.0, 0.0
         self.parking = Parking()
 
     def prepare(
@@ -135,9 +137,17 @@ class Pipeline:
         """
         rejected = []
         for part in _parts(events, max_rows):
+            began = time.monotonic()
             async with self._turn:
                 rejected += await self._write(part)
+            if part[0].message.parked_id is None:
+                self._last_batch = time.monotonic(), time.monotonic() - began
         return rejected
+
+    def last_batch(self) -> float:
+        """How many seconds the last batch of events took that weren't parked; 0 if that is long ago."""
+        ended_at, took = self._last_batch
+        return took if time.monotonic() - ended_at < LAST_BATCH_SECONDS else 0.0
 
     async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
         """Handle events that wait for the same answer about a group, or reject those that it is final for.

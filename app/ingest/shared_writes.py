@@ -20,6 +20,7 @@ MAX_ROWS_PER_WRITE = 1_000
 LOCKED_BACKOFF = Backoff(first=0.05, cap=0.2)
 MAX_LOCKED_ATTEMPTS = 6
 """While other batches have the locks of a lane's inboxes; then the lane waits for longer."""
+MAX_PAUSE_SECONDS = 0.5
 MAX_ATTEMPTS_AT_ONCE = 2  # of a lane that is `first`: in a pause it would miss a transaction
 
 
@@ -76,7 +77,9 @@ class SharedWrites:
         try:
             while lanes := self._next():
                 await self._write(lanes)
-                await asyncio.sleep(0)  # who tries again at once is in the next transaction
+                # The slower the node is for other events, the longer this pause. Even without one, who tries
+                # again at once is in the next transaction.
+                await asyncio.sleep(min(self._pipeline.last_batch(), MAX_PAUSE_SECONDS))
         finally:
             self._writing = None
 

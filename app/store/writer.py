@@ -5,10 +5,11 @@ Only this statement shape is hand-made; DESIGN, Store has the figures that led t
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
@@ -79,6 +80,8 @@ where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
 """
 _WAIT_FOR_LOCKS = "set local lock_timeout = 0"
 LOCK_NOT_AVAILABLE = "55P03"
+LOOK_AGAIN_SECONDS = 0.05
+MAX_LOOKS_AT_LOCKS = 4
 
 
 class BatchWriter:
@@ -110,9 +113,21 @@ class BatchWriter:
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                     raise
-            if locked := await self._locks.locked(_receivers(entries)):
+            if locked := await self._still_locked(_receivers(entries)):
                 raise InboxesLocked(locked)
             return await self._write(entries, resolved, waiting=True)
+
+    async def _still_locked(self, users: Set[UUID]) -> Set[UUID]:
+        """Which inboxes are locked, and stay so for a moment: another batch that is being committed is waited
+        for, as to park events takes longer.
+        """
+        locked = await self._locks.locked(users)
+        for _ in range(MAX_LOOKS_AT_LOCKS - 1):
+            if not locked:
+                break
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            locked = await self._locks.locked(locked)
+        return locked
 
     async def _write(
         self, entries: Sequence[EventRecord], resolved: Mapping[int, str], *, waiting: bool = False

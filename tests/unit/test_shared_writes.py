@@ -35,8 +35,12 @@ class Transactions:
         self.written: list[list[str]] = []
         self.check: Callable[[Sequence[PreparedEvent]], None] = lambda _: None
         self.rejected: set[str] = set()
+        self.others_take = 0.0
         self.go = asyncio.Event()
         self.go.set()
+
+    def last_batch(self) -> float:
+        return self.others_take
 
     async def write(self, events: Sequence[PreparedEvent], max_rows: int) -> list[Rejected]:
         assert max_rows == MAX_ROWS_PER_WRITE
@@ -239,3 +243,16 @@ async def test_a_lane_that_is_given_up_keeps_no_other_waiting(
     transactions.go.set()
     found = await done(*tasks)
     assert [type(each) for each in found] == [asyncio.CancelledError, asyncio.CancelledError, list]
+
+
+async def test_the_slower_the_node_is_for_other_events_the_longer_is_the_pause_between_transactions(
+    writes: SharedWrites, transactions: Transactions
+) -> None:
+    transactions.others_take = 0.05
+    transactions.go.clear()
+    tasks = [await start(writes, lane(name, uuid4(), events=MAX_EVENTS_PER_WRITE)) for name in "abc"]
+    transactions.go.set()
+    began = asyncio.get_running_loop().time()
+    await done(*tasks)
+    assert asyncio.get_running_loop().time() - began >= 2 * 0.05
+    assert len(transactions.written) == 3
