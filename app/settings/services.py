@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.settings.section import URL_ENCODING, Seconds, Section, is_url
+from app.settings.tls_options import REDIS_TLS, check_tls_options
 
 
 class PostgresSettings(Section):
@@ -140,6 +141,7 @@ def check_redis_url(url: SecretStr) -> SecretStr:
         raise ValueError(
             f"it must be a URL such as redis://:password@host:6379/0 (rediss:// for TLS); {URL_ENCODING}"
         )
+    check_tls_options(url.get_secret_value(), REDIS_TLS)
     return url
 
 

@@ -28,6 +28,7 @@ from app.settings.section import (
     is_url,
 )
 from app.settings.services import RedisClientSettings, RedisSettings, check_redis_url
+from app.settings.tls_options import AMQP_TLS, check_tls_options
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
@@ -245,6 +246,8 @@ class RabbitMqSettings(WithBatchSize):
             raise ValueError(
                 f"it must be a URL such as amqp://user:password@host:5672/ (amqps:// for TLS); {URL_ENCODING}"
             )
+        if url is not None:
+            check_tls_options(url.get_secret_value(), AMQP_TLS)
         return url
 
 
