@@ -17,6 +17,16 @@ from faults.experiment import EXPERIMENTS, Experiment
 from faults.services import open_site
 
 BUILD = ROOT / "build" / "faults"
+_EXAMPLES = """\
+examples:
+  python -m faults --list                               what each does
+  python -m faults                                      all at full size, more than an hour
+  python -m faults kill-9 user-service-backlog          some at full size, into docs/reliability.json and .md
+  python -m faults kill-9 --size 0.05 --seed 7          a twentieth of one, into build/faults/results.json
+
+At less than full size the limits behind figures don't count; what is lost or doubled always does.
+Kafka needs Java; disk-full needs root, as it mounts a small disk.
+"""
 
 
 def main() -> int:
@@ -59,7 +69,12 @@ async def _run(chosen: list[Experiment], seed: int, size: float, out: Path) -> i
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m faults",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("experiments", nargs="*", metavar="NAME", help="which ones; all without")
     parser.add_argument("--list", action="store_true", help="name the experiments, and run none")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (1)")
