@@ -54,6 +54,18 @@ async def test_it_is_in_the_notification_as_it_was_sent(number: bytes) -> None:
     assert msgspec.json.encode(notification)
 
 
+@pytest.mark.parametrize("place", [b"[%b]", b"[[1, [%b, null]]]", b'{"a": [{"b": %b}]}'])
+async def test_so_it_is_however_deep_it_is(place: bytes) -> None:
+    hub, user, number = MemoryHub(), new_user(), b"-12345678901234567890123456789012345678901.50"
+    event = (
+        b'{"event_type": "plan_assigned", "group_id": "%b", "receivers": ["%b"], "data": {"group_name": "Nh",'
+        b' "plan_id": 1, "deadline": "", "assignee_username": "mai", "price": %b}}'
+    ) % (new_user().encode(), user.encode(), place % number)
+    assert await hub.publish(event) is None
+    [notification] = hub.bus.published
+    assert number in bytes(notification.raw_data)
+
+
 @pytest.mark.parametrize(
     "number", [b"1e401", b"-1E+9999", b"1e-401", b"NaN", b"Infinity", b"-inf", b"1.", b".5", b"0x1", b"01"]
 )

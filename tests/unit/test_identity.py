@@ -45,6 +45,7 @@ def test_spellings_of_one_event_have_one_fingerprint(same: str) -> None:
         ("[1, null, true]", "[1, true, null]"),
         ("[1, null, true]", "[1, true]"),
         ('"Phở"', '"phở"'),
+        ('"Phở"', '"Pho\u031b\u0309"'),  # the same letters of other characters: the hub rewrites no text
         ('"t"', '"T"'),
         ('"n": 25.5', '"n": 25.5, "more": 0'),
         ("true", "false"),

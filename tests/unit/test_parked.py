@@ -90,10 +90,12 @@ class Scene:
         planner = Planner(MemoryPeople(), Evaluator(()), "en")
         ports = PipelinePorts(self.groups, planner, self.store, self.store, self.bus)
         self.pipeline = Pipeline(HANDLERS, ports, "en", msgspec.json.encode, self.now, QUICK)
+        self.worker = self.another_node()
+
+    def another_node(self) -> ParkedWorker:
         letters: dict[str, Letters] = {"kafka": self.letters}
-        self.worker = ParkedWorker(
-            self.pipeline, ParkedPorts(self.store.parked, self.groups, letters.get), Backoff(0.05, 0.05)
-        )
+        ports = ParkedPorts(self.store.parked, self.groups, letters.get)
+        return ParkedWorker(self.pipeline, ports, Backoff(0.05, 0.05))
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -187,6 +189,39 @@ async def test_events_of_one_kafka_key_keep_their_order_whatever_they_need(scene
     assert scene.order == "xyabcd"
 
 
+async def test_of_two_groups_whose_events_alternate_each_keeps_its_order_and_waits_for_none(
+    scene: Scene,
+) -> None:
+    down, up = uuid4(), uuid4()
+    scene.groups.failing.add(down)
+    await scene.take(*(event(name, down if name in "aceg" else up) for name in "abcd"))
+    await scene.take(*(event(name, down if name in "aceg" else up) for name in "efgh"))
+    await scene.worker.resolve_due()
+    assert scene.order == "bdfh"
+    scene.groups.failing.clear()
+    await asyncio.sleep(0.06)
+    await scene.worker.resolve_due()
+    assert scene.order == "bdfhaceg"
+
+
+async def test_events_that_lack_the_name_the_receivers_or_both_keep_their_order(scene: Scene) -> None:
+    """The third, of another group, needs nobody; so does the last, which names all and has no key."""
+    group = uuid4()
+    named = {"unit_name": "b", "storage_name": "s", "group_name": "Family"}
+    await scene.take(
+        event("a", group, receivers=[str(USER)]),
+        event("b", group, data=named),
+        whole("x", uuid4()),
+        event("c", group),
+        event("d", group, receivers=[str(USER)]),
+        whole("y", group),
+    )
+    assert scene.order == "xy"
+    await scene.worker.resolve_due()
+    assert scene.order == "xyabcd"
+    assert scene.groups.asked == [group]
+
+
 async def test_an_event_that_can_do_without_its_group_waits_for_one_attempt(scene: Scene) -> None:
     group = uuid4()
     scene.groups.failing.add(group)
@@ -252,6 +287,34 @@ async def test_a_group_that_does_not_exist_is_dead_lettered_once(scene: Scene) -
     await scene.take(replace(a, attempts=1))  # replayed
     await scene.worker.resolve_due()
     assert scene.order == "a"
+
+
+@pytest.mark.parametrize("again", ["while it is parked", "while it is resolved", "as it is dead-lettered"])
+async def test_a_message_that_another_node_consumes_again_is_dead_lettered_once(
+    scene: Scene, again: str
+) -> None:
+    """After a rebalance: both nodes resolve what is parked."""
+    group = uuid4()
+    scene.groups.unknown.add(group)
+    message, other = event("a", group), scene.another_node()
+    await scene.take(message)
+    if again == "while it is parked":
+        await scene.take(message)
+    dead_letter = scene.letters.dead_letter
+
+    async def take_again(rejected: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
+        if again == "as it is dead-lettered":
+            await scene.take(message)
+        await dead_letter(rejected, labels, error)
+
+    scene.letters.dead_letter = take_again  # type: ignore[method-assign]
+    resolving = asyncio.gather(scene.worker.resolve_due(), other.resolve_due())
+    if again == "while it is resolved":
+        await asyncio.sleep(0)
+        await scene.take(message)
+    await resolving
+    await other.resolve_due()
+    assert scene.letters.found == [(message.dedup_key, "unknown_group")]
 
 
 async def test_while_the_dlq_is_away_nothing_is_lost(scene: Scene) -> None:
