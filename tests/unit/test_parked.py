@@ -291,7 +291,7 @@ async def test_a_group_that_does_not_exist_is_dead_lettered_once(scene: Scene) -
 
 @pytest.mark.parametrize("again", ["while it is parked", "while it is resolved", "as it is dead-lettered"])
 async def test_a_message_that_another_node_consumes_again_is_dead_lettered_once(
-    scene: Scene, again: str
+    scene: Scene, again: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a rebalance: both nodes resolve what is parked."""
     group = uuid4()
@@ -307,7 +307,7 @@ async def test_a_message_that_another_node_consumes_again_is_dead_lettered_once(
             await scene.take(message)
         await dead_letter(rejected, labels, error)
 
-    scene.letters.dead_letter = take_again  # type: ignore[method-assign]
+    monkeypatch.setattr(scene.letters, "dead_letter", take_again)
     resolving = asyncio.gather(scene.worker.resolve_due(), other.resolve_due())
     if again == "while it is resolved":
         await asyncio.sleep(0)
