@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts asyncapi events settings clean
+.PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts generated asyncapi events settings docs docs-serve client terms clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -103,14 +103,26 @@ audit: $(VENV)/.made ## known advisories of what the hub needs (pip-audit, npm a
 texts: $(READY) ## bring locales/ up to the texts in the code
 	@$(BIN)/python -m app.dev.catalogues update
 
-asyncapi: $(READY) ## write docs/asyncapi.yml from the types of the protocol
-	@$(BIN)/python -m app.dev.asyncapi
+generated: $(READY) ## write all generated files: references, .env.example, AsyncAPI, versions
+	@$(BIN)/python run.py generate
 
-events: $(READY) ## write docs/reference/events.md from the handlers
-	@$(BIN)/python -m app.dev.events_reference
+asyncapi events settings: generated
 
-settings: $(READY) ## write .env.example and docs/reference/settings.md from the fields in app/settings
-	@$(BIN)/python -m app.dev.settings_reference
+# In an environment of its own: MkDocs and the hub need different versions of some packages.
+SITE := $(VENV)/docs
+$(SITE)/.ready: $(VENV)/.made requirements-docs.txt
+	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.txt
+	@touch $@
+
+docs: $(SITE)/.ready ## build the documentation site in build/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --strict
+
+docs-serve: $(SITE)/.ready ## show the documentation at http://localhost:8008, and again after each change
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs serve --dev-addr localhost:8008
+
+client: ## build the browser package: client/dist and client/*.tgz (needs Node 20)
+	@cd client && npm ci --no-audit --no-fund --silent && npm run --silent build && npm pack --silent
 
 clean: ## remove the virtual environment and caches; .hub with its data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,6 +16,7 @@ from app.domain import exact_json
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
+from app.domain.preferences import CATEGORIES
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import Translatable, render
 from app.texts.shortening import shortened
@@ -98,6 +99,15 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
     data_type: type[D]
     title: ClassVar[Translatable]
     content: ClassVar[Translatable]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        category = getattr(cls, "category", None)
+        if category is not None and category not in CATEGORIES:
+            raise TypeError(
+                f"{cls.__name__}: category {category!r} must be one of {', '.join(CATEGORIES)}; "
+                "add a new one to CATEGORIES in app/domain/preferences.py"
+            )
 
     @property
     def template_code(self) -> str:

@@ -100,7 +100,7 @@ _TITLES = {
     500: N_("Internal error"),
     503: N_("Service unavailable"),
 }
-_TOKENS = {
+TOKEN_ERRORS = {
     "missing_token": N_("The request has no access token. Send one as Authorization: Bearer <token>."),
     "invalid_token": N_("The access token is invalid. Sign in again to get a new one."),
     "foreign_subject": N_(
@@ -120,7 +120,7 @@ def unauthorized(error: Unauthorized) -> Problem:
     return Problem(
         HTTPStatus.UNAUTHORIZED,
         reason,
-        _TOKENS[error.cause or reason],
+        TOKEN_ERRORS[error.cause or reason],
         {"WWW-Authenticate": f'Bearer realm="hub"{challenge}'},
     )
 

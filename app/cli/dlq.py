@@ -74,7 +74,10 @@ app = new_app()
 
 @app.callback()
 def _dlq() -> None:
-    """List, show, replay or drop dead letters. See docs/how-to/dead-letters.md."""
+    """List, show, replay or drop dead letters.
+
+    See docs/how-to/dead-letters.md.
+    """
 
 
 @app.command(name="list")

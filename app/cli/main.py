@@ -28,6 +28,7 @@ DEVELOPMENT_COMMANDS = {
     "dev": LazyCommand("app.cli.dev", "Serve with all services embedded (`make run`)"),
     "token": LazyCommand("app.cli.token", "Print a token for the hub that `make run` started"),
     "publish": LazyCommand("app.cli.publish", "Publish an event to the hub that `make run` started"),
+    "generate": LazyCommand("app.cli.generate", "Write the files that are generated from the code"),
 }
 
 

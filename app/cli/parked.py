@@ -26,7 +26,10 @@ app = new_app()
 
 @app.callback()
 def _parked() -> None:
-    """List, show, replay or drop events that wait for the user service. See docs/how-to/parked-events.md."""
+    """List, show, replay or drop events that wait for the user service.
+
+    See docs/how-to/parked-events.md.
+    """
 
 
 @app.command(name="list")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
-from app.dev.events_reference import MEANINGS, NO_FIELDS
+from app.dev.events_reference import NO_FIELDS, meaning
 from handlers.base import BaseMessageHandler, GroupEventHandler
 from handlers.flat import FlatEventHandler
 from handlers.otp import OtpRequested
@@ -150,8 +150,8 @@ _BY_NAME: Mapping[str, str] = {
 
 
 def _meaning(name: str) -> str:
-    meaning = MEANINGS[name]
-    return f"{meaning[0].upper()}{meaning[1:]}."
+    text = meaning(name)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from app.domain.errors import ConfigurationError
 from handlers.base import Audience, BaseMessageHandler, GroupEventHandler
 from handlers.flat import FlatEventHandler, PersonalEventHandler
 from handlers.registry import ALIASES, HANDLERS
@@ -100,6 +101,13 @@ _NOTES: Mapping[str, str] = {
 NO_FIELDS = frozenset(("event_id", "event_type"))
 
 
+def meaning(name: str) -> str:
+    """What a field is. Raises `ConfigurationError` if nobody has described it."""
+    if name not in MEANINGS:
+        raise ConfigurationError(f"Describe the field {name!r} in MEANINGS in app/dev/events_reference.py.")
+    return MEANINGS[name]
+
+
 def text() -> str:
     """The page as it stands in docs/reference/events.md."""
     return _HEAD + "".join(f"\n{_section(event_type, each)}" for event_type, each in HANDLERS.items())
@@ -147,7 +155,7 @@ def _fields(form: Any, prefix: str = "") -> Iterator[str]:
         ]
         required = "required" if field.required else "optional"
         shape = _form(inspect.type_info(field.type))
-        yield f"| {' or '.join(names)} | {required} | {shape} | {MEANINGS[field.name]} |"
+        yield f"| {' or '.join(names)} | {required} | {shape} | {meaning(field.name)} |"
 
 
 def _form(info: Any) -> str:

@@ -18,18 +18,21 @@ class CloseCode(IntEnum):
     INVALID_DATA = 1007
     """A text that isn't UTF-8 (RFC 6455, 7.4.1)."""
     RESTARTING = 1012
-    """This node stops: reconnect, to another."""
+    """This node restarts: reconnect at a random moment within `reconnect_within_ms` of the reason."""
     OVERLOADED = 1013
     """Overloaded, or a dependency is down: reconnect later."""
     TOO_SLOW = 4001
-    """The client left too much unread: reconnect and resume."""
+    """The client reads too slowly: reconnect and resume."""
     TOKEN_EXPIRED = 4401
     """Reconnect with a new token."""
     TOO_MANY = 4429
-    """Too many connections of one user, or too many frames from a client."""
+    """Too many connections of one user or address, or too many frames: reconnect later."""
     LOGGED_OUT = 4500
+    """The user logged out."""
     TOKEN_REVOKED = 4501
+    """The token was revoked: sign in again."""
     FORBIDDEN = 4503
+    """The token sent to renew the session belongs to another user."""
 
 
 class _Frame(msgspec.Struct):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from tests.support.hub import ROOT
 from tests.support.npm import CLIENT, needs_node, run
 
 pytestmark = needs_node
@@ -41,7 +45,7 @@ def test_the_package_holds_the_library_and_its_types_and_nothing_else(package: P
     [archive] = package.parent.glob("*.tgz")
     listed = run(package, "tar", "--list", "--file", str(archive)).stdout.split()
     sources = {f"package/{source.relative_to(CLIENT)}" for source in (CLIENT / "src").rglob("*.js")}
-    written = ("package.json", "README.md", "index.d.ts", "bell.d.ts")
+    written = ("package.json", "README.md", "index.d.ts", "bell.d.ts", "jsx.d.ts")
     others = {f"package/{name}" for name in (*written, "dist/min.js", "dist/bell.min.js")}
     assert set(listed) == sources | others
 
@@ -55,3 +59,50 @@ def test_an_empty_typescript_project_can_use_the_package(package: Path, tmp_path
     options = ["--strict", "--noEmit", "--module", "NodeNext", "--target", "ES2022", "--lib", "ES2022,DOM"]
     checked = run(tmp_path, str(compiler), *options, "main.ts")
     assert checked.returncode == 0, checked.stdout
+
+
+REACT_PAGE = """
+import "notification-hub-client/jsx";
+
+export const Header = ({ userId }: { userId: string }) => (
+  <notification-bell
+    user-id={userId}
+    theme="dark"
+    getToken={async () => "token"}
+    onnotificationopen={({ detail }) => detail.title}
+  />
+);
+// @ts-expect-error no such theme
+export const wrong = <notification-bell theme="black" />;
+"""
+
+
+@pytest.mark.slow
+def test_an_empty_react_project_uses_the_packed_package_and_copies_nothing(
+    package: Path, tmp_path: Path
+) -> None:
+    packed = run(package, "npm", "pack", "--pack-destination", str(tmp_path))
+    assert packed.returncode == 0, packed.stdout
+    (archive,) = tmp_path.glob("*.tgz")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    versions = json.loads((ROOT / "examples" / "react" / "package.json").read_text("utf-8"))
+    named = {**versions["dependencies"], **versions["devDependencies"], "esbuild": "0.28.2"}
+    needed = [f"{name}@{named[name]}" for name in ("react", "@types/react", "typescript", "esbuild")]
+    added = run(tmp_path, "npm", "install", "--no-audit", "--no-fund", str(archive), *needed)
+    assert added.returncode == 0, added.stdout
+    (tmp_path / "page.tsx").write_text(REACT_PAGE)
+    options = [
+        "--strict",
+        "--noEmit",
+        "--jsx",
+        "react-jsx",
+        "--module",
+        "ESNext",
+        "--moduleResolution",
+        "bundler",
+    ]
+    checked = run(tmp_path, "npx", "tsc", *options, "--target", "ES2022", "--lib", "ES2022,DOM", "page.tsx")
+    assert checked.returncode == 0, checked.stdout
+    built = run(tmp_path, "npx", "esbuild", "page.tsx", "--bundle", "--format=esm", "--outfile=page.js")
+    assert built.returncode == 0, built.stdout
+    assert "notification-bell" in (tmp_path / "page.js").read_text("utf-8")

@@ -18,8 +18,10 @@ TOP_LEVEL = (
     *("app", "handlers", "tests", "bench", "faults", "fuzz"),
     *("locales", "migrations", "client", "client-python", "examples", "docs", ".ci"),
 )
-# Files that a page makes up: what a new channel and a new source would take.
+# Files that a page makes up: what a new event type, channel and source would take.
 ON_PAPER = {
+    "app/dev/events/tool_borrowed.json",
+    "handlers/tools.py",
     "app/outbox/push.py",
     "app/sources/nats",
     "app/texts/templates/_layout.push.jinja",
@@ -28,7 +30,8 @@ ON_PAPER = {
     "tests/e2e/test_nats.py",
     "tests/integration/test_push_channel.py",
 }
-CLASSES_ON_PAPER = {"NatsBroker", "NatsSettings", "PushChannel", "PushSettings"}
+BUILT = {"client/dist", "client/*.tgz"}
+CLASSES_ON_PAPER = {"ToolBorrowed", "NatsBroker", "NatsSettings", "PushChannel", "PushSettings"}
 HISTORY = {"CHANGELOG.md"}
 """It names files as they were."""
 _TOPS = "|".join(map(re.escape, TOP_LEVEL))
@@ -37,6 +40,7 @@ _MODULE = re.compile(r"`((?:app|handlers|tests|bench|faults|fuzz)(?:\.\w+){2,})`
 _RUN = re.compile(r"-m ((?:app|tests|bench|faults|fuzz)(?:\.\w+)*)\b")
 _CLASS = re.compile(r"`((?:[A-Z][a-z0-9]+)+)(?:\.\w+)?(?:\(\))?`")
 _TEST = re.compile(r"(?<![\w/])(test_\w+\.py)\b")
+_ANCHOR = re.compile(r"\]\(([^)#\s:]*)#([^)\s]+)\)")
 _LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
 
 
@@ -70,11 +74,13 @@ def sources() -> list[Path]:
 
 def is_there(path: str) -> bool:
     path = re.sub(r"<\w+>", "*", path.rstrip("/"))
+    if path in ON_PAPER or path in BUILT:
+        return True
     if "*" in path:
         return any(PurePosixPath(each).match(path) for each in tree())
     if re.fullmatch(r"docs/explanation/decisions/\d{3}", path):  # by its number
         return any(each.startswith(f"{path}-") for each in tree())
-    return path in tree() or path in ON_PAPER
+    return path in tree()
 
 
 def names_module(dotted: str) -> bool:
@@ -123,6 +129,22 @@ def test_what_a_page_names_of_the_repository_is_there(page: Path) -> None:
     assert wrong(text) == []
     links = _LINK.findall(text) if page.suffix == ".md" else []
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of its headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_anchors_of_links_are_headings() -> None:
+    wrong_links = []
+    for page in (path for path in texts() if path.suffix == ".md"):
+        for target, anchor in _ANCHOR.findall(page.read_text("utf-8")):
+            place = page.parent / target if target else page
+            if place.suffix == ".md" and place.exists() and anchor not in anchors(place):
+                wrong_links.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert wrong_links == []
 
 
 def test_what_docstrings_and_comments_name_of_the_repository_is_there() -> None:

@@ -62,6 +62,7 @@ WITH = {
     "markupsafe": "jinja2",
     "grimp": "import-linter",
     "hiredis": "redis",  # by its extra
+    "click": "typer",
 }
 
 

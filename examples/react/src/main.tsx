@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { createRoot } from "react-dom/client";
-import "notification-hub-client/bell";
+import "notification-hub-client/jsx";
 
 const USER = "456e7890-e89b-12d3-a456-426614174001";
 

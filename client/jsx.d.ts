@@ -1,10 +1,11 @@
+/** The element in JSX, for React 19: `import "notification-hub-client/jsx"`, which also loads the bell. */
 import type { DetailedHTMLProps, HTMLAttributes } from "react";
 import type {
   GetToken,
   NotificationBell,
   NotificationBellAttributes,
   NotificationBellEventMap,
-} from "notification-hub-client/bell";
+} from "./bell.js";
 
 type Props = DetailedHTMLProps<HTMLAttributes<NotificationBell>, NotificationBell> & NotificationBellAttributes;
 
@@ -14,6 +15,8 @@ declare module "react" {
       "notification-bell": Props & {
         getToken?: GetToken;
         onnotificationopen?: (event: NotificationBellEventMap["notificationopen"]) => void;
+        onbelltoggle?: (event: NotificationBellEventMap["belltoggle"]) => void;
+        onreconnect?: (event: NotificationBellEventMap["reconnect"]) => void;
       };
     }
   }
