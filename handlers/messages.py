@@ -21,6 +21,7 @@ from app.texts.hygiene import clean, is_visible
 from app.texts.i18n import LOCALES, N_, negotiate, render
 from app.texts.rendering import TEMPLATES, UnfitData, sms_text
 from app.texts.shortening import shortened
+from app.texts.sms import DEFAULT_LIMIT, SmsLimit, TooLong
 from handlers.base import BaseMessageHandler, NotificationHandler, S, kept
 
 PLAIN = "plain"
@@ -95,9 +96,12 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
     category = "messages"
     message_type = MessageRequest
 
-    def __init__(self, handler_of: Callable[[str], BaseMessageHandler[Any] | None]) -> None:
-        """`handler_of` knows the handler of an event type."""
+    def __init__(
+        self, handler_of: Callable[[str], BaseMessageHandler[Any] | None], sms_limit: SmsLimit = DEFAULT_LIMIT
+    ) -> None:
+        """`handler_of` knows the handler of an event type; `sms_limit` how long an SMS may be."""
         self._handler_of = handler_of
+        self._sms_limit = sms_limit
 
     def converted(self, body: Mapping[str, Any], form: type[S]) -> S:
         """Null is as good as absent. What else is wrong is refused: left out, it could change what is sent
@@ -157,7 +161,11 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
             raise self._refused(f"template_code is none of {', '.join(OPEN)}")
         if template != PLAIN or message.type == SMS:  # a mail of texts always fits, and HTML takes a while
             try:
-                sms_text(template, locale, data)  # what fills the one fills the other
+                text = sms_text(template, locale, data)  # what fills the one fills the other
+                if message.type == SMS:
+                    self._sms_limit.fit(text)
+            except TooLong as error:
+                raise self._refused(str(error)) from None
             except UnfitData as error:
                 raise self._refused(f"data doesn't fill the template: {error}") from None
         return DeliveryDraft(

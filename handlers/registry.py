@@ -10,6 +10,7 @@ import msgspec
 
 from app.domain.effects import Text
 from app.domain.user_ids import UUIDS_ONLY, UserIds
+from app.texts.sms import DEFAULT_LIMIT, SmsLimit
 from handlers.accounts import AccountLoggedOut
 from handlers.base import BaseMessageHandler, NotificationHandler
 from handlers.bookings import BookingCancelled, BookingConfirmed
@@ -60,16 +61,21 @@ ALIASES = {"booking.refunded": "payment.refund"}
 
 
 def handlers(
-    otp_ttl: float, user_ids: UserIds = UUIDS_ONLY, stock_receivers: StockReceivers = NO_STOCK_RECEIVERS
+    otp_ttl: float,
+    user_ids: UserIds = UUIDS_ONLY,
+    stock_receivers: StockReceivers = NO_STOCK_RECEIVERS,
+    sms_limit: SmsLimit = DEFAULT_LIMIT,
 ) -> dict[str, BaseMessageHandler[Any]]:
     """The table with aliases, as the settings have it: with codes that may be sent so many seconds after
-    their event, what reads the ids of users, and the receivers of low stock that the operator names.
+    their event, what reads the ids of users, the receivers of low stock that the operator names, and how long
+    an SMS may be.
     """
     codes = [handler for handler in HANDLERS.values() if isinstance(handler, OtpRequested)]
     table: dict[str, BaseMessageHandler[Any]] = HANDLERS | {
         code.event_type: OtpRequested(code.action, otp_ttl) for code in codes
     }
     table[LowStock.event_type] = LowStock(stock_receivers)
+    table[MessageRequested.event_type] = MessageRequested(_handler_of, sms_limit)
     table = {event_type: copy(handler) for event_type, handler in table.items()}
     for handler in table.values():
         handler.user_ids = user_ids

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from sanic import HTTPResponse, Request
@@ -13,6 +14,7 @@ from sanic import HTTPResponse, Request
 from app.api.errors import Problem
 from app.domain import exact_json
 from app.domain.events import BOM
+from app.domain.fields import described
 from app.texts.i18n import N_
 
 Body = TypeVar("Body")
@@ -33,7 +35,25 @@ def decoded_body(request: Request, decoder: msgspec.json.Decoder[Body]) -> Body:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_body(exact_json.fault(body, error)) from None
+        raise bad_body(_with_meant(exact_json.fault(body, error), decoder.type)) from None
+
+
+def _with_meant(why: str, body_type: Any) -> str:
+    """A complaint of msgspec about an unknown field, with the field that is perhaps meant."""
+    found = _UNKNOWN_FIELD.match(why)
+    if found is None:
+        return why
+    return f"{described(found[1], _fields(body_type))}{found[2]}"
+
+
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`(.*)", re.DOTALL)
+
+
+def _fields(body_type: Any) -> frozenset[str]:
+    """The names of the fields of all structs that the type is made of."""
+    if isinstance(body_type, type) and issubclass(body_type, msgspec.Struct):
+        return frozenset(body_type.__struct_fields__)
+    return frozenset(name for part in get_args(body_type) for name in _fields(part))
 
 
 def bad_body(why: str) -> Problem:

@@ -16,7 +16,7 @@ from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.errors import Problem
-from app.api.parameters import bad_parameter, choice, moment, number, path_uuid, text, uuid
+from app.api.parameters import bad_parameter, choice, flag, moment, number, path_uuid, text, uuid
 from app.api.routes import Routes, add_routes
 from app.domain.deliveries import Attempt, Delivery, Status
 from app.domain.user_ids import MAX_FOREIGN_ID_CHARS, parse_uuid
@@ -103,17 +103,27 @@ class DeliveryResource:
 
     @schemas.described(
         "Send a delivery again",
-        "For services with the scope `deliveries:resend`. Not possible with a one-time code: it is erased.",
+        "For services with the scope `deliveries:resend`. Not possible with a one-time code: it is erased. "
+        "One that was sent is sent again with `force=true` only.",
         {202: schemas.Answer("Queued again", Resent)},
         errors=(400, 401, 403, 404, 409, 503),
+        query=schemas.RESEND_QUERY,
     )
     async def resend(self, request: Request, delivery_id: str) -> HTTPResponse:
         await self._authenticator.service(request, RESEND)
         wanted = path_uuid("id", delivery_id)
-        if await self._store.resend(wanted):
+        force = flag(request, "force")
+        if await self._store.resend(wanted, force=force):
             return json_answer(Resent(wanted, Status.PENDING), HTTPStatus.ACCEPTED)
-        if await self._store.get(wanted) is None:
+        found = await self._store.get(wanted)
+        if found is None:
             raise _not_found()
+        if found[0].status is Status.SENT and not force and not found[0].template.startswith("otp_"):
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                "already_sent",
+                N_("The delivery was sent. To send it a second time, add `force=true` to the query."),
+            )
         raise Problem(
             HTTPStatus.CONFLICT,
             "not_resendable",

@@ -114,6 +114,9 @@ READ_QUERY: dict[str, dict[str, Any]] = {
         "description": "the last `seq` to mark as read",
     },
 }
+RESEND_QUERY: dict[str, dict[str, Any]] = {
+    "force": {"type": "boolean", "description": "also what was sent before"},
+}
 RESUME_QUERY: dict[str, dict[str, Any]] = {
     "after": {
         "type": "integer",

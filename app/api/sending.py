@@ -24,7 +24,7 @@ from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.domain.identity import CONFLICT, scoped_id
 from app.ingest.dry_run import DryRun, DryRunResult
-from app.sources.http import Accepted, HttpSource
+from app.sources.http import Accepted, HttpSource, check_fields
 from app.store.ports import DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import Scheduled, ScheduledState
 from app.texts.i18n import N_
@@ -35,7 +35,7 @@ ACCEPTED, UNKNOWN = "accepted", "unknown"
 RETRY_HINT = "It may still be stored. Retry with this id as its event_id: it is then processed once."
 
 
-class Bulk(msgspec.Struct):
+class Bulk(msgspec.Struct, forbid_unknown_fields=True):
     """Many notifications: each in the form that POST /notifications accepts."""
 
     notifications: Annotated[list[schemas.MessageOrEvent], Meta(min_length=1, max_length=MAX_BULK_EVENTS)]
@@ -217,6 +217,7 @@ class SendingResource:
     async def try_out(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
         try:
+            check_fields(request.body)
             return json_answer(await self._dry_run.of(request.body, str(uuid4()), service.user_id))
         except InvalidEvent as error:
             raise _rejected(error) from None

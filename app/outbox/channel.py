@@ -52,9 +52,10 @@ async def wanted() -> None:
 
 
 class Receipt(NamedTuple):
-    """`provider_id` is the message's id at the provider, if it returns one."""
+    """`provider_id` is the message's id at the provider, if it returns one; `segments` those of an SMS."""
 
     provider_id: str | None
+    segments: int | None = None
 
 
 class Channel(Protocol):

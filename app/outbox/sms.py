@@ -23,6 +23,7 @@ from app.outbox.twilio_codes import Fault, fault
 from app.runtime.tls import client_context, tls_fault, tls_words
 from app.settings.channels import ChannelSections, SmsSettings
 from app.texts.rendering import sms_text
+from app.texts.sms import TooLong, segments
 
 log = logging.getLogger("hub.sms")
 
@@ -46,6 +47,7 @@ class SmsChannel:
         self, settings: SmsSettings, render: Callable[[str, str, Mapping[str, Any]], str] = sms_text
     ) -> None:
         self._render = render
+        self._limit = settings.limit
         self._timeout = settings.timeout
         self._at_once = settings.concurrency
         self._breaker = FailFastBreaker(log)
@@ -81,7 +83,8 @@ class SmsChannel:
             phone_number(outgoing.address)
         except ValueError as error:
             raise DeliveryFailed("bad_number", str(error), retryable=False) from None
-        form = {**self._from, "To": outgoing.address, "Body": self._text(outgoing)}
+        text = self._text(outgoing)
+        form = {**self._from, "To": outgoing.address, "Body": text}
         self._breaker.check()
         await confirm()
         try:
@@ -100,7 +103,7 @@ class SmsChannel:
         answer = _read(response.content)
         if response.is_success:
             self._breaker.succeeded()
-            return Receipt(answer.sid)
+            return Receipt(answer.sid, segments(text).count)
         failure = self._failure(response, answer, outgoing)
         self._breaker.note(failure)
         raise failure
@@ -111,7 +114,9 @@ class SmsChannel:
 
     def _text(self, outgoing: Outgoing) -> str:
         try:
-            return self._render(outgoing.template, outgoing.locale, outgoing.data)
+            return self._limit.fit(self._render(outgoing.template, outgoing.locale, outgoing.data))
+        except TooLong as error:
+            raise DeliveryFailed("too_long", str(error), retryable=False) from None
         except Exception as error:  # a template may raise anything
             raise not_rendered(outgoing.template, error) from None
 

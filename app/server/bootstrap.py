@@ -252,7 +252,7 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     )
     pipeline, code_pipeline = (
         Pipeline(
-            handlers(settings.outbox.otp_ttl, user_ids, settings.ingest.stock_receivers),
+            handlers(settings.outbox.otp_ttl, user_ids, settings.ingest.stock_receivers, settings.sms.limit),
             ports,
             locale,
             store.secrets.encrypt,

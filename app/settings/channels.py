@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from app.domain.addresses import mailbox
 from app.settings.section import Seconds, Section, lower
 from app.texts.brand import Brand
+from app.texts.sms import MAX_SEGMENTS, SmsLimit
 
 
 class ChannelSection(Section):
@@ -149,6 +150,20 @@ class SmsSettings(ChannelSection):
         description="Number that SMS is from, such as +15005550006; or a short code, or an alphanumeric "
         "sender ID where the receiver's country allows one.",
     )
+    max_segments: int = Field(
+        default=MAX_SEGMENTS,
+        ge=1,
+        le=MAX_SEGMENTS,
+        validation_alias="SMS_MAX_SEGMENTS",
+        description="Maximum number of segments of one SMS: 160 characters of GSM-7, or 70 where a letter "
+        "isn't in it; a few less where there are several.",
+    )
+    too_long: Annotated[Literal["refuse", "cut"], BeforeValidator(lower)] = Field(
+        default="refuse",
+        validation_alias="SMS_TOO_LONG",
+        description="What happens to a longer SMS. refuse: it is not sent, and its sender gets the number of "
+        "segments. cut: it ends behind the last word that fits.",
+    )
     endpoint: str = Field(
         default="https://api.twilio.com",
         validation_alias="TWILIO_ENDPOINT",
@@ -163,6 +178,11 @@ class SmsSettings(ChannelSection):
     timeout: Seconds = Field(
         default=10.0, gt=0, validation_alias="TWILIO_TIMEOUT", description="Time limit of one call."
     )
+
+    @property
+    def limit(self) -> SmsLimit:
+        """How long an SMS may be."""
+        return SmsLimit(self.max_segments, self.too_long == "cut")
 
     @property
     def missing(self) -> str | None:

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from app.domain.deliveries import GivenAttachment
 from app.domain.errors import InvalidEvent, Unavailable
-from app.domain.events import BOM, usable_event_id
+from app.domain.events import BOM, MESSAGE, usable_event_id
+from app.domain.fields import unknown_field
+from app.domain.identity import TRANSPORT_FIELDS
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
+from handlers.messages import MessageRequest
 
 MAX_BACKLOG_EVENTS = 20_000
 """Events that wait to be stored; past that, requests are rejected immediately."""
@@ -34,6 +38,40 @@ class _Head(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(_Head)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NULL = b"null"
+_MESSAGE_FIELDS = frozenset((*MessageRequest.__struct_fields__, "event_id", "event_type"))
+_ATTACHMENT_FIELDS = frozenset(GivenAttachment.__struct_fields__)
+
+
+def check_fields(event: bytes) -> None:
+    """Refuse a message with a field that the hub would ignore: its sender gets the answer at once.
+
+    An event's own fields are its publisher's; those that a transport adds change nothing. What isn't JSON is
+    reported by the pipeline.
+
+    Raises:
+        InvalidEvent: `unknown_field`, naming the field and the nearest known one.
+    """
+    try:
+        fields = _fields.decode(event.removeprefix(BOM))
+        if "event_type" in fields and msgspec.json.decode(fields["event_type"]) not in (None, "", MESSAGE):
+            return
+        attached = (
+            msgspec.json.decode(fields.get("attachments", _NULL), type=list[dict[str, Any]] | None) or ()
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return
+    given = [name for name, value in fields.items() if bytes(value) != _NULL and not _is_transports(name)]
+    if why := unknown_field(given, _MESSAGE_FIELDS):
+        raise InvalidEvent("unknown_field", f"message: {why}")
+    for each in attached:
+        if why := unknown_field(each, _ATTACHMENT_FIELDS):
+            raise InvalidEvent("unknown_field", f"attachments: {why}")
+
+
+def _is_transports(name: str) -> bool:
+    return name in TRANSPORT_FIELDS or name.startswith("_")
 
 
 class HttpSource:
@@ -57,7 +95,8 @@ class HttpSource:
             given if given is not None else _id(request_id, number, len(events))
             for number, given in enumerate(map(_event_id, events))
         ]
-        submitted = [event_id not in RESERVED_IDS for event_id in ids]
+        faults = [_fault(event_id, event) for event_id, event in zip(ids, events, strict=True)]
+        submitted = [each is None for each in faults]
         outcomes = iter(
             self._batcher.submit(
                 SourceMessage("http", event_id, event, None, sender=sender)
@@ -72,12 +111,23 @@ class HttpSource:
             )
             if not done and self._batcher.failure is not None:
                 raise self._batcher.failure
-        return [_accepted(*each) for each in zip(ids, waited_for, strict=True)]
+        return [_accepted(*each) for each in zip(ids, waited_for, faults, strict=True)]
 
 
-def _accepted(event_id: str, outcome: Outcome | None) -> Accepted:
+def _fault(event_id: str, event: bytes) -> InvalidEvent | None:
+    """Why an event isn't taken over HTTP, though the pipeline would take it."""
+    if event_id in RESERVED_IDS:
+        return InvalidEvent("bad_event_id", f"an event can't be called {event_id}")
+    try:
+        check_fields(event)
+    except InvalidEvent as error:
+        return error
+    return None
+
+
+def _accepted(event_id: str, outcome: Outcome | None, fault: InvalidEvent | None) -> Accepted:
     if outcome is None:
-        return Accepted(event_id, InvalidEvent("bad_event_id", f"an event can't be called {event_id}"))
+        return Accepted(event_id, fault)
     if not outcome.done() or outcome.cancelled() or outcome.exception() is not None:
         return Accepted(event_id, known=False)
     return Accepted(event_id, outcome.result())

@@ -188,17 +188,18 @@ class DeliveryStore:
                 rows = await connection.execute(attempts.order_by(A.number))
                 return _delivery(row), [Attempt(**each._asdict()) for each in rows]
 
-    async def resend(self, delivery: UUID) -> bool:
+    async def resend(self, delivery: UUID, *, force: bool = False) -> bool:
         """Make a delivery that is done with due again; whether it could be. Not one that carried a code, or
-        was suppressed.
+        was suppressed; one that was sent, only with `force`.
         """
+        final = [Status.SUPPRESSED, *([] if force else [Status.SENT])]
         rescheduled = (
             update(D)
             .where(
                 D.id == delivery,
                 D.finished_at.is_not(None),
                 D.replaces.is_(None),
-                D.status != Status.SUPPRESSED.value,
+                D.status.not_in([status.value for status in final]),
             )
             .values(
                 status=Status.PENDING.value,

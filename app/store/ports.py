@@ -201,9 +201,9 @@ class DeliveryLog(Protocol):
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
         """A delivery with its attempts, in order; None if there is none."""
 
-    async def resend(self, delivery: UUID) -> bool:
+    async def resend(self, delivery: UUID, *, force: bool = False) -> bool:
         """Make a final delivery due again; whether that was possible. One that is pending, was suppressed or
-        carried a one-time code cannot be sent again.
+        carried a one-time code cannot be sent again; one that was sent, only with `force`.
         """
 
 

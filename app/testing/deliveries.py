@@ -54,7 +54,7 @@ class MemoryDeliveries:
         self._check()
         return (self._rows[delivery], []) if delivery in self._rows else None
 
-    async def resend(self, delivery: UUID) -> bool:
+    async def resend(self, delivery: UUID, *, force: bool = False) -> bool:
         """False: nothing is sent here, so nothing can be sent again."""
         self._check()
         return False

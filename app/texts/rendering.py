@@ -32,7 +32,7 @@ from app.texts.shortening import ELLIPSIS, shortened
 FOLDER = Path(__file__).parent / "templates"
 SUFFIX = ".jinja"
 TEMPLATES = frozenset(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"[a-z]*{SUFFIX}"))
-MAX_SUBJECT_CHARS, MAX_SMS_CHARS = 150, 1000  # characters
+MAX_SUBJECT_CHARS = 150  # characters
 
 
 class UnknownTemplate(HubError):  # noqa: N818 - named as its siblings in app.errors
@@ -71,18 +71,17 @@ class MailRenderer:
 
 
 def sms_text(template: str, locale: str, data: Mapping[str, Any]) -> str:
-    """Render the text of an SMS. Raises as `MailRenderer.render`."""
-    return lines_of_text(SMS, template, locale, data, MAX_SMS_CHARS)
+    """Render the text of an SMS, of any length. Raises as `MailRenderer.render`."""
+    return lines_of_text(SMS, template, locale, data)
 
 
-def lines_of_text(channel: str, template: str, locale: str, data: Mapping[str, Any], max_chars: int) -> str:
+def lines_of_text(channel: str, template: str, locale: str, data: Mapping[str, Any]) -> str:
     """Render lines of plain text, for a channel that shows neither HTML nor a subject.
 
     The channel's layout is `templates/_layout.<channel>.jinja`. Raises as `MailRenderer.render`.
     """
     text = str(_module(_TEXT, channel, template, locale, data, {}))
-    lines = filter(None, (one_line(line, max_chars) for line in text.splitlines()))
-    return "\n".join(lines)[:max_chars].rstrip()
+    return "\n".join(filter(None, map(single_line, text.splitlines())))
 
 
 def one_line(text: str, most: int = MAX_SUBJECT_CHARS) -> str:

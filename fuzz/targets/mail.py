@@ -17,10 +17,11 @@ from app.domain.addresses import Mailbox
 from app.outbox.channel import Attachment
 from app.outbox.email.message import build, sender, to_bytes
 from app.texts.brand import Brand
+from app.texts.hygiene import single_line
 from app.texts.i18n import LOCALES
 from app.texts.links import target
 from app.texts.markup import _BLOCKS, _STYLES, _TAGS, as_text, safe_html
-from app.texts.rendering import MAX_SMS_CHARS, MAX_SUBJECT_CHARS, MailRenderer, UnfitData, one_line, sms_text
+from app.texts.rendering import MAX_SUBJECT_CHARS, MailRenderer, UnfitData, sms_text
 from fuzz.hostile import NASTY, TEXTS
 from fuzz.target import Target
 
@@ -102,7 +103,7 @@ def check_rendering(data: bytes) -> None:
         assert tag in allowed, f"<{tag}> was put in"
         _check_attributes(tag, attributes, known)
     for line in (mail.subject, *sms_text(template, locale, filled).splitlines()):
-        assert line == one_line(line, MAX_SMS_CHARS), "more than one line, or control characters in one"
+        assert line == single_line(line), "more than one line, or control characters in one"
     assert len(mail.subject) <= MAX_SUBJECT_CHARS
     check_message(to_bytes(message(mail), utf8=False), mail.subject)
 

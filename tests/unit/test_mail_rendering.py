@@ -22,7 +22,6 @@ from app.texts.i18n import LOCALES
 from app.texts.links import is_link
 from app.texts.markup import as_text, safe_html
 from app.texts.rendering import (
-    MAX_SMS_CHARS,
     MAX_SUBJECT_CHARS,
     TEMPLATES,
     Mail,
@@ -409,10 +408,6 @@ def test_an_sms_is_short_and_plain(template: str, locale: str) -> None:
     assert "<" not in text
 
 
-def test_a_long_sms_is_cut() -> None:
-    assert len(sms_text("plain", "en", {"title": "x" * 5000, "message": "y" * 5000})) <= MAX_SMS_CHARS
-
-
 colors = st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
 
 
@@ -582,8 +577,3 @@ def test_a_message_beside_html_is_its_text_part() -> None:
 )
 def test_what_can_not_be_seen_leaves_no_gap_in_a_line(text: str, line: str) -> None:
     assert one_line(text) == line == one_line(one_line(text))
-
-
-def test_an_sms_that_is_cut_ends_with_no_space() -> None:
-    text = sms_text("plain", "en", {"title": "", "message": f"a\n{'b' * (MAX_SMS_CHARS - 3)} c"})
-    assert text == f"a\n{'b' * (MAX_SMS_CHARS - 3)}"

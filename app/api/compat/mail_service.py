@@ -14,6 +14,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.bodies import bad_body, decoded_body, json_answer, json_body
 from app.api.compat.context import CompatContext, CompatService
+from app.api.compat.fields import refuse_decisive
 from app.api.openapi import schema_of
 from app.api.parameters import bad_parameter, choice
 from app.api.routes import Routes, add_routes
@@ -147,6 +148,7 @@ class MailService:
         end = asyncio.get_running_loop().time() + self._context.wait
         service = await self._context.authenticator.service(request, SEND)
         wanted = choice(request, "wait", ("sent",))
+        refuse_decisive(request, OldMail.__struct_fields__)
         mail = json_body(request, OldMail)
         stored = await self._context.sending.send(request, service.user_id, mail.event())
         if wanted is None:
@@ -167,6 +169,7 @@ class MailService:
         service = await self._context.authenticator.service(request, SEND)
         if "wait" in request.args:
             raise bad_parameter(N_("`wait` is for POST /notify/email only."))
+        refuse_decisive(request, BulkMail.__struct_fields__)
         events = _bulk(request).events()
         return await self._context.sending.send_many_of(request, service.user_id, events)
 

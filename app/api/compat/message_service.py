@@ -11,6 +11,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from app.api import schemas
 from app.api.bodies import json_body
 from app.api.compat.context import CompatContext, CompatService
+from app.api.compat.fields import refuse_decisive
 from app.api.compat.rows import PAGED_QUERY, OldNotification, window, with_channel
 from app.api.docs import Reference
 from app.api.errors import Problem, forbidden
@@ -76,6 +77,7 @@ class MessageService:
     )
     async def send_message(self, request: Request) -> HTTPResponse:
         service = await self._context.authenticator.service(request, SEND)
+        refuse_decisive(request, OldMessage.__struct_fields__)
         event = json_body(request, OldMessage).event()
         return await self._context.sending.send(request, service.user_id, event)
 
