@@ -37,6 +37,7 @@ TAGS = {
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail and SMS, for services with the scope `deliveries:read`.",
+    "unsubscribe": "The unsubscribe link of mails. Needs no token but the one in the link.",
     "websocket": "Live notifications. Swagger UI cannot open a WebSocket: see docs/reference/protocol.md.",
     "operation": "For operators. Only the metrics need a token.",
 }

@@ -182,6 +182,7 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
 
 _UUID = {"type": "string", "format": "uuid"}
 _OTHER_IDS: dict[str, dict[str, Any]] = {
+    "token": {"type": "string", "maxLength": 1000, "description": "of an unsubscribe link"},
     "notification_id": schema_of(NotificationId),
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
@@ -303,8 +304,9 @@ def _types(bodies: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def _path_parameters(handler: Callable[..., Any]) -> list[dict[str, Any]]:
-    """The ids in the path are the handler's parameters."""
-    ids = [name for name in inspect.signature(handler).parameters if name.endswith("_id")]
+    """The ids, and tokens, in the path are the handler's parameters."""
+    parameters = inspect.signature(handler).parameters
+    ids = [name for name in parameters if name.endswith("_id") or name in _OTHER_IDS]
     return [_parameter(name, "path", _OTHER_IDS.get(name, _UUID)) for name in ids]
 
 

@@ -39,7 +39,13 @@ class SecretBox:
                 "from (JWT_SECRET, a password in DATABASE_URL). Set it to what Fernet.generate_key() of the "
                 "Python package cryptography gives."
             )
+        self._keys = keys
         self._fernet = MultiFernet([Fernet(key) for key in keys])
+
+    def for_purpose(self, purpose: bytes) -> MultiFernet:
+        """Keys for something else, derived from those of the box."""
+        secrets = map(base64.urlsafe_b64decode, self._keys)
+        return MultiFernet([Fernet(_expanded(secret, purpose)) for secret in secrets])
 
     def encrypt(self, secret: Mapping[str, Any]) -> bytes:
         return self._fernet.encrypt(msgspec.json.encode(secret))
@@ -58,5 +64,9 @@ def _derived(jwt_secret: SecretStr | None, database_url: SecretStr) -> bytes | N
         secret = database_url
     if secret is None:
         return None
-    derivation = HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"notification hub: deliveries")
-    return base64.urlsafe_b64encode(derivation.derive(secret.get_secret_value().encode()))
+    return _expanded(secret.get_secret_value().encode(), b"notification hub: deliveries")
+
+
+def _expanded(secret: bytes, purpose: bytes) -> bytes:
+    derivation = HKDF(SHA256(), _KEY_BYTES, salt=None, info=purpose)
+    return base64.urlsafe_b64encode(derivation.derive(secret))

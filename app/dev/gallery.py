@@ -21,7 +21,7 @@ from sanic.exceptions import NotFound
 
 from app.api.routes import Routes
 from app.dev.mail_samples import SAMPLES
-from app.outbox.email.channel import TRANSACTIONAL
+from app.outbox.unsubscribe import is_transactional
 from app.settings import Settings
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
@@ -86,7 +86,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
 def sample(renderer: MailRenderer, template: str, locale: str) -> Mail:
     """The mail of a template with its sample data."""
-    unsubscribe = None if template.startswith(TRANSACTIONAL) else UNSUBSCRIBE
+    unsubscribe = None if is_transactional(template, None) else UNSUBSCRIBE
     return renderer.render(template, locale, SAMPLES[template], unsubscribe)
 
 

@@ -96,6 +96,8 @@ class Delivery(msgspec.Struct, frozen=True):
     created_at: Timestamp
     expires_at: Timestamp | None
     finished_at: Timestamp | None
+    category: Annotated[str, Meta(examples=["food"])] | None
+    segments: Annotated[int, Meta(ge=1, description="of an SMS that was sent")] | None
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -15,6 +15,8 @@ CATEGORIES = (
     *("groups", "food", "plans", "meals", "bookings", "payments", "inventory", "messages", "security"),
 )
 ALWAYS_ON = "security"
+TRANSACTIONAL = frozenset((ALWAYS_ON, "bookings", "payments"))
+"""Categories of messages that answer what a person did. They offer no way to unsubscribe."""
 
 
 class Verdict(StrEnum):

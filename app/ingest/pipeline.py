@@ -263,6 +263,7 @@ class Pipeline:
                 decision.until,
                 decision.reason,
                 decision.verdict is Verdict.SUPPRESS,
+                item.request.category,
             )
             for draft, decision in plan.deliveries
         ]

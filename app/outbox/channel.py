@@ -32,6 +32,10 @@ class Outgoing(msgspec.Struct, frozen=True):
     locale: str
     data: Mapping[str, Any]
     attachments: tuple[Attachment, ...] = ()
+    category: str | None = None
+    """That of the event; unknown of old deliveries."""
+    unsubscribe: str | None = None
+    """The URL where its receiver can end messages of this kind, if they can."""
     confidential: bool = False
     """Whether `data` holds a secret. Then the provider's texts aren't stored, as they may quote it."""
 

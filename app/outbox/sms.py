@@ -103,7 +103,7 @@ class SmsChannel:
         answer = _read(response.content)
         if response.is_success:
             self._breaker.succeeded()
-            return Receipt(answer.sid, segments(text).count)
+            return Receipt(answer.sid, segments(text).number)
         failure = self._failure(response, answer, outgoing)
         self._breaker.note(failure)
         raise failure

@@ -21,12 +21,14 @@ from app.domain.errors import DeliveryFailed, StoreFailed, Unavailable
 from app.outbox.attachments import load
 from app.outbox.channel import Channel, DeliveryCancelled, Outgoing
 from app.outbox.failures import SetupFailed
+from app.outbox.unsubscribe import UnsubscribeLinks
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.runtime.services import Background
 from app.runtime.tasks import end
 from app.settings.processing import OutboxSettings
 from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
+from app.store.suppressions import ALL, BOUNCE_DAYS
 
 log = logging.getLogger("hub.outbox")
 
@@ -79,6 +81,7 @@ class Outbox:
         self._box = box
         self._settings = settings
         self._codes = codes
+        self._links = UnsubscribeLinks(settings, box)
         self._wake = asyncio.Event()
         self._stopping = False
         self._backoff = backoff
@@ -179,6 +182,8 @@ class Outbox:
             await self._finish(leased, Status.SUPPRESSED, f"{cap} codes went to this address within an hour")
         elif leased.code and since_last is not None and since_last < cooldown:
             await self._reschedule(leased, "another code was sent just before", cooldown - since_last)
+        elif leased.suppressed is not None:
+            await self._finish(leased, Status.SUPPRESSED, f"the address is suppressed: {leased.suppressed}")
         elif self._channel.simulated:
             log.warning("delivery_simulated", extra={"channel": leased.channel, **_shown(leased)})
             await self._finish(leased, Status.SIMULATED, f"{leased.channel} isn't configured")
@@ -204,6 +209,7 @@ class Outbox:
         else:
             log.info("delivered", extra=_shown(leased))
             tried = AttemptResult(started_at, time.monotonic() - begun, provider_id=receipt.provider_id)
+            tried = tried._replace(segments=receipt.segments)
             await self._finish(leased, Status.SENT, None, tried)
         ATTEMPT_SECONDS.labels(leased.channel).observe(time.monotonic() - begun)
 
@@ -225,7 +231,15 @@ class Outbox:
         )
         data = leased.data | secret
         return Outgoing(
-            leased.id, leased.template, leased.address, leased.locale, data, attachments, bool(secret)
+            leased.id,
+            leased.template,
+            leased.address,
+            leased.locale,
+            data,
+            attachments,
+            category=leased.category,
+            unsubscribe=self._links.of(leased),
+            confidential=bool(secret),
         )
 
     async def _failed(self, leased: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:
@@ -238,11 +252,20 @@ class Outbox:
             )
             return
         log.warning("attempt_failed", extra={**_shown(leased), "code": failure.code})
+        if failure.bad_address and not leased.code:
+            await self._suppress(leased, str(failure))
         if pause is None:
             reason = "tried for too long" if failure.retryable else "another attempt can't help"
             await self._finish(leased, Status.FAILED, reason, tried)
         else:
             await self._reschedule(leased, None, pause, tried)
+
+    async def _suppress(self, leased: LeasedDelivery, why: str) -> None:
+        """Send nothing more to the address for a while. If it can't be noted, the next failure will be."""
+        try:
+            await self._store.suppressions.add(leased.channel, leased.address, ALL, why, BOUNCE_DAYS)
+        except Unavailable as error:
+            log.warning("not_suppressed", extra={"delivery": leased.id, "why": str(error)})
 
     async def _finish(
         self, leased: LeasedDelivery, status: Status, reason: str | None, tried: AttemptResult | None = None

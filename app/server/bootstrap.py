@@ -25,11 +25,13 @@ from app.api.preferences import PreferenceResource
 from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
+from app.api.unsubscribe import UnsubscribeResource
 from app.auth.jwks import Jwks
 from app.auth.revocation_feed import RevocationFeed
 from app.auth.revocations import PREFIXES, RevocationStore
 from app.auth.secrets import SecretBox
 from app.auth.tokens import TokenVerifier
+from app.auth.unsubscribe_tokens import UnsubscribeTokens
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batcher import Batcher
@@ -304,7 +306,6 @@ def build_api(
     simulated = [name for name, channel in outboxes.channels.items() if channel.simulated]
     wait, locale = settings.http.wait, settings.ingest.default_locale
     dry_run = DryRun(intake.pipeline, store.notifications, simulated, wait)
-    evaluator = Evaluator(settings.ingest.preferences_off)
     checks: dict[str, Check] = {
         "postgres": partial(check_postgres, store.engine),
         "redis": partial(check_redis, store.redis),
@@ -314,7 +315,7 @@ def build_api(
     inboxes = NotificationResource(
         authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
     )
-    preferences = PreferenceResource(authenticator, store.people, evaluator)
+    preferences = PreferenceResource(authenticator, store.people, Evaluator(settings.ingest.preferences_off))
     sends = SendingResource(REST, authenticator, source, idempotency, dry_run)
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
     return admission, (
@@ -328,11 +329,19 @@ def build_api(
                 authenticator, store.scheduled, log, store.notifications, ParkedStore(store.engine)
             ),
         ),
+        _unsubscribing(settings, store),
         *compat.blueprints(settings.http.compat_routes, context),
         ws.make_blueprint(WEBSOCKET, sockets.connect),
         events.make_blueprint(REST, streams.connect),
         OperationResource(authenticator, checks).blueprint(REST),
     )
+
+
+def _unsubscribing(settings: Settings, store: Store) -> Blueprint:
+    tokens = UnsubscribeTokens(settings.outbox.unsubscribe_keys, store.secrets)
+    suppressions, brand = store.deliveries.suppressions, settings.brand.brand()
+    locale = settings.ingest.default_locale
+    return UnsubscribeResource(tokens, store.people, suppressions, brand, locale).blueprint()
 
 
 def _endpoints(

@@ -95,8 +95,8 @@ class SmtpSettings(ChannelSection):
         default=None,
         pattern="^https://",
         validation_alias="UNSUBSCRIBE_URL",
-        description="HTTPS URL for one-click unsubscription (RFC 8058) from mail that isn't transactional. "
-        "The id of the delivery is appended.",
+        description="HTTPS URL of yours for one-click unsubscription (RFC 8058) from mail that isn't "
+        "transactional, instead of the hub's own (PUBLIC_URL). The id of the delivery is appended.",
     )
 
     @model_validator(mode="after")

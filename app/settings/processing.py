@@ -173,7 +173,23 @@ class OutboxSettings(Section):
         description="Maximum size of all attachments of one mail together.",
     )
 
-    @field_validator("delivery_keys")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https://[^\s/?#]+(/[^\s?#]*)?$|^http://(localhost|127\.0\.0\.1)(:[0-9]+)?/?$",
+        validation_alias="PUBLIC_URL",
+        description="HTTPS URL under which the receivers of mail reach the hub, such as "
+        "https://hub.example.com. Mail that can be switched off then has an unsubscribe link of the hub's, "
+        "unless UNSUBSCRIBE_URL names another.",
+    )
+    unsubscribe_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(split)] = Field(
+        default=(),
+        validation_alias="UNSUBSCRIBE_KEYS",
+        description="Fernet keys, separated by commas, of the tokens in unsubscribe links: the first makes "
+        "them, all read them. If unset, they are derived from the keys that DELIVERY_KEYS describes, and end "
+        "with those.",
+    )
+
+    @field_validator("delivery_keys", "unsubscribe_keys")
     @classmethod
     def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for key in keys:

@@ -25,6 +25,7 @@ from app.store.engine import connect_arguments, store_errors
 from app.store.liveness import LOST
 from app.store.models import AttemptRow as A
 from app.store.models import DeliveryRow as D
+from app.store.suppressions import SuppressionStore
 
 log = logging.getLogger("hub.outbox")
 
@@ -54,6 +55,11 @@ class LeasedDelivery(NamedTuple):
     """Sent to the same address."""
     seconds_since_last_code: float | None
     attachments: Sequence[GivenAttachment]
+    category: str | None = None
+    """That of the event; unknown of deliveries from before migration 0019."""
+    user_id: UUID | None = None
+    suppressed: str | None = None
+    """Why its address gets nothing of the category. Codes are sent all the same."""
 
 
 class AttemptResult(NamedTuple):
@@ -64,13 +70,13 @@ class AttemptResult(NamedTuple):
     error_code: str | None = None
     error: str | None = None
     provider_id: str | None = None
+    segments: int | None = None
 
     def storable(self) -> AttemptResult:
         """The same without NUL, which Postgres can't take."""
         texts = (self.error_code, self.error, self.provider_id)
-        return AttemptResult(
-            self.started_at, self.seconds, *(text and text.replace("\0", "") for text in texts)
-        )
+        code, error, provider_id = (text and text.replace("\0", "") for text in texts)
+        return self._replace(error_code=code, error=error, provider_id=provider_id)
 
 
 class DeliveryStore:
@@ -78,6 +84,7 @@ class DeliveryStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self.suppressions = SuppressionStore(engine)
 
     async def claim(
         self, channel: str, most: int, lease: float, held: Iterable[UUID] = (), *, codes: bool
@@ -111,7 +118,9 @@ class DeliveryStore:
         error = (tried.error_code, tried.error, tried.provider_id) if tried else (None, None, None)
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(sql.FINISH, (delivery, status.value, reason, *error, number))
+                await connection.exec_driver_sql(
+                    sql.FINISH, (delivery, status.value, reason, *error, number, tried and tried.segments)
+                )
                 if tried is not None:
                     await connection.exec_driver_sql(sql.NOTE, _attempt(delivery, number, status, tried))
 
@@ -241,6 +250,9 @@ def _leased(row: Any, *, codes: bool) -> LeasedDelivery:
         row.last_hour if codes else 0,
         row.seconds_since_last if codes else None,
         _attachments(row.attachments),
+        row.category,
+        row.user_id,
+        None if codes else row.suppressed,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.store.suppressions import OF_DELIVERY
+
 # What is taken is due again after the lease, for the case that its node dies. The array makes Postgres find
 # the rows by their key, whatever it thinks of the size of the tables.
 _TAKEN = """
@@ -11,7 +13,7 @@ where d.id = any(array(select id from due))
 returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data, d.secret, d.attempts,
   d.attachments::text as attachments, d.replaces is not null as code,
   extract(epoch from now() - d.asked_at)::float8 as age,
-  extract(epoch from d.expires_at - now())::float8 as expires_in
+  extract(epoch from d.expires_at - now())::float8 as expires_in, d.category, d.user_id
 """
 # `skip locked`: several nodes take at once and none waits.
 CLAIM = f"""
@@ -22,7 +24,7 @@ with due as (
   limit $2
   for update skip locked
 )
-{_TAKEN}
+{_TAKEN}, {OF_DELIVERY} as suppressed
 """  # noqa: S608
 # Of the codes to one address only one is under way at any time, so that the cooldown and the cap hold: each
 # counts those before it. Nodes take codes one after the other.
@@ -75,7 +77,8 @@ where next_attempt_at is not null and replaces is not null and channel = $1 and 
 # Only by who has it still: after the lease another node may have taken it, and be as far.
 FINISH = """
 update deliveries set status = $2, reason = coalesce($3, reason), error_code = $4, error = $5,
-  provider_id = coalesce($6, provider_id), next_attempt_at = null, secret = null, finished_at = now()
+  provider_id = coalesce($6, provider_id), segments = coalesce($8, segments), next_attempt_at = null,
+  secret = null, finished_at = now()
 where id = $1 and attempts = $7 and finished_at is null
 """
 # Not later than it expires: then its secret is erased.

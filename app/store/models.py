@@ -125,6 +125,8 @@ class DeliveryRow(Base):
     asked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    category: Mapped[str | None] = mapped_column(Text)
+    segments: Mapped[int | None]
 
     __table_args__ = (
         Index("deliveries_due", "channel", "next_attempt_at", postgresql_where=_DUE_OTHERS),
@@ -144,6 +146,19 @@ class DeliveryRow(Base):
         Index("deliveries_channel", "channel", "created_at", "id"),
         Index("deliveries_secret", "expires_at", postgresql_where=text("secret is not null")),
     )
+
+
+class SuppressionRow(Base):
+    """An address that gets nothing of a category (all: an empty text) over a channel, by its hash."""
+
+    __tablename__ = "suppressions"
+
+    channel: Mapped[str] = mapped_column(Text, primary_key=True)
+    address: Mapped[bytes] = mapped_column(primary_key=True)
+    category: Mapped[str] = mapped_column(Text, primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class AttemptRow(Base):

@@ -24,6 +24,8 @@ class DeliveryRecord(NamedTuple):
     """None: at once."""
     reason: str | None = None
     suppressed: bool = False
+    category: str | None = None
+    """That of the event, by which its receiver can switch it off."""
 
 
 class ScheduledEvent(NamedTuple):

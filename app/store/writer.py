@@ -55,18 +55,18 @@ select array_agg(id order by id) from inserted
 _DELIVERIES = """
 insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
   limit_key, event_at, expires_at, attachments, reason, asked_at, status, next_attempt_at, finished_at,
-  foreign_user_id)
+  foreign_user_id, category)
 select id, event_id, user_id, channel, template, address, locale, data::jsonb, secret, replaces,
   coalesce(limit_key, case when replaces is not null then address end), event_at,
   event_at + make_interval(secs => valid_for), attachments::jsonb, reason, coalesce(due_at, now()),
   case when suppressed then 'suppressed' else 'pending' end,
   case when suppressed then null else coalesce(due_at, now()) end,
-  case when suppressed then now() end, foreign_user_id
+  case when suppressed then now() end, foreign_user_id, category
 from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::bytea[], $10::text[], $11::timestamptz[], $12::float8[], $13::text[], $14::text[],
-            $15::bool[], $16::timestamptz[], $17::text[], $18::text[])
+            $15::bool[], $16::timestamptz[], $17::text[], $18::text[], $19::text[])
   as new (id, event_id, user_id, channel, template, address, locale, data, secret, replaces, event_at,
-          valid_for, attachments, reason, suppressed, due_at, limit_key, foreign_user_id)
+          valid_for, attachments, reason, suppressed, due_at, limit_key, foreign_user_id, category)
 on conflict (id) do nothing
 """
 # Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
@@ -252,9 +252,10 @@ async def _insert_deliveries(
             due_at,
             draft.limit_key,
             draft.foreign_user_id,
+            category,
         )
         for entry in entries
-        for draft, secret, due_at, reason, suppressed in entry.deliveries
+        for draft, secret, due_at, reason, suppressed, category in entry.deliveries
     ]
     columns = tuple(list(column) for column in zip(*rows, strict=True))
     await connection.exec_driver_sql(_DELIVERIES, columns)

@@ -99,6 +99,8 @@ def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime, number:
         created_at=now,
         expires_at=None if draft.valid_for is None else event_at + timedelta(seconds=draft.valid_for),
         finished_at=now if record.suppressed else None,
+        category=record.category,
+        segments=None,
         event_at=event_at,
         data=draft.data,
         secret=record.secret,

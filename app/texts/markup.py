@@ -99,7 +99,7 @@ def paragraphs(text: str) -> list[list[str]]:
 @lru_cache(maxsize=4)  # a mail's parts ask for it one after the other
 def read_html(html: str) -> HtmlMail:
     """`html` sanitised for a mail: simple tags with the styles of mail, and links that `target` allows."""
-    page = _Page()
+    page = _Body()
     _rewrite(html, page)
     page.end()
     sanitised = Markup(_SANITIZER.clean("".join(page.html)))  # noqa: S704 - nh3 has filtered it
@@ -133,7 +133,7 @@ class _Link(NamedTuple):
     """The text in it."""
 
 
-class _Page:
+class _Body:
     """Writes the allowed parts of HTML twice, as HTML and as plain text."""
 
     def __init__(self) -> None:
@@ -218,13 +218,13 @@ def _gap(tag: str) -> str:
     return "\n\n" if tag in _BLOCKS else ""
 
 
-def _rewrite(html: str, page: _Page) -> None:
+def _rewrite(html: str, page: _Body) -> None:
     at: int | None = 0
     while at is not None:
         at = _rewrite_from(html, at, page)
 
 
-def _rewrite_from(html: str, at: int, page: _Page) -> int | None:
+def _rewrite_from(html: str, at: int, page: _Body) -> int | None:
     """Write what begins at `at`. Return where to go on, behind what is left out; None at the end."""
     for token in tokens(html, at):
         if isinstance(token, str):
@@ -260,7 +260,7 @@ def _is_hidden(tag: Tag) -> bool:
     return bool(_HIDDEN.search(style) or flat) or tag.attribute("hidden") is not None
 
 
-def _hide(html: str, opened: Tag, page: _Page) -> int | None:
+def _hide(html: str, opened: Tag, page: _Body) -> int | None:
     """Keep the text of an element that isn't shown. Return the position behind it; None if it has no end."""
     if not re.compile(rf"</{opened.name}[\s/>]", re.IGNORECASE).search(html, opened.end):
         return None

@@ -43,7 +43,7 @@ MAX_SEGMENTS = 10  # Twilio refuses longer ones
 class Segments(NamedTuple):
     """How a text is sent: in so many messages, in GSM-7 or else in UCS-2."""
 
-    count: int
+    number: int
     gsm7: bool
 
 
@@ -65,12 +65,12 @@ class SmsLimit(NamedTuple):
         """
         text = in_gsm7(text)
         needed = segments(text)
-        if needed.count <= self.max_segments:
+        if needed.number <= self.max_segments:
             return text
         if not self.cut:
             alphabet = "" if needed.gsm7 else ", as not all of its letters are in GSM-7"
             raise TooLong(
-                f"an SMS of {needed.count} segments is longer than SMS_MAX_SEGMENTS ({self.max_segments}) "
+                f"an SMS of {needed.number} segments is longer than SMS_MAX_SEGMENTS ({self.max_segments}) "
                 f"allows{alphabet}; shorten it, or set SMS_TOO_LONG=cut"
             )
         return shortened(text, self.max_segments)
@@ -107,7 +107,7 @@ def shortened(text: str, most: int) -> str:
     ellipsis = "..." if _is_gsm7(text) else "…"
 
     def fits(part: str) -> bool:
-        return segments(part + ellipsis).count <= most
+        return segments(part + ellipsis).number <= most
 
     words = [found.end() for found in _WORD.finditer(text)]
     kept = _most(len(words), lambda count: fits(text[: words[count - 1]]))

@@ -95,11 +95,14 @@ class Scene:
             await (each.stop() if isinstance(each, DeliverySignal) else each.stop(within))
         self.running.clear()
 
-    async def ask(self, *drafts: DeliveryDraft, age: float = 0.0) -> list[UUID]:
+    async def ask(self, *drafts: DeliveryDraft, age: float = 0.0, category: str | None = None) -> list[UUID]:
         """As the pipeline does; the event is `age` seconds old."""
         event_id = str(uuid4())
         secrets = [None if each.secret is None else self.box.encrypt(each.secret) for each in drafts]
-        deliveries = [DeliveryRecord(*each) for each in zip(drafts, secrets, strict=True)]
+        deliveries = [
+            DeliveryRecord(draft, secret, category=category)
+            for draft, secret in zip(drafts, secrets, strict=True)
+        ]
         happened_at = datetime.now(UTC) - timedelta(seconds=age)
         await self.writer.write([EventRecord(event_id, (), deliveries, happened_at)])
         return [delivery_id(event_id, each) for each in drafts]

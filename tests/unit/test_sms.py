@@ -70,7 +70,7 @@ def test_typography_costs_no_gsm_7(text: str, plain: str) -> None:
 @pytest.mark.parametrize("most", [1, 2, 7])
 def test_what_is_cut_fits_and_ends_with_a_whole_word_address_and_character(text: str, most: int) -> None:
     cut = shortened(text, most)
-    assert segments(cut).count <= most
+    assert segments(cut).number <= most
     kept = cut.removesuffix("...").removesuffix("…")
     assert text.startswith(kept)
     assert segments(cut).gsm7 is segments(text).gsm7 or not kept
@@ -86,7 +86,7 @@ def test_a_longer_sms_is_refused_with_the_number_of_segments() -> None:
     with pytest.raises(TooLong, match=r"2 segments .* GSM-7"):
         SmsLimit(1).fit("ạ" * 71)
     assert SmsLimit().fit("x" * 1530) == "x" * 1530
-    assert segments(SmsLimit(cut=True).fit("x y " * 2500)).count == MAX_SEGMENTS
+    assert segments(SmsLimit(cut=True).fit("x y " * 2500)).number == MAX_SEGMENTS
 
 
 @pytest.mark.parametrize("length", [1531, 5000, 10_000])

@@ -18,13 +18,12 @@ from app.outbox.email.message import build, to_bytes
 from app.outbox.email.pool import Pool, SmtpEnvelope
 from app.outbox.email.smtp import Server, classify
 from app.outbox.failures import FailFastBreaker, not_rendered, without_values
+from app.outbox.unsubscribe import is_transactional
 from app.settings.channels import SmtpSettings
 from app.texts.rendering import Mail
 
 log = logging.getLogger("hub.mail")
 
-# caused by what a person did: nothing to unsubscribe from
-TRANSACTIONAL = ("otp_", "booking_", "payment_")
 _QUEUED_AS = re.compile(r"(?:queued as|id=)\s*<?([\w.@-]+)")
 
 
@@ -109,8 +108,8 @@ class EmailChannel:
         return SmtpEnvelope(str(server.sender.mailbox), str(to), content, utf8=not to.ascii)
 
     def _content(self, outgoing: Outgoing, server: Server, to: Mailbox) -> bytes:
-        unsubscribe = None
-        if self._unsubscribe_url is not None and not outgoing.template.startswith(TRANSACTIONAL):
+        unsubscribe = outgoing.unsubscribe
+        if self._unsubscribe_url is not None and not is_transactional(outgoing.template, outgoing.category):
             unsubscribe = f"{self._unsubscribe_url}{outgoing.id}"
         mail = self._renderer.render(outgoing.template, outgoing.locale, outgoing.data, unsubscribe)
         message = build(

@@ -1,0 +1,56 @@
+"""The suppression list: addresses that get nothing, or nothing of a category, over a channel.
+
+Only hashes of addresses are kept: the list must outlive the erasure of a person, and holds no address then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.engine import store_errors
+
+ALL = ""
+"""Instead of a category: every one."""
+BOUNCE_DAYS = 30.0
+"""Days after which an address that couldn't be delivered to is tried again: mailboxes are made anew."""
+_ADD = """
+insert into suppressions (channel, address, category, reason, until)
+values ($1, $2, $3, $4, now() + make_interval(secs => $5::float8))
+on conflict (channel, address, category) do update
+set reason = excluded.reason, until = excluded.until
+"""
+# As `hashed` does. The list is short and its key is unique, so a delivery that is claimed costs one probe.
+OF_DELIVERY = """
+(
+  select s.reason from suppressions s
+  where s.channel = d.channel and s.category in ('', coalesce(d.category, ''))
+    and s.address = sha256(convert_to(lower(d.address collate "C"), 'UTF8'))
+    and (s.until is null or s.until > now())
+  limit 1
+)
+"""
+
+
+class SuppressionStore:
+    """Every call raises `Unavailable` when Postgres doesn't answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def add(
+        self, channel: str, address: str, category: str, reason: str, days: float | None = None
+    ) -> None:
+        """Send nothing of the category (or `ALL`) to the address any more, or for so many days."""
+        seconds = None if days is None else days * 24 * 3600
+        with store_errors():
+            async with self._engine.begin() as connection:
+                values = (channel, hashed(address), category, reason, seconds)
+                await connection.exec_driver_sql(_ADD, values)
+
+
+def hashed(address: str) -> bytes:
+    """The key of an address: its letters of ASCII in lower case, as mail servers take them, and hashed."""
+    lower = "".join(c.lower() if c.isascii() else c for c in address)
+    return hashlib.sha256(lower.encode()).digest()
