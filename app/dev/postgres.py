@@ -37,7 +37,8 @@ DATABASE = "hub"
 _SYSTEM_USER = "pgserver"
 _START_SECONDS = 60.0
 _READY_LINE_INDEX = 7  # of postmaster.pid, counted from 0; pg_ctl waits for the same
-_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# With the hundreds of databases that tests make, autovacuum would start a worker several times a second.
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum_naptime=600")
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The embedded services: they work, keep data, tell what is wrong, and never outlive whoever started them."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,11 +23,13 @@ from app.dev.postgres import run_postgres
 from app.dev.process import ServiceError
 from app.dev.redis import redis_note, run_redis
 from app.dev.services import run_services
-from tests.support.kafka.choose import FORCE, choose_broker, pick_broker
+from tests.support.kafka.choose import FORCE, pick_broker
 from tests.support.services import own_home
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30.0
+TOPIC = f"events-{uuid.uuid4().hex[:8]}"
+"""A Kafka topic that no other test of the run has."""
 
 # A hub as far as the services can tell: prints where they are, then waits.
 PARENT = """
@@ -104,9 +106,25 @@ def set_key(url: str, key: str, value: str) -> None:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def empty_folder() -> Iterator[Path]:
     with own_home() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def initialized() -> Iterator[Path]:
+    """The data of a Postgres that has run and has stopped."""
+    with own_home() as made:
+        with run_postgres(made, fast=True):
+            pass
+        yield made / "postgres"
+
+
+@pytest.fixture
+def folder(empty_folder: Path, initialized: Path) -> Path:
+    """A home that has a Postgres's data already: initdb takes longer than what most of these tests do."""
+    subprocess.run(["cp", "-a", str(initialized), str(empty_folder / "postgres")], check=True)
+    return empty_folder
 
 
 @pytest.fixture
@@ -116,9 +134,9 @@ def parent(folder: Path) -> Iterator[Parent]:
     started.end()
 
 
-async def test_each_service_answers_a_real_client(folder: Path) -> None:
+async def test_each_service_answers_a_real_client(empty_folder: Path) -> None:
     started: list[str] = []
-    with run_services(folder, ["events"], started=started.append) as services:
+    with run_services(empty_folder, ["events"], started=started.append) as services:
         assert sorted(started) == sorted(services.notes)
         assert await query(services.database_url, "select current_database()") == "hub"
         assert await query(services.database_url, "show fsync") == "on"
@@ -128,7 +146,7 @@ async def test_each_service_answers_a_real_client(folder: Path) -> None:
         async with AIOKafkaProducer(bootstrap_servers=services.kafka_bootstrap) as producer:
             assert await producer.partitions_for("events") == {0, 1}
         assert len(services.notes) == 3
-        assert {path.name for path in (folder / "logs").iterdir()} == {
+        assert {path.name for path in (empty_folder / "logs").iterdir()} == {
             "postgres.log",
             "redis.log",
             "broker.log",
@@ -144,10 +162,10 @@ async def test_a_second_start_keeps_rows_and_keys(folder: Path) -> None:
         assert get_key(second.redis_url, "kept") == b"42"
 
 
-async def test_two_homes_run_side_by_side(folder: Path) -> None:
+async def test_two_homes_run_side_by_side(empty_folder: Path) -> None:
     with (
-        run_services(folder / "one", [], fast=True) as one,
-        run_services(folder / "two", [], fast=True) as two,
+        run_services(empty_folder / "one", [], fast=True) as one,
+        run_services(empty_folder / "two", [], fast=True) as two,
     ):
         await query(one.database_url, "create table only_in_one ()")
         set_key(one.redis_url, "only", "in one")
@@ -156,9 +174,9 @@ async def test_two_homes_run_side_by_side(folder: Path) -> None:
         assert one.kafka_bootstrap != two.kafka_bootstrap
 
 
-def test_one_home_is_not_run_twice(folder: Path) -> None:
-    with run_redis(folder), pytest.raises(ServiceError, match=f"already runs .* process {os.getpid()}"):
-        run_redis(folder).__enter__()
+def test_one_home_is_not_run_twice(empty_folder: Path) -> None:
+    with run_redis(empty_folder), pytest.raises(ServiceError, match=f"already runs .* process {os.getpid()}"):
+        run_redis(empty_folder).__enter__()
 
 
 def test_nothing_is_left_after_an_exception(folder: Path) -> None:
@@ -177,12 +195,12 @@ def test_nothing_is_left_after_an_exception(folder: Path) -> None:
 
 
 def test_the_others_are_stopped_when_one_does_not_start(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = descendants()
     monkeypatch.setattr(app.dev.redis, "_installed", lambda: "/bin/false")
     with pytest.raises(ServiceError, match="Redis ended with status 1"):
-        run_services(folder, [], fast=True).__enter__()
+        run_services(empty_folder, [], fast=True).__enter__()
     assert descendants() == before
 
 
@@ -228,11 +246,11 @@ async def test_a_pid_file_that_now_names_another_process_is_no_obstacle(folder: 
         assert await query(url, "select 42") == 42
 
 
-async def test_an_initdb_killed_in_the_middle_is_done_again(folder: Path) -> None:
-    unfinished = folder / "postgres.unfinished"
+async def test_an_initdb_killed_in_the_middle_is_done_again(empty_folder: Path) -> None:
+    unfinished = empty_folder / "postgres.unfinished"
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18\n")
-    with run_postgres(folder, fast=True) as url:
+    with run_postgres(empty_folder, fast=True) as url:
         assert await query(url, "select 42") == 42
 
 
@@ -246,33 +264,33 @@ def test_a_postgres_that_does_not_start_says_why(folder: Path) -> None:
 
 @pytest.mark.parametrize("run", [run_postgres, run_redis])
 def test_a_home_that_cannot_be_written_is_named(
-    folder: Path, run: Callable[[Path], AbstractContextManager[str]]
+    empty_folder: Path, run: Callable[[Path], AbstractContextManager[str]]
 ) -> None:
-    home = folder / "file" / "home"
-    home.parent.write_text("not a folder")
+    home = empty_folder / "file" / "home"
+    home.parent.write_text("not a empty_folder")
     with pytest.raises(ServiceError, match=f"{home} cannot be written"):
         run(home).__enter__()
 
 
 def test_without_any_redis_server_fakeredis_stands_in_and_says_so(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.dev.redis, "_installed", lambda: None)
     monkeypatch.setattr(app.dev.redis, "_from_wheel", lambda: None)
     assert "fakeredis" in redis_note()
-    with run_redis(folder) as url:
+    with run_redis(empty_folder) as url:
         set_key(url, "key", "value")
         assert get_key(url, "key") == b"value"
 
 
 @pytest.fixture(scope="module", params=["embedded", "best"])
 def bootstrap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("broker")
-    with contextlib.ExitStack() as running:
-        if request.param == "embedded":
-            yield running.enter_context(run_broker(["events"], 2, home=home))
-        else:
-            yield running.enter_context(choose_broker(home)).bootstrap
+    """The embedded broker, and the one of this run, which is the best that this machine can have."""
+    if request.param == "embedded":
+        with run_broker([TOPIC], 2, home=tmp_path_factory.mktemp("broker")) as address:
+            yield address
+    else:
+        yield request.getfixturevalue("kafka")
 
 
 async def consume(bootstrap: str, kafka_topic: str, count: int) -> list[ConsumerRecord[bytes, bytes]]:
@@ -305,9 +323,9 @@ async def test_a_consumer_that_comes_back_goes_on_at_the_committed_offset(bootst
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
         for number in range(20):
             key = b"%d" % number
-            await producer.send_and_wait("events", key, key=key, headers=headers)
-    first = await consume(bootstrap, "events", 8)
-    second = await consume(bootstrap, "events", 12)
+            await producer.send_and_wait(TOPIC, key, key=key, headers=headers)
+    first = await consume(bootstrap, TOPIC, 8)
+    second = await consume(bootstrap, TOPIC, 12)
     assert sorted(int(record.value or b"") for record in first + second) == list(range(20))
     assert first[0].headers == tuple(headers)
     assert abs(first[0].timestamp / 1000 - time.time()) < 60
@@ -315,13 +333,13 @@ async def test_a_consumer_that_comes_back_goes_on_at_the_committed_offset(bootst
 
 async def test_a_kafka_topic_is_made_at_first_use(bootstrap: str) -> None:
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
-        await producer.send_and_wait("events.dlq", b"dead letter")
-    assert [record.value for record in await consume(bootstrap, "events.dlq", 1)] == [b"dead letter"]
+        await producer.send_and_wait(f"{TOPIC}.dlq", b"dead letter")
+    assert [record.value for record in await consume(bootstrap, f"{TOPIC}.dlq", 1)] == [b"dead letter"]
 
 
 @pytest.mark.parametrize("size", [900_000, 2_000_000])
 async def test_big_messages_pass(bootstrap: str, size: int) -> None:
-    kafka_topic = f"big.{size}"
+    kafka_topic = f"{TOPIC}.big.{size}"
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=4_000_000) as producer:
         await producer.send_and_wait(kafka_topic, bytes(size))
     assert [len(record.value or b"") for record in await consume(bootstrap, kafka_topic, 1)] == [size]
@@ -334,9 +352,9 @@ def test_an_unknown_forced_broker_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_without_java_and_docker_the_embedded_broker_says_what_was_missing(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
+    monkeypatch: pytest.MonkeyPatch, empty_folder: Path
 ) -> None:
     monkeypatch.delenv(FORCE, raising=False)
     monkeypatch.setattr("tests.support.kafka.choose.find_java", lambda: None)
-    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("PATH", str(empty_folder))
     assert pick_broker().description.endswith("; no Apache Kafka: no Java 17 or newer; no Docker")
