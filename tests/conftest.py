@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ settings.register_profile("quick", max_examples=30, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()
     prefork.allow()
     config.pluginmanager.register(ServicesPlugin(config))
     import_own_share(config)
@@ -43,6 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow_files_first(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What was imported and collected stays: to look through it for garbage, again and again, finds none."""
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -133,7 +144,12 @@ async def hub(environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest_asyncio.fixture
-async def own_hub(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Hub]:
-    """A running hub for one test, which may stop or kill it."""
-    async with running_hub(environment, tmp_path / "log") as running:
-        yield running
+async def own_hub(hub: Hub, environment: dict[str, str]) -> Hub:
+    """The module's hub for one test, which may stop, kill or change it: the next test starts it again."""
+    changed = (hub.environment, hub.command) != (environment, ("run.py",))
+    if changed and hub.process is not None and hub.process.poll() is None:
+        await hub.stop()
+    if hub.process is None or hub.process.poll() is not None:
+        hub.environment, hub.command = environment, ("run.py",)
+        await hub.start()
+    return hub

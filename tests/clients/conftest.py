@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from app.dev.redis import server_program
 from tests.support.certificates import Authority
-from tests.support.hub import Hub, hub_settings, running_hub
+from tests.support.hub import Hub, hub_settings, run_hub, running_hub
 from tests.support.install_tools import has_rabbitmq
 from tests.support.mailbox import new_address
 from tests.support.rabbitmq_server import RabbitMQ, new_vhost
@@ -181,10 +181,5 @@ async def old_deployment(
         "SMTP_PASSWORD": LOGIN[1],
         "SSL_CERT_FILE": str(authority.certificate),
     }
-    hub = OldDeployment(environment, tmp_path_factory.mktemp("old") / "log")
-    await hub.start()
-    try:
+    async with run_hub(OldDeployment(environment, tmp_path_factory.mktemp("old") / "log")) as hub:
         yield hub
-    finally:
-        await hub.stop()
-        print(hub.log.read_text()[-8000:])

@@ -141,7 +141,8 @@ async def world(
     operator = await asyncpg.connect(environment["DATABASE_URL"])
     await operator.execute(OLD_IDS)
     await operator.close()
-    own = with_mail(environment, mailbox, RABBITMQ_URL=rabbitmq.url, REDIS_EVENTS_URL=redis_of_events.url)
+    brokers = {"RABBITMQ_URL": rabbitmq.url, "REDIS_EVENTS_URL": redis_of_events.url}
+    own = with_mail(environment, mailbox, **brokers, HTTP_WAIT="20")  # no 503, however busy the machine is
     async with run_nodes(2, own, tmp_path_factory.mktemp("nodes")) as nodes:
         yield World(nodes, rabbitmq, redis_of_events, mailbox)
 

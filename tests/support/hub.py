@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 
 import asyncpg
 import httpx
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.dev import tokens
 from app.settings.sources import TOPIC_VARIABLES
 from tests.support import prefork
+from tests.support.kept_clients import KeptClients, make_topics
 
 ROOT = Path(__file__).parents[2]
 REST = "/api/v2/notification-service"
@@ -33,7 +34,9 @@ ISSUER = "tests"
 METRICS_TOKEN = "for the tests' own scraper, 32 characters".replace(" ", "-")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP: without it, httpx reads all certificate authorities for each, 20 ms of CPU."""
-WAIT = 20.0  # seconds until something expected counts as missing
+WAIT = 30.0  # seconds until something expected counts as missing, on a machine that does much else
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 0.1  # each question costs CPU, of which the hub that is waited for needs some
 
 T = TypeVar("T")
 
@@ -41,12 +44,14 @@ T = TypeVar("T")
 async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, within: float = WAIT) -> T:
     """The first answer that is neither None nor False; fails naming `what` when none comes in time."""
     end = asyncio.get_running_loop().time() + within
+    pause = _FIRST_PAUSE_SECONDS
     while True:
         answer = await ask()
         if answer is not None and answer is not False:
             return answer
         assert asyncio.get_running_loop().time() < end, f"waited {within:g} s without success: {what}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, _LONGEST_PAUSE_SECONDS)
 
 
 def free_port() -> int:
@@ -96,6 +101,7 @@ class Hub:
     port: int = field(default_factory=free_port)
     process: prefork.Process | None = None
     command: tuple[str, ...] = ("run.py",)
+    kept: KeptClients | None = None
 
     @property
     def http(self) -> str:
@@ -151,15 +157,9 @@ class Hub:
             await eventually(ready, "the hub is ready", within)
 
     async def make_topics(self) -> None:
-        """Brokers make a Kafka topic when it is first asked for; the hub need not wait to notice it."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"])
-        await producer.start()
-        try:
-            topics = [self.environment[variable] for variable in TOPIC_VARIABLES]
-            dlqs = [f"{topic}.dlq" for topic in topics]
-            await asyncio.gather(*(producer.partitions_for(topic) for topic in (*topics, *dlqs)))
-        finally:
-            await producer.stop()
+        """The hub need not wait to notice them. Those of dead letters are made when one is sent."""
+        topics = [self.environment[variable] for variable in TOPIC_VARIABLES]
+        await make_topics(self.environment["KAFKA_BOOTSTRAP_SERVERS"], topics)
 
     async def wait(self) -> int:
         """Wait for the process to end; its exit status."""
@@ -183,13 +183,13 @@ class Hub:
         """A REST client of this user."""
         base = self.http + REST
         headers = {"Authorization": f"Bearer {token(user_id)}", **headers}
-        async with httpx.AsyncClient(base_url=base, headers=headers, verify=NO_TLS) as client:
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=WAIT, verify=NO_TLS) as client:
             yield client
 
     def socket(self, user_id: str, **options: Any) -> connect:
         """A plain WebSocket of this user: `async with hub.socket(user) as socket`."""
         options.setdefault("additional_headers", {"Authorization": f"Bearer {token(user_id)}"})
-        return connect(self.socket_address(user_id), **{"compression": None, **options})
+        return connect(self.socket_address(user_id), **{"compression": None, "open_timeout": WAIT, **options})
 
     def socket_address(self, user_id: str) -> str:
         return f"{self.ws}{WEBSOCKET}/notifications/users/{user_id}"
@@ -203,19 +203,24 @@ class Hub:
         compression: str | None = None,
     ) -> None:
         """Publish to Kafka: objects as JSON, bytes as they are."""
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self.environment["KAFKA_BOOTSTRAP_SERVERS"],
-            max_request_size=4 * 1024 * 1024,
-            compression_type=compression,
-        )
-        await producer.start()
-        try:
+        async with self._clients() as clients:
+            producer = await clients.producer(self.environment["KAFKA_BOOTSTRAP_SERVERS"], compression)
             for message in messages:
                 value = message if isinstance(message, bytes) else json.dumps(message).encode()
                 await producer.send(topic or self.topic, value, key=key, partition=partition)
             await producer.flush()
+
+    @asynccontextmanager
+    async def _clients(self) -> AsyncIterator[KeptClients]:
+        """Those that are kept, as `run_hub` closes them at its end; else some for this use."""
+        if self.kept is not None:
+            yield self.kept
+            return
+        clients = KeptClients()
+        try:
+            yield clients
         finally:
-            await producer.stop()
+            await clients.close()
 
     async def metrics(self) -> str:
         """What /metrics says."""
@@ -231,11 +236,8 @@ class Hub:
 
     async def rows(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         """Ask the hub's database."""
-        connection = await asyncpg.connect(self.database)
-        try:
-            return list(await connection.fetch(statement, *values))
-        finally:
-            await connection.close()
+        async with self._clients() as clients:
+            return await clients.rows(self.database, statement, values)
 
     async def stored(self, user_id: str, count: int) -> list[asyncpg.Record]:
         """The user's rows in order of `seq`, once there are at least `count`."""
@@ -280,13 +282,21 @@ class Hub:
 @asynccontextmanager
 async def running_hub(environment: dict[str, str], log: Path, port: int | None = None) -> AsyncIterator[Hub]:
     """Run a hub; what it logged is shown when the test fails."""
-    hub = Hub(environment, log, port or free_port())
+    async with run_hub(Hub(environment, log, port or free_port())) as hub:
+        yield hub
+
+
+@asynccontextmanager
+async def run_hub(hub: Hub) -> AsyncIterator[Hub]:
+    """Run this hub, and keep its clients meanwhile."""
     await hub.start()
+    hub.kept = KeptClients()
     try:
         yield hub
     finally:
         if hub.process is not None and hub.process.poll() is None:
             await hub.stop()
+        await hub.kept.close()
         print(hub.log.read_text()[-8000:])
 
 

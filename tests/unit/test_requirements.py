@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -15,7 +17,12 @@ from tests.support.hub import ROOT
 # Of tools that only contributors call; their targets in the Makefile install requirements-dev.txt.
 CONTRIBUTORS = {"app/dev/asyncapi.py", "app/dev/gallery.py", "app/dev/settings_reference.py"}
 OURS = {"app", "handlers", "tests", "bench", "faults", "fuzz", "notification_hub_client"}
-_DISTRIBUTIONS = packages_distributions()
+
+
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """Read when asked for: it takes half a second, which each worker of a run would spend on the import."""
+    return packages_distributions()
 
 
 def pinned(name: str) -> set[str]:
@@ -38,7 +45,7 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             modules.add(node.module.partition(".")[0])
     foreign = modules - set(sys.stdlib_module_names) - OURS
-    return {_normal(each) for module in foreign for each in _DISTRIBUTIONS.get(module, [module])}
+    return {_normal(each) for module in foreign for each in distributions().get(module, [module])}
 
 
 def _normal(name: str) -> str:

@@ -21,7 +21,7 @@ from tests.support.install_tools import has_rabbitmq
 from tests.support.rabbitmq_server import new_vhost
 from tests.support.services import own_home
 
-START_SECONDS = 60
+START_SECONDS = 100
 STOP_SECONDS = 30
 # axe posts a message to each frame, and the frame that shows a mail is sandboxed. The page itself posts none.
 AXE_MESSAGE = "Failed to execute 'postMessage' on 'DOMWindow'"
