@@ -33,7 +33,7 @@ class Receiver(asyncio.BufferedProtocol):
     """Hands what a connection receives to Sanic's protocol, in pieces of at most `RECEIVE_BYTES`.
 
     Otherwise uvloop reads 256 KB at a time: 800 connections with a body held 200 MB before their tokens were
-    checked (docs/decisions/034).
+    checked (docs/explanation/decisions/034).
     """
 
     __slots__ = ("_buffer", "_protocol")

@@ -1,4 +1,4 @@
-"""Ten thousand parked events, and a node with a tenth of a core: they are resolved, and nothing else waits.
+"""Parked events of a node with a tenth of a core, and of one that was killed: they resolve by themselves.
 
 `PARKED_EVENTS=1000 pytest -m slow tests/e2e/test_recovery.py` is a look at it.
 """
@@ -66,3 +66,25 @@ async def _parked(hub: Hub, at_least: int) -> bool:
     [row] = await hub.rows("select count(*) as number from parked_events where finished_at is null")
     number: int = row["number"]
     return number >= at_least if at_least else number == 0
+
+
+async def test_what_a_killed_node_had_leased_is_resolved_when_the_lease_ends(
+    own_hub: Hub, user_service: FakeUserService
+) -> None:
+    group, user = new_user(), new_user()
+    user_service.add_group(group, "Nhà mình", [user])
+    user_service.awake.clear()
+    about = event("food_expired", unit_name="Trứng gà", storage_name="Kho") | {"group_id": group}
+    await own_hub.publish(about)
+
+    async def asked() -> bool:
+        return group in user_service.asked
+
+    await eventually(asked, "the node asks about the group")
+    await own_hub.kill()
+    killed = time.monotonic()
+    user_service.calm()
+    await own_hub.start()
+    await eventually(lambda: _parked(own_hub, 0), "another node resolved it", within=60)
+    print(f"{time.monotonic() - killed:.1f} s after the kill")
+    assert len(await own_hub.stored(user, 1)) == 1
