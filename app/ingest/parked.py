@@ -25,6 +25,7 @@ from app.runtime.services import Background, every
 from app.runtime.tasks import end
 from app.store.parked import ParkedEventRecord
 from app.store.ports import ParkedEvents
+from app.store.writer import MAX_EVENTS_THAT_WAIT
 
 log = logging.getLogger("hub.parked")
 
@@ -229,12 +230,13 @@ class ParkedWorker:
             await self._reject(left, [self._pipeline.reject(_message(event), error) for event in dropped])
             return
         alike = takewhile(lambda event: _question(event) == _question(left[0]), left)
-        same = [*islice(alike, MAX_EVENTS_PER_WRITE)]
+        # What waited for a lock, or was tried before, has its turn before any backlog.
+        first = left[0].group_id is None or left[0].attempts > 0
+        same = [*islice(alike, MAX_EVENTS_THAT_WAIT if first else MAX_EVENTS_PER_WRITE)]
         messages = {event.id: _message(event) for event in same}
         try:
             batch = await self._answered(left[0], [*messages.values()])
-            # What needs no answer has waited for a lock only: no backlog of others comes before it.
-            rejected = batch.rejected + await self._store_all(batch, first=left[0].group_id is None)
+            rejected = batch.rejected + await self._store_all(batch, first=first)
         except Unavailable as error:
             locked = isinstance(error, InboxesLocked)
             final = InvalidEvent("inbox_locked" if locked else "user_service_unavailable", str(error))

@@ -13,6 +13,7 @@ from app.ingest.batch import PreparedEvent, Rejected
 from app.ingest.pipeline import Pipeline
 from app.runtime.backoff import Backoff
 from app.runtime.tasks import end
+from app.store.writer import MAX_EVENTS_THAT_WAIT
 
 # While a transaction is open, batches of other events wait for its inboxes, and after 0.2 s are parked.
 MAX_EVENTS_PER_WRITE = 200
@@ -53,7 +54,8 @@ class SharedWrites:
     async def write(self, ready: Sequence[PreparedEvent], *, first: bool = False) -> list[Rejected]:
         """Store the events of a lane and push them; returns those that Postgres can't take.
 
-        Those of a lane that is `first` come before any backlog of the others. Raises `InboxesLocked` if
+        Those of a lane that is `first` (at most `MAX_EVENTS_THAT_WAIT`) come before any backlog of the
+        others, in transactions that wait for locks for as long as any batch does. Raises `InboxesLocked` if
         others hold the lock of a receiver's inbox for long; no other lane waits for it.
         """
         if not ready:
@@ -87,10 +89,15 @@ class SharedWrites:
         """Take what is written next, in one transaction."""
         self._pending = [lane for lane in self._pending if not lane.outcome.done()]  # some were given up
         events = rows = number = 0
-        for number, lane in enumerate(self._pending, 1):  # noqa: B007 - it is how many are taken
+        for lane in self._pending:
+            most = MAX_EVENTS_THAT_WAIT if self._pending[0].first else MAX_EVENTS_PER_WRITE
+            own = number > 0 and self._pending[0].first
+            if own and (not lane.first or events + len(lane.ready) > most):
+                break  # those that are first stay few, and by themselves
+            number += 1
             events += len(lane.ready)
             rows += sum(item.rows for item in lane.ready)
-            if events >= MAX_EVENTS_PER_WRITE or rows >= MAX_ROWS_PER_WRITE:
+            if events >= most or rows >= MAX_ROWS_PER_WRITE:
                 break
         taken, self._pending = self._pending[:number], self._pending[number:]
         return taken

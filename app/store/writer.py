@@ -82,6 +82,8 @@ _WAIT_FOR_LOCKS = "set local lock_timeout = 0"
 LOCK_NOT_AVAILABLE = "55P03"
 LOOK_AGAIN_SECONDS = 0.05
 MAX_LOOKS_AT_LOCKS = 4
+MAX_EVENTS_THAT_WAIT = 20
+"""Of parked events that are resolved in one call: a longer transaction waits for no inbox."""
 
 
 class BatchWriter:
@@ -98,14 +100,15 @@ class BatchWriter:
     ) -> WriteResult:
         """Record the events and insert their notifications, all or nothing. `event_id`s are unique in a call.
         `resolved` are the parked events among them: they aren't parked any more, unless they are conflicts. A
-        call with some never waits for the lock of an inbox: its events have time, those that hold it don't.
+        call with more than `MAX_EVENTS_THAT_WAIT` of them never waits for the lock of an inbox: its events
+        have time. One with few waits as any other, so that others' locks can't starve it.
 
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is. After
         `InboxesLocked` nothing is.
         """
         with store_errors():
-            suspects = self._locks.suspects_any and not resolved
+            suspects = self._locks.suspects_any and len(resolved) <= MAX_EVENTS_THAT_WAIT
             if suspects and (locked := await self._locks.suspected(_receivers(entries))):
                 raise InboxesLocked(locked)
             try:
@@ -144,7 +147,8 @@ class BatchWriter:
             if done := [number for number, name in resolved.items() if name not in claims.conflicts]:
                 await unpark(connection, done)
             drafts = [(e.event_id, draft) for e in new for draft in e.drafts]
-            if resolved and drafts and (locked := await lock_free(connection, _receivers([*new]))):
+            backlog = len(resolved) > MAX_EVENTS_THAT_WAIT and drafts
+            if backlog and (locked := await lock_free(connection, _receivers([*new]))):
                 raise InboxesLocked(locked)
             notifications = await _insert(connection, drafts, self._now) if drafts else []
             if outgoing := [entry for entry in new if entry.deliveries]:

@@ -27,7 +27,7 @@ from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.parked import ParkedStore
 from app.store.preferences import PreferenceStore
-from app.store.writer import BatchWriter
+from app.store.writer import MAX_EVENTS_THAT_WAIT, BatchWriter
 from app.testing import MemoryBus, MemoryGroups
 from handlers.registry import HANDLERS
 from tests.support.settings import settings_on
@@ -185,20 +185,40 @@ async def test_parked_events_wait_for_no_lock_and_hold_none_meanwhile(
     engine = engine_on(database)
     writer = BatchWriter(engine)
     await writer.write([entry(user), entry(other)])
-    event = entry(user, other)
+    events = [entry(user, other), *(entry(other) for _ in range(MAX_EVENTS_THAT_WAIT))]
+    resolved = dict(enumerate(each.event_id for each in events))
     try:
         async with operator.transaction():
             await operator.execute("select 1 from inboxes where user_id = $1 for update", user)
             for _ in range(2):
                 with pytest.raises(InboxesLocked) as error:
-                    await writer.write([event], {1: event.event_id})
+                    await writer.write(events, resolved)
                 assert error.value.users == {user}
             live = await writer.write([entry(other)])
             assert [each.seq for each in live.notifications] == [2]
-        written = await writer.write([event], {1: event.event_id})
+        written = await writer.write(events, resolved)
     finally:
         await engine.dispose()
-    assert {(each.receiver, each.seq) for each in written.notifications} == {(user, 2), (other, 3)}
+    assert {(each.receiver, each.seq) for each in written.notifications[:2]} == {(user, 2), (other, 3)}
+
+
+async def test_few_parked_events_wait_for_a_lock_so_that_others_can_not_starve_them(
+    operator: asyncpg.Connection, database: str
+) -> None:
+    user = uuid4()
+    engine = engine_on(database)
+    writer = BatchWriter(engine)
+    await writer.write([entry(user)])
+    event = entry(user)
+    try:
+        async with operator.transaction():
+            await operator.execute("select 1 from inboxes where user_id = $1 for update", user)
+            writing = asyncio.create_task(writer.write([event], {1: event.event_id}))
+            await asyncio.sleep(0.1)
+            assert not writing.done()
+        assert [each.seq for each in (await writing).notifications] == [2]
+    finally:
+        await engine.dispose()
 
 
 async def test_lanes_of_other_inboxes_are_resolved_while_one_is_locked(

@@ -22,6 +22,7 @@ from app.ingest.shared_writes import (
     SharedWrites,
 )
 from app.runtime.backoff import Backoff
+from app.store.writer import MAX_EVENTS_THAT_WAIT
 from tests.support.store import draft
 
 QUICK = Backoff(1e-6, 1e-6)
@@ -131,8 +132,24 @@ async def test_lanes_that_need_no_answer_come_before_a_backlog(
     tasks += [await start(writes, lane(name, uuid4()), first=True) for name in "xy"]
     transactions.go.set()
     await done(*tasks)
-    assert [each[0] for each in transactions.written] == ["a0", "x0", "c0"]
-    assert transactions.written[1][:3] == ["x0", "y0", "b0"]
+    assert [each[0] for each in transactions.written] == ["a0", "x0", "b0", "c0"]
+    assert transactions.written[1] == ["x0", "y0"], "they are by themselves, and few: they wait for locks"
+
+
+async def test_those_that_are_first_stay_few(writes: SharedWrites, transactions: Transactions) -> None:
+    transactions.go.clear()
+    tasks = [await start(writes, lane("a", uuid4()))]
+    tasks += [
+        await start(writes, lane(name, uuid4(), events=MAX_EVENTS_THAT_WAIT // 2), first=True)
+        for name in "xyz"
+    ]
+    transactions.go.set()
+    await done(*tasks)
+    assert [len(each) for each in transactions.written] == [
+        1,
+        MAX_EVENTS_THAT_WAIT,
+        MAX_EVENTS_THAT_WAIT // 2,
+    ]
 
 
 async def test_a_lane_whose_inbox_is_locked_costs_no_other_lane_its_transaction(
@@ -176,7 +193,7 @@ async def test_a_lane_that_is_first_misses_no_transaction_when_its_inbox_was_loc
     tasks.append(await start(writes, lane("x", locked), first=True))
     transactions.go.set()
     await done(*tasks)
-    assert [each[0] for each in transactions.written] == ["a0", "b0", "x0"]
+    assert [each[0] for each in transactions.written] == ["a0", "x0", "b0", "c0"]
 
 
 async def test_a_lane_whose_inbox_stays_locked_is_given_back(
