@@ -134,7 +134,8 @@ class ParkedWorker:
             return
         state = await self._store.state()
         self._measured_at = now
-        self._pipeline.parking.any = state.events > 0
+        parking = self._pipeline.parking
+        parking.any = state.events > 0 or parking.news  # the count may be from before the news
         PARKED.set(state.events)
         PARKED_OLDEST.set(state.oldest)
 

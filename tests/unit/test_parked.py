@@ -464,6 +464,24 @@ async def test_a_running_worker_is_woken_by_what_is_parked_and_stops_with_its_le
     assert len(await scene.store.parked.claim(10, 10, 60.0, asking=True)) == 1
 
 
+async def test_what_is_parked_while_parked_events_are_counted_is_known_at_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise events with the same key would pass it until the next count."""
+    state, key = scene.store.parked.state, b"k"
+    scene.groups.latency = 60.0
+
+    async def counted() -> Any:
+        found = await state()
+        await scene.take(event("a", uuid4(), key=key))
+        return found
+
+    monkeypatch.setattr(scene.store.parked, "state", counted)
+    await scene.worker._measure()
+    await scene.take(whole("b", uuid4(), key=key))
+    assert scene.order == ""
+
+
 async def test_what_is_in_progress_stays_leased(scene: Scene) -> None:
     await scene.worker.start()
     scene.groups.latency = 60.0
