@@ -135,7 +135,9 @@ async def run_firefox(home: Path) -> AsyncIterator[Firefox]:
         async with asyncio.timeout(2 * WAIT):
             while not (found := _LISTENS.search(await process.stderr.readline())):
                 assert not process.stderr.at_eof(), "Firefox ended"
-        async with connect(f"{found[1].decode()}/session", max_size=None, proxy=None) as socket:
+        async with connect(
+            f"{found[1].decode()}/session", max_size=None, ping_interval=None, proxy=None
+        ) as socket:
             firefox = Firefox(socket)
             await firefox.call("session.new", capabilities={})
             yield firefox
