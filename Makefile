@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts generated asyncapi events settings docs docs-serve client terms clean
+.PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts generated asyncapi events settings docs docs-serve client clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,11 +67,12 @@ durations: $(READY) ## measure which tests' files are slow, which begin first (t
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --junit-xml=.durations.xml
 	@$(BIN)/python -m tests.support.schedule .durations.xml && rm .durations.xml
 
-lint: $(READY) ## ruff, the imports' directions, the catalogues
+lint: $(READY) ## ruff, the imports' directions, the catalogues, the terms of texts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m app.dev.catalogues check
+	@$(BIN)/python -m app.dev.terms
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy

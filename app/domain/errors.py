@@ -17,7 +17,7 @@ class ConfigurationError(HubError):
     """The settings don't allow a start. The text names the setting to change, and what is accepted."""
 
 
-class InvalidEvent(HubError):  # noqa: N818 - a state of an event, named as DESIGN names it
+class InvalidEvent(HubError):  # noqa: N818 - a state of an event
     """An event that can never be processed: it is dead-lettered with `reason` (a stable code) and the
     text.
     """

@@ -37,7 +37,7 @@ class RememberedGroups(Protocol):
 class Preparer:
     """Decodes and handles messages.
 
-    It decides which events become dead letters. `app.ingest.check` asks it, too, before they are published.
+    It decides which events become dead letters. The check before publishing asks it, too.
     """
 
     def __init__(

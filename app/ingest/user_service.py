@@ -230,7 +230,7 @@ class UserService:
 
 
 def read_group(answer: bytes | bytearray, user_ids: UserIds = UUIDS_ONLY) -> Group:
-    """Read the user service's answer in any of the spellings it is met in (DESIGN, Contracts: events).
+    """Read the user service's answer in any of its known spellings.
 
     Raises `Unavailable` when it is none of them.
     """

@@ -14,7 +14,7 @@ from app.store.engine import store_errors
 ALL = ""
 """Instead of a category: every one."""
 BOUNCE_DAYS = 30.0
-"""Days after which an address that couldn't be delivered to is tried again: mailboxes are made anew."""
+"""Days after which an address that couldn't be delivered to is tried again: mailboxes are made again."""
 _ADD = """
 insert into suppressions (channel, address, category, reason, until)
 values ($1, $2, $3, $4, now() + make_interval(secs => $5::float8))

@@ -1,6 +1,6 @@
 """The batch writer: any number of events in one transaction of three statements, each over arrays.
 
-Only this statement shape is hand-made; DESIGN, Store has the figures that led to it.
+Only this statement shape is hand-made: decision 007 has the figures that led to it.
 """
 
 from __future__ import annotations

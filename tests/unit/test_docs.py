@@ -22,6 +22,8 @@ TOP_LEVEL = (
 ON_PAPER = {
     "app/dev/events/tool_borrowed.json",
     "handlers/tools.py",
+    "tests/a.py",
+    "tests/b.py",
     "app/outbox/push.py",
     "app/sources/nats",
     "app/texts/templates/_layout.push.jinja",

@@ -207,8 +207,8 @@ def test_a_circle_is_found() -> None:
     assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_the_map_in_the_readme_is_the_tree() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
+def test_the_map_of_the_folders_is_the_tree() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     section = text.partition("\n## Layout\n")[2].partition("```\n")[2].partition("```")[0]
     assert mapped(section.splitlines()) == {
         *(f"{path}/" for path in tracked() if "/" not in path and not path.startswith(".")),

@@ -80,7 +80,7 @@ _IN_LINES = TextWrapper(MAX_NAMED_ADDRESS_CHARS, break_long_words=False, break_o
 
 
 class _Headers(HeaderRegistry):
-    """Makes the class of each header once: making them anew takes a quarter of the time of a mail."""
+    """Makes the class of each header once: making them again takes a quarter of the time of a mail."""
 
     def __init__(self) -> None:
         super().__init__()
