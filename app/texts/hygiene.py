@@ -47,7 +47,8 @@ def clean_values(value: Any) -> Any:
 
 def single_line(text: str) -> str:
     """The text cleaned, in one line: white space becomes single blanks, invisible characters go."""
-    line = " ".join(_GAPS.sub("", _UNWANTED.sub("", text)).split())
+    parts = " ".join(text.split())  # some controls, such as NEL, are white space
+    line = " ".join(_GAPS.sub("", _UNWANTED.sub("", parts)).split())
     if not _balanced(line) or not is_visible(line):
         line = " ".join(_ISOLATES.sub("", line).split())
     return line

@@ -51,7 +51,12 @@ def test_letters_and_emoji_of_any_age_are_kept(text: str) -> None:
 def test_controls_surrogates_and_bidi_overrides_go(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
     assert clean_values({"a": [text, 1, None]}) == {"a": [cleaned, 1, None]}
-    assert single_line(text) == " ".join(cleaned.split())
+    assert single_line(text).replace(" ", "") == "".join(cleaned.split())
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\t", "\u3000"])
+def test_what_ends_a_line_separates_words(end: str) -> None:
+    assert single_line(f"Hello{end}world{end}") == "Hello world"
 
 
 @pytest.mark.parametrize(
