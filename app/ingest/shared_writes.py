@@ -21,7 +21,7 @@ MAX_ROWS_PER_WRITE = 1_000
 LOCKED_BACKOFF = Backoff(first=0.05, cap=0.2)
 MAX_LOCKED_ATTEMPTS = 6
 """While other batches have the locks of a lane's inboxes; then the lane waits for longer."""
-MAX_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 0.2
 MAX_ATTEMPTS_AT_ONCE = 2  # of a lane that is `first`: in a pause it would miss a transaction
 
 
