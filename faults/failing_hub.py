@@ -6,6 +6,7 @@ passed for the time number AFTER (1). The hub's own code knows nothing of it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -35,8 +36,11 @@ BEFORE: dict[str, tuple[Any, str]] = {
     "before-offset": (AIOKafkaConsumer, "commit"),
     "before-ack": (aiormq.Channel, "basic_ack"),
 }
-AFTER: dict[str, tuple[Any, str]] = {
+DURING: dict[str, tuple[Any, str]] = {
     "in-transaction": (writer, "_insert"),
+}
+"""Postgres has the statement, and has not answered."""
+AFTER: dict[str, tuple[Any, str]] = {
     "after-commit": (writer.BatchWriter, "write"),
     "after-publish": (RedisBus, "publish"),
     "after-offset": (AIOKafkaConsumer, "commit"),
@@ -48,8 +52,11 @@ def install(point: str, fail: Fail) -> None:
     if point == ON_SIGNAL:
         signal.signal(signal.SIGUSR1, lambda *_: fail())
         return
-    owner, name = BEFORE.get(point) or AFTER[point]
-    setattr(owner, name, _wrapped(getattr(owner, name), fail, first=point in BEFORE))
+    owner, name = BEFORE.get(point) or DURING.get(point) or AFTER[point]
+    call = getattr(owner, name)
+    setattr(
+        owner, name, _during(call, fail) if point in DURING else _wrapped(call, fail, first=point in BEFORE)
+    )
 
 
 def _wrapped(call: Callable[..., Any], fail: Fail, *, first: bool) -> Callable[..., Any]:
@@ -70,6 +77,16 @@ def _wrapped(call: Callable[..., Any], fail: Fail, *, first: bool) -> Callable[.
         return answer
 
     return wrapped_async if iscoroutinefunction(call) else wrapped
+
+
+def _during(call: Callable[..., Any], fail: Fail) -> Callable[..., Any]:
+    async def wrapped(*given: Any, **named: Any) -> Any:
+        running = asyncio.ensure_future(call(*given, **named))
+        await asyncio.sleep(0)  # it has sent what it sends
+        fail()
+        return await running
+
+    return wrapped
 
 
 def _die() -> None:

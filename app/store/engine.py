@@ -17,10 +17,12 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from app.domain.errors import ConfigurationError, HubError, StoreFailed, StoreRejected, Unavailable
 from app.settings.services import PostgresSettings
 from app.store import array_parameters  # noqa: F401 - for the arrays of all connections
+from app.store.direct import DIRECT, DirectConnections
 from app.store.liveness import LOST, look_after
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -40,6 +42,8 @@ _UNNAMED = {
     "prepared_statement_name_func": lambda: "",
 }
 INTAKE_SHARE = 0.3
+MAX_DIRECT_CONNECTIONS = 2
+"""One for each pipeline of a node, which writes one batch at a time."""
 INTAKE_LOCK_TIMEOUT_MS = 200
 """A batch that meets a locked inbox is written without that inbox's events after this time."""
 
@@ -50,7 +54,10 @@ def make_engine(settings: PostgresSettings) -> AsyncEngine:
 
 
 class Engines(NamedTuple):
-    """The two pools of a node, together of `settings.pool_size` connections."""
+    """The two pools of a node, together of `settings.pool_size` connections.
+
+    Two of those of `intake` are made beside its pool (`app.store.direct`): one for each pipeline.
+    """
 
     intake: AsyncEngine
     """What events are written with: nothing else can exhaust it, and it waits for no lock for long."""
@@ -61,7 +68,8 @@ def make_engines(settings: PostgresSettings) -> Engines:
     """The pools of a node. Every statement is bounded by `settings.timeout`."""
     intake = max(1, int(settings.pool_size * INTAKE_SHARE))
     timeout = {"lock_timeout": str(INTAKE_LOCK_TIMEOUT_MS)}
-    return Engines(_engine(settings, intake, timeout), _engine(settings, settings.pool_size - intake))
+    pool = max(1, intake - MAX_DIRECT_CONNECTIONS)
+    return Engines(_engine(settings, pool, timeout), _engine(settings, settings.pool_size - intake))
 
 
 def _engine(
@@ -73,27 +81,21 @@ def _engine(
         how |= _UNNAMED
     else:
         how["server_settings"] |= session
+    arguments = _asyncpg_arguments(settings.url, how)
+    connections = DirectConnections(arguments, session if settings.pooled else None)
     engine = create_async_engine(
         _url(settings.url),
         pool_size=size,
         max_overflow=0,
         pool_timeout=settings.timeout,
         connect_args=how,
-        execution_options={_POOLED: settings.pooled},
+        execution_options={_POOLED: settings.pooled, DIRECT: connections},
     )
     look_after(engine)
+    event.listen(engine.sync_engine, "engine_disposed", lambda _: await_only(connections.close()))
     if settings.pooled:
         _set_in_each_transaction(engine, session)
     return engine
-
-
-def without_transactions(engine: AsyncEngine) -> AsyncEngine:
-    """The engine for single statements, which then need no begin and rollback. Behind a pooler it has
-    transactions: between prepare and execute the server connection could be exchanged.
-    """
-    if engine.get_execution_options().get(_POOLED):
-        return engine
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _set_in_each_transaction(engine: AsyncEngine, session: Mapping[str, str]) -> None:
@@ -107,12 +109,17 @@ def _set_in_each_transaction(engine: AsyncEngine, session: Mapping[str, str]) ->
 
 def connect_arguments(settings: PostgresSettings) -> dict[str, Any]:
     """What `asyncpg.connect` takes for a connection like the pool's own, but without a pooler between."""
-    dialect: Any = PGDialect_asyncpg  # it has no types
-    _, arguments = dialect().create_connect_args(_url(settings.session_url))
-    of_asyncpg = inspect.signature(asyncpg.connect).parameters
     how = _how(settings)
     how["server_settings"] |= _session(settings)
-    return {name: value for name, value in arguments.items() if name in of_asyncpg} | how
+    return _asyncpg_arguments(settings.session_url, how)
+
+
+def _asyncpg_arguments(url: SecretStr, how: Mapping[str, Any]) -> dict[str, Any]:
+    """What `asyncpg.connect` takes, of what an engine does."""
+    dialect: Any = PGDialect_asyncpg  # it has no types
+    _, arguments = dialect().create_connect_args(_url(url))
+    of_asyncpg = inspect.signature(asyncpg.connect).parameters
+    return {name: value for name, value in {**arguments, **how}.items() if name in of_asyncpg}
 
 
 def _url(url: SecretStr) -> URL:

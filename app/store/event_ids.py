@@ -1,7 +1,6 @@
-"""Claims the ids of events, in the transaction that stores them.
+"""Whose ids events take: what tells repeats from conflicts.
 
-One statement for events whose ids are new. Only ids that are taken cost a second look, which tells repeats
-from conflicts.
+The statement of a batch claims ids (`app.store.batch_statement`). Only ids that are taken cost a second look.
 """
 
 from __future__ import annotations
@@ -9,20 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 
+import asyncpg
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.identity import UNKNOWN, EventIdentity, Relation, scoped_id
 from app.store.records import EventRecord
 
-_NEW_EVENTS = """
-with inserted as (
-  insert into processed_events (event_id, fingerprint, sender, position)
-  select * from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[])
-  on conflict do nothing returning event_id
-)
-select coalesce(array_agg(event_id), '{}') from inserted
-"""
 _LATER = """
 insert into scheduled_events (event_id, send_at, body, sender, fingerprint)
 select * from unnest($1::text[], $2::timestamptz[], $3::bytea[], $4::text[], $5::bigint[])
@@ -85,64 +77,51 @@ class IdClaims:
         return again
 
 
-async def claim(connection: AsyncConnection, entries: Sequence[EventRecord]) -> IdClaims:
-    """Claim the ids of the entries, each at most once in a call."""
-    claims = IdClaims()
-    named = [(entry.event_id, entry) for entry in entries]
-    for last in (False, True):
-        taken = await _taken_elsewhere(connection, named)
-        open_entries = [entry for _, entry in named if entry.event_id not in taken]
-        claimed = await _insert(connection, open_entries)
-        if left := [entry for entry in open_entries if entry.event_id not in claimed]:
-            taken |= await _look_up(connection, _PROCESSED, [e.event_id for e in left if e.later is None])
-            taken |= await _look_up(connection, _SCHEDULED, [e.event_id for e in left if e.later])
-        named = claims.judge(named, claimed, taken, last=last)
-        if not named:
-            break
-    return claims
-
-
-async def recorded(connection: AsyncConnection, event_ids: Collection[str]) -> dict[str, EventIdentity]:
-    """What is recorded of events that were processed."""
-    return await _look_up(connection, _PROCESSED, event_ids)
-
-
-async def _taken_elsewhere(
-    connection: AsyncConnection, named: Sequence[tuple[str, EventRecord]]
+async def taken_elsewhere(
+    connection: asyncpg.Connection, entries: Sequence[EventRecord]
 ) -> dict[str, EventIdentity]:
     """The ids of events for later that were processed, and of those sent over HTTP that are scheduled.
 
     Events from brokers aren't looked for among the scheduled ones: that would cost each batch a statement. If
     one takes the id of a scheduled event, the latter is repeated or refused when it is due.
     """
-    later = [entry.event_id for _, entry in named if entry.later is not None]
+    later = [entry.event_id for entry in entries if entry.later is not None]
     sent = [
         entry.event_id
-        for _, entry in named
+        for entry in entries
         if entry.later is None and entry.identity.sender is not None and not entry.due
     ]
     return await _look_up(connection, _PROCESSED, later) | await _look_up(connection, _SCHEDULED, sent)
 
 
-async def _insert(connection: AsyncConnection, entries: Sequence[EventRecord]) -> set[str]:
-    """Insert in the order of ids, so that nodes which share some can't deadlock; the ids that were new."""
-    claimed: set[str] = set()
+async def taken(connection: asyncpg.Connection, entries: Sequence[EventRecord]) -> dict[str, EventIdentity]:
+    """What is recorded of events whose ids were not new."""
+    processed = [entry.event_id for entry in entries if entry.later is None]
+    scheduled = [entry.event_id for entry in entries if entry.later is not None]
+    return await _look_up(connection, _PROCESSED, processed) | await _look_up(
+        connection, _SCHEDULED, scheduled
+    )
+
+
+async def schedule(connection: asyncpg.Connection, entries: Sequence[EventRecord]) -> set[str]:
+    """Record events for later; the ids that were new. The order of ids keeps nodes from deadlocks."""
     ordered = sorted(entries, key=attrgetter("event_id"))
-    if now := [(e.event_id, *e.identity) for e in ordered if e.later is None]:
-        claimed.update((await connection.exec_driver_sql(_NEW_EVENTS, _columns(now))).scalar_one())
-    if later := [(e.event_id, *e.later, e.identity.fingerprint) for e in ordered if e.later is not None]:
-        claimed |= {row[0] for row in await connection.exec_driver_sql(_LATER, _columns(later))}
-    return claimed
+    rows = [(e.event_id, *e.later, e.identity.fingerprint) for e in ordered if e.later is not None]
+    if not rows:
+        return set()
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return {row[0] for row in await connection.fetch(_LATER, *columns)}
 
 
-def _columns(rows: Sequence[tuple[object, ...]]) -> tuple[list[object], ...]:
-    return tuple(list(column) for column in zip(*rows, strict=True))
+async def recorded(connection: AsyncConnection, event_ids: Collection[str]) -> dict[str, EventIdentity]:
+    """What is recorded of events that were processed."""
+    rows = await connection.exec_driver_sql(_PROCESSED, (list(event_ids),))
+    return {row[0]: EventIdentity(*row[1:]) for row in rows}
 
 
 async def _look_up(
-    connection: AsyncConnection, statement: str, event_ids: Collection[str]
+    connection: asyncpg.Connection, statement: str, event_ids: list[str]
 ) -> dict[str, EventIdentity]:
     if not event_ids:
         return {}
-    rows = await connection.exec_driver_sql(statement, (list(event_ids),))
-    return {row[0]: EventIdentity(*row[1:]) for row in rows}
+    return {row[0]: EventIdentity(*row[1:]) for row in await connection.fetch(statement, event_ids)}

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.direct import direct
 
 _LOCKED = """
 with free as materialized (
@@ -20,7 +23,7 @@ class InboxLocks:
     """Looks for locked inboxes, and remembers which to look at before the next batch waits for them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self._connections = direct(engine)
         self._suspects: set[UUID] = set()
 
     @property
@@ -35,14 +38,14 @@ class InboxLocks:
 
     async def locked(self, users: AbstractSet[UUID]) -> AbstractSet[UUID]:
         """Which of the users' inboxes are locked now, whoever holds the lock."""
-        async with self._engine.begin() as connection:
+        connections = self._connections
+        async with connections.connection() as connection, connections.transaction(connection):
             found = await lock_free(connection, users)
         self._suspects -= users
         self._suspects |= found
         return found
 
 
-async def lock_free(connection: AsyncConnection, users: AbstractSet[UUID]) -> AbstractSet[UUID]:
+async def lock_free(connection: asyncpg.Connection, users: AbstractSet[UUID]) -> AbstractSet[UUID]:
     """Lock the users' inboxes for the transaction without waiting; those that others hold the lock of."""
-    rows = await connection.exec_driver_sql(_LOCKED, (list(users),))
-    return {row.user_id for row in rows}
+    return {row[0] for row in await connection.fetch(_LOCKED, list(users))}

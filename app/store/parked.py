@@ -13,7 +13,8 @@ from itertools import starmap
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.engine import store_errors
 
@@ -197,27 +198,27 @@ class Lanes:
         return lane
 
 
-async def park(connection: AsyncConnection, drafts: Sequence[tuple[str, ParkedDraft]]) -> set[str]:
+async def park(connection: asyncpg.Connection, drafts: Sequence[tuple[str, ParkedDraft]]) -> set[str]:
     """Park those events (by id, with their drafts) that have to be; the ids of all that are parked.
 
     In the caller's transaction. One statement if none has to be.
     """
     if any(draft.needs_answer for _, draft in drafts):
-        await connection.exec_driver_sql(_PREPARE, (PARKING_LOCK_KEY,))
+        await connection.execute("select pg_advisory_xact_lock($1)", PARKING_LOCK_KEY)
     groups = {draft.group_id for _, draft in drafts if draft.group_id is not None}
     keys = {draft.order_key for _, draft in drafts if draft.order_key is not None}
-    found = await connection.exec_driver_sql(_LANES, (list(groups), list(keys)))
-    lanes = Lanes({row.key if row.needed is None else row.needed: row.lane for row in found})
+    found = await connection.fetch(_LANES, list(groups), list(keys))
+    lanes = Lanes({key if needed is None else needed: lane for needed, key, lane in found})
     parked = [
         (lane, event_id, draft) for event_id, draft in drafts if (lane := lanes.lane_of(draft)) is not None
     ]
     if not parked:
         return set()
     rows = [_row(*each) for each in parked]
-    columns = tuple(list(column) for column in zip(*rows, strict=True))
-    await connection.exec_driver_sql(_PARK, (*columns, parked[0][2].retry_for))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await connection.execute(_PARK, *columns, parked[0][2].retry_for)
     for lane, others in lanes.joined:
-        await connection.exec_driver_sql(_JOIN_LANES, (lane, list(others)))
+        await connection.execute(_JOIN_LANES, lane, list(others))
     return {event_id for _, event_id, _ in parked}
 
 
@@ -240,9 +241,9 @@ def _row(lane: UUID, event_id: str, draft: ParkedDraft) -> tuple[object, ...]:
     )
 
 
-async def unpark(connection: AsyncConnection, ids: Collection[int]) -> None:
+async def unpark(connection: asyncpg.Connection, ids: Collection[int]) -> None:
     """Remove events that are stored in the caller's transaction."""
-    await connection.exec_driver_sql(_DELETE, (list(ids),))
+    await connection.execute(_DELETE, list(ids))
 
 
 class ParkedStore:

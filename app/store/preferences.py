@@ -16,13 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.preferences import Person
 from app.domain.quiet_hours import QuietHours
-from app.store.engine import store_errors, without_transactions
+from app.store.direct import direct
+from app.store.engine import store_errors
 from app.store.models import PreferenceRow as P
 
 # One index probe a user; most have said nothing, and cost no row.
 _PEOPLE = """
 select p.user_id, p.locale, p.time_zone, p.quiet_from, p.quiet_until, p.email, p.phone, p.choices::text
-from unnest($1::uuid[]) as wanted (user_id) join preferences p using (user_id)
+from unnest($1::uuid[]) as wanted (user_id)
+cross join lateral (select * from preferences where user_id = wanted.user_id limit 1) as p
 """
 
 
@@ -50,17 +52,15 @@ class PreferenceStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        # asked once a batch: begin and rollback would be two round trips more
-        self._reading = without_transactions(engine)
+        self._connections = direct(engine)
 
     async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
         """Those of the users who have said anything."""
         if not users:
             return {}
         with store_errors():
-            async with self._reading.connect() as connection:
-                rows = await connection.exec_driver_sql(_PEOPLE, (list(users),))
-                return {row[0]: Profile(*row[1:-1]).person(msgspec.json.decode(row[-1])) for row in rows}
+            rows = await self._connections.fetch(_PEOPLE, list(users))
+            return {row[0]: Profile(*row[1:-1]).person(msgspec.json.decode(row[-1])) for row in rows}
 
     async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:
         """All that the user has said; empty when nothing."""
