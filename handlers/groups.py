@@ -123,7 +123,7 @@ def _own_titles() -> tuple[str, ...]:
 
 def leaver_of(*places: Mapping[str, Any], user_ids: UserIds = UUIDS_ONLY) -> UUID | None:
     """The id of the member who left, in any of the spellings it is met in; None where no usable one is."""
-    for names in _LEAVER_FIELDS:
+    for names in LEAVER_FIELDS:
         for place in places:
             for name in names:
                 if (found := _user_id(place.get(name), user_ids)) is not None:
@@ -131,7 +131,7 @@ def leaver_of(*places: Mapping[str, Any], user_ids: UserIds = UUIDS_ONLY) -> UUI
     return None
 
 
-_LEAVER_FIELDS = (
+LEAVER_FIELDS = (
     ("leaver_id", "leaverId", "leaver"),
     ("user_id", "userId", "user"),
     ("requester_id", "requesterId", "requester"),

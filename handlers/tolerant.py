@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from functools import cache
 from itertools import chain
 from types import MappingProxyType, UnionType
@@ -104,6 +105,48 @@ def _usable(fields: Any, form: Any, user_ids: UserIds, required_too: bool) -> An
     return found
 
 
+class Unused(NamedTuple):
+    """A value that `read` leaves out: its path below the message, as in JSONPath (`.seats[1]`)."""
+
+    path: str
+    field: str
+    """The field that it was given for."""
+    instead: str = ""
+    """The name whose value is used in its place."""
+
+
+def unused(
+    fields: Mapping[str, Any], form: Any, user_ids: UserIds = UUIDS_ONLY, *, required_too: bool = False
+) -> Iterator[Unused]:
+    """What `read` leaves out of a message that it accepts, and of a part of one that it refuses."""
+    for field in _fields(form):
+        used = ""
+        for name in (*field.others, field.name):
+            value = fields.get(name)
+            if value in (None, ""):
+                continue
+            if used:
+                yield Unused(f".{name}", field.name, used)
+            elif _usable_value(value, field, user_ids, required_too) is not _UNUSABLE:
+                used = name
+                yield from _unused_within(value, name, field, user_ids, required_too)
+            elif not field.required and DECISIVE not in field.extras:
+                yield Unused(f".{name}", field.name)
+
+
+def _unused_within(
+    value: Any, name: str, field: _Field, user_ids: UserIds, required_too: bool
+) -> Iterator[Unused]:
+    """What is left out of a value that is used."""
+    if _is_form(field.of) and isinstance(value, Mapping):
+        for each in unused(value, field.of, user_ids, required_too=required_too):
+            yield each._replace(path=f".{name}{each.path}")
+    elif isinstance(value, list) and field.item is not None and not field.takes(value):
+        for index, item in enumerate(value):
+            if not _usable_items([item], field.item, user_ids):
+                yield Unused(f".{name}[{index}]", field.name)
+
+
 def _usable_value(value: Any, field: _Field, user_ids: UserIds, required_too: bool) -> Any:
     if _is_form(field.of):
         if field.required or isinstance(value, Mapping):
@@ -119,6 +162,8 @@ def _spellings(value: Any, field: _Field, user_ids: UserIds, loose: bool) -> Ite
         found = user_ids.read(value) if USER in field.extras else parse_uuid(value)
         if found is not None:
             yield str(found)
+    elif field.of is int and isinstance(value, (float, Decimal)) and value == int(value):
+        yield int(value)  # to JSON, 7 and 7.0 are one number
     elif not loose:
         return
     elif isinstance(value, str):

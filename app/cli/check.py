@@ -1,13 +1,15 @@
-"""`run.py check`: compare what the hub keeps twice."""
+"""`run.py check`: events before they are published, and what the hub keeps twice."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from app.cli.check_events import events
 from app.cli.group import new_app
 
 if TYPE_CHECKING:
@@ -15,12 +17,27 @@ if TYPE_CHECKING:
 
 INBOXES_PER_QUERY_COUNT = 500
 
-app = new_app()
+EVENTS = "events"
+
+
+class _CheckGroup(TyperGroup):
+    """`check event.json` is `check events event.json`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [EVENTS, *args]
+        return super().parse_args(ctx, args)
+
+
+app = new_app(cls=_CheckGroup)
 
 
 @app.callback()
 def _check() -> None:
-    """Compare what the hub keeps twice, while nodes run."""
+    """Check events before they are published (run.py check event.json), or the counters of inboxes."""
+
+
+app.command(EVENTS)(events)
 
 
 @app.command()

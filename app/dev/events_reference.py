@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from app.domain.errors import ConfigurationError
 from handlers.base import Audience, BaseMessageHandler, GroupEventHandler
-from handlers.flat import FlatEventHandler, PersonalEventHandler
+from handlers.flat import PersonalEventHandler
+from handlers.forms import EVENT_FIELDS, in_words, meaning, other_names, parts
 from handlers.registry import ALIASES, HANDLERS
 
 PATH = Path(__file__).parents[2] / "docs" / "reference" / "events.md"
@@ -41,55 +41,6 @@ listed are kept in `raw_data`.
 - **A `message`** is a request to the hub, over HTTP as a rule. Its optional fields may be `null`. A wrong
   one is refused: left out, it could change what is sent and when.
 """
-MEANINGS: Mapping[str, str] = {
-    "access_token_id": "the `jti` of the token that was logged out",
-    "action": "the action of the Kafka topic",
-    "amount": "of money; of a refund, what was given back",
-    "assignee_username": "who is to carry the plan out",
-    "attachments": "files of a mail: docs/how-to/sending.md",
-    "booking_id": "named in subject and title",
-    "breakfast": "dishes; may be empty",
-    "category": "the category of its preferences",
-    "current_stock": "how much is left",
-    "data": "of group events the fields below; of a `message` what fills its template",
-    "deadline": "shown as it is",
-    "dinner": "dishes; may be empty",
-    "email": "the address that the code is mailed to",
-    "expiration_date": "dd/mm/yyyy",
-    "group_id": "the group",
-    "group_name": "if missing, the user service is asked",
-    "html": "the HTML of a mail",
-    "locale": "the language of the mail: vi, en or ru",
-    "lunch": "dishes; may be empty",
-    "message": "the text",
-    "movie_title": "the movie",
-    "new_head_chef_username": "the new head chef",
-    "otp_code": "the code: 4 to 64 letters, digits and hyphens",
-    "payment_method": "a code such as `credit_card`, or any text",
-    "plan_id": "the plan",
-    "product_name": "named in subject and title",
-    "reason": "a code such as `card_declined`, or any text",
-    "receiver_is_head_chef": "without `receivers`: only the head chef is notified",
-    "receivers": "who is notified",
-    "requester_username": "who did it",
-    "retry_url": "an absolute http(s) URL; the mail has a button for it",
-    "seats": "1 to 100 seats",
-    "send_at": "RFC 3339 with an offset; then it is sent at that time",
-    "showtime": "shown as it is; an ISO 8601 timestamp or unix seconds in the reader's format",
-    "storage_name": "where the food is",
-    "template_code": "a template instead of `message`",
-    "threshold": "the stock at which it is low",
-    "timestamp": "when it happened",
-    "title": "the title; the subject of a mail",
-    "to": "the address, or in-app the user",
-    "total_amount": "of money",
-    "transaction_id": "of the payment; of a refund, its own",
-    "type": "the channel",
-    "unit_name": "the food",
-    "urgent": "whether it is sent in quiet hours too",
-    "user_email": "the address that it is mailed to",
-    "user_id": "the user: the inbox too, and their preferences",
-}
 _NOTES: Mapping[str, str] = {
     "group_user_left": "The member who left is read from `leaver_id`, `user_id` or `requester_id`, in `data` "
     "or beside it.",
@@ -98,14 +49,6 @@ _NOTES: Mapping[str, str] = {
     "the log.",
     "message": "`event_type` may be missing.",
 }
-NO_FIELDS = frozenset(("event_id", "event_type"))
-
-
-def meaning(name: str) -> str:
-    """What a field is. Raises `ConfigurationError` if nobody has described it."""
-    if name not in MEANINGS:
-        raise ConfigurationError(f"Describe the field {name!r} in MEANINGS in app/dev/events_reference.py.")
-    return MEANINGS[name]
 
 
 def text() -> str:
@@ -134,51 +77,22 @@ def _recipients(handler: BaseMessageHandler[Any]) -> str:
 
 
 def _rows(handler: BaseMessageHandler[Any]) -> Iterator[str]:
-    if isinstance(handler, GroupEventHandler):
-        yield from _fields(handler.message_type)
-        yield from _fields(handler.data_type, "data.")
-    elif isinstance(handler, FlatEventHandler):
-        yield from _fields(handler.envelope_type)
-        yield from _fields(handler.data_type)
-    else:
-        yield from _fields(handler.message_type)
+    for part in parts(handler):
+        yield from _fields(part.form, part.prefix)
 
 
 def _fields(form: Any, prefix: str = "") -> Iterator[str]:
     """The required ones first."""
-    found = [each for each in msgspec.structs.fields(form) if each.name not in NO_FIELDS]
-    others: Mapping[str, str] = getattr(form, "other_names", {})
+    found = [each for each in msgspec.structs.fields(form) if each.name not in EVENT_FIELDS]
+    others = other_names(form)
     for field in sorted(found, key=lambda each: not each.required):
         names = [
             f"`{prefix}{field.name}`",
             *(f"`{name}`" for name, meant in others.items() if meant == field.name),
         ]
         required = "required" if field.required else "optional"
-        shape = _form(inspect.type_info(field.type))
+        shape = in_words(inspect.type_info(field.type))
         yield f"| {' or '.join(names)} | {required} | {shape} | {meaning(field.name)} |"
-
-
-def _form(info: Any) -> str:
-    match info:
-        case inspect.Metadata():
-            return _form(info.type)
-        case inspect.UnionType():
-            shapes = [_form(each) for each in info.types if not isinstance(each, inspect.NoneType)]
-            return " or ".join(dict.fromkeys(shapes))
-        case inspect.StrType():
-            longest = f", at most {info.max_length} characters" if info.max_length else ""
-            return f"text{longest}"
-        case inspect.FloatType():
-            return "number from 0" if info.ge == 0 else "number"
-        case inspect.IntType():
-            return "integer"
-        case inspect.ListType() | inspect.VarTupleType():
-            return f"list of at most {info.max_length:,}: {_form(info.item_type)}"
-        case inspect.DateTimeType():
-            return "timestamp"
-        case inspect.StructType() | inspect.DictType():
-            return "object"
-    return {inspect.UUIDType: "UUID", inspect.BoolType: "flag", inspect.AnyType: "any"}[type(info)]
 
 
 if __name__ == "__main__":

@@ -60,10 +60,7 @@ async def publish(bootstrap: str, topics: Mapping[str, str], sample: Sample) -> 
     return f"{sent.topic}, partition {sent.partition}, offset {sent.offset}"
 
 
-async def publish_to_running(name: str) -> str:
-    """Send a sample, or the message in a JSON file, to the hub that `make run` started.
-
-    Raises `ConfigurationError` if there is no such hub, sample or file.
-    """
+async def publish_to_running(sample: Sample) -> str:
+    """Send a sample to the hub that `make run` started. Raises `ConfigurationError` if there is none."""
     running = home.read()
-    return await publish(running["kafka"], running["topics"], load(name))
+    return await publish(running["kafka"], running["topics"], sample)

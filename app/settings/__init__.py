@@ -91,6 +91,12 @@ class Settings(_Environment, ChannelSections, SourceSections, _NodeSections):
     """All settings. pydantic puts the fields of the last base first."""
 
 
+class EventSettings(_Environment, SourceSections):
+    """The sections that say where events come in, and what is made of them."""
+
+    ingest: IngestSettings
+
+
 def _read(env_file: Any, *, aliases: bool = True) -> Resolution:
     """What the environment and `env_file` say, under our names. The environment takes precedence."""
     file, environment = DotEnvSettingsSource(Settings, env_file=env_file), EnvSettingsSource(Settings)
@@ -137,6 +143,15 @@ def load_section(section: type[_SectionT], **given: object) -> _SectionT:
     values: Any = _load(alone, given)
     loaded: _SectionT = values.section
     return loaded
+
+
+def load_events() -> EventSettings:
+    """Read what decides about events, where other settings may be missing. See `load`.
+
+    No broker has to be named: nothing connects to it.
+    """
+    given = {"kafka_bootstrap_servers": "unset"}
+    return _load(EventSettings, given)
 
 
 def notices() -> list[Notice]:

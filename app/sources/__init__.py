@@ -5,11 +5,11 @@ A source polls, hands batches to the pipeline, and acknowledges what was process
 
 from __future__ import annotations
 
-from app.sources.broker import Broker, Ingest, Source
+from app.sources.broker import Broker, EventInput, Ingest, Source
 from app.sources.kafka import KafkaBroker
 from app.sources.rabbitmq import RabbitBroker
 from app.sources.redis import RedisBroker
 
-__all__ = ["BROKERS", "Broker", "Ingest", "Source"]
+__all__ = ["BROKERS", "Broker", "EventInput", "Ingest", "Source"]
 
 BROKERS: tuple[Broker, ...] = (KafkaBroker(), RabbitBroker(), RedisBroker())

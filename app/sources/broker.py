@@ -9,12 +9,29 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:  # the command line loads this module for the names alone
     from app.domain.erasure import Place
     from app.domain.errors import InvalidEvent
+    from app.domain.events import DefaultType
     from app.domain.time import Now
     from app.ingest.batch import SourceMessage
     from app.ingest.batcher import Batcher
     from app.ingest.pipeline import Pipeline
     from app.settings.sources import SourceSections
     from app.sources.dlq import DlqReader
+
+
+class EventInput(NamedTuple):
+    """Where events are read from: a Kafka topic, a queue, a stream or a channel."""
+
+    source: str
+    """The name of its broker."""
+    kind: str
+    """topic, queue, stream or channel."""
+    name: str
+    setting: str
+    """The environment variable that names it."""
+    event_type: str | None = None
+    """The type of all its events, where messages don't say it themselves."""
+    default_type: DefaultType | None = None
+    """The type of its events that don't say theirs."""
 
 
 class Source(Protocol):
@@ -65,6 +82,9 @@ class Broker(Protocol):
 
     def configured(self, settings: SourceSections) -> bool:
         """Whether this hub reads from the broker."""
+
+    def inputs(self, settings: SourceSections) -> Sequence[EventInput]:
+        """What it reads events from, whether it is configured or not. Each name is there once."""
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> Mapping[str, Source]:
         """Build its sources, by the names that readiness checks show. Only if it is configured.

@@ -133,6 +133,11 @@ def _accepted(event_id: str, outcome: Outcome | None, fault: InvalidEvent | None
     return Accepted(event_id, outcome.result())
 
 
+def refused_over_http(event: bytes) -> InvalidEvent | None:
+    """Why an event isn't taken over HTTP, though the pipeline would take it; None if it is."""
+    return _fault(_event_id(event) or "", event)
+
+
 def _event_id(event: bytes) -> str | None:
     """The event's id, if it can be read; the pipeline reports what is wrong with the event."""
     try:

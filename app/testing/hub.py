@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.errors import InvalidEvent
+from app.domain.events import DefaultType
 from app.domain.notifications import Notification
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
@@ -59,6 +60,7 @@ class MemoryHub:
         locale: str = "en",
         off: Collection[str] = (),
         now: Now = time.time,
+        groups: MemoryGroups | None = None,
     ) -> None:
         """Make an empty hub.
 
@@ -67,12 +69,13 @@ class MemoryHub:
             locale: The locale of people who have set none.
             off: Choices that are off by default, such as "inventory.email".
             now: The clock, in unix seconds; `advance` adds to it.
+            groups: The groups of the user service; none by default.
         """
         self._ahead = 0.0
         self._clock = now
         self.store = MemoryStore(self._now)
         self.bus = MemoryBus(self._now)
-        self.groups = MemoryGroups()
+        self.groups = groups or MemoryGroups()
         self.people = MemoryPeople()
         self.rejected: list[Rejected] = []
         self._numbers = count(1)
@@ -88,7 +91,12 @@ class MemoryHub:
         self._parked = ParkedWorker(self._pipeline, ports)
 
     async def publish(
-        self, event: Mapping[str, Any] | bytes, *, source: str = "kafka", event_type: str | None = None
+        self,
+        event: Mapping[str, Any] | bytes,
+        *,
+        source: str = "kafka",
+        event_type: str | None = None,
+        default_type: DefaultType | None = None,
     ) -> InvalidEvent | None:
         """Process one event to its end.
 
@@ -96,6 +104,7 @@ class MemoryHub:
             event: The event, or a message as the source received it.
             source: The transport it comes from; some event types accept one only.
             event_type: The type, where the transport knows it and the message does not say it.
+            default_type: The type of messages that don't say theirs.
 
         Returns:
             Why the event was rejected; None if it was processed, now or before, or is parked, as its group is
@@ -103,7 +112,9 @@ class MemoryHub:
         """
         body = event if isinstance(event, bytes) else msgspec.json.encode(event)
         position = f"memory:{next(self._numbers)}"
-        message = SourceMessage(source, position, body, None, event_type, labels=lambda _: b"")
+        message = SourceMessage(
+            source, position, body, None, event_type, default_type=default_type, labels=lambda _: b""
+        )
         return await self._process(message)
 
     async def advance(self, seconds: float) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from app.sources.broker import EventInput, Ingest, Source
+
 if TYPE_CHECKING:
     from app.settings.sources import SourceSections
-    from app.sources.broker import Ingest, Source
     from app.sources.dlq import DlqReader
+
+
+_CODES = {
+    "REGISTRATION_EVENTS_TOPIC": "otp_register",
+    "RESET_PASSWORD_EVENTS_TOPIC": "otp_reset_password",
+    "EMAIL_CHANGE_EVENTS_TOPIC": "otp_change_email",
+}
+"""The event type of each Kafka topic of one-time codes, whose messages don't say it."""
 
 
 class KafkaBroker:
@@ -23,6 +32,12 @@ class KafkaBroker:
     def configured(self, settings: SourceSections) -> bool:
         return True
 
+    def inputs(self, settings: SourceSections) -> Sequence[EventInput]:
+        found: dict[str, EventInput] = {}
+        for setting, topic in settings.kafka.topics.items():
+            found.setdefault(topic, EventInput(self.name, "topic", topic, setting, _CODES.get(setting)))
+        return [*found.values()]
+
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
         """Codes and logouts have a consumer of their own: none waits behind a backlog of other events."""
         from app.sources.kafka.clients import check_security
@@ -31,11 +46,7 @@ class KafkaBroker:
 
         kafka = settings.kafka
         check_security(kafka)
-        codes = {  # the event type of each; the messages don't say it
-            kafka.registration_topic: "otp_register",
-            kafka.reset_password_topic: "otp_reset_password",
-            kafka.email_change_topic: "otp_change_email",
-        }
+        codes = {kafka.topics[setting]: event_type for setting, event_type in _CODES.items()}
         events: dict[str, str | None] = {kafka.notification_topic: None}
         urgent: dict[str, str | None] = {kafka.logout_topic: None, **codes}
         for topic in events:  # one topic may have both roles

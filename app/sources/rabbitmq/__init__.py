@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from app.sources.broker import EventInput, Ingest, Source
+
 if TYPE_CHECKING:
     from app.settings.sources import SourceSections
-    from app.sources.broker import Ingest, Source
     from app.sources.dlq import DlqReader
 
 
@@ -22,6 +23,16 @@ class RabbitBroker:
 
     def configured(self, settings: SourceSections) -> bool:
         return settings.rabbitmq.url is not None
+
+    def inputs(self, settings: SourceSections) -> Sequence[EventInput]:
+        rabbitmq = settings.rabbitmq
+        named = {
+            "BOOKING_EVENTS_QUEUE": rabbitmq.booking_queue,
+            "PAYMENT_EVENTS_QUEUE": rabbitmq.payment_queue,
+            "NOTIFICATIONS_QUEUE": rabbitmq.notifications_queue,
+        }
+        once = {queue: setting for setting, queue in reversed(named.items())}
+        return [EventInput(self.name, "queue", queue, once[queue]) for queue in dict.fromkeys(named.values())]
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
         from app.sources.rabbitmq.source import RabbitSource

@@ -7,10 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from app.sources.broker import EventInput, Ingest, Source
+
 if TYPE_CHECKING:
     from app.domain.erasure import Place
     from app.settings.sources import SourceSections
-    from app.sources.broker import Ingest, Source
     from app.sources.dlq import DlqReader
 
 
@@ -25,6 +26,15 @@ class RedisBroker:
 
     def configured(self, settings: SourceSections) -> bool:
         return settings.redis_streams.url is not None
+
+    def inputs(self, settings: SourceSections) -> Sequence[EventInput]:
+        from app.sources.redis.messages import LOW_STOCK
+
+        events = settings.redis_streams
+        return [
+            EventInput(self.name, "stream", events.stream, "LOW_STOCK_STREAM", default_type=LOW_STOCK),
+            EventInput(self.name, "channel", events.channel, "LOW_STOCK_CHANNEL", default_type=LOW_STOCK),
+        ]
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
         from app.sources.redis.source import RedisSource
