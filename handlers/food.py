@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Annotated
+
+from msgspec import Meta
 
 from app.texts.i18n import N_, localised_date
 from handlers.base import Audience, GroupData, GroupEventHandler
 from handlers.fields import Name
+
+_DAY = r"^(0?[1-9]|[12][0-9]|3[01])/(0?[1-9]|1[0-2])/(?!0000)[0-9]{4}$"
 
 
 class StoredFood(GroupData, kw_only=True):
@@ -15,7 +20,7 @@ class StoredFood(GroupData, kw_only=True):
 
 
 class ExpiringFood(StoredFood, kw_only=True):
-    expiration_date: str
+    expiration_date: Annotated[str, Meta(extra_json_schema={"pattern": _DAY})]
 
     def __post_init__(self) -> None:
         _day(self.expiration_date)

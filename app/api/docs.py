@@ -21,7 +21,7 @@ from swagger_ui_bundle import swagger_ui_path
 from app.api import security_headers
 from app.api.openapi import components
 from app.api.prefixes import DOCS, REDOC
-from app.api.schemas import MESSAGE_OR_EVENT, TYPES, Operation
+from app.api.schemas import EVENT_COMPONENTS, TYPES, Operation
 
 FOLDER = Path(__file__).parent
 ASSETS = f"{DOCS}/assets"
@@ -153,7 +153,7 @@ def document(app: Sanic[Any, Any], version: str, tags: Mapping[str, str] = TAGS)
         "tags": [{"name": name, "description": text} for name, text in tags.items()],
         "paths": paths,
         "components": {
-            "schemas": {**components(types), "MessageOrEvent": MESSAGE_OR_EVENT},
+            "schemas": {**components(types), **EVENT_COMPONENTS},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }

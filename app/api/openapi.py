@@ -10,7 +10,6 @@ import msgspec
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 COMPONENT_NAMES = {
-    "AnyEvent": "Event",
     "AnyMessage": "MessageRequest",
     "Confirmation": "Message",
     "PreferenceChoice": "Choice",
@@ -22,21 +21,20 @@ COMPONENT_NAMES = {
 def schema_of(body_type: Any) -> dict[str, Any]:
     """The schema of a type, in which each Struct is a reference to a component."""
     (schema,), _ = msgspec.json.schema_components((body_type,), ref_template=REF_TEMPLATE)
-    converted: dict[str, Any] = _converted(schema)
-    return converted
+    return converted(schema)
 
 
 def components(types: Iterable[Any]) -> dict[str, Any]:
     """The components of these types and of all that they refer to, by their public names."""
     _, schemas = msgspec.json.schema_components(types, ref_template=REF_TEMPLATE)
-    return {_public(name): _converted(schema) for name, schema in schemas.items()}
+    return {_public(name): converted(schema) for name, schema in schemas.items()}
 
 
 def _public(name: str) -> str:
     return COMPONENT_NAMES.get(name, name)
 
 
-def _converted(schema: dict[str, Any]) -> dict[str, Any]:
+def converted(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema in the older dialect of OpenAPI 3.0, which has `nullable` and `example`."""
     kept: dict[str, Any] = {}
     for keyword, value in schema.items():
@@ -48,11 +46,11 @@ def _converted(schema: dict[str, Any]) -> dict[str, Any]:
             case "description", str():
                 kept["description"] = inspect.cleandoc(value)
             case "properties", dict():
-                kept["properties"] = {name: _converted(each) for name, each in value.items()}
+                kept["properties"] = {name: converted(each) for name, each in value.items()}
             case (("items" | "additionalProperties"), dict()):
-                kept[keyword] = _converted(value)
+                kept[keyword] = converted(value)
             case "anyOf", list():
-                kept |= _choice([_converted(each) for each in value])
+                kept |= _choice([converted(each) for each in value])
             case "examples", [example, *_]:
                 kept["example"] = example
             case "contentEncoding", "base64":
@@ -67,7 +65,14 @@ def _converted(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _choice(choices: list[dict[str, Any]]) -> dict[str, Any]:
-    """One of these; null among them is written as `nullable`."""
+    """One of these; null among them is written as `nullable`, beside a `type` where there is one."""
     others = [each for each in choices if each != {"type": "null"}]
-    one = others[0] if len(others) == 1 and "$ref" not in others[0] else {"anyOf": others}
-    return one if len(others) == len(choices) else {**one, "nullable": True}
+    if len(others) == len(choices):
+        return {"anyOf": others}
+    if len(others) == 1 and "$ref" not in others[0]:
+        return {**others[0], "nullable": True}
+    typed = next((number for number, each in enumerate(others) if "type" in each), None)
+    if typed is None:
+        return {"anyOf": others, "nullable": True}
+    others[typed] = {**others[typed], "nullable": True}
+    return {"anyOf": others}

@@ -13,11 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from app.api.errors import PROBLEM, ProblemDetails
-from app.api.openapi import REF_TEMPLATE, schema_of
+from app.api.openapi import REF_TEMPLATE, converted, schema_of
 from app.domain.deliveries import Status
 from app.domain.events import MAX_EVENT_ID_CHARS
 from app.domain.notifications import NotificationId
 from handlers.messages import MessageRequest
+from handlers.registry import HANDLERS
+from handlers.schemas import event_schemas, one_of
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -39,25 +41,24 @@ class AnyMessage(MessageRequest, kw_only=True):
     event_id: EventId | None = None
 
 
-class AnyEvent(msgspec.Struct, kw_only=True):
-    """Something that happened, in the form it has on Kafka.
-
-    The other required fields depend on the type: see the README. `account_logged_out` is not accepted here.
-    """
-
-    event_id: EventId | None = None
-    event_type: Annotated[str, Meta(min_length=1, examples=["group_user_added"])]
-
-
 MessageOrEvent = Annotated[
     msgspec.Raw, Meta(extra_json_schema={"$ref": REF_TEMPLATE.format(name="MessageOrEvent")})
 ]
-MESSAGE_OR_EVENT = {
-    "description": "A message to one person, or an event. A body with an `event_type` is an event.",
-    "anyOf": [schema_of(AnyMessage), schema_of(AnyEvent)],
+OVER_HTTP = [handler for handler in HANDLERS.values() if handler.only_from is None]
+EVENT_COMPONENTS = {
+    **{name: converted(schema) for name, schema in event_schemas(OVER_HTTP).items()},
+    "Event": {
+        "description": "Something that happened, as on every transport. A field that can't be "
+        "used is left out, if it isn't required: docs/reference/events.md.",
+        **one_of(OVER_HTTP, REF_TEMPLATE),
+    },
+    "MessageOrEvent": {
+        "description": "A message to one person, or an event. A body with an `event_type` is an event.",
+        "anyOf": [schema_of(AnyMessage), {"$ref": REF_TEMPLATE.format(name="Event")}],
+    },
 }
-"""The component that `MessageOrEvent` refers to. msgspec cannot describe it: no tag tells its types apart."""
-TYPES = (AnyMessage, AnyEvent, ProblemDetails)
+"""The components that no type describes: events, and what `MessageOrEvent` refers to."""
+TYPES = (AnyMessage, ProblemDetails)
 """The types that no call names directly."""
 
 

@@ -1,4 +1,4 @@
-"""`python -m app.dev.asyncapi` writes docs/asyncapi.yml from the types that the protocol is coded with."""
+"""`python -m app.dev.asyncapi` writes docs/asyncapi.yml from the types of events and of the protocol."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from app import __version__
+from app.dev import asyncapi_events
 from app.domain.notifications import Notification
 from app.realtime import session_frames
 from app.realtime.event_format import Closing
@@ -33,7 +34,10 @@ ANSWERS = (session_frames.TokenRenewed, session_frames.Pong, session_frames.Fail
 
 
 def document() -> dict[str, Any]:
-    """The WebSocket interface as AsyncAPI 3.0 (asyncapi.com/docs/reference/specification/v3.0.0)."""
+    """The inputs of events and the live interfaces as AsyncAPI 3.0.
+
+    See asyncapi.com/docs/reference/specification/v3.0.0.
+    """
     schemas = _schemas()
     from_client = [kind.__name__ for kind in FROM_CLIENT]
     to_client = ["NotificationFrame", *(kind.__name__ for kind in TO_CLIENT)]
@@ -41,9 +45,10 @@ def document() -> dict[str, Any]:
     return {
         "asyncapi": "3.0.0",
         "info": {
-            "title": "Notification hub, live",
+            "title": "Notification hub",
             "version": __version__,
-            "description": "The WebSocket of one user, or an event stream: docs/reference/protocol.md.\n\n"
+            "description": "Events that services publish (docs/reference/events.md), and what a user's "
+            "clients get: a WebSocket or an event stream (docs/reference/protocol.md).\n\n"
             "Close codes: " + ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode),
         },
         "defaultContentType": "application/json",
@@ -54,6 +59,7 @@ def document() -> dict[str, Any]:
                 {"bindings": {"ws": {"query": _QUERY}}},
             ),
             "events": _channel("/api/v2/notification-service/notifications/users/{user_id}/events", streamed),
+            **asyncapi_events.channels(),
         },
         "operations": {
             "streamed": _operation("send", "The same as Server-Sent Events.", streamed, channel="events"),
@@ -61,13 +67,15 @@ def document() -> dict[str, Any]:
                 "send", "What the hub sends; a plain client gets NotificationFrame only.", to_client
             ),
             "said": _operation("receive", "What a client of hub.v1 may send.", from_client),
+            **asyncapi_events.operations(),
         },
         "components": {
             "messages": {
                 name: {"payload": {"$ref": f"#/components/schemas/{name}"}}
                 for name in (*to_client, "Closing", *from_client)
-            },
-            "schemas": schemas,
+            }
+            | asyncapi_events.messages(),
+            "schemas": schemas | asyncapi_events.schemas(),
         },
     }
 
@@ -120,8 +128,9 @@ def _channel(address: str, names: Iterable[str], more: Mapping[str, Any] | None 
 
 def text() -> str:
     """The document as it stands in docs/asyncapi.yml."""
-    head = "# Written by `make asyncapi` from the types the protocol is coded with.\n"
-    return head + yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=110)
+    head = "# Written by `make asyncapi` from the types of events and of the protocol.\n"
+    plain = msgspec.json.decode(msgspec.json.encode(document()))  # nothing twice, so YAML needs no anchors
+    return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
 
 
 if __name__ == "__main__":

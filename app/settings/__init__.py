@@ -145,13 +145,12 @@ def load_section(section: type[_SectionT], **given: object) -> _SectionT:
     return loaded
 
 
-def load_events() -> EventSettings:
+def load_events(**given: object) -> EventSettings:
     """Read what decides about events, where other settings may be missing. See `load`.
 
     No broker has to be named: nothing connects to it.
     """
-    given = {"kafka_bootstrap_servers": "unset"}
-    return _load(EventSettings, given)
+    return _load(EventSettings, {"kafka_bootstrap_servers": "unset", **given})
 
 
 def notices() -> list[Notice]:
