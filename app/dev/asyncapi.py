@@ -44,13 +44,7 @@ def document() -> dict[str, Any]:
     streamed = ["NotificationFrame", "Closing", *(kind.__name__ for kind in TO_CLIENT if kind not in ANSWERS)]
     return {
         "asyncapi": "3.0.0",
-        "info": {
-            "title": "Notification hub",
-            "version": __version__,
-            "description": "Events that services publish (docs/reference/events.md), and what a user's "
-            "clients get: a WebSocket or an event stream (docs/reference/protocol.md).\n\n"
-            "Close codes: " + ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode),
-        },
+        "info": {"title": "Notification hub", "version": __version__, "description": _description()},
         "defaultContentType": "application/json",
         "channels": {
             "inbox": _channel(
@@ -78,6 +72,14 @@ def document() -> dict[str, Any]:
             "schemas": schemas | asyncapi_events.schemas(),
         },
     }
+
+
+def _description() -> str:
+    codes = ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode)
+    return (
+        "Events that services publish (docs/reference/events.md), and what a user's clients get: a WebSocket or "
+        f"an event stream (docs/reference/protocol.md).\n\nClose codes: {codes}"
+    )
 
 
 def _schemas() -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
-from app.dev.events_reference import NO_FIELDS, meaning
 from handlers.base import BaseMessageHandler, GroupEventHandler
 from handlers.flat import FlatEventHandler
+from handlers.forms import EVENT_FIELDS, meaning
 from handlers.otp import OtpRequested
 from handlers.registry import HANDLERS
 
@@ -110,7 +110,7 @@ def _fields_of(handler: BaseMessageHandler[Any]) -> tuple[list[_ClientField], li
 
 def _fields(form: Any) -> Iterator[_ClientField]:
     for field in msgspec.structs.fields(form):
-        if field.name not in NO_FIELDS:
+        if field.name not in EVENT_FIELDS:
             kind = _BY_NAME.get(field.name) or _kind(inspect.type_info(field.type))
             yield _ClientField(field.name, kind, field.required)
 
