@@ -77,8 +77,8 @@ def document() -> dict[str, Any]:
 def _description() -> str:
     codes = ", ".join(f"{code.value} {code.name.lower()}" for code in CloseCode)
     return (
-        "Events that services publish (docs/reference/events.md), and what a user's clients get: a WebSocket or "
-        f"an event stream (docs/reference/protocol.md).\n\nClose codes: {codes}"
+        "Events that services publish (docs/reference/events.md), and what a user's clients get: a "
+        f"WebSocket or an event stream (docs/reference/protocol.md).\n\nClose codes: {codes}"
     )
 
 

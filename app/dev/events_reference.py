@@ -23,7 +23,7 @@ _HEAD = """# Events: what is required, and what is used if it is there
 Every event also takes `event_type` and `event_id`. `event_id` is a string of 1 to 200 characters, or a
 number; without one that can be used, the deduplication key is that of the transport. Fields that are not
 listed are kept in `raw_data`. The same as JSON Schema: the component `Event` of the OpenAPI document, and
-[asyncapi.yml](../asyncapi.yml) for brokers. [Check an event](../how-to/check-events.md) before you publish it.
+[asyncapi.yml](../asyncapi.yml) for brokers. [Check events](../how-to/check-events.md) before you publish.
 
 - **A required field** that is missing, `null`, empty or of the wrong form: the event is dead-lettered with
   the reason `bad_field`, and the error names the field. The required fields of flat events (bookings,
