@@ -7,6 +7,7 @@ What depends on other events or services can't be known here: a group that doesn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -38,6 +39,7 @@ from handlers.messages import MessageRequested
 from handlers.otp import OtpRequested
 
 MAX_PROBLEMS_COUNT = 50
+_FIELD = re.compile(r"`([^`]+)`")
 _PATHS = {
     "no_event_type": "$.event_type",
     "unknown_event_type": "$.event_type",
@@ -48,6 +50,7 @@ _PATHS = {
 }
 """Where the problem is, by the reason of the dead letter; others say it, or are about the whole message."""
 _FILLERS: Sequence[Any] = (
+    None,
     *("text", "user@example.com", "01/01/2030", "0000", 1, "00000000-0000-4000-8000-000000000000"),
     *([], ["text"], ["00000000-0000-4000-8000-000000000000"], {}, True, "+84912345678"),
     *("2030-01-01T00:00:00Z", "en", "inapp", "messages", "plain"),
@@ -107,7 +110,11 @@ class EventChecker:
                 break
             body, error = found
         original = _object(value)
-        return problems if original is None else [*problems, *self._unused(original, place, effects)]
+        if original is None:
+            return problems
+        named = {problem.path for problem in problems}
+        unused = [each for each in self._unused(original, place, effects) if each.path not in named]
+        return [*problems, *unused]
 
     def input_of(self, value: bytes, inputs: Sequence[EventInput]) -> EventInput:
         """The input that a message of this form is for: the first, if none is for its form alone."""
@@ -157,6 +164,8 @@ class EventChecker:
         path = _PATHS.get(error.reason, "")
         if not path and body is not None:
             path, text = located(text, handler)
+        if error.reason == "unknown_field" and (field := _FIELD.search(text)):
+            path = f"$.{field[1]}"
         path = path or "$"
         if error.reason == "unknown_event_type" and body is not None:
             nearest = nearest_type(str(body.get("event_type")), self._handlers)
