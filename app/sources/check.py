@@ -39,6 +39,8 @@ from handlers.messages import MessageRequested
 from handlers.otp import OtpRequested
 
 MAX_PROBLEMS_COUNT = 50
+UNKNOWN = "unknown_field"
+"""The code of a field that a request must not have: without it (null is as good) the next problem shows."""
 _FIELD = re.compile(r"`([^`]+)`")
 _PATHS = {
     "no_event_type": "$.event_type",
@@ -50,7 +52,6 @@ _PATHS = {
 }
 """Where the problem is, by the reason of the dead letter; others say it, or are about the whole message."""
 _FILLERS: Sequence[Any] = (
-    None,
     *("text", "user@example.com", "01/01/2030", "0000", 1, "00000000-0000-4000-8000-000000000000"),
     *([], ["text"], ["00000000-0000-4000-8000-000000000000"], {}, True, "+84912345678"),
     *("2030-01-01T00:00:00Z", "en", "inapp", "messages", "plain"),
@@ -147,7 +148,7 @@ class EventChecker:
         problem can be found.
         """
         known = {without_index(each.path) for each in problems}
-        for filler in _FILLERS:
+        for filler in (None,) if problem.code == UNKNOWN else _FILLERS:
             changed = replaced(body, without_index(problem.path), filler)
             if changed is None:
                 return None
@@ -164,7 +165,7 @@ class EventChecker:
         path = _PATHS.get(error.reason, "")
         if not path and body is not None:
             path, text = located(text, handler)
-        if error.reason == "unknown_field" and (field := _FIELD.search(text)):
+        if error.reason == UNKNOWN and (field := _FIELD.search(text)):
             path = f"$.{field[1]}"
         path = path or "$"
         if error.reason == "unknown_event_type" and body is not None:
