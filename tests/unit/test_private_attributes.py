@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from pamqp.header import ContentHeader
+from prometheus_client.metrics import MetricWrapperBase
 from sanic import Request, Sanic
 from sanic.http import Http
 from sanic.http.constants import Stage
@@ -21,6 +22,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 APP = Path(__file__).parents[2] / "app"
 PROTOCOL, SERVE, HANDSHAKE = "app/server/protocol.py", "app/server/serve.py", "app/api/handshake.py"
 PENDING = "app/server/pending_connection.py"
+REFERENCE = "app/dev/reference_pages.py"
 HEADERS = "app/sources/rabbitmq/lenient_headers.py"
 DOCUMENTED = {"_asdict", "_replace", "_make", "_fields", "_exit"}  # of named tuples and of os
 
@@ -72,6 +74,10 @@ USES = [
     Use(AsyncioServer, "after_stop", SERVE, "runs the listeners that stop the hub"),
     Use(AsyncioServer, "close", SERVE, "stops accepting"),
     Use(AsyncioServer, "connections", SERVE, "what is still open while the hub stops"),
+    Use(MetricWrapperBase, "_name", REFERENCE, "the metric, as the page lists it"),
+    Use(MetricWrapperBase, "_type", REFERENCE, "the metric, as the page lists it"),
+    Use(MetricWrapperBase, "_documentation", REFERENCE, "the metric, as the page lists it"),
+    Use(MetricWrapperBase, "_labelnames", REFERENCE, "the metric, as the page lists it"),
     Use(ContentHeader, "unmarshal", HEADERS, "is replaced by one that never raises"),
 ]
 
