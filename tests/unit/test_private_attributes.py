@@ -79,6 +79,10 @@ USES = [
     Use(MetricWrapperBase, "_documentation", REFERENCE, "the metric, as the page lists it"),
     Use(MetricWrapperBase, "_labelnames", REFERENCE, "the metric, as the page lists it"),
     Use(ContentHeader, "unmarshal", HEADERS, "is replaced by one that never raises"),
+    Use(MetricWrapperBase, "_name", REFERENCE, "the name of a metric, for the reference page"),
+    Use(MetricWrapperBase, "_type", REFERENCE, "the kind of a metric, for the reference page"),
+    Use(MetricWrapperBase, "_labelnames", REFERENCE, "the labels of a metric, for the reference page"),
+    Use(MetricWrapperBase, "_documentation", REFERENCE, "what a metric counts, for the reference page"),
 ]
 
 
