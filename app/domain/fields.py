@@ -29,6 +29,7 @@ _MEANT = {
 """Fields of other systems, without separators and in lower case."""
 MIN_LIKENESS = 0.75  # of 1
 MAX_NAME_CHARS = 60
+MAX_DIGITS_COUNT = 2  # `address2` is a name, `482913` is none
 
 
 def unknown_field(given: Iterable[str], known: Collection[str]) -> str | None:
@@ -37,11 +38,23 @@ def unknown_field(given: Iterable[str], known: Collection[str]) -> str | None:
 
 
 def described(name: str, known: Collection[str]) -> str:
-    """That `name` isn't among the `known` fields, and which of them is meant."""
+    """That `name` isn't among the `known` fields, and which of them is meant.
+
+    What looks like a value is not repeated: a body that was put together wrongly may have a secret there.
+    """
+    if not _like_a_name(name):
+        return (
+            "a field of this body is unknown, and its name is not repeated, as it looks like a value; "
+            f"the fields are {', '.join(sorted(known))}"
+        )
     shown = name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…"
     meant = _nearest(name[:MAX_NAME_CHARS], known)
     hint = f"did you mean `{meant}`?" if meant else f"the fields are {', '.join(sorted(known))}"
     return f"`{shown}` is no field of this body; {hint}"
+
+
+def _like_a_name(name: str) -> bool:
+    return sum(c.isdigit() for c in name) <= MAX_DIGITS_COUNT and not any(c.isspace() for c in name)
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:

@@ -79,7 +79,7 @@ async def killed_at_every_step(hub: Hub, server: SmtpServer) -> list[str]:
         go_on.set()
         await waits_for_a_lock(hub, "update deliveries")
         await hub.publish({**request(uncommitted, new_code()), "event_id": uncommitted}, topic=topic)
-        await waits_for_a_lock(hub, "insert into deliveries")
+        await waits_for_a_lock(hub, "insert into processed_events")  # of the same statement
         await hub.kill()
     finally:
         await lock.close()

@@ -14,18 +14,21 @@ import pytest_asyncio
 import schemathesis
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV30SpecValidator
+from pydantic import SecretStr
 from schemathesis import Config, HookContext
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.engine.recorder import ScenarioRecorder
 
+from app.auth.secrets import SecretBox
+from app.auth.unsubscribe_tokens import UnsubscribeTokens, Unsubscription
 from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, new_user, token
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
 """How many requests are made up for a call, besides its examples."""
 SEED = int(os.environ.get("SEED", "1"))
 REFUSED = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429", "5xx"]
-TEXTS = ("event_id", "preference_id")
+TEXTS = ("event_id", "preference_id", "token")
 """Of the parameters in paths those that are no UUIDs."""
 SCOPES = "notifications:send deliveries:read deliveries:resend metrics:read"
 # The requests are made while the first test waits for its fixtures.
@@ -81,6 +84,8 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         *({**mail, "event_id": f"mail-{number}"} for number in range(3)),
         *({**mail, "event_id": f"later-{n}", "send_at": "2100-01-01T00:00:00Z"} for n in range(5)),
     ]
+    secrets = (SecretStr(hub.environment[name]) for name in ("JWT_SECRET", "DATABASE_URL"))
+    tokens = UnsubscribeTokens((), SecretBox((), *secrets))
     async with httpx.AsyncClient(base_url=hub.http + REST, headers=authorization, verify=NO_TLS) as client:
         sent = await client.post("/notifications/bulk", json={"notifications": events})
         assert sent.json()["accepted"] == len(events), sent.text
@@ -92,6 +97,7 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         "delivery_id": [each["id"] for each in deliveries],
         "event_id": [event["event_id"] for event in events],
         "preference_id": ["food.email", "plans.sms", "security.email"],
+        "token": [tokens.make(Unsubscription("food", "email", uuid.UUID(user)))] * 5,
     }
 
 

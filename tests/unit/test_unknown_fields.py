@@ -62,6 +62,13 @@ def test_fields_of_attachments_are_known_too() -> None:
         check_fields(msgspec.json.encode({**MESSAGE, "attachments": attached}))
 
 
+@pytest.mark.parametrize("field", ["482913", "otp482913", "eyJhbGciOiJIUzI1NiJ9.e30", "+84901234567", "a b"])
+def test_what_looks_like_a_value_is_not_repeated(field: str) -> None:
+    said = described(field, FIELDS)
+    assert field not in said
+    assert "the fields are attachments" in said
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_known_field_is_no_mistake(field: str) -> None:
     assert unknown_field([field], FIELDS) is None

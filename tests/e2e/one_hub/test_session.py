@@ -40,7 +40,7 @@ def checked(frame: dict[str, Any]) -> dict[str, Any]:
     kinds = {
         schema["properties"]["type"]["enum"][0]: name
         for name, schema in schemas.items()
-        if "enum" in schema["properties"].get("type", {})
+        if "enum" in schema.get("properties", {}).get("type", {})
     }
     name = kinds[frame["type"]] if "type" in frame else "NotificationFrame"
     schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
