@@ -33,6 +33,7 @@ from tests.support.services import (
 from tests.support.user_service import FakeUserService, run_user_service
 
 # Fewer examples than the 100 that `make test-long` takes, and no limit of time: the machine is shared.
+settings.register_profile("default", deadline=None)
 settings.register_profile("quick", max_examples=30, deadline=None)
 
 
