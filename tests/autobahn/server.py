@@ -22,6 +22,7 @@ from app.realtime.connection import Connection
 from app.realtime.protocol import text_frame
 from app.realtime.timer_wheel import TimerWheel
 from app.realtime.websocket import WebSocketConnection
+from app.server.protocol import MAX_BODIES_BYTES
 from app.server.serve import bind, serve
 from app.settings.edge import WebSocketSettings
 
@@ -85,6 +86,8 @@ def create_app() -> Sanic[Any, Any]:
     async def stop(*_: object) -> None:
         await clock.stop()
 
+    app.config.AUTO_EXTEND = False  # sanic-ext is installed beside the tests' tools
+    app.ctx.max_bodies = MAX_BODIES_BYTES
     return app
 
 
