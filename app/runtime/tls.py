@@ -43,5 +43,5 @@ def tls_fault(error: BaseException | None) -> ssl.SSLError | None:
 def tls_words(error: ssl.SSLError) -> tuple[str, str]:
     """A code and words for a TLS error: what an operator can do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "certificate", f"the server's certificate doesn't hold: {error.verify_message}"
+        return "certificate", f"the server's certificate is not valid: {error.verify_message}"
     return "tls", f"no TLS with the server: {error}"

@@ -62,7 +62,7 @@ class InboxRow(Base):
 
     All up to `read_up_to` are read, whatever their rows say. Of the first `last_seq` notifications `settled`
     are read or gone, the others are unread. Triggers on `notifications` keep that number; a batch, which only
-    adds, leaves it as it is (031).
+    adds, leaves it as it is (033).
     """
 
     __tablename__ = "inboxes"

@@ -1,4 +1,4 @@
-"""Inboxes know how many notifications are unread, and up to where all are read (031).
+"""Inboxes know how many notifications are unread, and up to where all are read (033).
 
 It runs while nodes write, in steps that commit by themselves; one that was interrupted continues. Triggers
 keep the count, so it holds for nodes of the release before as well. Those don't know of `read_up_to`: what a
