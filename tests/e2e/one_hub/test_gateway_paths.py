@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 from tests.support.hub import NO_TLS
 from tests.support.kong_router import match, upstream_path
 
-KONG: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "kong.yml").read_text())
+KONG: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "kong.yml").read_text())
 REST = "/api/v2/notification-service"
 
 
