@@ -29,7 +29,7 @@ MAX_DATA_BYTES = 16 * 1024
 class Audience(Enum):
     """Who is notified when the event names no receivers."""
 
-    RECEIVERS = "nobody else: the event has to name them"
+    RECEIVERS = "nobody: the event must name its receivers"
     GROUP = "all members of the group"
     HEAD_CHEF = "the head chef of the group"
 
@@ -203,10 +203,10 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
 
     def __init__(self) -> None:
         # A class of its own: msgspec looks up a generic alias by its hash, which takes as long as the rest.
-        self.message_type = new_class("Message", (GroupMessage[self.data_type],))  # type: ignore[name-defined]
+        self.message_type = new_class(("Message"), (GroupMessage[self.data_type],))  # type: ignore[name-defined]
         if not any(field.required for field in msgspec.structs.fields(self.data_type)):
             data = ("data", self.data_type, msgspec.field(default_factory=self.data_type))
-            self.message_type = msgspec.defstruct("Message", [data], bases=(self.message_type,))  # type: ignore[assignment]
+            self.message_type = msgspec.defstruct(("Message"), [data], bases=(self.message_type,))  # type: ignore[assignment]
 
     def group_needed(self, message: GroupMessage[G]) -> UUID | None:
         if not message.receivers and self._audience(message) is Audience.RECEIVERS:

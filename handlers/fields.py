@@ -37,7 +37,7 @@ def each_once(receivers: Sequence[UUID]) -> Sequence[UUID]:
 
 
 _IN_WORDS = {
-    _NOT_BLANK: "text that isn't blank",
+    _NOT_BLANK: "non-blank string",
     _ADDRESS: "one mail address, such as user@example.com",
     _CODE: "letters, digits and hyphens",
 }

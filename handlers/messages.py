@@ -144,7 +144,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
     ) -> Text:
         handler = self._handler_of((message.template_code or "").lower())
         if not isinstance(handler, NotificationHandler):
-            raise self._refused("template_code is no event type that has texts")
+            raise self._refused("`template_code` must be an event type with texts")
         try:
             return handler.text(raw_data, group_name, locale, receiver)
         except msgspec.ValidationError as error:
@@ -158,7 +158,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
             raise self._refused("without `to`, `user_id` must be the id of a user, a UUID")
         template, data = self._content(message)
         if template not in OPEN:
-            raise self._refused(f"template_code is none of {', '.join(OPEN)}")
+            raise self._refused(f"`template_code` must be one of {', '.join(OPEN)}")
         if template != PLAIN or message.type == SMS:  # a mail of texts always fits, and HTML takes a while
             try:
                 text = sms_text(template, locale, data)  # what fills the one fills the other

@@ -31,7 +31,7 @@ def decoded_body(request: Request, decoder: msgspec.json.Decoder[Body]) -> Body:
     """The body as the decoder's type, which may be a union. Raises as `json_body`."""
     body = request.body.removeprefix(BOM)
     if not body.strip():
-        raise bad_body("it is empty; send JSON")
+        raise bad_body("the body is empty; send JSON")
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

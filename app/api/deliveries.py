@@ -103,8 +103,8 @@ class DeliveryResource:
 
     @schemas.described(
         "Send a delivery again",
-        "For services with the scope `deliveries:resend`. Not possible with a one-time code: it is erased. "
-        "One that was sent is sent again with `force=true` only.",
+        "For services with the scope `deliveries:resend`. A one-time code cannot be resent: the hub erases "
+        "it after use. A delivery that was sent is resent only with `force=true`.",
         {202: schemas.Answer("Queued again", Resent)},
         errors=(400, 401, 403, 404, 409, 503),
         query=schemas.RESEND_QUERY,

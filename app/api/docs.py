@@ -37,7 +37,7 @@ TAGS = {
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail and SMS, for services with the scope `deliveries:read`.",
-    "unsubscribe": "The unsubscribe link of mails. Needs no token but the one in the link.",
+    "unsubscribe": "The unsubscribe link of mails. Needs no access token: the link contains its own.",
     "websocket": "Live notifications. Swagger UI cannot open a WebSocket: see docs/reference/protocol.md.",
     "operation": "For operators. Only the metrics need a token.",
 }
@@ -46,9 +46,9 @@ INTRODUCTION = """\
 The hub turns events that services publish into notifications of users. This page lists the REST calls.
 
 Send the token as `Authorization: Bearer …` (in Swagger UI, *Authorize* sets it). Every error is
-`application/problem+json`, also where a call does not list it: 404 for an unknown path, 405 for a method that
+`application/problem+json`, even where a call does not list it: 404 for an unknown path, 405 for a method that
 is not allowed, 408 for a request that is not received within the time limit, 413 and 431 for one that is too
-large, 429 (with Retry-After and the RateLimit fields) for one too many. Program against `code`; `detail` is
+large, 429 (with Retry-After and the RateLimit fields) above a rate limit. Program against `code`; `detail` is
 for people, in the language of `Accept-Language`.
 """
 

@@ -109,9 +109,9 @@ def make_blueprint(
     @blueprint.get(PATH)
     @schemas.described(
         "Stream live notifications (Server-Sent Events)",
-        "For clients that can't open a WebSocket. Each event is a notification, its id is the `seq`. The "
-        "token comes as a bearer token or as `?jwt=`. See docs/how-to/server-sent-events.md.",
-        {200: schemas.Answer("The events, until either side ends the stream", str, CONTENT_TYPE)},
+        "For clients that can't open a WebSocket. Each event is a notification, and its id is the `seq`. "
+        "Send the token as a bearer token or as `?jwt=`. See docs/how-to/server-sent-events.md.",
+        {200: schemas.Answer("The events, until the client or the hub ends the stream", str, CONTENT_TYPE)},
         errors=(400, 401, 403, 429, 503),
         query=schemas.EVENTS_QUERY,
     )

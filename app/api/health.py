@@ -68,7 +68,7 @@ class OperationResource:
 
     @schemas.described(
         "Readiness",
-        "Each dependency with its latency. Callers that may read the metrics also get the error.",
+        "Each dependency with its latency. Callers with access to the metrics also get the error text.",
         {
             200: schemas.Answer("Every dependency answers", Readiness),
             503: schemas.Answer("A dependency is down", Readiness),
@@ -103,7 +103,7 @@ async def _ask(check: Check, detailed: bool) -> DependencyState:
     except Unavailable as problem:
         error = str(problem)
     except TimeoutError:
-        error = f"no answer in {CHECK_TIMEOUT_SECONDS:g} s"
+        error = f"no answer within {CHECK_TIMEOUT_SECONDS:g} s"
     latency = round((perf_counter() - start) * 1000, 2)
     if error is None:
         return DependencyState("up", latency)

@@ -92,7 +92,7 @@ class PreferenceResource:
 
     @schemas.described(
         "Get a user's profile and preferences",
-        "The profile, and for each category and channel the user's choice or the default.",
+        "The profile, and the user's choice or the default for each category and channel.",
         {200: schemas.Answer("The profile and all preferences", Preferences)},
         errors=(400, 401, 403, 503),
     )

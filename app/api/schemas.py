@@ -48,8 +48,10 @@ OVER_HTTP = [handler for handler in HANDLERS.values() if handler.only_from is No
 EVENT_COMPONENTS = {
     **{name: converted(schema) for name, schema in event_schemas(OVER_HTTP).items()},
     "Event": {
-        "description": "Something that happened, as on every transport. A field that can't be "
-        "used is left out, if it isn't required: docs/reference/events.md.",
+        "description": (
+            "An event, in the same form as on every transport. Optional fields with invalid values "
+            "are ignored: docs/reference/events.md."
+        ),
         **one_of(OVER_HTTP, REF_TEMPLATE),
     },
     "MessageOrEvent": {

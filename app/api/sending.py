@@ -169,8 +169,8 @@ class SendingResource:
 
     @schemas.described(
         "Send many notifications",
-        "Each is accepted or rejected separately, and is stored before the hub answers. One that was not "
-        "stored within the time limit is `unknown`: retry it with its id.",
+        "Each is accepted or rejected separately, and is stored before the hub answers. A notification "
+        "that was not stored within the time limit is `unknown`: retry it with its id.",
         {202: schemas.Answer("The result of each", BulkSent)},
         errors=(400, 401, 403, 409, 422, 503),
         body=Bulk,
@@ -190,7 +190,7 @@ class SendingResource:
         return await self._idempotency.handle_once(request, service, handle)
 
     @schemas.described(
-        "Send yourself one of each",
+        "Send yourself a test notification over each channel",
         "In-app, by mail and by SMS, to the user the token belongs to and the addresses of their profile.",
         {202: schemas.Answer("The result of each", BulkSent)},
         errors=(400, 401, 403, 503),
@@ -279,7 +279,8 @@ class SentEventResource:
 
     @schemas.described(
         "Follow a notification",
-        "By the id that the hub answered: whether it is scheduled or processed, and its deliveries.",
+        "Takes the id from the hub's answer. Returns whether the notification is scheduled or processed, "
+        "and its deliveries.",
         {200: schemas.Answer("The status", Followed)},
         errors=(400, 401, 403, 404, 503),
     )

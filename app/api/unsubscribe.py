@@ -28,12 +28,17 @@ from app.texts.i18n import N_, Translatable, negotiate, render
 PATH = "/unsubscribe"
 REASON = "the receiver unsubscribed from {category}"
 _ASK = N_("Unsubscribe from “%(category)s”?")
-_ASK_MORE = N_("You will get no more messages of this kind. Codes, and answers to what you do, still arrive.")
+_ASK_MORE = N_(
+    "You will receive no more messages of this kind. You still receive one-time codes and replies to "
+    "your own actions."
+)
 _BUTTON = N_("Unsubscribe")
 _DONE = N_("You are unsubscribed.")
-_DONE_MORE = N_("You will get no more messages of the kind “%(category)s”. You can close this page.")
+_DONE_MORE = N_("You will receive no more messages of the kind “%(category)s”. You can close this page.")
 _INVALID = N_("This link is not valid.")
-_INVALID_MORE = N_("It is incomplete or too old. Use the link of a newer message. Nothing was changed.")
+_INVALID_MORE = N_(
+    "The link is incomplete or too old. Use the link in a more recent message. Nothing was changed."
+)
 
 
 class UnsubscribeResource:
@@ -64,7 +69,8 @@ class UnsubscribeResource:
 
     @schemas.described(
         "The page behind an unsubscribe link",
-        "Asks, with one button. Opening it changes nothing, as mail scanners open links.",
+        "The page asks for confirmation with one button. Opening it changes nothing, because mail scanners "
+        "open links.",
         {
             200: schemas.Answer("The page", str, "text/html"),
             404: schemas.Answer("The link is not valid", str, "text/html"),
@@ -79,7 +85,7 @@ class UnsubscribeResource:
 
     @schemas.described(
         "Unsubscribe",
-        "By the button of the page, or by a mail program (RFC 8058): no sign-in, and no body is needed.",
+        "Called by the page's button or by a mail client (RFC 8058). Needs no sign-in and no body.",
         {
             200: schemas.Answer("Done, as a page", str, "text/html"),
             404: schemas.Answer("The link is not valid", str, "text/html"),

@@ -100,7 +100,7 @@ def make_blueprint(prefix: str, connect: Callable[[Request, str], Awaitable[None
     @blueprint.get("/notifications/users/<user_id:str>")
     @schemas.described(
         "Open a WebSocket for live notifications",
-        "The token comes as a bearer token, as `?jwt=` or as the subprotocol `bearer.<token>`.",
+        "Send the token as a bearer token, as `?jwt=` or as the subprotocol `bearer.<token>`.",
         {101: schemas.UPGRADED},
         errors=(400, 401, 403, 426, 429, 503),
         query=schemas.RESUME_QUERY,

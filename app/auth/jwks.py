@@ -67,7 +67,7 @@ class Jwks:
     @property
     def keys(self) -> tuple[VerificationKey, ...]:
         if self._keys is None:
-            raise Unavailable("jwks", "the keys were never read")
+            raise Unavailable("jwks", "no keys have been fetched yet")
         return self._keys
 
     async def start(self) -> None:
@@ -81,7 +81,7 @@ class Jwks:
             self._keys = self._usable(self._file.read_bytes())
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise ConfigurationError(f"JWT_JWKS_URL: can't use the file {self._file}: {why}.") from None
+            raise ConfigurationError(f"JWT_JWKS_URL: the file {self._file} cannot be used: {why}.") from None
         if not self._keys:
             names = ", ".join(self._algorithms)
             raise ConfigurationError(
@@ -121,7 +121,7 @@ class Jwks:
         if keys != self._keys:
             log.info("jwks_read", extra={"keys": len(keys), "ids": [key.kid for key in keys]})
         if not keys:
-            log.error("jwks_empty", extra={"why": "the set has no usable key: every token is refused"})
+            log.error("jwks_empty", extra={"why": "the key set has no usable key: every token is refused"})
         self._keys = keys
         return True
 
@@ -156,10 +156,10 @@ def keys_of(
     try:
         document = json.loads(body)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("the JSON is nested too deeply") from None
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list) or len(listed) > MAX_KEYS:
-        raise ValueError(f"it is no JWK set of at most {MAX_KEYS} keys")
+        raise ValueError(f"the JSON is not a JWK set of at most {MAX_KEYS} keys")
     found = (_key(each, secrets) for each in listed if isinstance(each, dict))
     return tuple(key for key in found if key is not None and key.algorithm in algorithms)
 

@@ -36,8 +36,8 @@ class SecretBox:
         if not keys:
             raise ConfigurationError(
                 "DELIVERY_KEYS is not set, and there is no other secret to derive a key for one-time codes "
-                "from (JWT_SECRET, a password in DATABASE_URL). Set it to what Fernet.generate_key() of the "
-                "Python package cryptography gives."
+                "from (JWT_SECRET, a password in DATABASE_URL). Set it to the output of "
+                "cryptography.fernet.Fernet.generate_key()."
             )
         self._keys = keys
         self._fernet = MultiFernet([Fernet(key) for key in keys])

@@ -42,7 +42,7 @@ app.command(EVENTS)(events)
 
 @app.command()
 def counters(
-    repair: Annotated[bool, typer.Option("--repair", help="Set wrong counters right.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair wrong counters.")] = False,
 ) -> int:
     """Compare the counters of each inbox with its notifications.
 

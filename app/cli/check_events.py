@@ -31,15 +31,17 @@ class NamedEvent(NamedTuple):
 def events(
     files: Annotated[
         list[str],
-        typer.Argument(help="JSON files with one event, or one event a line; - is standard input."),
+        typer.Argument(help="JSON files with one event, or with one event per line; - is standard input."),
     ],
     source: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="NAME",
-            help="Where the events are published: a Kafka topic, a queue, a stream or a channel by its name, "
-            "or http. By default the one that an event's form belongs to.",
+            help=(
+                "Where the events are published: the name of a Kafka topic, queue, stream or "
+                "channel, or http. By default, the check infers it from the event."
+            ),
         ),
     ] = None,
 ) -> int:
@@ -82,7 +84,7 @@ def _input(name: str, inputs: Sequence[EventInput]) -> EventInput:
         if place.name == name:
             return place
     known = ", ".join(place.name for place in inputs)
-    raise ConfigurationError(f"--from {name!r} is none of {known}")
+    raise ConfigurationError(f"--from {name!r} is not one of {known}")
 
 
 def _read(file: str) -> Iterator[NamedEvent]:

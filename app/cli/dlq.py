@@ -51,9 +51,11 @@ def _parse_rate(text: str) -> float:
     return rate
 
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The id that `list` shows.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The ids that `list` shows.")]
-All = Annotated[bool, typer.Option("--all", help="All that --source, --reason and --since select.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The id from `list`.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The ids from `list`.")]
+All = Annotated[
+    bool, typer.Option("--all", help=("All dead letters that --source, --reason and --since select."))
+]
 Source = Annotated[
     str | None,
     typer.Option(parser=_parse_source, metavar="|".join(SOURCES), help="Only dead letters of this source."),
@@ -67,7 +69,7 @@ Since = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N dead letters.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would happen, and change nothing.")]
-Rate = Annotated[float | None, typer.Option(parser=_parse_rate, metavar="N", help="At most N a second.")]
+Rate = Annotated[float | None, typer.Option(parser=_parse_rate, metavar="N", help="At most N per second.")]
 
 app = new_app()
 
@@ -89,7 +91,7 @@ def list_(
     done: Annotated[
         bool, typer.Option("--all", help="Include those that were replayed or dropped (Kafka).")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> int:
     """List dead letters, the oldest of each topic, queue or stream first."""
     from app.cli import dead_letters
@@ -101,7 +103,7 @@ def list_(
 @app.command()
 def show(
     dead_letter_id: Id,
-    raw: Annotated[bool, typer.Option("--raw", help="Print only the message, byte by byte.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print only the message, unchanged.")] = False,
 ) -> int:
     """Show everything that is known of one dead letter."""
     from app.cli import dead_letters

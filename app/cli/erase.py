@@ -33,8 +33,8 @@ ELSEWHERE = """
 Not searched, because the hub does not own it: the topics and queues that events are read from, backups,
 logs, mail and SMS that were sent, and the data of the user service."""
 CAME_BACK = """
-Something came back: the person is still connected, or events for them are in progress. Revoke their tokens
-in the user service, and run the command again."""
+New data was stored during the erasure: the person is still connected, or events for them are in
+progress. Revoke their tokens in the user service, and run the command again."""
 
 
 app = new_app()
@@ -46,7 +46,7 @@ class EraseError(HubError):
 
 @app.command()
 def erase(
-    user_id: Annotated[str, typer.Argument(help="A UUID; with --foreign any id.")],
+    user_id: Annotated[str, typer.Argument(help="A UUID; with --foreign, any id.")],
     address: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,12 +59,14 @@ def erase(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     foreign: Annotated[
-        bool, typer.Option("--foreign", help="The id is that of the user in another system.")
+        bool, typer.Option("--foreign", help="The id is the user's id in another system.")
     ] = False,
 ) -> int:
     """Erase everything that the hub stores about one person, and print what that was."""
     if not foreign and parse_uuid(user_id) is None:
-        raise typer.BadParameter(f"{user_id!r} is not a UUID. Add --foreign if another system has made it.")
+        raise typer.BadParameter(
+            f"{user_id!r} is not a UUID. Add --foreign if the id comes from another system."
+        )
     return asyncio.run(run(settings.load(), user_id, address or (), dry_run=dry_run, sure=yes))
 
 
@@ -76,7 +78,7 @@ async def run(loaded: Settings, user_id: str, addresses: Sequence[str], *, dry_r
     """
     if not (dry_run or sure or sys.stdin.isatty()):
         raise ConfigurationError(
-            "There is no terminal to ask for confirmation: add --yes, or --dry-run to only list."
+            "Cannot ask for confirmation without a terminal. Add --yes, or --dry-run to list only."
         )
     engine = make_engine(loaded.postgres.model_copy(update={"timeout": SCAN_TIMEOUT_SECONDS}))
     async with AsyncExitStack() as opened:
@@ -125,7 +127,7 @@ async def _subject(store: ErasingStore, loaded: Settings, given: str, addresses:
 
 
 def _confirmed() -> bool:
-    return input("\nRemove permanently what does not stay? yes or no: ").strip() == "yes"
+    return input("\nPermanently remove everything not marked “stays”? yes or no: ").strip() == "yes"
 
 
 async def _look(places: Iterable[Place], subject: Subject) -> list[Found]:
@@ -139,7 +141,7 @@ async def _erase(order: Sequence[Place], places: Sequence[Place], subject: Subje
     continue with the old inbox.
     """
     removed: Counter[str] = Counter()
-    with _explaining("Not all was removed: run the command again when it answers."):
+    with _explaining("Some data was not removed: run the command again when it answers."):
         for again in range(MAX_ROUNDS):
             if again:
                 await asyncio.sleep(SETTLE_SECONDS)

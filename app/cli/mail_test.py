@@ -182,8 +182,8 @@ _LEFT_OUT = {
     "login": "SMTP_USERNAME is not set",
 }
 _TRUST = (
-    "If a CA of your own signed it, set SMTP_CA_FILE to a file with that CA's certificate. The hub doesn't"
-    " send mail, and codes, to a server it cannot verify."
+    "If your own CA signed it, set SMTP_CA_FILE to a file with that CA's certificate. The hub sends no "
+    "mail to a server that it cannot verify."
 )
 _NAME = "Set SMTP_HOST to a name in the certificate, or give the server a certificate for this name."
 _CERTIFICATE: Mapping[int, str] = {  # by OpenSSL's X509_V_ERR_…
@@ -196,33 +196,34 @@ _CERTIFICATE: Mapping[int, str] = {  # by OpenSSL's X509_V_ERR_…
     64: _NAME,
 }
 _SILENT = (
-    "Check SMTP_HOST and SMTP_PORT, and that no firewall is between. A server that doesn't greet may expect"
-    " TLS from the first byte, as on port 465: then set SMTP_SECURITY=tls."
+    "Check SMTP_HOST, SMTP_PORT and firewalls. A server that sends no greeting may expect TLS from the "
+    "first byte, as on port 465: then set SMTP_SECURITY=tls."
 )
 _CERTIFICATE_ELSE = "Configure the server with a valid certificate and its whole chain."
 _BY_CODE = {
     "tls_not_offered": (
-        "Use the server's port for submission (SMTP_PORT=587), or SMTP_SECURITY=tls with port 465. If the"
-        " server does offer STARTTLS elsewhere, something between takes it out. SMTP_SECURITY=none is for"
+        "Use the server's port for submission (SMTP_PORT=587), or SMTP_SECURITY=tls with port 465. If the "
+        "server offers STARTTLS to other clients, a device on the network removes it. SMTP_SECURITY=none "
+        "is for"
         " servers on this machine."
     ),
     "login_not_offered": (
-        "Unset SMTP_USERNAME if the server wants no login; if it does, use its port for submission (587 or"
-        " 465)."
+        "Unset SMTP_USERNAME if the server requires no login; otherwise use its submission port (587 or 465)."
     ),
-    "smtp_530": "The server wants a login first: set SMTP_USERNAME and SMTP_PASSWORD.",
+    "smtp_530": "The server requires a login: set SMTP_USERNAME and SMTP_PASSWORD.",
 }
 _BY_STEP = {
     "resolve": "The name does not resolve: check SMTP_HOST and the DNS of this machine.",
-    "connect": (
-        "Check SMTP_HOST and SMTP_PORT, and that no firewall is between; many networks block port 25: use"
-        " 587."
-    ),
+    "connect": ("Check SMTP_HOST, SMTP_PORT and firewalls. Many networks block port 25: use 587."),
     "TLS": "See the server's log. The hub needs TLS 1.2 or newer.",
     "login": "Check SMTP_USERNAME and SMTP_PASSWORD; some providers need an application password.",
     "sender": "Set MAIL_FROM to an address this account may send from.",
     "recipient": (
-        "Check the address; servers that do not relay need a login (SMTP_USERNAME), or to allow this machine."
+        "Check the address. The server may require a login (SMTP_USERNAME), or must allow this machine to "
+        "relay."
     ),
-    "send": "See the server's answer; often the sender's domain lacks SPF or DKIM, or forbids this server.",
+    "send": (
+        "See the server's answer. Often the sender's domain lacks SPF or DKIM, or its SPF record "
+        "does not include this server."
+    ),
 }

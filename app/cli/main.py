@@ -15,7 +15,7 @@ from app.domain.errors import HubError
 COMMANDS = {
     "serve": LazyCommand("app.cli.serve", "Serve (the default). Settings: .env.example"),
     "migrate": LazyCommand("app.cli.migrate", "Bring the database to the newest migration"),
-    "outbox": LazyCommand("app.cli.outbox", "Deliver mail and text messages in a process of their own"),
+    "outbox": LazyCommand("app.cli.outbox", "Deliver mail and SMS in a separate process"),
     "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the SMTP settings"),
     "check": LazyCommand("app.cli.check", "Check events before they are published: check event.json"),
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),

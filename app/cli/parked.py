@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT_ROWS = 100
 T = TypeVar("T")
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="The ids that `list` shows.")]
-All = Annotated[bool, typer.Option("--all", help="All that are parked.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="The ids from `list`.")]
+All = Annotated[bool, typer.Option("--all", help="All parked events.")]
 
 app = new_app()
 
@@ -36,7 +36,7 @@ def _parked() -> None:
 def list_(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most N events.")] = DEFAULT_LIMIT_ROWS,
     done: Annotated[bool, typer.Option("--all", help="Include those that were dead-lettered.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> int:
     """List parked events, the oldest first."""
     rows = _run(lambda store: store.rows(None, limit, done=done))
@@ -49,7 +49,7 @@ def list_(
 
 
 @app.command()
-def show(event: Annotated[int, typer.Argument(metavar="ID", help="The id that `list` shows.")]) -> int:
+def show(event: Annotated[int, typer.Argument(metavar="ID", help="The id from `list`.")]) -> int:
     """Show one event with its message."""
     rows = _run(lambda store: store.rows([event], 1, done=True))
     if not rows:
@@ -114,5 +114,5 @@ def _described(row: Any) -> dict[str, Any]:
 
 
 def _missing(event: int) -> int:
-    print(f"No parked event {event}. It may be stored by now. See `run.py parked list`.", file=sys.stderr)
+    print(f"No parked event {event}. It may have been processed. See `run.py parked list`.", file=sys.stderr)
     return 1

@@ -100,7 +100,7 @@ class Demo:
 
     async def publish(self, request: Request, event_type: str) -> HTTPResponse:
         if not origin_allowed(origin(request), self._settings.websocket.allowed_origins):
-            return _problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not publish.")
+            return _problem(HTTPStatus.FORBIDDEN, "This origin is not allowed to publish.")
         if event_type not in samples.event_types():
             return _problem(HTTPStatus.NOT_FOUND, f"No sample of {event_type}.")
         await load_body(request, MAX_USER_BODY_BYTES)

@@ -23,6 +23,6 @@ def read() -> dict[str, Any]:
         found: dict[str, Any] = json.loads((home() / DEV_JSON).read_text())
     except FileNotFoundError:
         raise ConfigurationError(
-            f"No dev.json in {home()}. Start the hub with `make run`, or set HUB_HOME to its folder."
+            f"No dev.json in {home()}. Start the hub with `make run`, or set HUB_HOME to its directory."
         ) from None
     return found

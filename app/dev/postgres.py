@@ -202,7 +202,7 @@ def _server_user() -> str | None:
     except (OSError, subprocess.CalledProcessError) as error:
         raise ServiceError(
             f"Postgres doesn't run as root, and the system user {_SYSTEM_USER} cannot be made: {error}. "
-            "Run the hub as an ordinary user, or add that user by hand."
+            "Run the hub as an unprivileged user, or create that user manually."
         ) from error
     return pwd.getpwnam(_SYSTEM_USER).pw_name
 

@@ -205,7 +205,7 @@ def _acquire(lock: int, path: Path, service: str) -> None:
             pid = owner.partition(" ")[0] or "(unknown)"
             raise ServiceError(
                 f"{service} already runs in {path.parent} for process {pid}. "
-                "Stop that one, or give this hub a folder of its own (HUB_HOME)."
+                "Stop that process, or set HUB_HOME to another directory."
             )
         time.sleep(_POLL_SECONDS)
     os.ftruncate(lock, 0)
@@ -255,5 +255,5 @@ def _lines_since(log: Path, offset: int) -> list[str]:
 def _not_writable(folder: Path, error: OSError) -> ServiceError:
     return ServiceError(
         f"{folder} cannot be written: {error.strerror}. "
-        "Make it writable, with room to spare, or choose another folder."
+        "Make it writable, check the free space, or choose another directory."
     )

@@ -44,7 +44,7 @@ def mailbox(address: str) -> Mailbox:
     except UnicodeError:
         raise ValueError("the address has an invalid domain after the @") from None
     if len(local.encode()) > MAX_LOCAL_BYTES or len(str(found).encode()) > MAX_ADDRESS_BYTES:
-        raise ValueError("the address exceeds the length limit of mail")
+        raise ValueError("the address exceeds the length limit of mail addresses")
     return found
 
 

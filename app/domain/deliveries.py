@@ -87,11 +87,11 @@ class Delivery(msgspec.Struct, frozen=True):
     address: Annotated[str, Meta(examples=["user@example.com"])] | None
     locale: Annotated[str, Meta(examples=["vi"])]
     status: Status
-    reason: Annotated[str, Meta(description="why it stands so, in words")] | None
+    reason: Annotated[str, Meta(description="the reason for the status, as text")] | None
     attempts: Annotated[int, Meta(ge=0)]
     next_attempt_at: Timestamp | None
     error_code: Annotated[str, Meta(examples=["smtp_451"])] | None
-    error: Annotated[str, Meta(description="the provider's own words")] | None
+    error: Annotated[str, Meta(description="the provider's own text")] | None
     provider_id: str | None
     created_at: Timestamp
     expires_at: Timestamp | None

@@ -19,7 +19,10 @@ def _number(text: str) -> float | Decimal:
         return number
     exact = Decimal(text)
     if abs(exact.adjusted()) > MAX_EXPONENT_COUNT:
-        raise ValueError(f"a number must be below 1e{MAX_EXPONENT_COUNT + 1} and have no smaller digits")
+        raise ValueError(
+            f"a number must be below 1e{MAX_EXPONENT_COUNT + 1} and have no digits below "
+            f"1e-{MAX_EXPONENT_COUNT}"
+        )
     return exact
 
 
@@ -58,8 +61,8 @@ def encode_canonically(value: Any) -> bytes:
 
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _HALF = (
-    "a text has half of a surrogate pair (\\ud800 to \\udfff), which is no character; send both halves "
-    "of the character, or the character itself in UTF-8"
+    "a string has an unpaired surrogate (\\ud800 to \\udfff); send the complete pair, or the character "
+    "itself in UTF-8"
 )
 
 

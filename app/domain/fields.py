@@ -44,13 +44,13 @@ def described(name: str, known: Collection[str]) -> str:
     """
     if not _like_a_name(name):
         return (
-            "a field of this body is unknown, and its name is not repeated, as it looks like a value; "
-            f"the fields are {', '.join(sorted(known))}"
+            "the body has an unknown field; its name is not shown because it looks like a value. The "
+            f"fields are {', '.join(sorted(known))}"
         )
     shown = name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…"
     meant = _nearest(name[:MAX_NAME_CHARS], known)
     hint = f"did you mean `{meant}`?" if meant else f"the fields are {', '.join(sorted(known))}"
-    return f"`{shown}` is no field of this body; {hint}"
+    return f"`{shown}` is not a field of this body; {hint}"
 
 
 def _like_a_name(name: str) -> bool:

@@ -77,12 +77,12 @@ class Evaluator:
         nobody.
         """
         if category == ALWAYS_ON:
-            return Decision(Verdict.SEND, "security messages can't be switched off")
+            return Decision(Verdict.SEND, "security messages can't be turned off")
         choice = person.choices.get(choice_id(category, channel))
         if choice is None and not self.on_by_default(category, channel):
             return Decision(Verdict.SUPPRESS, f"{category} by {channel} is off by default")
         if choice is False:
-            return Decision(Verdict.SUPPRESS, f"the person switched {category} by {channel} off")
+            return Decision(Verdict.SUPPRESS, f"the person turned off {category} by {channel}")
         if channel != INAPP and not urgent and person.quiet_hours is not None:
             until = person.quiet_hours.until(now)
             if until is not None:

@@ -72,7 +72,7 @@ class DryRun:
                 async with asyncio.timeout(self._within):
                     batch = await self._pipeline.resolve(batch.parked)
             except TimeoutError:
-                raise Unavailable("user service", "the group isn't known in time") from None
+                raise Unavailable("user service", "the group was not resolved in time") from None
         for refused in batch.rejected:
             raise refused.error
         (ready,) = batch.ready

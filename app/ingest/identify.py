@@ -50,5 +50,6 @@ def conflict(event_id: str) -> InvalidEvent:
     """Why an event is refused whose id has been used for other content."""
     return InvalidEvent(
         CONFLICT,
-        f"event_id {event_id[:200]!r} was used before with other content, which stands; use a new id",
+        f"event_id {event_id[:200]!r} was already used with different content, which is unchanged; use a "
+        f"new id",
     )

@@ -227,7 +227,7 @@ class ParkedWorker:
         Raises `Unavailable` if one of them has to wait.
         """
         if dropped := [event for event in left if event.dropped]:
-            error = InvalidEvent("dropped", "an operator dropped it, with run.py parked")
+            error = InvalidEvent("dropped", "an operator dropped it with run.py parked")
             await self._reject(left, [self._pipeline.reject(_message(event), error) for event in dropped])
             return
         alike = takewhile(lambda event: _question(event) == _question(left[0]), left)
@@ -270,7 +270,7 @@ class ParkedWorker:
         return batch
 
     async def _store_all(self, batch: Batch, *, first: bool) -> list[Rejected]:
-        bug = InvalidEvent("handler_failed", "the hub failed on it; its log has the trace")
+        bug = InvalidEvent("handler_failed", "the hub failed to process it; the hub's log has the traceback")
         rejected = [self._pipeline.reject(each.message, bug) for each in batch.parked]
         try:
             return rejected + await self._writes.write(batch.ready, first=first)

@@ -200,7 +200,7 @@ class Pipeline:
             written = await self._commit([*by_id.values()], resolved)
         except StoreRejected as error:
             if len(events) == 1:
-                why = InvalidEvent("store_rejected", f"Postgres can't take it: {error}")
+                why = InvalidEvent("store_rejected", f"Postgres cannot store it: {error}")
                 return [reject_message(events[0].message, why)]
             half = len(events) // 2
             return [*await self._write(events[:half]), *await self._write(events[half:])]

@@ -69,7 +69,7 @@ class Preparer:
                 handler = self._handlers.get(event.event_type) or self._unknown(event)
                 if handler.only_from is not None and message.source != handler.only_from:
                     raise InvalidEvent(
-                        "wrong_way", f"{event.event_type} is taken from {handler.only_from} only"
+                        "wrong_way", f"{event.event_type} is accepted from {handler.only_from} only"
                     )
                 parsed = handler.parse(event.body)
                 group_id = handler.group_needed(parsed)
@@ -90,7 +90,7 @@ class Preparer:
             except Exception:
                 known = {} if event is None else {"event_id": event.event_id}
                 log.exception("handler_failed", extra={"dedup_key": message.dedup_key, **known})
-                why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the trace")
+                why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the traceback")
                 batch.rejected.append(reject_message(message, why))
         return batch
 
@@ -117,7 +117,7 @@ class Preparer:
 
     def _unknown(self, event: Event) -> NoReturn:
         known = ", ".join(sorted(self._handlers))
-        raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is none of {known}")
+        raise InvalidEvent("unknown_event_type", f"{event.event_type[:100]!r} is not one of {known}")
 
     def is_to_come(self, send_at: datetime | None) -> bool:
         """Whether an event with this `send_at` is to be processed later."""
@@ -152,7 +152,8 @@ def scheduled(item: PreparedEvent) -> ScheduledEvent:
     encoded = exact_json.encode(body)
     if len(encoded) > MAX_EVENT_BYTES:
         raise InvalidEvent(
-            "too_large", f"{len(encoded)} bytes with its id; an event for later has at most {MAX_EVENT_BYTES}"
+            "too_large",
+            (f"{len(encoded)} bytes with its id; the limit of a scheduled event is {MAX_EVENT_BYTES}"),
         )
     return ScheduledEvent(item.effects.send_at, encoded, item.message.sender)
 

@@ -65,7 +65,7 @@ class _Member(msgspec.Struct):
         given = (self.user_id, self.userId, user.user_id, user.id)
         found = user_ids.read(next((each for each in given if each not in (None, "")), None))
         if found is None:
-            raise ValueError("a member's id can't be read")
+            raise ValueError("a member's id is invalid")
         return found
 
 
@@ -168,7 +168,7 @@ class UserService:
         self._show()
         if call is None:
             USER_SERVICE_CALLS.labels("not_made").inc()
-            raise Unavailable("user service", "not asked, as it keeps failing", asked=False)
+            raise Unavailable("user service", "not called, because it keeps failing", asked=False)
         try:
             async with asyncio.timeout(self._patience):
                 answer = await self._get(group_id)
@@ -220,7 +220,7 @@ class UserService:
         """
         answer = await self._client.get(PATH.format(group_id=group_id))
         if answer.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise _BadAnswer("answered in an encoding that it wasn't asked for")
+            raise _BadAnswer("answered in a content encoding that was not requested")
         if len(answer.body) > MAX_ANSWER_BYTES:
             too_large = f"more than {MAX_ANSWER_BYTES} bytes"
             if answer.status != HTTPStatus.OK:
@@ -238,14 +238,14 @@ def read_group(answer: bytes | bytearray, user_ids: UserIds = UUIDS_ONLY) -> Gro
         data = _answer.decode(answer).data
         listed = data.group_memberships if data.members is None else data.members
         if listed is None:
-            raise ValueError("no list of members")
+            raise ValueError("the answer has no list of members")
         members = tuple(dict.fromkeys(member.id(user_ids) for member in listed))
         chefs = tuple(dict.fromkeys(member.id(user_ids) for member in listed if member.role == HEAD_CHEF))
         if not data.group_name or "\0" in data.group_name:
-            raise ValueError("group_name is no text that can be kept")
+            raise ValueError("group_name is not a string that can be stored")
         return Group(shortened(data.group_name, MAX_GROUP_NAME_CHARS), members, chefs)
     except _UNREADABLE as error:
-        raise _unavailable(f"answered in no known form ({type(error).__name__})") from None
+        raise _unavailable(f"answered in an unknown form ({type(error).__name__})") from None
 
 
 def _is_json(body: bytearray) -> bool:

@@ -42,14 +42,14 @@ def _load(given: GivenAttachment, folder: str | None, room: int, max_bytes: int)
             raise _refused("an attachment with `content` must have a `name`")
         name, content = given.name, given.content or b""
     if len(content) > room:
-        raise _refused(f"the attachments are larger than {max_bytes} bytes together (ATTACHMENTS_MAX_BYTES)")
+        raise _refused(f"the attachments exceed {max_bytes} bytes in total (ATTACHMENTS_MAX_BYTES)")
     return Attachment(name, given.content_type or mimetypes.guess_type(name)[0] or _DEFAULT_TYPE, content)
 
 
 def _read(path: str, folder: str | None, room: int) -> bytes:
     """The file's bytes, and never more than one beyond `room`."""
     if folder is None:
-        raise _refused(f"{path!r}: files can't be attached, as ATTACHMENTS_DIR isn't set")
+        raise _refused(f"{path!r}: files cannot be attached because ATTACHMENTS_DIR is not set")
     try:
         root = Path(folder).resolve()
         file = (root / path).resolve()
@@ -59,7 +59,7 @@ def _read(path: str, folder: str | None, room: int) -> bytes:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _refused(f"{path!r} is no file")
+                raise _refused(f"{path!r} is not a file")
             with open(descriptor, "rb", closefd=False) as opened:
                 return opened.read(room + 1)
         finally:
@@ -67,10 +67,10 @@ def _read(path: str, folder: str | None, room: int) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise _refused(f"{path!r} isn't in the folder for attachments") from None
     except (ValueError, RuntimeError):  # a null byte, or links that go round in circles
-        raise _refused(f"{path!r} is no path") from None
+        raise _refused(f"{path!r} is not a path") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise _refused(f"{len(path)} characters are no path") from None
+            raise _refused(f"a path of {len(path)} characters is too long") from None
         raise _refused(f"{path!r} can't be read: {error.strerror}", retryable=True) from None
 
 

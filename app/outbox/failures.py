@@ -92,7 +92,7 @@ def safe_words(said: str, outgoing: Outgoing | None = None, credentials: Iterabl
     """
     if outgoing is not None and outgoing.confidential:
         status = _STATUS.match(said)
-        return f"{status[0] if status else ''} (the words are left out, as they may quote the code)".strip()
+        return f"{status[0] if status else ''} (text omitted because it may quote the code)".strip()
     line = without_values(said, outgoing, credentials)
     return line if len(line) <= MAX_ERROR_CHARS else f"{line[: MAX_ERROR_CHARS - 1]}…"
 

@@ -158,8 +158,8 @@ def _check_endpoint(endpoint: str) -> None:
     if parts.scheme == "http" and parts.hostname and _is_loopback(parts.hostname):
         return
     raise ConfigurationError(
-        "TWILIO_ENDPOINT: the token must not go out in plain text; write it as https://host,"
-        " or http:// of this machine for a stand-in."
+        "TWILIO_ENDPOINT: the token must not be sent in plain text. Use https://host, or http:// with a "
+        "loopback address for tests."
     )
 
 

@@ -37,8 +37,8 @@ POLL_SECONDS = 5.0  # in case that the signal of a new delivery is lost
 POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
 RELEASE_TIMEOUT_SECONDS = 1.0  # at the end; what isn't released is due after the lease
 MAX_LEASE_SHARE = 0.8  # of the lease, for one attempt: so no other node tries meanwhile
-EXPIRED = "its time was over"
-_UNWANTED = {Status.SUPPRESSED: "a newer code took its place", Status.EXPIRED: EXPIRED}
+EXPIRED = "it expired"
+_UNWANTED = {Status.SUPPRESSED: "a newer code replaced it", Status.EXPIRED: EXPIRED}
 
 
 def retry_delay(
@@ -181,7 +181,7 @@ class Outbox:
         elif leased.code and leased.codes_last_hour >= cap:
             await self._finish(leased, Status.SUPPRESSED, f"{cap} codes went to this address within an hour")
         elif leased.code and since_last is not None and since_last < cooldown:
-            await self._reschedule(leased, "another code was sent just before", cooldown - since_last)
+            await self._reschedule(leased, "another code was sent a moment ago", cooldown - since_last)
         elif leased.suppressed is not None:
             await self._finish(leased, Status.SUPPRESSED, f"the address is suppressed: {leased.suppressed}")
         elif self._channel.simulated:
@@ -224,7 +224,7 @@ class Outbox:
         """Raises `DeliveryFailed`."""
         secret: dict[str, Any] | None = self._box.decrypt(leased.secret) if leased.secret else {}
         if secret is None:  # another node may have the key already, or still
-            raise DeliveryFailed("no_key", "no key of DELIVERY_KEYS opens its secret", retryable=True)
+            raise DeliveryFailed("no_key", "no key in DELIVERY_KEYS decrypts its secret", retryable=True)
         folder, most = self._settings.attachments_dir, self._settings.attachments_max_bytes
         attachments = (
             await asyncio.to_thread(load, leased.attachments, folder, most) if leased.attachments else ()
@@ -248,14 +248,14 @@ class Outbox:
         )
         if pause is not None and isinstance(failure, SetupFailed) and failure.repeated:
             await self._reschedule(
-                leased, f"waits, as other messages failed: {failure}", failure.retry_after or 0.0
+                leased, f"deferred because other messages failed: {failure}", failure.retry_after or 0.0
             )
             return
         log.warning("attempt_failed", extra={**_shown(leased), "code": failure.code})
         if failure.bad_address and not leased.code:
             await self._suppress(leased, str(failure))
         if pause is None:
-            reason = "tried for too long" if failure.retryable else "another attempt can't help"
+            reason = "retry deadline exceeded" if failure.retryable else "not retryable"
             await self._finish(leased, Status.FAILED, reason, tried)
         else:
             await self._reschedule(leased, None, pause, tried)
@@ -300,7 +300,7 @@ def _failure(error: Exception) -> DeliveryFailed:
         case Unavailable():
             return DeliveryFailed("unavailable", f"{error.dependency} didn't answer", retryable=True)
     log.error("attempt_broke", extra={"why": type(error).__name__})
-    return DeliveryFailed("internal", f"the hub failed on it ({type(error).__name__})", retryable=True)
+    return DeliveryFailed("internal", f"internal error of the hub ({type(error).__name__})", retryable=True)
 
 
 def _shown(leased: LeasedDelivery) -> dict[str, object]:

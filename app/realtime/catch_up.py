@@ -41,7 +41,7 @@ class CatchUp:
                 await send_missed(connection, state)
                 connection.cursor.fetched(fetch, state.last_seq)
         except Unavailable:
-            connection.close(CloseCode.OVERLOADED, "can't read the inbox: reconnect and resume")
+            connection.close(CloseCode.OVERLOADED, "cannot read the inbox: reconnect and resume")
 
 
 async def send_missed(connection: Connection, state: InboxState) -> None:

@@ -160,7 +160,7 @@ class Membership:
                 self._listener.joined()
                 self._clean_soon(self._before)
                 await first(self._beat_on(node), self._listen(subscription), self._lost.wait())
-                raise LostError("Redis failed, or no longer has this node")
+                raise LostError("Redis failed, or the node's registration was lost")
         finally:
             self.joined_at = None
             NODES.set(0)
@@ -169,7 +169,7 @@ class Membership:
         asked_at = _now()
         beat = await self._presence.beat(node, UNRESPONSIVE_AFTER_SECONDS)
         if not (first or beat.known):
-            raise LostError("the other nodes counted this one as dead")
+            raise LostError("the other nodes declared this node dead")
         self._answered_at = asked_at
         others = beat.others - self._before
         self._before &= beat.others | beat.unresponsive  # the rest is cleaned away
@@ -194,7 +194,7 @@ class Membership:
         while True:
             message = await subscription.get_message(timeout=UNRESPONSIVE_AFTER_SECONDS)
             if message is None:
-                raise LostError("Redis delivers nothing")
+                raise LostError("no heartbeat was received over Redis")
             if message["data"]:
                 self._listener.received(message["data"])
 

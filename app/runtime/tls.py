@@ -23,7 +23,7 @@ def client_context(ca_file: str | None = None, setting: str = "") -> ssl.SSLCont
         try:
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
-            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            why = "the file contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise ConfigurationError(
                 f"{setting}: {ca_file!r} can't be read ({why}); set it to a PEM file with the certificate of "
                 "your certificate authority."

@@ -114,7 +114,10 @@ def run(settings: Settings) -> int:
     log.configure(settings.server.log_level)
     report(settings)
     if not settings.outbox.in_process:
-        _log.warning("outbox_elsewhere", extra={"why": "OUTBOX_IN_PROCESS is off: run.py outbox must run"})
+        _log.warning(
+            "outbox_elsewhere",
+            extra={"why": ("OUTBOX_IN_PROCESS is off: run `run.py outbox` as a separate process")},
+        )
     raise_file_limit()
     if settings.server.workers == 1:
         _work(settings, bind(settings.server.host, settings.server.port))

@@ -172,7 +172,9 @@ class EventChecker:
             nearest = nearest_type(str(body.get("event_type")), self._handlers)
             known = ", ".join(sorted(self._handlers))
             given = str(body.get("event_type"))[:100]
-            return EventProblem(error.reason, path, f"{given!r} is no event type", f"one of {known}", nearest)
+            return EventProblem(
+                error.reason, path, (f"{given!r} is not an event type"), f"one of {known}", nearest
+            )
         nearest = nearest_field(body, path, handler)
         return EventProblem(error.reason, path, text, accepted(handler, path), nearest)
 
@@ -189,7 +191,7 @@ class EventChecker:
         self, body: dict[str, Any], place: EventInput, effects: Effects | None
     ) -> Iterator[EventProblem]:
         if body.get("event_id") not in (None, "") and usable_event_id(body["event_id"]) is None:
-            text = "can't be used; the deduplication key is then the transport's"
+            text = "is invalid; the deduplication key is then the transport's"
             yield EventProblem(UNUSED, "$.event_id", text, "1 to 200 characters, or a number")
         handler = self._handler(body, place)
         if handler is None:

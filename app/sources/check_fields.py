@@ -23,7 +23,7 @@ from handlers.tolerant import unused
 _PATH = re.compile(r" - at `([^`]+)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 _NAMED = re.compile(r"^(\w+): |`(\w+)`")
-_LEFT_OUT = "can't be used; it is left out"
+_LEFT_OUT = "is invalid; the hub ignores it"
 
 
 def located(text: str, handler: BaseMessageHandler[Any] | None) -> tuple[str, str]:
@@ -129,7 +129,9 @@ def left_out(handler: BaseMessageHandler[Any], body: Mapping[str, Any]) -> Itera
                 continue
             seen.add(each.path)
             text = (
-                f"not used, as `{each.instead}` is there" if each.instead else "can't be used; it is left out"
+                f"is ignored, because `{each.instead}` is present"
+                if each.instead
+                else "is invalid; the hub ignores it"
             )
             yield EventProblem(
                 UNUSED, f"${each.path}", text, "" if each.instead else accepted(handler, f"${each.path}")
@@ -151,7 +153,7 @@ def _emptied(
             given = body.get(name) not in (None, "")
             if given and getattr(form, name) is None and f".{name}" not in seen:
                 yield EventProblem(
-                    UNUSED, f"$.{name}", "can't be used; it is left out", accepted(handler, f"$.{name}")
+                    UNUSED, f"$.{name}", "is invalid; the hub ignores it", accepted(handler, f"$.{name}")
                 )
 
 

@@ -25,9 +25,9 @@ from app.sources.dead_letters import (
 )
 
 _NOT_REPLAYABLE = {
-    REDACTED: "a secret was taken out of it; its publisher has to send a new one",
-    CUT_FROM: "only its beginning was kept; its publisher has to send it again",
-    NULL_VALUE: "it had no value, and never is an event",
+    REDACTED: "its secret was redacted; the publisher has to send a new event",
+    CUT_FROM: "the message is truncated; the publisher has to send it again",
+    NULL_VALUE: "the record has no value (a tombstone), so it is not an event",
 }
 
 
@@ -96,7 +96,7 @@ class DeadLetter:
             if header in self.why:
                 return hindrance
         if POSITION not in self.why or ATTEMPTS not in self.why:
-            return "it has no deduplication key; this hub didn't write it"
+            return "it has no deduplication key: this hub did not write it"
         return None
 
 

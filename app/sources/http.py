@@ -90,7 +90,7 @@ class HttpSource:
         none could be stored in time because an operator has to act; they are stored after that.
         """
         if self._batcher.backlog + len(events) > max(MAX_BACKLOG_EVENTS, len(events)):
-            raise Unavailable("postgres", "too many events wait to be stored")
+            raise Unavailable("postgres", "too many events are waiting to be stored")
         ids = [
             given if given is not None else _id(request_id, number, len(events))
             for number, given in enumerate(map(_event_id, events))
@@ -117,7 +117,7 @@ class HttpSource:
 def _fault(event_id: str, event: bytes) -> InvalidEvent | None:
     """Why an event isn't taken over HTTP, though the pipeline would take it."""
     if event_id in RESERVED_IDS:
-        return InvalidEvent("bad_event_id", f"an event can't be called {event_id}")
+        return InvalidEvent("bad_event_id", f"{event_id} is reserved and cannot be an event id")
     try:
         check_fields(event)
     except InvalidEvent as error:

@@ -69,7 +69,7 @@ class MemoryDeliveries:
                     self._rows[row.id] = msgspec.structs.replace(
                         row,
                         status=Status.SUPPRESSED,
-                        reason="a newer code took its place",
+                        reason="a newer code replaced it",
                         secret=None,
                         next_attempt_at=None,
                         finished_at=now,

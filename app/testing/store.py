@@ -279,11 +279,11 @@ def _check_text(text: str | None, most: int | None = None) -> None:
     if most is not None and len(text) > most:
         raise StoreRejected("a text is too long for its column")
     if "\0" in text:
-        raise StoreRejected("a text holds the character NUL")
+        raise StoreRejected("a string contains the character NUL")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise StoreRejected("a text is no valid Unicode") from None
+        raise StoreRejected("a string is not valid Unicode") from None
 
 
 def _check_json(text: str) -> None:
@@ -291,6 +291,6 @@ def _check_json(text: str) -> None:
     try:
         exact_json.decode(text)
     except msgspec.MsgspecError:
-        raise StoreRejected("a value is no valid JSON") from None
+        raise StoreRejected("a value is not valid JSON") from None
     if _NUL_ESCAPE.search(text):
-        raise StoreRejected("a text holds the character NUL")
+        raise StoreRejected("a string contains the character NUL")

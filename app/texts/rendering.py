@@ -109,9 +109,9 @@ def _module(
     own: Mapping[str, object],
 ) -> TemplateModule:
     if template not in TEMPLATES:
-        raise UnknownTemplate(f"There is no template {template!r}; there are {', '.join(sorted(TEMPLATES))}.")
+        raise UnknownTemplate(f"No template {template!r}. Templates: {', '.join(sorted(TEMPLATES))}.")
     if locale not in LOCALES:
-        raise UnfitData(f"{template}: there are no texts in {locale!r}, only in {', '.join(LOCALES)}")
+        raise UnfitData(f"{template}: no texts in {locale!r}; available: {', '.join(LOCALES)}")
     context = {
         **own,
         **_texts(locale),
@@ -125,9 +125,7 @@ def _module(
     except UndefinedError as error:  # its text holds names only
         raise UnfitData(f"{template}: {error}") from None
     except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        raise UnfitData(
-            f"{template}: a value has another form than expected ({type(error).__name__})"
-        ) from None
+        raise UnfitData(f"{template}: a value has an unexpected type ({type(error).__name__})") from None
 
 
 def _texts(locale: str) -> dict[str, Callable[..., str]]:

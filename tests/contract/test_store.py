@@ -570,8 +570,8 @@ async def test_of_codes_for_the_same_only_the_newest_event_is_pending_whatever_t
     for event, status, reason in (
         (newest, Status.PENDING, None),
         (other, Status.PENDING, None),
-        (older, Status.SUPPRESSED, "a newer code took its place"),
-        (oldest, Status.SUPPRESSED, "a newer code took its place"),
+        (older, Status.SUPPRESSED, "a newer code replaced it"),
+        (oldest, Status.SUPPRESSED, "a newer code replaced it"),
     ):
         (made,) = await store.deliveries.find(10, event_id=event.event_id)
         assert (made.status, made.reason) == (status, reason)

@@ -81,7 +81,7 @@ async def test_what_cannot_pass_fails_at_once_with_the_providers_words(scene: Sc
 async def test_a_code_is_never_sent_after_its_time(scene: Scene, database: str) -> None:
     await scene.node()
     (delivery,) = await scene.ask(code(), age=601)
-    assert await scene.ends(delivery, Status.EXPIRED) == "its time was over"
+    assert await scene.ends(delivery, Status.EXPIRED) == "it expired"
     assert scene.channel.sent == []
     assert await secrets_left(database) == 0
 
@@ -96,7 +96,7 @@ async def test_only_the_newest_code_of_an_address_and_action_is_sent(scene: Scen
     await scene.ends(newest, Status.SENT)
     await scene.ends(third, Status.SENT)
     for delivery in (first, second):
-        assert await scene.ends(delivery, Status.SUPPRESSED) == "a newer code took its place"
+        assert await scene.ends(delivery, Status.SUPPRESSED) == "a newer code replaced it"
     assert {each.id for each in scene.channel.sent} == {newest, third}
     assert await secrets_left(database) == 0
 
@@ -202,7 +202,7 @@ async def test_after_an_exception_of_a_channel_it_is_tried_again_and_no_code_is_
     found = await scene.store.get(secret)
     assert found is not None
     assert [(each.error_code, each.error) for each in found[1]] == [
-        ("internal", "the hub failed on it (RuntimeError)"),
+        ("internal", "internal error of the hub (RuntimeError)"),
         (None, None),
     ]
 

@@ -60,7 +60,7 @@ async def test_a_code_that_is_replaced_while_its_connection_is_made_is_not_sent(
     await connecting.wait()
     (newer,) = await scene.ask(code())
     go_on.set()
-    assert await scene.ends(older, Status.SUPPRESSED) == "a newer code took its place"
+    assert await scene.ends(older, Status.SUPPRESSED) == "a newer code replaced it"
     await scene.ends(newer, Status.SENT)
     assert [each.id for each in scene.channel.sent] == [newer]
 
@@ -95,7 +95,7 @@ async def test_the_codes_of_all_actions_share_the_cooldown(scene: Scene) -> None
 
     async def waiting() -> bool:
         others = [await stands(scene, each) for each in asked[1:]]
-        return others == [("pending", "another code was sent just before")] * 2
+        return others == [("pending", "another code was sent a moment ago")] * 2
 
     await eventually(waiting, "the others wait")
     assert len(scene.channel.sent) == 1
@@ -162,7 +162,7 @@ async def test_a_code_that_expires_while_postgres_answers_is_not_sent(
     monkeypatch.setattr(DeliveryStore, "claim", slowly)
     (delivery,) = await scene.ask(code(valid_for=1.0))
     await scene.node()
-    assert await scene.ends(delivery, Status.EXPIRED) == "its time was over"
+    assert await scene.ends(delivery, Status.EXPIRED) == "it expired"
     assert scene.channel.sent == []
 
 

@@ -122,7 +122,7 @@ async def test_a_text_that_shows_nothing_is_refused(channel: str, field: str, bl
 
 @pytest.mark.parametrize("text", [r"\ud83d", r"\ud83dx", r"\udc00", r"\ud83d\ud83d", r"a\\\ud800\n"])
 def test_half_a_surrogate_pair_is_refused_in_words(text: str) -> None:
-    with pytest.raises(InvalidEvent, match="half of a surrogate pair") as refused:
+    with pytest.raises(InvalidEvent, match="surrogate") as refused:
         decode(f'{{"type": "email", "title": "{text}"}}'.encode(), "key")
     assert refused.value.reason == "not_json"
 

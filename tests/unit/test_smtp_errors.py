@@ -46,8 +46,12 @@ def caused(error: SMTPException, cause: Exception) -> SMTPException:
         (SMTPRecipientRefused(450, "greylisted", "a@b.c"), "smtp_450", "450 greylisted"),
         (SMTPDataError(452, "full"), "smtp_452", "452 full"),
         (SMTPAuthenticationError(454, "not now"), "smtp_454", "454 not now"),
-        (SMTPDataError(-1, "?"), "bad_answer", "the server's answer makes no sense: -1 ?"),
-        (SMTPSenderRefused(354, "go", "a@b.c"), "bad_answer", "the server's answer makes no sense: 354 go"),
+        (SMTPDataError(-1, "?"), "bad_answer", "the server's answer is not valid SMTP: -1 ?"),
+        (
+            SMTPSenderRefused(354, "go", "a@b.c"),
+            "bad_answer",
+            ("the server's answer is not valid SMTP: 354 go"),
+        ),
         (SMTPReadTimeoutError("no answer"), "timeout", "no answer"),
         (SMTPConnectTimeoutError("no greeting"), "timeout", "no greeting"),
         (TimeoutError(), "timeout", "the server didn't answer in time"),
@@ -160,7 +164,7 @@ def test_a_password_is_found_as_it_is_sent(username: str) -> None:
 )
 def test_of_what_is_said_of_a_code_only_the_status_is_kept(said: str, kept: str) -> None:
     mail = Outgoing(uuid4(), "otp", "an@example.com", "en", {"code": "482913"}, confidential=True)
-    words = "(the words are left out, as they may quote the code)"
+    words = "(text omitted because it may quote the code)"
     assert safe_words(said, mail) == f"{kept} {words}".strip()
 
 

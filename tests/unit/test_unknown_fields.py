@@ -26,9 +26,9 @@ FIELDS = MessageRequest.__struct_fields__
         ("userId", "did you mean `user_id`?"),
         ("subject", "did you mean `title`?"),
         ("body", "did you mean `message`?"),
-        ("cc", "the fields are attachments, category, "),
-        ("url", "the fields are attachments, category, "),
-        ("x" * 500, "the fields are attachments, category, "),
+        ("cc", "attachments, category, "),
+        ("url", "attachments, category, "),
+        ("x" * 500, "attachments, category, "),
     ],
 )
 def test_an_unknown_field_of_a_message_is_named_with_the_nearest(field: str, meant: str) -> None:
@@ -58,7 +58,7 @@ def test_fields_that_are_known_or_a_publishers_are_accepted(event: object) -> No
 
 def test_fields_of_attachments_are_known_too() -> None:
     attached = [{"filename": "a.pdf", "content": ""}]
-    with pytest.raises(InvalidEvent, match="`filename` is no field of this body; did you mean `name`"):
+    with pytest.raises(InvalidEvent, match=r"`filename`.*`name`"):
         check_fields(msgspec.json.encode({**MESSAGE, "attachments": attached}))
 
 
@@ -66,7 +66,7 @@ def test_fields_of_attachments_are_known_too() -> None:
 def test_what_looks_like_a_value_is_not_repeated(field: str) -> None:
     said = described(field, FIELDS)
     assert field not in said
-    assert "the fields are attachments" in said
+    assert "attachments" in said
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -103,7 +103,7 @@ class InAppService:
 
     @schemas.described(
         "List your preferences",
-        "For each category and channel your choice or the default.",
+        "For each category and channel, your choice or the default.",
         {200: schemas.Answer("All preferences", list[Preference])},
         errors=(401, 503),
     )
@@ -148,8 +148,8 @@ class InAppService:
 
     @schemas.described(
         "Send yourself a test",
-        "In-app; with the scope `notifications:send` also by mail and by SMS. One a second at most: a "
-        "repetition within it changes nothing.",
+        "In-app; with the scope `notifications:send` also by mail and by SMS. At most one a second: a "
+        "repeated call within that second has no effect.",
         {202: schemas.Answer("The result of each", BulkSent)},
         errors=(401, 503),
     )
@@ -164,7 +164,7 @@ class InAppService:
 
 SERVICE = CompatService(
     NAME,
-    "The paths of the service of in-app notifications. Needs the user's own token.",
+    "The paths of the in-app notification service that the hub replaces. Needs the user's own token.",
     ("/api/v1",),
     lambda context: InAppService(context).blueprint(),
     Reference("/api/v1/openapi.json", "/api/v1/docs", "/api/v1/redoc", NAME),

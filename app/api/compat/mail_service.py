@@ -26,7 +26,7 @@ from app.texts.i18n import N_
 
 NAME = "mail-service"
 POLL = Backoff(first=0.02, cap=0.5)
-NOT_SENT = "nothing was sent: no mail server is configured (SMTP_HOST)"
+NOT_SENT = "the mail was not sent: no mail server is configured (SMTP_HOST)"
 WAIT_QUERY = {
     "wait": {
         "type": "string",
@@ -90,7 +90,7 @@ class BulkMails(msgspec.Struct):
     def __post_init__(self) -> None:
         """msgspec passes the text of a ValueError on to the sender."""
         if (self.notifications is None) == (self.emails is None):
-            raise ValueError("the mails must be in `notifications` or in `emails`")
+            raise ValueError("the body must list the mails in `notifications` or in `emails`")
 
     def events(self) -> list[bytes]:
         """The messages that send them."""
@@ -134,7 +134,7 @@ class MailService:
     @schemas.described(
         "Send a mail",
         "For services whose token has the scope `notifications:send`. With `wait=sent` the answer has the "
-        "outcome; if it is not known in time, the answer is 202 and the mail is still tried.",
+        "outcome; if the outcome is not known in time, the answer is 202 and the hub keeps trying to send.",
         {
             200: schemas.Answer("The outcome, with `wait=sent`", MailRow),
             202: schemas.Answer("Stored; it will be sent", SentOrRow, types=(Sent, MailRow)),
@@ -216,7 +216,7 @@ def _answer(mail: NotifyEmail, delivery: Delivery, follow: str) -> HTTPResponse:
 
 SERVICE = CompatService(
     NAME,
-    "The paths of the service that sent mails.",
+    "The paths of the mail service that the hub replaces.",
     ("/notify",),
     lambda context: MailService(context).blueprint(),
 )

@@ -31,7 +31,7 @@ class OldMessage(msgspec.Struct, omit_defaults=True):
     type: Annotated[str, Meta(examples=["email"], description="email, sms or in-app")]
     message: Annotated[str, Meta(min_length=1, max_length=10_000, examples=["Hello!"])]
     to: Annotated[str, Meta(max_length=320, examples=["user@example.com"])] | None = None
-    user_id: Annotated[Any, Meta(examples=[1], description="a number or a text")] = None
+    user_id: Annotated[Any, Meta(examples=[1], description="a number or a string")] = None
     title: Annotated[str, Meta(max_length=200)] | None = None
     subject: Annotated[str, Meta(max_length=200, description="the same as `title`")] | None = None
 
@@ -83,8 +83,8 @@ class MessageService:
 
     @schemas.described(
         "List the user's notifications, newest first",
-        "The inbox of the user whose token it is. An id that is no user id of the hub, such as 1, names that "
-        "user too; the id of another user is refused.",
+        "The inbox of the user whose token it is. An id that is not a user id of the hub, such as 1, also "
+        "means that user; the id of another user is refused.",
         {200: schemas.Answer("The notifications", list[OldNotification])},
         errors=(400, 401, 403, 503),
         query=PAGED_QUERY,
@@ -103,7 +103,8 @@ class MessageService:
 
 SERVICE = CompatService(
     NAME,
-    "The paths of the service that sent single messages and listed a user's notifications.",
+    "The paths of the message service that the hub replaces: it sent single messages and listed a user's "
+    "notifications.",
     ("/notifications", "/users"),
     lambda context: MessageService(context).blueprint(),
     Reference("/openapi.json", "/docs", "/redoc", NAME),

@@ -23,7 +23,7 @@ PAGED_QUERY = {
         "type": "integer",
         "minimum": 0,
         "maximum": MAX_NOTIFICATION_ROWS,
-        "description": "how many of the newest to leave out, also as `offset`; `before` costs less",
+        "description": "how many of the newest to skip, also as `offset`; paging with `before` is cheaper",
     },
     "page": {
         "type": "integer",

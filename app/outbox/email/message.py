@@ -41,7 +41,7 @@ def sender(text: str) -> Sender:
         name, address = parts.groups() if parts else ("", bare)
     found = mailbox(address)
     if not found.ascii:
-        raise ValueError("the address has letters outside ASCII before the @, which many servers refuse")
+        raise ValueError("the address has non-ASCII characters before the @, which many servers refuse")
     return Sender(one_line(name), found)
 
 

@@ -246,8 +246,8 @@ class SmtpConnection(asyncio.Protocol):
         if envelope.utf8:
             if "smtputf8" not in self._extensions:
                 raise SMTPNotSupported(
-                    "the address has letters outside ASCII before the @, and the mail server can't carry"
-                    " those (it offers no SMTPUTF8)"
+                    "the address has non-ASCII characters before the @, and the mail server does not "
+                    "support them (no SMTPUTF8)"
                 )
             yield b"BODY=8BITMIME SMTPUTF8"
 

@@ -64,7 +64,7 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
 
 def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
     if not 400 <= error.code < 600:
-        return DeliveryFailed("bad_answer", f"the server's answer makes no sense: {said}", retryable=True)
+        return DeliveryFailed("bad_answer", f"the server's answer is not valid SMTP: {said}", retryable=True)
     code = f"smtp_{error.code}"
     if not isinstance(error, (SMTPRecipientRefused, SMTPDataError)):
         if error.code < 500:
@@ -107,10 +107,10 @@ class Server:
         try:
             self.host.encode("idna")
         except UnicodeError:
-            raise ConfigurationError(f"SMTP_HOST: {self.host!r} is no name of a host.") from None
+            raise ConfigurationError(f"SMTP_HOST: {self.host!r} is not a host name.") from None
         if self.username is not None and self.security == "none":
             raise ConfigurationError(
-                "SMTP_USERNAME is set, but with SMTP_SECURITY=none its password would go out in plain text."
+                "SMTP_USERNAME is set, but with SMTP_SECURITY=none the password would be sent in plain text."
                 " Set SMTP_SECURITY to starttls or tls, or unset SMTP_USERNAME."
             )
         if self.username is not None and not self._password:
@@ -178,7 +178,10 @@ class Server:
                 await log_in(self.username, self._password)
                 return
         offered = self.clean(", ".join(client.server_auth_methods)) or "none at all"
-        raise SetupFailed("login_not_offered", f"the server offers no login the hub knows, but {offered}")
+        raise SetupFailed(
+            "login_not_offered",
+            (f"the server offers no login method that the hub supports; it offers {offered}"),
+        )
 
     async def open(self) -> SMTP:
         """A connection ready for mail. Raises `DeliveryFailed`."""

@@ -164,10 +164,12 @@ class BoundedBatch:
         first = getattr(self._batch, "base_offset", last)
         where = f"the batch of the offsets {first} to {last}"
         if isinstance(error, (BatchTooLarge, MemoryError)):
-            why = f"{where} is spoiled, or unpacks to more than {MAX_BATCH_BYTES} bytes"
+            why = f"{where} is corrupt, or decompresses to more than {MAX_BATCH_BYTES} bytes"
             refused = InvalidEvent("batch_too_large", why)
         else:
-            refused = InvalidEvent("batch_unreadable", f"{where} can't be unpacked ({type(error).__name__})")
+            refused = InvalidEvent(
+                "batch_unreadable", (f"{where} cannot be decompressed ({type(error).__name__})")
+            )
         return _UnreadRecord(last, getattr(self._batch, "max_timestamp", -1), UnreadMessage(refused))
 
 

@@ -50,7 +50,7 @@ def check_security(settings: KafkaSettings) -> None:
     try:
         connection(settings)
     except OSError as error:
-        raise ConfigurationError(f"The files of KAFKA_SSL_… can't be used: {error}") from None
+        raise ConfigurationError(f"The files named by KAFKA_SSL_… cannot be used: {error}") from None
 
 
 def _tls(settings: KafkaSettings) -> ssl.SSLContext:

@@ -64,7 +64,7 @@ def dead_letter_records(
         TIMESTAMP: str(record.timestamp),
     }
     if isinstance(record.value, UnreadMessage):
-        ours[CUT_FROM] = "a batch that was not unpacked"
+        ours[CUT_FROM] = "a batch that was not decompressed"
     if value is None:  # a record without key and value can't be sent
         ours[NULL_VALUE] = "true"
     whole = {

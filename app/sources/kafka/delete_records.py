@@ -35,7 +35,9 @@ async def removing(settings: KafkaSettings) -> AsyncIterator[RemoveBefore]:
         except KafkaError as error:
             if error.retriable or isinstance(error, KafkaTimeoutError):
                 raise
-            raise RemovalRefused("kafka", f"it removes no records ({type(error).__name__})") from None
+            raise RemovalRefused(
+                "kafka", (f"the broker does not delete records ({type(error).__name__})")
+            ) from None
 
     try:
         yield remove_before

@@ -130,7 +130,7 @@ class KafkaDlqReader:
                     await remove_before({place: 0})
                 except RemovalRefused as error:
                     kept[place.topic.removesuffix(SUFFIX)] = (
-                        f"{error}; they go by the Kafka topic's retention.ms"
+                        f"{error}; the Kafka topic's retention.ms removes them"
                     )
         return kept
 
@@ -184,7 +184,7 @@ class KafkaDlqReader:
         if not ends:
             return
         if not await self._consumer.seek_to_beginning(*ends):
-            raise KafkaTimeoutError("it doesn't say where its Kafka topics begin")
+            raise KafkaTimeoutError("the broker does not report the first offsets of its Kafka topics")
         while any([await self._consumer.position(place) < end for place, end in ends.items()]):
             for place, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
                 for record in records:

@@ -117,7 +117,7 @@ class KafkaSource:
             raise Unavailable("kafka", f"no broker answers at {self._settings.bootstrap_servers}")
         if self._stands_still_for() >= STANDSTILL_SECONDS:
             seconds = round(self._stands_still_for())
-            raise Unavailable("kafka", f"intake stands still: one batch is being written for {seconds} s")
+            raise Unavailable("kafka", f"intake is stalled: one batch has been writing for {seconds} s")
         try:
             await self._consumer.topics()
         except (KafkaError, OSError) as error:
@@ -151,7 +151,7 @@ class KafkaSource:
             except asyncio.CancelledError:
                 if is_to_end():
                     raise
-                log.error("source_failed", extra={"why": "a task of aiokafka's own was cancelled"})
+                log.error("source_failed", extra={"why": "a task inside aiokafka was cancelled"})
             finally:
                 await self._disconnect()
             if not self._stopping.is_set():

@@ -173,7 +173,11 @@ class QueueConsumer:
         return self._channel.connection.connection_tune.frame_max - FRAME_OVERHEAD_BYTES
 
     def _cancelled(self, _: object) -> None:
-        self._fail(ConnectionError(f"the broker ended the consumer of {self._queue}: is the queue deleted?"))
+        self._fail(
+            ConnectionError(
+                f"the broker cancelled the consumer of {self._queue}; check that the queue exists"
+            )
+        )
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -82,14 +82,14 @@ def _decompress(body: bytes, name: str, wbits: _Format) -> Decoded:
         except zlib.error:
             return _failed(bytes(found), f"the body is not {name}, as content_encoding says")
         if len(found) > MAX_EVENT_BYTES:
-            why = f"more than {MAX_EVENT_BYTES} bytes when decoded from {name}; that is the limit"
+            why = f"more than {MAX_EVENT_BYTES} bytes (the limit) when decoded from {name}"
             return Decoded(bytes(found), InvalidEvent("too_large", why))
         if not stream.eof:
-            return _failed(bytes(found), f"the {name} body is cut off")
+            return _failed(bytes(found), f"the {name} body is truncated")
         body = stream.unused_data.lstrip(b"\0") if wbits is _Format.GZIP else stream.unused_data
         if not body:
             return Decoded(bytes(found))
-    return _failed(bytes(found), f"something follows the {name} body")
+    return _failed(bytes(found), f"extra bytes follow the {name} body")
 
 
 def _failed(body: bytes, why: str) -> Decoded:

@@ -76,7 +76,7 @@ def dead_letter(
     kept.expiration = None  # a dead letter waits until someone looks
     kept.user_id = None  # the broker takes none but the sender's own
     if not _fits(kept, room):
-        kept.headers = {**ours, "dlq.headers": "left out: too large, or of a type that can't be written"}
+        kept.headers = {**ours, "dlq.headers": "omitted: too large, or of a type that cannot be encoded"}
     return shown, kept
 
 

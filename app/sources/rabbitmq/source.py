@@ -71,7 +71,7 @@ class RabbitSource:
         """Raise `Unavailable` unless this node consumes. Heartbeats detect an unresponsive broker."""
         if not self._consuming:
             parts = urlsplit(self._url.get_secret_value())
-            raise Unavailable("rabbitmq", f"no broker serves at {parts.hostname}:{parts.port or 'its port'}")
+            raise Unavailable("rabbitmq", f"no broker answers at {parts.hostname}:{parts.port or 'its port'}")
 
     async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
         """See `Source.dead_letter`. The queue's consumer publishes it."""

@@ -99,7 +99,7 @@ class RedisSource:
     async def check(self) -> None:
         """Raises `Unavailable` unless Redis answers and this node reads from it."""
         if not self._serving:
-            raise Unavailable("redis_events", "no events are read; the hub's log says why")
+            raise Unavailable("redis_events", "the source is not running; see the hub's log")
         try:
             await self._redis.ping()
         except REDIS_ERRORS as error:

@@ -60,7 +60,7 @@ class Call(Generic[T]):
         try:
             return self.read(answer)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            detail = f"{self.method} {self.path}: the answer is not that of a notification hub ({error!r})"
+            detail = f"{self.method} {self.path}: the answer is not from a notification hub ({error!r})"
             raise HubError("unexpected_answer", detail, answer.status_code) from error
 
 

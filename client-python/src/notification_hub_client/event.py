@@ -65,7 +65,9 @@ def to_json(value: Any) -> Any:
     match value:
         case datetime():
             if value.tzinfo is None:
-                raise ValueError(f"{value.isoformat()} has no time zone; use datetime.now(UTC) or such")
+                raise ValueError(
+                    f"{value.isoformat()} has no time zone; use an aware datetime, such as datetime.now(UTC)"
+                )
             return value.isoformat()
         case UUID():
             return str(value)

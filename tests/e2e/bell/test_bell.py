@@ -173,7 +173,7 @@ async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(
     await expect(panel(page).get_by_text("You are offline.")).to_be_visible()
     await expect(bell(page)).to_have_accessible_name(re.compile("1 unread, You are offline"))
     await rows(page).get_by_role("button", name="Delete").click()
-    await expect(panel(page).get_by_text("That didn't work. Please try again.")).to_be_visible()
+    await expect(panel(page).get_by_text("Something went wrong. Try again.")).to_be_visible()
     await expect(rows(page)).to_have_count(1)
     await tabs.publish()
     proxy.repair()

@@ -77,10 +77,10 @@ async def test_older_ones_that_could_not_be_loaded_are_asked_for_by_the_button(p
     }""")
     await become(page, {**LIST, "hasMore": True})
     await bell(page).click()
-    await expect(panel(page).get_by_text("That didn't work. Please try again.")).to_be_visible()
-    await panel(page).get_by_role("button", name="Show older ones").click()
-    await expect(panel(page).get_by_role("button", name="Show older ones")).to_be_hidden()
-    await expect(panel(page).get_by_text("That didn't work.")).to_be_hidden()
+    await expect(panel(page).get_by_text("Something went wrong. Try again.")).to_be_visible()
+    await panel(page).get_by_role("button", name="Show older notifications").click()
+    await expect(panel(page).get_by_role("button", name="Show older notifications")).to_be_hidden()
+    await expect(panel(page).get_by_text("Something went wrong.")).to_be_hidden()
     assert await page.evaluate("asked") == 2
 
 
@@ -138,12 +138,12 @@ async def test_what_the_inbox_before_still_does_is_no_matter_of_the_next(page: P
       const loadMore = () => { asked++; return new Promise(() => {}); };
       bell.inbox = Object.create(stub, { loadMore: { value: loadMore } });
     }""")
-    await panel(page).get_by_role("button", name="Show older ones").click()
+    await panel(page).get_by_role("button", name="Show older notifications").click()
     await page.wait_for_function("asked === 1")
     await page.evaluate("fail(new Error('no'))")
     await page.wait_for_timeout(100)
     await expect(panel(page).get_by_role("button", name="Loading")).to_be_visible()
-    await expect(panel(page).get_by_text("That didn't work.")).to_be_hidden()
+    await expect(panel(page).get_by_text("Something went wrong.")).to_be_hidden()
 
 
 async def test_a_held_delete_key_deletes_one(page: Page) -> None:
