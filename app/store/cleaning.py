@@ -12,8 +12,7 @@ from app.store.engine import store_errors
 ADVISORY_LOCK_KEY = 7209481362550183
 """The advisory lock that is held until the commit; whoever finds it held leaves the work to its holder."""
 
-# A plan that was made while a table was empty reads all of it, and lives on while the table grows.
-_BEGIN = f"select pg_try_advisory_xact_lock({ADVISORY_LOCK_KEY}), set_config('enable_seqscan', 'off', true)"
+_BEGIN = f"select pg_try_advisory_xact_lock({ADVISORY_LOCK_KEY})"
 # `skip locked`: a row that someone is changing goes another time; the cleaner never waits, nor deadlocks.
 _REMOVE = """
 delete from {table} where ctid = any(array(

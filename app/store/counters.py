@@ -15,7 +15,7 @@ from app.store.engine import store_errors
 _COMPARE = """
 select user_id, last_seq, last_seq - settled as unread, newest.seq as newest_row, rows.unread as unread_rows
 from (
-  select * from inboxes where $1::uuid is null or user_id > $1 order by user_id limit $2
+  select * from inboxes where user_id >= $1 order by user_id limit $2
 ) as inbox
 cross join lateral (
   select count(*) as unread from notifications
@@ -26,6 +26,7 @@ cross join lateral (
 ) as newest
 order by user_id
 """
+_LAST = UUID(int=2**128 - 1)
 _LOCK = "select 1 from inboxes where user_id = $1 for update"
 _REPAIR = """
 update inboxes set last_seq = right_values.last_seq, settled = right_values.last_seq - right_values.unread
@@ -60,9 +61,12 @@ class CounterStore:
 
     async def compare(self, after: UUID | None, most: int) -> Sequence[InboxCheck]:
         """The next `most` inboxes behind this user id, in the order of ids."""
+        if after == _LAST:
+            return []
+        first = UUID(int=0 if after is None else after.int + 1)
         with store_errors():
             async with self._engine.connect() as connection:
-                rows = await connection.exec_driver_sql(_COMPARE, (after, most))
+                rows = await connection.exec_driver_sql(_COMPARE, (first, most))
                 return [*starmap(InboxCheck, rows)]
 
     async def repair(self, user_id: UUID) -> None:

@@ -20,14 +20,7 @@ DIRECT = "hub_direct"
 MAX_IDLE_SECONDS = 1.0
 """A connection that was used within this time is taken to be alive; others are asked first."""
 # The statements are made for these: one plan each, whatever the sizes of tables and batches are.
-_PLANNER = MappingProxyType(
-    {
-        "plan_cache_mode": "force_generic_plan",
-        "enable_seqscan": "off",
-        "enable_nestloop": "off",
-        "jit": "off",
-    }
-)
+_PLANNER = MappingProxyType({"plan_cache_mode": "force_generic_plan", "enable_nestloop": "off"})
 _USABLE_AFTER = ("22", "23", "55")
 """Classes of errors (SQLSTATE) that say nothing bad of the connection: values, constraints, locks."""
 

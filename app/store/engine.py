@@ -138,7 +138,13 @@ def _session(settings: PostgresSettings) -> dict[str, str]:
     # Postgres has to give up too: the backend of a connection that was cut in silence would keep its locks,
     # which our next try waits for, until TCP notices, after hours.
     milliseconds = str(math.ceil(settings.timeout * 1000))
-    return {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
+    return {
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        # A plan that was made while a table was empty reads all of it, and lives on while the table grows.
+        "enable_seqscan": "off",
+        "jit": "off",  # what can't do without a scan seems to be worth compiling then
+    }
 
 
 class Cause(Enum):

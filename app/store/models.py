@@ -91,7 +91,7 @@ class ProcessedEventRow(Base):
 
 _DUE_OTHERS = text("next_attempt_at is not null and replaces is null")
 _DUE_CODES = text("next_attempt_at is not null and replaces is not null")
-_PARKED = text("finished_at is null")
+_PARKED = "finished_at is null"
 
 
 class DeliveryRow(Base):
@@ -248,9 +248,19 @@ class ParkedEventRow(Base):
 
     __table_args__ = (
         UniqueConstraint("position", name="parked_events_position"),
-        Index("parked_events_lane", "lane", "id", postgresql_where=_PARKED),
-        Index("parked_events_group", "group_id", postgresql_where=_PARKED),
-        Index("parked_events_key", "order_key", postgresql_where=_PARKED),
+        Index("parked_events_lane", "lane", "id", postgresql_where=text(_PARKED)),
+        Index(
+            "parked_events_of_group",
+            "group_id",
+            "id",
+            postgresql_where=text(f"{_PARKED} and group_id is not null"),
+        ),
+        Index(
+            "parked_events_of_key",
+            "order_key",
+            "id",
+            postgresql_where=text(f"{_PARKED} and order_key is not null"),
+        ),
         Index("parked_events_done", "finished_at", postgresql_where=text("finished_at is not null")),
     )
 

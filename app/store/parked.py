@@ -23,22 +23,24 @@ PARKING_LOCK_KEY = 7209481362550184
 CLAIM_LOCK_KEY = 7209481362550185
 """The advisory lock of claims: two nodes never claim parts of one lane."""
 
-# A plan that was made while the table was empty reads all of it, and lives on while the table grows.
-_PREPARE = "select set_config('enable_seqscan', 'off', true), pg_advisory_xact_lock($1)"
-_NO_SCAN = "select set_config('enable_seqscan', 'off', true)"
+_LOCK = "select pg_advisory_xact_lock($1)"
+# While the table is empty all its indexes cost the same, and a plan lives on while the table grows. So each
+# statement has the conditions of one index only: that of a group holds no row without one, and what looks
+# for an id says `coalesce(…)` in place of `finished_at is null`, which the indexes of lanes have.
 _LANES = """
-select needed, key, lane from (
-  select g.id as needed, null::bytea as key, (
-    select lane from parked_events p
-    where p.group_id = g.id and p.finished_at is null and not p.optional limit 1) as lane
-  from unnest($1::uuid[]) as g(id)
-  union all
-  select null, k.key, (
-    select lane from parked_events p where p.order_key = k.key and p.finished_at is null limit 1)
-  from unnest($2::bytea[]) as k(key)
-) found where lane is not null
+select g.id as needed, null::bytea as key, (
+  select lane from parked_events p
+  where p.group_id = g.id and p.finished_at is null and not p.optional order by p.id limit 1) as lane
+from unnest($1::uuid[]) as g(id)
+union all
+select null, k.key, (
+  select lane from parked_events p where p.order_key = k.key and p.finished_at is null order by p.id limit 1)
+from unnest($2::bytea[]) as k(key)
 """
-_JOIN_LANES = "update parked_events set lane = $1 where lane = any($2::uuid[]) and finished_at is null"
+_JOIN_LANES = """
+update parked_events p set lane = joined.lane from unnest($1::uuid[], $2::uuid[]) as joined (other, lane)
+where p.lane = joined.other and p.finished_at is null
+"""
 _PARK = """
 insert into parked_events (position, lane, group_id, order_key, event_id, event_type, source, dedup_key,
   sender, happened_at, body, labels, fresh, optional, deadline)
@@ -76,16 +78,19 @@ returning p.id, p.lane, p.group_id, p.event_id, p.event_type, p.source, p.dedup_
 _RETRY = """
 update parked_events set attempts = attempts + 1, reason = $2, leased_until = null,
   next_attempt_at = now() + make_interval(secs => $3)
-where id = $1 and finished_at is null
+where id = $1 and coalesce(finished_at, 'infinity') = 'infinity'
 """
-_RELEASE = "update parked_events set leased_until = null where id = any($1::bigint[]) and finished_at is null"
+_RELEASE = """
+update parked_events set leased_until = null
+where id = any($1::bigint[]) and coalesce(finished_at, 'infinity') = 'infinity'
+"""
 _RENEW = """
 update parked_events set leased_until = now() + make_interval(secs => $2)
-where id = any($1::bigint[]) and leased_until is not null and finished_at is null
+where id = any($1::bigint[]) and leased_until is not null and coalesce(finished_at, 'infinity') = 'infinity'
 """
 _FINISH = """
 update parked_events set finished_at = now(), reason = $2, body = '', labels = null, leased_until = null
-where id = any($1::bigint[]) and finished_at is null
+where id = any($1::bigint[]) and coalesce(finished_at, 'infinity') = 'infinity'
 """
 _FIND = (
     "select case when finished_at is not null then reason end, sender from parked_events where position = $1"
@@ -180,8 +185,8 @@ class Lanes:
     def __init__(self, known: dict[UUID | bytes, UUID]) -> None:
         """`known`: the lanes of groups and of order keys that have parked events."""
         self._lanes = known
-        self.joined: list[tuple[UUID, set[UUID]]] = []
-        """Lanes that become one, as an event belongs to several."""
+        self.joined: dict[UUID, UUID] = {}
+        """Lanes that become part of another, as an event belongs to both; and of which."""
 
     def lane_of(self, draft: ParkedDraft) -> UUID | None:
         """The event's lane; None if it need not be parked."""
@@ -192,7 +197,8 @@ class Lanes:
             return None
         lane = min(found) if found else group_id or uuid4()
         if others := found - {lane}:
-            self.joined.append((lane, others))
+            self.joined = {each: lane if into in others else into for each, into in self.joined.items()}
+            self.joined.update(dict.fromkeys(others, lane))
             self._lanes = {name: lane if known in others else known for name, known in self._lanes.items()}
         self._lanes.update(dict.fromkeys(names, lane))
         return lane
@@ -204,11 +210,13 @@ async def park(connection: asyncpg.Connection, drafts: Sequence[tuple[str, Parke
     In the caller's transaction. One statement if none has to be.
     """
     if any(draft.needs_answer for _, draft in drafts):
-        await connection.execute("select pg_advisory_xact_lock($1)", PARKING_LOCK_KEY)
+        await connection.execute(_LOCK, PARKING_LOCK_KEY)
     groups = {draft.group_id for _, draft in drafts if draft.group_id is not None}
     keys = {draft.order_key for _, draft in drafts if draft.order_key is not None}
     found = await connection.fetch(_LANES, list(groups), list(keys))
-    lanes = Lanes({key if needed is None else needed: lane for needed, key, lane in found})
+    lanes = Lanes(
+        {key if needed is None else needed: lane for needed, key, lane in found if lane is not None}
+    )
     parked = [
         (lane, event_id, draft) for event_id, draft in drafts if (lane := lanes.lane_of(draft)) is not None
     ]
@@ -217,8 +225,8 @@ async def park(connection: asyncpg.Connection, drafts: Sequence[tuple[str, Parke
     rows = [_row(*each) for each in parked]
     columns = [list(column) for column in zip(*rows, strict=True)]
     await connection.execute(_PARK, *columns, parked[0][2].retry_for)
-    for lane, others in lanes.joined:
-        await connection.execute(_JOIN_LANES, lane, list(others))
+    if lanes.joined:
+        await connection.execute(_JOIN_LANES, list(lanes.joined), list(lanes.joined.values()))
     return {event_id for _, event_id, _ in parked}
 
 
@@ -257,7 +265,7 @@ class ParkedStore:
     ) -> Sequence[ParkedEventRecord]:
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(_PREPARE, (CLAIM_LOCK_KEY,))
+                await connection.exec_driver_sql(_LOCK, (CLAIM_LOCK_KEY,))
                 found = await connection.exec_driver_sql(_CLAIM, (most, lanes, lease, asking))
                 return sorted(starmap(ParkedEventRecord, found), key=lambda event: event.id)
 
@@ -291,11 +299,9 @@ class ParkedStore:
     async def _change(self, statement: str, values: tuple[object, ...]) -> int:
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(_NO_SCAN)
                 return (await connection.exec_driver_sql(statement, values)).rowcount
 
     async def _one(self, statement: str) -> Any:
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(_NO_SCAN)
                 return (await connection.exec_driver_sql(statement)).one()

@@ -46,10 +46,9 @@ class MemoryParkedEvents:
             if (lane := lanes.lane_of(draft)) is not None:
                 parked.add(event_id)
                 self._add(event_id, draft, lane)
-        for lane, others in lanes.joined:
-            for row in self._open():
-                if row.record.lane in others:
-                    row.record = row.record._replace(lane=lane)
+        for row in self._open():
+            if (lane := lanes.joined.get(row.record.lane)) is not None:
+                row.record = row.record._replace(lane=lane)
         return parked
 
     def _add(self, event_id: str, draft: ParkedDraft, lane: UUID) -> None:
