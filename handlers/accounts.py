@@ -10,6 +10,7 @@ from msgspec import Struct
 from app.domain.effects import Effects, TokenBound
 from app.domain.notifications import Group
 from app.domain.time import read_timestamp
+from app.domain.user_ids import canonical_id
 from handlers.base import BaseMessageHandler
 from handlers.fields import UserId
 
@@ -42,6 +43,6 @@ class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
         if at is not None and at.is_integer():
             at += MAX_ROUNDING_SECONDS
         token_id = message.access_token_id
-        named = (token_id,) if isinstance(token_id, str) and token_id else ()
+        named = (canonical_id(token_id),) if isinstance(token_id, str) and token_id else ()
         bound = TokenBound(token_ids=named) if at is None else TokenBound(at, named)
         return Effects(disconnect=message.user_id, logged_out=bound)

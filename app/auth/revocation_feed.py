@@ -12,8 +12,9 @@ from uuid import UUID
 
 from redis.exceptions import ResponseError
 
-from app.auth.revocations import PREFIXES, is_uuid
+from app.auth.revocations import PREFIXES
 from app.auth.tokens import Claims
+from app.domain.user_ids import canonical_id, parse_uuid
 from app.runtime.backoff import Backoff
 from app.runtime.redis import REDIS_ERRORS
 from app.runtime.redis_tracking import TrackedKeys
@@ -31,7 +32,7 @@ class Changed(NamedTuple):
     """The revocations that were written lately."""
 
     tokens: frozenset[str] = frozenset()
-    """Ids of tokens, in lower case."""
+    """Ids of tokens, in the spelling of `canonical_id`."""
     users: frozenset[UUID | str] = frozenset()
     """Ids of users: UUIDs, or the user service's own."""
 
@@ -40,7 +41,7 @@ class Changed(NamedTuple):
 
     def concerns(self, claims: Claims) -> bool:
         """Whether a token may have been revoked; only its check can tell."""
-        if claims.token_id.lower() in self.tokens:
+        if canonical_id(claims.token_id) in self.tokens:
             return True
         return (claims.user_id if claims.foreign_id is None else claims.foreign_id) in self.users
 
@@ -115,10 +116,10 @@ def changed(names: Iterable[bytes]) -> Changed:
     for name in names:
         text = name.decode(errors="replace")
         if text.startswith(blocked):
-            tokens.add(text.removeprefix(blocked).lower())
+            tokens.add(canonical_id(text.removeprefix(blocked)))
         else:
             user = text.removeprefix(revoked_at)
             users.add(user)
-            if is_uuid(user):
-                users.add(UUID(user))
+            if (found := parse_uuid(user)) is not None:
+                users.add(found)
     return Changed(frozenset(tokens), frozenset(users))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from app.auth.tokens import Claims, ServiceClaims
 from app.domain.errors import Unauthorized, Unavailable
+from app.domain.user_ids import parse_uuid, spellings
 from app.runtime.redis import REDIS_ERRORS, Client
 from app.runtime.shared_calls import SharedCalls
 
@@ -28,7 +28,6 @@ MILLISECONDS = (1.5e12, 1e13)
 """A moment between these is in milliseconds (2017 to 2286): in seconds it would revoke whatever is issued."""
 RETRY_SECONDS = 1.0  # seconds after an error of Redis for which cached tokens are accepted without a query
 SPELLINGS_COUNT = 4
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _BLOCKED = "user-service:jwt-blocklist:"
 _REVOKED_AT = "user-service:global_revoke_ts:"
 PREFIXES = (_BLOCKED, _REVOKED_AT)
@@ -198,17 +197,10 @@ def _redis_errors() -> Iterator[None]:
         raise Unavailable("redis", why) from None
 
 
-def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID as services write it: with or without hyphens, in either case."""
-    return _UUID.fullmatch(text) is not None
-
-
 def _blocklist_keys(claims: Claims | ServiceClaims) -> tuple[str, ...]:
-    """The key as the token spells its id; if that is a UUID, also in lower and upper case."""
-    text = claims.token_id
-    if not is_uuid(text):
-        return (f"{_BLOCKED}{text}",)
-    return (f"{_BLOCKED}{text}", f"{_BLOCKED}{text.lower()}", f"{_BLOCKED}{text.upper()}")
+    """The key as the token spells its id; if that is a UUID, also in its other spellings."""
+    text, found = claims.token_id, parse_uuid(claims.token_id)
+    return tuple(f"{_BLOCKED}{name}" for name in (text, *(() if found is None else spellings(found))))
 
 
 def _revoked_at_keys(claims: Claims | ServiceClaims) -> tuple[str, ...]:
@@ -224,18 +216,8 @@ def revoked_at_keys(user_id: UUID | str) -> tuple[str, ...]:
     One for each of the `SPELLINGS_COUNT` spellings of a UUID: services write it with and without hyphens, in
     lower and upper case. A service's name that is no UUID has one key.
     """
-    if not isinstance(user_id, UUID):
-        if not is_uuid(user_id):
-            return (f"{_REVOKED_AT}{user_id}",)
-        user_id = UUID(user_id)
-    text = str(user_id)
-    bare = text.replace("-", "")
-    return (
-        f"{_REVOKED_AT}{text}",
-        f"{_REVOKED_AT}{text.upper()}",
-        f"{_REVOKED_AT}{bare}",
-        f"{_REVOKED_AT}{bare.upper()}",
-    )
+    found = user_id if isinstance(user_id, UUID) else parse_uuid(user_id)
+    return tuple(f"{_REVOKED_AT}{name}" for name in ((user_id,) if found is None else spellings(found)))
 
 
 def _after(moments: Moments, claims: Claims | ServiceClaims) -> bool:

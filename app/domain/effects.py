@@ -12,6 +12,7 @@ import msgspec
 
 from app.domain.deliveries import DeliveryDraft
 from app.domain.notifications import NotificationDraft
+from app.domain.user_ids import canonical_id
 
 MAX_TOKEN_IDS = 8  # of one user, whose logouts are remembered together
 
@@ -29,9 +30,10 @@ class TokenBound(NamedTuple):
     issued_until: float = inf
     """Unix seconds."""
     token_ids: tuple[str, ...] = ()
+    """In the spelling of `canonical_id`."""
 
     def covers(self, issued_at: float, token_id: str) -> bool:
-        return issued_at <= self.issued_until or token_id in self.token_ids
+        return issued_at <= self.issued_until or canonical_id(token_id) in self.token_ids
 
     def at_most(self, unix_seconds: float) -> TokenBound:
         """The same, but for tokens that were issued later than this."""

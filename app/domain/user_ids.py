@@ -1,4 +1,4 @@
-"""The ids of users: UUIDs in their spellings, and foreign ids, which are any other text or number."""
+"""Ids in their spellings: UUIDs, and foreign ids of users, which are any other text or number."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def parse_uuid(value: object) -> UUID | None:
     if not isinstance(value, str) or not _UUID.fullmatch(value):
         return None
     return UUID(value.lower())
+
+
+def spellings(found: UUID) -> tuple[str, str, str, str]:
+    """How services write a UUID in keys: with and without hyphens, in lower and upper case."""
+    whole, bare = str(found), found.hex
+    return whole, whole.upper(), bare, bare.upper()
+
+
+def canonical_id(text: str) -> str:
+    """An id as it is compared with others: a UUID in lower case with hyphens, other text as it is."""
+    found = parse_uuid(text)
+    return text if found is None else str(found)
 
 
 def foreign_id(value: object) -> str | None:

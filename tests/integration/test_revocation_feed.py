@@ -154,7 +154,9 @@ async def test_who_may_not_track_keys_is_told_why_and_asked_again_later(
 def test_what_a_changed_revocation_may_concern() -> None:
     user, token = UUID(int=0xABCDEF), "0000ABCD-0000-0000-0000-000000000001"
     claims = Claims(user, token, 1, 2)
-    for name in (f"{USER}{user}", f"{USER}{user.hex.upper()}", f"{TOKEN}{token}", f"{TOKEN}{token.lower()}"):
+    written = (f"{user}", user.hex.upper(), f"{{{user}}}", user.urn)
+    spelled = (token, token.lower(), token.replace("-", ""), f"{{{token}}}")
+    for name in (*(f"{USER}{each}" for each in written), *(f"{TOKEN}{each}" for each in spelled)):
         assert under_test.changed([name.encode()]).concerns(claims), name
     for name in (f"{USER}{UUID(int=1)}", f"{TOKEN}{user}", f"{USER}", f"{TOKEN}\xff", f"{USER}user-7"):
         assert not under_test.changed([name.encode("latin-1")]).concerns(claims), name

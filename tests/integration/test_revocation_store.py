@@ -121,10 +121,13 @@ async def test_however_the_user_service_writes_the_id_the_user_is_revoked(
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])
-async def test_a_token_id_that_is_a_uuid_is_blocked_in_either_case(
-    redis: Redis, claims: Claims, one_by_one: bool
+@pytest.mark.parametrize("spelled", ["{}", "{{{}}}", "urn:uuid:{}"])
+@pytest.mark.parametrize("blocked", [str.upper, str.lower, lambda text: text.replace("-", "")])
+async def test_a_token_id_that_is_a_uuid_is_blocked_in_any_spelling(
+    redis: Redis, claims: Claims, blocked: Callable[[str], str], spelled: str, one_by_one: bool
 ) -> None:
-    await redis.set(f"user-service:jwt-blocklist:{claims.token_id.upper()}", "1")
+    await redis.set(f"user-service:jwt-blocklist:{blocked(claims.token_id)}", "1")
+    claims = claims._replace(token_id=spelled.format(claims.token_id))
     another = claims._replace(token_id="another")
     assert await revoked(redis, claims)
     assert await RevocationStore(redis, one_by_one).revoked([another, claims]) == [False, True]

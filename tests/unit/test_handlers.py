@@ -6,7 +6,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -485,6 +485,19 @@ def test_a_logout_disconnects_the_user_and_notifies_nobody() -> None:
     at = datetime.fromisoformat(body["timestamp"]).timestamp()
     assert effects.logged_out.token_ids == (body["access_token_id"],)
     assert at < effects.logged_out.issued_until < at + 1, "the timestamp is in whole seconds"
+
+
+@pytest.mark.parametrize(
+    "spelled", [str.upper, str.lower, "{{{}}}".format, lambda text: text.replace("-", "")]
+)
+def test_a_logout_names_its_token_in_any_spelling(spelled: Callable[[str], str]) -> None:
+    body = body_of("account_logged_out")
+    written = body | {"access_token_id": spelled(body["access_token_id"])}
+    handler = HANDLERS["account_logged_out"]
+    bound = handler.handle(handler.parse(written), written, None, "en").logged_out
+    for token_id in (body["access_token_id"], body["access_token_id"].upper(), written["access_token_id"]):
+        assert bound.covers(bound.issued_until + 60, token_id)
+    assert not bound.covers(bound.issued_until + 60, "another")
 
 
 @pytest.mark.parametrize("unusable", [{"timestamp": "now"}, {"timestamp": None}, {"timestamp": {}}])
