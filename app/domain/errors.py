@@ -82,6 +82,7 @@ class DeliveryFailed(HubError):  # noqa: N818
     `code` is a stable identifier (such as smtp_451, twilio_21211, timeout), the text is the provider's
     own. `retryable` says whether another attempt may succeed; `retry_after` is the delay in seconds that
     the provider requests. `bad_address`: nothing can be delivered to this address, now or later.
+    `of_provider`: the provider failed, not the message, so another provider may take it.
     """
 
     def __init__(
@@ -92,9 +93,11 @@ class DeliveryFailed(HubError):  # noqa: N818
         retryable: bool,
         retry_after: float | None = None,
         bad_address: bool = False,
+        of_provider: bool = False,
     ) -> None:
         super().__init__(text)
         self.code = code
         self.retryable = retryable
         self.retry_after = retry_after
         self.bad_address = bad_address
+        self.of_provider = of_provider

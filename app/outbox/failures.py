@@ -7,6 +7,8 @@ import base64
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from time import monotonic
 
 from app.domain.deliveries import masked
@@ -16,6 +18,7 @@ from app.outbox.channel import Outgoing
 PAUSE_SECONDS = 30.0  # without calls to a provider that refuses everything
 MAX_REFUSED_IN_A_ROW = 3
 MAX_ERROR_CHARS = 500  # kept of a provider's text
+MAX_RETRY_AFTER_SECONDS = 3600.0  # a longer Retry-After is cut to this
 MIN_SECRET_CHARS = 4  # shorter values aren't secrets, and occur in words by chance
 
 
@@ -30,7 +33,7 @@ class SetupFailed(DeliveryFailed):
         """Not `certain`: the provider said it of one message, and may take others. `repeated`: the provider
         wasn't asked, as it failed shortly before.
         """
-        super().__init__(code, text, retryable=True, retry_after=PAUSE_SECONDS)
+        super().__init__(code, text, retryable=True, retry_after=PAUSE_SECONDS, of_provider=True)
         self.certain = certain
         self.repeated = repeated
 
@@ -82,6 +85,19 @@ def not_rendered(template: str, error: Exception) -> DeliveryFailed:
     """
     why = str(error) if isinstance(error, HubError) else type(error).__name__
     return DeliveryFailed("not_rendered", f"{template} can't be rendered ({why})", retryable=False)
+
+
+def retry_after(given: str) -> float | None:
+    """The seconds of a header `Retry-After`, which may be a number or a date (RFC 9110, 10.2.3)."""
+    if given.isdecimal():
+        return min(float(given), MAX_RETRY_AFTER_SECONDS)
+    try:
+        moment = parsedate_to_datetime(given)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), MAX_RETRY_AFTER_SECONDS)
+    except (ValueError, OverflowError):  # no date, or none that a clock shows
+        return None
 
 
 def safe_words(said: str, outgoing: Outgoing | None = None, credentials: Iterable[str] = ()) -> str:

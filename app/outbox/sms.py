@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -18,7 +16,7 @@ from app.domain.addresses import phone_number
 from app.domain.channels import SMS
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
-from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, safe_words
+from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, retry_after, safe_words
 from app.outbox.twilio_codes import Fault, fault
 from app.runtime.tls import client_context, tls_fault, tls_words
 from app.settings.channels import ChannelSections, SmsSettings
@@ -26,8 +24,6 @@ from app.texts.rendering import sms_text
 from app.texts.sms import TooLong, segments
 
 log = logging.getLogger("hub.sms")
-
-MAX_RETRY_AFTER_SECONDS = 3600.0  # a longer Retry-After is cut to this
 
 
 class TwilioAnswer(msgspec.Struct):
@@ -128,7 +124,12 @@ class SmsChannel:
             case Fault.SETUP:
                 return SetupFailed(code, said)
             case Fault.PASSING:
-                return DeliveryFailed(code, said, retryable=True, retry_after=_retry_after(response))
+                return DeliveryFailed(
+                    code,
+                    said,
+                    retryable=True,
+                    retry_after=retry_after(response.headers.get("Retry-After", "")),
+                )
             case Fault.NUMBER:
                 return DeliveryFailed(code, said, retryable=False, bad_address=True)
             case Fault.MESSAGE:
@@ -176,17 +177,3 @@ def _read(content: bytes) -> TwilioAnswer:
         return msgspec.json.decode(content, type=TwilioAnswer)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return TwilioAnswer()
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """The seconds of `Retry-After`, which may be a number or a date (RFC 9110, 10.2.3)."""
-    given = response.headers.get("Retry-After", "")
-    if given.isdecimal():
-        return min(float(given), MAX_RETRY_AFTER_SECONDS)
-    try:
-        moment = parsedate_to_datetime(given)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), MAX_RETRY_AFTER_SECONDS)
-    except (ValueError, OverflowError):  # no date, or none that a clock shows
-        return None

@@ -10,10 +10,19 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from app.domain.addresses import mailbox
-from app.settings.section import Seconds, Section, lower
+from app.settings.mail_providers import MAIL_PROVIDERS, MailgunSettings, SendGridSettings, SesSettings
+from app.settings.section import CommaSeparated, Seconds, Section, lower
 from app.texts.brand import Brand
 from app.texts.sms import MAX_SEGMENTS, SmsLimit
 
@@ -39,6 +48,20 @@ class SmtpSettings(ChannelSection):
 
     title: ClassVar = "Mail"
 
+    providers: CommaSeparated = Field(
+        default=("smtp",),
+        validation_alias="EMAIL_PROVIDERS",
+        description="Who takes mail, in this order, separated by commas: smtp, sendgrid, mailgun, ses. The "
+        "next is asked where one fails: an outage, a refused login, a quota. A refused recipient or mail is "
+        "final.",
+    )
+    failover_after: Seconds = Field(
+        default=20.0,
+        gt=0,
+        validation_alias="MAIL_FAILOVER_AFTER",
+        description="Time that a provider of EMAIL_PROVIDERS has for one mail before the next is asked. The "
+        "last one has the rest of DELIVERY_LEASE.",
+    )
     host: Annotated[str | None, AfterValidator(_host_name)] = Field(
         default=None,
         validation_alias="SMTP_HOST",
@@ -99,9 +122,23 @@ class SmtpSettings(ChannelSection):
         "transactional, instead of the hub's own (PUBLIC_URL). The id of the delivery is appended.",
     )
 
+    @field_validator("providers")
+    @classmethod
+    def _check_providers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(name.lower() for name in names)
+        for name in names:
+            if name not in MAIL_PROVIDERS:
+                raise ValueError(f"{name!r} is no provider; use one or more of {', '.join(MAIL_PROVIDERS)}")
+        return tuple(dict.fromkeys(names))
+
     @model_validator(mode="after")
     def _derive(self) -> SmtpSettings:
         """Defaults that depend on other settings."""
+        if "smtp" in self.providers and self.host is None and len(self.providers) > 1:
+            raise ValueError(
+                "EMAIL_PROVIDERS names smtp, but SMTP_HOST isn't set. Set it, or name the other providers "
+                "alone"
+            )
         if self.username is not None and self.host is None:
             raise ValueError(
                 "SMTP_USERNAME is set, but SMTP_HOST isn't, and without it no mail is sent. Set SMTP_HOST to "
@@ -115,7 +152,7 @@ class SmtpSettings(ChannelSection):
 
     @property
     def missing(self) -> str | None:
-        if self.host is not None:
+        if self.host is not None or "smtp" not in self.providers:
             return None
         return (
             "No mail is sent: set SMTP_HOST, and SMTP_USERNAME and SMTP_PASSWORD if the server wants a login."
@@ -229,6 +266,9 @@ class ChannelSections(BaseModel):
     """The sections of all channels, from which each `make_channel` in `app.outbox` takes its own."""
 
     smtp: SmtpSettings
+    sendgrid: SendGridSettings
+    mailgun: MailgunSettings
+    ses: SesSettings
     sms: SmsSettings
     brand: BrandSettings
 

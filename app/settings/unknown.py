@@ -13,6 +13,8 @@ from app.settings.aliases import FOREIGN, Notice, Values, is_service_link
 MIN_LIKENESS_SHARE = 0.8  # of a name with a prefix that other programs use as well
 OF_COMPOSE = frozenset(("POSTGRES_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD", "GATEWAY_PORT"))
 """What `.env` holds for Docker Compose alone."""
+OF_OTHERS = frozenset(("EMAIL_",))
+"""Prefixes that several settings share and frameworks use as well, such as Django's EMAIL_BACKEND."""
 OF_PROXIES = frozenset(("HTTP_PROXY", "HTTPS_PROXY"))
 """What HTTP clients read; HTTP_ begins names of ours, too."""
 _OF_IMAGES = re.compile(
@@ -32,7 +34,7 @@ def unknown(given: Values, known: Collection[str], titles: Iterable[str]) -> Ite
     A prefix that several settings share, or that is the title of a section, is ours. One that a single
     setting has, such as HTTP_, may be another program's: such a name is reported if it is much like ours.
     """
-    ours = _prefixes(known) | {f"{title.upper()}_" for title in titles}
+    ours = (_prefixes(known) - OF_OTHERS) | {f"{title.upper()}_" for title in titles}
     firsts = {name.partition("_")[0] for name in known if "_" in name}
     for name, value in given.items():
         if name in known or name.partition("_")[0] not in firsts or _is_another_s(name, value):

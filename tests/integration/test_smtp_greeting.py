@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import ConfigurationError, DeliveryFailed
+from app.outbox.email.channel import EmailChannel
 from app.outbox.email.smtp import CONTENT_TIMEOUT_COUNT, Server, Timeouts, abort
+from app.outbox.email.smtp_provider import SmtpProvider
 from app.outbox.failures import SetupFailed
 from app.runtime.tls import client_context
 from app.settings.channels import SmtpSettings
 from tests.support.certificates import Authority
-from tests.support.mail import PATIENCE, channel_to, mail
+from tests.support.mail import PATIENCE, Texts, channel_to, mail
 from tests.support.smtp_server import SmtpServer, running
 
 
@@ -23,14 +25,13 @@ def test_the_limits_are_those_of_rfc_5321_unless_one_is_set() -> None:
 
 
 async def test_a_late_greeting_and_late_answers_are_waited_for() -> None:
-    async with running(SmtpServer()) as plain, channel_to(plain, smtp_security="none") as channel:
+    async with running(SmtpServer()) as plain:
         late = {step: asyncio.Event() for step in ("connect", "mail", "rcpt", "data", "end")}
         for step, event in late.items():
             plain.answer(step, event)  # type: ignore[arg-type]
         server = Server(SmtpSettings(host="127.0.0.1", port=plain.port, security="none"))
         server.timeouts = server.timeouts._replace(command=0.2)
-        assert channel._pool is not None
-        channel._pool.server = server
+        channel = EmailChannel(SmtpSettings(), Texts(), [SmtpProvider(server, 1)])
         sending = asyncio.create_task(channel.send(mail()))
         for step, event in late.items():
             await plain.reached(step)  # type: ignore[arg-type]
@@ -38,6 +39,7 @@ async def test_a_late_greeting_and_late_answers_are_waited_for() -> None:
             event.set()
         await sending
         assert len(plain.messages) == 1
+        await channel.close()
 
 
 async def test_no_connection_is_not_waited_for_as_a_greeting_is() -> None:

@@ -1,4 +1,4 @@
-"""Mail: channel, message, SMTP client, connection pool."""
+"""Mail: channel, message, and its providers (SMTP, SendGrid, Mailgun, Amazon SES)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def make_channel(settings: ChannelSections) -> EmailChannel:
     """The channel `email`. Raises `ConfigurationError`."""
     from app.outbox.email.channel import EmailChannel
+    from app.outbox.email.providers import make_providers
     from app.texts.rendering import MailRenderer
 
-    return EmailChannel(settings.smtp, MailRenderer(settings.brand.brand()))
+    return EmailChannel(settings.smtp, MailRenderer(settings.brand.brand()), make_providers(settings))

@@ -30,7 +30,7 @@ from app.outbox.failures import SetupFailed, safe_words
 from app.runtime.tls import client_context, tls_fault, tls_words
 from app.settings.channels import SmtpSettings
 
-_NOT_LOGGED_IN_CODE, _TOO_LARGE_CODE = 530, 552
+_CLOSING_CODE, _NOT_LOGGED_IN_CODE, _TOO_LARGE_CODE = 421, 530, 552
 _UNKNOWN_COMMAND_CODES = (500, 502, 504)
 CONTENT_TIMEOUT_COUNT = 6
 """Times SMTP_TIMEOUT, for the answer to a mail: the server scans it first, and a mail given up on may be sent
@@ -48,27 +48,30 @@ def classify(error: BaseException, clean: Callable[[str], str] = safe_words) -> 
     if isinstance(error, DeliveryFailed):
         return error
     if isinstance(error, SMTPNotSupported):
-        return DeliveryFailed("smtputf8_not_offered", str(error), retryable=False)
+        return DeliveryFailed("smtputf8_not_offered", str(error), retryable=False, of_provider=True)
     if isinstance(error, SMTPResponseException):
         return _answered(error, clean(f"{error.code} {error.message}"))
     if isinstance(error, (SMTPConnectError, ssl.SSLError)) and (fault := tls_fault(error)) is not None:
         return SetupFailed(*tls_words(fault))
     if isinstance(error, TimeoutError):
-        return DeliveryFailed("timeout", str(error) or "the server didn't answer in time", retryable=True)
+        words = str(error) or "the server didn't answer in time"
+        return DeliveryFailed("timeout", words, retryable=True, of_provider=True)
     if isinstance(error, SMTPConnectError):
-        return DeliveryFailed("connect", str(error), retryable=True)
+        return DeliveryFailed("connect", str(error), retryable=True, of_provider=True)
     if isinstance(error, OSError):
-        return DeliveryFailed("disconnected", str(error) or type(error).__name__, retryable=True)
-    return DeliveryFailed("smtp", type(error).__name__, retryable=True)
+        words = str(error) or type(error).__name__
+        return DeliveryFailed("disconnected", words, retryable=True, of_provider=True)
+    return DeliveryFailed("smtp", type(error).__name__, retryable=True, of_provider=True)
 
 
 def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
     if not 400 <= error.code < 600:
-        return DeliveryFailed("bad_answer", f"the server's answer is not valid SMTP: {said}", retryable=True)
+        words = f"the server's answer is not valid SMTP: {said}"
+        return DeliveryFailed("bad_answer", words, retryable=True, of_provider=True)
     code = f"smtp_{error.code}"
     if not isinstance(error, (SMTPRecipientRefused, SMTPDataError)):
         if error.code < 500:
-            return DeliveryFailed(code, said, retryable=True)
+            return DeliveryFailed(code, said, retryable=True, of_provider=True)
         if isinstance(error, SMTPSenderRefused) and error.code == _TOO_LARGE_CODE:
             return DeliveryFailed(code, said, retryable=False)
         return SetupFailed(code, said)
@@ -76,7 +79,8 @@ def _answered(error: SMTPResponseException, said: str) -> DeliveryFailed:
         case Refusal.SENDER:
             return SetupFailed(code, said, certain=error.code == _NOT_LOGGED_IN_CODE)
         case Refusal.PASSING:
-            return DeliveryFailed(code, said, retryable=True)
+            of_provider = error.code == _CLOSING_CODE or isinstance(error, SMTPDataError)
+            return DeliveryFailed(code, said, retryable=True, of_provider=of_provider)
         case Refusal.ADDRESS:
             return DeliveryFailed(code, said, retryable=False, bad_address=True)
         case Refusal.MAIL:
@@ -102,7 +106,7 @@ class Server:
         self.security = settings.security
         self.username = settings.username
         self.timeouts = _timeouts(settings)
-        self.sender = _sender(settings.sender)
+        self.sender = configured_sender(settings.sender)
         self._password = settings.password.get_secret_value() if settings.password else ""
         try:
             self.host.encode("idna")
@@ -213,7 +217,8 @@ def _timeouts(settings: SmtpSettings) -> Timeouts:
     return Timeouts(limit, limit, limit, limit, CONTENT_TIMEOUT_COUNT * limit)
 
 
-def _sender(text: str) -> Sender:
+def configured_sender(text: str) -> Sender:
+    """Who MAIL_FROM says mail is from. Raises `ConfigurationError`."""
     try:
         return sender(text)
     except ValueError as error:
