@@ -75,6 +75,8 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
     group_id: UUID | None = None
     """The group whose answer it could not do without."""
     identity: EventIdentity = UNKNOWN
+    chunk_of: str | None = None
+    """The id of the large event that it is a chunk of (`app.ingest.chunks`), if it is one."""
 
     @property
     def effects(self) -> Effects:
@@ -88,18 +90,21 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class ParkedEvent(NamedTuple):
-    """An event that waits for the user service's answer about its group.
+    """An event that waits for the user service's answer about its group, or that is large.
 
     `fresh`: the answer must be newer than the event, and not from the cache. `optional`: if there is no
-    answer at the first attempt, the event is handled without.
+    answer at the first attempt, the event is handled without. `order_group`: the group that its receivers
+    are notified about, if that is known. `large`: whether it is parked to be written in chunks.
     """
 
     message: SourceMessage
     event: Event
-    group_id: UUID
+    group_id: UUID | None
     fresh: bool = False
     optional: bool = False
     identity: EventIdentity = UNKNOWN
+    order_group: UUID | None = None
+    large: bool = False
 
 
 class Batch(NamedTuple):

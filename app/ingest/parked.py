@@ -16,7 +16,10 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from app.domain.errors import InboxesLocked, InvalidEvent, Unavailable
+from app.domain.identity import EventIdentity
 from app.ingest.batch import Batch, PreparedEvent, Rejected, SourceMessage
+from app.ingest.chunks import large_apart
+from app.ingest.large_events import LargeEvents
 from app.ingest.pipeline import Groups, Pipeline
 from app.ingest.shared_writes import MAX_EVENTS_PER_WRITE, SharedWrites
 from app.runtime.backoff import Backoff
@@ -39,6 +42,8 @@ RETRY_BACKOFF = Backoff(first=0.2, cap=5.0)  # of one lane
 POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
 RELEASE_TIMEOUT_SECONDS = 1.0
 MAX_REASON_CHARS = 500
+LARGE_BODY_BYTES = 20_000
+"""Larger events are prepared one at a time on a node, as each takes the event loop for a while."""
 
 
 class DeadLetters(Protocol):
@@ -70,6 +75,8 @@ class ParkedWorker:
         """Events of lanes that have to wait: still leased."""
         self._claiming: asyncio.Task[Sequence[ParkedEventRecord]] | None = None
         self._writes = SharedWrites(pipeline)
+        self._large_events = LargeEvents(pipeline)
+        self._one_large_body = asyncio.Lock()
         self._measured_at = -POLL_SECONDS
         self._running = Background(self._run, name="parked events")
         self._renewing = every(RENEW_SECONDS, self.renew, name="leases of parked events", at_start=False)
@@ -194,7 +201,11 @@ class ParkedWorker:
         """Resolve the events of a lane, in order, until one has to wait."""
         try:
             while left:
-                await self._resolve(left)
+                if len(left[0].body) > LARGE_BODY_BYTES:
+                    async with self._one_large_body:
+                        await self._resolve(left)
+                else:
+                    await self._resolve(left)
         except Unavailable as error:  # the user service, Postgres, or the broker of a dead letter
             if error.asked:
                 await self._retry(left[0], error)
@@ -237,18 +248,15 @@ class ParkedWorker:
         messages = {event.id: _message(event) for event in same}
         try:
             batch = await self._answered(left[0], [*messages.values()])
-            rejected = batch.rejected + await self._store_all(batch, first=first)
+            rejected = batch.rejected + await self._store_all(batch, left, first=first)
         except Unavailable as error:
             locked = isinstance(error, InboxesLocked)
             final = InvalidEvent("inbox_locked" if locked else "user_service_unavailable", str(error))
-            overdue = [messages[event.id] for event in same if event.overdue]
+            overdue = [messages[event.id] for event in left if event.overdue and event.id in messages]
             await self._reject(left, [self._pipeline.reject(each, final) for each in overdue])
             if not left:
                 return
             raise
-        PARKED_FINISHED.labels("stored").inc(len(same) - len(rejected))
-        refused = {each.message.parked_id for each in rejected}
-        left[:] = [event for event in left if event.id not in messages or event.id in refused]
         await self._reject(left, rejected)
 
     async def _answered(self, head: ParkedEventRecord, messages: Sequence[SourceMessage]) -> Batch:
@@ -269,16 +277,25 @@ class ParkedWorker:
                 batch.rejected.extend(answered.rejected)
         return batch
 
-    async def _store_all(self, batch: Batch, *, first: bool) -> list[Rejected]:
+    async def _store_all(self, batch: Batch, left: list[ParkedEventRecord], *, first: bool) -> list[Rejected]:
+        """Store the events in their order, and remove what is stored from `left`; returns the rejected."""
         bug = InvalidEvent("handler_failed", "the hub failed to process it; the hub's log has the traceback")
         rejected = [self._pipeline.reject(each.message, bug) for each in batch.parked]
-        try:
-            return rejected + await self._writes.write(batch.ready, first=first)
-        except InboxesLocked:
-            raise
-        except Exception:
-            log.exception("parked_events_failed", extra={"events": len(batch.events)})
-            return rejected + [self._pipeline.reject(each.message, bug) for each in batch.ready]
+        for part, is_large in large_apart(batch.ready):
+            try:
+                refused = await (
+                    self._large_events.write(part[0]) if is_large else self._writes.write(part, first=first)
+                )
+            except Unavailable:
+                raise
+            except Exception:
+                log.exception("parked_events_failed", extra={"events": len(part)})
+                refused = [self._pipeline.reject(each.message, bug) for each in part]
+            rejected += refused
+            stored = {item.message.parked_id for item in part} - {each.message.parked_id for each in refused}
+            left[:] = [event for event in left if event.id not in stored]
+            PARKED_FINISHED.labels("stored").inc(len(stored))
+        return rejected
 
     async def _reject(self, left: list[ParkedEventRecord], rejected: Sequence[Rejected]) -> None:
         """Dead-letter them one after the other, and remove them from `left`.
@@ -300,8 +317,9 @@ class ParkedWorker:
 
 
 def _question(event: ParkedEventRecord) -> tuple[object, ...]:
-    """What it asks the user service; events that ask the same are resolved together."""
-    return event.group_id, event.fresh, event.optional
+    """What it asks the user service; events that ask the same are resolved together, but for large ones."""
+    alone = event.id if len(event.body) > LARGE_BODY_BYTES else None
+    return event.group_id, event.fresh, event.optional, alone
 
 
 def _message(event: ParkedEventRecord) -> SourceMessage:
@@ -315,4 +333,5 @@ def _message(event: ParkedEventRecord) -> SourceMessage:
         event.sender,
         parked_id=event.id,
         event_id=event.event_id,
+        identity=None if event.fingerprint is None else EventIdentity(event.fingerprint, event.sender),
     )

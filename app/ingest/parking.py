@@ -14,6 +14,8 @@ from app.store.parked import ParkedDraft
 
 RETRY_DEADLINE_SECONDS = 600.0  # seconds
 MAX_ORDER_KEY_BYTES = 64  # a longer key of a Kafka record is parked as its hash
+_GROUP = b"group:"
+"""Before the id of a group, in place of an order key."""
 
 
 class Parking:
@@ -38,9 +40,10 @@ def behind(item: PreparedEvent, ordered: bool) -> ParkedDraft | None:
     """How to park an event behind older ones; None for one that waits for none.
 
     One that needs a group comes after those that need it too, even if its own answer was cached; one with
-    an order key after those with the same key. Logouts and one-time codes wait for nobody.
+    an order key after those with the same key, another one after large events of its group. Logouts and
+    one-time codes wait for nobody.
     """
-    if item.group_id is None and not (ordered and item.message.order_key):
+    if item.group_id is None and not (ordered and (item.message.order_key or _order_group(item))):
         return None
     return draft_of(item, needs_answer=False) if may_be_parked(item) else None
 
@@ -57,9 +60,25 @@ def reaches(plan: Plan, users: Set[UUID]) -> bool:
     return any(not users.isdisjoint(draft.receivers) for draft in plan.notifications)
 
 
+def large(item: PreparedEvent) -> ParkedEvent:
+    """The event as one that is parked to be written in chunks."""
+    return ParkedEvent(
+        item.message,
+        item.event,
+        item.group_id,
+        identity=item.identity,
+        order_group=_order_group(item),
+        large=True,
+    )
+
+
 def draft_of(item: PreparedEvent | ParkedEvent, *, needs_answer: bool) -> ParkedDraft:
     """How to park an event, if it has to be."""
-    message, key = item.message, item.message.order_key
+    message = item.message
+    key, follows = message.order_key, None
+    if key is None and (group := _order_group(item)) is not None:
+        follows = _GROUP + group.bytes
+        key = follows if isinstance(item, ParkedEvent) and item.large else None
     return ParkedDraft(
         item.group_id,
         key if key is None or len(key) <= MAX_ORDER_KEY_BYTES else sha256(key).digest(),
@@ -75,4 +94,14 @@ def draft_of(item: PreparedEvent | ParkedEvent, *, needs_answer: bool) -> Parked
         RETRY_DEADLINE_SECONDS,
         isinstance(item, ParkedEvent) and item.fresh,
         isinstance(item, ParkedEvent) and item.optional,
+        follows,
+        item.identity.fingerprint,
     )
+
+
+def _order_group(item: PreparedEvent | ParkedEvent) -> UUID | None:
+    """The group whose order the event keeps if it has no order key."""
+    if isinstance(item, ParkedEvent):
+        return item.order_group or item.group_id
+    draft = item.effects.notification
+    return item.group_id if draft is None else draft.group_id or item.group_id

@@ -10,19 +10,22 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from app.domain.errors import InboxesLocked, InvalidEvent, StoreFailed, StoreRejected, Unavailable
+from app.domain.identity import EventIdentity
 from app.domain.notifications import Group, Notification
 from app.domain.planning import Plan, Planner
 from app.domain.preferences import Verdict
 from app.domain.time import Now
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
+from app.ingest.chunks import MAX_ROWS_AT_ONCE, is_large
 from app.ingest.identify import conflict, may_be_unpushed, repeats
-from app.ingest.parking import Parking, behind, draft_of, may_be_parked, reaches
+from app.ingest.parking import Parking, behind, draft_of, large, may_be_parked, reaches
 from app.ingest.prepare import Preparer, RememberedGroups, reject_message, scheduled
 from app.ingest.repeats import Repeats, token_bound
 from app.realtime.bus import Bus
@@ -95,6 +98,7 @@ class Pipeline:
         self._encrypt = encrypt
         self._groups, self._planner, self._writer, processed, self._bus = ports
         self._preparer = Preparer(handlers, self._groups, locale, now)
+        self._processed = processed
         self._repeats = Repeats(processed, self._bus, now)
         self._now = now
         self._backoff = backoff
@@ -131,12 +135,13 @@ class Pipeline:
 
         When this returns, each other event is committed: it was pushed, or is parked. While Postgres is away
         it tries again indefinitely (cancel it to stop), which is safe: an event that was committed is found
-        to be. No transaction has many more than `max_rows` rows.
+        to be. No transaction has many more than `max_rows` rows. Large events (`chunks`) are parked.
 
         Raises `InboxesLocked` for events that are parked already, some of which may be stored then.
         """
         rejected = []
-        for part in _parts(events, max_rows):
+        for each, has_large in _parts(events, max_rows):
+            part = await self._with_large_to_park(each) if has_large else each
             began = time.monotonic()
             async with self._turn:
                 rejected += await self._write(part)
@@ -149,6 +154,10 @@ class Pipeline:
         ended_at, took = self._last_batch
         return took if time.monotonic() - ended_at < LAST_BATCH_SECONDS else 0.0
 
+    async def recorded(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
+        """What is recorded of those events that are. Raises `Unavailable`."""
+        return await self._processed.identities(event_ids)
+
     async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
         """Handle events that wait for the same answer about a group, or reject those that it is final for.
 
@@ -156,6 +165,7 @@ class Pipeline:
         """
         messages = [item.message for item in parked]
         first = parked[0]
+        assert first.group_id is not None, "it waits for a group"
         return await self.answered(messages, first.group_id, fresh=first.fresh, optional=first.optional)
 
     async def answered(
@@ -184,6 +194,27 @@ class Pipeline:
         """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
         return await self._planner.plan([item.request for item in ready])
 
+    async def _with_large_to_park(
+        self, events: Sequence[PreparedEvent | ParkedEvent]
+    ) -> list[PreparedEvent | ParkedEvent]:
+        """The events, with large ones as such that are to be parked.
+
+        One that is recorded stays as it is: it is a repeat or a conflict.
+        """
+        found = [
+            item
+            for item in events
+            if isinstance(item, PreparedEvent)
+            and is_large(item)
+            and may_be_parked(item)
+            and not self._preparer.is_to_come(item.effects.send_at)
+        ]
+        recorded: Collection[str] = ()
+        with suppress(Unavailable):  # then it is parked, and seen to be recorded when it is resolved
+            recorded = await self.recorded([item.event.event_id for item in found])
+        parked = {id(item): large(item) for item in found if item.event.event_id not in recorded}
+        return [parked.get(id(item), item) for item in events]
+
     async def _write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
         if not events:
             return []
@@ -194,7 +225,10 @@ class Pipeline:
             first = by_id.setdefault(item.event.event_id, item)
             (part if first is item or repeats(item, first) else rest).append(item)
         resolved = {
-            item.message.parked_id: item.event.event_id for item in part if item.message.parked_id is not None
+            item.message.parked_id: item.event.event_id
+            for item in part
+            if item.message.parked_id is not None
+            and not (isinstance(item, PreparedEvent) and item.chunk_of is not None)
         }
         try:
             written = await self._commit([*by_id.values()], resolved)
@@ -232,6 +266,10 @@ class Pipeline:
                 self._bus.disconnect(gone, bound=token_bound(item, self._now()))
         await self._repeats.repeat_logouts(repeated)
         NOTIFICATIONS.inc(len(written.notifications))
+        if events[0].message.parked_id is not None:  # an event in chunks is counted with its last one
+            events = [item for item in events if not _is_chunk(item)]
+            whole = [event_id for event_id in written.new if not _is_chunk(by_id[event_id])]
+            written = written._replace(new=whole)
         _count(events, by_id, written)
 
     def _records(
@@ -275,6 +313,7 @@ class Pipeline:
             parked=parked,
             identity=item.identity,
             due=item.message.source == SCHEDULE,
+            chunk_of=item.chunk_of,
         )
 
     def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
@@ -295,7 +334,7 @@ class Pipeline:
                     plans = await self.plan(ready)
                     written = await self._writer.write([*self._records(events, plans, locked)], resolved)
             except InboxesLocked as error:
-                if resolved:
+                if events[0].message.parked_id is not None:
                     raise  # they are parked already: their lanes wait
                 log.warning("inboxes_locked", extra={"events": len(events), "inboxes": len(error.users)})
                 if error.users <= locked:  # what can't be parked waits here
@@ -319,16 +358,27 @@ class Pipeline:
             log.error("store_unavailable", extra=fields)
 
 
-def _parts(events: Sequence[E], max_rows: int) -> Iterator[Sequence[E]]:
-    """`events` in order, cut so that no transaction has many more than `max_rows` rows."""
+def _parts(events: Sequence[E], max_rows: int) -> Iterator[tuple[Sequence[E], bool]]:
+    """`events` in order, cut so that no transaction has many more than `max_rows` rows.
+
+    With each part: whether it has large events. They are to be parked, which is one row each.
+    """
     start = rows = 0
+    has_large = False
     for position, item in enumerate(events):
-        rows += 1 if isinstance(item, ParkedEvent) else item.rows or 1
+        own = 1 if isinstance(item, ParkedEvent) else item.rows or 1
+        if own > MAX_ROWS_AT_ONCE and isinstance(item, PreparedEvent) and may_be_parked(item):
+            own, has_large = 1, True
+        rows += own
         if rows >= max_rows:
-            yield events[start : position + 1]
-            start, rows = position + 1, 0
+            yield events[start : position + 1], has_large
+            start, rows, has_large = position + 1, 0, False
     if start < len(events):
-        yield events[start:]
+        yield events[start:], has_large
+
+
+def _is_chunk(item: PreparedEvent | ParkedEvent) -> bool:
+    return isinstance(item, PreparedEvent) and item.chunk_of is not None
 
 
 def _count(

@@ -141,7 +141,9 @@ def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatem
     """The statement that records these events, each id once; none of them is for later."""
     identities = [event.identity for event in events]
     drafts = [
-        (number, event.event_id, draft) for number, event in enumerate(events) for draft in event.drafts
+        (number, event.chunk_of or event.event_id, draft)
+        for number, event in enumerate(events)
+        for draft in event.drafts
     ]
     rows: list[tuple[int, NotificationDraft, msgspec.Raw, UUID]] = []
     of_drafts: list[int] = []
@@ -184,8 +186,8 @@ def _deliveries(events: Sequence[EventRecord], now: datetime) -> Sequence[list[A
     rows = [
         (
             number,
-            delivery_id(event.event_id, draft),
-            event.event_id,
+            delivery_id(event.chunk_of or event.event_id, draft),
+            event.chunk_of or event.event_id,
             draft.user_id,
             draft.channel,
             draft.template,

@@ -245,6 +245,7 @@ class ParkedEventRow(Base):
     optional: Mapped[bool] = mapped_column(server_default=text("false"))
     reason: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    fingerprint: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         UniqueConstraint("position", name="parked_events_position"),

@@ -22,6 +22,8 @@ PARKING_LOCK_KEY = 7209481362550184
 """The advisory lock of transactions that park: two of them never give one group two lanes."""
 CLAIM_LOCK_KEY = 7209481362550185
 """The advisory lock of claims: two nodes never claim parts of one lane."""
+MAX_BYTES_PER_CLAIM = 16 * 1024 * 1024
+"""Of the bodies of events that are claimed together, but for the last one."""
 
 _LOCK = "select pg_advisory_xact_lock($1)"
 # While the table is empty all its indexes cost the same, and a plan lives on while the table grows. So each
@@ -43,14 +45,14 @@ where p.lane = joined.other and p.finished_at is null
 """
 _PARK = """
 insert into parked_events (position, lane, group_id, order_key, event_id, event_type, source, dedup_key,
-  sender, happened_at, body, labels, fresh, optional, deadline)
+  sender, happened_at, body, labels, fresh, optional, fingerprint, deadline)
 select position, lane, group_id, order_key, event_id, event_type, source, dedup_key, sender, happened_at,
-  body, labels, fresh, optional, clock_timestamp() + make_interval(secs => $15)
+  body, labels, fresh, optional, fingerprint, clock_timestamp() + make_interval(secs => $16)
 from unnest($1::text[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::text[], $7::text[],
             $8::text[], $9::text[], $10::timestamptz[], $11::bytea[], $12::bytea[],
-            $13::bool[], $14::bool[])
+            $13::bool[], $14::bool[], $15::bigint[])
   with ordinality as new (position, lane, group_id, order_key, event_id, event_type, source, dedup_key,
-                          sender, happened_at, body, labels, fresh, optional, number)
+                          sender, happened_at, body, labels, fresh, optional, fingerprint, number)
 order by number
 on conflict (position) do nothing
 """
@@ -65,15 +67,21 @@ with heads as (
   where (leased_until is null or leased_until < now()) and (next_attempt_at <= now() or deadline <= now())
     and ($4 or group_id is null or optional or deadline <= now())
   order by asks, next_attempt_at, id limit $2
+), oldest as (
+  select p.id, due.asks, octet_length(p.body) as bytes
+  from parked_events p join due using (lane) where p.finished_at is null
+  order by due.asks, p.id limit $1
+), fitting as (
+  select id from (select id, sum(bytes) over (order by asks, id) - bytes as before from oldest) as each
+  where before < $5
 ), chosen as (
-  select p.id from parked_events p join due using (lane) where p.finished_at is null
-  order by due.asks, p.id limit $1 for update of p skip locked
+  select id from parked_events where id in (select id from fitting) for update skip locked
 )
 update parked_events p set leased_until = now() + make_interval(secs => $3)
 from chosen where p.id = chosen.id
 returning p.id, p.lane, p.group_id, p.event_id, p.event_type, p.source, p.dedup_key, p.sender, p.happened_at,
   p.body, p.labels, p.attempts, p.fresh, p.optional, p.deadline <= now() as overdue,
-  p.deadline = '-infinity' as dropped
+  p.deadline = '-infinity' as dropped, p.fingerprint
 """
 _RETRY = """
 update parked_events set attempts = attempts + 1, reason = $2, leased_until = null,
@@ -135,6 +143,10 @@ class ParkedDraft(NamedTuple):
     """Whether it is handled without an answer, if there is none at the first attempt. Such an event keeps no
     order in its group: it waits for no other, nor others for it.
     """
+    follows: bytes | None = None
+    """An order key of others that it comes after too. It has that key itself only if it does."""
+    fingerprint: int | None = None
+    """Of its content, if its publisher chose its id (`EventIdentity`)."""
 
     @property
     def position(self) -> str:
@@ -163,6 +175,7 @@ class ParkedEventRecord(NamedTuple):
     """Whether its retry deadline has passed."""
     dropped: bool = False
     """Whether an operator dropped it."""
+    fingerprint: int | None = None
 
 
 class ParkedState(NamedTuple):
@@ -191,7 +204,7 @@ class Lanes:
     def lane_of(self, draft: ParkedDraft) -> UUID | None:
         """The event's lane; None if it need not be parked."""
         group_id = None if draft.optional else draft.group_id
-        names = [name for name in (group_id, draft.order_key) if name is not None]
+        names = [name for name in (group_id, self.order_key_of(draft)) if name is not None]
         found = {self._lanes[name] for name in names if name in self._lanes}
         if not found and not draft.needs_answer:
             return None
@@ -203,6 +216,10 @@ class Lanes:
         self._lanes.update(dict.fromkeys(names, lane))
         return lane
 
+    def order_key_of(self, draft: ParkedDraft) -> bytes | None:
+        """The order key that the event is parked with."""
+        return draft.order_key or (draft.follows if draft.follows in self._lanes else None)
+
 
 async def park(connection: asyncpg.Connection, drafts: Sequence[tuple[str, ParkedDraft]]) -> set[str]:
     """Park those events (by id, with their drafts) that have to be; the ids of all that are parked.
@@ -212,30 +229,32 @@ async def park(connection: asyncpg.Connection, drafts: Sequence[tuple[str, Parke
     if any(draft.needs_answer for _, draft in drafts):
         await connection.execute(_LOCK, PARKING_LOCK_KEY)
     groups = {draft.group_id for _, draft in drafts if draft.group_id is not None}
-    keys = {draft.order_key for _, draft in drafts if draft.order_key is not None}
+    keys = {key for _, draft in drafts for key in (draft.order_key, draft.follows) if key is not None}
     found = await connection.fetch(_LANES, list(groups), list(keys))
     lanes = Lanes(
         {key if needed is None else needed: lane for needed, key, lane in found if lane is not None}
     )
     parked = [
-        (lane, event_id, draft) for event_id, draft in drafts if (lane := lanes.lane_of(draft)) is not None
+        (lane, lanes.order_key_of(draft), event_id, draft)
+        for event_id, draft in drafts
+        if (lane := lanes.lane_of(draft)) is not None
     ]
     if not parked:
         return set()
     rows = [_row(*each) for each in parked]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    await connection.execute(_PARK, *columns, parked[0][2].retry_for)
+    await connection.execute(_PARK, *columns, parked[0][3].retry_for)
     if lanes.joined:
         await connection.execute(_JOIN_LANES, list(lanes.joined), list(lanes.joined.values()))
-    return {event_id for _, event_id, _ in parked}
+    return {event_id for _, _, event_id, _ in parked}
 
 
-def _row(lane: UUID, event_id: str, draft: ParkedDraft) -> tuple[object, ...]:
+def _row(lane: UUID, order_key: bytes | None, event_id: str, draft: ParkedDraft) -> tuple[object, ...]:
     return (
         draft.position,
         lane,
         draft.group_id,
-        draft.order_key,
+        order_key,
         event_id,
         draft.event_type,
         draft.source,
@@ -246,6 +265,7 @@ def _row(lane: UUID, event_id: str, draft: ParkedDraft) -> tuple[object, ...]:
         draft.labels(),
         draft.fresh,
         draft.optional,
+        draft.fingerprint,
     )
 
 
@@ -266,7 +286,8 @@ class ParkedStore:
         with store_errors():
             async with self._engine.begin() as connection:
                 await connection.exec_driver_sql(_LOCK, (CLAIM_LOCK_KEY,))
-                found = await connection.exec_driver_sql(_CLAIM, (most, lanes, lease, asking))
+                values = (most, lanes, lease, asking, MAX_BYTES_PER_CLAIM)
+                found = await connection.exec_driver_sql(_CLAIM, values)
                 return sorted(starmap(ParkedEventRecord, found), key=lambda event: event.id)
 
     async def retry(self, event: int, reason: str, after: float) -> None:

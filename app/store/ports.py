@@ -160,6 +160,7 @@ class ParkedEvents(Protocol):
         self, most: int, lanes: int, lease: float, *, asking: bool
     ) -> Sequence[ParkedEventRecord]:
         """Lease up to `most` events of up to `lanes` lanes that are due, for `lease` seconds; by rising `id`.
+        Fewer if they are large.
 
         If `asking` is not set: only lanes whose oldest event can do without a group, or is overdue.
         """

@@ -51,6 +51,8 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
     identity: EventIdentity = UNKNOWN
     due: bool = False
     """Whether it was scheduled, and its time has come."""
+    chunk_of: str | None = None
+    """Of a chunk of a large event: that event's id. What is recorded with it belongs to that event."""
 
 
 class WriteResult(NamedTuple):

@@ -79,10 +79,11 @@ class MemoryDeliveries:
 def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime, number: int) -> MemoryDelivery:
     draft = record.draft
     event_at = min(entry.happened_at or now, now)
+    event_id = entry.chunk_of or entry.event_id
     return MemoryDelivery(
-        id=delivery_id(entry.event_id, draft),
+        id=delivery_id(event_id, draft),
         number=number,
-        event_id=entry.event_id,
+        event_id=event_id,
         user_id=draft.user_id,
         foreign_user_id=draft.foreign_user_id,
         channel=draft.channel,

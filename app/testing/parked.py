@@ -45,13 +45,13 @@ class MemoryParkedEvents:
         for event_id, draft in drafts:
             if (lane := lanes.lane_of(draft)) is not None:
                 parked.add(event_id)
-                self._add(event_id, draft, lane)
+                self._add(event_id, draft, lane, lanes.order_key_of(draft))
         for row in self._open():
             if (lane := lanes.joined.get(row.record.lane)) is not None:
                 row.record = row.record._replace(lane=lane)
         return parked
 
-    def _add(self, event_id: str, draft: ParkedDraft, lane: UUID) -> None:
+    def _add(self, event_id: str, draft: ParkedDraft, lane: UUID, order_key: bytes | None) -> None:
         if any(row.position == draft.position for row in self._rows.values()):
             return
         now, number = self._now(), next(self._numbers)
@@ -71,10 +71,9 @@ class MemoryParkedEvents:
             draft.fresh,
             draft.optional,
             overdue=False,
+            fingerprint=draft.fingerprint,
         )
-        self._rows[number] = _ParkedRow(
-            record, draft.position, draft.order_key, now, now + draft.retry_for, now
-        )
+        self._rows[number] = _ParkedRow(record, draft.position, order_key, now, now + draft.retry_for, now)
 
     def unpark(self, events: Collection[int]) -> None:
         """Remove events that are stored."""

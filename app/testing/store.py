@@ -139,7 +139,7 @@ class MemoryStore:
                 inbox.last_seq += 1
                 made = _notification(next(self._ids), receiver, draft, created_at, inbox.last_seq)
                 inbox.notifications[made.id] = made
-                self._events[made.id] = entry.event_id
+                self._events[made.id] = entry.chunk_of or entry.event_id
                 yield made
 
     async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:

@@ -19,6 +19,7 @@ from app.domain.errors import InboxesLocked
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import Rejected, SourceMessage
+from app.ingest.chunks import CHUNKS_PER_EVENT, MAX_ROWS_AT_ONCE
 from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.runtime.backoff import Backoff
@@ -232,3 +233,25 @@ async def test_lanes_of_other_inboxes_are_resolved_while_one_is_locked(
         await node.worker.resolve_due()
         assert [node.pushed(each) for each in others] == [[(1, "first"), (2, "b")]] * 5
         assert node.pushed(user) == [(1, "first")]
+
+
+async def test_a_locked_inbox_delays_one_chunk_of_a_large_event(
+    node: Node, operator: asyncpg.Connection
+) -> None:
+    """All others have it at once."""
+    crowd = [uuid4() for _ in range(MAX_ROWS_AT_ONCE + 1)]
+    user = crowd[-1]
+    same_chunk = [each for each in crowd if each.int % CHUNKS_PER_EVENT == user.int % CHUNKS_PER_EVENT]
+    data = {"unit_name": "x", "storage_name": "s", "group_name": "Family"}
+    async with locked(operator, node, user):
+        large = event(
+            user, "", event_type="food_expired", type=None, group_id=uuid4(), receivers=crowd, data=data
+        )
+        await node.take(large)
+        await node.worker.resolve_due()
+        without = [each for each in crowd[:-1] if not node.pushed(each)]
+        assert without == [each for each in same_chunk if each != user]
+    await asyncio.sleep(1.1)
+    await node.worker.resolve_due()
+    assert {len(node.pushed(each)) for each in crowd[:-1]} == {1}
+    assert len(node.pushed(user)) == 2

@@ -23,7 +23,7 @@ from app.domain.notifications import Group, Notification
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
-from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline, PipelinePorts
+from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.ingest.repeats import PUSH_AGAIN_WITHIN_SECONDS
 from app.realtime.logout import EVERY_TOKEN
 from app.realtime.protocol import CloseCode
@@ -260,8 +260,8 @@ async def test_a_push_that_fails_does_not_stop_the_source() -> None:
 async def test_no_transaction_has_many_more_rows_than_allowed() -> None:
     writer = Writer()
     pipeline = make(writer, Bus())
-    crowd = [str(uuid4()) for _ in range(MAX_ROWS_PER_TRANSACTION // 2)]
-    await pipeline.write(pipeline.prepare([message(i, receivers=crowd) for i in "abcde"]).ready)
+    crowd = [str(uuid4()) for _ in range(20)]
+    await pipeline.write(pipeline.prepare([message(i, receivers=crowd) for i in "abcde"]).ready, max_rows=40)
     assert writer.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 

@@ -1,0 +1,76 @@
+"""Writes large events in a lane of their own, a few chunks a transaction (decision 037)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from app.domain.errors import InboxesLocked
+from app.domain.identity import Relation
+from app.ingest.batch import PreparedEvent, Rejected
+from app.ingest.chunks import chunk_keys, divide, remainder, transactions
+from app.ingest.identify import conflict
+from app.ingest.pipeline import MAX_ROWS_PER_TRANSACTION, Pipeline
+
+MAX_PAUSE_SECONDS = 0.2
+
+
+class LargeEvents:
+    """Writes parked events that are large: on a node one after the other, by turns with all other batches."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._turn = asyncio.Lock()
+
+    async def write(self, item: PreparedEvent) -> list[Rejected]:
+        """Store the event and push it, but for the chunks that are stored; it itself if it can't be taken.
+
+        The event's id is recorded with the last chunk, in the transaction in which it ceases to be parked.
+        Raises `InboxesLocked` when all is stored but the chunks whose receivers' inboxes others have locked.
+        """
+        async with self._turn:
+            return await self._write(item)
+
+    async def _write(self, item: PreparedEvent) -> list[Rejected]:
+        event_id, keys = item.event.event_id, chunk_keys(item)
+        recorded = await self._pipeline.recorded([event_id, *keys])
+        relation = {each: item.identity.relation_to(found) for each, found in recorded.items()}
+        if Relation.OTHER in relation.values():
+            return [self._pipeline.reject(item.message, conflict(event_id))]
+        whole = relation.get(event_id) is Relation.SAME
+        left = [] if whole else [each for each in divide(item) if each.event.event_id not in recorded]
+        parts = [*transactions(left)] or [[]]
+        locked: InboxesLocked | None = None
+        for number, part in enumerate(parts, 1):
+            last = number == len(parts) and locked is None
+            try:
+                rejected = await self._pipeline.write(
+                    [*part, remainder(item)] if last else part, MAX_ROWS_PER_TRANSACTION
+                )
+            except InboxesLocked as error:
+                locked = error
+                rejected = await self._write_free(part, error)
+            if rejected:
+                return rejected[:1]
+            # Others have at least half of the time.
+            await asyncio.sleep(min(self._pipeline.last_batch(), MAX_PAUSE_SECONDS))
+        if locked is not None:
+            raise locked
+        return []
+
+    async def _write_free(self, part: Sequence[PreparedEvent], locked: InboxesLocked) -> list[Rejected]:
+        """Write the chunks that need none of the locked inboxes."""
+        while free := [each for each in part if not _reaches(each, locked)]:
+            if len(free) == len(part):
+                raise locked
+            part = free
+            try:
+                return await self._pipeline.write(part, MAX_ROWS_PER_TRANSACTION)
+            except InboxesLocked as error:
+                locked = error
+        return []
+
+
+def _reaches(chunk: PreparedEvent, locked: InboxesLocked) -> bool:
+    draft = chunk.effects.notification
+    return draft is not None and not locked.users.isdisjoint(draft.receivers)
