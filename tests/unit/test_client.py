@@ -50,6 +50,7 @@ def test_the_package_holds_the_library_and_its_types_and_nothing_else(package: P
     assert set(listed) == sources | others
 
 
+@pytest.mark.slow  # in every run the same types are checked, and what the package holds
 def test_an_empty_typescript_project_can_use_the_package(package: Path, tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"type": "module"}')
     added = run(tmp_path, "npm", "install", "--no-audit", "--no-fund", "--install-links", str(package))
