@@ -134,6 +134,8 @@ def markdown(results: Results) -> str:
     """The report without its pictures."""
     parts = [
         HEAD,
+        f"All figures are of commit {results.machine.code} ({results.machine.date}). Later commits are not "
+        f"measured here.\n",
         _verdict(results),
         *_throughput(results),
         *_latency(results),
@@ -251,7 +253,8 @@ def _connections(results: Results) -> list[str]:
     rows = [
         f"| {_NAMES[each.target]} | {each.connections:,} | {each.bytes_each / 1024:.1f} KB "
         f"| {each.tasks_each:.2f} | {each.connections / each.seconds_to_connect:,.0f}/s "
-        f"| {each.cpu_share:.1%} of a core | {each.redis_bytes / 1000:,.1f} KB/s |"
+        f"| {_measured(each.cpu_share, '{:.1%} of a core')} "
+        f"| {_measured(each.redis_bytes and each.redis_bytes / 1000, '{:,.1f} KB/s')} |"
         for each in results.idle
     ]
     head = [
@@ -259,6 +262,10 @@ def _connections(results: Results) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     return ["## Idle connections\n", *head, *rows, ""]
+
+
+def _measured(value: float | None, form: str) -> str:
+    return "not measured" if value is None else form.format(value)
 
 
 def _bus(results: Results) -> list[str]:
@@ -352,10 +359,11 @@ def _conditions(results: Results) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     lines = (
-        f"- {machine.date}, code: {machine.code}",
+        f"- {machine.date}, commit {machine.code}",
         f"- `{machine.command}`",
         f"- {machine.cpu}, {machine.cores} cores, {machine.memory_gb} GB, {machine.system}",
-        "- All of it runs there: server, Postgres, Redis, Kafka and the load generator. Load average before "
+        "- Everything runs on this machine: server, Postgres, Redis, Kafka and the load generator. Load "
+        "average before "
         f"the run: {machine.load_before}",
         f"- {'; '.join(machine.services)}",
         f"- {versions}",

@@ -103,10 +103,10 @@ class Idle(msgspec.Struct, frozen=True):
     bytes_each: float
     tasks_each: float
     seconds_to_connect: float
-    cpu_share: float = 0.0
-    """Of a core, while nothing happens."""
-    redis_bytes: float = 0.0
-    """A second, in and out, while nothing happens."""
+    cpu_share: float | None = None
+    """Share of a core while idle. None in results from before it was measured."""
+    redis_bytes: float | None = None
+    """Bytes a second to and from Redis while idle. None as above."""
 
 
 class BusCost(msgspec.Struct, frozen=True):

@@ -77,9 +77,9 @@ class Run:
             async with in_background(world.restless()):
                 yield world
             self.site.repair()
-            self.figure("all was there after the end of load and faults", await world.settle(), "s")
+            self.figure("complete after the end of load and faults", await world.settle(), "s")
             self.figure("longest delay from Kafka to a row", world.progress.longest_wait, "s", longest_wait)
-            self.figure("the harness itself was late by", world.progress.late, "s")
+            self.figure("delay of the harness itself", world.progress.late, "s")
             self.ledger = await world.ledger()
             self.problems += self.ledger.problems(may_repeat=self.may_repeat)
 

@@ -1,4 +1,4 @@
-"""What an experiment came to: in a few lines while it runs, and as a table in docs/reliability.md."""
+"""Reports of experiments: a few lines on the terminal, and the tables in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-import faults.experiments  # noqa: F401 - makes them known
+import faults.experiments  # noqa: F401 - registers them
 from bench.clients import ROOT
 from faults import results
 from faults.experiment import EXPERIMENTS, Experiment
@@ -49,19 +49,19 @@ def rendered(page: str, file: Path) -> str:
 
 
 def tables(found: Mapping[str, Result]) -> str:
-    """Which experiment tries which promise, what each came to, and what they ran on."""
+    """Which experiment tests which guarantee, the result of each, and the machine and commit."""
     promises: defaultdict[str, list[str]] = defaultdict(list)
     for each in EXPERIMENTS.values():
         for number in each.promises.split(", "):
             promises[number].append(f"{each.name} {_mark(found.get(each.name))}")
     lines = [
-        "| promise | tried by |",
+        "| guarantee | tested by |",
         "|---|---|",
         *(f"| {number} | {', '.join(names)} |" for number, names in sorted(promises.items())),
         "",
-        "| promises | experiment | events | rows lost / doubled | frames lost / doubled "
-        "| mails lost / doubled | dead letters lost / doubled | figures | passed | again |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| guarantees | experiment | events | rows lost / doubled | frames lost / doubled "
+        "| mails lost / doubled | dead letters lost / doubled | figures | passed | commit, date | repeat |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
         *(_row(each, found.get(each.name)) for each in EXPERIMENTS.values()),
         "",
         *(f"- {line}" for line in sorted({_machine(each) for each in found.values()})),
@@ -74,7 +74,7 @@ def _row(experiment: Experiment, result: Result | None) -> str:
     again = f"`make faults EXPERIMENTS={experiment.name}`"
     cells: tuple[str, ...]
     if result is None:
-        cells = (experiment.promises, name, *("",) * 6, "not run yet", again)
+        cells = (experiment.promises, name, *("",) * 6, "not run yet", "–", again)
         return f"| {' | '.join(cells)} |"
     size = "" if result.size == 1 else f" SIZE={result.size:g}"
     counts: tuple[str, ...] = ("",) * 5
@@ -89,6 +89,7 @@ def _row(experiment: Experiment, result: Result | None) -> str:
         *counts,
         figures,
         f"{_mark(result)} {problems}".strip(),
+        f"{result.machine.code}, {result.machine.date[:10]}",
         f"`make faults EXPERIMENTS={experiment.name} SEED={result.seed}{size}`",
     )
     return f"| {' | '.join(cells)} |"
@@ -113,7 +114,7 @@ def _machine(result: Result) -> str:
     made = result.machine
     versions = ", ".join(f"{name} {number}" for name, number in made.versions.items())
     return (
-        f"{made.date[:10]}, code {made.code}: {made.cpu}, {made.cores} cores for everything, "
+        f"{made.date[:10]}, commit {made.code}: {made.cpu}, {made.cores} cores for everything, "
         f"{made.memory_gb} GB; {'; '.join(made.services)}; {versions}"
     )
 

@@ -104,7 +104,7 @@ async def _ends_with_the_token(run: Run, node: Node, name: str) -> None:
         code = await close_code(socket)
     took = time.monotonic() - begun
     assert code == 4401, f"{name} closes with {code}"
-    run.figure(f"{name} ended a token late by", took - SOON, "s", at_most=2)  # promise 7
+    run.figure(f"delay of the token's end on {name}", took - SOON, "s", at_most=2)  # promise 7
     assert SOON - 2 < took < WRONG / 4, f"{name} ends a token of {SOON:.0f} s after {took:.0f} s"
 
 
@@ -145,8 +145,8 @@ async def _sends_in_time(run: Run, node: Node) -> None:
     assert answer.is_success, f"a schedule was refused with {answer.status_code}"
     await node.stored(user, 1)
     off = abs((datetime.now(UTC) - due).total_seconds())
-    assert off < WRONG / 4, f"a scheduled event was off by {off:.0f} s"
-    run.figure("a scheduled event was off by", off, "s", at_most=TOLERANCE)
+    assert off < WRONG / 4, f"deviation of a scheduled event {off:.0f} s"
+    run.figure("deviation of a scheduled event", off, "s", at_most=TOLERANCE)
 
 
 async def _newest_code_counts(world: World) -> None:

@@ -24,7 +24,7 @@ READ_WITHIN = METADATA_AGE_MS / 1000 + 5  # seconds until events of new partitio
 
 @experiment(
     "broker-down",
-    "Apache Kafka is stopped for 60 s, 10 times, and started with its data; events go on meanwhile",
+    "Apache Kafka is stopped for 60 s, 10 times, and started with its data; publishing continues",
     promises="1, 2, 3",
 )
 async def broker_down(run: Run) -> None:
@@ -68,7 +68,7 @@ async def rebalance_storm(run: Run) -> None:
         if wrong := statuses - {0, -signal.SIGTERM}:  # the signal's own: it was stopped before it had begun
             run.problems.append(f"nodes that were to leave ended with {sorted(wrong)}")
         run.figure("joins and leaves", changes)
-        run.figure("behind at the end of the storm", await world.caught_up(), "s")
+        run.figure("lag at the end of the storm", await world.caught_up(), "s")
         for node in passing:
             if not node.running:
                 node.launch()

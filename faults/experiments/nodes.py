@@ -96,7 +96,7 @@ async def loop_blocked(run: Run) -> None:
 
 @experiment(
     "frozen",
-    "one of 3 nodes is stopped for 40 s by SIGSTOP, and goes on where it was",
+    "one of 3 nodes is stopped for 40 s by SIGSTOP, and continues where it was",
     promises="2, 3, 4",
     may_repeat=SENT,
 )
@@ -126,8 +126,8 @@ async def _hang(
     await begin(node)
     begun = time.monotonic()
     await asyncio.sleep(seconds / 2)
-    run.figure("behind while it hung", await world.caught_up(), "s", at_most=BEHIND)
+    run.figure("lag of the others while it hung", await world.caught_up(), "s", at_most=BEHIND)
     await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
     await node.until_ready()
-    run.figure("it was ready again", max(0.0, time.monotonic() - begun - seconds), "s", at_most=AGAIN_WITHIN)
+    run.figure("ready again after", max(0.0, time.monotonic() - begun - seconds), "s", at_most=AGAIN_WITHIN)
     await world.caught_up()

@@ -27,7 +27,7 @@ NOTICED_WITHIN = 5.0
 ANSWERED_WITHIN = 30.0  # the worst that a request may wait for
 CUT_OFF_FOR = 35.0  # a statement's time, its cancellation, and the time until its locks are free
 ROOM = 24  # MB
-RECOVERED = "all nodes served again after its return, at most"
+RECOVERED = "all nodes served requests again after its return, at most"
 HELD_UP = """
 select count(*) from pg_stat_activity
 where datname = $1 and application_name = 'notification-hub' and wait_event_type = 'Lock'
@@ -62,7 +62,8 @@ async def postgres_restarts(run: Run) -> None:
 
 @experiment(
     "postgres-silent",
-    "Postgres says nothing for 60 s, without a reset; then new connections pass while the old stay silent",
+    "Postgres does not answer for 60 s, without a reset; then new connections work while old ones stay "
+    "silent",
     promises="1, 2, 3, 4",
     may_repeat=SENT,
 )
@@ -73,7 +74,7 @@ async def postgres_silent(run: Run) -> None:
         begun = time.monotonic()
         run.site.to_postgres.silence()
         said = [await _says_down(node) for node in world.nodes]
-        run.figure("ready said so", max(said), "s", at_most=NOTICED_WITHIN)
+        run.figure("/ready reported it after", max(said), "s", at_most=NOTICED_WITHIN)
         answered = await asyncio.gather(*(_history_is_refused(node) for node in world.nodes))
         run.figure("a request was answered with 503", max(answered), "s", at_most=ANSWERED_WITHIN)
         await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
@@ -83,7 +84,7 @@ async def postgres_silent(run: Run) -> None:
         run.say("connections end in silence")
         run.site.to_postgres.detour()
         run.figure(
-            "after an unannounced cut all nodes served again", await _recovered(world), "s", CUT_OFF_FOR
+            "after a silent cut all nodes served requests again", await _recovered(world), "s", CUT_OFF_FOR
         )
 
 
@@ -108,7 +109,7 @@ async def backends_terminated(run: Run) -> None:
 
 @experiment(
     "disk-full",
-    "Postgres has no room left for notifications for 60 s; then there is",
+    "Postgres has no disk space for notifications for 60 s; then space is freed",
     promises="1, 2, 3, 4",
     may_repeat=SENT,
 )
@@ -126,7 +127,9 @@ async def disk_full(run: Run) -> None:
                 await asyncio.sleep(seconds)
                 ballast.unlink()
                 recovered = await world.fresh_rows()
-                run.figure("rows came again when there was room", recovered, "s", at_most=RECOVERED_WITHIN)
+                run.figure(
+                    "rows were written again after space was freed", recovered, "s", at_most=RECOVERED_WITHIN
+                )
         await _drop(run.site.postgres, world.database)
 
 

@@ -36,7 +36,7 @@ async def redis_down(run: Run) -> None:
 
 @experiment(
     "redis-silent",
-    "Redis says nothing for 60 s, without a reset",
+    "Redis does not answer for 60 s, without a reset",
     promises="3",
 )
 async def redis_silent(run: Run) -> None:
@@ -46,7 +46,7 @@ async def redis_silent(run: Run) -> None:
         begun = time.monotonic()
         run.site.to_redis.silence()
         await asyncio.gather(*(_alone(node) for node in world.nodes))
-        run.figure("noticed by all", time.monotonic() - begun, "s", at_most=NOTICED_WITHIN)
+        run.figure("detected by all nodes", time.monotonic() - begun, "s", at_most=NOTICED_WITHIN)
         await asyncio.sleep(max(0.0, begun + seconds - time.monotonic()))
         run.site.to_redis.repair()
         run.figure("gaps filled after its return", await world.delivered(), "s", at_most=FILLED_WITHIN)

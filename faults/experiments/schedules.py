@@ -15,7 +15,8 @@ _SECONDS = 3600.0
 
 @experiment(
     "schedules",
-    "200 random schedules of crashes, restarts, rebalances and a Redis that forgets; clients mustn't notice; "
+    "200 random schedules of crashes, restarts, rebalances and a Redis that forgets; clients must not "
+    "notice; "
     "on the services of the tests (Postgres doesn't sync)",
     promises="1, 2, 3",
 )

@@ -62,11 +62,11 @@ async def soak(run: Run) -> None:
         run.figure(name, count)
     for number, (was, is_) in enumerate(zip(before, after, strict=True)):
         run.figure(
-            f"node {number}: file descriptors (sockets are some) more than before",
+            f"node {number}: more file descriptors (with sockets) than before",
             is_.files - was.files,
             at_most=5,
         )
-        run.figure(f"node {number}: tasks more than before", is_.tasks - was.tasks, at_most=5)
+        run.figure(f"node {number}: more tasks than before", is_.tasks - was.tasks, at_most=5)
         slope = _slope([size for size in sizes[number] if size.at > seconds * WARM])
         limit = MB_AN_HOUR if seconds >= LONG else None
         run.figure(f"node {number}: memory slope", slope, "MB an hour", at_most=limit)
@@ -143,7 +143,7 @@ async def _churn(world: World, done: Counter[str], end: float, chance: random.Ra
         try:
             await _visit(node, user, done, chance)
         except (WebSocketException, httpx.HTTPError, OSError, TimeoutError):
-            done["visits cut short"] += 1
+            done["connections cut short"] += 1
         await asyncio.sleep(chance.uniform(0, 1))
 
 

@@ -27,7 +27,7 @@ RESOLVED_WITHIN = 30.0  # seconds after its return, whatever the number
 
 @experiment(
     "user-service",
-    "the user service is down, silent, drips, fails and lies in four ways, 20 s each; "
+    "the user service is down, silent, slow, fails and returns wrong answers in four ways, 20 s each; "
     "1 event in 5 needs it, the others don't wait; 1 in 40 is garbage",
     promises="1, 2, 3, 6",
 )
