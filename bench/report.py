@@ -53,7 +53,8 @@ def _(result: Idle) -> str:
     return (
         f"{_NAMES[result.target]}, {result.connections:,} idle connections: "
         f"{result.bytes_each / 1024:.1f} KB and {result.tasks_each:.2f} tasks each, "
-        f"{result.cpu_share:.1%} of a core, {result.redis_bytes / 1000:,.1f} KB/s to and from Redis"
+        f"{_measured(result.cpu_share, '{:.1%} of a core')}, "
+        f"{_measured(result.redis_bytes and result.redis_bytes / 1000, '{:,.1f} KB/s')} to and from Redis"
     )
 
 
