@@ -1,1 +1,1 @@
-"""From a message of any source to rows: decode, handle, plan, write."""
+"""Turns messages of all sources into rows: decode, handle, plan, write."""

@@ -1,4 +1,4 @@
-"""A batch of messages on its way through the pipeline."""
+"""The values that pass through the pipeline: messages, prepared and parked events, batches."""
 
 from __future__ import annotations
 
@@ -28,55 +28,57 @@ class SourceMessage(msgspec.Struct, frozen=True):
     origin: Any
     """The source's own record, for dead-lettering."""
     event_type: str | None = None
-    """What the source knows the type to be, where messages don't say it themselves."""
+    """The event type that the source implies, for messages that do not contain one."""
     happened_at: datetime | None = None
-    """When it happened, as far as the source knows."""
+    """When the event happened, if the source knows."""
     sender: str | None = None
-    """Which service sent it, where the source knows."""
+    """The service that sent it, if the source knows."""
     default_type: DefaultType | None = None
-    """What its type is if it doesn't say so."""
+    """The event type to use if the message contains none."""
     unreadable: InvalidEvent | None = None
-    """Why the source can't read the value, if it can't."""
+    """Why the source cannot read the value; None if it can."""
     order_key: bytes | None = None
-    """The source keeps the order of messages with the same one (the key of a Kafka record)."""
+    """Messages with the same key keep their order (the key of a Kafka record)."""
     attempts: int = 0
     """How often it was dead-lettered and replayed before."""
     labels: Callable[[SourceMessage], bytes | None] | None = None
-    """What its source needs to dead-letter it later (`Source.dead_letter`), if it is parked."""
+    """What its source needs to dead-letter it later (`Source.dead_letter`), for parked messages."""
     parked_id: int | None = None
-    """Where it is parked, if it comes from there."""
+    """The id of the parked event that the message comes from, if any."""
     event_id: str | None = None
-    """Its event's id, if that was decided before."""
+    """The id of its event, if already determined."""
     identity: EventIdentity | None = None
-    """What is recorded beside that id, if that was decided before too."""
+    """What is recorded with that id, if already determined."""
     publisher_key: bool = False
-    """Whether the publisher chose `dedup_key` (an AMQP message_id): other messages may have it by mistake."""
+    """Whether the publisher chose `dedup_key` (an AMQP message_id): other messages may have the same one by
+    mistake.
+    """
     separate: bool = False
-    """Whether an operator wants it stored as a separate event, although another one has its id."""
+    """Whether an operator replayed it as a separate event although another event has its id."""
     redelivered: bool = False
-    """Whether its source delivered it before, maybe to a node that died."""
+    """Whether its source has delivered it before, possibly to a node that died."""
     position: str | None = None
-    """Where it is in its source, in case that delivers records again without saying so."""
+    """Its position, for sources that redeliver records without marking them."""
 
 
 class Rejected(NamedTuple):
-    """A message that can never be handled, and why."""
+    """A message that can never be processed, and the reason."""
 
     message: SourceMessage
     error: InvalidEvent
 
 
 class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event whose effects are known: only to be written."""
+    """An event whose effects are known and that is ready to be written."""
 
     message: SourceMessage
     event: Event
     request: PlanRequest
     group_id: UUID | None = None
-    """The group whose answer it could not do without."""
+    """The group that it needed the user service's answer for."""
     identity: EventIdentity = UNKNOWN
     chunk_of: str | None = None
-    """The id of the large event that it is a chunk of (`app.ingest.chunks`), if it is one."""
+    """The id of the large event that it is a chunk of (`app.ingest.chunks`), if any."""
 
     @property
     def effects(self) -> Effects:
@@ -84,17 +86,17 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def rows(self) -> int:
-        """How many rows it is stored as, at most."""
+        """The maximum number of rows that it is stored as."""
         draft = self.request.effects.notification
         return len(draft.receivers if draft else ()) + len(self.request.effects.deliveries)
 
 
 class ParkedEvent(NamedTuple):
-    """An event that waits for the user service's answer about its group, or that is large.
+    """An event that needs the user service's answer about its group, or that is large.
 
-    `fresh`: the answer must be newer than the event, and not from the cache. `optional`: if there is no
-    answer at the first attempt, the event is handled without. `order_group`: the group that its receivers
-    are notified about, if that is known. `large`: whether it is parked to be written in chunks.
+    `fresh`: the answer must be newer than the event, and not from the cache. `optional`: if the first attempt
+    gets no answer, the event is handled without it. `order_group`: the group that its receivers are notified
+    about, if that is known. `large`: whether it is parked to be written in chunks.
     """
 
     message: SourceMessage
@@ -108,7 +110,7 @@ class ParkedEvent(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Messages that were prepared: what is to be written, in the order of the messages, and the rest."""
+    """Prepared messages: what to write, in the order of the messages, and what was rejected."""
 
     events: list[PreparedEvent | ParkedEvent]
     rejected: list[Rejected]
@@ -120,5 +122,5 @@ class Batch(NamedTuple):
 
     @property
     def parked(self) -> list[ParkedEvent]:
-        """The events that need the answer of a group."""
+        """The events that need an answer about their group."""
         return [item for item in self.events if isinstance(item, ParkedEvent)]

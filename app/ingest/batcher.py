@@ -1,7 +1,5 @@
-"""What the sources without offsets share: messages that come one by one are made into batches.
-
-A batch is as large as the load makes it: while one is written the next comes together, and no message waits
-for others to come.
+"""Batches for the sources without offsets, whose messages arrive one by one.  The batch size follows the
+load: messages that arrive while one batch is written form the next. No message waits for others to arrive.
 """
 
 from __future__ import annotations
@@ -20,18 +18,19 @@ from app.runtime.tasks import end
 log = logging.getLogger("hub.intake")
 
 Outcome = asyncio.Future[InvalidEvent | None]
-"""Done when the event is stored and pushed, now or before, or parked (None), or can never be (why). Cancelled
-when the hub stops before it knows: then the message has to come again, which is safe.
+"""Completes with None when the event is stored and pushed (now or earlier) or parked, and with the reason
+when it can never be stored. Cancelled if the hub stops first: the message then has to be redelivered, which
+is safe.
 """
 
 
 class Batcher:
-    """Passes messages through the pipeline, those of all its sources together. While one batch is written the
-    next is prepared, so that Postgres and we work at the same time.
+    """Passes the messages of all its sources through the pipeline. It prepares the next batch while one is
+    written, so that Postgres and the hub work in parallel.
     """
 
     def __init__(self, pipeline: Pipeline, batch_size: int) -> None:
-        """`batch_size` is how many messages are in one transaction, at most."""
+        """`batch_size` is the maximum number of messages in one transaction."""
         self._pipeline = pipeline
         self._batch_size = batch_size
         self._pending: list[SourceMessage] = []
@@ -47,7 +46,7 @@ class Batcher:
         )
 
     async def stop(self) -> None:
-        """Give up what is in hand. Who wants its outcome waits for it before."""
+        """Cancel the messages in progress. Callers that need their outcome must await it first."""
         await end(*self._running)
         _give_up([*self._pending, *(item.message for item in self._ready)])
 
@@ -58,11 +57,11 @@ class Batcher:
 
     @property
     def backlog(self) -> int:
-        """How many messages wait for their transaction."""
+        """The number of messages that wait for their transaction."""
         return len(self._pending) + len(self._ready)
 
     def submit(self, messages: Iterable[SourceMessage]) -> list[Outcome]:
-        """Take the messages, in their order; an outcome for each, which takes the place of its `origin`."""
+        """Queue the messages in order. Returns an outcome for each, which replaces its `origin`."""
         loop = asyncio.get_running_loop()
         taken = [replace(message, origin=loop.create_future()) for message in messages]
         self._pending += taken
@@ -100,7 +99,7 @@ class Batcher:
             await self._settle([item.message for item in ready], self._write(ready))
 
     async def _settle(self, messages: Sequence[SourceMessage], work: Coroutine[None, None, None]) -> None:
-        """Do the work, and see that each of the messages has its outcome when the work ends without."""
+        """Run the work. If it ends without an outcome for a message, cancel that outcome."""
         try:
             await work
         except Exception as error:

@@ -1,5 +1,5 @@
-"""Large events and their chunks: which events are too large for one transaction, and how they are divided.
-No I/O.
+"""Large events and their chunks: which events are too large for one transaction, and how they are divided. No
+I/O.
 
 A receiver's chunk follows from its id alone. So an event that is divided again, after a crash or with a newer
 answer about its group, has each receiver in the same chunk, and a chunk that was written is known by its key.
@@ -23,18 +23,20 @@ from app.domain.identity import scoped_id
 from app.ingest.batch import PreparedEvent
 
 MAX_ROWS_AT_ONCE = 500
-"""An event with more rows is parked, and written in chunks: others would wait for its transaction."""
+"""An event with more rows is parked and written in chunks, so that other events do not wait for its
+transaction.
+"""
 CHUNKS_PER_EVENT = 61
-"""Of an event. A prime number: the remainder depends on all bits of an id, whatever made it."""
+"""Chunks of one event. A prime number, so that the remainder depends on all bits of an id."""
 ROWS_PER_TRANSACTION = 250
-"""Chunks are written together until they have so many."""
+"""Rows of the chunks that are written together."""
 MAX_NAME_CHARS = 300
-"""Of an event in the keys of its chunks; in place of a longer one stands its hash."""
+"""Length of an event id in the keys of its chunks; a longer one is replaced by its hash."""
 _NOBODY = UUID(int=0)
 
 
 def is_large(item: PreparedEvent) -> bool:
-    """Whether the event has more rows than others should wait for."""
+    """Whether the event has too many rows for one transaction."""
     return item.rows > MAX_ROWS_AT_ONCE
 
 
@@ -57,7 +59,7 @@ def chunk_keys(item: PreparedEvent) -> list[str]:
 
 
 def divide(item: PreparedEvent) -> list[PreparedEvent]:
-    """The chunks of an event that have receivers or deliveries, each as an event of its own."""
+    """The chunks of an event that have receivers or deliveries, each as a separate event."""
     request = item.request
     draft = request.effects.notification
     receivers: defaultdict[int, list[UUID]] = defaultdict(list)
@@ -66,7 +68,9 @@ def divide(item: PreparedEvent) -> list[PreparedEvent]:
     deliveries: defaultdict[int, list[DeliveryDraft]] = defaultdict(list)
     for each in request.effects.deliveries:
         deliveries[_chunk_of(each)].append(each)
-    in_locale = cache(request.in_locale)  # the handler runs once a locale, not once a chunk and locale
+    in_locale = cache(
+        request.in_locale
+    )  # so that the handler runs once per locale, not once per chunk and locale
 
     def chunk(number: int, key: str) -> PreparedEvent:
         effects = replace(
@@ -83,7 +87,7 @@ def divide(item: PreparedEvent) -> list[PreparedEvent]:
 
 
 def remainder(item: PreparedEvent) -> PreparedEvent:
-    """The event without its effects, which its chunks have: what records its id."""
+    """The event without its effects, which its chunks contain. It records the event's id."""
     return replace(item, request=replace(item.request, effects=Effects()))
 
 

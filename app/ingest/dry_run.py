@@ -1,4 +1,4 @@
-"""What an event would come to, without any of it happening."""
+"""The dry run: the outcomes that an event would have, without storing or sending anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIMULATE = "simulate"
 
 
 class Outcome(msgspec.Struct):
-    """What would happen on one channel for one receiver, and why. Addresses are masked."""
+    """The outcome on one channel for one receiver, and the reason. Addresses are masked."""
 
     channel: str
     verdict: str
@@ -38,9 +38,8 @@ class Outcome(msgspec.Struct):
 
 
 class DryRunResult(msgspec.Struct):
-    """`already_processed`: an event with this id came before, so nothing would happen any more.
-
-    With `send_at` the outcomes are those of now, not of then.
+    """`already_processed`: an event with this id was processed before, so this one would have no effect. With
+    `send_at`, the outcomes are those of the present, not of that time.
     """
 
     event_id: str
@@ -50,12 +49,14 @@ class DryRunResult(msgspec.Struct):
 
 
 class DryRun:
-    """Asks the same pipeline that events go through."""
+    """Uses the pipeline that processes events."""
 
     def __init__(
         self, pipeline: Pipeline, store: ProcessedEvents, simulated: Collection[str], within: float
     ) -> None:
-        """`simulated` are the channels that aren't configured; `within` the seconds that a group may take."""
+        """`simulated` are the channels that aren't configured; `within` is the time limit in seconds for
+        resolving a group.
+        """
         self._pipeline = pipeline
         self._store = store
         self._simulated = simulated

@@ -1,4 +1,4 @@
-"""Which event a message is: its id, and what tells its repeats from conflicts (decision 030)."""
+"""Identifies events: the id of a message, and what distinguishes a repeat from a conflict (decision 030)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def identify(message: SourceMessage) -> tuple[Event, EventIdentity]:
 
 
 def may_be_unpushed(item: PreparedEvent, recorded: EventIdentity) -> bool:
-    """Whether a repeated event is the very message that was recorded, delivered again: only then may a node
-    have died between its commit and its push. Any other repeat is a copy, which changes nothing.
+    """Whether a repeated event is the recorded message, delivered again. Only then a node may have died
+    between its commit and its push. Any other repeat is a copy, which has no effect.
     """
     message = item.message
     if message.redelivered or message.position is None:
@@ -41,13 +41,13 @@ def may_be_unpushed(item: PreparedEvent, recorded: EventIdentity) -> bool:
 
 
 def repeats(item: PreparedEvent | ParkedEvent, earlier: PreparedEvent | ParkedEvent) -> bool:
-    """Whether the content of two messages with the same id is one event's, and its sender."""
+    """Whether two messages with the same id have the same content and sender."""
     mine, theirs = item.identity, earlier.identity
     return (mine.fingerprint, mine.sender) == (theirs.fingerprint, theirs.sender)
 
 
 def conflict(event_id: str) -> InvalidEvent:
-    """Why an event is refused whose id has been used for other content."""
+    """The error for an event whose id was used for different content."""
     return InvalidEvent(
         CONFLICT,
         f"event_id {event_id[:200]!r} was already used with different content, which is unchanged; use a "

@@ -16,17 +16,19 @@ MAX_PAUSE_SECONDS = 0.2
 
 
 class LargeEvents:
-    """Writes parked events that are large: on a node one after the other, by turns with all other batches."""
+    """Writes large parked events: one at a time on a node, alternating with all other batches."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._turn = asyncio.Lock()
 
     async def write(self, item: PreparedEvent) -> list[Rejected]:
-        """Store the event and push it, but for the chunks that are stored; it itself if it can't be taken.
+        """Store and push the chunks of the event that are not stored yet. Returns the event if Postgres
+        cannot store it.
 
-        The event's id is recorded with the last chunk, in the transaction in which it ceases to be parked.
-        Raises `InboxesLocked` when all is stored but the chunks whose receivers' inboxes others have locked.
+        The event's id is recorded with the last chunk, in the transaction that deletes its parked row. Raises
+        `InboxesLocked` when everything is stored except the chunks whose receivers' inboxes are locked by
+        others.
         """
         async with self._turn:
             return await self._write(item)
@@ -52,7 +54,7 @@ class LargeEvents:
                 rejected = await self._write_free(part, error)
             if rejected:
                 return rejected[:1]
-            # Others have at least half of the time.
+            # Other batches get at least half of the time.
             await asyncio.sleep(min(self._pipeline.last_batch(), MAX_PAUSE_SECONDS))
         if locked is not None:
             raise locked

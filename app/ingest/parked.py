@@ -1,7 +1,6 @@
-"""Resolves parked events: asks for their group, then writes them as any other event.
-
-Every node works on the same table. One call for a group serves all its parked events; lanes (see
-`app.store.parked`) don't wait for each other, and each keeps its order.
+"""Resolves parked events: reads their group from the user service, then writes them like any other event.
+All nodes work on the same table. One call for a group serves all its parked events. Lanes (see
+`app.store.parked`) do not wait for each other, and each keeps its order.
 """
 
 from __future__ import annotations
@@ -33,46 +32,48 @@ from app.store.writer import MAX_EVENTS_THAT_WAIT
 log = logging.getLogger("hub.parked")
 
 MAX_EVENTS_PER_CLAIM = 1_000
-MAX_SPARE_LANES = 64  # for what needs no answer, while all others are in use
+MAX_SPARE_LANES = 64  # for events that need no answer, while all others are in use
 MAX_LANES = 256  # that a node works on at a time
-LEASE_SECONDS = 10.0  # until other nodes claim what a dead one had
+LEASE_SECONDS = 10.0  # until other nodes claim the lanes of a dead one
 RENEW_SECONDS = 3.0  # a call of the user service may take longer than a lease
-POLL_SECONDS = 5.0  # in case another node parked something and died
+POLL_SECONDS = 5.0  # in case another node parked an event and died
 RETRY_BACKOFF = Backoff(first=0.2, cap=5.0)  # of one lane
 POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
 RELEASE_TIMEOUT_SECONDS = 1.0
 MAX_REASON_CHARS = 500
 LARGE_BODY_BYTES = 20_000
-"""Larger events are prepared one at a time on a node, as each takes the event loop for a while."""
+"""Larger events are prepared one at a time on a node, because each occupies the event loop for a while."""
 
 
 class DeadLetters(Protocol):
     """Dead-letters a message through the source that it came from."""
 
     async def dead_letter(self, message: SourceMessage, labels: bytes, error: InvalidEvent) -> None:
-        """Return when the broker has the dead letter. Raises `Unavailable`."""
+        """Return when the broker has stored the dead letter. Raises `Unavailable`."""
 
 
 class ParkedPorts(NamedTuple):
-    """What parked events are read from, asked of and dead-lettered to."""
+    """The dependencies of `ParkedEvents`: store, user service and dead-letter queues."""
 
     store: ParkedEvents
     groups: Groups
     dead_letters: Callable[[str], DeadLetters | None]
-    """Of a source. One without a DLQ has none: its event is logged."""
+    """By source. An event of a source without a DLQ is only logged."""
 
 
 class ParkedWorker:
-    """Resolves the parked events of all nodes, as one of them."""
+    """Resolves parked events, together with the other nodes."""
 
     def __init__(self, pipeline: Pipeline, ports: ParkedPorts, backoff: Backoff = RETRY_BACKOFF) -> None:
-        """`pipeline` is the one that parks; `backoff` has the delays between the attempts of one lane."""
+        """`pipeline` is the pipeline that parks events; `backoff` gives the delays between the attempts of
+        one lane.
+        """
         self._pipeline = pipeline
         self._store, self._groups, self._dead_letters = ports
         self._backoff = backoff
         self._lanes: dict[asyncio.Task[None], list[ParkedEventRecord]] = {}
         self._unfinished: list[int] = []
-        """Events of lanes that have to wait: still leased."""
+        """Events of lanes that have to wait and are still leased."""
         self._claiming: asyncio.Task[Sequence[ParkedEventRecord]] | None = None
         self._writes = SharedWrites(pipeline)
         self._large_events = LargeEvents(pipeline)
@@ -87,7 +88,7 @@ class ParkedWorker:
         await self._renewing.start()
 
     async def stop(self) -> None:
-        """Stop. Other nodes, or the next start, claim what is in progress at once."""
+        """Stop. Other nodes, or the next start, can claim the events in progress at once."""
         await self._renewing.stop()
         await self._running.stop()
         self._unfinished += [event.id for events in self._lanes.values() for event in events]
@@ -98,22 +99,24 @@ class ParkedWorker:
                 if self._claiming is not None:
                     self._unfinished += [event.id for event in await self._claiming]
                 await self._release()
-        except (Unavailable, TimeoutError) as error:  # then the leases end by themselves
+        except (Unavailable, TimeoutError) as error:  # then the leases expire
             log.warning("parked_not_released", extra={"events": len(self._unfinished), "why": str(error)})
 
     async def resolve_due(self) -> None:
-        """Resolve all that is due now, and return when that is done; without `start`."""
+        """Resolve all events that are due now, and return when that is done. For use without `start`."""
         while await self._claim() or self._lanes:
             await asyncio.gather(*self._lanes)
 
     async def renew(self) -> None:
-        """Keep the leases of what is in progress: other nodes claim it soon after this one has died."""
+        """Renew the leases of the events in progress. They are short, so that other nodes soon claim the
+        events of a dead one.
+        """
         leased = [event.id for events in self._lanes.values() for event in events]
         try:
             await self._store.renew(leased, LEASE_SECONDS)
         except (
             Unavailable
-        ) as error:  # another node may claim it too, which doubles a call and no notification
+        ) as error:  # another node may claim them too, which repeats a call but no notification
             log.warning("parked_unreachable", extra={"why": str(error)})
 
     async def _run(self) -> None:
@@ -135,19 +138,19 @@ class ParkedWorker:
                 await asyncio.wait_for(parking.changed.wait(), pause)
 
     async def _measure(self) -> None:
-        """Count them now and then: also those that other nodes parked."""
+        """Count parked events periodically, including those of other nodes."""
         now = asyncio.get_running_loop().time()
         if now - self._measured_at < POLL_SECONDS:
             return
         state = await self._store.state()
         self._measured_at = now
         parking = self._pipeline.parking
-        parking.any = state.events > 0 or parking.news  # the count may be from before the news
+        parking.any = state.events > 0 or parking.news  # the count may be older than the signal
         PARKED.set(state.events)
         PARKED_OLDEST.set(state.oldest)
 
     async def _pause(self) -> float:
-        """For how long there is nothing to do, unless something is parked or lanes are done."""
+        """Seconds until there is work, unless an event is parked or a lane completes first."""
         if not self._pipeline.parking.any or self._room <= 0:
             return POLL_SECONDS
         due = await self._store.next_due()
@@ -157,25 +160,27 @@ class ParkedWorker:
 
     @property
     def _room(self) -> int:
-        """How many more lanes may be worked on. One, if that is to show whether the service is back."""
+        """How many more lanes may be claimed. One, if it tests whether the service is back."""
         most = 1 if self._groups.pause() == 0 else MAX_LANES
         return most - len(self._lanes)
 
     async def _claim(self) -> bool:
-        """Start work on the lanes that are due, as many as there is room for; whether there may be more.
+        """Start work on due lanes, up to the limit. Returns whether there may be more.
 
-        While the user service isn't to be asked, or there is no more room for those that ask it, only what
-        needs no answer is claimed.
+        While the circuit is open, or the limit of lanes that call the user service is reached, it claims only
+        lanes that need no answer.
         """
         await self._release()
         asking, room = not self._groups.pause(), self._room
-        if room <= 0 and self._pipeline.parking.news:  # a claim costs too much to look for what isn't there
+        if (
+            room <= 0 and self._pipeline.parking.news
+        ):  # a claim is too expensive when there is nothing to claim
             asking, room = False, MAX_LANES + MAX_SPARE_LANES - len(self._lanes)
         if room <= 0:
             return False
         self._pipeline.parking.news = False
         claim = self._store.claim(MAX_EVENTS_PER_CLAIM, room, LEASE_SECONDS, asking=asking)
-        # Not cancelled with this one: what it claims would stay leased after a stop.
+        # Not cancelled with this task: claimed lanes would stay leased after a stop.
         self._claiming = asyncio.create_task(claim, name="claim parked events")
         try:
             claimed = await asyncio.shield(self._claiming)
@@ -194,7 +199,7 @@ class ParkedWorker:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._lanes[task]
-        if not self._lanes or self._room >= MAX_LANES // 2:  # a claim costs more than a lane
+        if not self._lanes or self._room >= MAX_LANES // 2:  # a claim costs more than resolving a lane
             self._pipeline.parking.changed.set()
 
     async def _work(self, left: list[ParkedEventRecord]) -> None:
@@ -215,15 +220,15 @@ class ParkedWorker:
         self._unfinished += [event.id for event in left]
 
     async def _retry(self, head: ParkedEventRecord, error: Exception) -> None:
-        """Try a lane again after a while. Its first event bears the attempt: the others wait for it."""
+        """Retry a lane later. The attempt is counted on its first event, for which the others wait."""
         delay = self._backoff.delay(head.attempts)
         try:
             await self._store.retry(head.id, str(error)[:MAX_REASON_CHARS], delay)
-        except Unavailable as away:  # then the lease ends by itself
+        except Unavailable as away:  # then the lease expires
             log.warning("parked_unreachable", extra={"why": str(away)})
 
     async def _release(self) -> None:
-        """End the leases of what has to wait, in one transaction however many lanes that are."""
+        """Release the leases of all waiting lanes in one transaction."""
         if unfinished := self._unfinished:
             self._unfinished = []
             try:
@@ -233,7 +238,7 @@ class ParkedWorker:
                 raise
 
     async def _resolve(self, left: list[ParkedEventRecord]) -> None:
-        """Resolve the first events that need the same group, and remove them from `left`.
+        """Resolve the first events of the lane that need the same group, and remove them from `left`.
 
         Raises `Unavailable` if one of them has to wait.
         """
@@ -242,7 +247,7 @@ class ParkedWorker:
             await self._reject(left, [self._pipeline.reject(_message(event), error) for event in dropped])
             return
         alike = takewhile(lambda event: _question(event) == _question(left[0]), left)
-        # What waited for a lock, or was tried before, has its turn before any backlog.
+        # Events that waited for a lock or were tried before come before any backlog.
         first = left[0].group_id is None or left[0].attempts > 0
         same = [*islice(alike, MAX_EVENTS_THAT_WAIT if first else MAX_EVENTS_PER_WRITE)]
         messages = {event.id: _message(event) for event in same}
@@ -260,7 +265,7 @@ class ParkedWorker:
         await self._reject(left, rejected)
 
     async def _answered(self, head: ParkedEventRecord, messages: Sequence[SourceMessage]) -> Batch:
-        """Prepare messages that ask what `head` asks. Raises `Unavailable`."""
+        """Prepare the messages that need the same answer as `head`. Raises `Unavailable`."""
         if head.group_id is not None:
             return await self._pipeline.answered(
                 messages, head.group_id, fresh=head.fresh, optional=head.optional
@@ -271,14 +276,14 @@ class ParkedWorker:
         for item in prepared.events:
             if isinstance(item, PreparedEvent):
                 batch.events.append(item)
-            else:  # it can do without its group, whose answer was cached when it was parked
+            else:  # its answer is optional, and was cached when it was parked
                 answered = await self._pipeline.resolve([item])
                 batch.events.extend(answered.events)
                 batch.rejected.extend(answered.rejected)
         return batch
 
     async def _store_all(self, batch: Batch, left: list[ParkedEventRecord], *, first: bool) -> list[Rejected]:
-        """Store the events in their order, and remove what is stored from `left`; returns the rejected."""
+        """Store the events in order and remove the stored ones from `left`. Returns the rejected ones."""
         bug = InvalidEvent("handler_failed", "the hub failed to process it; the hub's log has the traceback")
         rejected = [self._pipeline.reject(each.message, bug) for each in batch.parked]
         for part, is_large in large_apart(batch.ready):
@@ -300,7 +305,7 @@ class ParkedWorker:
     async def _reject(self, left: list[ParkedEventRecord], rejected: Sequence[Rejected]) -> None:
         """Dead-letter them one after the other, and remove them from `left`.
 
-        Each is noted at once: a crash in between repeats one dead letter at most.
+        Each is marked at once, so a crash in between repeats at most one dead letter.
         """
         known = {event.id: event for event in left}
         for message, error in rejected:
@@ -317,7 +322,9 @@ class ParkedWorker:
 
 
 def _question(event: ParkedEventRecord) -> tuple[object, ...]:
-    """What it asks the user service; events that ask the same are resolved together, but for large ones."""
+    """What the event needs from the user service. Events with the same need are resolved together, except
+    large ones.
+    """
     alone = event.id if len(event.body) > LARGE_BODY_BYTES else None
     return event.group_id, event.fresh, event.optional, alone
 

@@ -19,9 +19,9 @@ _GROUP = b"group:"
 
 
 class Parking:
-    """Whether there are parked events, as far as this node knows, and the signal that there are new ones.
+    """Whether this node knows of parked events, and the signal that there are new ones.
 
-    One signal for all that waits: nothing polls for a parked event.
+    The signal replaces polling for events that this node parked.
     """
 
     def __init__(self) -> None:
@@ -31,17 +31,17 @@ class Parking:
         self.changed = asyncio.Event()
 
     def parked(self) -> None:
-        """This node has parked an event."""
+        """Record that this node has parked an event."""
         self.any = self.news = True
         self.changed.set()
 
 
 def behind(item: PreparedEvent, ordered: bool) -> ParkedDraft | None:
-    """How to park an event behind older ones; None for one that waits for none.
+    """How to park an event behind older ones; None if it waits for none.
 
-    One that needs a group comes after those that need it too, even if its own answer was cached; one with
-    an order key after those with the same key, another one after large events of its group. Logouts and
-    one-time codes wait for nobody.
+    An event that needs a group comes after others that need it, even if its own answer was cached. An event
+    with an order key comes after those with the same key, any other one after large events of its group.
+    Logouts and one-time codes are never parked.
     """
     if item.group_id is None and not (ordered and (item.message.order_key or _order_group(item))):
         return None
@@ -49,7 +49,7 @@ def behind(item: PreparedEvent, ordered: bool) -> ParkedDraft | None:
 
 
 def may_be_parked(item: PreparedEvent) -> bool:
-    """Whether it is no logout and no one-time code, which wait for nobody, and isn't parked already."""
+    """Whether the event can be parked: it is neither a logout nor a one-time code, and not parked already."""
     effects = item.effects
     secrets = any(each.secret is not None for each in effects.deliveries)
     return item.message.parked_id is None and effects.disconnect is None and not secrets
@@ -61,7 +61,7 @@ def reaches(plan: Plan, users: Set[UUID]) -> bool:
 
 
 def large(item: PreparedEvent) -> ParkedEvent:
-    """The event as one that is parked to be written in chunks."""
+    """The event as a parked event that is written in chunks."""
     return ParkedEvent(
         item.message,
         item.event,
@@ -73,7 +73,7 @@ def large(item: PreparedEvent) -> ParkedEvent:
 
 
 def draft_of(item: PreparedEvent | ParkedEvent, *, needs_answer: bool) -> ParkedDraft:
-    """How to park an event, if it has to be."""
+    """How to park an event; None if it need not be parked."""
     message = item.message
     key, follows = message.order_key, None
     if key is None and (group := _order_group(item)) is not None:

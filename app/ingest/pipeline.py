@@ -1,7 +1,6 @@
-"""A batch of messages → handlers → one transaction → bus. What every source shares.
-
-`prepare` does what needs no waiting; `write` stores and publishes, or parks what needs the user service's
-answer (`app.ingest.parked` resolves it), so that the others never wait for it.
+"""The pipeline that all sources share: a batch of messages → handlers → one transaction → bus.  `prepare`
+does the work without I/O. `write` stores and publishes events, or parks those that need the user service's
+answer (`app.ingest.parked` resolves them), so that other events never wait for it.
 """
 
 from __future__ import annotations
@@ -41,37 +40,37 @@ log = logging.getLogger("hub.pipeline")
 E = TypeVar("E", bound=PreparedEvent | ParkedEvent)
 
 MAX_ROWS_PER_TRANSACTION = 10_000
-LAST_BATCH_SECONDS = 1.0  # after which a node has nothing else to do
-MAX_MESSAGES_PER_TURN = 50  # messages prepared before others get a turn
+LAST_BATCH_SECONDS = 1.0  # without a batch, after which a node counts as idle
+MAX_MESSAGES_PER_TURN = 50  # messages prepared before the task yields to the event loop
 BACKOFF = Backoff(first=0.1, cap=5.0)
 SCHEDULE = "schedule"
-"""The source of events whose time has come."""
-_NO_GROUP = Group("", (), ())  # that the user service knows no more
+"""The source of scheduled events that are due."""
+_NO_GROUP = Group("", (), ())  # the group no longer exists in the user service
 
 
 class Groups(RememberedGroups, Protocol):
     """Resolves groups: `app.ingest.user_service.UserService` in production, `app.testing` in tests.
 
-    Calls may be concurrent; those for one group share one request. An answer may be cached, so it can be a
-    few seconds old. Errors are not cached: the next call asks again.
+    Calls may be concurrent; calls for one group share a request. An answer may come from the cache, so it can
+    be a few seconds old. Errors are not cached.
     """
 
     async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
         """The group. A `fresh` answer isn't taken from the cache; it replaces the cached one.
 
         Raises:
-            InvalidEvent: `unknown_group`, the group does not exist; a repetition cannot help.
-            Unavailable: There was no usable answer in time; a repetition can help.
+            InvalidEvent: `unknown_group`: the group does not exist. Not retryable.
+            Unavailable: No valid answer arrived in time. Retryable.
         """
 
     def pause(self) -> float | None:
-        """None: groups can be asked for. While the service keeps failing: the seconds until one call may try
-        whether it is back (0: now).
+        """None while the circuit is closed. Otherwise the seconds until one call may test whether the service
+        is back (0: now).
         """
 
 
 class PipelinePorts(NamedTuple):
-    """What a pipeline asks and writes to."""
+    """The dependencies of a pipeline."""
 
     groups: Groups
     planner: Planner
@@ -92,8 +91,8 @@ class Pipeline:
         now: Now = time.time,
         backoff: Backoff = BACKOFF,
     ) -> None:
-        """`locale` is the language that notifications are stored in. `encrypt` encodes data that must not be
-        readable at rest.
+        """`locale` is the language that notifications are stored in. `encrypt` encrypts data that must not be
+        stored in plain text.
         """
         self._encrypt = encrypt
         self._groups, self._planner, self._writer, processed, self._bus = ports
@@ -103,7 +102,7 @@ class Pipeline:
         self._now = now
         self._backoff = backoff
         self.failure: StoreFailed | None = None
-        """Why nothing can be stored until an operator acts. The log has its trace, once."""
+        """Why nothing can be stored until an operator acts; None otherwise. The traceback is logged once."""
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
         self._turn = asyncio.Lock()
         self._last_batch = 0.0, 0.0
@@ -121,7 +120,7 @@ class Pipeline:
         messages: Sequence[SourceMessage],
         groups: Mapping[UUID, Group | None] = MappingProxyType({}),
     ) -> None:
-        """`prepare`, with the result added to `batch`; others get a turn meanwhile."""
+        """Like `prepare`, but adds the result to `batch` and yields to the event loop in between."""
         for start in range(0, len(messages), MAX_MESSAGES_PER_TURN):
             part = self.prepare(messages[start : start + MAX_MESSAGES_PER_TURN], groups)
             batch.events.extend(part.events)
@@ -131,13 +130,15 @@ class Pipeline:
     async def write(
         self, events: Sequence[PreparedEvent | ParkedEvent], max_rows: int = MAX_ROWS_PER_TRANSACTION
     ) -> list[Rejected]:
-        """Store the events' effects and publish them, or park them; returns those that Postgres can't take.
+        """Store and publish the events' effects, or park the events. Returns those that Postgres cannot
+        store.
 
-        When this returns, each other event is committed: it was pushed, or is parked. While Postgres is away
-        it tries again indefinitely (cancel it to stop), which is safe: an event that was committed is found
-        to be. No transaction has many more than `max_rows` rows. Large events (`chunks`) are parked.
+        When this returns, every other event is committed, and either pushed or parked. While Postgres is
+        unavailable it retries indefinitely (cancel it to stop). That is safe: events that were already
+        committed are recognised. No transaction has many more than `max_rows` rows. Large events (`chunks`)
+        are parked.
 
-        Raises `InboxesLocked` for events that are parked already, some of which may be stored then.
+                Raises `InboxesLocked` for events that are already parked; some of them may have been stored.
         """
         rejected = []
         for each, has_large in _parts(events, max_rows):
@@ -150,18 +151,19 @@ class Pipeline:
         return rejected
 
     def last_batch(self) -> float:
-        """How many seconds the last batch of events took that weren't parked; 0 if that is long ago."""
+        """Seconds that the last batch of events that were not parked took; 0 if that was long ago."""
         ended_at, took = self._last_batch
         return took if time.monotonic() - ended_at < LAST_BATCH_SECONDS else 0.0
 
     async def recorded(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
-        """What is recorded of those events that are. Raises `Unavailable`."""
+        """What is recorded for those of the events that are already stored. Raises `Unavailable`."""
         return await self._processed.identities(event_ids)
 
     async def resolve(self, parked: Sequence[ParkedEvent]) -> Batch:
-        """Handle events that wait for the same answer about a group, or reject those that it is final for.
+        """Handle events that need the same answer about a group; reject them if the group does not exist.
 
-        Raises `Unavailable` when the group isn't known now, unless the events can do without it.
+        Raises `Unavailable` if the group cannot be resolved now, unless the answer is optional for the
+        events.
         """
         messages = [item.message for item in parked]
         first = parked[0]
@@ -187,19 +189,18 @@ class Pipeline:
         return batch
 
     def reject(self, message: SourceMessage, error: InvalidEvent) -> Rejected:
-        """Count a message that can never be handled."""
+        """Count a message that can never be processed."""
         return reject_message(message, error)
 
     async def plan(self, ready: Sequence[PreparedEvent]) -> list[Plan]:
-        """What would be written for each. Raises `Unavailable` when Postgres doesn't answer."""
+        """What would be written for each event. Raises `Unavailable` if Postgres does not answer."""
         return await self._planner.plan([item.request for item in ready])
 
     async def _with_large_to_park(
         self, events: Sequence[PreparedEvent | ParkedEvent]
     ) -> list[PreparedEvent | ParkedEvent]:
-        """The events, with large ones as such that are to be parked.
-
-        One that is recorded stays as it is: it is a repeat or a conflict.
+        """The events, with large ones replaced by parked events. Events that are already recorded are
+        unchanged: they are repeats or conflicts.
         """
         found = [
             item
@@ -210,7 +211,7 @@ class Pipeline:
             and not self._preparer.is_to_come(item.effects.send_at)
         ]
         recorded: Collection[str] = ()
-        with suppress(Unavailable):  # then it is parked, and seen to be recorded when it is resolved
+        with suppress(Unavailable):  # then it is parked, and recognised as recorded when it is resolved
             recorded = await self.recorded([item.event.event_id for item in found])
         parked = {id(item): large(item) for item in found if item.event.event_id not in recorded}
         return [parked.get(id(item), item) for item in events]
@@ -249,7 +250,7 @@ class Pipeline:
         by_id: Mapping[str, PreparedEvent | ParkedEvent],
         written: WriteResult,
     ) -> None:
-        """Push what was committed, and what may have been committed and not pushed before."""
+        """Push committed notifications, including earlier ones that may not have been pushed."""
         if written.parked:
             self.parking.parked()
         repeated = {
@@ -275,8 +276,8 @@ class Pipeline:
     def _records(
         self, events: Sequence[PreparedEvent | ParkedEvent], plans: Sequence[Plan], locked: Set[UUID]
     ) -> Iterator[EventRecord]:
-        """In the order of the events; `plans` are those of the prepared ones. What is for a user whose inbox
-        is `locked` is parked.
+        """The records to write, in the order of the events; `plans` belong to the prepared ones. Events for a
+        user whose inbox is in `locked` are parked.
         """
         ordered = self.parking.any or len(plans) < len(events) or bool(locked)
         next_plan = iter(plans)
@@ -319,7 +320,9 @@ class Pipeline:
     def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         try:
             self._bus.publish(notifications, redelivered=redelivered)
-        except Exception:  # what is committed is in the inbox; a push that fails must not stop the source
+        except (
+            Exception
+        ):  # committed notifications are in the inbox, so a failed push must not stop the source
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
     async def _commit(
@@ -337,7 +340,7 @@ class Pipeline:
                 if events[0].message.parked_id is not None:
                     raise  # they are parked already: their lanes wait
                 log.warning("inboxes_locked", extra={"events": len(events), "inboxes": len(error.users)})
-                if error.users <= locked:  # what can't be parked waits here
+                if error.users <= locked:  # events that cannot be parked wait here
                     await asyncio.sleep(next(delays))
                 locked |= error.users
             except Unavailable as error:
@@ -361,7 +364,7 @@ class Pipeline:
 def _parts(events: Sequence[E], max_rows: int) -> Iterator[tuple[Sequence[E], bool]]:
     """`events` in order, cut so that no transaction has many more than `max_rows` rows.
 
-    With each part: whether it has large events. They are to be parked, which is one row each.
+    Yields with each part whether it has large events, which are parked as one row each.
     """
     start = rows = 0
     has_large = False

@@ -1,4 +1,4 @@
-"""Messages → what is to be written, or why a message is refused. No I/O."""
+"""Turns messages into prepared events, or into the reason for a rejection. No I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger("hub.pipeline")
 
 
 class RememberedGroups(Protocol):
-    """Knows groups without waiting."""
+    """Returns cached groups without I/O."""
 
     def remembered(self, group_id: UUID) -> Group | None:
         """The group, if its answer is cached. Never waits."""
@@ -37,7 +37,7 @@ class RememberedGroups(Protocol):
 class Preparer:
     """Decodes and handles messages.
 
-    It decides which events become dead letters. The check before publishing asks it, too.
+    It decides which events become dead letters; `run.py check` uses it too.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Preparer:
     def prepare(
         self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group | None] = MappingProxyType({})
     ) -> Batch:
-        """Decode and handle all messages that need nobody's answer, or only what `groups` answers: None for
-        a group that there is no answer about, to events that can do without one.
+        """Decode and handle all messages that need no answer, or only a cached one from `groups`. For events
+        whose answer is optional, `groups` may return None.
 
         Never raises for a bad message.
         """
@@ -83,7 +83,7 @@ class Preparer:
                     if request.effects.reaches_nobody is not None:
                         _warn(item)
                     if self.is_to_come(request.effects.send_at):
-                        scheduled(item)  # what couldn't come in again is refused now
+                        scheduled(item)  # rejected now, because it would be rejected when it is due
                     batch.events.append(item)
             except InvalidEvent as error:
                 batch.rejected.append(reject_message(message, error))
@@ -109,7 +109,7 @@ class Preparer:
         group_id: UUID,
         answers: Mapping[UUID, Group | None],
     ) -> tuple[bool, Group | None]:
-        """Whether all is known that the handler waits for, and the group."""
+        """Whether everything that the handler needs is known, and the group."""
         if group_id in answers:
             return True, answers[group_id]
         group = None if handler.needs_fresh_group(parsed) else self._groups.remembered(group_id)
@@ -142,9 +142,9 @@ def _warn(item: PreparedEvent) -> None:
 
 
 def scheduled(item: PreparedEvent) -> ScheduledEvent:
-    """The event without its `send_at`: at that time it is processed at once, even if clocks differ.
+    """The event without its `send_at`, so that it is processed at once when due, even if clocks differ.
 
-    Raises `InvalidEvent` (too_large) if it would be refused then: encoded again, numbers may be longer.
+    Raises `InvalidEvent` (too_large) if it would be rejected then: numbers may be longer after re-encoding.
     """
     assert item.effects.send_at is not None
     body = {name: value for name, value in item.event.body.items() if name != "send_at"}

@@ -1,4 +1,4 @@
-"""What a node that died may have left undone after its commit, done when its messages are delivered again."""
+"""Completes, on redelivery, what a node that died may not have done after its commit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.store.ports import ProcessedEvents
 log = logging.getLogger("hub.pipeline")
 
 # A redelivered event is pushed again if it is this young: the node may have died between commit and push.
-# Older ones come from an offset that was set back; nobody wants last week's pushes again.
+# Older ones come from an offset that was reset; users must not get old pushes again.
 PUSH_AGAIN_WITHIN_SECONDS = 3600.0
 
 
@@ -30,7 +30,7 @@ class Repeats:
         self._now = now
 
     async def possibly_unpushed(self, redelivered: Collection[PreparedEvent]) -> list[Notification]:
-        """The notifications of events that came before, which a dead node may not have pushed."""
+        """The notifications of repeated events that a dead node may not have pushed."""
         receivers = {
             item.event.event_id: item.effects.notification.receivers
             for item in redelivered
@@ -49,7 +49,7 @@ class Repeats:
             return []
 
     async def repeat_logouts(self, redelivered: Mapping[str, PreparedEvent]) -> None:
-        """A dead node may not have ended the connections of who logged out. Those opened since stay."""
+        """End the connections of logged-out users that a dead node may have left open. Newer ones stay open."""
         users = {
             event_id: (item.effects.disconnect, item)
             for event_id, item in redelivered.items()

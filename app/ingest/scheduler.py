@@ -1,4 +1,4 @@
-"""Hands events for later to the pipeline when their time has come."""
+"""Passes scheduled events to the pipeline when they are due."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from app.store.scheduled import Due, ScheduledState
 
 log = logging.getLogger("hub.scheduler")
 
-SCHEDULE_POLL_SECONDS = 1.0  # seconds; so late may an event be
+SCHEDULE_POLL_SECONDS = 1.0  # seconds; the maximum delay of an event
 MAX_EVENTS_PER_ROUND = 1000
 LEASE_SECONDS = (
-    60.0  # seconds until others may try what a node has taken; twice is harmless, by the event's id
+    60.0  # seconds until other nodes may claim it; processing it twice is harmless, by the event's id
 )
 
 
 class Scheduler:
-    """Hands over what is due, a round a call; several nodes share the work."""
+    """Passes due events on, one round for each call. Several nodes share the work."""
 
     def __init__(self, store: ScheduledEvents, batcher: Batcher) -> None:
         self._store = store
         self._batcher = batcher
 
     async def hand_over_due(self) -> None:
-        """Hand over all that is due. A cancelled round leaves events to another node, after the lease;
-        while Postgres doesn't answer, nothing is handed over.
+        """Pass on all due events. After a cancelled round, another node claims the rest when the lease
+        expires. While Postgres does not answer, nothing is passed on.
         """
         try:
             while await self._hand_over_some():
@@ -40,7 +40,7 @@ class Scheduler:
             log.warning("schedule_unreachable", extra={"why": str(error)})
 
     async def _hand_over_some(self) -> bool:
-        """Hand over one claim; whether there may be more."""
+        """Pass on one claim. Returns whether there may be more."""
         due = await self._store.claim(MAX_EVENTS_PER_ROUND, LEASE_SECONDS)
         await self._hand_over(due)
         return len(due) == MAX_EVENTS_PER_ROUND
@@ -54,14 +54,14 @@ class Scheduler:
                 sent.append(each.event_id)
             elif isinstance(outcome, InvalidEvent):
                 await self._store.finish([each.event_id], ScheduledState.FAILED, str(outcome))
-            else:  # a bug, as the intake's log has it: it is tried again after the lease
+            else:  # a bug, which the intake has logged; it is retried after the lease
                 log.error("schedule_delayed", extra={"event_id": each.event_id})
         if sent:
             await self._store.finish(sent, ScheduledState.SENT)
 
 
 def due_message(due: Due) -> SourceMessage:
-    """The message of an event whose time has come."""
+    """The message of a scheduled event that is due."""
     return SourceMessage(
         SCHEDULE,
         due.event_id,

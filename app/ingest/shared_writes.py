@@ -1,4 +1,4 @@
-"""The transactions of parked events: few, short, and never in the way of other events."""
+"""Transactions of parked events: few and short, so that they do not delay other events."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MAX_EVENTS_PER_WRITE = 200
 MAX_ROWS_PER_WRITE = 1_000
 LOCKED_BACKOFF = Backoff(first=0.05, cap=0.2)
 MAX_LOCKED_ATTEMPTS = 6
-"""While other batches have the locks of a lane's inboxes; then the lane waits for longer."""
+"""Retries while other batches hold the locks of a lane's inboxes; then the lane is retried later."""
 MAX_PAUSE_SECONDS = 0.2
-MAX_ATTEMPTS_AT_ONCE = 2  # of a lane that is `first`: in a pause it would miss a transaction
+MAX_ATTEMPTS_AT_ONCE = 2  # of a lane that is `first`; during a pause it would miss a transaction
 
 
 class _Lane(NamedTuple):
@@ -36,8 +36,8 @@ class _Lane(NamedTuple):
 
 
 class SharedWrites:
-    """Lanes that are resolved at the same time share a transaction: with one each, the batches of other
-    events would wait for all of them.
+    """Lanes that are resolved at the same time share a transaction: with a transaction for each, the batches
+    of other events would wait for all of them.
     """
 
     def __init__(self, pipeline: Pipeline, backoff: Backoff = LOCKED_BACKOFF) -> None:
@@ -47,16 +47,16 @@ class SharedWrites:
         self._writing: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
-        """Cancel what is being written."""
+        """Cancel the writes in progress."""
         if self._writing is not None:
             await end(self._writing)
 
     async def write(self, ready: Sequence[PreparedEvent], *, first: bool = False) -> list[Rejected]:
-        """Store the events of a lane and push them; returns those that Postgres can't take.
+        """Store the events of a lane and push them. Returns those that Postgres cannot store.
 
         Those of a lane that is `first` (at most `MAX_EVENTS_THAT_WAIT`) come before any backlog of the
-        others, in transactions that wait for locks for as long as any batch does. Raises `InboxesLocked` if
-        others hold the lock of a receiver's inbox for long; no other lane waits for it.
+        others, in transactions that wait for locks as any batch does. Raises `InboxesLocked` if the inbox of
+        a receiver stays locked by others; no other lane waits for it.
         """
         if not ready:
             return []
@@ -79,21 +79,21 @@ class SharedWrites:
         try:
             while lanes := self._next():
                 await self._write(lanes)
-                # The slower the node is for other events, the longer this pause. Even without one, who tries
-                # again at once is in the next transaction.
+                # The slower the node is for other events, the longer this pause. Even without a pause, a lane
+                # that is retried at once is in the next transaction.
                 await asyncio.sleep(min(self._pipeline.last_batch(), MAX_PAUSE_SECONDS))
         finally:
             self._writing = None
 
     def _next(self) -> Sequence[_Lane]:
-        """Take what is written next, in one transaction."""
-        self._pending = [lane for lane in self._pending if not lane.outcome.done()]  # some were given up
+        """Take the events of the next transaction."""
+        self._pending = [lane for lane in self._pending if not lane.outcome.done()]  # some were cancelled
         events = rows = number = 0
         for lane in self._pending:
             most = MAX_EVENTS_THAT_WAIT if self._pending[0].first else MAX_EVENTS_PER_WRITE
             own = number > 0 and self._pending[0].first
             if own and (not lane.first or events + len(lane.ready) > most):
-                break  # those that are first stay few, and by themselves
+                break  # lanes that are `first` get a small transaction without others
             number += 1
             events += len(lane.ready)
             rows += sum(item.rows for item in lane.ready)
@@ -114,7 +114,7 @@ class SharedWrites:
         except Exception as error:
             if len(lanes) == 1:
                 _fail(lanes, error)
-            for lane in lanes if len(lanes) > 1 else ():  # it may be the fault of one of them
+            for lane in lanes if len(lanes) > 1 else ():  # one of them may be the cause
                 await self._write([lane])
         except BaseException:
             for lane in lanes:

@@ -1,4 +1,4 @@
-"""The user service: who is in a group, and what it is called."""
+"""The client of the user service: members and names of groups."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ MAX_CACHED_GROUPS = 10_000
 MAX_CONCURRENT_CALLS = 16
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # 10,000 members, the most of one event, with 1.6 KB of profile each
 LARGE_ANSWER_BYTES = 32 * 1024  # bytes; decoding more, up to about 0.1 s, would block the event loop
-MAX_PATIENCE_SECONDS = 15.0  # for one call, while answers take longer than the time limit that is set
-MAX_FAILURES = 5  # in a row, until it is no longer asked; those of one group's data count once
-BACKOFF = Backoff(first=1.0, cap=5.0)  # so late is its return noticed
+MAX_PATIENCE_SECONDS = 15.0  # for one call, while answers take longer than the configured time limit
+MAX_FAILURES = 5  # consecutive failures that open the circuit; those caused by one group's data count once
+BACKOFF = Backoff(first=1.0, cap=5.0)  # the maximum delay until its return is detected
 _OVERLOADED = (
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -42,7 +42,7 @@ _OVERLOADED = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
-"""What says that the service is away or overloaded, whichever group was asked for."""
+"""Statuses that mean the service is down or overloaded, independent of the group."""
 _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
@@ -76,7 +76,7 @@ class _Data(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    """What is read of an answer: profiles, which are most of it, are skipped."""
+    """The part of an answer that is decoded; profiles, which are most of it, are skipped."""
 
     data: _Data
 
@@ -85,18 +85,19 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 class _BadAnswer(Unavailable):
-    """The service answers, but not so that the group is known."""
+    """The service answers, but the answer is not valid for this group."""
 
     def __init__(self, why: str) -> None:
         super().__init__("user service", why)
 
 
 class UserService:
-    """Asks for groups: one call at a time for a group, bounded in time and size; answers are kept briefly.
+    """Reads groups: one call at a time for each group, with limits of time and size; answers are cached
+    briefly.
 
-    While the service keeps failing it is asked only now and then (`app.runtime.breaker`); calls in between
-    fail at once. A call that tries whether it is back, and gets no answer in time, is followed by one with
-    twice the time: a service, or a node, that is slow for now is found to be back all the same.
+    While the service keeps failing, a circuit breaker limits calls (`app.runtime.breaker`); others fail at
+    once. If a test call times out, the next one has twice the time limit, so that a slow service, or a slow
+    node, can still close the circuit.
     """
 
     def __init__(
@@ -105,8 +106,8 @@ class UserService:
         max_cached_groups: int = MAX_CACHED_GROUPS,
         user_ids: UserIds = UUIDS_ONLY,
     ) -> None:
-        """When more than `max_cached_groups` are cached, those that were asked for least recently go.
-        `user_ids` reads the ids of members.
+        """Above `max_cached_groups`, the least recently used groups are evicted. `user_ids` parses the ids of
+        members.
         """
         self._user_ids = user_ids
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -118,7 +119,7 @@ class UserService:
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._breaker = Breaker(MAX_FAILURES, BACKOFF)
         self._faulty: set[UUID] = set()
-        """Groups that the service failed on, though it is there, since it last answered for any."""
+        """Groups whose calls failed although the service answers, since its last valid answer."""
 
     async def close(self) -> None:
         await end(*self._asking.values())
@@ -129,11 +130,10 @@ class UserService:
         return self._cache.get(group_id)
 
     async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
-        """The group, from the cache unless `fresh`; a call that is already under way is shared.
+        """The group, from the cache unless `fresh`. Concurrent calls for a group share one request.
 
-        Raises `InvalidEvent` (unknown_group, group_too_large) when the user service knows no such group, or
-        one that the hub can't notify; `Unavailable` when it doesn't answer in time, or not in its contract's
-        words.
+        Raises `InvalidEvent` (unknown_group, group_too_large) if the group does not exist or is too large to
+        notify, and `Unavailable` if the service does not answer in time or not as its contract says.
         """
         if not fresh and (group := self.remembered(group_id)):
             return group
@@ -144,7 +144,7 @@ class UserService:
         return await asyncio.shield(task)
 
     def pause(self) -> float | None:
-        """None while the circuit is closed; else the seconds until a call may try whether it is back."""
+        """None while the circuit is closed; otherwise the seconds until a test call is allowed."""
         return self._breaker.pause(monotonic())
 
     async def _ask(self, group_id: UUID) -> Group:
@@ -161,7 +161,7 @@ class UserService:
         return group
 
     async def _guarded(self, group_id: UUID) -> HttpAnswer:
-        """The answer, if the breaker lets us ask and the service does answer; else `Unavailable`."""
+        """The answer. Raises `Unavailable` if the circuit is open or the service does not answer."""
         began = monotonic()
         tries = self._breaker.state(began) is BreakerState.HALF_OPEN
         call = self._breaker.begin(began)
@@ -200,7 +200,9 @@ class UserService:
         self._show()
 
     def _failed(self, call: Call, why: str, group_id: UUID | None = None) -> None:
-        """`group_id`: it may be that group's fault, which counts once, however often it is asked for."""
+        """If that group may be the cause, pass `group_id`: it counts as one failure, however often it is
+        called.
+        """
         USER_SERVICE_CALLS.labels("failed").inc()
         if group_id is not None and group_id in self._faulty:
             self._breaker.abandoned(call)
@@ -215,8 +217,8 @@ class UserService:
         return state
 
     async def _get(self, group_id: UUID) -> HttpAnswer:
-        """One call. Reads no more than a group can need, and unpacks nothing: a small answer may unpack to a
-        huge one.
+        """One call, with a limit on the answer's size. Compressed answers are refused, because a small one
+        may decompress to a huge one.
         """
         answer = await self._client.get(PATH.format(group_id=group_id))
         if answer.headers.get(b"content-encoding", b"identity") != b"identity":
@@ -230,10 +232,7 @@ class UserService:
 
 
 def read_group(answer: bytes | bytearray, user_ids: UserIds = UUIDS_ONLY) -> Group:
-    """Read the user service's answer in any of its known spellings.
-
-    Raises `Unavailable` when it is none of them.
-    """
+    """Parse an answer in any of its known forms. Raises `Unavailable` for any other form."""
     try:
         data = _answer.decode(answer).data
         listed = data.group_memberships if data.members is None else data.members
