@@ -49,7 +49,7 @@ class Repeats:
             return []
 
     async def repeat_logouts(self, redelivered: Mapping[str, PreparedEvent]) -> None:
-        """End the connections of logged-out users that a dead node may have left open. Newer ones stay open."""
+        """End connections of logged-out users that a dead node may have left open. Newer ones stay open."""
         users = {
             event_id: (item.effects.disconnect, item)
             for event_id, item in redelivered.items()
