@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from sanic import Request
 from sanic.exceptions import RequestCancelled
 
-from app.api.errors import too_many, unavailable
+from app.api.errors import overloaded, too_many, unavailable
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS, RepeatOffenders
 from app.domain.errors import Unauthorized
 from app.realtime.connection import Connection
@@ -20,6 +20,8 @@ from app.realtime.protocol import CloseCode
 from app.settings.edge import WebSocketSettings
 
 log = logging.getLogger("hub.admission")
+
+MAX_WAIT_SECONDS = 8.0  # for a place among the upgrades: clients wait for an answer for 10 s, as a rule
 
 
 class Admission:
@@ -30,7 +32,7 @@ class Admission:
         self._manager = manager
         self.repeat_offenders = RepeatOffenders(self._user_at_limit)
         self.open = True
-        self._upgrades = 0
+        self._upgrades = asyncio.Semaphore(settings.max_upgrades)
         self._delayed = 0
 
     def close(self) -> None:
@@ -57,23 +59,27 @@ class Admission:
         finally:
             self._delayed -= 1
 
-    @contextmanager
-    def upgrade(self) -> Iterator[None]:
-        """Count an upgrade while it is under way. More than can be served in time are refused at once; raises
-        `Problem` (503).
+    @asynccontextmanager
+    async def upgrade(self) -> AsyncIterator[None]:
+        """Hold a place among the upgrades that are under way. Further ones wait, first come, first served, as
+        after a restart all clients come at once. Raises `Problem` (503) after `MAX_WAIT_SECONDS`.
         """
-        if self._upgrades >= self._settings.max_upgrades:
-            raise unavailable("hub")
-        self._upgrades += 1
+        try:
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
+                await self._upgrades.acquire()
+        except TimeoutError:
+            raise overloaded() from None
         try:
             yield
         finally:
-            self._upgrades -= 1
+            self._upgrades.release()
 
     def check_capacity(self) -> None:
         """Raises `Problem` (503) when the node is full, or stops."""
-        if not self.open or len(self._manager) >= self._settings.max_connections:
+        if not self.open:
             raise unavailable("hub")
+        if len(self._manager) >= self._settings.max_connections:
+            raise overloaded()
 
     def check_wanted(self, request: Request, connection: Connection) -> None:
         """Raises when a connection that was registered isn't to be opened any more: its client has gone, its

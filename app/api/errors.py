@@ -137,11 +137,11 @@ def unavailable(dependency: str) -> Problem:
 
 
 def overloaded() -> Problem:
-    """503: the node holds as many request bodies as it may."""
+    """503: the node has as much to do as it may take on: requests, upgrades, connections, bytes of bodies."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "overloaded",
-        N_("The hub is receiving too many large requests. Retry in a few seconds."),
+        N_("The hub has too many requests at the moment. Retry in a few seconds."),
         {"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 

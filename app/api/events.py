@@ -44,7 +44,7 @@ class EventStreamEndpoint(ConnectionEndpoint):
         token = token_of(request)
         token_bytes = (token or "").encode(errors="surrogateescape")
         await self._admission.check_token(token_bytes)
-        with self._admission.upgrade():
+        async with self._admission.upgrade():
             self._handshake.check_origin(request)
             asked_at = asyncio.get_running_loop().time()
             claims = await self._sign_in.verify(token, user_id)

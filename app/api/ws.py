@@ -39,7 +39,7 @@ class WebSocketEndpoint(ConnectionEndpoint):
         token = token_of(request)
         token_bytes = (token or "").encode(errors="surrogateescape")
         await self._admission.check_token(token_bytes)
-        with self._admission.upgrade():
+        async with self._admission.upgrade():
             await self._connect(request, user_id, token, key_of(token_bytes))
 
     async def _connect(self, request: Request, user_id: str, token: str | None, token_key: bytes) -> None:

@@ -9,12 +9,13 @@ from typing import Any, cast
 
 from sanic.http import Http
 
-from app.api.errors import bare_answer, headers_too_large, malformed, too_many, too_slow, unavailable
+from app.api.errors import bare_answer, headers_too_large, malformed, overloaded, too_many, too_slow
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.runtime.http1 import Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.metrics import REFUSED
 from app.server.protocol import (
     MAX_QUEUED_REQUESTS,
+    MAX_QUEUED_UPGRADES,
     RECEIVE_BYTES,
     AdmissionQueues,
     FairProtocol,
@@ -22,7 +23,7 @@ from app.server.protocol import (
 )
 
 TOO_SLOW = bare_answer(too_slow())
-OVERLOADED = bare_answer(unavailable("hub"))
+OVERLOADED = bare_answer(overloaded())
 MALFORMED = bare_answer(malformed())
 HEADERS_TOO_LARGE = bare_answer(headers_too_large())
 MAX_DISCARDED_BYTES = 256 * 1024  # and seconds, that are still read from a connection after it was refused
@@ -144,8 +145,11 @@ class PendingConnection(asyncio.BufferedProtocol):
         return parse_head(bytes(self._received[:size]))
 
     def _wait(self, head: Head) -> None:
-        queue = self._queues.upgrades if opens_connection(head) else self._queues.requests
-        if len(queue) >= MAX_QUEUED_REQUESTS:
+        if opens_connection(head):
+            queue, most = self._queues.upgrades, MAX_QUEUED_UPGRADES
+        else:
+            queue, most = self._queues.requests, MAX_QUEUED_REQUESTS
+        if len(queue) >= most:
             self._refuse("crowd", OVERLOADED)
         elif not self._delays_refusal(head):
             self._queued = True

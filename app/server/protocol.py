@@ -28,7 +28,6 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from app.api.errors import (
     overloaded,
-    unavailable,
 )
 from app.api.prefixes import REST
 from app.runtime.http1 import ChunkedBody, Head, MalformedRequest, check_incomplete, head_end, parse_head
@@ -36,6 +35,7 @@ from app.runtime.rate_limit import AdmissionQueue, ByteBudget
 
 TIMEOUT_RESPONSE_SECONDS = 1.0  # for the answer 408 to leave, before the connection is aborted
 MAX_QUEUED_REQUESTS = 3000  # some three seconds of work; further requests get 503
+MAX_QUEUED_UPGRADES = 10_000  # clients that come back at once wait for an upgrade, rather than to be refused
 RECEIVE_BYTES = 16 * 1024  # read from a connection at a time
 _EVENTS = re.compile(rf"{REST}/notifications/users/[^/]+/events/?")
 MAX_CHUNKS_PER_TURN = 64  # of a body
@@ -177,7 +177,7 @@ class FairHttp(Http):
 
     async def _wait_in(self, queue: AdmissionQueue) -> None:
         if len(queue) >= MAX_QUEUED_REQUESTS:
-            raise unavailable("hub")
+            raise overloaded()
         self.queued = True
         try:
             await self._turn(queue)

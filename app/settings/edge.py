@@ -192,7 +192,8 @@ class WebSocketSettings(WithAllowedOrigins):
         default=500,
         ge=1,
         validation_alias="WS_MAX_UPGRADES",
-        description="Maximum number of concurrent upgrades. Further upgrades get 503 with Retry-After.",
+        description="Maximum number of concurrent upgrades. Further upgrades wait for up to 8 s, then get "
+        "503 with Retry-After.",
     )
     max_connections: int = Field(
         default=15_000,
