@@ -14,6 +14,29 @@ export interface Notification {
   readonly content: string;
   /** Counts 1, 2, 3 … in the inbox; what was deleted is missing. */
   readonly seq: number;
+  /** The category of its preferences, such as `payments`. */
+  readonly category?: string;
+  readonly severity?: "info" | "success" | "warning" | "critical";
+  /** Where it leads: an http(s) URL, or a path of this page that begins with one `/`. */
+  readonly url?: string;
+  /** At most two buttons. */
+  readonly actions?: readonly Action[];
+  /** The name of an icon (`docs/how-to/sending.md`), or the URL of an image. */
+  readonly icon?: string;
+  readonly image?: string;
+  /** Who did it. */
+  readonly actor?: { readonly name: string; readonly avatar?: string };
+  /** What it is about: the same in all that belong together. */
+  readonly thread_key?: string;
+  /** When it vanishes. */
+  readonly expires_at?: string;
+}
+
+export interface Action {
+  readonly id: string;
+  readonly label: string;
+  /** As the notification's; without it the page does what the button says. */
+  readonly url?: string;
 }
 
 /** How it stands with the connection that all tabs share. */

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
+from functools import cached_property
 from types import new_class
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
@@ -13,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from app.domain import exact_json
+from app.domain.details import Details, Severity, fields_json
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
@@ -20,6 +23,7 @@ from app.domain.preferences import CATEGORIES
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.i18n import Translatable, render
 from app.texts.shortening import shortened
+from handlers.details import actor_named, usable_url
 from handlers.fields import Receivers, each_once, in_words
 from handlers.tolerant import read
 
@@ -57,6 +61,12 @@ class BaseMessageHandler(ABC, Generic[M]):
     """Whether required fields may be numbers in texts and texts in numbers, as optional ones may."""
     user_ids: UserIds = UUIDS_ONLY
     """What reads the ids of users."""
+    severity: ClassVar[Severity] = "info"
+    icon: ClassVar[str] = "bell"
+    actor_field: ClassVar[str | None] = None
+    """The field of `data` with the name of who did it."""
+    url_field: ClassVar[str | None] = None
+    """The field of `data` with the URL that a notification leads to."""
 
     def parse(self, body: Mapping[str, Any]) -> M:
         """Check the message. Raises `InvalidEvent` (reason `bad_field`) naming the field."""
@@ -77,6 +87,29 @@ class BaseMessageHandler(ABC, Generic[M]):
     @abstractmethod
     def handle(self, message: M, body: Mapping[str, Any], group: Group | None, locale: str) -> Effects:
         """Compute the effects of the message. Raises `InvalidEvent` if it can't have any."""
+
+    def details(self, raw_data: bytes) -> Details:
+        """What a notification of this type carries, unless its publisher says otherwise. It is computed when
+        a notification is shown, and not stored.
+        """
+        data: dict[str, Any] = {}
+        if self.actor_field or self.url_field:
+            with suppress(msgspec.MsgspecError, RecursionError):
+                data = msgspec.json.decode(raw_data, type=dict[str, Any])
+        return Details(
+            category=self.category,
+            severity=self.severity,
+            url=usable_url(data.get(self.url_field or "")),
+            icon=self.icon,
+            actor=actor_named(data.get(self.actor_field or "")),
+        )
+
+    @cached_property
+    def details_json(self) -> bytes | None:
+        """The fields of `details` in JSON, without braces, if they are the same whatever the data."""
+        if self.actor_field is not None or self.url_field is not None:
+            return None
+        return fields_json(self.details(b"{}"))
 
     def checked(self, body: Mapping[str, Any], form: type[S]) -> S:
         """The fields of `body` that `form` has, without unusable optional ones. Raises as `parse`."""

@@ -25,6 +25,7 @@ class BookingEventHandler(PersonalEventHandler[Booking]):
     """What happens to a booking."""
 
     category = "bookings"
+    icon = "ticket"
     data_type = Booking
 
     def params(self, data: Booking, locale: str) -> dict[str, object]:
@@ -40,6 +41,7 @@ class BookingEventHandler(PersonalEventHandler[Booking]):
 
 class BookingConfirmed(BookingEventHandler):
     event_type = "booking.confirmed"
+    severity = "success"
     template = "booking_confirmation"
     title = N_("Booking %(booking_id)s is confirmed")
     facts = (_FILM, N_("Seats: %(seats)s."), N_("Total: %(total_amount)s."))
@@ -49,6 +51,7 @@ class BookingConfirmed(BookingEventHandler):
 
 class BookingCancelled(BookingEventHandler):
     event_type = "booking.cancelled"
+    severity = "warning"
     template = "booking_cancellation"
     title = N_("Booking %(booking_id)s was cancelled")
     facts = (_FILM, N_("Seats no longer reserved for you: %(seats)s."))

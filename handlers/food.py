@@ -29,6 +29,8 @@ class ExpiringFood(StoredFood, kw_only=True):
 class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
     event_type = "food_expiring_soon"
     category = "food"
+    severity = "warning"
+    icon = "food"
     data_type = ExpiringFood
     audience = Audience.GROUP
     title = N_("%(unit_name)s expires soon")
@@ -42,6 +44,8 @@ class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
 class FoodExpired(GroupEventHandler[StoredFood]):
     event_type = "food_expired"
     category = "food"
+    severity = "warning"
+    icon = "food"
     data_type = StoredFood
     audience = Audience.GROUP
     title = N_("%(unit_name)s has expired")

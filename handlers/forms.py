@@ -14,6 +14,8 @@ from handlers.flat import FlatEventHandler
 MEANINGS: Mapping[str, str] = {
     "access_token_id": "the `jti` of the token that was logged out",
     "action": "the action of the Kafka topic",
+    "actions": "up to two buttons: `id`, `label`, `url`; without `url` the page handles it",
+    "actor": "who did it: `name`, `avatar`",
     "amount": "of money; of a refund, what was given back",
     "assignee_username": "who is to carry the plan out",
     "attachments": "files of a mail: docs/how-to/sending.md",
@@ -26,9 +28,12 @@ MEANINGS: Mapping[str, str] = {
     "dinner": "dishes; may be empty",
     "email": "the address that the code is mailed to",
     "expiration_date": "dd/mm/yyyy",
+    "expires_at": "RFC 3339 with an offset: when it vanishes from the inbox",
     "group_id": "the group",
     "group_name": "if missing, the user service is asked",
     "html": "the HTML of a mail",
+    "icon": "a name, or the https URL of an image of a host in IMAGE_HOSTS",
+    "image": "the https URL of an image, or a path of the page",
     "locale": "the language of the mail: vi, en or ru",
     "lunch": "dishes; may be empty",
     "message": "the text",
@@ -45,9 +50,11 @@ MEANINGS: Mapping[str, str] = {
     "retry_url": "an absolute http(s) URL; the mail has a button for it",
     "seats": "1 to 100 seats",
     "send_at": "RFC 3339 with an offset; then it is sent at that time",
+    "severity": "how grave it is; info if it isn't said",
     "showtime": "shown as it is; an ISO 8601 timestamp or unix seconds in the reader's format",
     "storage_name": "where the food is",
     "template_code": "a template instead of `message`",
+    "thread_key": "what it is about: the same in all that belong together",
     "threshold": "the stock at which it is low",
     "timestamp": "when it happened",
     "title": "the title; the subject of a mail",
@@ -57,6 +64,7 @@ MEANINGS: Mapping[str, str] = {
     "type": "the channel",
     "unit_name": "the food",
     "urgent": "whether it is sent in quiet hours too",
+    "url": "where it leads: an http(s) URL, or a path of the page that begins with one `/`",
     "user_email": "the address that it is mailed to",
     "user_id": "the user: the inbox too, and their preferences",
 }
@@ -111,6 +119,8 @@ def in_words(info: Any) -> str:
             return "integer"
         case inspect.ListType() | inspect.VarTupleType():
             return f"list of at most {info.max_length:,}: {in_words(info.item_type)}"
+        case inspect.LiteralType():
+            return f"one of {', '.join(map(str, info.values))}"
         case inspect.DateTimeType():
             return "timestamp"
         case inspect.StructType() | inspect.DictType():

@@ -26,6 +26,8 @@ class ByRequester(GroupData, kw_only=True):
 class GroupUserAdded(GroupEventHandler[ByRequester]):
     event_type = "group_user_added"
     category = "groups"
+    icon = "users"
+    actor_field = "requester_username"
     data_type = ByRequester
     title = N_("Welcome to the group %(group_name)s!")
     content = N_(
@@ -36,6 +38,8 @@ class GroupUserAdded(GroupEventHandler[ByRequester]):
 class GroupUserRemoved(GroupEventHandler[ByRequester]):
     event_type = "group_user_removed"
     category = "groups"
+    icon = "users"
+    actor_field = "requester_username"
     data_type = ByRequester
     title = N_("You are no longer in the group %(group_name)s")
     content = N_("%(requester_username)s removed you from the group %(group_name)s.")
@@ -56,6 +60,7 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
 
     event_type = "group_user_left"
     category = "groups"
+    icon = "users"
     data_type = GroupData
     audience = Audience.GROUP
     title = N_("A member left the group %(group_name)s")
@@ -165,6 +170,8 @@ class NewHeadChef(ByRequester, kw_only=True):
 class GroupHeadChefUpdated(GroupEventHandler[NewHeadChef]):
     event_type = "group_head_chef_updated"
     category = "groups"
+    icon = "users"
+    actor_field = "requester_username"
     data_type = NewHeadChef
     audience = Audience.GROUP
     title = N_("The group %(group_name)s has a new head chef")

@@ -39,6 +39,8 @@ class LowStock(RecipientsEventHandler[Stock]):
 
     event_type = "low_stock"
     category = "inventory"
+    severity = "warning"
+    icon = "box"
     data_type = Stock
     template = "low_stock"
     title = N_("%(product_name)s is running low")

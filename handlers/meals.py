@@ -18,6 +18,7 @@ class Meals(GroupData, kw_only=True):
 class DailyMeal(GroupEventHandler[Meals]):
     event_type = "daily_meal"
     category = "meals"
+    icon = "food"
     data_type = Meals
     audience = Audience.HEAD_CHEF
     title = N_("Today's menu of the group %(group_name)s")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,6 +12,17 @@ from msgspec import Meta, Struct
 
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP, SMS
 from app.domain.deliveries import DeliveryDraft, GivenAttachment
+from app.domain.details import (
+    NOTHING,
+    Actions,
+    Actor,
+    Details,
+    DetailUrl,
+    Icon,
+    Image,
+    Severity,
+    ThreadKey,
+)
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
@@ -23,11 +34,11 @@ from app.texts.rendering import TEMPLATES, UnfitData, sms_text
 from app.texts.shortening import shortened
 from app.texts.sms import DEFAULT_LIMIT, SmsLimit, TooLong
 from handlers.base import BaseMessageHandler, NotificationHandler, S, kept
+from handlers.details import EARLIEST, GIVEN_FIELDS, LATEST, usable
 
 PLAIN = "plain"
 OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_"))
 """The mail templates that a message may name: codes are for whoever makes them, on ways of their own."""
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 TITLE = N_("You have a new message")
 MAX_MESSAGE_CHARS = 10_000
 
@@ -42,7 +53,7 @@ class MessageRequest(Struct, kw_only=True):
     `to` is an address, a phone number (E.164) or, in-app, a user id; without it the message goes to the
     address of the profile of `user_id`. With an address `user_id` may be any system's id: it is kept.
     It has `message` (and `title`, `html` for mail), or it names a template by `template_code`, which `data`
-    fills: a mail template, or in-app an event type.
+    fills: a mail template, or in-app an event type. In-app it may have `severity` and the fields that follow.
     """
 
     type: Channel
@@ -58,6 +69,14 @@ class MessageRequest(Struct, kw_only=True):
     urgent: bool = False
     attachments: Annotated[tuple[GivenAttachment, ...], Meta(max_length=20)] = ()
     send_at: Annotated[datetime, Meta(tz=True)] | None = None
+    severity: Severity | None = None
+    url: DetailUrl | None = None
+    actions: Actions = ()
+    icon: Icon | None = None
+    image: Image | None = None
+    actor: Actor | None = None
+    thread_key: ThreadKey | None = None
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
     def __post_init__(self) -> None:
         """msgspec passes the text of a ValueError on to the sender."""
@@ -94,20 +113,32 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
 
     event_type = "message"
     category = "messages"
+    icon = "message"
     message_type = MessageRequest
 
     def __init__(
-        self, handler_of: Callable[[str], BaseMessageHandler[Any] | None], sms_limit: SmsLimit = DEFAULT_LIMIT
+        self,
+        handler_of: Callable[[str], BaseMessageHandler[Any] | None],
+        sms_limit: SmsLimit = DEFAULT_LIMIT,
+        image_hosts: Collection[str] = (),
     ) -> None:
-        """`handler_of` knows the handler of an event type; `sms_limit` how long an SMS may be."""
+        """`handler_of` knows the handler of an event type; `sms_limit` how long an SMS may be; `image_hosts`
+        are those that images may come from.
+        """
         self._handler_of = handler_of
         self._sms_limit = sms_limit
+        self.image_hosts = image_hosts
 
     def converted(self, body: Mapping[str, Any], form: type[S]) -> S:
-        """Null is as good as absent. What else is wrong is refused: left out, it could change what is sent
-        and when, and a service gets the answer at once.
+        """Null is as good as absent, and so are details that can't be used: they are checked over HTTP only
+        (`handlers.details`). What else is wrong is refused: left out, it could change what is sent and when,
+        and a service gets the answer at once.
         """
-        return msgspec.convert({name: value for name, value in body.items() if value is not None}, form)
+        given = {name: value for name, value in body.items() if value is not None}
+        if not GIVEN_FIELDS.isdisjoint(given):
+            rest = {name: value for name, value in given.items() if name not in GIVEN_FIELDS}
+            given = rest | usable(given, self.image_hosts)
+        return msgspec.convert(given, form)
 
     def handle(
         self, message: MessageRequest, body: Mapping[str, Any], group: Group | None, locale: str
@@ -137,7 +168,27 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
         else:
             text = self._text(message, raw_data.encode(), shown or "", receiver, locale)
         code = (message.template_code or self.event_type).upper()
-        return NotificationDraft(None, shown, [receiver], code, raw_data, text.title, text.content)
+        details = self._details(message)
+        return NotificationDraft(
+            None, shown, [receiver], code, raw_data, text.title, text.content, details=details
+        )
+
+    def _details(self, message: MessageRequest) -> Details | None:
+        """What the message says beside its texts; its category if that isn't the one of its event type."""
+        handler = self if message.template_code is None else self._handler_of(message.template_code.lower())
+        usual = handler is not None and message.category == handler.category
+        details = Details(
+            category=None if usual else message.category,
+            severity=message.severity,
+            url=message.url,
+            actions=message.actions,
+            icon=message.icon,
+            image=message.image,
+            actor=message.actor,
+            thread_key=message.thread_key,
+            expires_at=message.expires_at,
+        )
+        return None if details == NOTHING else details
 
     def _text(
         self, message: MessageRequest, raw_data: bytes, group_name: str, receiver: UUID, locale: str

@@ -28,6 +28,7 @@ class OtpRequested(BaseMessageHandler[OtpRequest]):
     """Mails a code for one action, until the code expires."""
 
     category = "security"
+    icon = "lock"
     only_from = "kafka"
     urgent = True
     message_type = OtpRequest

@@ -49,6 +49,7 @@ class PaymentEventHandler(PersonalEventHandler[P], Generic[P]):
     """What becomes of a payment."""
 
     category = "payments"
+    icon = "card"
 
     def params(self, data: P, locale: str) -> dict[str, object]:
         amount = None if data.amount is None else localised_number(locale, data.amount)
@@ -57,6 +58,7 @@ class PaymentEventHandler(PersonalEventHandler[P], Generic[P]):
 
 class PaymentSuccess(PaymentEventHandler[Payment]):
     event_type = "payment.success"
+    severity = "success"
     data_type = Payment
     template = "payment_success"
     title = N_("We received your payment for booking %(booking_id)s")
@@ -67,6 +69,8 @@ class PaymentSuccess(PaymentEventHandler[Payment]):
 class PaymentFailed(PaymentEventHandler[FailedPayment]):
     event_type = "payment.failed"
     urgent = True
+    severity = "critical"
+    url_field = "retry_url"
     data_type = FailedPayment
     template = "payment_failed"
     title = N_("Your payment for booking %(booking_id)s failed")

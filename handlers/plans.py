@@ -26,6 +26,7 @@ class ReportedPlan(PlanData, kw_only=True):
 class PlanAssigned(GroupEventHandler[AssignedPlan]):
     event_type = "plan_assigned"
     category = "plans"
+    icon = "calendar"
     data_type = AssignedPlan
     title = N_("Plan #%(plan_id)s was assigned")
     content = N_(
@@ -37,6 +38,9 @@ class PlanAssigned(GroupEventHandler[AssignedPlan]):
 class PlanReported(GroupEventHandler[ReportedPlan]):
     event_type = "plan_reported"
     category = "plans"
+    severity = "success"
+    icon = "check"
+    actor_field = "assignee_username"
     data_type = ReportedPlan
     title = N_("Plan #%(plan_id)s was reported")
     content = N_("%(assignee_username)s reported on plan #%(plan_id)s of the group %(group_name)s.")
@@ -45,6 +49,8 @@ class PlanReported(GroupEventHandler[ReportedPlan]):
 class PlanExpired(GroupEventHandler[PlanWithDeadline]):
     event_type = "plan_expired"
     category = "plans"
+    severity = "warning"
+    icon = "clock"
     data_type = PlanWithDeadline
     title = N_("Plan #%(plan_id)s is overdue")
     content = N_("Plan #%(plan_id)s of the group %(group_name)s passed its deadline: %(deadline)s.")

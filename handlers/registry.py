@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from typing import Any
 
 import msgspec
 
+from app.domain.details import Details, fields_json, over
 from app.domain.effects import Text
+from app.domain.notifications import Notification
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.sms import DEFAULT_LIMIT, SmsLimit
 from handlers.accounts import AccountLoggedOut
@@ -65,17 +67,18 @@ def handlers(
     user_ids: UserIds = UUIDS_ONLY,
     stock_receivers: StockReceivers = NO_STOCK_RECEIVERS,
     sms_limit: SmsLimit = DEFAULT_LIMIT,
+    image_hosts: Collection[str] = (),
 ) -> dict[str, BaseMessageHandler[Any]]:
     """The table with aliases, as the settings have it: with codes that may be sent so many seconds after
-    their event, what reads the ids of users, the receivers of low stock that the operator names, and how long
-    an SMS may be.
+    their event, what reads the ids of users, the receivers of low stock that the operator names, how long an
+    SMS may be, and the hosts that images may come from.
     """
     codes = [handler for handler in HANDLERS.values() if isinstance(handler, OtpRequested)]
     table: dict[str, BaseMessageHandler[Any]] = HANDLERS | {
         code.event_type: OtpRequested(code.action, otp_ttl) for code in codes
     }
     table[LowStock.event_type] = LowStock(stock_receivers)
-    table[MessageRequested.event_type] = MessageRequested(_handler_of, sms_limit)
+    table[MessageRequested.event_type] = MessageRequested(_handler_of, sms_limit, image_hosts)
     table = {event_type: copy(handler) for event_type, handler in table.items()}
     for handler in table.values():
         handler.user_ids = user_ids
@@ -101,3 +104,22 @@ def text_in(
         return handler.text(raw_data, group_name or "", locale, title=title)
     except msgspec.ValidationError:
         return None
+
+
+def details_of(notification: Notification) -> Details:
+    """What a notification carries: what its publisher set, else what its event type says."""
+    handler = HANDLERS.get(notification.template_code.lower())
+    usual = UNKNOWN_TYPE if handler is None else handler.details(bytes(notification.raw_data))
+    return over(usual, notification.details)
+
+
+UNKNOWN_TYPE = Details(severity="info", icon="bell")
+"""What notifications of a type that is no longer handled carry."""
+
+
+def details_json(notification: Notification) -> bytes:
+    """The fields of `details_of`, as they stand in a JSON object, without its braces."""
+    handler = HANDLERS.get(notification.template_code.lower())
+    if notification.details is None and handler is not None and handler.details_json is not None:
+        return handler.details_json
+    return fields_json(details_of(notification))

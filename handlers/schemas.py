@@ -94,9 +94,15 @@ def _inlined(schema: Schema, components: Mapping[str, Schema]) -> Schema:
     """Without references: the few forms within a message are parts of its schema."""
     inlined = {key: value for key, value in schema.items() if key != "default"}
     if "$ref" in inlined:
-        return components[str(inlined["$ref"])]
+        return _inlined(components[str(inlined["$ref"])], components)
     if isinstance(inlined.get("items"), dict):
         inlined["items"] = _inlined(inlined["items"], components)
+    if "anyOf" in inlined:
+        inlined["anyOf"] = [_inlined(each, components) for each in inlined["anyOf"]]
+    if "properties" in inlined:
+        inlined["properties"] = {
+            name: _inlined(each, components) for name, each in inlined["properties"].items()
+        }
     return inlined
 
 

@@ -17,13 +17,14 @@ from app.api.bodies import json_answer
 from app.api.envelope import Wrap
 from app.api.errors import Problem
 from app.api.headers import accept_language
-from app.api.parameters import MAX_SEQ, flag, number, path_number
+from app.api.parameters import MAX_SEQ, choice, flag, number, path_number
 from app.api.routes import Routes, add_routes
 from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification, fitting
 from app.realtime.changes import InboxCommands
+from app.realtime.protocol import SUBPROTOCOL
 from app.store.ports import Inboxes
 from app.texts.i18n import N_, negotiate, render
-from handlers.registry import text_in
+from handlers.registry import details_json, text_in
 
 MAX_NOTIFICATION_ROWS = 1000
 MAX_PAGE_BYTES = 1024 * 1024  # of notifications' data and contents
@@ -54,8 +55,20 @@ class AllMarkedRead(msgspec.Struct):
     unread: schemas.Count
 
 
-def _as_it_is(notification: Notification) -> Notification:
-    return notification
+def _detailed(notification: Notification) -> msgspec.Raw:
+    """The notification with all that it carries, as clients of `hub.v1` get it."""
+    documented = msgspec.json.encode(msgspec.structs.replace(notification, details=None))
+    return msgspec.Raw(b"".join((documented[:-1], b",", details_json(notification), b"}")))
+
+
+def _as_published(notification: Notification) -> Notification | msgspec.Raw:
+    """The notification as plain connections get it, unless its publisher set more."""
+    return notification if notification.details is None else _detailed(notification)
+
+
+def _shape(request: Request) -> Callable[[Notification], object]:
+    """What a client of `hub.v1` asks for, or any other client."""
+    return _as_published if choice(request, "protocol", (SUBPROTOCOL,)) is None else _detailed
 
 
 class NotificationResource:
@@ -101,21 +114,22 @@ class NotificationResource:
         "List a user's notifications, newest first",
         'Without `limit` at most 1000, and about 1 MB at most. If there are more, `Link: rel="next"` has '
         "the next page.",
-        {200: schemas.Answer("The notifications", list[Notification])},
+        {200: schemas.Answer("The notifications", list[schemas.ListedNotification])},  # type: ignore[valid-type]
         errors=(400, 401, 403, 503),
         query=schemas.LIST_QUERY,
     )
     async def list_notifications(self, request: Request, user_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
         limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
-        return await self.list_of(request, owner, Window(limit, unread=flag(request, "unread")))
+        window = Window(limit, unread=flag(request, "unread"))
+        return await self.list_of(request, owner, window, _shape(request))
 
     async def list_of(
         self,
         request: Request,
         receiver: UUID,
         window: Window,
-        shape: Callable[[Notification], Notification] = _as_it_is,
+        shape: Callable[[Notification], object],
     ) -> HTTPResponse:
         """The answer with the inbox of a user who was authenticated.
 
@@ -136,6 +150,7 @@ class NotificationResource:
         if more:
             query: dict[str, object] = {"before": shown[-1].seq, **({"limit": limit} if limit else {})}
             query |= {"unread": "true"} if unread else {}
+            query |= {"protocol": SUBPROTOCOL} if shape is _detailed else {}
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return json_answer([shape(_in(wanted, item)) for item in shown], headers=headers)
 
@@ -170,20 +185,21 @@ class NotificationResource:
     @schemas.described(
         "Mark a notification read",
         "Answers with the updated notification. The call is idempotent.",
-        {200: schemas.Answer("The notification", Notification)},
+        {200: schemas.Answer("The notification", schemas.ListedNotification)},
         errors=(400, 401, 403, 404, 503),
+        query=schemas.PROTOCOL_QUERY,
         headers=schemas.INBOX_COUNT,
     )
     async def mark_read(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
         receiver = await self._authenticator.owner(request, user_id)
-        return await self.read_of(request, notification_id, receiver)
+        return await self.read_of(request, notification_id, receiver, _shape(request))
 
     async def read_of(
         self,
         request: Request,
         notification_id: str,
         receiver: UUID,
-        shape: Callable[[Notification], Notification] = _as_it_is,
+        shape: Callable[[Notification], object],
     ) -> HTTPResponse:
         """Mark a notification of a user who was authenticated as read. `shape` is as in `list_of`."""
         changed = await self._commands.read(_id(notification_id), receiver)

@@ -16,7 +16,7 @@ from app.api.errors import PROBLEM, ProblemDetails
 from app.api.openapi import REF_TEMPLATE, converted, schema_of
 from app.domain.deliveries import Status
 from app.domain.events import MAX_EVENT_ID_CHARS
-from app.domain.notifications import NotificationId
+from app.domain.notifications import NotificationId, notification_form
 from handlers.messages import MessageRequest
 from handlers.registry import HANDLERS
 from handlers.schemas import event_schemas, one_of
@@ -62,6 +62,9 @@ EVENT_COMPONENTS = {
 """The components that no type describes: events, and what `MessageOrEvent` refers to."""
 TYPES = (AnyMessage, ProblemDetails)
 """The types that no call names directly."""
+
+
+ListedNotification = notification_form()
 
 
 class Confirmation(msgspec.Struct):
@@ -166,6 +169,13 @@ DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
     },
     "before": {"type": "string", "format": "uuid", "description": "only deliveries older than this one"},
 }
+PROTOCOL_QUERY: dict[str, dict[str, Any]] = {
+    "protocol": {
+        "type": "string",
+        "enum": ["hub.v1"],
+        "description": "with all that notifications carry, as the frames of the session protocol show them",
+    },
+}
 LIST_QUERY: dict[str, dict[str, Any]] = {
     "limit": {
         "type": "integer",
@@ -180,6 +190,7 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
         "description": "only notifications with a lower `seq`",
     },
     "unread": {"type": "boolean", "description": "only unread notifications"},
+    **PROTOCOL_QUERY,
 }
 
 

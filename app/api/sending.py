@@ -24,7 +24,7 @@ from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.domain.identity import CONFLICT, scoped_id
 from app.ingest.dry_run import DryRun, DryRunResult
-from app.sources.http import Accepted, HttpSource, check_fields
+from app.sources.http import Accepted, HttpSource
 from app.store.ports import DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import Scheduled, ScheduledState
 from app.texts.i18n import N_
@@ -217,7 +217,7 @@ class SendingResource:
     async def try_out(self, request: Request) -> HTTPResponse:
         service = await self._authenticator.service(request, SEND)
         try:
-            check_fields(request.body)
+            self._source.check(request.body)
             return json_answer(await self._dry_run.of(request.body, str(uuid4()), service.user_id))
         except InvalidEvent as error:
             raise _rejected(error) from None

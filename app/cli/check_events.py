@@ -74,7 +74,9 @@ def event_checker() -> tuple[EventChecker, Sequence[EventInput]]:
 
     loaded = settings.load_events()
     ingest = loaded.ingest
-    table = handlers(_OTP_TTL_SECONDS, ingest.user_ids, ingest.stock_receivers)
+    table = handlers(
+        _OTP_TTL_SECONDS, ingest.user_ids, ingest.stock_receivers, image_hosts=ingest.image_hosts
+    )
     inputs = [place for broker in BROKERS for place in broker.inputs(loaded)]
     return EventChecker(table, ingest.default_locale), [*inputs, HTTP]
 

@@ -12,7 +12,7 @@ import yaml
 
 from app import __version__
 from app.dev import asyncapi_events
-from app.domain.notifications import Notification
+from app.domain.notifications import notification_form
 from app.realtime import session_frames
 from app.realtime.event_format import Closing
 from app.realtime.protocol import CloseCode
@@ -84,7 +84,7 @@ def _description() -> str:
 
 def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(
-        (*FROM_CLIENT, *TO_CLIENT, Closing, Notification), ref_template="#/components/schemas/{name}"
+        (*FROM_CLIENT, *TO_CLIENT, Closing, notification_form()), ref_template="#/components/schemas/{name}"
     )
     schemas["NotificationFrame"] = {
         "type": "object",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import inspect
 
+from app.domain.details import Action, Actor
 from handlers.base import BaseMessageHandler, GroupEventHandler
 from handlers.flat import FlatEventHandler
 from handlers.forms import EVENT_FIELDS, meaning
@@ -28,7 +29,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from notification_hub_client.event import Attachment, Event, PublicEvent
+from notification_hub_client.event import Action, Actor, Attachment, Event, PublicEvent
 '''
 _TOPICS: Mapping[str, str] = {
     "account_logged_out": "logouts",
@@ -123,14 +124,21 @@ def _kind(info: Any, choices: tuple[str, ...] = ()) -> str:
             kinds = [_kind(each) for each in info.types if not isinstance(each, inspect.NoneType)]
             return " | ".join(dict.fromkeys(kinds))
         case inspect.StrType() if choices:
-            return f"Literal[{', '.join(f'{choice!r}' for choice in choices)}]".replace("'", '"')
+            return _literal(choices)
         case inspect.ListType() | inspect.VarTupleType():
             return f"Sequence[{_kind(info.item_type)}]"
+        case inspect.LiteralType():
+            return _literal(info.values)
         case inspect.StructType():
-            return "Attachment"
+            return _STRUCTS.get(info.cls, "Attachment")
     return _KINDS[type(info)]
 
 
+def _literal(choices: Iterable[object]) -> str:
+    return f"Literal[{', '.join(f'{choice!r}' for choice in choices)}]".replace("'", '"')
+
+
+_STRUCTS: Mapping[type, str] = {Action: "Action", Actor: "Actor"}
 _KINDS: Mapping[type, str] = {
     inspect.StrType: "str",
     inspect.FloatType: "float",

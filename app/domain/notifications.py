@@ -11,18 +11,24 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from app.domain.details import Details
+
 MAX_NOTIFICATION_ID = 2**53 - 1
 """JavaScript and other readers of JSON numbers round integers above it."""
 MAX_GROUP_NAME_CHARS = MAX_TITLE_CHARS = 255
 MAX_TEMPLATE_CODE_CHARS = 100
+DETAILS_BYTES = 2048
+"""What the details of a notification count as where a page is bounded: most are far smaller."""
 NotificationId = Annotated[
     int,
     Meta(ge=1, le=MAX_NOTIFICATION_ID, extra_json_schema={"format": "int64"}),
 ]
 
 
-class Notification(msgspec.Struct, frozen=True):
-    """The notification of one receiver, in the form that clients read over REST and WebSocket."""
+class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The notification of one receiver. Encoded without `details` it has the documented fields, as plain
+    clients read it; `notification_form` is the form with all that it carries.
+    """
 
     id: NotificationId
     group_id: UUID | None
@@ -47,6 +53,8 @@ class Notification(msgspec.Struct, frozen=True):
         int,
         Meta(ge=1, description="counts 1, 2, 3 … in the inbox", extra_json_schema={"format": "int64"}),
     ]
+    details: Details | None = None
+    """What its publisher set of them."""
 
     @property
     def event_type(self) -> str:
@@ -54,8 +62,9 @@ class Notification(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of its data and its content, which bound a page."""
-        return len(bytes(self.raw_data)) + len(self.content.encode())
+        """Bytes of its data and its content, which bound a page; `DETAILS_BYTES` more if it has details."""
+        shown = 0 if self.details is None else DETAILS_BYTES
+        return len(bytes(self.raw_data)) + len(self.content.encode()) + shown
 
 
 def fitting(newest_first: Sequence[Notification], most_bytes: int) -> int:
@@ -81,6 +90,14 @@ class InboxCounters(NamedTuple):
     rev: int
 
 
+class ExpiredNotifications(NamedTuple):
+    """Notifications of an inbox that were deleted as their time was over, by id, and the counters then."""
+
+    receiver: UUID
+    ids: Sequence[int]
+    counters: InboxCounters
+
+
 class PersonalText(NamedTuple):
     """The texts of one receiver, where they differ from those of the others."""
 
@@ -104,6 +121,7 @@ class NotificationDraft(msgspec.Struct, frozen=True):
     title: str
     content: str
     personal: PersonalText | None = None
+    details: Details | None = None
 
     def by_text(self) -> Sequence[NotificationDraft]:
         """Drafts whose receivers all read the same texts."""
@@ -135,3 +153,19 @@ def event_hash(event_id: str) -> int:
     not change between releases.
     """
     return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def notification_form() -> type[msgspec.Struct]:
+    """The form of a notification with its details, as descriptions of the API show it."""
+    documented = [
+        (field.encode_name, field.type)
+        for field in msgspec.structs.fields(Notification)
+        if field.name != "details"
+    ]
+    details = [(field.encode_name, field.type, field.default) for field in msgspec.structs.fields(Details)]
+    return msgspec.defstruct(
+        "Notification",
+        [*documented, *details],
+        omit_defaults=True,
+        namespace={"__doc__": "The notification of one receiver, in the form that clients read."},
+    )

@@ -90,7 +90,10 @@ class Planner:
         draft = request.effects.notification
         notifications: Sequence[NotificationDraft] = ()
         not_notified: list[tuple[UUID, Decision]] = []
-        if draft is not None:
+        if draft is not None and draft.details is not None and draft.details.expired(now):
+            expired = Decision(Verdict.SUPPRESS, "its `expires_at` has passed")
+            not_notified = [(receiver, expired) for receiver in draft.receivers]
+        elif draft is not None:
             usual = not known or known.keys().isdisjoint(draft.receivers)
             if usual and self._evaluator.on_by_default(request.category, INAPP):
                 notifications = draft.by_text()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,7 @@ from app.realtime.publication import Publication, Push, pack, unpack
 from app.runtime.metrics import FRAMES, PUBLICATIONS, UNPUBLISHED
 from app.runtime.redis import REDIS_ERRORS
 from app.runtime.services import Background
+from handlers.registry import details_json
 
 log = logging.getLogger("hub.bus")
 
@@ -94,7 +95,7 @@ class RedisBus:
         self._reconcile = reconcile
         self._resync = resync
         self._on_logout = on_logout
-        self._pending: list[Notification | Push] = []
+        self._pending: list[Notification | _Redelivered | Push] = []
         self._logouts: dict[UUID, Logout] = {}
         self._remembered: dict[UUID, Logout] = {}
         self._new_nodes: set[NodeId] = set()
@@ -120,7 +121,7 @@ class RedisBus:
 
     def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
         FRAMES.inc(self._manager.publish(notifications, redelivered=redelivered))
-        self._queue([_push(each, redelivered) for each in notifications] if redelivered else notifications)
+        self._queue([*map(_Redelivered, notifications)] if redelivered else notifications)
 
     def send_frame(self, user_id: UUID, frame: bytes) -> None:
         push = Push(user_id, 0, frame)
@@ -152,7 +153,7 @@ class RedisBus:
         self._drop_old_logouts()
         return logout
 
-    def _queue(self, items: Sequence[Notification | Push]) -> None:
+    def _queue(self, items: Sequence[Notification | _Redelivered | Push]) -> None:
         membership = self._membership
         if not items or membership.alone:
             return
@@ -223,17 +224,17 @@ class RedisBus:
             self._new_nodes |= new_nodes
             raise
 
-    async def _send_frames(self, items: Sequence[Notification | Push]) -> None:
+    async def _send_frames(self, items: Sequence[Notification | _Redelivered | Push]) -> None:
         nodes_of = await self._presence.look_up({item.receiver for item in items})
         elsewhere = self._membership.unresponsive | {self._membership.node}
-        by_node: defaultdict[NodeId, list[Push]] = defaultdict(list)
+        by_node: defaultdict[NodeId, _Outgoing] = defaultdict(_Outgoing)
         for item in items:
             nodes = [node for node in nodes_of.get(item.receiver, ()) if node not in elsewhere]
             if nodes:
-                push = item if isinstance(item, Push) else _push(item)
+                push, details = (item, b"") if isinstance(item, Push) else _push(item)
                 for node in nodes:
-                    by_node[node].append(push)
-        await self._publish({node: Publication(pushes) for node, pushes in by_node.items()})
+                    by_node[node].add(push, details)
+        await self._publish({node: each.publication() for node, each in by_node.items()})
 
     async def _publish(self, publications: dict[NodeId, Publication]) -> None:
         if publications:
@@ -275,7 +276,7 @@ class RedisBus:
     def received(self, publication: bytes) -> None:
         """Another node sent this publication."""
         try:
-            pushes, logged_out, reconcile, bounds = msgspec.structs.astuple(unpack(publication))
+            pushes, logged_out, reconcile, bounds, details = msgspec.structs.astuple(unpack(publication))
         except msgspec.MsgspecError as error:
             log.error("publication_unreadable", extra={"why": str(error)})
             self._reconcile()
@@ -284,7 +285,7 @@ class RedisBus:
         bound_of = {user: TokenBound(until, tuple(token_ids)) for user, until, token_ids in bounds}
         for user, seconds_ago in logged_out:
             self._end_connections(user, seconds_ago, bound_of.get(user, EVERY_TOKEN))
-        FRAMES.inc(self._manager.push(pushes))
+        FRAMES.inc(self._manager.push(pushes, details))
         if reconcile:
             self._reconcile()
             self._resync()
@@ -300,8 +301,38 @@ def _logouts_of(logouts: Mapping[UUID, Logout], now: float) -> Publication:
     )
 
 
-def _push(notification: Notification, redelivered: bool = False) -> Push:
-    return Push(notification.receiver, notification.seq, notification_frame(notification), redelivered)
+def _push(item: Notification | _Redelivered) -> tuple[Push, bytes]:
+    """The push of a notification, and what it carries beside the fields in its frame."""
+    redelivered = isinstance(item, _Redelivered)
+    notification = item.notification if isinstance(item, _Redelivered) else item
+    frame = notification_frame(notification)
+    return Push(notification.receiver, notification.seq, frame, redelivered), details_json(notification)
+
+
+class _Redelivered(NamedTuple):
+    """A notification that may have been pushed before."""
+
+    notification: Notification
+
+    @property
+    def receiver(self) -> UUID:
+        return self.notification.receiver
+
+
+class _Outgoing:
+    """What one node is to get in the next publication."""
+
+    def __init__(self) -> None:
+        self._pushes: list[Push] = []
+        self._details: defaultdict[bytes, list[int]] = defaultdict(list)
+
+    def add(self, push: Push, details: bytes) -> None:
+        if details:
+            self._details[details].append(len(self._pushes))
+        self._pushes.append(push)
+
+    def publication(self) -> Publication:
+        return Publication(self._pushes, details=[*self._details.items()])
 
 
 def _now() -> float:

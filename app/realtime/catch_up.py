@@ -7,8 +7,9 @@ import asyncio
 from app.domain.errors import Unavailable
 from app.realtime.connection import Connection
 from app.realtime.inboxes import InboxReader
-from app.realtime.protocol import CloseCode, notification_frame
+from app.realtime.protocol import CloseCode, detailed_frame, notification_frame
 from app.store.inboxes import InboxState
+from handlers.registry import details_json
 
 # Bytes sent before checking whether the client reads; below the smallest limit of a write buffer.
 MAX_BYTES_PER_TURN = 32 * 1024
@@ -48,7 +49,8 @@ async def send_missed(connection: Connection, state: InboxState) -> None:
     """Send what `state` says was missed, as fast as the client reads. The cursor has to be catching up."""
     frames: list[bytes] = []
     for notification in state.missed:
-        frames.append(notification_frame(notification))
+        frame = notification_frame(notification)
+        frames.append(detailed_frame(frame, details_json(notification)) if connection.detailed else frame)
         if sum(map(len, frames)) >= MAX_BYTES_PER_TURN:
             connection.send(b"".join(frames))
             frames.clear()

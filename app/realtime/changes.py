@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from app.domain.errors import Unavailable
 from app.domain.notifications import InboxCounters, Notification
 from app.realtime.bus import Bus
 from app.realtime.session_frames import AllRead, NotificationDeleted, NotificationRead, session_frame
 from app.store.ports import Inboxes
+
+EXPIRE_EVERY_SECONDS = 1.0
+MAX_EXPIRED_ROWS = 500  # of one transaction, whose inboxes are locked until its end
 
 
 class InboxCommands:
@@ -46,6 +51,17 @@ class InboxCommands:
             if count is not None:
                 self._bus.send_frame(user, session_frame(NotificationDeleted(notification, *count)))
             return count
+
+    async def expire(self) -> None:
+        """Delete all whose time is over; while Postgres doesn't answer, or an inbox is locked, that waits."""
+        with suppress(Unavailable):
+            while True:
+                expired = await self._store.expire(MAX_EXPIRED_ROWS)
+                for user, ids, counters in expired:
+                    for each in ids:
+                        self._bus.send_frame(user, session_frame(NotificationDeleted(each, *counters)))
+                if sum(len(each.ids) for each in expired) < MAX_EXPIRED_ROWS:
+                    return
 
     def _turn(self, user: UUID) -> asyncio.Lock:
         return self._turns.setdefault(user, asyncio.Lock())

@@ -104,6 +104,11 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError
 
     @property
+    def detailed(self) -> bool:
+        """Whether its client reads what a notification carries beside the documented fields."""
+        return self.session
+
+    @property
     def user_id(self) -> UUID:
         return self.claims.user_id
 

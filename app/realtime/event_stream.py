@@ -42,6 +42,10 @@ class EventStreamConnection(Connection):
     def open(self) -> bool:
         return self._transport is not None and self.close_code is None
 
+    @property
+    def detailed(self) -> bool:
+        return True
+
     def begin(self, start: int) -> None:
         """Send the first bytes: the client has all up to and with `start`."""
         assert self._transport is not None

@@ -10,9 +10,10 @@ from app.domain.notifications import Notification
 from app.realtime.connection import Connection
 from app.realtime.cursor import FETCH, SEND
 from app.realtime.logout import Logout
-from app.realtime.protocol import CloseCode, notification_frame
+from app.realtime.protocol import CloseCode, detailed_frame, notification_frame
 from app.realtime.publication import Push
 from app.runtime.metrics import CONNECTIONS
+from handlers.registry import details_json
 
 DRAIN_POLL_SECONDS = 0.02
 MAX_CLOSES_PER_SECOND = 1000  # connections: as many as another node accepts easily
@@ -86,27 +87,47 @@ class WebSocketManager:
             else:
                 del self._by_address[address]
 
-    def push(self, pushes: Iterable[Push]) -> int:
+    def push(self, pushes: Iterable[Push], details: Iterable[tuple[bytes, Sequence[int]]] = ()) -> int:
         """Send each frame to all connections of its receiver. Returns the number of notification frames sent.
 
         `pushes` have rising `seq` for each receiver. The cursor of a connection decides which it gets. Frames
-        of one connection are joined into one write.
+        of one connection are joined into one write. `details` are those of a `Publication`.
         """
-        return self._send((self.of(each.receiver), each.seq, each.frame, each.redelivered) for each in pushes)
+        carried = {place: fields for fields, places in details for place in places}
+        return self._send(
+            (
+                connections,
+                each.seq,
+                each.frame,
+                detailed_frame(each.frame, carried[place])
+                if place in carried and _any_detailed(connections)
+                else each.frame,
+                each.redelivered,
+            )
+            for place, each in enumerate(pushes)
+            if (connections := self._by_user.get(each.receiver))
+        )
 
     def publish(self, notifications: Iterable[Notification], *, redelivered: bool = False) -> int:
         """`push` of the notifications. Frames are encoded only for receivers who are connected here."""
         by_user = self._by_user
         return self._send(
-            (connections, each.seq, notification_frame(each), redelivered)
+            (
+                connections,
+                each.seq,
+                frame := notification_frame(each),
+                detailed_frame(frame, details_json(each)) if _any_detailed(connections) else frame,
+                redelivered,
+            )
             for each in notifications
             if (connections := by_user.get(each.receiver))
         )
 
-    def _send(self, pushes: Iterable[tuple[Sequence[Connection], int, bytes, bool]]) -> int:
+    def _send(self, pushes: Iterable[tuple[Sequence[Connection], int, bytes, bytes, bool]]) -> int:
+        """Each push has the frame for plain connections, and the one for those that read details."""
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
-        for connections, seq, frame, redelivered in pushes:
+        for connections, seq, frame, detailed, redelivered in pushes:
             for connection in connections:
                 if seq == 0:
                     if connection.session:
@@ -114,7 +135,7 @@ class WebSocketManager:
                     continue
                 step = connection.cursor.pushed(seq, redelivered)
                 if step is SEND:
-                    frames.setdefault(connection, []).append(frame)
+                    frames.setdefault(connection, []).append(detailed if connection.detailed else frame)
                     sent += 1
                 elif step is FETCH:
                     self._catch_up(connection)
@@ -155,3 +176,10 @@ class WebSocketManager:
                 for connection in connections:
                     connection.abort()
             await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+
+def _any_detailed(connections: Sequence[Connection]) -> bool:
+    for connection in connections:  # noqa: SIM110 - a generator would cost as much as the frame
+        if connection.detailed:
+            return True
+    return False

@@ -44,8 +44,21 @@ _encoder = msgspec.json.Encoder()
 
 
 def notification_frame(notification: Notification) -> bytes:
-    """A notification as one WebSocket text frame, ready for every connection of its receiver."""
+    """A notification as one WebSocket text frame, with the documented fields: for plain connections."""
+    if notification.details is not None:
+        notification = msgspec.structs.replace(notification, details=None)
     return text_frame(_encoder.encode(_Frame(notification.event_type, notification)))
+
+
+def detailed_frame(frame: bytes, details: bytes) -> bytes:
+    """The frame of `notification_frame` with these fields (JSON, without braces) behind the documented ones,
+    as clients of `hub.v1` and of event streams read it.
+    """
+    if not details:
+        return frame
+    length = frame[1]
+    payload = frame[2 if length < 126 else 4 if length == 126 else 10 :]
+    return text_frame(b"".join((payload[:-2], b",", details, b"}}")))
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -32,6 +32,10 @@ class Publication(msgspec.Struct, array_like=True):
     """The sender could not publish for a while: what was committed meanwhile is in Postgres only."""
     bounds: list[tuple[UUID, float, list[str]]] = []
     """Of users in `logged_out`, which tokens that ends: those issued until then (unix seconds), those ids."""
+    details: list[tuple[bytes, list[int]]] = []
+    """What the notifications of `pushes` carry beside the fields in their frames: JSON without braces, with
+    the places of those that carry the same.
+    """
 
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")

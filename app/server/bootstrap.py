@@ -45,11 +45,12 @@ from app.outbox.channel import Channel
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
-from app.realtime.changes import InboxCommands
+from app.realtime.changes import EXPIRE_EVERY_SECONDS, InboxCommands
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import Membership
 from app.realtime.presence import Presence
+from app.realtime.protocol import SUBPROTOCOL
 from app.realtime.reconciler import Reconciler
 from app.realtime.resync import Resync
 from app.realtime.revocations import CHECK_SECONDS, RevocationWatch
@@ -184,6 +185,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         intake.parked,
         every(SCHEDULE_POLL_SECONDS, intake.scheduler.hand_over_due, name="scheduler"),
         every(CLEAN_EVERY_SECONDS, store.cleaner.clean, name="cleaner"),
+        every(EXPIRE_EVERY_SECONDS, realtime.commands.expire, name="expiry"),
     )
 
 
@@ -254,7 +256,13 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     )
     pipeline, code_pipeline = (
         Pipeline(
-            handlers(settings.outbox.otp_ttl, user_ids, settings.ingest.stock_receivers, settings.sms.limit),
+            handlers(
+                settings.outbox.otp_ttl,
+                user_ids,
+                settings.ingest.stock_receivers,
+                settings.sms.limit,
+                settings.ingest.image_hosts,
+            ),
             ports,
             locale,
             store.secrets.encrypt,
@@ -311,7 +319,7 @@ def build_api(
         "redis": partial(check_redis, store.redis),
         **{name: source.check for name, source in intake.sources.items()},
     }
-    source = HttpSource(intake.batcher, wait)
+    source = HttpSource(intake.batcher, wait, settings.ingest.image_hosts)
     inboxes = NotificationResource(
         authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
     )
@@ -362,4 +370,4 @@ def _endpoints(
 
 
 def _history(user_id: UUID, before: int) -> str:
-    return f"{REST}/notifications/users/{user_id}?before={before}"
+    return f"{REST}/notifications/users/{user_id}?before={before}&protocol={SUBPROTOCOL}"

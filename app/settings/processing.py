@@ -39,6 +39,13 @@ class IngestSettings(WithBatchSize):
         "separated by commas. Everything else is on. The category security is always on.",
     )
 
+    image_hosts: CommaSeparated = Field(
+        default=(),
+        validation_alias="IMAGE_HOSTS",
+        description="Hosts that the images of notifications may come from, separated by commas: "
+        "cdn.example.com, or *.example.com for all below it. If unset, `icon` takes no image, and `image` "
+        "and `actor.avatar` take any https URL.",
+    )
     low_stock_receivers: CommaSeparated = Field(
         default=(),
         validation_alias="LOW_STOCK_RECEIVERS",

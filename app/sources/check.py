@@ -17,7 +17,7 @@ import msgspec
 from app.domain import exact_json
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
-from app.domain.events import BOM, decode, usable_event_id
+from app.domain.events import BOM, MESSAGE, decode, usable_event_id
 from app.domain.notifications import Group
 from app.ingest.batch import SourceMessage
 from app.ingest.prepare import Preparer
@@ -25,6 +25,7 @@ from app.sources.broker import EventInput
 from app.sources.check_fields import (
     accepted,
     left_out,
+    left_out_details,
     located,
     nearest_field,
     nearest_type,
@@ -91,6 +92,8 @@ class EventChecker:
         """`handlers` are those of the hub: `handlers.registry.handlers`."""
         self._handlers = handlers
         self._preparer = Preparer(handlers, _GROUPS, locale)
+        message = handlers.get(MESSAGE)
+        self._image_hosts = message.image_hosts if isinstance(message, MessageRequested) else ()
 
     def refusal(self, value: bytes, place: EventInput) -> InvalidEvent | None:
         """Why the hub would dead-letter the message; None if it would process it."""
@@ -131,7 +134,7 @@ class EventChecker:
         return inputs[0]
 
     def _prepare(self, value: bytes, place: EventInput) -> tuple[InvalidEvent | None, Effects | None]:
-        if place.source == HTTP.source and (error := refused_over_http(value)) is not None:
+        if place.source == HTTP.source and (error := refused_over_http(value, self._image_hosts)) is not None:
             return error, None
         message = SourceMessage(
             place.source, "check", value, None, place.event_type, default_type=place.default_type
@@ -196,7 +199,9 @@ class EventChecker:
         handler = self._handler(body, place)
         if handler is None:
             return
-        if not isinstance(handler, MessageRequested):  # of a message nothing is left out
+        if isinstance(handler, MessageRequested):
+            yield from left_out_details(handler, body)
+        else:
             yield from left_out(handler, body)
         yield from unknown(handler, body, effects)
         if effects is not None and effects.reaches_nobody is not None:

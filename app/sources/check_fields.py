@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
+from app.domain.channels import INAPP
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.identity import TRANSPORT_FIELDS
 from app.sources.problems import UNUSED, EventProblem
 from handlers.base import BaseMessageHandler, GroupEventHandler
+from handlers.details import GIVEN_FIELDS, faults
 from handlers.forms import EVENT_FIELDS, MEANINGS, in_words, other_names, parts
 from handlers.groups import LEAVER_FIELDS, GroupUserLeft
 from handlers.messages import MessageRequested
@@ -137,6 +139,17 @@ def left_out(handler: BaseMessageHandler[Any], body: Mapping[str, Any]) -> Itera
                 UNUSED, f"${each.path}", text, "" if each.instead else accepted(handler, f"${each.path}")
             )
     yield from _emptied(handler, body, seen)
+
+
+def left_out_details(handler: MessageRequested, body: Mapping[str, Any]) -> Iterator[EventProblem]:
+    """Details of a message that can't be used: the rest of it is."""
+    if body.get("type") == INAPP:
+        found: Iterable[tuple[str, str]] = faults(body, handler.image_hosts)
+    else:
+        given = sorted(name for name in GIVEN_FIELDS & body.keys() if body[name] is not None)
+        found = ((name, "not used, as the message isn't an in-app one") for name in given)
+    for name, why in found:
+        yield EventProblem(UNUSED, f"$.{name}", why, accepted(handler, f"$.{name}"))
 
 
 def _emptied(

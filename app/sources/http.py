@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from app.domain.channels import INAPP
 from app.domain.deliveries import GivenAttachment
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.events import BOM, MESSAGE, usable_event_id
@@ -15,6 +16,8 @@ from app.domain.fields import unknown_field
 from app.domain.identity import TRANSPORT_FIELDS
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
+from handlers.details import GIVEN_FIELDS
+from handlers.details import check as check_details
 from handlers.messages import MessageRequest
 
 MAX_BACKLOG_EVENTS = 20_000
@@ -40,18 +43,19 @@ class _Head(msgspec.Struct):
 _head = msgspec.json.Decoder(_Head)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL = b"null"
+_INAPP = msgspec.json.encode(INAPP)
 _MESSAGE_FIELDS = frozenset((*MessageRequest.__struct_fields__, "event_id", "event_type"))
 _ATTACHMENT_FIELDS = frozenset(GivenAttachment.__struct_fields__)
 
 
-def check_fields(event: bytes) -> None:
+def check_fields(event: bytes, image_hosts: Collection[str] = ()) -> None:
     """Refuse a message with a field that the hub would ignore: its sender gets the answer at once.
 
     An event's own fields are its publisher's; those that a transport adds change nothing. What isn't JSON is
-    reported by the pipeline.
+    reported by the pipeline. Details are those of an in-app message; its images may come from `image_hosts`.
 
     Raises:
-        InvalidEvent: `unknown_field`, naming the field and the nearest known one.
+        InvalidEvent: `unknown_field`, naming the field and the nearest known one; `bad_field` for details.
     """
     try:
         fields = _fields.decode(event.removeprefix(BOM))
@@ -63,8 +67,12 @@ def check_fields(event: bytes) -> None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return
     given = [name for name, value in fields.items() if bytes(value) != _NULL and not _is_transports(name)]
-    if why := unknown_field(given, _MESSAGE_FIELDS):
+    in_app = bytes(fields.get("type", _NULL)) == _INAPP
+    if why := unknown_field(given, _MESSAGE_FIELDS if in_app else _MESSAGE_FIELDS - GIVEN_FIELDS):
         raise InvalidEvent("unknown_field", f"message: {why}")
+    details = {name: msgspec.json.decode(fields[name]) for name in GIVEN_FIELDS & fields.keys()}
+    if in_app and details:
+        check_details(details, image_hosts)
     for each in attached:
         if why := unknown_field(each, _ATTACHMENT_FIELDS):
             raise InvalidEvent("unknown_field", f"attachments: {why}")
@@ -77,10 +85,17 @@ def _is_transports(name: str) -> bool:
 class HttpSource:
     """Accepts the events of requests. They share batches with all others that arrive while one is written."""
 
-    def __init__(self, batcher: Batcher, within: float) -> None:
-        """`within` is how many seconds a request waits for Postgres, or for a group to be known."""
+    def __init__(self, batcher: Batcher, within: float, image_hosts: Collection[str] = ()) -> None:
+        """`within` is how many seconds a request waits for Postgres, or for a group to be known;
+        `image_hosts` are those that the images of a message may come from.
+        """
         self._batcher = batcher
         self._within = within
+        self._image_hosts = image_hosts
+
+    def check(self, event: bytes) -> None:
+        """`check_fields` with the hosts of this source."""
+        check_fields(event, self._image_hosts)
 
     async def accept(self, events: Sequence[bytes], request_id: str, sender: str) -> list[Accepted]:
         """Store the events, JSON each, of the service `sender`; what became of them, in their order.
@@ -95,7 +110,9 @@ class HttpSource:
             given if given is not None else _id(request_id, number, len(events))
             for number, given in enumerate(map(_event_id, events))
         ]
-        faults = [_fault(event_id, event) for event_id, event in zip(ids, events, strict=True)]
+        faults = [
+            _fault(event_id, event, self._image_hosts) for event_id, event in zip(ids, events, strict=True)
+        ]
         submitted = [each is None for each in faults]
         outcomes = iter(
             self._batcher.submit(
@@ -114,12 +131,12 @@ class HttpSource:
         return [_accepted(*each) for each in zip(ids, waited_for, faults, strict=True)]
 
 
-def _fault(event_id: str, event: bytes) -> InvalidEvent | None:
+def _fault(event_id: str, event: bytes, image_hosts: Collection[str]) -> InvalidEvent | None:
     """Why an event isn't taken over HTTP, though the pipeline would take it."""
     if event_id in RESERVED_IDS:
         return InvalidEvent("bad_event_id", f"{event_id} is reserved and cannot be an event id")
     try:
-        check_fields(event)
+        check_fields(event, image_hosts)
     except InvalidEvent as error:
         return error
     return None
@@ -133,9 +150,9 @@ def _accepted(event_id: str, outcome: Outcome | None, fault: InvalidEvent | None
     return Accepted(event_id, outcome.result())
 
 
-def refused_over_http(event: bytes) -> InvalidEvent | None:
+def refused_over_http(event: bytes, image_hosts: Collection[str] = ()) -> InvalidEvent | None:
     """Why an event isn't taken over HTTP, though the pipeline would take it; None if it is."""
-    return _fault(_event_id(event) or "", event)
+    return _fault(_event_id(event) or "", event, image_hosts)
 
 
 def _event_id(event: bytes) -> str | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, delivery_id
+from app.domain.details import NOTHING, Details, to_column
 from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.store.records import EventRecord
 
@@ -33,11 +34,13 @@ with claimed as (
   select number from unnest($1::text[]) with ordinality as event (event_id, number)
   where event_id in (select event_id from claimed)
 ), drafts as materialized (
-  select event_hash, group_id, group_name, template_code, raw_data::jsonb as raw_data, title, content, number
+  select event_hash, group_id, group_name, template_code, raw_data::jsonb as raw_data, title, content,
+    number{details}
   from unnest($5::bigint[], $6::bigint[], $7::uuid[], $8::text[], $9::text[], $10::text[],
-              $11::text[], $12::text[])
+              $11::text[], $12::text[]{arrays})
     with ordinality
-    as draft (event, event_hash, group_id, group_name, template_code, raw_data, title, content, number)
+    as draft (event, event_hash, group_id, group_name, template_code, raw_data, title, content{details},
+              number)
   where (select all_new from outcome) or event in (select number from new_events)
 ), rows as materialized (
   select receiver, draft, number, row_number() over (partition by receiver order by number desc) as from_end
@@ -50,9 +53,10 @@ with claimed as (
   returning user_id, last_seq
 ), inserted as (
   insert into notifications
-    (event_hash, group_id, group_name, receiver, created_at, template_code, raw_data, title, content, seq)
+    (event_hash, group_id, group_name, receiver, created_at, template_code, raw_data, title, content,
+     seq{details})
   select event_hash, group_id, group_name, receiver, $15::timestamptz, template_code, raw_data, title,
-    content, last_seq - from_end + 1
+    content, last_seq - from_end + 1{values}
   from rows join raised on user_id = receiver join drafts on drafts.number = rows.draft
   order by rows.number
   returning id, seq
@@ -83,8 +87,30 @@ from outcome, (
   select array_agg(id order by id) as ids, array_agg(seq order by id) as seqs from inserted
 ) as inserted
 """
-NOTIFICATIONS_ONLY = _HEAD + _TAIL.format(signal="")
-WITH_DELIVERIES = _HEAD + _DELIVERIES + _TAIL.format(signal=f", pg_notify('{SIGNAL}', '')")
+
+
+def _statement(*, deliveries: bool = False, details: bool = False) -> str:
+    """The statement for events with deliveries, and with notifications that carry details. Their parameters
+    are the last ones, in this order.
+    """
+    tail = _TAIL.format(signal=f", pg_notify('{SIGNAL}', '')" if deliveries else "")
+    parts = {"details": "", "arrays": "", "values": ""}
+    if details:
+        first = 1 + (_DELIVERIES_LAST_INDEX if deliveries else _HEAD_LAST_INDEX)
+        parts = {
+            "details": ", details, thread_key, expires_at",
+            "arrays": f", ${first}::text[], ${first + 1}::text[], ${first + 2}::timestamptz[]",
+            "values": ", details::jsonb, thread_key, expires_at",
+        }
+    return _HEAD.format(**parts) + (_DELIVERIES if deliveries else "") + tail
+
+
+_HEAD_LAST_INDEX, _DELIVERIES_LAST_INDEX = 15, 35
+_STATEMENTS = {
+    (deliveries, details): _statement(deliveries=deliveries, details=details)
+    for deliveries in (False, True)
+    for details in (False, True)
+}
 # Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
 # `offset` keeps the look-up one by index.
 REPLACE = """
@@ -130,6 +156,7 @@ class BatchStatement(NamedTuple):
                 draft.title,
                 draft.content,
                 seq,
+                draft.details,
             )
             for number, seq, (_, draft, raw_data, receiver) in zip(
                 row[1] or (), row[2] or (), rows, strict=True
@@ -169,10 +196,13 @@ def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatem
         of_drafts,
         now,
     ]
-    text = NOTIFICATIONS_ONLY
-    if any(event.deliveries for event in events):
-        text = WITH_DELIVERIES
+    deliveries = any(event.deliveries for event in events)
+    details = any(draft.details is not None for _, _, draft in drafts)
+    if deliveries:
         values += _deliveries(events, now)
+    if details:
+        values += _details([draft.details or NOTHING for _, _, draft in drafts])
+    text = _STATEMENTS[deliveries, details]
     return BatchStatement(text, values, events, rows, now)
 
 
@@ -180,6 +210,15 @@ def replacing(events: Sequence[EventRecord]) -> list[str]:
     """What the deliveries of these events take the place of."""
     found = {draft.replaces for event in events for draft, *_ in event.deliveries}
     return sorted(each for each in found if each is not None)
+
+
+def _details(each: Sequence[Details]) -> Sequence[list[Any]]:
+    """The columns of what notifications carry, a value for each draft."""
+    return (
+        [to_column(details) for details in each],
+        [details.thread_key for details in each],
+        [details.expires_at for details in each],
+    )
 
 
 def _deliveries(events: Sequence[EventRecord], now: datetime) -> Sequence[list[Any]]:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.details import from_columns
 from app.domain.notifications import InboxCounters, Notification
 from app.store.engine import store_errors
 
@@ -23,7 +24,8 @@ order by number
 """
 _MISSED = """
 select number, id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
-       is_read or seq <= read_up_to as is_read, title, content, seq
+       is_read or seq <= read_up_to as is_read, title, content, seq,
+       details::text as details, thread_key, expires_at
 from unnest($1::uuid[], $2::bigint[], $3::bigint[]) with ordinality as wanted (user_id, after, until, number)
 cross join lateral (select read_up_to from inboxes where user_id = wanted.user_id limit 1) as inbox
 cross join lateral (
@@ -92,5 +94,6 @@ class InboxStore:
 
 
 def _notification(values: list[object]) -> Notification:
-    values[6] = msgspec.Raw(str(values[6]).encode())
+    details = from_columns(*values[11:])  # type: ignore[arg-type]
+    values[6], values[11:] = msgspec.Raw(str(values[6]).encode()), [details]
     return Notification(*values)  # type: ignore[arg-type]  # in the order of the fields

@@ -49,11 +49,16 @@ class NotificationRow(Base):
     seq: Mapped[int] = mapped_column(BigInteger)
     # of the event's id; null in rows of before migration 0013, which knew it no more
     event_hash: Mapped[int | None] = mapped_column(BigInteger)
+    # see `app.domain.details.Details`; these three are null in most rows
+    details: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    thread_key: Mapped[str | None] = mapped_column(Text)
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
         # Read backwards it also serves the list: an inbox, newest first. Unread ones are found in it alone.
         Index("notifications_inbox", "receiver", "seq", unique=True, postgresql_include=["is_read"]),
         Index("notifications_age", "created_at"),
+        Index("notifications_expiry", "expires_at", postgresql_where=text("expires_at is not null")),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,8 +26,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.domain.details import from_columns
 from app.domain.identity import EventIdentity
-from app.domain.notifications import InboxCounters, Notification, event_hash
+from app.domain.notifications import (
+    DETAILS_BYTES,
+    ExpiredNotifications,
+    InboxCounters,
+    Notification,
+    event_hash,
+)
 from app.store.engine import store_errors
 from app.store.event_ids import recorded
 from app.store.models import InboxRow as I
@@ -45,6 +53,9 @@ _COLUMNS = (
     N.title,
     N.content,
     N.seq,
+    cast(N.details, Text).label("details"),
+    N.thread_key,
+    N.expires_at,
 )
 
 MAX_ROWS_COUNTED = 10_000
@@ -55,7 +66,8 @@ MAX_ROWS_SEARCHED = 500_000  # about a second of Postgres
 # The limits end both searches early; lateral with a limit is a look-up by index, however large the table is.
 _OF_EVENTS = """
 select id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
-       is_read or seq <= read_up_to as is_read, title, content, seq
+       is_read or seq <= read_up_to as is_read, title, content, seq,
+       details::text as details, thread_key, expires_at
 from (
   select user_id, array_agg(hash) as hashes
   from unnest($1::uuid[], $2::bigint[]) as asked (user_id, hash) group by user_id
@@ -92,6 +104,27 @@ select until, last_seq, settled, read_up_to, case
   end as settled_then
 from (select *, least($2, last_seq) as until from inboxes where user_id = $1) as inbox
 """
+# The inboxes first, as in every change. Who expires is found by its index, which has those rows only.
+_NO_SCANS = "select set_config('enable_seqscan', 'off', true)"
+_LOCK_EXPIRED = """
+select array_agg(user_id) from (
+  select user_id from inboxes where user_id = any(array(
+    select receiver from notifications where expires_at <= now() order by expires_at limit $1
+  ))
+  order by user_id for update skip locked
+) as locked
+"""
+_EXPIRE = """
+with expired as materialized (
+  select id from notifications where expires_at <= now() order by expires_at limit $1
+)
+delete from notifications where id = any(array(select id from expired)) and receiver = any($2::uuid[])
+returning id, receiver
+"""
+_CHANGED = """
+update inboxes set rev = rev + 1 where user_id = any($1::uuid[])
+returning user_id, last_seq - settled, last_seq, rev
+"""
 _LOCK = "select 1 from inboxes where user_id = $1 for update"
 _READ_UP_TO = """
 update inboxes set read_up_to = greatest(read_up_to, $2), settled = $3, rev = rev + 1
@@ -110,7 +143,9 @@ def newest_rows(receivers: int) -> int:
 def _within(query: Select[*tuple[Any, ...]], most_bytes: int) -> Select[*tuple[Any, ...]]:
     """The rows of the query that fit, as `fitting` counts, and the next one."""
     rows = query.subquery()
+    shown = func.num_nonnulls(rows.c.details, rows.c.thread_key, rows.c.expires_at) > 0
     size = func.octet_length(rows.c.raw_data) + func.octet_length(rows.c.content)
+    size += case((shown, DETAILS_BYTES), else_=0)
     newest_first = rows.c.seq.desc()
     before = func.sum(size).over(order_by=newest_first, rows=(None, 0)) - size
     number = func.row_number().over(order_by=newest_first)
@@ -220,6 +255,23 @@ class NotificationStore:
                     return None
                 return await _changed(connection, receiver)
 
+    async def expire(self, most: int) -> Sequence[ExpiredNotifications]:
+        """Delete what has expired, as `Inboxes.expire`."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(_NO_SCANS)
+                locked = (await connection.exec_driver_sql(_LOCK_EXPIRED, (most,))).scalar_one()
+                if not locked:
+                    return ()
+                ids: defaultdict[UUID, list[int]] = defaultdict(list)
+                for row in await connection.exec_driver_sql(_EXPIRE, (most, locked)):
+                    ids[row.receiver].append(row.id)
+                changed = await connection.exec_driver_sql(_CHANGED, ([*ids],))
+                return [
+                    ExpiredNotifications(user, sorted(ids[user]), InboxCounters(*counters))
+                    for user, *counters in changed
+                ]
+
     @asynccontextmanager
     async def _changing(self, receiver: UUID) -> AsyncIterator[AsyncConnection]:
         """A transaction on an inbox, which nothing else changes meanwhile: writers and other changes wait. So
@@ -290,4 +342,7 @@ async def _read_up_to(connection: AsyncConnection, receiver: UUID, up_to: int) -
 
 def _notification(row: Any) -> Notification:
     values = row._asdict()
-    return Notification(**{**values, "raw_data": msgspec.Raw(values["raw_data"].encode())})
+    details = from_columns(values["details"], values.pop("thread_key"), values.pop("expires_at"))
+    return Notification(
+        **{**values, "raw_data": msgspec.Raw(values["raw_data"].encode()), "details": details}
+    )

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from app.domain.deliveries import Attempt, Delivery
 from app.domain.identity import EventIdentity
-from app.domain.notifications import InboxCounters, Notification
+from app.domain.notifications import ExpiredNotifications, InboxCounters, Notification
 from app.domain.planning import People
 from app.store.inboxes import InboxState
 from app.store.parked import ParkedEventRecord, ParkedState, ParkedStatus
@@ -108,6 +108,11 @@ class Inboxes(Protocol):
 
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
         """The counters after the notification was deleted; None if there is none. Its `seq` is not reused."""
+
+    async def expire(self, most: int) -> Sequence[ExpiredNotifications]:
+        """Delete up to `most` notifications whose `expires_at` has passed, the earliest first; none is
+        deleted by two calls. Those of an inbox that something else changes may be left for a later call.
+        """
 
 
 class InboxStates(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from app.domain.notifications import (
     MAX_GROUP_NAME_CHARS,
     MAX_TEMPLATE_CODE_CHARS,
     MAX_TITLE_CHARS,
+    ExpiredNotifications,
     InboxCounters,
     Notification,
     NotificationDraft,
@@ -204,6 +206,24 @@ class MemoryStore:
         inbox = self._inbox(receiver)
         return inbox.changed() if inbox.notifications.pop(notification, None) else None
 
+    async def expire(self, most: int) -> Sequence[ExpiredNotifications]:
+        self._check()
+        now = moment(self._now())
+        expired = [
+            (each.details.expires_at, user, each.id)
+            for user, inbox in self._inboxes.items()
+            for each in inbox.notifications.values()
+            if each.details is not None and each.details.expires_at is not None and each.details.expired(now)
+        ]
+        ids: defaultdict[UUID, list[int]] = defaultdict(list)
+        for _, user, notification in sorted(expired)[:most]:
+            del self._inboxes[user].notifications[notification]
+            ids[user].append(notification)
+        return [
+            ExpiredNotifications(user, sorted(each), self._inboxes[user].changed())
+            for user, each in ids.items()
+        ]
+
     # Many inboxes
 
     async def last_seqs(self, users: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
@@ -245,6 +265,7 @@ def _notification(
         title=draft.title,
         content=draft.content,
         seq=seq,
+        details=draft.details,
     )
 
 

@@ -41,6 +41,13 @@ def is_link(url: object) -> bool:
         return False
 
 
+def is_path(url: object) -> bool:
+    """Whether `url` is a path of the page that shows it: it begins with one `/`, so no host can follow."""
+    if not isinstance(url, str) or len(url) > MAX_URL_CHARS or has_unwanted(url) or _NOT_IN_URLS.search(url):
+        return False
+    return url.startswith("/") and not url.startswith("//")
+
+
 def target(href: str | None) -> str | None:
     """Where the `href` of a link leads, if a mail may link there: a web address, `mailto:` or `tel:`.
 

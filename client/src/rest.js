@@ -43,7 +43,7 @@ export class Rest {
    */
   async page(limit = PAGE, before) {
     const many = Math.min(MOST, Math.max(PAGE, limit));
-    const answer = await this.#call("GET", `/users/${this.user}?limit=${many}${before ? `&before=${before}` : ""}`);
+    const answer = await this.#call("GET", `/users/${this.user}?protocol=hub.v1&limit=${many}${before ? `&before=${before}` : ""}`);
     const items = await body(answer);
     return { items, from: answer.headers.has("Link") ? items.at(-1).seq : 0 };
   }

@@ -14,9 +14,16 @@ import pytest
 
 from app.domain import exact_json
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
+from app.domain.details import Action, Actor, Details
 from app.domain.errors import StoreRejected, Unavailable
 from app.domain.identity import UNKNOWN
-from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification, fitting
+from app.domain.notifications import (
+    DETAILS_BYTES,
+    MAX_NOTIFICATION_ID,
+    InboxCounters,
+    Notification,
+    fitting,
+)
 from app.store.notifications import NEWEST_ROWS
 from app.store.ports import EventWriter, PreferencesPort
 from app.store.records import DeliveryRecord, EventRecord, WriteResult
@@ -69,6 +76,73 @@ async def test_what_is_returned_is_what_is_stored(store: Store) -> None:
             assert getattr(stored, name) == getattr(returned, name)
     assert not stored.is_read
     assert datetime.now(UTC) - stored.created_at < timedelta(minutes=1)
+
+
+DETAILS = Details(
+    category="payments",
+    severity="critical",
+    url="/orders/7?a=1&b=%C3%A9",
+    actions=(Action("pay", "Trả tiền", "https://shop.example.com/7"), Action("no", "Không")),
+    icon="card",
+    image="https://cdn.example.com/7.png",
+    actor=Actor("Lê Thị B", "/b.png"),
+    thread_key="order-7",
+    expires_at=datetime(2999, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize("mails", [False, True])
+async def test_details_are_stored_listed_found_and_missed(store: Store, mails: bool) -> None:
+    """Of a batch in which others have none, with and without deliveries."""
+    user = uuid4()
+    each = (None, DETAILS, Details(thread_key="a"), Details(expires_at=DETAILS.expires_at), Details(url="/x"))
+    events = [entry(user, title=str(number), details=details) for number, details in enumerate(each)]
+    deliveries = [DeliveryRecord(mail())] if mails else []
+    events.append(EventRecord(str(uuid4()), deliveries=deliveries))
+    written = await store.writer.write(events)
+    assert [each.details for each in written.notifications] == [*each]
+    ((_, _, missed),) = await store.states.states([(user, 0)], 100)
+    listed = (await store.inboxes.page(user, 10))[::-1]
+    found = await store.processed.find({event.event_id: [user] for event in events})
+    assert listed == missed == found
+    assert [each.details for each in listed] == [*each]
+    changed = await store.inboxes.mark_read(listed[1].id, user)
+    assert changed is not None
+    assert changed[0].details == DETAILS
+
+
+async def test_what_has_expired_is_deleted_with_the_counters_after_it(store: Store) -> None:
+    past, future = datetime(2001, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
+    a, b, other = uuid4(), uuid4(), uuid4()
+    for moment in (past, None, future, past):
+        await store.writer.write([entry(a, b, details=Details(expires_at=moment))])
+    await store.writer.write([entry(other, details=Details(expires_at=future))])
+    ids = {user: [each.id for each in reversed(await store.inboxes.page(user, 10))] for user in (a, b)}
+    await store.inboxes.mark_read(ids[a][0], a)
+    assert {each.receiver: each for each in await store.inboxes.expire(100)} == {
+        a: (a, [ids[a][0], ids[a][3]], InboxCounters(2, 4, 2)),
+        b: (b, [ids[b][0], ids[b][3]], InboxCounters(2, 4, 1)),
+    }
+    assert list(await store.inboxes.expire(100)) == []
+    assert await seqs_in(store, a) == [2, 3]
+    assert await store.inboxes.counters(a) == InboxCounters(2, 4, 2)
+    assert await seqs_in(store, other) == [1]
+
+
+async def test_no_more_than_asked_for_expire_at_once(store: Store) -> None:
+    user = uuid4()
+    for second in (3, 1, 2):
+        moment = datetime(2001, 1, 1, 0, 0, second, tzinfo=UTC)
+        await store.writer.write([entry(user, details=Details(expires_at=moment))])
+    gone = [await store.inboxes.expire(2) for _ in range(3)]
+    assert [len(each[0].ids) if each else 0 for each in gone] == [2, 1, 0]
+
+
+async def test_a_page_is_bounded_by_details_too(store: Store) -> None:
+    user = uuid4()
+    await store.writer.write([entry(user, content="", details=DETAILS) for _ in range(5)])
+    page = await store.inboxes.page(user, 10, most_bytes=2 * DETAILS_BYTES + 1000)
+    assert (fitting(page, 2 * DETAILS_BYTES + 1000), len(page)) == (2, 3)
 
 
 async def test_numbers_keep_their_digits(store: Store) -> None:

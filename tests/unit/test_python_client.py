@@ -19,7 +19,7 @@ from app.dev import client_events
 from app.domain.events import decode
 from handlers.registry import HANDLERS
 from notification_hub_client import calls, errors, events
-from notification_hub_client.event import Event, PublicEvent
+from notification_hub_client.event import Action, Actor, Event, PublicEvent
 from notification_hub_client.session import (
     Connected,
     Feed,
@@ -55,6 +55,9 @@ BY_NAME = {
     "to": "user@example.com",
     "category": "messages",
     "locale": "en",
+    "severity": "warning",
+    "actions": [Action(id="pay", label="Pay", url="/pay/7")],
+    "actor": Actor(name="Lê Thị B", avatar="/b.png"),
     "template_code": None,
 }
 CLASSES = [getattr(events, name) for name in events.__all__]

@@ -65,7 +65,7 @@ def _flag(request: Request, name: str) -> bool:
     raise bad_parameter(N_("`%(name)s` must be true or false."), name=name)
 
 
-class OldNotification(Notification, frozen=True):
+class OldNotification(Notification, frozen=True, kw_only=True):
     """A notification, with the names that other services had for some of its fields."""
 
     user_id: Annotated[UUID, Meta(description="the same as `receiver`")]
@@ -84,5 +84,5 @@ def with_channel(notification: Notification) -> OldNotification:
 
 
 def _old(notification: Notification, type_: str) -> OldNotification:
-    fields = msgspec.structs.asdict(notification)
+    fields = msgspec.structs.asdict(notification) | {"details": None}
     return OldNotification(**fields, user_id=notification.receiver, type=type_, message=notification.content)

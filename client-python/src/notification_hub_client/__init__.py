@@ -22,7 +22,7 @@ from notification_hub_client.errors import (
     UnavailableError,
     UnprocessableError,
 )
-from notification_hub_client.event import Attachment, Event, PublicEvent
+from notification_hub_client.event import Action, Actor, Attachment, Event, PublicEvent
 from notification_hub_client.models import (
     AllMarkedRead,
     BulkResult,
@@ -51,6 +51,8 @@ except PackageNotFoundError:  # used from its source folder
     __version__ = "0"
 
 __all__ = [
+    "Action",
+    "Actor",
     "AllMarkedRead",
     "AllRead",
     "AsyncHubClient",

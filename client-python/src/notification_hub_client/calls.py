@@ -128,7 +128,7 @@ def cancel(event_id: str) -> Call[EventStatus]:
 
 def page(user_id: UUID | str, limit: int | None, before: int | None, unread: bool) -> Call[Page]:
     """GET /notifications/users/{user_id}."""
-    params: dict[str, str | int] = {"unread": "true"} if unread else {}
+    params: dict[str, str | int] = {"protocol": "hub.v1", **({"unread": "true"} if unread else {})}
     params |= {name: value for name, value in (("limit", limit), ("before", before)) if value is not None}
     return Call("GET", _inbox(user_id), _read_page, params)
 

@@ -60,6 +60,23 @@ class Attachment:
     content_type: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """A button of a notification. Without `url` the page that shows it handles it, by `id`."""
+
+    id: str
+    label: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """Who did what a notification is about, and the address of a picture of them."""
+
+    name: str
+    avatar: str | None = None
+
+
 def to_json(value: Any) -> Any:
     """A value of a field as JSON has it."""
     match value:
@@ -73,7 +90,7 @@ def to_json(value: Any) -> Any:
             return str(value)
         case bytes():
             return base64.b64encode(value).decode()
-        case Attachment():
+        case Attachment() | Action() | Actor():
             return {name: to_json(each) for name, each in vars(value).items() if each is not None}
         case Mapping():
             return {name: to_json(each) for name, each in value.items()}

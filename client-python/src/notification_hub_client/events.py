@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from notification_hub_client.event import Attachment, Event, PublicEvent
+from notification_hub_client.event import Action, Actor, Attachment, Event, PublicEvent
 
 __all__ = [
     "AccountLoggedOut",
@@ -406,6 +406,22 @@ class Message(PublicEvent):
     """Files of a mail: docs/how-to/sending.md."""
     send_at: datetime | None = None
     """RFC 3339 with an offset; then it is sent at that time."""
+    severity: Literal["critical", "info", "success", "warning"] | None = None
+    """How grave it is; info if it isn't said."""
+    url: str | None = None
+    """Where it leads: an http(s) URL, or a path of the page that begins with one `/`."""
+    actions: Sequence[Action] | None = None
+    """Up to two buttons: `id`, `label`, `url`; without `url` the page handles it."""
+    icon: str | None = None
+    """A name, or the https URL of an image of a host in IMAGE_HOSTS."""
+    image: str | None = None
+    """The https URL of an image, or a path of the page."""
+    actor: Actor | None = None
+    """Who did it: `name`, `avatar`."""
+    thread_key: str | None = None
+    """What it is about: the same in all that belong together."""
+    expires_at: datetime | None = None
+    """RFC 3339 with an offset: when it vanishes from the inbox."""
 
 @dataclass(frozen=True, kw_only=True)
 class AccountLoggedOut(Event):

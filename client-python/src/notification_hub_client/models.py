@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
+from notification_hub_client.event import Action, Actor
+
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
@@ -24,6 +26,18 @@ class Notification:
     group_id: UUID | None = None
     group_name: str | None = None
     raw_data: Mapping[str, Any] = field(default_factory=dict)
+    category: str | None = None
+    severity: str = "info"
+    """`info`, `success`, `warning` or `critical`."""
+    url: str | None = None
+    """Where it leads: an http(s) URL, or a path that begins with one `/`."""
+    actions: Sequence[Action] = ()
+    icon: str | None = None
+    """The name of an icon, or the URL of an image."""
+    image: str | None = None
+    actor: Actor | None = None
+    thread_key: str | None = None
+    expires_at: datetime | None = None
 
     @property
     def event_type(self) -> str:
@@ -33,7 +47,7 @@ class Notification:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read one as REST and WebSocket have it."""
-        group_id = data.get("group_id")
+        group_id, actor = data.get("group_id"), data.get("actor")
         return cls(
             id=data["id"],
             seq=data["seq"],
@@ -46,6 +60,18 @@ class Notification:
             group_id=UUID(group_id) if group_id else None,
             group_name=data.get("group_name"),
             raw_data=data.get("raw_data") or {},
+            category=data.get("category"),
+            severity=data.get("severity", "info"),
+            url=data.get("url"),
+            actions=[
+                Action(id=each["id"], label=each["label"], url=each.get("url"))
+                for each in data.get("actions", ())
+            ],
+            icon=data.get("icon"),
+            image=data.get("image"),
+            actor=Actor(name=actor["name"], avatar=actor.get("avatar")) if actor else None,
+            thread_key=data.get("thread_key"),
+            expires_at=moment(data.get("expires_at")),
         )
 
 
