@@ -19,7 +19,7 @@ from app.realtime.manager import WebSocketManager
 from app.realtime.membership import LEASE_SECONDS, Membership
 from app.realtime.presence import NodeId, Presence
 from app.realtime.protocol import CloseCode, notification_frame
-from app.realtime.publication import Publication, Push, pack, unpack
+from app.realtime.publication import CarriedDetails, Publication, Push, pack, unpack, with_details
 from app.runtime.metrics import FRAMES, PUBLICATIONS, UNPUBLISHED
 from app.runtime.redis import REDIS_ERRORS
 from app.runtime.services import Background
@@ -231,7 +231,7 @@ class RedisBus:
         for item in items:
             nodes = [node for node in nodes_of.get(item.receiver, ()) if node not in elsewhere]
             if nodes:
-                push, details = (item, b"") if isinstance(item, Push) else _push(item)
+                push, details = (item, None) if isinstance(item, Push) else _push(item)
                 for node in nodes:
                     by_node[node].add(push, details)
         await self._publish({node: each.publication() for node, each in by_node.items()})
@@ -276,17 +276,18 @@ class RedisBus:
     def received(self, publication: bytes) -> None:
         """Another node sent this publication."""
         try:
-            pushes, logged_out, reconcile, bounds, details = msgspec.structs.astuple(unpack(publication))
+            found = unpack(publication)
+            details = found.details
         except msgspec.MsgspecError as error:
             log.error("publication_unreadable", extra={"why": str(error)})
             self._reconcile()
             self._resync()
             return
-        bound_of = {user: TokenBound(until, tuple(token_ids)) for user, until, token_ids in bounds}
-        for user, seconds_ago in logged_out:
+        bound_of = {user: TokenBound(until, tuple(token_ids)) for user, until, token_ids in found.bounds}
+        for user, seconds_ago in found.logged_out:
             self._end_connections(user, seconds_ago, bound_of.get(user, EVERY_TOKEN))
-        FRAMES.inc(self._manager.push(pushes, details))
-        if reconcile:
+        FRAMES.inc(self._manager.push(found.pushes, details))
+        if found.reconcile:
             self._reconcile()
             self._resync()
 
@@ -301,12 +302,15 @@ def _logouts_of(logouts: Mapping[UUID, Logout], now: float) -> Publication:
     )
 
 
-def _push(item: Notification | _Redelivered) -> tuple[Push, bytes]:
-    """The push of a notification, and what it carries beside the fields in its frame."""
+def _push(item: Notification | _Redelivered) -> tuple[Push, tuple[bytes, bool]]:
+    """The push of a notification; what it carries beside the fields in its frame, and whether its publisher
+    set any of that.
+    """
     redelivered = isinstance(item, _Redelivered)
     notification = item.notification if isinstance(item, _Redelivered) else item
     frame = notification_frame(notification)
-    return Push(notification.receiver, notification.seq, frame, redelivered), details_json(notification)
+    push = Push(notification.receiver, notification.seq, frame, redelivered)
+    return push, (details_json(notification), notification.details is not None)
 
 
 class _Redelivered(NamedTuple):
@@ -324,15 +328,16 @@ class _Outgoing:
 
     def __init__(self) -> None:
         self._pushes: list[Push] = []
-        self._details: defaultdict[bytes, list[int]] = defaultdict(list)
+        self._details: defaultdict[tuple[bytes, bool], list[int]] = defaultdict(list)
 
-    def add(self, push: Push, details: bytes) -> None:
-        if details:
+    def add(self, push: Push, details: tuple[bytes, bool] | None) -> None:
+        if details is not None:
             self._details[details].append(len(self._pushes))
         self._pushes.append(push)
 
     def publication(self) -> Publication:
-        return Publication(self._pushes, details=[*self._details.items()])
+        carried = [CarriedDetails(*details, places) for details, places in self._details.items()]
+        return with_details(self._pushes, carried)
 
 
 def _now() -> float:

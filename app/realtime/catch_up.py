@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from app.domain.errors import Unavailable
-from app.realtime.connection import Connection
+from app.realtime.connection import Connection, details_needed
 from app.realtime.inboxes import InboxReader
 from app.realtime.protocol import CloseCode, detailed_frame, notification_frame
 from app.store.inboxes import InboxState
@@ -50,7 +50,8 @@ async def send_missed(connection: Connection, state: InboxState) -> None:
     frames: list[bytes] = []
     for notification in state.missed:
         frame = notification_frame(notification)
-        frames.append(detailed_frame(frame, details_json(notification)) if connection.detailed else frame)
+        shown = connection.details >= details_needed(notification)
+        frames.append(detailed_frame(frame, details_json(notification)) if shown else frame)
         if sum(map(len, frames)) >= MAX_BYTES_PER_TURN:
             connection.send(b"".join(frames))
             frames.clear()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import IntEnum
 from typing import NamedTuple, cast
 from uuid import UUID
 
 from app.auth.tokens import Claims
+from app.domain.notifications import Notification
 from app.realtime.cursor import InboxCursor
 from app.realtime.timer_wheel import TimerWheel
 from app.runtime.metrics import CLOSED
@@ -48,6 +50,15 @@ class ClientInfo(NamedTuple):
     """What the token it came with is remembered by."""
     asked_at: float = 0.0
     """The loop time before its token was verified: a logout after that ends the connection."""
+
+
+class DetailsShown(IntEnum):
+    """Which of the details of notifications a client gets (038)."""
+
+    NONE = 0
+    PUBLISHED = 1
+    """All, of notifications whose publisher set any."""
+    ALL = 2
 
 
 class Connection(asyncio.Protocol):
@@ -104,9 +115,9 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError
 
     @property
-    def detailed(self) -> bool:
-        """Whether its client reads what a notification carries beside the documented fields."""
-        return self.session
+    def details(self) -> DetailsShown:
+        """Which details of notifications its client gets."""
+        return DetailsShown.ALL if self.session else DetailsShown.NONE
 
     @property
     def user_id(self) -> UUID:
@@ -202,3 +213,8 @@ class Connection(asyncio.Protocol):
         if self._on_lost is not None:
             on_lost, self._on_lost = self._on_lost, None
             on_lost(self)
+
+
+def details_needed(notification: Notification) -> DetailsShown:
+    """What a client has to get to see the details of this notification."""
+    return DetailsShown.ALL if notification.details is None else DetailsShown.PUBLISHED

@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 
 from app.auth.tokens import Claims
-from app.realtime.connection import CLOSE_TIMEOUT_SECONDS, ClientInfo, Connection, ConnectionContext
+from app.realtime.connection import CLOSE_TIMEOUT_SECONDS, ClientInfo, Connection, ConnectionContext, DetailsShown
 from app.realtime.event_format import HEARTBEAT, closing, events_of, opening
 from app.realtime.protocol import CloseCode
 from app.runtime.metrics import EVENT_STREAMS
@@ -43,8 +43,8 @@ class EventStreamConnection(Connection):
         return self._transport is not None and self.close_code is None
 
     @property
-    def detailed(self) -> bool:
-        return True
+    def details(self) -> DetailsShown:
+        return DetailsShown.ALL if self.session else DetailsShown.PUBLISHED
 
     def begin(self, start: int) -> None:
         """Send the first bytes: the client has all up to and with `start`."""

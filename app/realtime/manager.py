@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, KeysView, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from app.domain.notifications import Notification
-from app.realtime.connection import Connection
+from app.realtime.connection import Connection, DetailsShown, details_needed
 from app.realtime.cursor import FETCH, SEND
 from app.realtime.logout import Logout
 from app.realtime.protocol import CloseCode, detailed_frame, notification_frame
-from app.realtime.publication import Push
+from app.realtime.publication import CarriedDetails, Push
 from app.runtime.metrics import CONNECTIONS
 from handlers.registry import details_json
 
@@ -87,23 +88,16 @@ class WebSocketManager:
             else:
                 del self._by_address[address]
 
-    def push(self, pushes: Iterable[Push], details: Iterable[tuple[bytes, Sequence[int]]] = ()) -> int:
+    def push(self, pushes: Iterable[Push], details: Iterable[CarriedDetails] = ()) -> int:
         """Send each frame to all connections of its receiver. Returns the number of notification frames sent.
 
         `pushes` have rising `seq` for each receiver. The cursor of a connection decides which it gets. Frames
-        of one connection are joined into one write. `details` are those of a `Publication`.
+        of one connection are joined into one write. `details` are what the notifications carry beside the
+        fields in their frames.
         """
-        carried = {place: fields for fields, places in details for place in places}
+        carried = {place: each for each in details for place in each.places}
         return self._send(
-            (
-                connections,
-                each.seq,
-                each.frame,
-                detailed_frame(each.frame, carried[place])
-                if place in carried and _any_detailed(connections)
-                else each.frame,
-                each.redelivered,
-            )
+            (connections, each.seq, _received(each.frame, carried.get(place), connections), each.redelivered)
             for place, each in enumerate(pushes)
             if (connections := self._by_user.get(each.receiver))
         )
@@ -112,30 +106,24 @@ class WebSocketManager:
         """`push` of the notifications. Frames are encoded only for receivers who are connected here."""
         by_user = self._by_user
         return self._send(
-            (
-                connections,
-                each.seq,
-                frame := notification_frame(each),
-                detailed_frame(frame, details_json(each)) if _any_detailed(connections) else frame,
-                redelivered,
-            )
+            (connections, each.seq, _encoded(each, connections), redelivered)
             for each in notifications
             if (connections := by_user.get(each.receiver))
         )
 
-    def _send(self, pushes: Iterable[tuple[Sequence[Connection], int, bytes, bytes, bool]]) -> int:
-        """Each push has the frame for plain connections, and the one for those that read details."""
+    def _send(self, pushes: Iterable[tuple[Sequence[Connection], int, _Frames, bool]]) -> int:
         frames: dict[Connection, list[bytes]] = {}
         sent = 0
-        for connections, seq, frame, detailed, redelivered in pushes:
+        for connections, seq, (plain, detailed, needed), redelivered in pushes:
             for connection in connections:
                 if seq == 0:
                     if connection.session:
-                        frames.setdefault(connection, []).append(frame)
+                        frames.setdefault(connection, []).append(plain)
                     continue
                 step = connection.cursor.pushed(seq, redelivered)
                 if step is SEND:
-                    frames.setdefault(connection, []).append(detailed if connection.detailed else frame)
+                    frame = detailed if connection.details >= needed else plain
+                    frames.setdefault(connection, []).append(frame)
                     sent += 1
                 elif step is FETCH:
                     self._catch_up(connection)
@@ -178,8 +166,31 @@ class WebSocketManager:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
 
-def _any_detailed(connections: Sequence[Connection]) -> bool:
+class _Frames(NamedTuple):
+    """A notification as one frame, without and with its details; the latter is for who gets at least `needed`."""
+
+    plain: bytes
+    detailed: bytes
+    needed: DetailsShown
+
+
+def _encoded(notification: Notification, connections: Sequence[Connection]) -> _Frames:
+    plain, needed = notification_frame(notification), details_needed(notification)
+    shown = _any_shows(connections, needed)
+    return _Frames(plain, detailed_frame(plain, details_json(notification)) if shown else plain, needed)
+
+
+def _received(frame: bytes, carried: CarriedDetails | None, connections: Sequence[Connection]) -> _Frames:
+    """From another node."""
+    if carried is None:
+        return _Frames(frame, frame, DetailsShown.ALL)
+    needed = DetailsShown.PUBLISHED if carried.published else DetailsShown.ALL
+    shown = _any_shows(connections, needed)
+    return _Frames(frame, detailed_frame(frame, carried.fields) if shown else frame, needed)
+
+
+def _any_shows(connections: Sequence[Connection], needed: DetailsShown) -> bool:
     for connection in connections:  # noqa: SIM110 - a generator would cost as much as the frame
-        if connection.detailed:
+        if connection.details >= needed:
             return True
     return False

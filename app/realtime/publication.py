@@ -32,14 +32,38 @@ class Publication(msgspec.Struct, array_like=True):
     """The sender could not publish for a while: what was committed meanwhile is in Postgres only."""
     bounds: list[tuple[UUID, float, list[str]]] = []
     """Of users in `logged_out`, which tokens that ends: those issued until then (unix seconds), those ids."""
-    details: list[tuple[bytes, list[int]]] = []
-    """What the notifications of `pushes` carry beside the fields in their frames: JSON without braces, with
-    the places of those that carry the same.
-    """
+    more: dict[str, msgspec.Raw] = {}
+    """Fields by name; a node skips those that it doesn't know. `details`: a list of `CarriedDetails`."""
+
+    @property
+    def details(self) -> list[CarriedDetails]:
+        """What the notifications of `pushes` carry beside the fields in their frames."""
+        packed = self.more.get(DETAILS)
+        return [] if packed is None else _details_decoder.decode(packed)
+
+
+class CarriedDetails(NamedTuple):
+    """What some notifications carry beside the documented fields."""
+
+    fields: bytes
+    """JSON without braces."""
+    published: bool
+    """Whether their publisher set any of it, so that also clients that don't ask for it see it."""
+    places: list[int]
+    """Which of the pushes carry it."""
+
+
+DETAILS = "details"
 
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder = msgspec.msgpack.Decoder(Publication)
+_details_decoder = msgspec.msgpack.Decoder(list[CarriedDetails])
+
+
+def with_details(pushes: list[Push], details: list[CarriedDetails]) -> Publication:
+    """A publication of these pushes."""
+    return Publication(pushes, more={DETAILS: msgspec.Raw(_encoder.encode(details))} if details else {})
 
 
 def pack(publication: Publication) -> bytes:
