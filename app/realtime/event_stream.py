@@ -8,7 +8,13 @@ import socket
 from contextlib import suppress
 
 from app.auth.tokens import Claims
-from app.realtime.connection import CLOSE_TIMEOUT_SECONDS, ClientInfo, Connection, ConnectionContext, DetailsShown
+from app.realtime.connection import (
+    CLOSE_TIMEOUT_SECONDS,
+    ClientInfo,
+    Connection,
+    ConnectionContext,
+    DetailsShown,
+)
 from app.realtime.event_format import HEARTBEAT, closing, events_of, opening
 from app.realtime.protocol import CloseCode
 from app.runtime.metrics import EVENT_STREAMS

@@ -167,7 +167,9 @@ class WebSocketManager:
 
 
 class _Frames(NamedTuple):
-    """A notification as one frame, without and with its details; the latter is for who gets at least `needed`."""
+    """A notification as one frame, without and with its details. Connections that get less than `needed` get
+    the first.
+    """
 
     plain: bytes
     detailed: bytes

@@ -123,7 +123,7 @@ returning id, receiver
 """
 _CHANGED = """
 update inboxes set rev = rev + 1 where user_id = any($1::uuid[])
-returning user_id, last_seq - settled, last_seq, rev
+returning user_id, last_seq - settled as unread, last_seq, rev
 """
 _LOCK = "select 1 from inboxes where user_id = $1 for update"
 _READ_UP_TO = """
@@ -268,8 +268,12 @@ class NotificationStore:
                     ids[row.receiver].append(row.id)
                 changed = await connection.exec_driver_sql(_CHANGED, ([*ids],))
                 return [
-                    ExpiredNotifications(user, sorted(ids[user]), InboxCounters(*counters))
-                    for user, *counters in changed
+                    ExpiredNotifications(
+                        row.user_id,
+                        sorted(ids[row.user_id]),
+                        InboxCounters(row.unread, row.last_seq, row.rev),
+                    )
+                    for row in changed
                 ]
 
     @asynccontextmanager

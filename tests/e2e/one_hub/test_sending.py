@@ -34,6 +34,16 @@ def inapp(user: str, **more: Any) -> dict[str, Any]:
     return {"type": "inapp", "user_id": user, "title": "Hello", "message": "How are you?", **more}
 
 
+async def aislice(lines: AsyncIterator[str], start: str, count: int) -> AsyncIterator[str]:
+    """The first `count` lines that begin so."""
+    async for line in lines:
+        if line.startswith(start):
+            yield line
+            count -= 1
+            if not count:
+                return
+
+
 def in_seconds(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
@@ -73,6 +83,11 @@ async def test_who_reads_details_gets_them_live_and_listed_and_plain_clients_get
     async with hub.client(user) as client:
         assert (await client.get(f"{inbox}?protocol=hub.v1")).json() == live[::-1]
         assert (await client.get(inbox)).json() == [documented[1], live[0]]
+        for query, shown in (("", [live[0], documented[1]]), ("&protocol=hub.v1", live)):
+            async with client.stream("GET", f"{inbox}/events?after=0{query}") as stream:
+                lines = stream.aiter_lines()
+                frames = [json.loads(line[5:]) async for line in aislice(lines, 'data: {"event_type"', 2)]
+            assert [frame["data"] for frame in frames] == shown
         read = await client.patch(f"/notifications/{live[1]['id']}/users/{user}/read?protocol=hub.v1")
         assert read.json() == {**live[1], "is_read": True}
 
