@@ -33,7 +33,9 @@ Receivers = Annotated[list[UserId], Meta(max_length=MAX_RECEIVERS, extra=DECISIV
 
 def each_once(receivers: Sequence[UUID]) -> Sequence[UUID]:
     """The receivers in their order, each where it came first."""
-    return receivers if len(receivers) == 1 else list(dict.fromkeys(receivers))
+    if len(receivers) == 1:
+        return receivers
+    return list({each.int: each for each in receivers}.values())  # a UUID computes its hash in Python
 
 
 _IN_WORDS = {

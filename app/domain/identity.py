@@ -111,12 +111,17 @@ def _canonical(value: Any) -> Any:
             if each is not None and name not in SECRET_FIELDS
         }
     if kind is list:
-        return [_canonical(each) for each in value]
+        return [each if type(each) is str and _is_id(each) else _canonical(each) for each in value]
     if kind is bool:
         return "true" if value else "false"
     if kind is int:
         return str(value) if -_MAX_WRITTEN_OUT < value < _MAX_WRITTEN_OUT else _number(Decimal(value))
     return value if value is None else _number(Decimal(str(value)))
+
+
+def _is_id(text: str) -> bool:
+    """Whether it is no number, of a text that may be a UUID: a number has no two hyphens inside."""
+    return text[8:9] == text[13:14] == "-"
 
 
 def _number(number: Decimal) -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from app.domain.errors import InboxesLocked, InvalidEvent, StoreFailed, StoreRejected, Unavailable
@@ -22,9 +22,10 @@ from app.domain.planning import Plan, Planner
 from app.domain.preferences import Verdict
 from app.domain.time import Now
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
-from app.ingest.chunks import MAX_ROWS_AT_ONCE, is_large
+from app.ingest.chunks import is_large
 from app.ingest.identify import conflict, may_be_unpushed, repeats
 from app.ingest.parking import Parking, behind, draft_of, large, may_be_parked, reaches
+from app.ingest.parts import parts, turns
 from app.ingest.prepare import Preparer, RememberedGroups, reject_message, scheduled
 from app.ingest.repeats import Repeats, token_bound
 from app.realtime.bus import Bus
@@ -37,11 +38,8 @@ from handlers.base import BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")
 
-E = TypeVar("E", bound=PreparedEvent | ParkedEvent)
-
 MAX_ROWS_PER_TRANSACTION = 10_000
 LAST_BATCH_SECONDS = 1.0  # without a batch, after which a node counts as idle
-MAX_MESSAGES_PER_TURN = 50  # messages prepared before the task yields to the event loop
 BACKOFF = Backoff(first=0.1, cap=5.0)
 SCHEDULE = "schedule"
 """The source of scheduled events that are due."""
@@ -103,8 +101,10 @@ class Pipeline:
         self._backoff = backoff
         self.failure: StoreFailed | None = None
         """Why nothing can be stored until an operator acts; None otherwise. The traceback is logged once."""
-        # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`.
-        self._turn = asyncio.Lock()
+        # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`. Chunks
+        # of large events have a turn of their own, so that no other event waits for them: like a push from
+        # another node, one may come after a later one of its inbox, which the connection's cursor notices.
+        self._turn, self._turn_of_chunks = asyncio.Lock(), asyncio.Lock()
         self._last_batch = 0.0, 0.0
         self.parking = Parking()
 
@@ -121,8 +121,8 @@ class Pipeline:
         groups: Mapping[UUID, Group | None] = MappingProxyType({}),
     ) -> None:
         """Like `prepare`, but adds the result to `batch` and yields to the event loop in between."""
-        for start in range(0, len(messages), MAX_MESSAGES_PER_TURN):
-            part = self.prepare(messages[start : start + MAX_MESSAGES_PER_TURN], groups)
+        for turn in turns(messages):
+            part = self.prepare(turn, groups)
             batch.events.extend(part.events)
             batch.rejected.extend(part.rejected)
             await asyncio.sleep(0)
@@ -141,10 +141,10 @@ class Pipeline:
                 Raises `InboxesLocked` for events that are already parked; some of them may have been stored.
         """
         rejected = []
-        for each, has_large in _parts(events, max_rows):
+        for each, has_large in parts(events, max_rows):
             part = await self._with_large_to_park(each) if has_large else each
             began = time.monotonic()
-            async with self._turn:
+            async with self._turn_of_chunks if _is_chunk(part[0]) else self._turn:
                 rejected += await self._write(part)
             if part[0].message.parked_id is None:
                 self._last_batch = time.monotonic(), time.monotonic() - began
@@ -359,25 +359,6 @@ class Pipeline:
             log.error("store_failed", exc_info=trace, extra=fields)
         else:
             log.error("store_unavailable", extra=fields)
-
-
-def _parts(events: Sequence[E], max_rows: int) -> Iterator[tuple[Sequence[E], bool]]:
-    """`events` in order, cut so that no transaction has many more than `max_rows` rows.
-
-    Yields with each part whether it has large events, which are parked as one row each.
-    """
-    start = rows = 0
-    has_large = False
-    for position, item in enumerate(events):
-        own = 1 if isinstance(item, ParkedEvent) else item.rows or 1
-        if own > MAX_ROWS_AT_ONCE and isinstance(item, PreparedEvent) and may_be_parked(item):
-            own, has_large = 1, True
-        rows += own
-        if rows >= max_rows:
-            yield events[start : position + 1], has_large
-            start, rows, has_large = position + 1, 0, False
-    if start < len(events):
-        yield events[start:], has_large
 
 
 def _is_chunk(item: PreparedEvent | ParkedEvent) -> bool:

@@ -19,7 +19,7 @@ from redis.asyncio.client import PubSub
 from app.domain.errors import InvalidEvent, Unavailable
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
-from app.ingest.pipeline import MAX_MESSAGES_PER_TURN
+from app.ingest.parts import MAX_MESSAGES_PER_TURN
 from app.runtime.backoff import Backoff
 from app.runtime.redis import REDIS_ERRORS, connect, subscription
 from app.runtime.services import Background
