@@ -117,6 +117,19 @@ class Authenticator:
         await load_body(request, MAX_BODY_BYTES)
         return claims
 
+    async def signed(self, request: Request) -> None:
+        """Receive the body of a call that has a signature of it in place of a token. Call `refused` if the
+        signature is not valid. Raises `Problem`.
+        """
+        if self._limits is not None:
+            self._limits.check_address(request)
+        await load_body(request, MAX_BODY_BYTES)
+
+    def refused(self, request: Request) -> None:
+        """Count a call whose signature is not valid for its address."""
+        if self._limits is not None:
+            self._limits.count_address(request)
+
     async def may(self, request: Request, scope: str) -> bool:
         """Whether the caller's token has the scope; False if that cannot be checked."""
         try:

@@ -19,6 +19,7 @@ from app.api.errors import Problem
 from app.api.parameters import bad_parameter, choice, flag, moment, number, path_uuid, text, uuid
 from app.api.routes import Routes, add_routes
 from app.domain.deliveries import Attempt, Delivery, Status
+from app.domain.delivery_events import DeliveryEvent
 from app.domain.user_ids import MAX_FOREIGN_ID_CHARS, parse_uuid
 from app.store.ports import DeliveryLog
 from app.texts.i18n import N_
@@ -30,6 +31,7 @@ DEFAULT_PAGE_ROWS, MAX_DELIVERY_ROWS = 100, 1000
 class DeliveryWithAttempts(Delivery, frozen=True):
     __doc__ = Delivery.__doc__
     tries: Annotated[list[Attempt], Meta(description="each attempt")]
+    events: Annotated[list[DeliveryEvent], Meta(description="what providers reported of it")]
 
 
 class Resent(msgspec.Struct):
@@ -95,11 +97,14 @@ class DeliveryResource:
     )
     async def get_delivery(self, request: Request, delivery_id: str) -> HTTPResponse:
         await self._authenticator.service(request, READ)
-        found = await self._store.get(path_uuid("id", delivery_id))
+        wanted = path_uuid("id", delivery_id)
+        found = await self._store.get(wanted)
         if found is None:
             raise _not_found()
         delivery, attempts = found
-        return json_answer(DeliveryWithAttempts(**msgspec.structs.asdict(delivery), tries=attempts))
+        events = await self._store.events(wanted)
+        values = msgspec.structs.asdict(delivery)
+        return json_answer(DeliveryWithAttempts(**values, tries=attempts, events=events))
 
     @schemas.described(
         "Send a delivery again",
@@ -118,7 +123,8 @@ class DeliveryResource:
         found = await self._store.get(wanted)
         if found is None:
             raise _not_found()
-        if found[0].status is Status.SENT and not force and not found[0].template.startswith("otp_"):
+        was_sent = found[0].status in (Status.SENT, Status.DELIVERED)
+        if was_sent and not force and not found[0].template.startswith("otp_"):
             raise Problem(
                 HTTPStatus.CONFLICT,
                 "already_sent",

@@ -38,6 +38,7 @@ TAGS = {
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail and SMS, for services with the scope `deliveries:read`.",
     "unsubscribe": "The unsubscribe link of mails. Needs no access token: the link contains its own.",
+    "callbacks": "What mail and SMS providers report. Needs no access token: each call is signed.",
     "websocket": "Live notifications. Swagger UI cannot open a WebSocket: see docs/reference/protocol.md.",
     "operation": "For operators. Only the metrics need a token.",
 }

@@ -18,11 +18,16 @@ SIGNAL = "deliveries"  # the channel of LISTEN/NOTIFY on which new ones are made
 
 
 class Status(StrEnum):
-    """The status of a delivery. The first two are in progress, the others final."""
+    """The status of a delivery. The first two are in progress, the others final; a report of the provider can
+    still move one that was sent.
+    """
 
     PENDING = "pending"
     SENDING = "sending"
     SENT = "sent"
+    """The provider has it."""
+    DELIVERED = "delivered"
+    """The receiver's server, or phone, has it: a provider reported so."""
     FAILED = "failed"
     EXPIRED = "expired"
     SUPPRESSED = "suppressed"

@@ -44,6 +44,7 @@ class SmsChannel:
     ) -> None:
         self._render = render
         self._limit = settings.limit
+        self._callback_url = settings.callback_url
         self._timeout = settings.timeout
         self._at_once = settings.concurrency
         self._breaker = FailFastBreaker(log)
@@ -81,6 +82,8 @@ class SmsChannel:
             raise DeliveryFailed("bad_number", str(error), retryable=False) from None
         text = self._text(outgoing)
         form = {**self._from, "To": outgoing.address, "Body": text}
+        if self._callback_url is not None:
+            form["StatusCallback"] = f"{self._callback_url}?delivery={outgoing.id}"
         self._breaker.check()
         await confirm()
         try:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.api import compat, events, sending, ws
 from app.api.admission import Admission
 from app.api.auth import Authenticator
+from app.api.callbacks import CallbackKeys, CallbackResource, TwilioKeys
 from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
 from app.api.envelope import envelope
@@ -26,12 +27,15 @@ from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
 from app.api.unsubscribe import UnsubscribeResource
+from app.auth.callback_signatures import ecdsa_key
 from app.auth.jwks import Jwks
 from app.auth.revocation_feed import RevocationFeed
 from app.auth.revocations import PREFIXES, RevocationStore
 from app.auth.secrets import SecretBox
+from app.auth.sns import SnsVerifier
 from app.auth.tokens import TokenVerifier
 from app.auth.unsubscribe_tokens import UnsubscribeTokens
+from app.domain.errors import ConfigurationError
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batcher import Batcher
@@ -338,6 +342,7 @@ def build_api(
             ),
         ),
         _unsubscribing(settings, store),
+        CallbackResource(authenticator, log.reports, _callback_keys(settings)).blueprint(),
         *compat.blueprints(settings.http.compat_routes, context),
         ws.make_blueprint(WEBSOCKET, sockets.connect),
         events.make_blueprint(REST, streams.connect),
@@ -350,6 +355,26 @@ def _unsubscribing(settings: Settings, store: Store) -> Blueprint:
     suppressions, brand = store.deliveries.suppressions, settings.brand.brand()
     locale = settings.ingest.default_locale
     return UnsubscribeResource(tokens, store.people, suppressions, brand, locale).blueprint()
+
+
+def _callback_keys(settings: Settings) -> CallbackKeys:
+    """Raises `ConfigurationError`."""
+    sendgrid, mailgun, sms = settings.sendgrid.webhook_key, settings.mailgun.webhook_key, settings.sms
+    try:
+        key = None if sendgrid is None else ecdsa_key(sendgrid)
+    except ValueError:
+        raise ConfigurationError(
+            "SENDGRID_WEBHOOK_KEY is no public key; copy the verification key that SendGrid shows."
+        ) from None
+    twilio = None
+    if sms.account_sid and sms.auth_token and sms.callback_url:
+        twilio = TwilioKeys(sms.account_sid, sms.auth_token.get_secret_value(), sms.callback_url)
+    return CallbackKeys(
+        key,
+        None if mailgun is None else mailgun.get_secret_value(),
+        SnsVerifier(settings.ses.topic_arns) if settings.ses.topic_arns else None,
+        twilio,
+    )
 
 
 def _endpoints(

@@ -22,7 +22,7 @@ from pydantic import (
 
 from app.domain.addresses import mailbox
 from app.settings.mail_providers import MAIL_PROVIDERS, MailgunSettings, SendGridSettings, SesSettings
-from app.settings.section import CommaSeparated, Seconds, Section, lower
+from app.settings.section import CommaSeparated, Seconds, Section, WithPublicUrl, lower
 from app.texts.brand import Brand
 from app.texts.sms import MAX_SEGMENTS, SmsLimit
 
@@ -159,7 +159,7 @@ class SmtpSettings(ChannelSection):
         )
 
 
-class SmsSettings(ChannelSection):
+class SmsSettings(ChannelSection, WithPublicUrl):
     """Twilio's Programmable Messaging."""
 
     title: ClassVar = "SMS"
@@ -215,6 +215,13 @@ class SmsSettings(ChannelSection):
     timeout: Seconds = Field(
         default=10.0, gt=0, validation_alias="TWILIO_TIMEOUT", description="Time limit of one call."
     )
+
+    @property
+    def callback_url(self) -> str | None:
+        """Where Twilio reports what became of an SMS; None where it can't reach the hub."""
+        if self.public_url is None or not self.public_url.startswith("https://"):
+            return None
+        return f"{self.public_url.rstrip('/')}/callbacks/twilio"
 
     @property
     def limit(self) -> SmsLimit:

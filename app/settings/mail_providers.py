@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from app.settings.section import Seconds, Section, is_url
+from app.settings.section import CommaSeparated, Seconds, Section, is_url
 
 
 def _endpoint(value: str) -> str:
@@ -58,6 +58,12 @@ class SendGridSettings(MailApiSettings):
         validation_alias="SENDGRID_ENDPOINT",
         description="Base URL of the API. For a subuser in the EU: https://api.eu.sendgrid.com.",
     )
+    webhook_key: str | None = Field(
+        default=None,
+        validation_alias="SENDGRID_WEBHOOK_KEY",
+        description="Verification key that SendGrid shows for its signed Event Webhook. If unset, the hub "
+        "takes no events of SendGrid.",
+    )
 
 
 class MailgunSettings(MailApiSettings):
@@ -82,6 +88,11 @@ class MailgunSettings(MailApiSettings):
         default="https://api.mailgun.net",
         validation_alias="MAILGUN_ENDPOINT",
         description="Base URL of the API. For domains in the EU: https://api.eu.mailgun.net.",
+    )
+    webhook_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="MAILGUN_WEBHOOK_KEY",
+        description="HTTP webhook signing key of the account. If unset, the hub takes no events of Mailgun.",
     )
 
 
@@ -116,6 +127,12 @@ class SesSettings(MailApiSettings):
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
         validation_alias="SES_CONFIGURATION_SET",
         description="Configuration set that mail is sent with. It says where events go.",
+    )
+    topic_arns: CommaSeparated = Field(
+        default=(),
+        validation_alias="SES_TOPIC_ARNS",
+        description="ARNs of the SNS topics that the configuration set publishes to, separated by commas. If "
+        "unset, the hub takes no events of SES.",
     )
     endpoint: Endpoint | None = Field(
         default=None,

@@ -12,7 +12,17 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
 from app.domain.preferences import CATEGORIES, CHOICES
 from app.domain.user_ids import UserIds
-from app.settings.section import Bytes, CommaSeparated, Days, Seconds, Section, WithBatchSize, lower, split
+from app.settings.section import (
+    Bytes,
+    CommaSeparated,
+    Days,
+    Seconds,
+    Section,
+    WithBatchSize,
+    WithPublicUrl,
+    lower,
+    split,
+)
 from app.texts.i18n import LOCALES
 from handlers.inventory import StockReceivers
 
@@ -117,7 +127,7 @@ class IngestSettings(WithBatchSize):
         return choices
 
 
-class OutboxSettings(Section):
+class OutboxSettings(WithPublicUrl):
     """Deliveries by the channels, one-time codes, attachments."""
 
     title: ClassVar = "Deliveries and one-time codes"
@@ -180,14 +190,6 @@ class OutboxSettings(Section):
         description="Maximum size of all attachments of one mail together.",
     )
 
-    public_url: str | None = Field(
-        default=None,
-        pattern=r"^https://[^\s/?#]+(/[^\s?#]*)?$|^http://(localhost|127\.0\.0\.1)(:[0-9]+)?/?$",
-        validation_alias="PUBLIC_URL",
-        description="HTTPS URL under which the receivers of mail reach the hub, such as "
-        "https://hub.example.com. Mail that can be switched off then has an unsubscribe link of the hub's, "
-        "unless UNSUBSCRIBE_URL names another.",
-    )
     unsubscribe_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(split)] = Field(
         default=(),
         validation_alias="UNSUBSCRIBE_KEYS",

@@ -92,6 +92,19 @@ class WithShutdownGrace(Section):
     )
 
 
+class WithPublicUrl(Section):
+    """A section of a part that tells others where to reach the hub."""
+
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https://[^\s/?#]+(/[^\s?#]*)?$|^http://(localhost|127\.0\.0\.1)(:[0-9]+)?/?$",
+        validation_alias="PUBLIC_URL",
+        description="HTTPS URL under which the receivers of mail reach the hub, such as "
+        "https://hub.example.com. Mail that can be switched off then has an unsubscribe link of the hub's, "
+        "unless UNSUBSCRIBE_URL names another, and Twilio calls the hub about each SMS.",
+    )
+
+
 URL_ENCODING = "percent-encode special characters in user and password"
 
 

@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
+from app.domain.delivery_events import DeliveryEvent
 from app.runtime.backoff import Backoff
 from app.runtime.services import Background
 from app.settings.services import PostgresSettings
 from app.store import delivery_statements as sql
+from app.store.delivery_events import DeliveryEventStore
 from app.store.engine import connect_arguments, store_errors
 from app.store.liveness import LOST
 from app.store.models import AttemptRow as A
@@ -85,6 +87,7 @@ class DeliveryStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self.suppressions = SuppressionStore(engine)
+        self.reports = DeliveryEventStore(engine)
 
     async def claim(
         self, channel: str, most: int, lease: float, held: Iterable[UUID] = (), *, codes: bool
@@ -197,11 +200,15 @@ class DeliveryStore:
                 rows = await connection.execute(attempts.order_by(A.number))
                 return _delivery(row), [Attempt(**each._asdict()) for each in rows]
 
+    async def events(self, delivery: UUID) -> list[DeliveryEvent]:
+        """What providers reported of a delivery, in order."""
+        return await self.reports.of(delivery)
+
     async def resend(self, delivery: UUID, *, force: bool = False) -> bool:
         """Make a delivery that is done with due again; whether it could be. Not one that carried a code, or
         was suppressed; one that was sent, only with `force`.
         """
-        final = [Status.SUPPRESSED, *([] if force else [Status.SENT])]
+        final = [Status.SUPPRESSED, *([] if force else [Status.SENT, Status.DELIVERED])]
         rescheduled = (
             update(D)
             .where(

@@ -50,10 +50,10 @@ with due as (
 ), taken as ({_TAKEN}, d.limit_key)
 select taken.*, (
     select count(*) from deliveries other where other.limit_key = taken.limit_key
-      and other.status = 'sent' and other.finished_at > now() - interval '1 hour'
+      and other.status in ('sent', 'delivered') and other.finished_at > now() - interval '1 hour'
   ) as last_hour, (
     select extract(epoch from now() - max(other.finished_at))::float8 from deliveries other
-    where other.limit_key = taken.limit_key and other.status = 'sent'
+    where other.limit_key = taken.limit_key and other.status in ('sent', 'delivered')
       and other.finished_at > now() - interval '1 hour'
   ) as seconds_since_last
 from taken

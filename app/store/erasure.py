@@ -83,6 +83,7 @@ _THEIRS = (
     _Together(
         (
             _Rows("delivery_attempts", _OF_THEIR_DELIVERIES),
+            _Rows("delivery_events", _OF_THEIR_DELIVERIES),
             _Rows("deliveries", f"{{piece}} and {_THEIR_DELIVERY}"),
         ),
         "deliveries",

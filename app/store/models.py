@@ -183,6 +183,21 @@ class AttemptRow(Base):
     provider_id: Mapped[str | None] = mapped_column(Text)
 
 
+class DeliveryEventRow(Base):
+    """What a provider reported of a delivery after it had taken it. A repeated report has the same key."""
+
+    __tablename__ = "delivery_events"
+
+    delivery_id: Mapped[UUID] = mapped_column(
+        ForeignKey("deliveries.id", ondelete="cascade"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    happened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    detail: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
 class PreferenceRow(Base):
     """What one person has said: of themselves, and, by the id of the choice, what they want."""
 

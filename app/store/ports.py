@@ -12,6 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from app.domain.deliveries import Attempt, Delivery
+from app.domain.delivery_events import DeliveryEvent
 from app.domain.identity import EventIdentity
 from app.domain.notifications import ExpiredNotifications, InboxCounters, Notification
 from app.domain.planning import People
@@ -206,6 +207,9 @@ class DeliveryLog(Protocol):
 
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
         """A delivery with its attempts, in order; None if there is none."""
+
+    async def events(self, delivery: UUID) -> list[DeliveryEvent]:
+        """What providers reported of a delivery, in order."""
 
     async def resend(self, delivery: UUID, *, force: bool = False) -> bool:
         """Make a final delivery due again; whether that was possible. One that is pending, was suppressed or

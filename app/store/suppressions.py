@@ -15,11 +15,12 @@ ALL = ""
 """Instead of a category: every one."""
 BOUNCE_DAYS = 30.0
 """Days after which an address that couldn't be delivered to is tried again: mailboxes are made again."""
-_ADD = """
+ADD = """
 insert into suppressions (channel, address, category, reason, until)
 values ($1, $2, $3, $4, now() + make_interval(secs => $5::float8))
 on conflict (channel, address, category) do update
 set reason = excluded.reason, until = excluded.until
+where suppressions.until is not null or excluded.until is null
 """
 # As `hashed` does. The list is short and its key is unique, so a delivery that is claimed costs one probe.
 OF_DELIVERY = """
@@ -43,11 +44,16 @@ class SuppressionStore:
         self, channel: str, address: str, category: str, reason: str, days: float | None = None
     ) -> None:
         """Send nothing of the category (or `ALL`) to the address any more, or for so many days."""
-        seconds = None if days is None else days * 24 * 3600
         with store_errors():
             async with self._engine.begin() as connection:
-                values = (channel, hashed(address), category, reason, seconds)
-                await connection.exec_driver_sql(_ADD, values)
+                await connection.exec_driver_sql(ADD, suppression(channel, address, category, reason, days))
+
+
+def suppression(
+    channel: str, address: str, category: str, reason: str, days: float | None
+) -> tuple[str, bytes, str, str, float | None]:
+    """The values of `ADD`."""
+    return channel, hashed(address), category, reason, None if days is None else days * 24 * 3600
 
 
 def hashed(address: str) -> bytes:

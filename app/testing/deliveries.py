@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.deliveries import Attempt, Delivery, Status, delivery_id
+from app.domain.delivery_events import DeliveryEvent
 from app.store.records import DeliveryRecord, EventRecord
 
 
@@ -53,6 +54,11 @@ class MemoryDeliveries:
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
         self._check()
         return (self._rows[delivery], []) if delivery in self._rows else None
+
+    async def events(self, delivery: UUID) -> list[DeliveryEvent]:
+        """None: no provider has them."""
+        self._check()
+        return []
 
     async def resend(self, delivery: UUID, *, force: bool = False) -> bool:
         """False: nothing is sent here, so nothing can be sent again."""

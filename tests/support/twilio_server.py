@@ -44,7 +44,11 @@ class FakeTwilio:
             return 401, _error(401, 20003, "Authenticate")
         if path != f"/2010-04-01/Accounts/{SID}/Messages.json":
             return 404, _error(404, 20404, f"The requested resource {path} was not found")
-        if set(form) not in ({"To", "MessagingServiceSid", "Body"}, {"To", "From", "Body"}):
+        fields = set(form) - {"StatusCallback"}
+        if fields not in (
+            {"To", "MessagingServiceSid", "Body"},
+            {"To", "From", "Body"},
+        ):
             return 400, _error(400, 21604, "A 'To' phone number is required.")
         if form["To"] == NO_SUCH_NUMBER:
             return 400, _error(400, 21211, f"The 'To' number {form['To']} is not a valid phone number.")

@@ -56,6 +56,8 @@ CALLS = [
     ("GET", "/unsubscribe/gAAAAABm_x-Y", {}, "hub-unsubscribe"),
     ("POST", "/unsubscribe/gAAAAABm_x-Y", {}, "hub-unsubscribe"),
     ("POST", "/unsubscribe/gAAAAABm_x-Y/", {}, "hub-unsubscribe"),
+    ("POST", "/callbacks/sendgrid", {}, "hub-callbacks"),
+    ("POST", f"/callbacks/twilio?delivery={USER}", {}, "hub-callbacks"),
     ("POST", "/notifications", {}, "hub-compat"),
     ("GET", "/users/1/notifications", {}, "hub-compat"),
     ("POST", "/notify/email?wait=sent", {}, "hub-compat"),

@@ -206,7 +206,7 @@ def _answer(mail: NotifyEmail, delivery: Delivery, follow: str) -> HTTPResponse:
     if delivery.finished_at is None:
         row.follow = follow
         return json_answer(row, HTTPStatus.ACCEPTED, {"Location": follow})
-    if delivery.status is Status.SENT:
+    if delivery.status in (Status.SENT, Status.DELIVERED):
         row.status, row.sent_at, row.error_message = "sent", delivery.finished_at, None
     else:
         row.status = "failed"
