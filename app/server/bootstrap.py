@@ -341,13 +341,18 @@ def build_api(
                 authenticator, store.scheduled, log, store.notifications, ParkedStore(store.engine)
             ),
         ),
-        _unsubscribing(settings, store),
-        CallbackResource(authenticator, log.reports, _callback_keys(settings)).blueprint(),
+        *_of_receivers(settings, store),
         *compat.blueprints(settings.http.compat_routes, context),
         ws.make_blueprint(WEBSOCKET, sockets.connect),
         events.make_blueprint(REST, streams.connect),
         OperationResource(authenticator, checks).blueprint(REST),
     )
+
+
+def _of_receivers(settings: Settings, store: Store) -> Sequence[Blueprint]:
+    """What receivers and providers call, without a token."""
+    reports = CallbackResource(store.authenticator, store.deliveries.reports, _callback_keys(settings))
+    return _unsubscribing(settings, store), reports.blueprint()
 
 
 def _unsubscribing(settings: Settings, store: Store) -> Blueprint:

@@ -111,6 +111,11 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, 
         select id, 1, now(), 0.1, 'failed', 'no such mailbox: ' || address from deliveries
         on conflict do nothing
     """)
+    await hub.rows("""
+        insert into delivery_events (delivery_id, key, kind, happened_at, detail)
+        select id, 'k', 'deferred', now(), 'mailbox full: ' || address from deliveries
+        on conflict do nothing
+    """)
     await hub.rows(
         """
         insert into parked_events
@@ -237,6 +242,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  idempotency_keys": "2",
         "  processed_events": "3",
         "  delivery_attempts": "4",
+        "  delivery_events": "4",
         "  deliveries": "4",
         "  inboxes": "1",
         "  notifications": "2",

@@ -86,14 +86,14 @@ async def test_a_hard_bounce_and_a_complaint_suppress_the_address(scene: Scene) 
 
 async def test_what_is_said_of_a_code_is_kept_without_its_words(scene: Scene) -> None:
     await scene.node()
-    (secret,) = await scene.ask(code("an@example.com"), category="security")
+    (secret,) = await scene.ask(code("coded@example.com"), category="security")
     await scene.ends(secret, Status.SENT)
     said = "554 5.7.1 refused: your code is 482913"
     await scene.store.reports.record([report(secret, EventKind.BOUNCED, detail=said, code="smtp_554")])
     found = await row(scene, secret)
     assert (found.status, found.error) == (Status.FAILED, "554 5.7.1")
     assert [each.detail for each in await scene.store.events(secret)] == ["554 5.7.1"]
-    (next_one,) = await scene.ask(mail("an@example.com"), category="food")
+    (next_one,) = await scene.ask(mail("coded@example.com"), category="food")
     assert await scene.ends(next_one, Status.SUPPRESSED) == "the address is suppressed: it bounced: 554 5.7.1"
 
 
@@ -107,8 +107,9 @@ async def test_a_report_may_come_before_the_hub_knows_that_it_sent(scene: Scene)
 
     scene.channel.answer = lambda _: slow()
     await scene.node()
-    (delivery,) = await scene.ask(mail("an@example.com"), category="food")
-    await taken.wait()
+    (delivery,) = await scene.ask(mail("early@example.com"), category="food")
+    async with asyncio.timeout(30):
+        await taken.wait()
     await scene.store.reports.record([report(delivery, EventKind.DELIVERED, provider_id="SM1")])
     await scene.stop()
     found = await row(scene, delivery)
@@ -120,7 +121,7 @@ async def test_a_report_about_an_earlier_sending_does_not_end_the_next(scene: Sc
         raise DeliveryFailed("smtp_451", "later", retryable=True, retry_after=600.0)
 
     await scene.node()
-    delivery = await sent(scene, "an@example.com")
+    delivery = await sent(scene, "earlier@example.com")
     scene.channel.answer = fails
     earlier = datetime.now(UTC) - timedelta(minutes=5)
     assert await scene.store.resend(delivery, force=True)
@@ -130,7 +131,7 @@ async def test_a_report_about_an_earlier_sending_does_not_end_the_next(scene: Sc
 
 async def test_opens_have_an_end_and_nul_is_no_fault(scene: Scene) -> None:
     await scene.node()
-    delivery = await sent(scene, "an@example.com")
+    delivery = await sent(scene, "opener@example.com")
     opens = [
         report(delivery, EventKind.OPENED, f"open-{n}", detail="a\0b") for n in range(MAX_EVENTS_ROWS + 5)
     ]
