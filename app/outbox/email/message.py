@@ -17,6 +17,11 @@ from app.outbox.channel import Attachment
 from app.texts.rendering import Mail, one_line
 
 _TYPE = re.compile(r"(application|audio|font|image|text|video)/([a-z0-9][a-z0-9!#$&^_.+-]*)")
+_CALENDAR_METHOD = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*BEGIN:VCALENDAR\r?\n(?:(?!BEGIN:)[^\n]*\n)*?METHOD:([A-Z]{1,20})\s*\n",
+    re.IGNORECASE,
+)
+"""Of the calendar itself: one of its components may hold such a line in a text."""
 _NAMED = re.compile(r"\"?([^<>]*?)\"?\s*<([^<>]*)>")
 _QUOTED_NAME = re.compile(r"\"((?:[^\"\\]|\\.)*)\"\s*<([^<>]*)>")
 _ESCAPED = re.compile(r"\\(.)")
@@ -132,7 +137,7 @@ def build(
             maintype=main,
             subtype=sub,
             filename=one_line(attachment.name, MAX_FILE_NAME_CHARS),
-            params={"charset": "utf-8"} if main == "text" and _is_utf8(attachment.content) else None,
+            params=_parameters(f"{main}/{sub}", attachment.content) or None,
         )
     return message
 
@@ -140,6 +145,16 @@ def build(
 def to_bytes(message: EmailMessage, *, utf8: bool) -> bytes:
     """The message as it is transferred, each line ended by CRLF; `utf8` for a transaction with SMTPUTF8."""
     return message.as_bytes(policy=_POLICY.clone(utf8=utf8))
+
+
+def _parameters(content_type: str, content: bytes) -> dict[str, str]:
+    """Those of the part's content type. A calendar's method has to be that of its content (RFC 6047, 2.4):
+    by it mail programs show an invitation instead of a file.
+    """
+    params = {"charset": "utf-8"} if content_type.startswith("text/") and _is_utf8(content) else {}
+    if content_type == "text/calendar" and (method := _CALENDAR_METHOD.search(content)):
+        params["method"] = method[1].decode().upper()
+    return params
 
 
 def _is_utf8(content: bytes) -> bool:
