@@ -61,7 +61,8 @@ def events(
             print(f"{event.name}: {problem}")
         checked += 1
         refused += any(problem.fatal for problem in problems)
-    print(f"{checked} events checked, {refused} would be dead-lettered", file=sys.stderr)
+    events = "1 event" if checked == 1 else f"{checked} events"
+    print(f"{events} checked, {refused} would be dead-lettered", file=sys.stderr)
     return 1 if refused else 0
 
 

@@ -12,7 +12,15 @@ from app.domain.channels import CHANNELS, EMAIL, INAPP, SMS
 from app.domain.quiet_hours import QuietHours
 
 CATEGORIES = (
-    *("groups", "food", "plans", "meals", "bookings", "payments", "inventory", "messages", "security"),
+    "groups",
+    "food",
+    "plans",
+    "meals",
+    "bookings",
+    "payments",
+    "inventory",
+    "messages",
+    "security",
 )
 ALWAYS_ON = "security"
 TRANSACTIONAL = frozenset((ALWAYS_ON, "bookings", "payments"))
