@@ -136,7 +136,11 @@ def classes() -> Iterator[type[BaseMessageHandler[Any]]]:
     """Every handler class in `handlers/` that has an event type."""
     for module in pkgutil.iter_modules(handlers.__path__):
         for found in vars(importlib.import_module(f"handlers.{module.name}")).values():
-            if isinstance(found, type) and hasattr(found, "event_type"):
+            if (
+                isinstance(found, type)
+                and issubclass(found, BaseMessageHandler)
+                and hasattr(found, "event_type")
+            ):
                 yield found
 
 
