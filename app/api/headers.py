@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sanic import Request
 
+from app.runtime.http1 import lower
+
 BLANKS = " \t"
 
 
@@ -23,7 +25,7 @@ def accept_language(request: Request) -> str | None:
 
 def offers_websocket(request: Request) -> bool:
     """Whether `websocket` is among the protocols that the client would upgrade to (RFC 9110, 7.8)."""
-    return any(item.lower() == "websocket" for item in list_items(request, "upgrade"))
+    return any(lower(item) == "websocket" for item in list_items(request, "upgrade"))
 
 
 def origin(request: Request) -> str | None:

@@ -67,6 +67,13 @@ class Head(NamedTuple):
         return [value for each, value in self.fields if each == name]
 
 
+def lower(text: str) -> str:
+    """In lower case, as RFC 9110 compares: ASCII only. `str.lower` makes a k of the Kelvin sign, and a
+    `chunked` of what every proxy takes for an unknown coding.
+    """
+    return text.lower() if text.isascii() else text
+
+
 def head_end(buffer: bytearray, begin: int = 0) -> int:
     """Where the head ends that the buffer begins with, after its final empty line; -1 while it is incomplete.
 
@@ -120,7 +127,7 @@ _SPECIAL = frozenset(("host", "content-length", "transfer-encoding", "connection
 def _items(fields: dict[str, list[str]], name: str) -> list[str]:
     if name not in fields:
         return []
-    return [item.strip(BLANKS).lower() for item in ",".join(fields[name]).split(",")]
+    return [lower(item.strip(BLANKS)) for item in ",".join(fields[name]).split(",")]
 
 
 def _origin_form(
@@ -148,7 +155,7 @@ def _body_length(fields: dict[str, list[str]], *, modern: bool) -> tuple[int | N
     """The length of the body, None for chunks, and whether there is one (RFC 9112, 6.3)."""
     codings, lengths = fields.get("transfer-encoding"), fields.get("content-length")
     if codings is not None:
-        if lengths is not None or not modern or [each.lower() for each in codings] != ["chunked"]:
+        if lengths is not None or not modern or [*map(lower, codings)] != ["chunked"]:
             raise MalformedRequest
         return None, True
     if lengths is None:

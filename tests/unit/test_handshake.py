@@ -126,6 +126,7 @@ def test_subprotocols_are_one_list(app: Sanic[Any, Any], lines: list[str]) -> No
         ([("Connection", "keep-alive")], 426),
         ([("Upgrade", "h2c")], 426),
         ([("Upgrade", "websockets")], 426),
+        ([("Upgrade", "websoc\u212aet")], 426),
         ([("Sec-WebSocket-Key", "short")], 400),
         ([("Sec-WebSocket-Key", USUAL["Sec-WebSocket-Key"])] * 2, 400),
         ([("Sec-WebSocket-Protocol", "a b")], 400),

@@ -29,6 +29,8 @@ MALFORMED_FIELDS = {
     "a vertical tab before the coding": [b"Transfer-Encoding:\x0bchunked"],
     "a form feed after the coding": [b"Transfer-Encoding: chunked\x0c"],
     "a no-break space before the coding": [b"Transfer-Encoding:\xa0chunked"],
+    "a coding with a Kelvin sign": ["Transfer-Encoding: chun\u212aed".encode()],
+    "a coding with a full-width letter": ["Transfer-Encoding: ｃhunked".encode()],
     "a folded line": [b"X: a", b" b"],
     "a line folded by a tab": [b"X: a", b"\tContent-Length: 5"],
     "a first line that begins with a blank": [b" X: a"],
@@ -210,6 +212,7 @@ def test_bodies_are_framed_one_way() -> None:
         (POST, [b"Connection: x", b"Connection: close"], False),
         (b"GET / HTTP/1.0\r\n", [], False),
         (b"GET / HTTP/1.0\r\n", [b"Connection: Keep-Alive"], True),
+        (b"GET / HTTP/1.0\r\n", ["Connection: \u212aeep-alive".encode()], False),
     ],
 )
 def test_a_connection_is_kept(begin: bytes, fields: list[bytes], *, kept: bool) -> None:
@@ -235,6 +238,10 @@ def test_targets_are_in_origin_form(target: bytes, origin_form: str, host: str) 
 def test_an_upgrade_is_known_by_any_of_its_protocols(upgrade: bytes) -> None:
     assert head(b"Upgrade: " + upgrade).websocket
     assert not head(b"X-Upgrade: " + upgrade.replace(b"\r\n", b"\r\nX-")).websocket
+
+
+def test_an_upgrade_is_compared_as_ascii() -> None:
+    assert not head("Upgrade: websoc\u212aet".encode()).websocket
 
 
 def test_a_head_is_found_wherever_it_is_cut_and_behind_empty_lines() -> None:
