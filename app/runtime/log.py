@@ -62,6 +62,12 @@ def configure(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.WARNING)
+    logging.getLogger("sanic.error").addFilter(_is_of_the_hub)
+
+
+def _is_of_the_hub(record: logging.LogRecord) -> bool:
+    """Drops what Sanic reports as an error of the handler: a client sent a body that the call ignores."""
+    return not record.getMessage().endswith(" body not consumed.")
 
 
 class OnceAMinute(logging.Filter):

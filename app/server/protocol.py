@@ -170,7 +170,7 @@ class FairHttp(Http):
 
     @staticmethod
     def _expects_continue(head: Head) -> bool:
-        expected = head.values("expect")
+        expected = head.values("expect") if head.version != "1.0" else []  # RFC 9110, 10.1.1
         if expected and [each.lower() for each in expected] != ["100-continue"]:
             raise ExpectationFailed
         return bool(expected)

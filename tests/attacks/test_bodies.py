@@ -103,6 +103,17 @@ async def test_a_client_that_waits_for_leave_to_send_is_not_asked_for_what_nobod
     assert b"100 Continue" not in answer
 
 
+async def test_a_client_of_http_1_0_is_not_sent_100_which_it_does_not_know(port: int) -> None:
+    """RFC 9110, 10.1.1."""
+    request = POST.replace(b"1.1", b"1.0") + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+
+
 async def test_an_answer_that_is_not_read_ends_with_its_time() -> None:
     """The request counts as one in flight until then."""
     async with little_server() as port:
