@@ -49,6 +49,7 @@ class OperationResource:
         """`checks` by dependency: each raises `Unavailable` when that dependency is down."""
         self._authenticator = authenticator
         self._checks = checks
+        self._checking: asyncio.Task[dict[str, DependencyState]] | None = None
 
     def blueprint(self, prefix: str) -> Blueprint:
         """The calls under `prefix`."""
@@ -76,11 +77,30 @@ class OperationResource:
     )
     async def ready(self, request: Request) -> HTTPResponse:
         detailed = await self._authenticator.is_operator(request)
-        answers = await asyncio.gather(*(_ask(check, detailed) for check in self._checks.values()))
-        dependencies = dict(zip(self._checks, answers, strict=True))
-        up = all(answer.status == "up" for answer in answers)
+        dependencies = await self._states()
+        up = all(state.status == "up" for state in dependencies.values())
+        if not detailed:
+            dependencies = {
+                name: msgspec.structs.replace(state, error=UNSET) for name, state in dependencies.items()
+            }
         status = HTTPStatus.OK if up else HTTPStatus.SERVICE_UNAVAILABLE
         return json_answer(Readiness("ready" if up else "not ready", dependencies), status)
+
+    async def _states(self) -> dict[str, DependencyState]:
+        """The state of each dependency. Requests at the same time share one check: they need no token, and
+        any number of them must cost the dependencies no more than one.
+        """
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._check(), name="readiness")
+            self._checking.add_done_callback(self._checked)
+        return await asyncio.shield(self._checking)
+
+    async def _check(self) -> dict[str, DependencyState]:
+        states = await asyncio.gather(*map(_ask, self._checks.values()))
+        return dict(zip(self._checks, states, strict=True))
+
+    def _checked(self, _: object) -> None:
+        self._checking = None
 
     @schemas.described(
         "Metrics",
@@ -94,7 +114,7 @@ class OperationResource:
         return HTTPResponse(exposition(), 200, content_type=CONTENT_TYPE_LATEST)
 
 
-async def _ask(check: Check, detailed: bool) -> DependencyState:
+async def _ask(check: Check) -> DependencyState:
     start = perf_counter()
     error = None
     try:
@@ -107,4 +127,4 @@ async def _ask(check: Check, detailed: bool) -> DependencyState:
     latency = round((perf_counter() - start) * 1000, 2)
     if error is None:
         return DependencyState("up", latency)
-    return DependencyState("down", latency, error if detailed else UNSET)
+    return DependencyState("down", latency, error)
