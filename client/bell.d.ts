@@ -1,4 +1,4 @@
-import type { Inbox, Notification } from "./index.js";
+import type { Action, Inbox, Notification } from "./index.js";
 
 export type GetToken = () => string | Promise<string>;
 
@@ -17,8 +17,10 @@ export interface NotificationBellAttributes {
 }
 
 export interface NotificationBellEventMap extends HTMLElementEventMap {
-  /** Somebody chose a notification, in the list or as a toast. Unless it is prevented it becomes read. */
+  /** Somebody chose a notification, in the list or as a toast. Unless it is prevented it becomes read, and its `url` is followed. */
   notificationopen: CustomEvent<Notification>;
+  /** Somebody chose an action. Unless it is prevented the notification becomes read, and the action's `url` is followed. */
+  notificationaction: CustomEvent<{ readonly notification: Notification; readonly action: Action }>;
   /** The list opened or closed. */
   belltoggle: CustomEvent<boolean>;
   /** Somebody wants to connect again after the end. Unless it is prevented the inbox does, and asks `getToken`. */

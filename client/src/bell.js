@@ -6,6 +6,7 @@ import { sheet } from "./bell/style.js";
 import { Texts, languageOf } from "./bell/texts.js";
 import { Toasts } from "./bell/toasts.js";
 
+const PHONE = "(max-width: 30rem)"; // where the list covers the page
 const TICK = 30_000; // ms between looks at how long ago things were
 
 /**
@@ -46,7 +47,8 @@ export class NotificationBell extends Base {
     this.button = new Button();
     this.live = make("div", { class: "hidden", role: "status", "aria-live": "polite" });
     this.panel = new Panel(this.button.root, {
-      open: (notification) => this.#chosen(notification),
+      open: (notification, event) => this.#chosen(notification, event),
+      act: (notification, action, event) => this.#chosen(notification, event, action),
       read: ({ id }) => this.#try((inbox) => inbox.markRead(id)),
       remove: ({ id }) => this.#try((inbox) => inbox.remove(id), this.#texts.words.removed),
       readAll: () => this.#try((inbox) => inbox.markAllRead(), this.#texts.words.allRead),
@@ -57,7 +59,7 @@ export class NotificationBell extends Base {
     this.toasts = new Toasts({
       texts: () => this.#texts,
       announce: (text) => this.#announce(text),
-      open: (notification) => (notification ? this.#chosen(notification) : (this.open = true)),
+      open: (notification, event) => (notification ? this.#chosen(notification, event) : (this.open = true)),
       left: () => this.button.root.focus(),
     });
     this.button.root.popoverTargetElement = this.panel.root;
@@ -233,10 +235,24 @@ export class NotificationBell extends Base {
     this.#dispatch("belltoggle", open);
   }
 
-  /** @param {Notification} notification */
-  #chosen(notification) {
+  /**
+   * Somebody chose a notification, or one of its actions. A page that prevents it also keeps the browser from following
+   * the link; one that opens a link elsewhere, as with the control key, isn't asked.
+   *
+   * @param {Notification} notification
+   * @param {Event} event
+   * @param {import("../index.d.ts").Action} [action]
+   */
+  #chosen(notification, event, action) {
     const { id, is_read: read } = notification;
-    if (this.#dispatch("notificationopen", notification) && !read) this.#try((inbox) => inbox.markRead(id));
+    const { ctrlKey, metaKey, shiftKey } = /** @type {MouseEvent} */ (event);
+    const link = /** @type {Element} */ (event.currentTarget).matches("a");
+    const elsewhere = link && (ctrlKey || metaKey || shiftKey);
+    const name = action ? "notificationaction" : "notificationopen";
+    const wanted = elsewhere || this.#dispatch(name, action ? { notification, action } : notification);
+    if (!wanted) event.preventDefault();
+    else if (!read) this.#try((inbox) => inbox.markRead(id));
+    if (!elsewhere && (link || matchMedia(PHONE).matches)) this.open = false;
   }
 
   #connectAgain() {

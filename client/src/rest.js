@@ -104,7 +104,13 @@ export class Rest {
     if (this.locale) headers["Accept-Language"] = this.locale;
     try {
       const signal = AbortSignal.timeout(PATIENCE);
-      return await this.world.fetch(this.origin + PATH + path, { method, headers, signal, cache: "no-store" });
+      return await this.world.fetch(this.origin + PATH + path, {
+        method,
+        headers,
+        signal,
+        cache: "no-store",
+        keepalive: method !== "GET", // a change is made even if the page goes where the notification leads
+      });
     } catch (error) {
       // browsers hide from a page why a call failed; a call that timed out was not refused
       if (error instanceof TypeError && (await this.#isUp()))

@@ -88,6 +88,19 @@ def toasts(page: Page) -> Locator:
     return page.locator("[part=toast]")
 
 
+def carrying() -> list[dict[str, Any]]:
+    """The same five, with what notifications may carry beside their texts."""
+    actions = [{"id": "pay", "label": "Pay", "url": "/pay/7"}, {"id": "later", "label": "Not now"}]
+    details: list[dict[str, Any]] = [
+        {"severity": "critical", "icon": "card", "url": "/orders/7", "actions": actions},
+        {"severity": "warning", "icon": "food", "content": "Milk and rice. " * 60},
+        {"severity": "success", "icon": "no-such-icon", "image": "javascript:alert(1)"},
+        {"actor": {"name": "Lê Thị B", "avatar": "//evil.example/b.png"}, "url": "javascript:alert(1)"},
+        {},
+    ]
+    return [{**each, **more} for each, more in zip(notifications(), details, strict=True)]
+
+
 def notifications() -> list[dict[str, Any]]:
     """Five of them, two unread, of the last weeks."""
     now = datetime.now(UTC)

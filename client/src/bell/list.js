@@ -1,11 +1,13 @@
 import { icon, iconButton, make, say } from "./dom.js";
+import { face, linkOrButton, picture, severityOf } from "./look.js";
 
 /**
  * @typedef {import("../../index.d.ts").Notification} Notification
  * @typedef {import("./texts.js").Texts} Texts
  *
  * @typedef {object} Deeds what can be done with a notification
- * @property {(notification: Notification) => void} open
+ * @property {(notification: Notification, event: Event) => void} open
+ * @property {(notification: Notification, action: import("../../index.d.ts").Action, event: Event) => void} act
  * @property {(notification: Notification) => void} read
  * @property {(notification: Notification) => void} remove
  */
@@ -18,18 +20,18 @@ class Row {
    * @param {Deeds} deeds
    */
   constructor(notification, texts, deeds) {
-    const { id, title, content, created_at: at } = notification;
+    const { id, title, content, created_at: at, url, image, actions = [] } = notification;
     const { words } = texts;
+    const severity = severityOf(notification);
     this.notification = notification;
-    this.unread = make("span", { class: "hidden" });
-    this.main = make("button", {
-      type: "button",
+    this.unread = make("span", { class: "hidden", dir: "auto" }); // with a direction of its own it decides none around it
+    this.main = linkOrButton(url, {
       class: "main",
       part: "item-title",
       dir: "auto",
       "aria-describedby": `c-${id}`,
-      onclick: () => deeds.open(this.notification),
-    }, this.unread, title);
+      onclick: (/** @type {Event} */ event) => deeds.open(this.notification, event),
+    }, this.unread, ...(severity ? [make("span", { class: "hidden", dir: "auto" }, `${words[severity]}: `)] : []), title);
     this.time = make("time", { part: "item-time", datetime: at, title: texts.exactly(at) });
     this.check = iconButton("check", {
       title: words.read,
@@ -42,9 +44,23 @@ class Row {
       part: "action action-delete",
       onclick: () => deeds.remove(this.notification),
     });
-    const text = make("p", { id: `c-${id}`, class: "content", part: "item-content", dir: "auto" }, content);
-    const body = make("div", { class: "body" }, make("h3", {}, this.main), text, this.time);
-    this.root = make("li", { class: "row" }, body, make("div", { class: "deeds" }, this.check, this.bin));
+    this.text = make("p", { id: `c-${id}`, class: "content", part: "item-content", dir: "auto" }, content);
+    this.more = make("button", {
+      type: "button",
+      class: "more",
+      part: "item-more",
+      hidden: true,
+      onclick: () => this.#unfold(words),
+    }, words.more);
+    const choices = actions.map((action) => linkOrButton(action.url, {
+      part: "item-action",
+      dir: "auto",
+      onclick: (/** @type {Event} */ event) => deeds.act(this.notification, action, event),
+    }, action.label));
+    const body = make("div", { class: "body" }, make("h3", {}, this.main), this.text, this.more, picture(image, "image", ""));
+    if (choices.length) body.append(make("div", { class: "choices" }, ...choices));
+    body.append(make("div", { class: "foot" }, this.time, make("div", { class: "deeds" }, this.check, this.bin)));
+    this.root = make("li", { class: `row ${severity ?? ""}` }, face(notification), body);
     this.update(notification, texts);
   }
 
@@ -59,6 +75,17 @@ class Row {
     this.root.setAttribute("part", `item ${read ? "" : "item-unread "}${code.toLowerCase().replace(/[^\w-]/g, "-")}`);
     say(this.unread, read ? "" : `${words.isUnread}: `);
     this.check.hidden = read;
+  }
+
+  /** Whether there is more of the text than is shown. Call it when the row is on the page. */
+  measure() {
+    if (!this.root.classList.contains("unfolded")) this.more.hidden = this.text.scrollHeight <= this.text.clientHeight + 1;
+  }
+
+  /** @param {Texts["words"]} words */
+  #unfold(words) {
+    const whole = this.root.classList.toggle("unfolded");
+    say(this.more, whole ? words.less : words.more);
   }
 }
 
@@ -89,6 +116,12 @@ export class List {
       else root.insertBefore(item, place);
     }
     this.tick(texts);
+    this.measure();
+  }
+
+  /** Offer the rest of the texts that don't fit, at the width that the list has now. */
+  measure() {
+    for (const row of this.#rows.values()) row.measure();
   }
 
   /** Nothing stays of it, which another language or another person needs. */

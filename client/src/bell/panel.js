@@ -31,7 +31,10 @@ export class Panel {
   #settledOpen = false;
   #place = () => {
     cancelAnimationFrame(this.#frame);
-    this.#frame = requestAnimationFrame(() => this.#stand());
+    this.#frame = requestAnimationFrame(() => {
+      this.#stand();
+      this.list.measure();
+    });
   };
 
   /**

@@ -7,6 +7,8 @@ const CSS = `
   --soft: var(--notification-bell-soft, light-dark(#586174, #a6afc0));
   --line: var(--notification-bell-line, light-dark(#e3e6ed, #333a49));
   --danger: var(--notification-bell-danger, light-dark(#b4232f, #ff9aa4));
+  --success: var(--notification-bell-success, light-dark(#1a7446, #74dca2));
+  --warning: var(--notification-bell-warning, light-dark(#955800, #ffc061));
   --badge: var(--notification-bell-badge, #cf2338);
   --badge-text: var(--notification-bell-badge-text, #fff);
   --radius: var(--notification-bell-radius, 14px);
@@ -39,8 +41,9 @@ button { border: 0; background: none; color: inherit; font: inherit; letter-spac
 .panel { position: fixed; width: var(--notification-bell-width, 25rem); max-width: calc(100vw - 1rem); max-height: min(var(--notification-bell-height, 36rem), var(--room)); overflow: hidden; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); box-shadow: 0 1px 3px rgb(10 16 40 / 12%), 0 16px 48px rgb(10 16 40 / 20%); }
 .panel:popover-open { display: flex; flex-direction: column; }
 .panel:focus { outline: none; }
-.head { display: flex; flex: none; align-items: center; gap: .25rem; min-height: 3.75rem; padding: .6rem .75rem .6rem 1.125rem; border-bottom: 1px solid var(--line); }
-.head div { flex: 1; }
+.head { display: flex; flex: none; align-items: center; gap: .25rem; min-height: 3.75rem; padding-block: .6rem; padding-inline: 1.125rem .75rem; border-bottom: 1px solid var(--line); }
+.head div { display: flex; flex: 1; flex-direction: column; align-items: flex-start; }
+time, .count, h2 { unicode-bidi: plaintext; }
 h2 { font-size: 1.0625rem; font-weight: 700; line-height: 1.3; letter-spacing: -.01em; overflow-wrap: normal; }
 h3 { font-size: inherit; font-weight: inherit; }
 .count { color: var(--soft); font-size: .8125rem; line-height: 1.3; }
@@ -52,22 +55,44 @@ h3 { font-size: inherit; font-weight: inherit; }
 .bar.failed { color: var(--danger); }
 .scroll { display: flex; flex: auto; flex-direction: column; min-height: 0; overflow: auto; overscroll-behavior: contain; scrollbar-width: thin; }
 
-.row { position: relative; padding: .8rem 1.125rem .8rem 2.125rem; border-bottom: 1px solid var(--line); }
+.row { position: relative; display: grid; grid-template-columns: 2.25rem minmax(0, 1fr); column-gap: .75rem; padding-block: .85rem; padding-inline: 1.5rem 1.125rem; border-bottom: 1px solid var(--line); }
 .row:hover { background: var(--hover); }
 .unread { background: var(--tint); }
-.unread::before, .toast::before { content: ""; position: absolute; top: 1.2rem; left: .95rem; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
+.unread::before { content: ""; position: absolute; top: 1.725rem; inset-inline-start: .55rem; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
+.success { --mood: var(--success); }
+.warning { --mood: var(--warning); }
+.critical { --mood: var(--danger); }
+.face { position: relative; display: grid; flex: none; place-items: center; width: 2.25rem; height: 2.25rem; border-radius: 50%; background: color-mix(in srgb, var(--mood, var(--accent)) 13%, var(--surface)); color: var(--mood, var(--accent)); font-size: .8125rem; font-weight: 700; letter-spacing: .02em; }
+.face > img { width: 100%; height: 100%; border-radius: 50%; object-fit: cover; }
+.face > svg { width: 1.2rem; height: 1.2rem; }
+.mark { position: absolute; inset-block-end: -.3rem; inset-inline-end: -.35rem; color: var(--surface); }
+.mark svg { width: 1.2rem; height: 1.2rem; fill: var(--mood); stroke-width: 2.2; }
 .body { min-width: 0; }
-.main { display: block; width: 100%; line-height: 1.35; }
+.main { display: block; width: 100%; color: inherit; line-height: 1.35; text-decoration: none; }
 .main::after { content: ""; position: absolute; inset: 0; }
 .main:focus-visible { outline: none; }
 .main:focus-visible::after { outline: 2px solid var(--accent); outline-offset: -3px; border-radius: 6px; }
 .unread .main, .toast .main, .strong { font-weight: 650; }
-.content { margin-top: .1rem; color: var(--soft); font-size: .875rem; white-space: pre-line; }
+.content { display: -webkit-box; overflow: hidden; margin-top: .1rem; color: var(--soft); font-size: .875rem; white-space: pre-line; -webkit-box-orient: vertical; -webkit-line-clamp: 3; }
+.unfolded .content { display: block; }
+.content:empty { display: none; }
+.more { min-height: 1.5rem; color: var(--accent); font-size: .8125rem; font-weight: 600; }
+.more:hover { text-decoration: underline; }
+.more, .choices { position: relative; z-index: 1; }
+.image { display: block; max-width: 100%; max-height: 10rem; margin-top: .5rem; border-radius: .5rem; object-fit: cover; }
+.choices { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: .6rem; }
+.choices > * { display: inline-flex; align-items: center; min-height: 2rem; padding: .25rem .8rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--surface); color: var(--text); font-size: .8125rem; font-weight: 600; text-decoration: none; }
+.choices > :first-child { border-color: var(--accent); background: var(--accent); color: var(--surface); }
+.choices > :hover { filter: brightness(.94); }
 .unread .content { color: var(--text); }
-time { display: block; margin-top: .3rem; color: var(--soft); font-size: .8125rem; }
-.row h3 { padding-inline-end: 2.25rem; }
-.unread h3 { padding-inline-end: 4.25rem; }
-.deeds { position: absolute; z-index: 1; inset-block-start: .5rem; inset-inline-end: .75rem; display: flex; }
+time { color: var(--soft); font-size: .8125rem; }
+.foot { display: flex; align-items: center; min-height: 1.25rem; margin-top: .3rem; }
+.choices + .foot { margin-top: .6rem; }
+.deeds { position: relative; z-index: 1; display: flex; margin-block: -.5rem; margin-inline: auto -.5rem; }
+@media (hover: hover) {
+  .deeds { opacity: 0; }
+  .row:hover .deeds, .row:focus-within .deeds { opacity: 1; }
+}
 .older { flex: none; align-self: center; margin: .75rem; }
 
 .instead { display: flex; flex: auto; flex-direction: column; align-items: center; justify-content: center; gap: .3rem; padding: 2.5rem 1.5rem 3.25rem; text-align: center; }
@@ -80,20 +105,19 @@ time { display: block; margin-top: .3rem; color: var(--soft); font-size: .8125re
 .bone:last-child { width: 85%; }
 
 .toasts { position: fixed; inset: var(--notification-bell-toast-inset, auto 1rem 1rem auto); width: 23rem; max-width: calc(100vw - 2rem); overflow: visible; }
+.toasts:dir(rtl) { inset: var(--notification-bell-toast-inset, auto auto 1rem 1rem); }
 .toasts:popover-open { display: grid; gap: .6rem; }
-.toast { position: relative; display: flex; gap: .5rem; padding: .8rem .6rem .9rem 2.125rem; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); box-shadow: 0 1px 3px rgb(10 16 40 / 12%), 0 8px 32px rgb(10 16 40 / 20%); }
+.toast { position: relative; display: flex; gap: .75rem; padding-block: .8rem .9rem; padding-inline: .9rem .6rem; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); box-shadow: 0 1px 3px rgb(10 16 40 / 12%), 0 8px 32px rgb(10 16 40 / 20%); }
 .toast .body { flex: 1; }
-.toast .content { display: -webkit-box; overflow: hidden; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+.toast .content { -webkit-line-clamp: 2; }
 .toast .icon { position: relative; z-index: 1; margin-top: -.3rem; }
 
 @media (max-width: 30rem) {
   .panel { inset: auto 0 0 !important; width: 100%; max-width: none; min-height: 50dvh; max-height: 82dvh; padding-bottom: env(safe-area-inset-bottom); border-width: 1px 0 0; border-radius: var(--radius) var(--radius) 0 0; }
   .panel::backdrop { background: rgb(10 14 26 / 45%); }
   .toasts { inset: var(--notification-bell-toast-inset, auto .75rem .75rem); width: auto; max-width: none; }
-  .icon, .pill { min-width: 2.5rem; min-height: 2.5rem; }
-  .row h3 { padding-inline-end: 2.75rem; }
-  .unread h3 { padding-inline-end: 5.25rem; }
-  .deeds { inset-block-start: .2rem; inset-inline-end: .5rem; }
+  .icon, .pill, .choices > * { min-width: 2.5rem; min-height: 2.5rem; }
+  .deeds { margin-block: -.7rem; }
 }
 @media (prefers-reduced-motion: no-preference) {
   button, .row { transition: background-color .15s, color .15s; }
@@ -104,7 +128,8 @@ time { display: block; margin-top: .3rem; color: var(--soft); font-size: .8125re
 }
 @media (forced-colors: active) {
   .badge, .instead .pill { border: 1px solid; }
-  .unread::before, .toast::before { background: Highlight; forced-color-adjust: none; }
+  .unread::before { background: Highlight; forced-color-adjust: none; }
+  .face { border: 1px solid; }
 }
 `;
 

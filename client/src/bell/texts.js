@@ -10,6 +10,11 @@
  * @property {string} read
  * @property {string} remove
  * @property {string} close
+ * @property {string} more
+ * @property {string} less
+ * @property {string} success
+ * @property {string} warning
+ * @property {string} critical
  * @property {string} loading
  * @property {string} older
  * @property {string} empty
@@ -36,6 +41,11 @@ export const WORDS = {
     read: "Mark as read",
     remove: "Delete",
     close: "Close",
+    more: "Show more",
+    less: "Show less",
+    success: "Done",
+    warning: "Warning",
+    critical: "Urgent",
     loading: "Loading …",
     older: "Show older notifications",
     empty: "No notifications yet",
@@ -59,6 +69,11 @@ export const WORDS = {
     read: "Отметить прочитанным",
     remove: "Удалить",
     close: "Закрыть",
+    more: "Показать полностью",
+    less: "Свернуть",
+    success: "Успешно",
+    warning: "Внимание",
+    critical: "Срочно",
     loading: "Загрузка …",
     older: "Показать более ранние",
     empty: "Уведомлений пока нет",
@@ -82,6 +97,11 @@ export const WORDS = {
     read: "Đánh dấu đã đọc",
     remove: "Xóa",
     close: "Đóng",
+    more: "Xem thêm",
+    less: "Thu gọn",
+    success: "Thành công",
+    warning: "Cảnh báo",
+    critical: "Khẩn cấp",
     loading: "Đang tải …",
     older: "Xem thông báo cũ hơn",
     empty: "Chưa có thông báo nào",

@@ -1,4 +1,5 @@
 import { iconButton, make, say } from "./dom.js";
+import { face, linkOrButton, severityOf } from "./look.js";
 
 const STAYS = 6000; // ms, without the time that somebody looks at it more closely
 const GATHER = 100; // ms; what comes together is shown together
@@ -28,7 +29,7 @@ export class Toasts {
    * @param {object} hooks
    * @param {() => Texts} hooks.texts
    * @param {(text: string) => void} hooks.announce
-   * @param {(notification: Notification | undefined) => void} hooks.open a toast was chosen; undefined: the one of many
+   * @param {(notification: Notification | undefined, event: Event) => void} hooks.open a toast was chosen; undefined: the one of many
    * @param {() => void} hooks.left the last one, which had the focus, is gone
    */
   constructor(hooks) {
@@ -85,19 +86,22 @@ export class Toasts {
    */
   #add(title, notification) {
     const { words } = this.hooks.texts();
-    const chosen = () => {
+    const chosen = (/** @type {Event} */ event) => {
+      this.hooks.open(notification, event);
       this.#dismiss(toast);
-      this.hooks.open(notification);
     };
-    const main = make("button", { type: "button", class: "main", part: "toast-title", dir: "auto", onclick: chosen }, title);
+    const main = linkOrButton(notification?.url, { class: "main", part: "toast-title", dir: "auto", onclick: chosen }, title);
+    const severity = notification && severityOf(notification);
+    if (severity) main.prepend(make("span", { class: "hidden", dir: "auto" }, `${words[severity]}: `));
     const content = make("p", { class: "content", part: "toast-content", dir: "auto" });
     say(content, notification?.content ?? "");
     const close = iconButton("close", { title: words.close, label: `${words.close}: ${title}`, onclick: () => this.#dismiss(toast) });
     /** @type {Toast} */
     const toast = {
-      root: make("div", { class: "toast", part: "toast" }, make("div", { class: "body" }, main, content), close),
+      root: make("div", { class: `toast ${severity ?? ""}`, part: "toast" }, make("div", { class: "body" }, main, content), close),
       notification,
     };
+    if (notification) toast.root.prepend(face(notification));
     this.#toasts.add(toast);
     this.root.append(toast.root);
     this.root.showPopover?.();
@@ -135,6 +139,6 @@ export class Toasts {
     toast.root.remove();
     const [next] = this.#toasts;
     if (!next) this.root.hidePopover?.();
-    if (focused) next ? next.root.querySelector("button")?.focus() : this.hooks.left();
+    if (focused) next ? /** @type {HTMLElement | null} */ (next.root.querySelector(".main"))?.focus() : this.hooks.left();
   }
 }

@@ -195,7 +195,7 @@ async def test_a_logout_leaves_nothing_to_read_and_a_new_token_brings_it_back(ta
     await expect(page.locator("notification-bell").get_by_text("Family Group")).to_have_count(0)
     await expect(badge(page)).to_be_hidden()
     await axe.check(page)
-    await panel(page).get_by_role("button", name="Connect again").click()
+    await panel(page).get_by_role("button", name="Reconnect").click()
     await expect(rows(page)).to_have_count(1)
 
 

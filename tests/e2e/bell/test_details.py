@@ -7,7 +7,17 @@ from typing import Literal
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.support.bell_pages import LIBRARY, badge, become, bell, notifications, panel, rows, toasts
+from tests.support.bell_pages import (
+    LIBRARY,
+    badge,
+    become,
+    bell,
+    carrying,
+    notifications,
+    panel,
+    rows,
+    toasts,
+)
 from tests.support.browser import needs_chromium
 
 pytestmark = needs_chromium
@@ -21,6 +31,78 @@ async def test_a_quiet_bell_shows_no_toast_and_is_read_out_all_the_same(page: Pa
     await expect(badge(page)).to_have_text("2")
     await expect(page.get_by_role("status")).to_have_text("Plan #41 was assigned")
     await expect(toasts(page)).to_have_count(0)
+
+
+async def test_a_row_leads_where_its_notification_does_and_the_page_may_go_there_itself(page: Page) -> None:
+    await page.evaluate("""() => {
+      window.chosen = [];
+      for (const name of ["notificationopen", "notificationaction"]) {
+        addEventListener(name, (event) => { event.preventDefault(); chosen.push([name, event.detail]); });
+      }
+    }""")
+    await become(page, {**LIST, "items": carrying()})
+    await bell(page).click()
+    first, *others = [rows(page).nth(number) for number in range(5)]
+    link = first.get_by_role("link", name="Unread: Urgent: Plan #41 was assigned")
+    await expect(link).to_have_attribute("href", "/orders/7")
+    for each in others:  # nothing else leads anywhere, nor loads anything
+        await expect(each.locator("a, img")).to_have_count(0)
+    await expect(others[2]).to_contain_text("LB")
+    await first.get_by_role("button", name="Not now").click()
+    await expect(panel(page)).to_be_visible()
+    await first.get_by_role("link", name="Pay").click()
+    await expect(panel(page)).to_be_hidden()
+    await bell(page).click()
+    await link.click()
+    chosen = await page.evaluate(
+        "chosen.map(([name, { id, notification, action }]) => [name, id ?? notification.id, action?.id])"
+    )
+    assert chosen == [
+        ["notificationaction", 1, "later"],
+        ["notificationaction", 1, "pay"],
+        ["notificationopen", 1, None],
+    ]
+    assert page.url == "https://kitchen.example/"
+
+
+async def test_a_link_is_followed_and_the_panel_closes(page: Page) -> None:
+    await become(page, {**LIST, "items": carrying()})
+    await bell(page).click()
+    await page.evaluate("stub.markRead = async () => {}")
+    await page.evaluate("""() => {
+      addEventListener("click", (event) => {
+        window.followed = !event.defaultPrevented;
+        event.preventDefault(); // the page would be left
+      });
+    }""")
+    await rows(page).first.get_by_role("link", name="Urgent").click()
+    await expect(panel(page)).to_be_hidden()
+    assert await page.evaluate("followed")
+
+
+async def test_a_long_text_is_cut_after_three_lines_until_somebody_wants_more(page: Page) -> None:
+    await become(page, {**LIST, "items": carrying()})
+    await bell(page).click()
+    row = rows(page).nth(1)
+    height = "element => element.getBoundingClientRect().height"
+    cut = await row.evaluate(height)
+    await expect(rows(page).nth(0).locator("[part=item-more]")).to_be_hidden()
+    await row.get_by_role("button", name="Show more").click()
+    whole = await row.evaluate(height)
+    assert whole > cut + 50
+    await row.get_by_role("button", name="Show less").click()
+    assert await row.evaluate(height) == cut
+
+
+async def test_a_page_from_right_to_left_has_the_face_at_the_right(page: Page) -> None:
+    await page.evaluate("document.documentElement.dir = 'rtl'")
+    await become(page, {**LIST, "items": carrying()})
+    await bell(page).click()
+    face = await rows(page).first.locator("[part=item-face]").bounding_box()
+    title = await rows(page).first.locator("[part=item-title]").bounding_box()
+    assert face is not None
+    assert title is not None
+    assert face["x"] >= title["x"] + title["width"]
 
 
 async def test_escape_dismisses_a_toast_and_the_focus_goes_to_the_next_then_to_the_bell(page: Page) -> None:
@@ -93,7 +175,7 @@ async def test_after_the_end_nothing_of_what_was_received_is_left(page: Page) ->
     await expect(page.get_by_role("status")).to_have_text("You are signed out")
     await expect(badge(page)).to_be_hidden()
     await bell(page).click()
-    await expect(panel(page).get_by_role("button", name="Connect again")).to_be_visible()
+    await expect(panel(page).get_by_role("button", name="Reconnect")).to_be_visible()
     await expect(rows(page)).to_have_count(0)
 
 

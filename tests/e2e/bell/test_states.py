@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.support.axe import Axe
-from tests.support.bell_pages import become, bell, notifications, panel, rows, toasts
+from tests.support.bell_pages import become, bell, carrying, notifications, panel, rows, toasts
 from tests.support.browser import needs_chromium
 
 SIZES = {"phone": (390, 780), "desktop": (1100, 760)}
@@ -24,6 +24,7 @@ STATES: dict[str, dict[str, Any]] = {
     "loading": {"state": {"name": "connecting"}},
     "empty": {"state": {"name": "live"}},
     "list": {"state": {"name": "live"}, "items": notifications(), "older": 3, "hasMore": True},
+    "carrying": {"state": {"name": "live"}, "items": carrying()},
     "offline": {"state": {"name": "offline"}, "items": notifications()},
     "coming-back": {"state": {"name": "waiting"}, "items": notifications()},
     "logged-out": {"state": {"name": "closed", "code": 4500}},
