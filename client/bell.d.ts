@@ -27,6 +27,48 @@ export interface NotificationBellEventMap extends HTMLElementEventMap {
   reconnect: CustomEvent<undefined>;
 }
 
+/** A text with a number, by the plural category (`Intl.PluralRules`) of the number, which replaces `{n}`. */
+export interface PluralForms {
+  zero?: string;
+  one?: string;
+  two?: string;
+  few?: string;
+  many?: string;
+  other: string;
+}
+
+/** What the bell says, in any language. What is missing is said in English, Russian or Vietnamese. */
+export interface BellTexts {
+  /** The language (BCP 47): of numbers and times, and of a list that runs from right to left. */
+  lang?: string;
+  title?: string;
+  unread?: PluralForms;
+  fresh?: PluralForms;
+  isUnread?: string;
+  readAll?: string;
+  read?: string;
+  remove?: string;
+  close?: string;
+  more?: string;
+  less?: string;
+  success?: string;
+  warning?: string;
+  critical?: string;
+  loading?: string;
+  older?: string;
+  empty?: string;
+  emptyHint?: string;
+  waiting?: string;
+  offline?: string;
+  signedOut?: string;
+  forbidden?: string;
+  ended?: string;
+  connect?: string;
+  failed?: string;
+  removed?: string;
+  allRead?: string;
+}
+
 /** A bell with the number of unread ones, the list below it, and a toast for what is new. */
 export class NotificationBell extends HTMLElement {
   /** For the inbox that the bell makes from its attributes. One of the bells that share it has to have it. */
@@ -34,6 +76,8 @@ export class NotificationBell extends HTMLElement {
   /** The inbox that is shown. One that is given goes before the attributes, and is opened and closed by who gave it. */
   get inbox(): Inbox | undefined;
   set inbox(inbox: Inbox | undefined);
+  /** Texts of the page's own, such as those of a JSON file in a language that the bell doesn't speak. */
+  texts: BellTexts | undefined;
   /** Whether the list is open. */
   open: boolean;
 

@@ -26,6 +26,8 @@ export class NotificationBell extends Base {
   #getToken;
   /** @type {Inbox | undefined} */
   #given;
+  /** @type {import("../bell.d.ts").BellTexts | undefined} */
+  #words;
   /** @type {Inbox | undefined} */
   #inbox;
   /** @type {ReturnType<typeof share> | undefined} */
@@ -86,6 +88,15 @@ export class NotificationBell extends Base {
     this.#join();
   }
 
+  get texts() {
+    return this.#words;
+  }
+
+  set texts(texts) {
+    this.#words = texts;
+    this.#join();
+  }
+
   get open() {
     return this.panel.open;
   }
@@ -96,7 +107,7 @@ export class NotificationBell extends Base {
 
   connectedCallback() {
     this.#connected = true;
-    for (const name of /** @type {const} */ (["getToken", "inbox"])) this.#upgrade(name);
+    for (const name of /** @type {const} */ (["getToken", "inbox", "texts"])) this.#upgrade(name);
     this.#pageLanguage.observe(document.documentElement, { attributeFilter: ["lang"] });
     this.#join();
   }
@@ -115,7 +126,7 @@ export class NotificationBell extends Base {
   /**
    * What was set before this module was loaded hides the accessor.
    *
-   * @param {"getToken" | "inbox"} name
+   * @param {"getToken" | "inbox" | "texts"} name
    */
   #upgrade(name) {
     if (!Object.hasOwn(this, name)) return;
@@ -129,8 +140,9 @@ export class NotificationBell extends Base {
     if (!this.#connected) return;
     this.#leave();
     const here = this.closest("[lang]")?.getAttribute("lang");
-    this.#texts = new Texts(languageOf(here, document.documentElement.lang, navigator.language));
-    this.panel.root.lang = this.toasts.root.lang = this.live.lang = this.#texts.language;
+    this.#texts = new Texts(languageOf(here, document.documentElement.lang, navigator.language), this.#words);
+    const { language, direction } = this.#texts;
+    for (const { root } of [this.panel, this.toasts, { root: this.live }]) Object.assign(root, { lang: language, dir: direction });
     const userId = this.getAttribute("user-id");
     if (!this.#given && userId) {
       const { origin } = new URL(this.getAttribute("url") ?? "", location.href);

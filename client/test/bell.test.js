@@ -34,6 +34,16 @@ test("a number is as long as its digits in the badge, up to 99", () => {
   assert.deepEqual([1, 99, 100, 12_345].map((count) => texts.badge(count)), ["1", "99", "99+", "99+"]);
 });
 
+test("a page brings texts of any language", () => {
+  const given = { lang: "ar", title: "الإشعارات", unread: { two: "{n} اثنان", few: "{n} قليل", other: "{n} كثير" } };
+  const texts = new Texts("en", given);
+  assert.deepEqual([texts.language, texts.direction, texts.words.title], ["ar", "rtl", "الإشعارات"]);
+  assert.equal(texts.words.close, WORDS.en.close, "what is missing is said in English");
+  assert.deepEqual([2, 3, 100].map((count) => texts.counted("unread", count).split(" ")[1]), ["اثنان", "قليل", "كثير"]);
+  assert.equal(texts.ago(before(2 * HOUR), NOW), "قبل ساعتين");
+  assert.deepEqual(["en", "arn", "he-IL", "fa"].map((lang) => new Texts("en", { lang }).direction), ["", "", "rtl", "rtl"]);
+});
+
 test("how long ago is said as people do", () => {
   const ago = (language, ms) => new Texts(language).ago(before(ms), NOW);
   assert.equal(ago("en", 0), "now");

@@ -23,7 +23,7 @@ export function safe(url) {
  * @param {Notification} notification
  * @returns {keyof typeof SEVERITIES | undefined}
  */
-export function severityOf({ severity = "" }) {
+export function severityOf({ severity = "info" }) {
   return severity in SEVERITIES ? /** @type {keyof typeof SEVERITIES} */ (severity) : undefined;
 }
 

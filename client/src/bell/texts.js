@@ -120,6 +120,7 @@ export const WORDS = {
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]; // ms
 const WEEK = 7; // days
+const RIGHT_TO_LEFT = /^(ar|ckb|dv|fa|he|ps|sd|ug|ur|yi)\b/i;
 const MOST = 99; // that fit into the badge
 
 /** What the bell says, in one language. */
@@ -128,13 +129,18 @@ export class Texts {
   #number;
   #relative;
 
-  /** @param {string} language of those in `WORDS` */
-  constructor(language) {
-    this.language = language;
-    this.words = WORDS[language];
-    this.#plurals = new Intl.PluralRules(language);
-    this.#number = new Intl.NumberFormat(language);
-    this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  /**
+   * @param {string} language of those in `WORDS`
+   * @param {import("../../bell.d.ts").BellTexts} [given] the page's own, in the language that they name; what they lack
+   *   is said in the other one
+   */
+  constructor(language, { lang = language, ...given } = {}) {
+    this.language = lang;
+    this.direction = RIGHT_TO_LEFT.test(lang) ? "rtl" : "";
+    this.words = /** @type {Words} */ ({ ...WORDS[language], ...given });
+    this.#plurals = new Intl.PluralRules(lang);
+    this.#number = new Intl.NumberFormat(lang);
+    this.#relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
   }
 
   /**

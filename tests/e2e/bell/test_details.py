@@ -94,6 +94,22 @@ async def test_a_long_text_is_cut_after_three_lines_until_somebody_wants_more(pa
     assert await row.evaluate(height) == cut
 
 
+async def test_a_page_brings_texts_of_its_own_language(page: Page) -> None:
+    await page.evaluate("bell.texts = { lang: 'ar', title: 'الإشعارات', readAll: 'قراءة الكل' }")
+    await become(page, LIST)
+    await bell(page).click()
+    await expect(panel(page).get_by_role("heading", name="الإشعارات")).to_be_visible()
+    await expect(panel(page).get_by_role("button", name="قراءة الكل")).to_be_visible()
+    await expect(panel(page).get_by_role("button", name="Close").first).to_be_visible()
+    assert await panel(page).evaluate("panel => [panel.lang, getComputedStyle(panel).direction]") == [
+        "ar",
+        "rtl",
+    ]
+    await page.evaluate("bell.texts = undefined")
+    await expect(panel(page).get_by_role("heading", name="Notifications")).to_be_visible()
+    assert await panel(page).evaluate("panel => getComputedStyle(panel).direction") == "ltr"
+
+
 async def test_a_page_from_right_to_left_has_the_face_at_the_right(page: Page) -> None:
     await page.evaluate("document.documentElement.dir = 'rtl'")
     await become(page, {**LIST, "items": carrying()})
