@@ -172,6 +172,8 @@ def _remedy(step: str, error: Exception, failure: DeliveryFailed, server: Server
         )
     if failure.code in _BY_CODE:
         return _BY_CODE[failure.code]
+    if failure.code.startswith("oauth_"):
+        return "Check SMTP_OAUTH_TOKEN_URL and the other SMTP_OAUTH_ settings at the provider."
     if failure.code.startswith("smtp_4"):
         return "Usually transient: retry in some minutes. Many servers defer unknown senders (greylisting)."
     return _BY_STEP[step]

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from app.domain.addresses import mailbox
+from app.settings.mail_oauth import WithMailOauth
 from app.settings.mail_providers import MAIL_PROVIDERS, MailgunSettings, SendGridSettings, SesSettings
 from app.settings.section import CommaSeparated, Seconds, Section, WithPublicUrl, lower
 from app.texts.brand import Brand
@@ -43,7 +44,7 @@ def _host_name(value: str | None) -> str | None:
     raise ValueError("it must be a host name alone, such as smtp.example.com; set its port as SMTP_PORT")
 
 
-class SmtpSettings(ChannelSection):
+class SmtpSettings(ChannelSection, WithMailOauth):
     """The mail server, and who mail is from."""
 
     title: ClassVar = "Mail"

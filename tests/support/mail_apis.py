@@ -42,6 +42,7 @@ class FakeMailApi:
         self.address = address
         self.arrived: list[Arrived] = []
         self.calls = 0
+        self.bodies: list[bytes] = []
         self.answer: Answer | None = None
         self.awake = threading.Event()
         self.awake.set()
@@ -167,6 +168,7 @@ def run_mail_api(kind: str) -> Iterator[FakeMailApi]:
         def do_POST(self) -> None:
             api.calls += 1
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            api.bodies.append(body)
             api.awake.wait(30)
             status, content, headers = api.answer or api.take(self.path, dict(self.headers), body)
             self.send_response(status)

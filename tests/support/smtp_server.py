@@ -75,6 +75,7 @@ class SmtpServer:
         self.extensions = extensions
         self.max_size = max_size
         self.latency = latency  # seconds before each answer
+        self.by_token = False  # `login` holds an access token, for XOAUTH2
         self.port = 0
         self.connections = 0
         self.open: set[_Link] = set()
@@ -280,7 +281,7 @@ class _Conversation:
         if self._server.offers_starttls and not self._secure:
             offers.append("STARTTLS")
         if self._server.login is not None and (self._secure or self._server.tls is None):
-            offers.append("AUTH PLAIN LOGIN")
+            offers.append("AUTH XOAUTH2" if self._server.by_token else "AUTH PLAIN LOGIN")
         lines = ["mail.example.com", *offers]
         usual = "\n".join(f"250{' ' if each is lines[-1] else '-'}{each}" for each in lines)
         await self._answer("ehlo", line, usual)
@@ -298,7 +299,13 @@ class _Conversation:
         if await self._unusual("auth", line):
             return
         _, method, *rest = line.split()
-        if method.upper() == b"PLAIN":
+        if method.upper() == b"XOAUTH2":
+            given = dict(each.split(b"=", 1) for each in base64.b64decode(rest[0]).split(b"\1") if each)
+            user, password = given[b"user"], given[b"auth"].removeprefix(b"Bearer ")
+            if self._server.login != (user.decode(), password.decode()):
+                await self._say("334 eyJzdGF0dXMiOiI0MDEifQ==")
+                await self._line()
+        elif method.upper() == b"PLAIN":
             _, user, password = base64.b64decode(rest[0]).split(b"\0")
         else:
             user = base64.b64decode(rest[0])

@@ -25,6 +25,7 @@ from aiosmtplib import (
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import Outgoing
 from app.outbox.email.message import Sender, sender
+from app.outbox.email.oauth import AccessTokens
 from app.outbox.email.refusals import Refusal, refusal
 from app.outbox.failures import SetupFailed, safe_words
 from app.runtime.tls import client_context, tls_fault, tls_words
@@ -117,7 +118,14 @@ class Server:
                 "SMTP_USERNAME is set, but with SMTP_SECURITY=none the password would be sent in plain text."
                 " Set SMTP_SECURITY to starttls or tls, or unset SMTP_USERNAME."
             )
-        if self.username is not None and not self._password:
+        if settings.oauth_fault is not None:
+            raise ConfigurationError(f"{settings.oauth_fault}.")
+        self._tokens = AccessTokens(settings) if settings.oauth_token_url is not None else None
+        if self._tokens is not None and (self.username is None or self._password):
+            raise ConfigurationError(
+                "SMTP_OAUTH_TOKEN_URL is set: set SMTP_USERNAME to the mailbox, and unset SMTP_PASSWORD."
+            )
+        if self.username is not None and not self._password and self._tokens is None:
             raise ConfigurationError("SMTP_USERNAME is set, but SMTP_PASSWORD isn't.")
         self._tls = None if self.security == "none" else client_context(settings.ca_file, "SMTP_CA_FILE")
 
@@ -175,6 +183,9 @@ class Server:
         """Log in, if a username is set: then the connection is a TLS one."""
         if self.username is None:
             return
+        if self._tokens is not None:
+            await self._log_in_by_token(client, self.username, self._tokens)
+            return
         logins = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
         # only one is tried: a password that is wrong for the first is so for all, and servers count
         for method, log_in in logins.items():
@@ -206,7 +217,8 @@ class Server:
 
     def clean(self, said: str, outgoing: Outgoing | None = None) -> str:
         """The server's words, without the password and what `outgoing` holds."""
-        return safe_words(said, outgoing, (self._password,))
+        secrets = () if self._tokens is None else self._tokens.secrets
+        return safe_words(said, outgoing, (self._password, *secrets))
 
 
 def _timeouts(settings: SmtpSettings) -> Timeouts:
