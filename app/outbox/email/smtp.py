@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 from aiosmtplib import (
     SMTP,
+    SMTPAuthenticationError,
     SMTPConnectError,
     SMTPConnectTimeoutError,
     SMTPDataError,
@@ -192,8 +193,24 @@ class Server:
             if method in client.server_auth_methods:
                 await log_in(self.username, self._password)
                 return
+        raise self._not_offered(client)
+
+    async def _log_in_by_token(self, client: SMTP, username: str, tokens: AccessTokens) -> None:
+        if "xoauth2" not in client.server_auth_methods:
+            raise self._not_offered(client)
+        token, new = await tokens.get()
+        try:
+            await client.auth_xoauth2(username, token)
+        except SMTPAuthenticationError:
+            tokens.drop(token)
+            if new:
+                raise
+            token, _ = await tokens.get()  # the other was revoked before its time
+            await client.auth_xoauth2(username, token)
+
+    def _not_offered(self, client: SMTP) -> SetupFailed:
         offered = self.clean(", ".join(client.server_auth_methods)) or "none at all"
-        raise SetupFailed(
+        return SetupFailed(
             "login_not_offered",
             (f"the server offers no login method that the hub supports; it offers {offered}"),
         )
