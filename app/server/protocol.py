@@ -292,6 +292,14 @@ class FairProtocol(HttpProtocol):
         if not between:
             self._time = begun
 
+    async def receive_more(self) -> None:
+        """Wait for more bytes. Raises `CancelledError` if the connection was lost: Sanic would log a trace
+        for each client that hangs up within a body.
+        """
+        if cast(Any, self.transport) is None:
+            raise asyncio.CancelledError
+        await super().receive_more()  # type: ignore[no-untyped-call]
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Queued: ten thousand connections may close at once, and Sanic's clean-up of each is slow."""
         self.queues.ends.take(partial(super().connection_lost, exc))
