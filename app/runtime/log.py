@@ -110,8 +110,8 @@ def _add_fields(_: object, __: str, event: EventDict) -> EventDict:
     }
     shown.update(_of_process)
     shown.update(event)
-    if record.exc_info is not None and record.exc_info[0] is None:  # no exception is being handled
-        del shown["exc_info"]
+    if not record.exc_info or record.exc_info[0] is None:  # asyncio passes False
+        shown.pop("exc_info", None)
     for name, value in record.__dict__.items():
         if name not in _OF_RECORDS:
             shown[f"{name}_" if name in _OURS else name] = value

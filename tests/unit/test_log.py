@@ -174,6 +174,15 @@ def test_whatever_is_logged_it_is_one_printable_line(
     assert line(form, "%s", message, value=value).isprintable()
 
 
+@pytest.mark.parametrize("form", [READABLE, JSON])
+def test_what_asyncio_reports_without_an_exception_is_logged(form: logging.Formatter) -> None:
+    """Its handler passes `exc_info=False`."""
+    record = logging.LogRecord("asyncio", logging.ERROR, __file__, 1, "Unclosed connection", None, None)
+    record.exc_info = False  # type: ignore[assignment]
+    assert "Unclosed connection" in form.format(record)
+    assert "exc_info" not in form.format(record)
+
+
 def test_an_outage_is_logged_once_a_minute_with_the_number_of_repetitions() -> None:
     once = under_test.OnceAMinute()
 
