@@ -1,11 +1,11 @@
-# `make` lists the targets. The two that a newcomer needs: `make run` and `make test`.
+# `make` lists the targets. The two that a new user needs: `make run` and `make test`.
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.ready-run
 READY := $(VENV)/.ready
-# Each of the many hubs that the tests start would compile the code anew, each worker of pytest the tests.
+# Each of the many hubs that the tests start would compile the code again, each worker of pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts generated asyncapi events settings docs docs-serve client clean
@@ -30,7 +30,7 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# What `make run` needs, and no more: a newcomer waits for it.
+# What `make run` needs, and no more: new users wait for it.
 $(RUN_READY): $(VENV)/.made requirements.txt requirements-run.txt
 	@echo "  the hub and the services that it embeds, $$(cat requirements.txt requirements-run.txt | grep -c ==) packages and what they need (requirements-run.txt)"
 	@$(call install,requirements-run.txt)

@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _measure(site: Site, hub: Target, clients: Clients, options: Options, load_before: float) -> Results:
-    """All cases, the hub and the baseline by turns."""
+    """All cases, alternating between the hub and the baseline."""
     return Results(
         machine.describe(site.notes, load_before),
         _full_speed(site, hub, clients, options) if "full" in options.cases else [],

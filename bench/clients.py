@@ -57,7 +57,7 @@ class Returned(msgspec.Struct, frozen=True):
 
 
 class Clients:
-    """All WebSocket clients, in a process of their own."""
+    """All WebSocket clients, in a separate process."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

@@ -1,4 +1,4 @@
-"""Two revisions of the hub by turns, on the same services: `python -m bench.compare REVISION`.
+"""Two revisions of the hub, measured alternately, on the same services: `python -m bench.compare REVISION`.
 
 Each round measures the hub of REVISION ("before") and of this checkout ("after"), every second round in
 the opposite order, so that other load on the machine affects both. The figures are medians of the rounds and
@@ -36,7 +36,7 @@ Figures = dict[str, float]
 
 
 def main() -> int:
-    """Measure by turns and print the table; 1 when something was lost or doubled."""
+    """Measure alternately and print the table; 1 when something was lost or doubled."""
     options = _parser().parse_args()
     rounds: dict[str, list[Figures]] = {"before": [], "after": []}
     problems: list[str] = []

@@ -1,4 +1,4 @@
-"""The load generator: a process of its own that holds all WebSocket clients and checks what reaches them.
+"""The load generator: a separate process that holds all WebSocket clients and checks what reaches them.
 
 It shares two cores with what it measures, so a frame costs it about two microseconds: no library, no JSON,
 only the two fields it needs are looked for in the bytes. It gets its commands as lines of JSON on its

@@ -1,4 +1,4 @@
-"""Sends notifications over HTTP, in a process of its own, so that it isn't what limits.
+"""Sends notifications over HTTP, in a separate process, so that it isn't what limits.
 
 A request costs it some microseconds: all are made beforehand, and of an answer only the status, the length
 and the number of refused notifications are looked for. It gets its commands as lines of JSON on its standard
@@ -116,7 +116,7 @@ class Sender:
             Connection(requests, refused, bulk=sending.per_request > 1) for _ in range(sending.connections)
         ]
         for connection in connections:
-            await loop.create_connection(lambda made=connection: made, "127.0.0.1", sending.port)  # type: ignore[misc]
+            await loop.create_connection(lambda made=connection: made, ("127.0.0.1"), sending.port)  # type: ignore[misc]
         for connection in connections:
             connection.send()
         await asyncio.gather(*(connection.done for connection in connections))

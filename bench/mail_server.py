@@ -1,4 +1,4 @@
-"""A mail server for the benchmark, in a process of its own: with STARTTLS and a login, near and far.
+"""A mail server for the benchmark, in a separate process: with STARTTLS and a login, near and far.
 
 Prints, in JSON, the port it listens on, another one that is `argv[1]` milliseconds of round trip away, and
 the file of certificates to trust. Ends when its input does.

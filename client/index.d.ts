@@ -55,7 +55,7 @@ export interface Events {
   /** The list, the number of unread, or both are others now. */
   change: Inbox;
   state: State;
-  /** What went wrong and is being mended; a call that fails rejects instead. */
+  /** What went wrong and is being fixed; a call that fails rejects instead. */
   error: Error;
 }
 

@@ -19,7 +19,7 @@ USERS = 40
 
 @dataclass
 class Run:
-    """One run of an experiment: where, how large, and what came of it."""
+    """One run of an experiment: where, how large, and result."""
 
     site: Site
     folder: Path

@@ -20,7 +20,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What one experiment came to."""
+    """The result of one experiment."""
 
     name: str
     what: str

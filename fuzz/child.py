@@ -1,4 +1,4 @@
-"""One target in a process of its own: `python -m fuzz.child <target> <built> <guided> <seed> <folder>`.
+"""One target in a separate process: `python -m fuzz.child <target> <built> <guided> <seed> <folder>`.
 
 First come the long inputs and those that Hypothesis builds; then those by atheris. It says how far it is as
 libFuzzer does, in lines on standard error that begin with `#` and a number. Its status isn't 0 when a promise

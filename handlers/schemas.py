@@ -33,7 +33,7 @@ UUID_PATTERN = f"^([Uu][Rr][Nn]:[Uu][Uu][Ii][Dd]:)?({_UUID}|\\{{{_UUID}\\}})$"
 _NUMBER_PATTERN = r"^[ \t]*\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?[ \t]*$"
 _FLAGS = ("true", "True", "yes", "1", "false", "False", "no", "0", 1, 0)
 _EVENT_ID: Schema = {
-    "description": "the deduplication key; another value is as good as none",
+    "description": "the deduplication key; an invalid value counts as missing",
     "anyOf": [
         {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
         {"type": "number"},

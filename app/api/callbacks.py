@@ -1,4 +1,4 @@
-"""The callbacks of providers: what became of mails and text messages. Each is checked by its signature."""
+"""The callbacks of providers: what became of mails and SMS. Each is checked by its signature."""
 
 from __future__ import annotations
 

@@ -21,9 +21,10 @@ _KEY_BYTES = 32
 class SecretBox:
     """Encrypts with the first key of DELIVERY_KEYS, decrypts with any of them (Fernet: AES-128-CBC and HMAC).
 
-    Without that setting the key is derived from a secret that all nodes share and the database doesn't hold:
-    JWT_SECRET, or DATABASE_URL with its password. Once DELIVERY_KEYS is set the derived key still decrypts,
-    so codes that wait to be sent survive the change. Raises `ConfigurationError` when there is no secret.
+    Without that setting the key is derived from a secret that all nodes share and the database doesn't
+    contain: JWT_SECRET, or DATABASE_URL with its password. Once DELIVERY_KEYS is set the derived key still
+    decrypts, so codes that wait to be sent survive the change. Raises `ConfigurationError` when there is no
+    secret.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`run.py outbox`: deliver mail and text messages in a process of their own."""
+"""`run.py outbox`: deliver mail and SMS in a separate process."""
 
 from __future__ import annotations
 

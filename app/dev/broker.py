@@ -1,4 +1,4 @@
-"""A broker that speaks Kafka's protocol, without Java: librdkafka's mock cluster in a process of its own.
+"""A broker that speaks Kafka's protocol, without Java: librdkafka's mock cluster in a separate process.
 
 It keeps everything in memory (5 MB a partition, then it drops the oldest), so each run starts empty. A Kafka
 topic that is used without having been named at the start gets four partitions. Clients should know:

@@ -11,7 +11,7 @@ from sanic import Blueprint, HTTPResponse, Request, json
 def only_loopback(blueprint: Blueprint) -> Blueprint:
     """Answer 403 for all of `blueprint` unless the request's Host names this machine.
 
-    Its calls hand out tokens and mails without a token. A page of another site could read them, if its name
+    Its calls return tokens and mails without a token. A page of another site could read them, if its name
     in DNS changed to 127.0.0.1 after it was loaded (DNS rebinding): to the browser it is the same origin
     still. Its Host is that site's name.
     """

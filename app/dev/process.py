@@ -226,7 +226,7 @@ def _identity(pid: int) -> str:
 
 
 def _is_alive(identity: str) -> bool:
-    """Whether that process still works; one that ended but was not waited for doesn't. "" is nobody's."""
+    """Whether that process still works; one that ended but was not waited for doesn't. "" is none."""
     try:
         pid = int(identity.partition(" ")[0])
         return _identity(pid) == identity and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

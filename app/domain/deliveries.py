@@ -57,7 +57,7 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     those with the same `limit_key` (an address, in one spelling) share a cooldown and an hourly cap.
 
     One that is `offered` leaves no trace when the user doesn't want it: nobody asked for this one. With a
-    `decision` nobody's preferences are asked. `foreign_user_id` is the id of its user in another system.
+    `decision` no preferences are applied. `foreign_user_id` is the id of its user in another system.
     """
 
     channel: str

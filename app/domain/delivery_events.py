@@ -17,7 +17,7 @@ class EventKind(StrEnum):
     DELIVERED = "delivered"
     """The receiver's server, or phone, has it."""
     DEFERRED = "deferred"
-    """Not yet; whoever reports it keeps trying."""
+    """Not yet; the reporter keeps retrying."""
     BOUNCED = "bounced"
     """Nothing can be delivered to the address: it is suppressed."""
     FAILED = "failed"

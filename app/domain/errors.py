@@ -55,7 +55,7 @@ class StoreFailed(Unavailable):
     has an error.
 
     No event is the cause, so none is dead-lettered: a retry succeeds once an operator has acted. To a request
-    it is an internal error. Whoever logs it first adds the trace.
+    it is an internal error. The first to log it adds the traceback.
     """
 
 

@@ -28,7 +28,8 @@ def event_time(unix_seconds: float) -> datetime | None:
     """When an event happened, from a timestamp that its publisher or broker gave it.
 
     None, which stands for now, if that can't be: -1 and 0 for "no timestamp", seconds where milliseconds are
-    due, microseconds. One in the future is given as it is; whoever computes with it takes now instead.
+    due, microseconds. One in the future is given as it is; for calculations it is replaced by the current
+    time.
     """
     try:
         happened_at = moment(unix_seconds)

@@ -20,7 +20,7 @@ PING = b"\x89\x00"  # a whole frame (RFC 6455, 5.5.2)
 # A ping behind this many bytes may be answered one second later.
 MIN_BYTES_PER_SECOND = 64 * 1024
 # Frames read in a row, and the bytes between two checks of their count; then the rest waits for its turn. The
-# kernel hands over up to 256 KB, and 43,000 empty frames in there would delay all other clients by 0.6 s.
+# kernel delivers up to 256 KB, and 43,000 empty frames in there would delay all other clients by 0.6 s.
 MAX_CONTROL_FRAMES_IN_A_ROW = 40
 MAX_BYTES_PER_READ = 256
 

@@ -38,7 +38,7 @@ class HttpAnswer(NamedTuple):
 class HttpClient:
     """Asks one server. Concurrent calls have a connection each; the caller bounds their number and time.
 
-    Follows no redirects, unpacks nothing and uses no proxy.
+    Follows no redirects, decompresses nothing and uses no proxy.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], max_body_bytes: int) -> None:

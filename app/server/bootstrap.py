@@ -140,7 +140,7 @@ class Intake:
 
 @dataclass(frozen=True)
 class Outboxes:
-    """Where mails and text messages go out."""
+    """Where mails and SMS go out."""
 
     channels: Mapping[str, Channel]
     workers: Sequence[Outbox]

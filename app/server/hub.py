@@ -45,8 +45,8 @@ class Hub:
             await source.start()
 
     async def drain(self) -> None:
-        """Admit no client, finish what sources and outboxes have in hand, then send the clients to another
-        node: all within the grace.
+        """Admit no client, finish what sources and outboxes have in progress, then send the clients to
+        another node: all within the grace.
         """
         end = time.monotonic() + self.grace
         self.admission.close()

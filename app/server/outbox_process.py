@@ -1,4 +1,4 @@
-"""The outbox as a process of its own: `run.py outbox` delivers, and serves and consumes nothing."""
+"""The outbox as a separate process: `run.py outbox` delivers, and serves and consumes nothing."""
 
 from __future__ import annotations
 

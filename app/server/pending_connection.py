@@ -150,7 +150,7 @@ class PendingConnection(asyncio.BufferedProtocol):
         else:
             queue, most = self._queues.requests, MAX_QUEUED_REQUESTS
         if len(queue) >= most:
-            self._refuse("crowd", OVERLOADED)
+            self._refuse("crowd", OVERLOADED)  # a label of the metric # term
         elif not self._delays_refusal(head):
             self._queued = True
             queue.take(self._enter)

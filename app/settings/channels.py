@@ -193,8 +193,10 @@ class SmsSettings(ChannelSection, WithPublicUrl):
         ge=1,
         le=MAX_SEGMENTS,
         validation_alias="SMS_MAX_SEGMENTS",
-        description="Maximum number of segments of one SMS: 160 characters of GSM-7, or 70 where a letter "
-        "isn't in it; a few less where there are several.",
+        description=(
+            "Maximum number of segments of one SMS: 160 characters of GSM-7, or 70 with any other "
+            "character; a few less per segment if there are several."
+        ),
     )
     too_long: Annotated[Literal["refuse", "cut"], BeforeValidator(lower)] = Field(
         default="refuse",

@@ -254,8 +254,10 @@ class AuthSettings(Section):
         default="token_type",
         min_length=1,
         validation_alias="JWT_TYPE_CLAIM",
-        description="Claim that says what a token is for. A token that has the claim with another value than "
-        "JWT_TYPE is refused, such as a refresh token.",
+        description=(
+            "Claim that contains the purpose of a token. A token whose claim has another value than "
+            "JWT_TYPE, such as a refresh token, is refused."
+        ),
     )
     jwt_type: str = Field(
         default="access",

@@ -135,8 +135,10 @@ class OutboxSettings(WithPublicUrl):
     in_process: bool = Field(
         default=True,
         validation_alias="OUTBOX_IN_PROCESS",
-        description="Whether each node sends mail and text messages itself. If not, `run.py outbox` has to "
-        "run: in a process of its own they take no time from live notifications.",
+        description=(
+            "Whether each node sends mail and SMS itself. If not, run `run.py outbox` as a separate "
+            "process: mail then does not delay live notifications."
+        ),
     )
     otp_ttl: Seconds = Field(
         default=600.0,

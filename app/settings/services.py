@@ -27,13 +27,16 @@ class PostgresSettings(Section):
         validation_alias="DATABASE_DIRECT_URL",
         description="The URL of the same database without a pooler. Set it if DATABASE_URL leads to "
         "pgbouncer in transaction mode, or to another pooler that changes the server connection between "
-        "transactions. LISTEN and migrations use it, and no statement keeps its name beyond a transaction.",
+        "transactions. LISTEN and migrations use it. The hub then uses no named prepared statements "
+        "through `DATABASE_URL`.",
     )
     pool_size: int = Field(
         default=10,
         ge=2,
         validation_alias="DATABASE_POOL_SIZE",
-        description="Number of Postgres connections of one node. Three of ten are for incoming events only.",
+        description=(
+            "Number of Postgres connections of one node. Three of every ten are reserved for incoming events."
+        ),
     )
     timeout: Seconds = Field(
         default=10.0,
@@ -111,8 +114,10 @@ class UserServiceSettings(Section):
 
     url: str = Field(
         validation_alias="USER_SERVICE_URL",
-        description="The base URL of the user service, which is asked for groups and their members, such "
-        "as http://user-service:8000.",
+        description=(
+            "The base URL of the user service, from which the hub reads groups and their members, "
+            "such as http://user-service:8000."
+        ),
     )
     timeout: Seconds = Field(
         default=2.0,

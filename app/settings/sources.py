@@ -99,9 +99,11 @@ class KafkaSettings(WithBatchSize, WithShutdownGrace):
         default=None,
         pattern=r"^[\w.]+:\w+$",
         validation_alias="KAFKA_SASL_OAUTH_TOKEN_PROVIDER",
-        description="For OAUTHBEARER, the Python function that gives the token, such as "
-        "our_package.kafka:token. It is called without arguments for each connection, may be async, and "
-        "returns a text that is still valid for a while.",
+        description=(
+            "For OAUTHBEARER, the Python function that returns the token, such as "
+            "our_package.kafka:token. It is called without arguments for each connection, may be "
+            "async, and returns a token that is still valid for a while."
+        ),
     )
     ssl_cafile: FilePath | None = Field(
         default=None,

@@ -110,7 +110,7 @@ class DlqReader(Protocol):
     def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
         """Yield those that exist at the start, the oldest of each place first.
 
-        With `done` also those that were replayed or dropped, where the broker still holds them.
+        With `done` also those that were replayed or dropped, where the broker still has them.
         """
 
     async def replay(self, dead_letter: DeadLetter) -> None:

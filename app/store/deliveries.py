@@ -65,7 +65,7 @@ class LeasedDelivery(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """What one attempt came to."""
+    """The result of one attempt."""
 
     started_at: datetime
     seconds: float

@@ -27,7 +27,7 @@ InternalClientError, which SQLAlchemy passes on as it is.
 
 def look_after(engine: AsyncEngine) -> None:
     """From now on each connection is asked whether it lives when it is taken from the pool. When one doesn't,
-    all that were made before are given up, without a farewell, and a new one takes its place.
+    all that were made before are given up, without a close message, and a new one takes its place.
     """
     lost_at = 0.0
 
@@ -47,7 +47,7 @@ def look_after(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "close")
     def part(connection: Any, record: Any) -> None:
         if record.info.get(_MADE_AT, lost_at) < lost_at:
-            connection.driver_connection.terminate()  # a farewell would be waited for, 2 s each
+            connection.driver_connection.terminate()  # a close message would be waited for, 2 s each
 
 
 async def _ping(connection: asyncpg.Connection) -> None:

@@ -14,7 +14,7 @@ from app.domain.identity import UNKNOWN, EventIdentity
 from app.store.engine import store_errors
 from app.store.models import ScheduledEventRow as S
 
-# As deliveries are taken: several nodes at once, and what a dead node had taken comes again after the lease.
+# As deliveries are taken: several nodes at once; claims of a dead node expire with the lease.
 _CLAIM = """
 with due as (
   select event_id, taken_until is not null as again from scheduled_events

@@ -97,7 +97,7 @@ def localised_moment(locale: str, text: str) -> str:
     """A time in the format of `locale`, to the minute, if it is an ISO 8601 timestamp or unix seconds (or
     milliseconds). Any other text as it is.
 
-    The time zone is that of the timestamp; only UTC is named, as nobody's clock is meant by it.
+    The time zone is that of the timestamp; only UTC is named, because no other zone is meant by it.
     """
     try:
         if unix := _UNIX_SECONDS.fullmatch(text):

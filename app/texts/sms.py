@@ -68,7 +68,7 @@ class SmsLimit(NamedTuple):
         if needed.number <= self.max_segments:
             return text
         if not self.cut:
-            alphabet = "" if needed.gsm7 else ", as not all of its letters are in GSM-7"
+            alphabet = "" if needed.gsm7 else ", because it has characters outside GSM-7"
             raise TooLong(
                 f"an SMS of {needed.number} segments is longer than SMS_MAX_SEGMENTS ({self.max_segments}) "
                 f"allows{alphabet}; shorten it, or set SMS_TOO_LONG=cut"

@@ -3,7 +3,7 @@ import { LOST } from "./pause.js";
 const GREETED_WITHIN = 10_000; // ms until the hub's first frame
 const SILENCE = 30_000; // ms without a frame until the hub is asked whether it is there
 const ANSWER = 5000; // ms for the answer
-const LOOK = 2500; // ms; timers stand still while the computer sleeps, so the clock is looked at
+const LOOK = 2500; // ms; timers make no progress while the computer sleeps, so the clock is looked at
 const OPEN = 1;
 
 /**

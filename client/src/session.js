@@ -238,7 +238,7 @@ export class Session {
     return primed?.unread === unread && primed.last_seq === last_seq && primed.rev === rev;
   }
 
-  /** The inbox counts from 1 again; so does who comes back without a `seq`. */
+  /** The inbox counts from 1 again; so does a client that reconnects without a `seq`. */
   #erased() {
     this.listener.reset();
     this.#connection?.end(LOST, "the inbox was erased");

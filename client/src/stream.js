@@ -1,6 +1,6 @@
 import { LOST } from "./pause.js";
 
-const ANSWERED_WITHIN = 10_000; // ms until the first bytes; a proxy that holds them back is as good as none
+const ANSWERED_WITHIN = 10_000; // ms until the first bytes; a proxy that holds them back counts as a failure
 const SILENCE = 50_000; // ms; the hub sends a comment every 20 s
 const LOOK = 2500; // ms
 /** @type {Record<number, number>} */

@@ -27,7 +27,7 @@ export class Tokens {
     return this.#token && this.#expiresAt - this.world.now() > TOO_LATE ? this.#token : this.renew();
   }
 
-  /** A token fresh from getToken; who asks meanwhile gets the same. */
+  /** A token fresh from getToken; a caller that asks meanwhile gets the same. */
   renew() {
     this.#asking ??= this.#ask().finally(() => (this.#asking = undefined));
     return this.#asking;
@@ -71,7 +71,7 @@ export class Tokens {
 }
 
 /**
- * How many ms a token still holds. Where the clocks disagree it is taken for a fresh one.
+ * How many ms a token is still valid. Where the clocks disagree it is taken for a fresh one.
  *
  * @param {string} token
  * @param {number} now

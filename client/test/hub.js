@@ -48,7 +48,7 @@ export class Hub {
     return { type: "connected", node: "n", ...this.count };
   }
 
-  /** The inbox is gone, and begins anew. */
+  /** The inbox is gone, and starts again. */
   erase() {
     Object.assign(this, { rows: [], lastSeq: 0, rev: 0, inbox: this.inbox + 1 });
   }

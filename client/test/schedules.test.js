@@ -49,7 +49,7 @@ class Schedule {
       [2, "restart", () => this.hub.close(1012, "restarting; reconnect_within_ms=1000")],
       [2, "too slow", () => this.hub.close(4001)],
       [1, "freeze sockets", () => this.hub.freeze()],
-      [1, "greet again", () => this.hub.tell(this.hub.greeting)],
+      [1, "resync", () => this.hub.tell(this.hub.greeting)],
       [2, "hub away", () => Object.assign(this.hub, { up: false, restUp: false })],
       [3, "hub back", () => Object.assign(this.hub, { up: true, restUp: true })],
       [2, "proxy passes no upgrade", () => this.#proxy({ passesUpgrades: false })],

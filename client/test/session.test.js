@@ -37,7 +37,7 @@ test("the history is there, newest first, then what comes live", async () => {
   assert.deepEqual(tab.states.map(({ name }) => name), ["connecting", "live"]);
 });
 
-test("what comes while the history is loaded is told of, once", async () => {
+test("what comes while the history is loaded is notified of, once", async () => {
   hub.publish(2);
   const tab = browser.open();
   for (let n = 0; n < 10; n++) {
@@ -61,11 +61,11 @@ test("it comes back after its seq, and tells of what it missed once and in order
   assert.match(hub.opened.at(-1), /\?after=3$/);
   assert.deepEqual(tab.told, [4, 5, 6]);
   assert.deepEqual(seqs(tab), [6, 5, 4, 3, 2]);
-  assert.equal(tab.inbox.unreadCount(), 4, "the history is loaded anew: somebody read and deleted meanwhile");
+  assert.equal(tab.inbox.unreadCount(), 4, "the history is loaded again: somebody read and deleted meanwhile");
   assert.deepEqual(tab.states.map(({ name }) => name), ["connecting", "live", "waiting", "connecting", "live"]);
 });
 
-test("who was away for more than a resume brings has no gap in the list, and is told of all", async () => {
+test("who was away for more than a resume brings has no gap in the list, and is notified of all", async () => {
   hub.publish(100);
   const tab = await live();
   hub.up = false;
@@ -142,7 +142,7 @@ test("of two counts that come in the other order the later one holds", async () 
   assert.equal(tab.inbox.unreadCount(), 118);
 });
 
-test("an inbox that was erased begins anew", async () => {
+test("an inbox that was erased starts again", async () => {
   hub.publish(5);
   const tab = await live();
   hub.read(1);
@@ -177,7 +177,7 @@ test("a socket that is refused is explained by REST", async () => {
   assert.deepEqual(tab.inbox.state, { name: "closed", code: 403, reason: "problem other_user" });
 });
 
-test("a token that the hub refuses is asked for anew, once", async () => {
+test("a token that the hub refuses is requested again, once", async () => {
   const tokens = [hub.token(), hub.token()];
   hub.revoked.add(tokens[0]);
   let asked = 0;
@@ -302,7 +302,7 @@ test("what an overloaded hub asked to wait for isn't cut short", async () => {
   assert.equal(hub.opened.length, 1);
 });
 
-test("a hub that is away and one that doesn't allow the page's origin are told apart", async () => {
+test("a hub that is away and one that doesn't allow the page's origin are distinguished", async () => {
   for (const [how, code, message] of [
     [{ up: false, restUp: false }, "unreachable", /can't be reached/],
     [{ up: false, foreign: true }, "foreign_origin", /ALLOWED_ORIGINS/],
@@ -366,7 +366,7 @@ test("older ones are loaded page by page, and the count is right all the way", a
   assert.deepEqual([tab.inbox.list().length, tab.inbox.hasMore, tab.inbox.unreadCount()], [120, false, 118]);
   hub.close(1006);
   await clock.pass(2000);
-  assert.equal(tab.inbox.list().length, 120, "who comes back has loaded as much as before");
+  assert.equal(tab.inbox.list().length, 120, "a client that reconnects has loaded as much as before");
 });
 
 test("a listener that throws harms no other", async () => {
@@ -396,7 +396,7 @@ test("closing leaves nothing behind", async () => {
   assert.equal(tab.wakes.size, 0);
 });
 
-test("an inbox that was erased and has grown beyond the old seq begins anew all the same", async () => {
+test("an inbox that was erased and has grown beyond the old seq starts again all the same", async () => {
   hub.publish(3);
   for (const id of [1, 2, 3]) hub.read(id);
   const tab = await live();

@@ -22,7 +22,7 @@ async function open(count) {
 const follower = () => browser.tabs.find((tab) => tab !== browser.leader);
 const seqs = ({ inbox }) => inbox.list().map(({ seq }) => seq);
 
-test("thirty tabs hold one socket, and each is told of everything once", async () => {
+test("thirty tabs hold one socket, and each is notified of everything once", async () => {
   hub.publish(3);
   const tabs = await open(30);
   assert.equal(hub.sockets.size, 1);
@@ -97,7 +97,7 @@ test("when the leader dies the next goes on after the last seq", async () => {
   for (const tab of tabs.filter((each) => each !== dead)) assert.deepEqual(tab.told, [1, 2, 3, 4]);
 });
 
-test("a leader that leaves hands on", async () => {
+test("a leader that leaves passes the lead on", async () => {
   await open(2);
   browser.leader.inbox.close();
   hub.publish();
@@ -178,7 +178,7 @@ test("a tab that lists more than the leader keeps it when the leader comes back"
   assert.equal(tab.inbox.unreadCount(), 120);
 });
 
-test("an inbox that was erased begins anew in every tab", async () => {
+test("an inbox that was erased starts again in every tab", async () => {
   hub.publish(5);
   const tabs = await open(3);
   hub.close(1006);
@@ -204,7 +204,7 @@ test("what a tab reads is counted there at once, also while the connection is aw
   for (const { inbox } of tabs) assert.equal(inbox.unreadCount(), 119);
 });
 
-test("a tab that slept while the inbox was erased begins anew when it wakes", async () => {
+test("a tab that slept while the inbox was erased starts again when it wakes", async () => {
   hub.publish(3);
   hub.read(1);
   const [, tab] = await open(2);

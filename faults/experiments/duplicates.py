@@ -34,7 +34,7 @@ _TRY_AGAIN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 @experiment(
     "duplicate-ids",
     "2,000 events come 5 times each, in any order: twice over Kafka and HTTP, once over a Redis stream; "
-    "1 id in 5 comes again with other content, over Kafka (a dead letter) or HTTP (409)",
+    "1 id in 5 is sent again with different content, over Kafka (a dead letter) or HTTP (409)",
     promises="1, 2, 3, 6",
 )
 async def duplicate_ids(run: Run) -> None:

@@ -152,7 +152,7 @@ async def _mid_batch(run: Run, world: World) -> AsyncIterator[None]:
 
 
 async def _recovered(world: World) -> float:
-    """The seconds until every node is ready and answers from Postgres, and rows come again."""
+    """The seconds until every node is ready and answers from Postgres, and rows are written again."""
     begun = time.monotonic()
     await asyncio.gather(world.fresh_rows(), *map(_serves, world.nodes))
     return time.monotonic() - begun

@@ -146,7 +146,7 @@ def _next(headers: Any, source: str) -> int:
 
 
 def check_redis(data: bytes) -> None:
-    """The pieces are names and values by turns."""
+    """The pieces are alternating names and values."""
     pieces = data.split(_CUT)
     fields = dict(zip(pieces[::2], pieces[1::2], strict=False)) or {b"value": data}
     received = redis.entry("stream", b"1-0", fields)
@@ -172,7 +172,7 @@ def _as_bytes(fields: Any) -> dict[bytes, bytes]:
 
 
 def check_kafka(data: bytes) -> None:
-    """The pieces are the value, the key, then headers' names and values by turns."""
+    """The pieces are the value, the key, then headers' alternating names and values."""
     value, key, *pieces = [*data.split(_CUT), b"", b""][: max(2, data.count(_CUT) + 1)]
     names = [piece.decode(errors="replace") for piece in pieces[::2]]
     headers = list(zip(names, pieces[1::2], strict=False))

@@ -1,7 +1,7 @@
 """What the cleaner looks for is found at once, however much was removed before.
 
 BRIN can't do that: a block's summary never narrows, so blocks that were emptied and filled again seem to hold
-the oldest rows for ever. Of a million rows, half of them removed and replaced, it read half to find
+the oldest rows indefinitely. Of a million rows, half of them removed and replaced, it read half to find
 nothing (2848 blocks, 33 ms; with a B-tree 3 and 0.03 ms, whose upkeep is 0.5 µs and 8 bytes a row).
 """
 

@@ -1,4 +1,4 @@
-"""How often an inbox was changed by its user: what orders the counts that clients are told (023).
+"""How often an inbox was changed by its user: what orders the counts that clients receive (023).
 
 A constant default is kept in the catalogue, so no row is written, and nodes of before go on.
 """

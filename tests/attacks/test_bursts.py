@@ -1,4 +1,4 @@
-"""What comes in at once is worked off in turns: others' work goes in between, and nothing is left behind."""
+"""A burst is processed in slices: other work runs in between, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ ENDED = {
 
 @pytest.mark.parametrize("name", ENDED)
 async def test_a_connection_that_ended_leaves_nothing_to_the_garbage_collector(name: str) -> None:
-    """Of a crowd it would have to find thousands of circles at a time: a stop of 70 ms."""
+    """Of many clients it would have to find thousands of cycles at a time: a stop of 70 ms."""
     async with little_server() as port:
         await ask(port, LAST)
         with no_garbage_collection():

@@ -67,7 +67,7 @@ async def test_passwords_of_services_that_fail_stand_nowhere(failing: dict[str, 
                 listed = (await client.get("/deliveries", headers=sender)).json()
                 return all(each["error_code"] for each in listed) and len(listed) >= 2
 
-            await eventually(tried, "both were tried, in vain")
+            await eventually(tried, "both were tried, without success")
             told = (await client.get("/ready", headers=operator)).json()["dependencies"]["rabbitmq"]
             assert told.keys() == {"status", "latency_ms", "error"}
             for headers in ({}, sender, {"Authorization": "Bearer x"}):

@@ -373,7 +373,7 @@ def _page(cases: Sequence[Case], python: str, took: float, load_before: float) -
             _row("**all**", cases),
             "",
             _WORDS,
-            "| case | | what it does | what came of it |",
+            "| case | | what it does | result |",
             "|---|---|---|---|",
             *(f"| {each.name} | {each.verdict} | {each.about} | {each.result} |" for each in notable),
             "",

@@ -30,7 +30,7 @@ from tests.contract.conftest import Store
 
 
 class ReadingBus(MemoryBus):
-    """Looks into the store at the moment of each push, as a client does who is told of something new."""
+    """Looks into the store at the moment of each push, as a client does that is notified."""
 
     def __init__(self, store: Store) -> None:
         super().__init__()

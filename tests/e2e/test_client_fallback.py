@@ -1,4 +1,4 @@
-"""The browser library behind a proxy that passes upgrades now and then: nothing is missed or told twice.
+"""The browser library behind a proxy that passes upgrades now and then: nothing is missed or shown twice.
 
 FALLBACK_SCHEDULES=… runs more, FIRST=… others. A failure names its seed, which repeats what is done, but not
 who wins each race.

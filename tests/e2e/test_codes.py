@@ -114,7 +114,7 @@ async def test_an_aborted_code_is_not_mailed_and_an_aborted_logout_ends_no_sessi
     hub: Hub, mailbox: MailCatcher, pytestconfig: pytest.Config
 ) -> None:
     if "mock" in pytestconfig.stash[BROKER].description:
-        pytest.skip("the embedded broker hands out aborted records")
+        pytest.skip("the embedded broker returns aborted records")
     aborted, committed, code = new_address(), new_address(), new_code()
     stays, leaves = new_user(), new_user()
     producer = AIOKafkaProducer(

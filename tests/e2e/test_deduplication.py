@@ -66,7 +66,7 @@ class World:
                 found[outcome] += count
             return found if found.total() >= outcomes else None
 
-        return await eventually(all_came, f"{outcomes} events came to their end")
+        return await eventually(all_came, f"{outcomes} events reached their end")
 
 
 async def by_kafka(world: World, events: Sequence[Event]) -> None:

@@ -70,7 +70,7 @@ class Scene:
         return value
 
     async def dead_letters(self, source: str, body: bytes) -> list[DeadLetter]:
-        """The letters of a message there are now."""
+        """The dead letters of a message."""
         settings = load(_env_file="", **{name.lower(): value for name, value in self.hub.environment.items()})
         [broker] = [each for each in BROKERS if each.name == source]
         async with broker.open_dlq(settings) as reader:
@@ -79,7 +79,7 @@ class Scene:
             ]
 
     async def dead_letter(self, source: str, body: bytes, attempts: int = 1) -> DeadLetter:
-        """The letter of a message, once there is one that says it was given up so often."""
+        """The dead letter of a message, once there is one with so many attempts."""
 
         async def there() -> DeadLetter | None:
             found = [
@@ -148,7 +148,7 @@ async def test_what_can_be_handled_now_is_replayed_and_stored_once(
     body = await scene.publish(source, of_group(group_id))
     dead_letter = await scene.dead_letter(source, body)
     assert dead_letter.reason == "unknown_group"
-    await again(scene, dead_letter)  # interrupted before the letter was taken away, a replay leaves two
+    await again(scene, dead_letter)  # interrupted before the dead letter was removed, a replay leaves two
 
     before = await scene.listed()
     printed, _ = await scene.dlq(
@@ -183,7 +183,7 @@ async def test_what_can_be_handled_now_is_replayed_and_stored_once(
 
 
 async def again(scene: Scene, dead_letter: DeadLetter) -> None:
-    """Put the same letter into its place a second time."""
+    """Write the same dead letter a second time."""
     if dead_letter.source == "kafka":
         records = await scene.hub.records(f"{scene.hub.topic}.dlq")
         (record,) = [
@@ -250,7 +250,7 @@ async def test_a_redacted_dead_letter_is_shown_redacted_and_never_replayed(scene
         found = [each for each in await scene.listed() if "dlq.redacted" in each["why"]]
         return found if len(found) == 2 else None
 
-    redacted = await eventually(both, "two letters without their codes")
+    redacted = await eventually(both, "two dead letters without their codes")
     for each in redacted:
         shown, _ = await scene.dlq("show", each["id"])
         assert b"482913" not in shown

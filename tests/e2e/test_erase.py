@@ -71,7 +71,7 @@ async def run_erase(hub: Hub, *arguments: str) -> Ended:
 
 
 async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, who: Someone) -> None:
-    """Each kind of row, letter and key that a person can leave."""
+    """Each kind of row, dead letter and key that a person can leave."""
     profile = {"email": who.email, "phone": who.phone, "locale": "en"}
     async with hub.client(who.user) as client:
         answer = await client.put(f"/preferences/users/{who.user}/profile", json=profile)
@@ -145,7 +145,7 @@ async def rows_naming(who: Someone, hub: Hub) -> dict[str, list[str]]:
 async def dead_letters_naming(
     who: Someone, hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer
 ) -> list[object]:
-    """Letters of all three ways. Those of RabbitMQ stay where they are."""
+    """Dead letters of all three brokers. Those of RabbitMQ stay where they are."""
     dead_letters: list[object] = [record.value for record in await hub.records(f"{hub.topic}.dlq")]
     async with rabbitmq.channel() as channel:
         queue = await channel.get_queue(f"{QUEUE}.dlq")
@@ -211,7 +211,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         dry = await run_erase(hub, gone.user, "--dry-run")
         assert dry.status == 0, dry.errors
         assert sum(map(len, (await rows_naming(gone, hub)).values())) > 0
-        assert len(redis_naming(gone, hub, redis_events)) > 1, "presence, and a letter"
+        assert len(redis_naming(gone, hub, redis_events)) > 1, "presence, and a dead letter"
         erased = await run_erase(hub, gone.user, "--yes")
         assert erased.status == 0, erased
         assert await close_code(socket) == 4500

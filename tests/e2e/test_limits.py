@@ -1,4 +1,4 @@
-"""What one client, one address and one crowd may do, and that nobody else feels it."""
+"""The limits of one client, of one address and of many clients, which affect nobody else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RabbitMQ as a source: nothing lost, nothing doubled, and what can't be processed holds nobody up."""
+"""RabbitMQ as a source: nothing lost, nothing doubled, and what can't be processed delays nothing else."""
 
 from __future__ import annotations
 

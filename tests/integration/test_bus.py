@@ -1,4 +1,4 @@
-"""The bus, on a real Redis: what one node is told of reaches all connections, or they are compared."""
+"""The bus, on a real Redis: what one node is notified of reaches all connections, or they are compared."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ async def test_what_redis_refused_is_made_good_once_it_answers(start: Start) -> 
     near, far = await here.arrive(user), await there.arrive(user)
     here.presence.failing.add("publish")
     here.bus.publish(rows(user, 1, 700))
-    await until(lambda: here.id != node, "it joins anew")
+    await until(lambda: here.id != node, "it joins again")
     assert (seqs(near), there.resynced) == ([*range(1, 701)], 0)
     here.presence.failing.clear()
     await until(lambda: there.resynced == 1, "the other is told to compare")

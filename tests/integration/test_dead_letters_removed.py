@@ -1,4 +1,6 @@
-"""Letters that are taken out of a Kafka topic for good: what stays is whole, once, and can be replayed."""
+"""Dead letters that are permanently removed from a Kafka topic: what stays is whole, once, and can be
+replayed.
+"""
 
 from __future__ import annotations
 

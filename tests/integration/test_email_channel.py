@@ -206,7 +206,7 @@ ABOUT_THE_MAIL = CONVERSATION[4:]
 async def test_what_the_server_refuses_is_retryable_or_not_by_its_code(
     server: SmtpServer, channel: EmailChannel, step: Step, answer: str, extensions: tuple[str, ...]
 ) -> None:
-    """A 5xx before the receiver concerns every mail, until an operator mends it: it passes."""
+    """A 5xx before the receiver concerns every mail, until an operator fixes it: it is retryable."""
     server.extensions = extensions
     server.answer(step, answer)
     failed = await failure(channel)

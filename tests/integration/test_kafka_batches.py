@@ -1,4 +1,4 @@
-"""A batch that unpacks to far too much, on a real broker: it is passed, and what is behind it comes."""
+"""A batch that decompresses to far too much, on a real broker: it is passed, and what is behind it comes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kafka source on a real broker: a consumer that stalls is made anew, one that waits is not."""
+"""The Kafka source on a real broker: a consumer that stalls is recreated, one that waits is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stop_fetching(consumer: Any) -> None:
 
 
 def lose_the_group(consumer: Any) -> None:
-    """Polls wait for the group's agreement, for ever."""
+    """Polls wait for the group's rebalance indefinitely."""
     consumer._subscription.begin_reassignment()
 
 
@@ -46,7 +46,7 @@ async def test_a_stalled_consumer_is_recreated_and_continues(
 async def test_while_a_batch_waits_its_consumer_stays_and_so_does_its_membership(
     kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For longer than a poll may be away, and than a consumer may stand still."""
+    """For longer than a poll may be away, and than a consumer may stall."""
     monkeypatch.setattr(
         kafka_clients,
         "AIOKafkaConsumer",

@@ -165,7 +165,7 @@ async def test_a_logout_that_redis_refused_is_sent_again(start: Start, failing: 
     peer = await there.arrive(user)
     here.presence.failing |= {"publish", failing}
     here.bus.disconnect(user)
-    await until(lambda: here.id != node, "it joins anew")
+    await until(lambda: here.id != node, "it joins again")
     here.presence.failing.clear()
     await until(lambda: not peer.connection.open, "the other hears of it")
     assert peer.close_code() == LOGGED_OUT
@@ -226,7 +226,7 @@ async def test_whether_a_user_logged_out_since_a_moment_is_remembered(start: Sta
 async def test_who_asked_in_the_moment_of_the_logout_is_out_whether_registered_before_or_after_it(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """uvloop's clock stands still for a millisecond and longer."""
+    """uvloop's clock does not advance for a millisecond and longer."""
     (node,) = await start(1)
     moment = now()
     monkeypatch.setattr(under_test, "_now", lambda: moment)

@@ -1,4 +1,4 @@
-"""`run.py mail test`: each step is shown, and what is wrong is said with how to mend it."""
+"""`run.py mail test`: each step is shown, and each error says how to fix it."""
 
 from __future__ import annotations
 

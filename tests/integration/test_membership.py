@@ -241,7 +241,7 @@ async def test_a_node_that_can_not_write_who_is_there_joins_again(start: Start) 
     here.presence.failing.add("change")
     async with asyncio.timeout(5):
         peer = await here.arrive(user)
-    await until(lambda: here.id != before, "it joins anew")
+    await until(lambda: here.id != before, "it joins again")
     here.presence.failing.clear()
     await acquainted([here, there])
     await told([here, there], [user])
@@ -258,7 +258,7 @@ async def test_a_node_joins_again_in_whatever_moment_it_loses_redis(start: Start
             await settled()
         before = node.id
         node.membership.mark_lost()
-        await until(lambda before=before: node.id != before and node.membership.joined, "it joins again")  # type: ignore[misc]
+        await until(lambda before=before: node.id != before and node.membership.joined, ("it joins again"))  # type: ignore[misc]
 
 
 async def test_a_node_that_joins_again_does_not_take_itself_for_another(start: Start) -> None:

@@ -1,6 +1,6 @@
 """Hubs by fork: a process that has imported the hub becomes one at once, where each new Python takes seconds.
 
-The hub is a process of its own all the same, with the environment, output and signals of one that was started
+The hub is a separate process all the same, with the environment, output and signals of one that was started
 from a shell; what it runs is `run.py`, or the hub that fails at a point. Hubs that a library is loaded into
 are started as they always are. TEST_HUB_START=fresh, in the environment of the tests or of one hub, starts
 them so; `make test-long` does for all.

@@ -45,7 +45,7 @@ def test_in_any_order_the_broker_hears_of_each_once_and_of_none_too_early(
     order: list[int], looked_at: set[int]
 ) -> None:
     known, settled = tags(20), set[int]()
-    outstanding = set(range(1, 21))  # what the broker still holds
+    outstanding = set(range(1, 21))  # what the broker still has
     for step, tag in enumerate([*order, None]):
         if step in looked_at or tag is None:
             for ack in known.pop():

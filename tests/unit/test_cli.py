@@ -22,7 +22,7 @@ ALL = {**root.COMMANDS, **root.DEVELOPMENT_COMMANDS}
 
 
 def call(*arguments: str, cwd: Path = ROOT, python: Sequence[str] = ("run.py",)) -> tuple[int, str, str]:
-    """Run the command in a process of its own: the exit status, standard output and standard error."""
+    """Run the command in a separate process: the exit status, standard output and standard error."""
     ended = subprocess.run(
         [sys.executable, *python, *arguments],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""The watchdog of a Kafka consumer: what it takes for a standstill, and what never."""
+"""The watchdog of a Kafka consumer: what counts as a stall, and what never does."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_so_has_who_lets_a_poll_hang_also_without_a_partition(scene: Scene
 
 
 @pytest.mark.parametrize(
-    "excuse", ["nothing to read", "it moves", "intake is held up", "no broker", "no partition"]
+    "excuse", ["nothing to read", "it moves", "intake is stalled", "no broker", "no partition"]
 )
 async def test_with_an_excuse_it_may_stall_indefinitely(scene: Scene, excuse: str) -> None:
     for number in range(20):
@@ -125,7 +125,7 @@ async def test_with_an_excuse_it_may_stall_indefinitely(scene: Scene, excuse: st
                 scene.away = number % 3 == 0
             case "no partition":
                 scene.position_of.clear()
-        await scene.look(emptied=number % 3 != 0 or excuse != "intake is held up")
+        await scene.look(emptied=number % 3 != 0 or excuse != "intake is stalled")
 
 
 async def test_a_rebalance_that_comes_to_its_end_is_no_poll_that_hangs(scene: Scene) -> None:

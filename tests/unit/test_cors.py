@@ -1,4 +1,4 @@
-"""Which pages of other origins may read what REST answers, and what caches between are told."""
+"""Which pages of other origins may read what REST answers, and what caches may store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run.py dlq`, without brokers: which letters are chosen, how fast, and what is printed of them."""
+"""`run.py dlq`, without brokers: which dead letters are chosen, how fast, and what is printed of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flat event types (bookings, payments, stock): what they need, who is told, by mail and in the inbox."""
+"""Flat event types (bookings, payments, stock): what they need, who is notified, by mail and in the inbox."""
 
 from __future__ import annotations
 
@@ -419,7 +419,7 @@ def test_a_failed_payment_may_come_without_a_retry_url(url: object) -> None:
     assert "Try the payment again" not in RENDERER.render(mail.template, "en", mail.data).text
 
 
-# Who is told
+# Who is notified
 
 
 @pytest.mark.parametrize("event_type", PERSONAL)

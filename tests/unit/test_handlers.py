@@ -1,4 +1,4 @@
-"""Every event type: what it needs, who is told, and what they read."""
+"""Every event type: what it needs, who is notified, and what they read."""
 
 from __future__ import annotations
 
@@ -407,7 +407,7 @@ def test_raw_data_is_kept_up_to_its_limit_and_refused_beyond() -> None:
     assert reason_of(body_of("group_user_added") | {"more": "é" * MAX_DATA_BYTES})[0] == "data_too_large"
 
 
-# Who is told
+# Who is notified
 
 
 @pytest.mark.parametrize("event_type", GROUP_TYPES)

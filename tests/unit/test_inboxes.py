@@ -1,4 +1,4 @@
-"""The shared reader of inboxes: who asks together is answered together, and nobody is left waiting."""
+"""The shared reader of inboxes: each caller together is answered together, and nobody is left waiting."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 class Consumer:
-    """Hands out what the test gives it, and keeps what is committed."""
+    """Returns what the test gives it, and keeps what is committed."""
 
     def __init__(self) -> None:
         self.polls: asyncio.Queue[dict[TopicPartition, list[Record]]] = asyncio.Queue()
@@ -175,7 +175,7 @@ async def test_a_batch_that_is_not_finished_makes_the_node_not_ready(monkeypatch
 
 
 async def test_while_partitions_are_taken_away_no_batch_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What isn't committed comes again to another node: its dead letters would be written twice."""
+    """What isn't committed is delivered again to another node: its dead letters would be written twice."""
     scene = await started(monkeypatch, Pipeline())
     scene.consumer.give(0, 1)
     await scene.until(lambda: scene.source._writing is not None)

@@ -162,7 +162,7 @@ async def test_an_event_whose_answer_is_cached_follows_those_that_are_parked(sce
     await asyncio.sleep(0.06)
     await scene.worker.resolve_due()
     await scene.take(event("d", group))
-    assert scene.order == "abcd", "and d waits for nobody"
+    assert scene.order == "abcd", "and d waits for no event"
 
 
 async def test_events_that_need_nobody_and_other_groups_do_not_wait(scene: Scene) -> None:

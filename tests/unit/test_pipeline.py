@@ -173,7 +173,7 @@ async def test_an_event_that_comes_twice_in_a_batch_is_written_once() -> None:
 async def test_what_is_for_later_and_would_be_too_large_then_is_refused_now(
     year: int, refused: list[str]
 ) -> None:
-    numbers = b",".join([b"1e9"] * 215_000)  # written anew: 1E+9
+    numbers = b",".join([b"1e9"] * 215_000)  # re-encoded: 1E+9
     told = b'"user_id": "%s", "message": "m", "send_at": "%d-01-01T00:00:00Z"' % (str(USER).encode(), year)
     body = b'{"type": "inapp", %s, "x": [%s]}' % (told, numbers)
     batch = make(Writer(), Bus()).prepare([SourceMessage("http", "a", body, None)])

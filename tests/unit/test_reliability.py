@@ -25,7 +25,7 @@ def test_what_failed_is_shown_as_failed(tmp_path: Path) -> None:
         100, Count(120, 118, 2, 0), Count(120, 118, 2, 0), Count(2, 3, 0, 1), Count(0, 0, 0, 0), 1, 0, 0
     )
     ran_on = machine.describe(["a service"], 0.0, "faults")
-    figures = [Figure("longest standstill", 7.5, "s", 5.0)]
+    figures = [Figure("longest stall", 7.5, "s", 5.0)]
     for seed in (3, 7):
         problems = ["2 rows lost"] if seed == 7 else []
         result = Result("kill-9", "", "1", 0.5, seed, 1.0, lost, figures, problems, ran_on)

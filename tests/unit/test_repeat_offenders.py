@@ -122,14 +122,14 @@ def test_of_a_user_who_is_refused_again_and_again_every_token_is_known(offenders
         offenders.remember(flooded=False, token=claiming(offenders.user))
     assert wait(offenders.user)
     assert not wait(uuid4())
-    assert not wait("nobody's")
+    assert not wait("of no user")
     offenders.at_limit = set()
     assert not wait(offenders.user), "somebody left meanwhile"
     offenders.at_limit = {offenders.user}
     offenders.now += 3 * REMEMBERED_SECONDS
     assert not wait(offenders.user)
     offenders.remember(flooded=False, token=claiming(offenders.user))
-    assert not wait(offenders.user), "it counts anew"
+    assert not wait(offenders.user), "it counts again"
 
 
 def test_a_user_who_is_refused_now_and_then_is_closed_by_the_connection(offenders: Offenders) -> None:
@@ -205,7 +205,7 @@ def test_only_so_many_are_remembered_and_none_is_kept_itself(
     ["a", "- ", "?jwt=", "&jwt=", ",bearer.", "\r\nauthorization:", "\r\nsec-websocket-protocol: ,"],
 )
 def test_a_hostile_head_is_searched_in_one_pass(offenders: Offenders, piece: str) -> None:
-    """A search that begins anew at each byte would take minutes for this; `make test`'s own limit ends it."""
+    """A search restarted at each byte would take minutes; `make test`'s own limit ends it."""
     offenders.remember(flooded=True)
     pieces = piece * (1_000_000 // len(piece))
     if piece.endswith("jwt="):

@@ -155,7 +155,7 @@ async def test_those_that_are_first_stay_few(writes: SharedWrites, transactions:
 async def test_a_lane_whose_inbox_is_locked_costs_no_other_lane_its_transaction(
     writes: SharedWrites, transactions: Transactions
 ) -> None:
-    """Each was written alone then, one after the other, which held up other events for 12 s."""
+    """Each was written alone then, one after the other, which delayed other events by 12 s."""
     locked, user, left = uuid4(), uuid4(), 2
 
     def check(events: Sequence[PreparedEvent]) -> None:

@@ -14,6 +14,12 @@ from app.dev.terms import prose_of_code, wrong_terms
         "This is mended later.",
         "Kept for ever",
         "python run.py puts it; it is put back",
+        "in a process of its own",
+        "The access token doesn't hold",
+        "events are held up by others",
+        "two letters in the queue",
+        "clients are told twice",
+        "measured by turns",
     ],
 )
 def test_a_word_with_a_better_term_is_found(line: str) -> None:
@@ -27,6 +33,7 @@ def test_a_word_with_a_better_term_is_found(line: str) -> None:
         "`put back` is a name",
         "See [it](put back.md)",
         "amended, recommend",
+        "crowdsec, letters and digits, a dead letter's id, handshake",
         "put back # term",
     ],
 )

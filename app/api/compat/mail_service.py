@@ -54,7 +54,7 @@ SentOrRow = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [schema_of(S
 
 class OldMail(NotifyEmail, forbid_unknown_fields=False):
     """A mail that a service has composed: `text`, `html` or both. Other fields are left out. An empty text is
-    as good as none; with an empty subject the first line of the text is the subject.
+    treated as missing; with an empty subject the first line of the text is the subject.
     """
 
     subject: Annotated[str, Meta(max_length=200)]

@@ -105,7 +105,7 @@ class ApiProvider:
         if not mail.to.ascii:
             raise DeliveryFailed(
                 "smtputf8_not_offered",
-                f"the address has letters outside ASCII before the @, which {self.name} can't carry",
+                f"the address has non-ASCII characters before the @, which {self.name} can't carry",
                 retryable=False,
                 of_provider=True,
             )

@@ -1,9 +1,10 @@
-"""Compressed batches of Kafka are unpacked up to a bound. Import it before the first consumer.
+"""Compressed batches of Kafka are decompressed up to a limit. Import it before the first consumer.
 
-aiokafka 0.14 unpacks a batch whole: 1 MB, within any broker's limits, may unpack to 1 GB or more. That froze
-a node for 25 s and took 2.7 GB; with a memory limit the partition was blocked for good. Here a batch that
-unpacks to more than `MAX_BATCH_BYTES`, or can't be unpacked, becomes one record without content, at the
-position of its last one. The event decoder refuses it with the reason: it is dead-lettered by its position.
+aiokafka 0.14 decompresses a batch as a whole: 1 MB, within any broker's limits, may decompress to 1 GB or
+more. That froze a node for 25 s and took 2.7 GB; with a memory limit the partition was blocked for good. Here
+a batch that decompresses to more than `MAX_BATCH_BYTES`, or can't be decompressed, becomes one record without
+content, at the position of its last one. The event decoder refuses it with the reason: it is dead-lettered by
+its position.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 MAX_FETCH_BYTES = 2 * MAX_BATCH_BYTES
 """Unpacked of one answer of a broker, about; the rest is fetched again, so that others get a turn."""
 _MAX_GZIP_MEMBERS = 16
-_FIRST_GUESS_PER_BYTE = 8  # what a batch usually unpacks to, in times of its size
+_FIRST_GUESS_PER_BYTE = 8  # usual ratio of decompressed to compressed size
 _MIN_BUFFER_BYTES = 64 * 1024
 _XERIAL_HEADER_BYTES = 16
 _CODEC_BITS = 0x07  # the bits of a batch's attributes that name its codec
@@ -38,7 +39,7 @@ _VARINT_BITS = 7
 
 
 class BatchTooLarge(Exception):  # noqa: N818
-    """A batch unpacks to more than the bound."""
+    """A batch decompresses to more than the limit."""
 
 
 _UNREADABLE = (
@@ -94,7 +95,7 @@ zstd_decode = _bounded(cramjam.zstd.decompress_into)
 
 
 def snappy_decode(payload: bytes) -> bytes:
-    """The size that each block says it has is checked before it is unpacked, and by snappy itself after."""
+    """The size that each block says it has is checked before decompression, and by snappy itself after."""
     if sum(_snappy_sizes(payload)) > MAX_BATCH_BYTES:
         raise BatchTooLarge
     unpacked: bytes = codec.snappy_decode(payload)
@@ -152,7 +153,7 @@ class BoundedBatch:
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            records = iter(self._batch)  # it unpacks here; asked for an iterator twice, it fails
+            records = iter(self._batch)  # it decompresses here; asked for an iterator twice, it fails
             while (record := next(records, None)) is not None:
                 yield record
         except _UNREADABLE as error:
@@ -212,7 +213,7 @@ PARSERS = (
     "aiokafka.record._crecords.default_records",
     "aiokafka.record._crecords.legacy_records",
 )
-"""The modules that unpack batches; those written in C are not there on every platform."""
+"""The modules that decompress batches; those written in C are not there on every platform."""
 
 
 def _install() -> None:

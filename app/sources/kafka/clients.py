@@ -15,7 +15,7 @@ from app.domain.errors import ConfigurationError
 from app.domain.events import MAX_EVENT_BYTES
 from app.runtime.tasks import end, looked_at
 from app.settings.sources import KafkaSettings
-from app.sources.kafka import bounded_batches  # noqa: F401 - all consumers unpack within its bounds
+from app.sources.kafka import bounded_batches  # noqa: F401 - all consumers decompress within its limits
 
 ISOLATION_LEVEL = "read_committed"
 """Of every consumer: what a publisher aborts never happened, and what is open hasn't happened yet."""

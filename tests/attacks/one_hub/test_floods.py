@@ -103,7 +103,7 @@ async def test_one_users_many_sockets_take_no_slot_from_others(hub: Hub) -> None
 
 
 async def fate(reader: asyncio.StreamReader) -> int | None:
-    """429 or 503 at the door, the code of a close that soon follows, or None: it stays."""
+    """429 or 503 at the handshake, the code of a close that soon follows, or None: it stays."""
     answer = await reader.readuntil(b"\r\n\r\n")
     if not answer.startswith(b"HTTP/1.1 101"):
         return int(answer[9:12])

@@ -59,7 +59,7 @@ PAGE = f"""<!doctype html>
 
 
 async def take(page: Page, path: Path, **options: Any) -> None:
-    """Take a picture of the page as it stands still."""
+    """Take a picture of the page without animations."""
     _save(await page.screenshot(animations="disabled", **options), path)
 
 
