@@ -42,7 +42,7 @@ _PARKED_TEXT = (
 )
 _SCHEDULED_TEXT = "concat_ws(' ', event_id, convert_from(body, 'UTF8'))"
 _KEYS_TEXT = "concat_ws(' ', service, key, convert_from(answer, 'UTF8'))"
-_NOTIFICATION_TEXT = "concat_ws(' ', group_name, title, content, raw_data::text)"
+_NOTIFICATION_TEXT = "concat_ws(' ', group_name, title, content, raw_data::text, details::text, thread_key)"
 _PROFILE_TEXT = "concat_ws(' ', email, phone)"
 _DELIVERY_TEXT = "concat_ws(' ', event_id, address, data::text, attachments::text)"
 

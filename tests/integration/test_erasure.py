@@ -13,6 +13,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.deliveries import DeliveryDraft, Status
+from app.domain.details import Actor, Details
 from app.domain.erasure import NO_INBOX, Found, Subject
 from app.erasure import connections as module
 from app.erasure.connections import Connections
@@ -130,6 +131,8 @@ async def test_what_names_them_and_is_of_others_stays_and_is_counted(
             mail(None, "bank@example.com", message=f"{shared} has paid"),
             entry(user),
             entry(other, title=f"{user} says hello"),
+            entry(other, details=Details(actor=Actor("A", f"/avatars/{user}.png"))),
+            entry(other, details=Details(thread_key=f"user-{user}")),
         ]
     )
     addresses = await store.addresses(Subject(user))
@@ -138,11 +141,11 @@ async def test_what_names_them_and_is_of_others_stays_and_is_counted(
     await store.erase(subject)
     left = [found for found in await store.look(subject) if found.number]
     assert left == [
-        Found("notifications of others", 1, "it is those people's data"),
+        Found("notifications of others", 3, "it is those people's data"),
         Found("deliveries of others", 2, "it is those people's data"),
         Found("preferences of others", 1, "it is those people's data"),
     ]
-    assert await stored_seqs(operator, other) == [1]
+    assert await stored_seqs(operator, other) == [1, 2, 3]
 
 
 async def test_large_tables_are_read_and_inboxes_removed_piece_by_piece(
