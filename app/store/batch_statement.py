@@ -114,7 +114,7 @@ _STATEMENTS = {
 # Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
 # `offset` keeps the look-up one by index.
 REPLACE = """
-update deliveries d set status = 'suppressed', reason = 'a newer code took its place', secret = null,
+update deliveries d set status = 'suppressed', reason = 'a newer code replaced it', secret = null,
   next_attempt_at = null, finished_at = now()
 where d.replaces = any($1::text[]) and d.status = 'pending' and exists (
   select 1 from deliveries newer
