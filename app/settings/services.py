@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from sqlalchemy.engine import make_url
@@ -10,6 +12,8 @@ from sqlalchemy.exc import ArgumentError
 
 from app.settings.section import URL_ENCODING, Seconds, Section, is_url
 from app.settings.tls_options import REDIS_TLS, check_tls_options
+
+_DATABASE = re.compile(r"(?:/[0-9]{0,5})?")
 
 
 class PostgresSettings(Section):
@@ -141,11 +145,17 @@ class UserServiceSettings(Section):
 
 
 def check_redis_url(url: SecretStr) -> SecretStr:
-    """Returns the URL. Raises `ValueError`, which doesn't repeat it, unless it is one of a Redis."""
+    """Returns the URL. Raises `ValueError`, which doesn't repeat it, unless it is one of a Redis.
+
+    The client would take database 0 where the path is no number: another than the one with the blocklist.
+    """
     if not is_url(url.get_secret_value(), ("redis", "rediss", "unix")):
         raise ValueError(
             f"it must be a URL such as redis://:password@host:6379/0 (rediss:// for TLS); {URL_ENCODING}"
         )
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
+        raise ValueError("its path must be the number of a database, as in redis://:password@host:6379/0")
     check_tls_options(url.get_secret_value(), REDIS_TLS)
     return url
 

@@ -135,6 +135,13 @@ def test_what_is_not_set_is_named_with_what_to_set(
             "REDIS_URL: it must be a URL such as redis://:password@host:6379/0 (rediss:// for TLS); "
             "percent-encode special characters in user and password.",
         ),
+        *(
+            (
+                {"REDIS_URL": f"redis://:hunter2@redis/{database}"},
+                "REDIS_URL: its path must be the number of a database, as in redis://:password@host:6379/0.",
+            )
+            for database in ("hub", "-1", "0x1", "0/1", "٠", "1.0")
+        ),
         (
             {"FOREIGN_USER_IDS": "map"},
             "FOREIGN_USER_IDS=map needs FOREIGN_USER_ID_NAMESPACE. Set it to a UUID that is used for nothing "
