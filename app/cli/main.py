@@ -17,6 +17,7 @@ COMMANDS = {
     "migrate": LazyCommand("app.cli.migrate", "Bring the database to the newest migration"),
     "outbox": LazyCommand("app.cli.outbox", "Deliver mail and SMS in a separate process"),
     "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the SMTP settings"),
+    "vapid": LazyCommand("app.cli.vapid", "Make the key that signs web push"),
     "check": LazyCommand("app.cli.check", "Check events before they are published: check event.json"),
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),
     "dlq": LazyCommand("app.cli.dlq", "List, show, replay or drop dead letters"),

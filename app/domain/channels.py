@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from app.domain.addresses import mailbox, phone_number
+from app.domain.devices import device_id
 
-INAPP, EMAIL, SMS = "inapp", "email", "sms"
+INAPP, EMAIL, SMS, WEBPUSH = "inapp", "email", "sms", "webpush"
 
 DELIVERY_CHANNELS: Mapping[str, Callable[[str], object]] = MappingProxyType(
     {
         EMAIL: mailbox,
         SMS: phone_number,
+        WEBPUSH: device_id,
     }
 )
 """Those that deliver to an address, each with the check of one. It raises `ValueError`, whose text doesn't

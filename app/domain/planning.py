@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 
-from app.domain.channels import INAPP
+from app.domain.channels import INAPP, WEBPUSH
 from app.domain.deliveries import DeliveryDraft
+from app.domain.devices import Devices
 from app.domain.effects import Effects
 from app.domain.notifications import NotificationDraft
 from app.domain.preferences import NOBODY_KNOWN, Decision, Evaluator, Person, Verdict, choice_id
 from app.domain.time import Now, moment
+
+PUSH_TEMPLATE = "plain"
+ABOUT_NOTIFICATION, URGENT = "about_notification", "urgent"
+"""In the data of a web push: whether it is about the user's notification of its event, and not to wait."""
+MAX_PUSH_CHARS = 1000
+"""Of a notification's text that are kept with each delivery by web push; it shows less."""
 
 
 class PlanRequest(msgspec.Struct, frozen=True, gc=False):
@@ -64,12 +71,27 @@ class People(Protocol):
         """
 
 
+class PushPlan(NamedTuple):
+    """What web push needs: the devices, and for how many seconds after its event one may be delivered."""
+
+    devices: Devices
+    valid_for: float
+
+
 class Planner:
     """Plans by what each person prefers."""
 
-    def __init__(self, people: People, evaluator: Evaluator, locale: str, now: Now = time.time) -> None:
-        """`locale` is that of the requests' `effects`."""
+    def __init__(
+        self,
+        people: People,
+        evaluator: Evaluator,
+        locale: str,
+        now: Now = time.time,
+        push: PushPlan | None = None,
+    ) -> None:
+        """`locale` is that of the requests' `effects`. Without `push` nobody is asked about devices."""
         self._people = people
+        self._push = push
         self._evaluator = evaluator
         self._locale = locale
         self._now = now
@@ -83,8 +105,65 @@ class Planner:
             if request.effects.deliveries:
                 users += [each.user_id for each in request.effects.deliveries if each.user_id is not None]
         known = await self._people.people(users)
+        devices = {} if self._push is None else await self._push.devices.of_users(users)
         now = moment(self._now())
-        return [self._plan(request, known, now) for request in requests]
+        plans = [self._plan(request, known, now) for request in requests]
+        if self._push is None:
+            return plans
+        return [
+            self._with_push(request, plan, known, devices, now) if devices or plan.deliveries else plan
+            for request, plan in zip(requests, plans, strict=True)
+        ]
+
+    def _with_push(
+        self,
+        request: PlanRequest,
+        plan: Plan,
+        known: Mapping[UUID, Person],
+        devices: Mapping[UUID, Sequence[UUID]],
+        now: datetime,
+    ) -> Plan:
+        """The plan, with notifications by web push as well, and a message by web push to each device."""
+        deliveries = [each for planned in plan.deliveries for each in _to_devices(planned, devices)]
+        declined = [*plan.declined]
+        for draft in plan.notifications:
+            for receiver in draft.receivers:
+                if receiver in devices:
+                    person = known.get(receiver, NOBODY_KNOWN)
+                    decision = self._evaluator.decide(
+                        person, request.category, WEBPUSH, now, urgent=request.urgent
+                    )
+                    asked_for = person.choices.get(choice_id(request.category, WEBPUSH), False)
+                    accepted = decision.verdict is not Verdict.SUPPRESS or asked_for
+                    (deliveries if accepted else declined).extend(
+                        PlannedDelivery(push, decision)
+                        for push in self._pushes(request, draft, receiver, person, devices[receiver])
+                    )
+        return msgspec.structs.replace(plan, deliveries=deliveries, declined=declined)
+
+    def _pushes(
+        self,
+        request: PlanRequest,
+        draft: NotificationDraft,
+        receiver: UUID,
+        person: Person,
+        devices: Sequence[UUID],
+    ) -> Iterator[DeliveryDraft]:
+        assert self._push is not None
+        data = {"title": draft.title, "message": draft.content[:MAX_PUSH_CHARS], ABOUT_NOTIFICATION: True}
+        if request.urgent:
+            data[URGENT] = True
+        for device in devices:
+            yield DeliveryDraft(
+                WEBPUSH,
+                PUSH_TEMPLATE,
+                str(device),
+                person.locale or self._locale,
+                data,
+                valid_for=self._push.valid_for,
+                user_id=receiver,
+                offered=True,
+            )
 
     def _plan(self, request: PlanRequest, known: Mapping[UUID, Person], now: datetime) -> Plan:
         draft = request.effects.notification
@@ -138,11 +217,30 @@ class Planner:
             return PlannedDelivery(draft, draft.decision)
         decision = self._evaluator.decide(person, request.category, draft.channel, now, urgent=request.urgent)
         address = draft.address or person.address(draft.channel)
-        if address is None and decision.verdict is not Verdict.SUPPRESS:
+        if draft.channel == WEBPUSH:  # `_to_devices` finds the addresses
+            if self._push is None:
+                decision = Decision(Verdict.SUPPRESS, "this hub sends no web push")
+        elif address is None and decision.verdict is not Verdict.SUPPRESS:
             decision = Decision(Verdict.SUPPRESS, f"the user's profile has no address for {draft.channel}")
         if person.locale is not None and person.locale != self._locale:
             draft = request.in_locale(person.locale).deliveries[number]
         return PlannedDelivery(msgspec.structs.replace(draft, address=address), decision)
+
+
+def _to_devices(
+    planned: PlannedDelivery, devices: Mapping[UUID, Sequence[UUID]]
+) -> Iterator[PlannedDelivery]:
+    """A message by web push that names no device is one to each of the user's."""
+    draft, decision = planned
+    if draft.channel != WEBPUSH or draft.address is not None:
+        yield planned
+    elif theirs := devices.get(draft.user_id or _NO_ONE, ()):
+        for device in theirs:
+            yield planned._replace(draft=msgspec.structs.replace(draft, address=str(device)))
+    elif decision.verdict is Verdict.SUPPRESS:
+        yield planned
+    else:
+        yield planned._replace(decision=Decision(Verdict.SUPPRESS, "the user has no device for web push"))
 
 
 _NO_ONE = UUID(int=0)

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 from app.domain.channels import DELIVERY_CHANNELS
 
 if TYPE_CHECKING:
-    from app.outbox.channel import Channel
+    from app.outbox.channel import Channel, ChannelPorts
     from app.settings.channels import ChannelSections
 
 
-def make_channels(settings: ChannelSections) -> dict[str, Channel]:
+def make_channels(settings: ChannelSections, ports: ChannelPorts) -> dict[str, Channel]:
     """Build each delivery channel, by name: the module of that name in this package has `make_channel`.
 
     The names are those of `app.domain.channels`, which is the registry; a test holds that each has its module
     and each module its name. Raises `ConfigurationError` when the settings of one are incomplete or unsafe.
     """
-    return {name: _factory(name)(settings) for name in DELIVERY_CHANNELS}
+    return {name: _factory(name)(settings, ports) for name in DELIVERY_CHANNELS}
 
 
-def _factory(channel: str) -> Callable[[ChannelSections], Channel]:
-    factory: Callable[[ChannelSections], Channel] = import_module(f"app.outbox.{channel}").make_channel
+def _factory(channel: str) -> Callable[[ChannelSections, ChannelPorts], Channel]:
+    factory: Callable[[ChannelSections, ChannelPorts], Channel] = import_module(
+        f"app.outbox.{channel}"
+    ).make_channel
     return factory

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.deliveries import Status
+from app.store.devices import DeviceStore
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -38,14 +39,27 @@ class Outgoing(msgspec.Struct, frozen=True):
     """The URL where its receiver can end messages of this kind, if they can."""
     confidential: bool = False
     """Whether `data` holds a secret. Then the provider's texts aren't stored, as they may quote it."""
+    event_id: str | None = None
+    user_id: UUID | None = None
+    expires_in: float | None = None
+    """Seconds; after that it is of no use."""
 
 
 class DeliveryCancelled(Exception):  # noqa: N818 - no error
-    """The message is no longer wanted; `status` is the delivery's new status."""
+    """The message is no longer wanted; `status` is the delivery's new status, `reason` says why."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, reason: str) -> None:
         super().__init__(status)
         self.status = status
+        self.reason = reason
+
+
+class ChannelPorts(NamedTuple):
+    """What channels may ask besides their providers. A channel that lacks what it needs is simulated."""
+
+    devices: DeviceStore | None = None
+    connected: Callable[[UUID], Awaitable[bool]] | None = None
+    """Whether a user has a live connection. Raises one of `REDIS_ERRORS`."""
 
 
 Confirm = Callable[[], Awaitable[None]]

@@ -15,7 +15,7 @@ import msgspec
 from app.domain.addresses import phone_number
 from app.domain.channels import SMS
 from app.domain.errors import ConfigurationError, DeliveryFailed
-from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
+from app.outbox.channel import ChannelPorts, Confirm, Outgoing, Receipt, wanted
 from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, retry_after, safe_words
 from app.outbox.twilio_codes import Fault, fault
 from app.runtime.tls import client_context, tls_fault, tls_words
@@ -139,7 +139,7 @@ class SmsChannel:
                 return DeliveryFailed(code, said, retryable=False)
 
 
-def make_channel(settings: ChannelSections) -> SmsChannel:
+def make_channel(settings: ChannelSections, _: ChannelPorts) -> SmsChannel:
     """The channel `sms`. Raises `ConfigurationError`."""
     return SmsChannel(settings.sms)
 

@@ -38,7 +38,7 @@ POSTGRES_BACKOFF = Backoff(first=1.0, cap=1.0)
 RELEASE_TIMEOUT_SECONDS = 1.0  # at the end; what isn't released is due after the lease
 MAX_LEASE_SHARE = 0.8  # of the lease, for one attempt: so no other node tries meanwhile
 EXPIRED = "it expired"
-_UNWANTED = {Status.SUPPRESSED: "a newer code replaced it", Status.EXPIRED: EXPIRED}
+_UNWANTED = {Status.SUPPRESSED: "a newer code replaced it", Status.EXPIRED: EXPIRED}  # of a code
 
 
 def retry_delay(
@@ -198,7 +198,7 @@ class Outbox:
                     await self._outgoing(leased), lambda: self._confirm(leased)
                 )
         except DeliveryCancelled as unwanted:
-            await self._finish(leased, unwanted.status, _UNWANTED[unwanted.status])
+            await self._finish(leased, unwanted.status, unwanted.reason)
             return
         except Exception as error:
             failure = _failure(error)
@@ -218,7 +218,7 @@ class Outbox:
         if leased.code:
             unwanted = await self._store.unwanted(leased.id)
             if unwanted is not None:
-                raise DeliveryCancelled(unwanted)
+                raise DeliveryCancelled(unwanted, _UNWANTED[unwanted])
 
     async def _outgoing(self, leased: LeasedDelivery) -> Outgoing:
         """Raises `DeliveryFailed`."""
@@ -240,6 +240,9 @@ class Outbox:
             category=leased.category,
             unsubscribe=self._links.of(leased),
             confidential=bool(secret),
+            event_id=leased.event_id,
+            user_id=leased.user_id,
+            expires_in=leased.expires_in,
         )
 
     async def _failed(self, leased: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:

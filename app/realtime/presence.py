@@ -127,6 +127,11 @@ class Presence:
         """The nodes with a heartbeat in the last `unresponsive_after` seconds. The caller need not be one."""
         return frozenset(await self._redis.eval(_ALIVE, 1, self._nodes, round(unresponsive_after * 1000)))
 
+    async def is_connected(self, user: UUID, unresponsive_after: float) -> bool:
+        """Whether the user is connected to a node that is alive."""
+        nodes = (await self.look_up([user])).get(user, ())
+        return bool(nodes) and not (await self.alive(unresponsive_after)).isdisjoint(nodes)
+
     async def time(self) -> float:
         """Redis' clock: unix seconds."""
         seconds, microseconds = await self._redis.eval(_TIME, 1, self._nodes)

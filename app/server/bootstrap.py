@@ -16,6 +16,7 @@ from app.api.auth import Authenticator
 from app.api.callbacks import CallbackKeys, CallbackResource, TwilioKeys
 from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
+from app.api.devices import DeviceResource
 from app.api.envelope import envelope
 from app.api.handshake import Handshake
 from app.api.health import Check, OperationResource
@@ -36,7 +37,8 @@ from app.auth.sns import SnsVerifier
 from app.auth.tokens import TokenVerifier
 from app.auth.unsubscribe_tokens import UnsubscribeTokens
 from app.domain.errors import ConfigurationError
-from app.domain.planning import Planner
+from app.domain.channels import WEBPUSH
+from app.domain.planning import Planner, PushPlan
 from app.domain.preferences import Evaluator
 from app.ingest.batcher import Batcher
 from app.ingest.dry_run import DryRun
@@ -45,14 +47,14 @@ from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
 from app.ingest.user_service import UserService
 from app.outbox import make_channels
-from app.outbox.channel import Channel
+from app.outbox.channel import Channel, ChannelPorts
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
 from app.realtime.changes import EXPIRE_EVERY_SECONDS, InboxCommands
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
-from app.realtime.membership import Membership
+from app.realtime.membership import UNRESPONSIVE_AFTER_SECONDS, Membership
 from app.realtime.presence import Presence
 from app.realtime.protocol import SUBPROTOCOL
 from app.realtime.reconciler import Reconciler
@@ -72,6 +74,7 @@ from app.sources.http import HttpSource
 from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
+from app.store.devices import DeviceStore
 from app.store.engine import check_postgres, check_schema, make_engines
 from app.store.engine import clock as engine_clock
 from app.store.idempotency import IdempotencyStore
@@ -99,6 +102,7 @@ class Store:
     inboxes: InboxStore
     people: PreferenceStore
     deliveries: DeliveryStore
+    devices: DeviceStore
     scheduled: ScheduledStore
     cleaner: Cleaner
     secrets: SecretBox
@@ -213,6 +217,7 @@ def build_store(settings: Settings) -> Store:
         InboxStore(engine),
         PreferenceStore(engine),
         DeliveryStore(engine),
+        DeviceStore(engine),
         ScheduledStore(engine),
         Cleaner(CleaningStore(engine), settings.retention.event_ids, settings.retention.notifications),
         SecretBox(settings.outbox.delivery_keys, settings.auth.jwt_secret, settings.postgres.url),
@@ -254,7 +259,8 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     now = store.wall_clock.now
     locale, evaluator = settings.ingest.default_locale, Evaluator(settings.ingest.preferences_off)
     engine = store.intake_engine
-    planner = Planner(PreferenceStore(engine), evaluator, locale, now)
+    push = PushPlan(DeviceStore(engine), settings.webpush.ttl) if settings.webpush.private_key else None
+    planner = Planner(PreferenceStore(engine), evaluator, locale, now, push)
     ports = PipelinePorts(
         user_service, planner, BatchWriter(engine, now), NotificationStore(engine), realtime.bus
     )
@@ -292,12 +298,14 @@ def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Out
 
     Without `run` there are none, and the channels only tell what is simulated.
     """
-    channels = make_channels(settings)
+    connected = partial(store.presence.is_connected, unresponsive_after=UNRESPONSIVE_AFTER_SECONDS)
+    ports = ChannelPorts(store.devices, connected)
+    channels = make_channels(settings, ports)
     workers = [
         Outbox(store.deliveries, channel, store.secrets, settings.outbox, codes=codes)
-        for codes, each in ((False, channels), (True, make_channels(settings)))
+        for codes, each in ((False, channels), (True, make_channels(settings, ports)))
         for channel in each.values()
-        if run
+        if run and _works(channel, codes=codes)
     ]
 
     def wake() -> None:
@@ -305,6 +313,11 @@ def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Out
             worker.wake()
 
     return Outboxes(channels, workers, DeliverySignal(settings.postgres, wake) if run else None)
+
+
+def _works(channel: Channel, *, codes: bool) -> bool:
+    """Whether it needs a worker. Web push carries no codes, and nothing while it isn't configured."""
+    return channel.name != WEBPUSH or not (codes or channel.simulated)
 
 
 def build_api(
@@ -334,6 +347,7 @@ def build_api(
         inboxes.blueprint(REST),
         DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
         preferences.blueprint(REST),
+        DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),
         sending.make_blueprint(
             REST,
             sends,

@@ -241,6 +241,64 @@ class SmsSettings(ChannelSection, WithPublicUrl):
         )
 
 
+class WebPushSettings(Section):
+    """Web push (RFC 8030, 8291, 8292) to browsers, by the push services of their makers."""
+
+    title: ClassVar = "Web push"
+
+    private_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="VAPID_PRIVATE_KEY",
+        description="Private key that signs web push messages (VAPID), as `python run.py vapid` prints it. "
+        "If unset, there is no web push. Browsers subscribe to its public key: with another one they have to "
+        "subscribe again.",
+    )
+    subject: str | None = Field(
+        default=None,
+        pattern="^(mailto:[^@ ]+@[^@ ]+|https://.+)$",
+        validation_alias="VAPID_SUBJECT",
+        description="Where push services reach the operator, as mailto:name@example.com or an https:// URL. "
+        "Required with VAPID_PRIVATE_KEY.",
+    )
+    ttl: Seconds = Field(
+        default=24 * 3600.0,
+        gt=0,
+        le=28 * 24 * 3600,
+        validation_alias="WEBPUSH_TTL",
+        description="Time after its event during which a web push may be delivered, also by the push service "
+        "to a browser that is offline.",
+    )
+    when: Annotated[Literal["disconnected", "always"], BeforeValidator(lower)] = Field(
+        default="disconnected",
+        validation_alias="WEBPUSH_WHEN",
+        description="When notifications are sent by web push. disconnected: only while the user has no "
+        "live connection. always: to users with a live connection, too.",
+    )
+    max_devices: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+        validation_alias="WEBPUSH_MAX_DEVICES",
+        description="Maximum number of devices of one user. One more replaces the device that was registered "
+        "the longest time ago.",
+    )
+    allow_private: bool = Field(
+        default=False,
+        validation_alias="WEBPUSH_ALLOW_PRIVATE",
+        description="Whether the push service of a device may be in a private network. Browsers name its "
+        "URL, so that anyone with a token could otherwise send requests into yours.",
+    )
+    concurrency: int = Field(
+        default=16,
+        ge=1,
+        validation_alias="WEBPUSH_CONCURRENCY",
+        description="Maximum number of concurrent calls to push services.",
+    )
+    timeout: Seconds = Field(
+        default=10.0, gt=0, validation_alias="WEBPUSH_TIMEOUT", description="Time limit of one call."
+    )
+
+
 class BrandSettings(Section):
     """The look of mail."""
 
@@ -280,6 +338,7 @@ class ChannelSections(BaseModel):
     mailgun: MailgunSettings
     ses: SesSettings
     sms: SmsSettings
+    webpush: WebPushSettings
     brand: BrandSettings
 
     @property

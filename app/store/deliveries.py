@@ -60,6 +60,7 @@ class LeasedDelivery(NamedTuple):
     category: str | None = None
     """That of the event; unknown of deliveries from before migration 0019."""
     user_id: UUID | None = None
+    event_id: str | None = None
     suppressed: str | None = None
     """Why its address gets nothing of the category. Codes are sent all the same."""
 
@@ -259,6 +260,7 @@ def _leased(row: Any, *, codes: bool) -> LeasedDelivery:
         _attachments(row.attachments),
         row.category,
         row.user_id,
+        row.event_id,
         None if codes else row.suppressed,
     )
 

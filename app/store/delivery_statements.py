@@ -13,7 +13,7 @@ where d.id = any(array(select id from due))
 returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data, d.secret, d.attempts,
   d.attachments::text as attachments, d.replaces is not null as code,
   extract(epoch from now() - d.asked_at)::float8 as age,
-  extract(epoch from d.expires_at - now())::float8 as expires_in, d.category, d.user_id
+  extract(epoch from d.expires_at - now())::float8 as expires_in, d.category, d.user_id, d.event_id
 """
 # `skip locked`: several nodes take at once and none waits.
 CLAIM = f"""

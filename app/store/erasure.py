@@ -90,8 +90,8 @@ _THEIRS = (
     ),
     # The inbox first: its lock keeps out whoever writes into it, who then makes a new one.
     _Together((_INBOX, _OWN)),
-    # Last, as it holds their addresses: after a crash the next run has to find them.
-    _Together((_Rows("preferences", "user_id = :user"),)),
+    # Last, as they hold their addresses: after a crash the next run has to find them.
+    _Together((_Rows("devices", "user_id = :user"), _Rows("preferences", "user_id = :user"))),
 )
 _OF_OTHERS = (
     _Together(
@@ -119,6 +119,7 @@ _OF_OTHERS = (
 )
 _ADDRESSES = """
 select unnest(array[email, phone]) from preferences where user_id = :user
+union select id::text from devices where user_id = :user
 union select address from deliveries where user_id = :user or foreign_user_id = :foreign
 """
 _BLOCKS = "select pg_relation_size(cast(:name as regclass)) / current_setting('block_size')::int"

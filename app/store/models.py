@@ -214,6 +214,22 @@ class PreferenceRow(Base):
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
+class DeviceRow(Base):
+    """A browser of a user that takes web push: where, and the keys that encrypt what is sent there."""
+
+    __tablename__ = "devices"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID]
+    endpoint: Mapped[str] = mapped_column(Text)
+    public_key: Mapped[bytes]
+    auth: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (Index("devices_user", "user_id"),)
+
+
 class ScheduledEventRow(Base):
     """An event that is to happen later. `body` is the event itself."""
 

@@ -1,5 +1,6 @@
 /** The types as a TypeScript project meets them: `npm run types` fails where a comment expects an error and none comes. */
 import { createInbox, InboxError, type Notification, type State } from "notification-hub-client";
+import { disablePush, enablePush, isPushSupported, markReadOnClick } from "notification-hub-client/push";
 import { NotificationBell, type NotificationBellAttributes } from "notification-hub-client/bell";
 
 const inbox = createInbox({ url: location.origin, userId: "1", getToken: async () => "token" });
@@ -38,3 +39,10 @@ if (bell) {
 const attributes: NotificationBellAttributes = { "user-id": "1", lang: "vi", theme: "dark" };
 // @ts-expect-error no such theme
 attributes.theme = "black";
+
+const push = { url: location.origin, getToken: () => "token" };
+const device: Promise<string> = enablePush({ ...push, serviceWorker: "/worker.js" });
+disablePush(push).then(() => device.then((id) => id.trim()));
+if (isPushSupported()) markReadOnClick(inbox)();
+// @ts-expect-error a token is needed
+enablePush({ url: location.origin });

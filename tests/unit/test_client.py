@@ -45,7 +45,7 @@ def test_the_package_holds_the_library_and_its_types_and_nothing_else(package: P
     [archive] = package.parent.glob("*.tgz")
     listed = run(package, "tar", "--list", "--file", str(archive)).stdout.split()
     sources = {f"package/{source.relative_to(CLIENT)}" for source in (CLIENT / "src").rglob("*.js")}
-    written = ("package.json", "README.md", "index.d.ts", "bell.d.ts", "jsx.d.ts")
+    written = ("package.json", "README.md", "index.d.ts", "bell.d.ts", "jsx.d.ts", "push.d.ts")
     others = {f"package/{name}" for name in (*written, "dist/min.js", "dist/bell.min.js")}
     assert set(listed) == sources | others
 

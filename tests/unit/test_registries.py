@@ -16,6 +16,7 @@ from app.api import compat
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS
 from app.domain.preferences import CATEGORIES, CHOICES
 from app.outbox import make_channels
+from app.outbox.channel import ChannelPorts
 from app.settings.edge import COMPAT_SERVICES
 from app.sources import BROKERS
 from handlers.messages import MessageRequest
@@ -65,7 +66,7 @@ def test_each_channel_has_its_module_and_each_module_its_channel() -> None:
     ]
     found = [path.parent.name if path.stem == "__init__" else path.stem for path in modules]
     assert sorted(found) == sorted(DELIVERY_CHANNELS)
-    channels = make_channels(settings_on("redis://redis"))
+    channels = make_channels(settings_on("redis://redis"), ChannelPorts())
     assert [*channels] == [channel.name for channel in channels.values()] == [*DELIVERY_CHANNELS]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from app.outbox.channel import ChannelPorts
     from app.outbox.email.channel import EmailChannel
     from app.settings.channels import ChannelSections
 
 
-def make_channel(settings: ChannelSections) -> EmailChannel:
+def make_channel(settings: ChannelSections, _: ChannelPorts) -> EmailChannel:
     """The channel `email`. Raises `ConfigurationError`."""
     from app.outbox.email.channel import EmailChannel
     from app.outbox.email.providers import make_providers

@@ -380,7 +380,7 @@ class Message(PublicEvent):
 
     event_type: ClassVar[str | None] = "message"
 
-    type: Literal["inapp", "email", "sms"]
+    type: Literal["inapp", "email", "sms", "webpush"]
     """The channel."""
     to: UUID | str | None = None
     """The address, or in-app the user."""

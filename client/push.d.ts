@@ -1,0 +1,31 @@
+/** Web push: `import { enablePush } from "notification-hub-client/push"`. */
+
+export interface PushOptions {
+  /** The hub's address, such as `https://app.example.com`. */
+  url: string | URL;
+  /** A token that holds now. */
+  getToken: () => string | Promise<string>;
+  /** The address of `src/service-worker.js` on your own origin (`/service-worker.js`), or a registration of yours. */
+  serviceWorker?: string | URL | ServiceWorkerRegistration;
+}
+
+/** What of an inbox is needed: `createInbox` makes one. */
+export interface PushInbox {
+  markRead(id: number): Promise<void>;
+}
+
+/** Whether this browser can take web push on this page. On iOS only a page on the home screen can. */
+export function isPushSupported(): boolean;
+
+/**
+ * Subscribe this browser and register it with the hub; the answer is the id of the device. It asks for the permission:
+ * call it when the user clicks. Rejects with `InboxError`, whose `code` may be `push_unsupported`, `push_needs_click`,
+ * `push_denied`, or the hub's.
+ */
+export function enablePush(options: PushOptions): Promise<string>;
+
+/** Unsubscribe this browser, and remove it from the hub. Call it before the user signs out. */
+export function disablePush(options: PushOptions): Promise<void>;
+
+/** Mark a notification read when its web push is clicked. The answer stops it. */
+export function markReadOnClick(inbox: PushInbox): () => void;
