@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -19,7 +19,7 @@ from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
 from app.api.routes import Routes, add_routes
-from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL
+from app.domain.channels import DELIVERY_CHANNELS, EMAIL
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.domain.identity import CONFLICT, scoped_id
@@ -123,8 +123,12 @@ class SendingResource:
         source: HttpSource,
         idempotency: Idempotency,
         dry_run: DryRun,
+        channels: Sequence[str],
     ) -> None:
-        """`prefix` is that of the addresses at which a client follows what it sent."""
+        """`prefix` is that of the addresses at which a client follows what it sent. `channels` are those that
+        a test goes over.
+        """
+        self._channels = channels
         self._prefix = prefix
         self._authenticator = authenticator
         self._source = source
@@ -191,7 +195,8 @@ class SendingResource:
 
     @schemas.described(
         "Send yourself a test notification over each channel",
-        "In-app, by mail and by SMS, to the user the token belongs to and the addresses of their profile.",
+        "In-app, by mail, by SMS and, if the hub has a VAPID key, by web push: to the user the token belongs "
+        "to, the addresses of their profile, and their devices.",
         {202: schemas.Answer("The result of each", BulkSent)},
         errors=(400, 401, 403, 503),
     )
@@ -204,7 +209,9 @@ class SendingResource:
                 "no_user",
                 N_("The test is sent to the subject of the token, which must be a user id (a UUID)."),
             )
-        return await self.send_all(events_of_test(str(user_id), CHANNELS), str(uuid4()), service.user_id)
+        return await self.send_all(
+            events_of_test(str(user_id), self._channels), str(uuid4()), service.user_id
+        )
 
     @schemas.described(
         "Try a notification without sending it",

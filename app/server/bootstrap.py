@@ -36,8 +36,8 @@ from app.auth.secrets import SecretBox
 from app.auth.sns import SnsVerifier
 from app.auth.tokens import TokenVerifier
 from app.auth.unsubscribe_tokens import UnsubscribeTokens
+from app.domain.channels import INAPP, WEBPUSH
 from app.domain.errors import ConfigurationError
-from app.domain.channels import WEBPUSH
 from app.domain.planning import Planner, PushPlan
 from app.domain.preferences import Evaluator
 from app.ingest.batcher import Batcher
@@ -320,6 +320,11 @@ def _works(channel: Channel, *, codes: bool) -> bool:
     return channel.name != WEBPUSH or not (codes or channel.simulated)
 
 
+def _tested(channels: Mapping[str, Channel]) -> Sequence[str]:
+    """The channels that a test goes over: not web push where it isn't configured."""
+    return (INAPP, *(name for name, channel in channels.items() if _works(channel, codes=False)))
+
+
 def build_api(
     settings: Settings, store: Store, realtime: Realtime, intake: Intake, outboxes: Outboxes
 ) -> tuple[Admission, Sequence[Blueprint]]:
@@ -341,7 +346,7 @@ def build_api(
         authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
     )
     preferences = PreferenceResource(authenticator, store.people, Evaluator(settings.ingest.preferences_off))
-    sends = SendingResource(REST, authenticator, source, idempotency, dry_run)
+    sends = SendingResource(REST, authenticator, source, idempotency, dry_run, _tested(outboxes.channels))
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
     return admission, (
         inboxes.blueprint(REST),

@@ -1,4 +1,4 @@
-"""One hub for this folder, with its default settings. Each test has users of its own."""
+"""One hub for this folder, with its default settings and web push. Each test has users of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from tests.support.certificates import Authority
 from tests.support.hub import Hub, hub_settings, running_hub
+from tests.support.push_service import (
+    VAPID_PRIVATE_KEY,
+    VAPID_SUBJECT,
+    PushService,
+    run_push_service,
+)
 from tests.support.services import fetch_wait, new_database
 from tests.support.user_service import FakeUserService, run_user_service
 
@@ -19,6 +26,18 @@ def user_service() -> Iterator[FakeUserService]:
         yield service
 
 
+@pytest.fixture(scope="package")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A CA that the hub trusts."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="package")
+def push_service(authority: Authority) -> Iterator[PushService]:
+    with run_push_service(authority.server("localhost")) as service:
+        yield service
+
+
 @pytest_asyncio.fixture(scope="package")
 async def environment(
     postgres: str,
@@ -26,11 +45,18 @@ async def environment(
     redis_url: str,
     kafka: str,
     user_service: FakeUserService,
+    authority: Authority,
     pytestconfig: pytest.Config,
 ) -> dict[str, str]:
     database, mark = await new_database(postgres, template), uuid.uuid4().hex[:8]
     services = hub_settings(database, redis_url, kafka, user_service.address, mark)
-    return {**services, "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig)}
+    web_push = {
+        "VAPID_PRIVATE_KEY": VAPID_PRIVATE_KEY,
+        "VAPID_SUBJECT": VAPID_SUBJECT,
+        "WEBPUSH_ALLOW_PRIVATE": "true",
+        "SSL_CERT_FILE": str(authority.certificate),
+    }
+    return {**services, **web_push, "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig)}
 
 
 @pytest_asyncio.fixture(scope="package")

@@ -429,10 +429,10 @@ async def test_a_test_comes_on_each_channel_to_whom_the_token_belongs(hub: Hub) 
     headers = {"Authorization": f"Bearer {token(user, scope='notifications:send')}"}
     async with httpx.AsyncClient(base_url=hub.http + REST, headers=headers, verify=NO_TLS) as tester:
         answer = await tester.post("/notifications/test")
-    assert (answer.status_code, answer.json()["accepted"]) == (202, 3)
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 4)
     assert len(await hub.stored(user, 1)) == 1
     sent = await hub.rows("select channel, address from deliveries where user_id = $1 order by 1", user)
-    assert [tuple(row) for row in sent] == [("email", address), ("sms", "+84912345678")]
+    assert [tuple(row) for row in sent] == [("email", address), ("sms", "+84912345678"), ("webpush", None)]
 
 
 async def test_a_service_is_nobody_to_send_a_test_to(service: httpx.AsyncClient) -> None:
