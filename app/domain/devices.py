@@ -17,9 +17,10 @@ from app.domain.user_ids import parse_uuid
 
 AUTH_BYTES = 16
 PUBLIC_KEY_BYTES = 65  # an uncompressed point of P-256
-# The curve P-256 (FIPS 186-5): y² = x³ - 3x + b mod p.
-_P = 2**256 - 2**224 + 2**192 + 2**96 - 1
-_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+_P256_PRIME, _P256_B = (  # the curve (FIPS 186-5): y² = x³ - 3x + b modulo the prime
+    2**256 - 2**224 + 2**192 + 2**96 - 1,
+    0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+)
 
 
 class Subscription(NamedTuple):
@@ -68,8 +69,8 @@ def public_key(text: str) -> bytes:
     """Read the key `p256dh` of a subscription. Raises `ValueError` unless it is a point of P-256."""
     key = _base64url(text)
     x, y = int.from_bytes(key[1:33], "big"), int.from_bytes(key[33:], "big")
-    on_curve = (y * y - (x * x * x - 3 * x + _B)) % _P == 0
-    if len(key) != PUBLIC_KEY_BYTES or key[0] != 4 or not (x < _P and y < _P and on_curve):
+    on_curve = (y * y - (x * x * x - 3 * x + _P256_B)) % _P256_PRIME == 0
+    if len(key) != PUBLIC_KEY_BYTES or key[0] != 4 or max(x, y) >= _P256_PRIME or not on_curve:
         raise ValueError("it must be an uncompressed point of P-256 (65 bytes) in base64url")
     return key
 

@@ -7,13 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from app.domain.channels import DELIVERY_CHANNELS
+from app.outbox.channel import NO_PORTS, ChannelPorts
 
 if TYPE_CHECKING:
-    from app.outbox.channel import Channel, ChannelPorts
+    from app.outbox.channel import Channel
     from app.settings.channels import ChannelSections
 
 
-def make_channels(settings: ChannelSections, ports: ChannelPorts) -> dict[str, Channel]:
+def make_channels(settings: ChannelSections, ports: ChannelPorts = NO_PORTS) -> dict[str, Channel]:
     """Build each delivery channel, by name: the module of that name in this package has `make_channel`.
 
     The names are those of `app.domain.channels`, which is the registry; a test holds that each has its module

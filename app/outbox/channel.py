@@ -62,6 +62,9 @@ class ChannelPorts(NamedTuple):
     """Whether a user has a live connection. Raises one of `REDIS_ERRORS`."""
 
 
+NO_PORTS = ChannelPorts()
+
+
 Confirm = Callable[[], Awaitable[None]]
 
 

@@ -342,9 +342,8 @@ def build_api(
         **{name: source.check for name, source in intake.sources.items()},
     }
     source = HttpSource(intake.batcher, wait, settings.ingest.image_hosts)
-    inboxes = NotificationResource(
-        authenticator, store.notifications, realtime.commands, locale, envelope(settings.http.envelope)
-    )
+    wrap = envelope(settings.http.envelope)
+    inboxes = NotificationResource(authenticator, store.notifications, realtime.commands, locale, wrap)
     preferences = PreferenceResource(authenticator, store.people, Evaluator(settings.ingest.preferences_off))
     sends = SendingResource(REST, authenticator, source, idempotency, dry_run, _tested(outboxes.channels))
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)

@@ -93,6 +93,7 @@ function scope(worker = "/service-worker.js") {
  *
  * @param {ServiceWorkerRegistration} registration
  * @param {Uint8Array} key
+ * @returns {Promise<PushSubscription>}
  */
 async function subscribed({ pushManager }, key) {
   const before = await pushManager.getSubscription();

@@ -217,7 +217,7 @@ async def test_a_mail_arrives_whole(stand: Stand) -> None:
 
 async def test_what_is_no_longer_wanted_is_not_handed_over(stand: Stand) -> None:
     async def unwanted() -> None:
-        raise DeliveryCancelled(Status.EXPIRED)
+        raise DeliveryCancelled(Status.EXPIRED, "")
 
     mail = composed()
     with pytest.raises(DeliveryCancelled):

@@ -141,7 +141,7 @@ async def test_a_refused_recipient_is_no_outage() -> None:
 
 async def test_what_is_no_longer_wanted_goes_to_nobody() -> None:
     async def unwanted() -> None:
-        raise DeliveryCancelled(Status.SUPPRESSED)
+        raise DeliveryCancelled(Status.SUPPRESSED, "")
 
     first, second = Provider("one"), Provider("two")
     with pytest.raises(DeliveryCancelled):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import ClassVar
 from uuid import UUID
 
@@ -26,8 +27,8 @@ from app.store.devices import DeviceStore, PushTarget
 
 log = logging.getLogger("hub.webpush")
 
-GONE = frozenset((404, 410))
-TOO_LARGE, TOO_MANY = 413, 429
+GONE = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.GONE))
+_TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class WebPushChannel:
@@ -68,7 +69,10 @@ class WebPushChannel:
         message = await self._message(outgoing, target)
         await confirm()
         answer = await self._post(outgoing, target.subscription, message)
-        while answer.status == TOO_LARGE and (shorter := message.shorter()) is not None:
+        while (
+            answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            and (shorter := message.shorter()) is not None
+        ):
             message = shorter
             answer = await self._post(outgoing, target.subscription, message)
         if answer.success:
@@ -156,6 +160,6 @@ def _failure(answer: OutboundAnswer, outgoing: Outgoing) -> DeliveryFailed:
     return DeliveryFailed(
         f"webpush_{answer.status}",
         f"the push service answered {answer.status}: {said}" if said else f"{answer.status}",
-        retryable=answer.status == TOO_MANY or answer.status >= 500,
+        retryable=answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= 500,
         retry_after=retry_after(answer.headers.get("retry-after", "")),
     )

@@ -14,7 +14,6 @@ from app.texts.shortening import shortened
 
 MAX_TITLE_CHARS = 150
 MAX_TEXT_CHARS = 500  # systems show less
-SHORTEN_BY = 2
 MIN_TEXT_CHARS = 20
 """A shorter text isn't shortened further."""
 
@@ -35,7 +34,7 @@ class PushMessage(NamedTuple):
 
     def shorter(self) -> PushMessage | None:
         """The same with half of the text; None if there is nothing left to leave out."""
-        most = len(self.text) // SHORTEN_BY
+        most = len(self.text) // 2
         if most < MIN_TEXT_CHARS:
             return self._replace(text="") if self.text else None
         return self._replace(text=shortened(self.text, most))
