@@ -69,10 +69,7 @@ class WebPushChannel:
         message = await self._message(outgoing, target)
         await confirm()
         answer = await self._post(outgoing, target.subscription, message)
-        while (
-            answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            and (shorter := message.shorter()) is not None
-        ):
+        while answer.status == _TOO_LARGE and (shorter := message.shorter()) is not None:
             message = shorter
             answer = await self._post(outgoing, target.subscription, message)
         if answer.success:
