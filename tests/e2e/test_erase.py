@@ -246,6 +246,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  deliveries": "4",
         "  inboxes": "1",
         "  notifications": "2",
+        "  devices": "0",
         "  preferences": "1",
     }
     assert ("it removes no records" in left) == kept

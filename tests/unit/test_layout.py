@@ -25,6 +25,8 @@ UNIT = re.compile(
 )
 CONSTANTS_WITHOUT_UNIT = {
     "_PRODUCER": "a value of librdkafka's rd_kafka_type_t",
+    "_P256_PRIME": "of the curve P-256, by its name in FIPS 186-5",
+    "_P256_B": "of the curve P-256, by its name in FIPS 186-5",
     "_PR_SET_PDEATHSIG": "a value of Linux's prctl, by its name there",
 }
 LONG = re.compile(r"# long: \S")
