@@ -19,6 +19,7 @@ import aiormq
 from aiokafka import AIOKafkaConsumer
 
 from app import settings
+from app.ingest.large_events import LargeEvents
 from app.realtime.bus import RedisBus
 from app.server import app as server
 from app.store import writer
@@ -32,6 +33,7 @@ BLOCKED = "failpoint: the event loop is blocked"
 BEFORE: dict[str, tuple[Any, str]] = {
     "before-commit": (writer, "_insert"),
     "before-publish": (RedisBus, "publish"),
+    "between-chunks": (LargeEvents, "_yield_to_others"),
     "before-logout": (RedisBus, "disconnect"),
     "before-offset": (AIOKafkaConsumer, "commit"),
     "before-ack": (aiormq.Channel, "basic_ack"),

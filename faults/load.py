@@ -25,6 +25,9 @@ GROUPS = [f"00000000-0000-4000-8000-{number:012}" for number in range(20)]
 """Whose names the user service knows."""
 NAME = "Family Group"
 """That of all of them."""
+CROWD = [f"00000000-0000-4000-8001-{number:012}" for number in range(600)]
+"""Receivers that no client listens for."""
+MAX_CLIENTS_IN_CROWD = 20
 _TICK = 0.01  # seconds
 _AT_ONCE = 50
 _FLUSH = 1.0
@@ -38,6 +41,8 @@ class Mixture:
     """A booking: one notification and one mail."""
     fan_out_every: int = 20
     """Has three receivers."""
+    large_every: int = 0
+    """Has some clients and a crowd of others as its receivers, so that it is written in chunks."""
     twice_every: int = 25
     """Is sent twice."""
     garbage_every: int = 0
@@ -129,10 +134,12 @@ class Load:
             due.rows.add((user, serial))
             due.mails.add(serial)
         else:
-            receivers = self._chance.sample(
-                self._users, 3 if _is_one_of(serial, mixture.fan_out_every) else 1
-            )
-            event = self._added(serial, receivers)
+            large = _is_one_of(serial, mixture.large_every)
+            most = MAX_CLIENTS_IN_CROWD if large else 3 if _is_one_of(serial, mixture.fan_out_every) else 1
+            receivers = self._chance.sample(self._users, min(most, len(self._users)))
+            event = self._added(serial, [*receivers, *CROWD] if large else receivers)
+            if large:
+                event["group_id"] = GROUPS[0]  # the others are of another group, so they don't wait for it
             if _is_one_of(serial, mixture.group_every):
                 event["group_id"] = self._chance.choice(mixture.groups)
                 del event["data"]["group_name"]

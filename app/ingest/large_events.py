@@ -54,11 +54,14 @@ class LargeEvents:
                 rejected = await self._write_free(part, error)
             if rejected:
                 return rejected[:1]
-            # Other batches get at least half of the time.
-            await asyncio.sleep(min(self._pipeline.last_batch(), MAX_PAUSE_SECONDS))
+            await self._yield_to_others()
         if locked is not None:
             raise locked
         return []
+
+    async def _yield_to_others(self) -> None:
+        """Pause between chunks: other batches get at least half of the time."""
+        await asyncio.sleep(min(self._pipeline.last_batch(), MAX_PAUSE_SECONDS))
 
     async def _write_free(self, part: Sequence[PreparedEvent], locked: InboxesLocked) -> list[Rejected]:
         """Write the chunks that need none of the locked inboxes."""

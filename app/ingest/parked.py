@@ -247,8 +247,9 @@ class ParkedWorker:
             await self._reject(left, [self._pipeline.reject(_message(event), error) for event in dropped])
             return
         alike = takewhile(lambda event: _question(event) == _question(left[0]), left)
-        # Events that waited for a lock or were tried before come before any backlog.
-        first = left[0].group_id is None or left[0].attempts > 0
+        # Events that waited for a lock or were tried before come before any backlog, such as a long lane is.
+        few = left[0].group_id is None and len(left) <= MAX_EVENTS_THAT_WAIT
+        first = few or left[0].attempts > 0
         same = [*islice(alike, MAX_EVENTS_THAT_WAIT if first else MAX_EVENTS_PER_WRITE)]
         messages = {event.id: _message(event) for event in same}
         try:

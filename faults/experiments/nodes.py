@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from faults.experiment import Run, experiment
 from faults.failing_hub import BLOCKED, ON_SIGNAL
 from faults.ledger import SENT
+from faults.load import Mixture
 from faults.world import Node, World
 from tests.support.hub import eventually
 
@@ -21,6 +22,7 @@ POINTS = (
     "after-publish",
     "before-offset",
     "after-offset",
+    "between-chunks",
 )
 LATEST = 15  # passes of a failpoint until the node dies there
 DIES_WITHIN = 300.0
@@ -51,15 +53,15 @@ async def kill_9(run: Run) -> None:
 
 @experiment(
     "failpoints",
-    "a node dies before and after the commit, the publishing and the commit of the offset: "
-    "5 times each, under load",
+    "a node dies before and after the commit, the publishing and the commit of the offset, and between the "
+    "chunks of a large event: 5 times each, under load",
     promises="1, 2, 3, 4",
     may_repeat=SENT,
 )
 async def failpoints(run: Run) -> None:
     points = [*POINTS] * run.sized(5)
     run.chance.shuffle(points)
-    async with run.world(nodes=2, settings=QUICK) as world:
+    async with run.world(nodes=2, settings=QUICK, mixture=Mixture(large_every=400)) as world:
         node = world.nodes[0]
         await node.stop()
         async with world.load.publishing(RATE / 2):
