@@ -43,7 +43,7 @@ _UNNAMED = {
 }
 INTAKE_SHARE = 0.3
 MAX_DIRECT_CONNECTIONS = 2
-"""One for each pipeline of a node, which writes one batch at a time."""
+"""One for the batches of a node and one for the chunks of large events: each is written one at a time."""
 INTAKE_LOCK_TIMEOUT_MS = 200
 """A batch that meets a locked inbox is written without that inbox's events after this time."""
 
@@ -56,7 +56,7 @@ def make_engine(settings: PostgresSettings) -> AsyncEngine:
 class Engines(NamedTuple):
     """The two pools of a node, together of `settings.pool_size` connections.
 
-    Two of those of `intake` are made beside its pool (`app.store.direct`): one for each pipeline.
+    Two of those of `intake` are made beside its pool (`app.store.direct`).
     """
 
     intake: AsyncEngine
