@@ -110,7 +110,8 @@ class SesSettings(MailApiSettings):
     access_key_id: str | None = Field(
         default=None,
         validation_alias="SES_ACCESS_KEY_ID",
-        description="Access key with the permission ses:SendRawEmail. Required if EMAIL_PROVIDERS names ses.",
+        description="Access key with the permissions ses:SendEmail and ses:SendRawEmail. Required if "
+        "EMAIL_PROVIDERS names ses.",
     )
     secret_access_key: SecretStr | None = Field(
         default=None,
