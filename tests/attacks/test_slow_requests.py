@@ -96,7 +96,8 @@ async def test_a_slow_request_is_answered_with_408(port: int, name: str) -> None
 def test_the_hub_gives_the_time_that_is_documented() -> None:
     """The tests above have less patience than the hub."""
     promised = re.search(
-        r"the head within (\d+) s of the connection, body and answer within (\d+) s more", PAGE.read_text()
+        r"head must arrive within (\d+) s of the connection, body and answer within (\d+) s more",
+        PAGE.read_text(),
     )
     assert promised is not None
     app = create_app(settings_on("redis://127.0.0.1:1/0"))
