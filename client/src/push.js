@@ -48,7 +48,7 @@ export async function disablePush(options) {
   const subscription = await registration?.pushManager.getSubscription();
   if (!subscription) return;
   const devices = await call(options, "GET", "");
-  const device = devices.find(({ endpoint }) => endpoint === subscription.endpoint);
+  const device = devices.find((/** @type {any} */ { endpoint }) => endpoint === subscription.endpoint);
   if (device) await call(options, "DELETE", `/${device.id}`);
   await subscription.unsubscribe();
 }
@@ -92,7 +92,7 @@ function scope(worker = "/service-worker.js") {
  * The subscription with this key; one with another key, of a hub of before, is given up.
  *
  * @param {ServiceWorkerRegistration} registration
- * @param {Uint8Array} key
+ * @param {Uint8Array<ArrayBuffer>} key
  * @returns {Promise<PushSubscription>}
  */
 async function subscribed({ pushManager }, key) {
@@ -111,7 +111,10 @@ function same(one, other) {
   return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }
 
-/** @param {string} text base64url */
+/**
+ * @param {string} text base64url
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
 function bytes(text) {
   return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
 }
