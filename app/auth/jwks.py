@@ -165,8 +165,12 @@ def keys_of(
 
 
 def _key(jwk: Mapping[str, Any], secrets: bool) -> VerificationKey | None:
-    """The key, if it may verify signatures (RFC 7517, 4.2 to 4.5); else None."""
-    kid, operations = jwk.get("kid"), jwk.get("key_ops", ["verify"])
+    """The key, if it may verify signatures (RFC 7517, 4.2 to 4.5); else None.
+
+    A member that is null counts as absent, and so does an empty `key_ops`: serialisers write both.
+    """
+    jwk = {name: value for name, value in jwk.items() if value is not None}
+    kid, operations = jwk.get("kid"), jwk.get("key_ops") or ["verify"]
     if jwk.get("use", "sig") != "sig" or not (kid is None or isinstance(kid, str)):
         return None
     if not isinstance(operations, list) or "verify" not in operations:
@@ -175,7 +179,10 @@ def _key(jwk: Mapping[str, Any], secrets: bool) -> VerificationKey | None:
         key, algorithm = _material(jwk, secrets)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError):
         return None
-    if key is None or algorithm is None or jwk.get("alg", algorithm) != algorithm:
+    if key is None or algorithm is None:
+        return None
+    named = jwk.get("alg", algorithm)
+    if named != algorithm and (named, algorithm) != ("Ed25519", "EdDSA"):  # RFC 9864's name for the same
         return None
     return VerificationKey(key, algorithm, kid)
 

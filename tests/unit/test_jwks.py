@@ -166,7 +166,7 @@ UNUSABLE: dict[str, Any] = {
     "another algorithm": {**RSA, "alg": "RS512"},
     "an encryption algorithm": {**RSA, "alg": "RSA-OAEP"},
     "HS256 of an RSA key": {**RSA, "alg": "HS256"},
-    "algorithm is no text": {**RSA, "alg": None},
+    "algorithm is no text": {**RSA, "alg": 256},
     "kid is no text": {**RSA, "kid": 5},
     "no modulus": without(RSA, "n"),
     "modulus is no base64": {**RSA, "n": "***"},
@@ -194,11 +194,19 @@ def test_a_key_that_is_not_for_this_is_left_out_and_the_others_hold(unusable: An
         {"key_ops": ["verify"]},
         {"key_ops": ["sign", "verify"], "use": "sig"},
         {"alg": "RS256"},
+        {"alg": None, "use": None, "key_ops": None, "kid": None},
+        {"key_ops": []},
     ],
     ids=str,
 )
 def test_a_key_that_is_for_verifying_is_used(more: dict[str, Any]) -> None:
     assert len(keys_of(json.dumps({"keys": [{**RSA, **more}]}).encode(), ALGORITHMS)) == 1
+
+
+@pytest.mark.parametrize("named", ["EdDSA", "Ed25519", None])
+def test_an_ed25519_key_may_bear_either_name_of_its_algorithm(named: str | None) -> None:
+    body = json.dumps({"keys": [{**jwk(PRIVATE["EdDSA"]), "alg": named}]}).encode()
+    assert [key.algorithm for key in keys_of(body, ALGORITHMS)] == ["EdDSA"]
 
 
 def test_the_private_part_of_a_published_key_is_not_kept() -> None:
