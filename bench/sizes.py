@@ -105,7 +105,7 @@ async def throughput(stage: Stage) -> Sequence[Figure]:
 
 
 async def heavy_inbox(stage: Stage) -> Sequence[Figure]:
-    """Requests to the heavy inbox and to a small one: the same calls, by turns."""
+    """Requests to the heavy inbox and to a small one: the same calls, alternately."""
     found = []
     users = {"heavy": HEAVY, "small": small_inbox(0)}
     for what, call in _CALLS.items():
@@ -270,7 +270,7 @@ class _Discarding(MemoryBus):
 
 @asynccontextmanager
 async def _others(stage: Stage) -> AsyncIterator[None]:
-    """Small events at a pace; `stage.waits` gets how long each took."""
+    """Small events at a fixed rate; `stage.waits` gets how long each took."""
 
     async def one() -> None:
         stage.waits.append(await _seconds(stage.batcher.submit([_small(uuid4())])[0]))

@@ -42,7 +42,7 @@ class Mixture:
     fan_out_every: int = 20
     """Has three receivers."""
     large_every: int = 0
-    """Has some clients and a crowd of others as its receivers, so that it is written in chunks."""
+    """Has some clients and many others as its receivers, so that it is written in chunks."""
     twice_every: int = 25
     """Is sent twice."""
     garbage_every: int = 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from time import time
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -85,7 +85,8 @@ class CallbackResource:
         "Event Webhook of SendGrid",
         "Signed by ECDSA, checked with SENDGRID_WEBHOOK_KEY.",
         _DONE,
-        errors=(403, 404, 413, 503),
+        errors=(403, 404, 503),
+        body=list[dict[str, Any]],
     )
     async def sendgrid(self, request: Request) -> HTTPResponse:
         key = _expected(self._keys.sendgrid)
@@ -100,7 +101,8 @@ class CallbackResource:
         "Webhook of Mailgun",
         "Signed by HMAC, checked with MAILGUN_WEBHOOK_KEY. Each signature is accepted once.",
         _DONE,
-        errors=(403, 404, 413, 503),
+        errors=(403, 404, 503),
+        body=dict[str, Any],
     )
     async def mailgun(self, request: Request) -> HTTPResponse:
         key = _expected(self._keys.mailgun)
@@ -120,7 +122,8 @@ class CallbackResource:
         "Notification of Amazon SES, over SNS",
         "Signed by SNS, and accepted from the topics of SES_TOPIC_ARNS. Their subscription is confirmed.",
         _DONE,
-        errors=(403, 404, 413, 503),
+        errors=(403, 404, 503),
+        body=dict[str, Any],
     )
     async def ses(self, request: Request) -> HTTPResponse:
         sns = _expected(self._keys.sns)
@@ -138,7 +141,9 @@ class CallbackResource:
         "Status callback of Twilio",
         "Signed by HMAC over PUBLIC_URL and the form, checked with TWILIO_AUTH_TOKEN.",
         _DONE,
-        errors=(403, 404, 413, 503),
+        errors=(403, 404, 503),
+        body=dict[str, str],
+        media_type="application/x-www-form-urlencoded",
     )
     async def twilio(self, request: Request) -> HTTPResponse:
         keys = _expected(self._keys.twilio)

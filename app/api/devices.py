@@ -29,8 +29,16 @@ REMOVED = N_("The device was removed.")
 class SubscriptionKeys(msgspec.Struct):
     """The keys of a subscription, in base64url: a point of P-256, and 16 bytes."""
 
-    p256dh: Annotated[str, Meta(max_length=100)]
-    auth: Annotated[str, Meta(max_length=100)]
+    p256dh: Annotated[
+        str,
+        Meta(
+            max_length=100,
+            examples=[
+                "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+            ],
+        ),
+    ]
+    auth: Annotated[str, Meta(max_length=100, examples=["BTBZMqHH6r4Tts7J_aSIgg"])]
 
 
 class NewDevice(msgspec.Struct):

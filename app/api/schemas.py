@@ -267,6 +267,7 @@ def described(
     errors: Sequence[int] = (),
     query: Mapping[str, Mapping[str, Any]] | None = None,
     body: Any = None,
+    media_type: str = "application/json",
     idempotent: bool = False,
     headers: Mapping[str, Any] | None = None,
 ) -> Callable[[Handler], Handler]:
@@ -276,7 +277,8 @@ def described(
         answers: the answers by status, without errors.
         errors: the statuses of errors.
         query: the schemas of query parameters by name.
-        body: the type of the JSON body.
+        body: the type of the body.
+        media_type: what the body is encoded as.
         idempotent: whether the call accepts an Idempotency-Key.
         headers: the headers of `answers`.
     """
@@ -289,7 +291,7 @@ def described(
     if 401 in errors:
         document["security"] = [{"token": []}]
     if body is not None:
-        document["requestBody"] = _request_body(body)
+        document["requestBody"] = _request_body(body, media_type)
     referred = (each for answer in answers.values() for each in answer.types)
     types = _types([*(answer.body for answer in answers.values()), *referred, body])
 
@@ -345,11 +347,11 @@ def _content(answer: Answer) -> dict[str, Any]:
     return {} if answer.body is None else {answer.content_type: {"schema": schema_of(answer.body)}}
 
 
-def _request_body(body: Any) -> dict[str, Any]:
+def _request_body(body: Any, media_type: str) -> dict[str, Any]:
     schema = schema_of(body)
     examples = EXAMPLES.get(schema.get("$ref", "").rpartition("/")[2])
     content = {"schema": schema} | ({"examples": examples} if examples else {})
-    return {"required": True, "content": {"application/json": content}}
+    return {"required": True, "content": {media_type: content}}
 
 
 def _parameter(name: str, place: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class DeviceStore:
                 return removed.rowcount > 0
 
     async def prune(self, device_id: UUID, auth: bytes) -> None:
-        """Remove a device that its push service knows no more, unless it was registered anew meanwhile."""
+        """Remove a device that its push service knows no more, unless it was registered again meanwhile."""
         with store_errors():
             async with self._engine.begin() as connection:
                 await connection.exec_driver_sql(_PRUNE, (device_id, auth))

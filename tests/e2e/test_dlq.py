@@ -254,7 +254,7 @@ async def test_a_redacted_dead_letter_is_shown_redacted_and_never_replayed(scene
     for each in redacted:
         shown, _ = await scene.dlq("show", each["id"])
         assert b"482913" not in shown
-        assert b"impossible: a secret was taken out" in shown
+        assert b"impossible: its secret was redacted" in shown
         printed, _ = await scene.dlq("replay", each["id"], status=1)
         assert printed.endswith(b"0 replayed, 1 cannot be\n")
     assert [each for each in await scene.listed() if "dlq.redacted" in each["why"]] == redacted

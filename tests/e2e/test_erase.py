@@ -284,7 +284,7 @@ async def test_without_a_terminal_nothing_is_removed_without_confirmation(hub: H
     await hub.stored(user, 1)
     refused = await run_erase(hub, user)
     assert refused.status == 1
-    assert "add --yes" in refused.errors
+    assert "Add --yes" in refused.errors
     assert len(await hub.stored(user, 1)) == 1
     assert (await run_erase(hub, "not-a-uuid")).status == 2
 

@@ -23,6 +23,7 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from app.auth.secrets import SecretBox
 from app.auth.unsubscribe_tokens import UnsubscribeTokens, Unsubscription
 from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, new_user, token
+from tests.support.push_service import VAPID_PRIVATE_KEY, VAPID_SUBJECT, Browser
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
 """How many requests are made up for a call, besides its examples."""
@@ -36,6 +37,8 @@ SCOPES = "notifications:send deliveries:read deliveries:resend metrics:read"
 # The requests are made while the first test waits for its fixtures.
 pytestmark = pytest.mark.timeout(120 + 30 * EXAMPLES)
 
+CALLBACKS = {f"POST /callbacks/{provider}" for provider in ("sendgrid", "mailgun", "ses", "twilio")}
+"""What providers sign (tests/unit/test_callbacks.py)."""
 SOCKET = f"GET {WEBSOCKET}/notifications/users/{{user_id}}"
 
 
@@ -56,6 +59,11 @@ class Run(NamedTuple):
             if check.failure_info is not None:
                 failure = check.failure_info.failure
                 self.failures.append(f"{failure.title}: {failure.message}\n{check.failure_info.code_sample}")
+
+
+@pytest.fixture(scope="module")
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, "VAPID_PRIVATE_KEY": VAPID_PRIVATE_KEY, "VAPID_SUBJECT": VAPID_SUBJECT}
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +101,13 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         assert sent.json()["accepted"] == len(events), sent.text
         notifications = (await client.get(f"/notifications/users/{user}")).json()
         deliveries = (await client.get("/deliveries")).json()
+        browsers = [Browser("https://push.example.com") for _ in range(5)]
+        devices = [await client.post("/devices", json=browser.subscription) for browser in browsers]
     return {
         "user_id": [user] * 5,
         "notification_id": [str(each["id"]) for each in notifications],
         "delivery_id": [each["id"] for each in deliveries],
+        "device_id": [each.raise_for_status().json()["id"] for each in devices],
         "event_id": [event["event_id"] for event in events],
         "preference_id": ["food.email", "plans.sms", "security.email"],
         "token": [tokens.make(Unsubscription("food", "email", uuid.UUID(user)))] * 5,
@@ -192,7 +203,7 @@ def test_every_call_was_seen_at_work(run: Run, document: dict[str, Any]) -> None
         for method, operation in operations.items()
     }
     unreached = {call: run.statuses[call] for call in wanted if not run.statuses[call] & wanted[call]}
-    assert unreached.keys() == {SOCKET}, unreached
+    assert unreached.keys() == {SOCKET, *CALLBACKS}, unreached
     assert 426 in run.statuses[SOCKET], "as far as HTTP comes there"
 
 

@@ -50,7 +50,9 @@ def test_the_settings_of_a_mail_provider_are_accepted(
     settings = load_section(SmtpSettings, _env_file=dotenv)
     given = dict(line.split("=", 1) for line in block.splitlines())
     assert given.keys() <= known
-    assert (settings.host, str(settings.port)) == (given["SMTP_HOST"], given["SMTP_PORT"])
+    assert ",".join(settings.providers) == given.get("EMAIL_PROVIDERS", "smtp")
+    assert settings.host == given.get("SMTP_HOST")
+    assert str(settings.port) == given.get("SMTP_PORT", "587")
     assert (settings.port, settings.security) in {(587, "starttls"), (465, "tls"), (25, "none")}
     if settings.password is not None:
         assert settings.password.get_secret_value() == given["SMTP_PASSWORD"].strip("'")

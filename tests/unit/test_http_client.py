@@ -207,8 +207,12 @@ async def test_a_server_that_is_not_who_it_says_gets_no_request(
 
 
 async def test_a_server_that_speaks_no_tls_is_an_error_of_the_client(trusted: Authority) -> None:
-    async with serving(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
-        server.url = server.url.replace("http:", "https:")
-        async with asking(server.url) as client:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # at once: a TLS greeting has no end of a head
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asking(f"https://127.0.0.1:{port}") as client:
             with pytest.raises(HttpClientError):
                 await client.get("/")

@@ -1,4 +1,4 @@
-"""VAPID (RFC 8292): who sends a web push, signed for the push service."""
+"""VAPID (RFC 8292): the sender of a web push, signed for the push service."""
 
 from __future__ import annotations
 

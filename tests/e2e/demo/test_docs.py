@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXPECTED = {
     "README.md": ["accepted", "accepted"],
     "docs/how-to/sending.md": [
-        *["accepted"] * 4,  # a notification, an event, a template, a mail
+        *["accepted"] * 5,  # a notification, one with details, an event, a template, a mail
         *["accepted"] * 2,  # of many
         *["accepted"] * 2,  # the same again
         *["accepted", "scheduled", "cancelled"],
