@@ -139,7 +139,8 @@ class Load:
             receivers = self._chance.sample(self._users, min(most, len(self._users)))
             event = self._added(serial, [*receivers, *CROWD] if large else receivers)
             if large:
-                event["group_id"] = GROUPS[0]  # the others are of another group, so they don't wait for it
+                # Others are of another group, so they don't wait for it. Of one group, one node writes them.
+                event["group_id"] = self._chance.choice(GROUPS)
             if _is_one_of(serial, mixture.group_every):
                 event["group_id"] = self._chance.choice(mixture.groups)
                 del event["data"]["group_name"]

@@ -42,6 +42,11 @@ class Call(NamedTuple):
     def of_a_user(self) -> bool:
         return "{user_id}" in self.path
 
+    @property
+    def of_who_asks(self) -> bool:
+        """Whether it is about the user whose token comes with it: nobody else can be named."""
+        return self.path.startswith("/devices")
+
     async def ask(self, client: httpx.AsyncClient, bearer: str | None) -> httpx.Response:
         path = re.sub("{.*?}", lambda _: new_user(), self.path)
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}".strip()}
@@ -87,8 +92,17 @@ async def test_a_users_own_calls_are_refused_to_any_other_user_and_to_services(
         assert (await call.ask(client, token("a-service", scope=ALL_SCOPES))).status_code == 401, str(call)
 
 
+async def test_what_is_about_who_asks_is_refused_to_services(
+    client: httpx.AsyncClient, calls: list[Call]
+) -> None:
+    own = [call for call in calls if call.of_who_asks]
+    assert own
+    for call in own:
+        assert (await call.ask(client, token("a-service", scope=ALL_SCOPES))).status_code == 401, str(call)
+
+
 async def test_every_other_call_needs_its_own_scope(client: httpx.AsyncClient, calls: list[Call]) -> None:
-    of_services = [call for call in calls if not call.of_a_user]
+    of_services = [call for call in calls if not (call.of_a_user or call.of_who_asks)]
     assert {str(call) for call in of_services} == SCOPES.keys()
     for call in of_services:
         needed = SCOPES[str(call)]
