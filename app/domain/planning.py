@@ -78,6 +78,9 @@ class PushPlan(NamedTuple):
     valid_for: float
 
 
+_SAME_ADDRESS = Decision(Verdict.SUPPRESS, "another receiver has the same address")
+
+
 class Planner:
     """Plans by what each person prefers."""
 
@@ -188,7 +191,8 @@ class Planner:
             accepted = planned.decision.verdict is not Verdict.SUPPRESS or not each.offered
             asked_for = person.choices.get(choice_id(request.category, each.channel), False)
             (deliveries if accepted or asked_for else declined).append(planned)
-        return Plan(notifications, deliveries, declined, not_notified)
+        deliveries, repeated = _once_for_each_address(deliveries)
+        return Plan(notifications, deliveries, declined + repeated, not_notified)
 
     def _notifications(
         self, request: PlanRequest, draft: NotificationDraft, known: Mapping[UUID, Person], now: datetime
@@ -244,3 +248,23 @@ def _to_devices(
 
 
 _NO_ONE = UUID(int=0)
+
+
+def _once_for_each_address(
+    deliveries: list[PlannedDelivery],
+) -> tuple[list[PlannedDelivery], list[PlannedDelivery]]:
+    """The deliveries, and those to an address that gets the same already: their ids would be the same."""
+    if len(deliveries) < 2:
+        return deliveries, []
+    first: list[PlannedDelivery] = []
+    repeated: list[PlannedDelivery] = []
+    seen: set[tuple[str, str, str]] = set()
+    for planned in deliveries:
+        draft = planned.draft
+        to = (draft.channel, draft.template, draft.address or "")
+        if draft.address is not None and to in seen:
+            repeated.append(PlannedDelivery(draft, _SAME_ADDRESS))
+        else:
+            seen.add(to)
+            first.append(planned)
+    return first, repeated

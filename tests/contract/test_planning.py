@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.deliveries import Delivery, Status
@@ -128,6 +128,7 @@ events = st.sampled_from(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=people, make=events)
+@example(said=[(Profile(email="of-profile@example.com"), {"inventory.email": True})] * 2, make=stock)
 async def test_the_dry_run_is_what_then_happens(scene: Scene, said: list[Any], make: Any) -> None:
     users = [uuid4() for _ in said]
     for user, words in zip(users, said, strict=True):
