@@ -277,8 +277,7 @@ def described(
         answers: the answers by status, without errors.
         errors: the statuses of errors.
         query: the schemas of query parameters by name.
-        body: the type of the body.
-        media_type: what the body is encoded as.
+        body, media_type: the type of the body, and how it is encoded.
         idempotent: whether the call accepts an Idempotency-Key.
         headers: the headers of `answers`.
     """
@@ -287,16 +286,15 @@ def described(
         "description": description,
         "responses": _responses(answers, headers or {}, {*errors, *([413] if body else [])}),
     }
-    parameters = _parameters(query or {}, idempotent, localised=401 in errors)
     if 401 in errors:
         document["security"] = [{"token": []}]
     if body is not None:
         document["requestBody"] = _request_body(body, media_type)
-    referred = (each for answer in answers.values() for each in answer.types)
-    types = _types([*(answer.body for answer in answers.values()), *referred, body])
+    types = _types([*(type_ for each in answers.values() for type_ in (each.body, *each.types)), body])
 
     def describe(handler: Handler) -> Handler:
-        document["parameters"] = _path_parameters(handler) + parameters
+        asked = _parameters(query or {}, idempotent, localised=401 in errors)
+        document["parameters"] = _path_parameters(handler) + asked
         handler.operation = Operation(document, types)  # type: ignore[attr-defined]
         return handler
 
