@@ -125,16 +125,16 @@ class Load:
     def _send(self, serial: int, mixture: Mixture) -> None:
         due = self.due
         due.produced += 1
+        large = _is_one_of(serial, mixture.large_every)
         if _is_one_of(serial, mixture.garbage_every):
             value = _garbage(serial, self._chance)
             due.dead_letters.add(serial)
-        elif _is_one_of(serial, mixture.mail_every):
+        elif _is_one_of(serial, mixture.mail_every) and not large:  # each 400th is a 50th too
             user = self._chance.choice(self._users)
             value = json.dumps(self._booking(serial, user)).encode()
             due.rows.add((user, serial))
             due.mails.add(serial)
         else:
-            large = _is_one_of(serial, mixture.large_every)
             most = MAX_CLIENTS_IN_CROWD if large else 3 if _is_one_of(serial, mixture.fan_out_every) else 1
             receivers = self._chance.sample(self._users, min(most, len(self._users)))
             event = self._added(serial, [*receivers, *CROWD] if large else receivers)
