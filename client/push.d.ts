@@ -27,5 +27,11 @@ export function enablePush(options: PushOptions): Promise<string>;
 /** Unsubscribe this browser, and remove it from the hub. Call it before the user signs out. */
 export function disablePush(options: PushOptions): Promise<void>;
 
-/** Mark a notification read when its web push is clicked. The answer stops it. */
-export function markReadOnClick(inbox: PushInbox): () => void;
+/** A click on a web push: `action` is the id of its button, if it was on one. */
+export interface PushClick {
+  notification: number;
+  action?: string;
+}
+
+/** Mark a notification read when its web push is clicked. `clicked` is called for each click. The answer stops it. */
+export function markReadOnClick(inbox: PushInbox, clicked?: (click: PushClick) => void): () => void;

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP, SMS
+from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP, SMS, WEBPUSH
 from app.domain.deliveries import DeliveryDraft, GivenAttachment
 from app.domain.details import (
     NOTHING,
@@ -26,6 +26,7 @@ from app.domain.details import (
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
+from app.domain.planning import DETAILS, shown_details
 from app.domain.preferences import ALWAYS_ON, CATEGORIES
 from app.domain.user_ids import foreign_id
 from app.texts.hygiene import clean, is_visible
@@ -53,7 +54,8 @@ class MessageRequest(Struct, kw_only=True):
     `to` is an address, a phone number (E.164) or, in-app, a user id; without it the message goes to the
     address of the profile of `user_id`. With an address `user_id` may be any system's id: it is kept.
     It has `message` (and `title`, `html` for mail), or it names a template by `template_code`, which `data`
-    fills: a mail template, or in-app an event type. In-app it may have `severity` and the fields that follow.
+    fills: a mail template, or in-app an event type. In-app and by web push it may have `severity` and the
+    fields that follow.
     """
 
     type: Channel
@@ -219,7 +221,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
                 raise self._refused(str(error)) from None
             except UnfitData as error:
                 raise self._refused(f"data doesn't fill the template: {error}") from None
-        return DeliveryDraft(
+        draft = DeliveryDraft(
             message.type,
             template,
             message.to,
@@ -229,6 +231,12 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
             attachments=message.attachments,
             foreign_user_id=foreign_id(message.user_id),
         )
+        return draft if message.type != WEBPUSH else self._with_details(draft, message)
+
+    def _with_details(self, draft: DeliveryDraft, message: MessageRequest) -> DeliveryDraft:
+        shown = shown_details(self._details(message) or NOTHING)
+        data = {**draft.data, DETAILS: shown} if shown else draft.data
+        return msgspec.structs.replace(draft, data=data, expires_at=message.expires_at)
 
     def _content(self, message: MessageRequest) -> tuple[str, dict[str, Any]]:
         """The template and what fills it."""

@@ -10,7 +10,7 @@ import msgspec
 
 from app.domain.details import Details, fields_json, over
 from app.domain.effects import Text
-from app.domain.notifications import Notification
+from app.domain.notifications import Notification, NotificationDraft
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.sms import DEFAULT_LIMIT, SmsLimit
 from handlers.accounts import AccountLoggedOut
@@ -108,9 +108,18 @@ def text_in(
 
 def details_of(notification: Notification) -> Details:
     """What a notification carries: what its publisher set, else what its event type says."""
-    handler = HANDLERS.get(notification.template_code.lower())
-    usual = UNKNOWN_TYPE if handler is None else handler.details(bytes(notification.raw_data))
+    usual = _usual(notification.template_code, bytes(notification.raw_data))
     return over(usual, notification.details)
+
+
+def usual_details(draft: NotificationDraft) -> Details:
+    """What notifications of its event type carry where their publisher says nothing."""
+    return _usual(draft.template_code, draft.raw_data.encode())
+
+
+def _usual(template_code: str, raw_data: bytes) -> Details:
+    handler = HANDLERS.get(template_code.lower())
+    return UNKNOWN_TYPE if handler is None else handler.details(raw_data)
 
 
 UNKNOWN_TYPE = Details(severity="info", icon="bell")

@@ -52,9 +52,10 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     Without `address` it goes to the address of the profile of `user_id`.
 
     `data` is what the template shows, kept in plain; `secret` is what it shows as well, kept encrypted and
-    erased once it was sent or can't be any more. `valid_for` is how many seconds after the event it may still
-    be sent. What has `replaces` carries a code: of those with the same one only the newest is ever sent, and
-    those with the same `limit_key` (an address, in one spelling) share a cooldown and an hourly cap.
+    erased once it was sent or can't be any more. It may be sent for `valid_for` seconds after the event, and
+    until `expires_at`. What has `replaces` carries a code: of those with the same one only the newest is ever
+    sent, and those with the same `limit_key` (an address, in one spelling) share a cooldown and an hourly
+    cap.
 
     One that is `offered` leaves no trace when the user doesn't want it: nobody asked for this one. With a
     `decision` no preferences are applied. `foreign_user_id` is the id of its user in another system.
@@ -74,6 +75,14 @@ class DeliveryDraft(msgspec.Struct, frozen=True):
     attachments: tuple[GivenAttachment, ...] = ()
     decision: Decision | None = None
     foreign_user_id: str | None = None
+    expires_at: datetime | None = None
+
+    def seconds_valid(self, event_at: datetime) -> float | None:
+        """For how many seconds after its event it may be sent; None: always."""
+        if self.expires_at is None:
+            return self.valid_for
+        left = max(0.0, (self.expires_at - event_at).total_seconds())
+        return left if self.valid_for is None else min(left, self.valid_for)
 
 
 Timestamp = Annotated[datetime, Meta(tz=True)]

@@ -9,13 +9,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 
 from app.domain.channels import INAPP, WEBPUSH
 from app.domain.deliveries import DeliveryDraft
+from app.domain.details import NOTHING, Details, over
 from app.domain.devices import Devices
 from app.domain.effects import Effects
 from app.domain.notifications import NotificationDraft
@@ -23,8 +24,11 @@ from app.domain.preferences import NOBODY_KNOWN, Decision, Evaluator, Person, Ve
 from app.domain.time import Now, moment
 
 PUSH_TEMPLATE = "plain"
-ABOUT_NOTIFICATION, URGENT = "about_notification", "urgent"
-"""In the data of a web push: whether it is about the user's notification of its event, and not to wait."""
+ABOUT_NOTIFICATION, URGENT, DETAILS = "about_notification", "urgent", "details"
+"""In the data of a web push: whether it is about the user's notification of its event, whether it is not to
+wait, and what the notification carries.
+"""
+_SHOWN_DETAILS = ("severity", "url", "actions", "icon", "image", "thread_key")
 MAX_PUSH_CHARS = 1000
 """Of a notification's text that are kept with each delivery by web push; it shows less."""
 
@@ -71,11 +75,18 @@ class People(Protocol):
         """
 
 
+def _no_details(_: NotificationDraft) -> Details:
+    return NOTHING
+
+
 class PushPlan(NamedTuple):
-    """What web push needs: the devices, and for how many seconds after its event one may be delivered."""
+    """What web push needs: the devices, for how many seconds after its event one may be delivered, and what
+    notifications carry where their publishers say nothing.
+    """
 
     devices: Devices
     valid_for: float
+    usual_details: Callable[[NotificationDraft], Details] = _no_details
 
 
 _SAME_ADDRESS = Decision(Verdict.SUPPRESS, "another receiver has the same address")
@@ -153,9 +164,12 @@ class Planner:
         devices: Sequence[UUID],
     ) -> Iterator[DeliveryDraft]:
         assert self._push is not None
+        details = over(self._push.usual_details(draft), draft.details)
         data = {"title": draft.title, "message": draft.content[:MAX_PUSH_CHARS], ABOUT_NOTIFICATION: True}
         if request.urgent:
             data[URGENT] = True
+        if shown := shown_details(details):
+            data[DETAILS] = shown
         for device in devices:
             yield DeliveryDraft(
                 WEBPUSH,
@@ -166,6 +180,7 @@ class Planner:
                 valid_for=self._push.valid_for,
                 user_id=receiver,
                 offered=True,
+                expires_at=details.expires_at,
             )
 
     def _plan(self, request: PlanRequest, known: Mapping[UUID, Person], now: datetime) -> Plan:
@@ -229,6 +244,12 @@ class Planner:
         if person.locale is not None and person.locale != self._locale:
             draft = request.in_locale(person.locale).deliveries[number]
         return PlannedDelivery(msgspec.structs.replace(draft, address=address), decision)
+
+
+def shown_details(details: Details) -> dict[str, Any]:
+    """The details that a web push shows, in types of JSON."""
+    found: dict[str, Any] = msgspec.to_builtins(details)
+    return {name: found[name] for name in _SHOWN_DETAILS if name in found}
 
 
 def _to_devices(

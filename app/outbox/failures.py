@@ -38,6 +38,13 @@ class SetupFailed(DeliveryFailed):
         self.repeated = repeated
 
 
+class Deferred(DeliveryFailed):
+    """The provider wasn't asked, as it had refused other messages for now. The attempt isn't counted."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        super().__init__("deferred", text, retryable=True, retry_after=seconds)
+
+
 class FailFastBreaker:
     """Fails messages fast while a provider refuses everything.
 

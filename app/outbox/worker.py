@@ -20,7 +20,7 @@ from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, StoreFailed, Unavailable
 from app.outbox.attachments import load
 from app.outbox.channel import Channel, DeliveryCancelled, Outgoing
-from app.outbox.failures import SetupFailed
+from app.outbox.failures import Deferred, SetupFailed
 from app.outbox.unsubscribe import UnsubscribeLinks
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
@@ -249,6 +249,9 @@ class Outbox:
         pause = retry_delay(
             leased.attempts, failure, leased.age, self._settings.retry_deadline, self._backoff
         )
+        if pause is not None and isinstance(failure, Deferred):
+            await self._reschedule(leased, str(failure), pause)
+            return
         if pause is not None and isinstance(failure, SetupFailed) and failure.repeated:
             await self._reschedule(
                 leased, f"deferred because other messages failed: {failure}", failure.retry_after or 0.0

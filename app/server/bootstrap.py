@@ -40,6 +40,7 @@ from app.domain.channels import INAPP, WEBPUSH
 from app.domain.errors import ConfigurationError
 from app.domain.planning import Planner, PushPlan
 from app.domain.preferences import Evaluator
+from app.domain.time import Now
 from app.ingest.batcher import Batcher
 from app.ingest.dry_run import DryRun
 from app.ingest.parked import ParkedPorts, ParkedWorker
@@ -85,7 +86,7 @@ from app.store.parked import ParkedStore
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.writer import BatchWriter
-from handlers.registry import handlers
+from handlers.registry import handlers, usual_details
 
 
 @dataclass(frozen=True)
@@ -257,12 +258,13 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     user_ids = settings.ingest.user_ids
     user_service = UserService(settings.user_service, user_ids=user_ids)
     now = store.wall_clock.now
-    locale, evaluator = settings.ingest.default_locale, Evaluator(settings.ingest.preferences_off)
     engine = store.intake_engine
-    push = PushPlan(DeviceStore(engine), settings.webpush.ttl) if settings.webpush.private_key else None
-    planner = Planner(PreferenceStore(engine), evaluator, locale, now, push)
     ports = PipelinePorts(
-        user_service, planner, BatchWriter(engine, now), NotificationStore(engine), realtime.bus
+        user_service,
+        _planner(settings, engine, now),
+        BatchWriter(engine, now),
+        NotificationStore(engine),
+        realtime.bus,
     )
     pipeline, code_pipeline = (
         Pipeline(
@@ -274,7 +276,7 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
                 settings.ingest.image_hosts,
             ),
             ports,
-            locale,
+            settings.ingest.default_locale,
             store.secrets.encrypt,
             now,
         )
@@ -291,6 +293,14 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
             sources.update(made)
     parked = ParkedWorker(pipeline, ParkedPorts(ParkedStore(store.engine), user_service, dead_letters.get))
     return Intake(user_service, pipeline, batcher, Scheduler(store.scheduled, batcher), parked, sources)
+
+
+def _planner(settings: Settings, engine: AsyncEngine, now: Now) -> Planner:
+    evaluator = Evaluator(settings.ingest.preferences_off)
+    push = None
+    if settings.webpush.private_key is not None:
+        push = PushPlan(DeviceStore(engine), settings.webpush.ttl, usual_details)
+    return Planner(PreferenceStore(engine), evaluator, settings.ingest.default_locale, now, push)
 
 
 def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Outboxes:

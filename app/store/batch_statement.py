@@ -235,8 +235,8 @@ def _deliveries(events: Sequence[EventRecord], now: datetime) -> Sequence[list[A
             exact_json.encode(draft.data).decode(),
             secret,
             draft.replaces,
-            min(event.happened_at or now, now),  # publishers' clocks may be ahead
-            draft.valid_for,
+            event_at,
+            draft.seconds_valid(event_at),
             msgspec.json.encode(draft.attachments).decode() if draft.attachments else None,
             reason,
             suppressed,
@@ -246,6 +246,7 @@ def _deliveries(events: Sequence[EventRecord], now: datetime) -> Sequence[list[A
             category,
         )
         for number, event in enumerate(events, 1)
+        for event_at in (min(event.happened_at or now, now),)  # publishers' clocks may be ahead
         for draft, secret, due_at, reason, suppressed, category in event.deliveries
     ]
     return [list(column) for column in zip(*rows, strict=True)]

@@ -86,6 +86,7 @@ def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime, number:
     draft = record.draft
     event_at = min(entry.happened_at or now, now)
     event_id = entry.chunk_of or entry.event_id
+    valid_for = draft.seconds_valid(event_at)
     return MemoryDelivery(
         id=delivery_id(event_id, draft),
         number=number,
@@ -104,7 +105,7 @@ def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime, number:
         error=None,
         provider_id=None,
         created_at=now,
-        expires_at=None if draft.valid_for is None else event_at + timedelta(seconds=draft.valid_for),
+        expires_at=None if valid_for is None else event_at + timedelta(seconds=valid_for),
         finished_at=now if record.suppressed else None,
         category=record.category,
         segments=None,

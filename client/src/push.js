@@ -57,13 +57,17 @@ export async function disablePush(options) {
  * Mark a notification read when its web push is clicked; the service worker says so, to a page that it opened, too.
  *
  * @param {PushInbox} inbox
+ * @param {(click: { notification: number, action?: string }) => void} [clicked] called for each click
  * @returns {() => void} stops it
  */
-export function markReadOnClick(inbox) {
+export function markReadOnClick(inbox, clicked = () => {}) {
   if (!("serviceWorker" in navigator)) return () => {};
   /** @param {MessageEvent} message */
   const heard = ({ data }) => {
-    if (data?.type === CLICKED) inbox.markRead(data.notification).catch(() => {}); // it may be gone
+    if (data?.type !== CLICKED) return;
+    const { notification, action } = data;
+    inbox.markRead(notification).catch(() => {}); // it may be gone
+    clicked({ notification, action });
   };
   navigator.serviceWorker.addEventListener("message", heard);
   navigator.serviceWorker.startMessages();

@@ -6,7 +6,7 @@ const worker = /** @type {any} */ (globalThis);
 const CLICKED = "hub-push-clicked";
 const ASK = "hub-push-ask";
 
-/** @type {number[]} of notifications that were clicked, until a page has heard of it */
+/** @type {object[]} until a page has heard of them */
 let clicked = [];
 
 worker.addEventListener("push", (/** @type {any} */ event) => {
@@ -15,12 +15,12 @@ worker.addEventListener("push", (/** @type {any} */ event) => {
 
 worker.addEventListener("notificationclick", (/** @type {any} */ event) => {
   event.notification.close();
-  event.waitUntil(openPage(event.notification.data ?? {}));
+  event.waitUntil(openPage(event.notification.data ?? {}, event.action ?? ""));
 });
 
 worker.addEventListener("message", (/** @type {any} */ { data, source }) => {
   if (data?.type !== ASK) return;
-  for (const notification of clicked) source?.postMessage({ type: CLICKED, notification });
+  for (const click of clicked) source?.postMessage(click);
   clicked = [];
 });
 
@@ -30,25 +30,40 @@ worker.addEventListener("message", (/** @type {any} */ { data, source }) => {
  * @param {{ json(): any } | null} data
  */
 function show(data) {
-  let said = { title: "", text: "", url: undefined, notification: undefined };
+  /** @type {any} */
+  let said = {};
   try {
     said = data?.json() ?? said;
   } catch {
     // not the hub's; it is shown all the same
   }
-  const { title, text, url, notification } = said;
-  // one that is pushed again replaces itself
-  const tag = notification === undefined ? undefined : `hub-${notification}`;
-  return worker.registration.showNotification(title || "…", { body: text ?? "", tag, data: { url, notification } });
+  const { title, text, url, notification, icon, image, thread, severity, actions = [] } = said;
+  // one that is pushed again, or of the same thread, replaces the one before
+  const tag = thread ? `hub-thread-${thread}` : notification === undefined ? undefined : `hub-${notification}`;
+  return worker.registration.showNotification(title || "…", {
+    body: text ?? "",
+    tag,
+    ...(thread && { renotify: true }),
+    ...(icon && { icon }),
+    ...(image && { image }),
+    ...(severity === "critical" && { requireInteraction: true }),
+    ...(actions.length && { actions: actions.map((/** @type {any} */ { id, label }) => ({ action: id, title: label })) }),
+    data: { url, notification, ...(actions.length && { actions }) },
+  });
 }
 
-/** @param {{ url?: string, notification?: number }} about */
-async function openPage({ url, notification }) {
+/**
+ * @param {{ url?: string, notification?: number, actions?: { id: string, url?: string }[] }} about
+ * @param {string} action the id of the button that was clicked; empty beside the buttons
+ */
+async function openPage({ url: own, notification, actions = [] }, action) {
+  const url = actions.find(({ id }) => id === action)?.url ?? own;
   const address = target(url);
   const pages = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
   const page = pages.find((/** @type {any} */ each) => each.url === address) ?? (url ? undefined : pages[0]);
-  if (notification !== undefined && page) page.postMessage({ type: CLICKED, notification });
-  else if (notification !== undefined) clicked.push(notification);
+  const click = { type: CLICKED, notification, ...(action && { action }) };
+  if (notification !== undefined && page) page.postMessage(click);
+  else if (notification !== undefined) clicked.push(click);
   return page ? page.focus() : worker.clients.openWindow(address);
 }
 

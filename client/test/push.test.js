@@ -142,14 +142,16 @@ test("a browser that is signed out is removed from the hub and unsubscribes", as
 
 test("a click marks the notification read", async () => {
   const read = [];
-  const stop = markReadOnClick({ markRead: async (id) => void read.push(id) });
+  const clicks = [];
+  const stop = markReadOnClick({ markRead: async (id) => void read.push(id) }, (click) => clicks.push(click));
   await Promise.resolve();
   assert.deepEqual(registration.active.posted, [{ type: "hub-push-ask" }]);
   for (const listener of listeners) {
-    listener({ data: { type: "hub-push-clicked", notification: 3 } });
+    listener({ data: { type: "hub-push-clicked", notification: 3, action: "retry" } });
     listener({ data: "something else" });
   }
   assert.deepEqual(read, [3]);
+  assert.deepEqual(clicks, [{ notification: 3, action: "retry" }]);
   stop();
   assert.equal(listeners.size, 0);
 });
@@ -179,6 +181,34 @@ test("the service worker shows what is pushed, and leads to the page", async (t)
     const data = { json: () => ({ title: "T", text: "C", notification: 7 }) };
     await during("push", { data });
     assert.deepEqual(shown, [{ title: "T", body: "C", tag: "hub-7", data: { url: undefined, notification: 7 } }]);
+  });
+
+  await t.test("one with buttons and pictures; the next of its thread replaces it", async () => {
+    const actions = [{ id: "retry", label: "Pay again", url: "/pay/7" }, { id: "later", label: "Later" }];
+    const said = { title: "T", notification: 7, url: "/a", icon: "/i.png", image: "/p.png", thread: "order-7", severity: "critical" };
+    await during("push", { data: { json: () => ({ ...said, actions }) } });
+    const [{ data, ...rest }] = shown;
+    assert.deepEqual(data, { url: "/a", notification: 7, actions });
+    assert.deepEqual(rest, {
+      title: "T",
+      body: "",
+      tag: "hub-thread-order-7",
+      renotify: true,
+      icon: "/i.png",
+      image: "/p.png",
+      requireInteraction: true,
+      actions: [{ action: "retry", title: "Pay again" }, { action: "later", title: "Later" }],
+    });
+    pages = [];
+    const event = { notification: { data, close() {} } };
+    await during("notificationclick", { ...event, action: "retry" });
+    assert.deepEqual(opened, ["https://app.example.com/pay/7"]);
+    await during("notificationclick", { ...event, action: "later" });
+    assert.deepEqual(opened, ["https://app.example.com/a"]);
+    const heard = [];
+    handlers.message({ data: { type: "hub-push-ask" }, source: { postMessage: (message) => heard.push(message) } });
+    const click = { type: "hub-push-clicked", notification: 7 };
+    assert.deepEqual(heard, [{ ...click, action: "retry" }, { ...click, action: "later" }]);
   });
 
   await t.test("what it can't read, as each push has to be shown", async () => {

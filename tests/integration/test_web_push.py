@@ -14,9 +14,10 @@ from app.domain.deliveries import Status
 from app.domain.devices import Subscription
 from app.domain.errors import DeliveryFailed
 from app.domain.notifications import NotificationDraft
-from app.domain.planning import ABOUT_NOTIFICATION, URGENT
+from app.domain.planning import ABOUT_NOTIFICATION, DETAILS, URGENT
 from app.outbox.channel import ChannelPorts, DeliveryCancelled, Outgoing
 from app.outbox.webpush.channel import WebPushChannel
+from app.outbox.webpush.message import topic
 from app.runtime.outbound import OutboundClient, OutboundError, PrivateAddress
 from app.runtime.tls import client_context
 from app.store.devices import DeviceStore
@@ -171,6 +172,12 @@ async def test_a_message_arrives_signed_and_encrypted(scene: Scene) -> None:
     await scene.push(data={"title": "T", "message": "M", URGENT: True})
     urgent = scene.browser.pushed[1]
     assert (urgent.headers["ttl"], urgent.headers["urgency"]) == ("86400", "high")
+    assert "topic" not in urgent.headers
+    details = {"severity": "critical", "thread_key": "order-7"}
+    await scene.push(data={"title": "T", "message": "M", DETAILS: details})
+    critical = scene.browser.pushed[2]
+    assert critical.headers["urgency"] == "high"
+    assert critical.headers["topic"] == topic("order-7", scene.browser.auth)
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -208,6 +215,8 @@ async def test_what_a_push_service_refuses_is_retried_where_that_can_help(
     failed = await scene.failure()
     assert (failed.code, failed.retryable, failed.retry_after) == (f"webpush_{status}", retryable, pause)
     assert len(await scene.store.of_user(scene.user)) == 1
+    if status == 429:
+        assert (await scene.failure()).code == "deferred"
 
 
 async def test_a_message_that_is_too_large_is_shortened(scene: Scene) -> None:

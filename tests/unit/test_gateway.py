@@ -48,6 +48,9 @@ CALLS = [
     ("POST", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
     ("PUT", f"{REST}/preferences/users/{USER}/food.email", {}, "hub-preferences"),
     ("DELETE", f"{REST}/preferences/users/{USER}/profile", {}, "hub-preferences"),
+    ("POST", f"{REST}/devices", {}, "hub-devices"),
+    ("GET", f"{REST}/devices/key", {}, "hub-devices"),
+    ("DELETE", f"{REST}/devices/{USER}", {}, "hub-devices"),
     ("GET", f"{REST}/health", {}, "hub-open"),
     ("GET", f"{REST}/ready", {}, "hub-open"),
     ("GET", f"{REST}/docs", {}, "hub-open"),
@@ -133,7 +136,14 @@ def test_no_route_leads_upstream_to_metrics() -> None:
 
 def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not_expired() -> None:
     checked = {route["name"] for _, route, plugins in routes(KONG) if "jwt" in plugins}
-    assert checked == {"hub-compat", "hub-events", "hub-notifications", "hub-preferences", "hub-websocket"}
+    assert checked == {
+        "hub-compat",
+        "hub-devices",
+        "hub-events",
+        "hub-notifications",
+        "hub-preferences",
+        "hub-websocket",
+    }
     for _, _, plugins in routes(KONG):
         if "jwt" in plugins:
             assert plugins["jwt"]["claims_to_verify"] == ["exp"]
@@ -146,13 +156,13 @@ def test_a_browser_may_ask_without_a_token_what_a_page_may_do() -> None:
         if "OPTIONS" in route["methods"]:
             assert plugins["jwt"]["run_on_preflight"] is False
     allowed = {route["name"] for _, route, _ in routes(KONG) if "OPTIONS" in route["methods"]}
-    assert allowed == {"hub-compat", "hub-events", "hub-notifications", "hub-preferences"}
+    assert allowed == {"hub-compat", "hub-devices", "hub-events", "hub-notifications", "hub-preferences"}
 
 
 def test_a_token_in_the_address_is_taken_for_live_connections_only() -> None:
     taken = {route["name"]: p["jwt"]["uri_param_names"] for _, route, p in routes(KONG) if "jwt" in p}
     assert taken.pop("hub-websocket") == taken.pop("hub-events") == ["jwt"]
-    assert taken == {"hub-compat": [], "hub-notifications": [], "hub-preferences": []}
+    assert taken == {"hub-compat": [], "hub-devices": [], "hub-notifications": [], "hub-preferences": []}
 
 
 def test_a_browsers_upgrade_is_left_to_the_hub() -> None:

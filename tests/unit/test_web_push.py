@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
-from datetime import time
+from datetime import UTC, datetime, time, timedelta
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 
 from app.domain.deliveries import DeliveryDraft
+from app.domain.details import Action, Details
 from app.domain.devices import Subscription, auth_secret, device_id, public_key
 from app.domain.effects import Effects
 from app.domain.errors import ConfigurationError
 from app.domain.notifications import NotificationDraft
 from app.domain.outbound import https_url, is_public, origin
-from app.domain.planning import Planner, PlanRequest, PushPlan
+from app.domain.planning import Planner, PlanRequest, PushPlan, shown_details
 from app.domain.preferences import Evaluator, Verdict
+from app.outbox.failures import Deferred
 from app.outbox.webpush.encryption import MAX_PLAINTEXT_BYTES, encrypted, point
-from app.outbox.webpush.message import MAX_TEXT_CHARS, PushMessage, rendered
+from app.outbox.webpush.message import MAX_TEXT_CHARS, TOPIC_CHARS, PushMessage, rendered, topic
+from app.outbox.webpush.pauses import PROBE_SECONDS, ServicePauses
 from app.outbox.webpush.vapid import Vapid, new_private_key
+from app.runtime.backoff import Backoff
 from app.store.preferences import Profile
 from app.testing import MemoryPeople
+from handlers.registry import usual_details
 from tests.support.push_service import VAPID_PRIVATE_KEY, VAPID_SUBJECT, Browser, check_vapid
 
 NOON = 1_790_000_000.0
@@ -234,6 +240,105 @@ def test_a_template_of_mail_can_be_pushed() -> None:
     assert "Beans" in message.title
 
 
+DETAILS = Details(
+    category="payments",
+    severity="critical",
+    url="/orders/7",
+    actions=(Action("retry", "Pay again", "https://shop.example.com/pay"), Action("later", "Later")),
+    icon="https://cdn.example.com/i.png",
+    image="/p.png",
+    thread_key="order-7",
+)
+
+
+def test_a_message_carries_what_the_notification_does() -> None:
+    data = {"title": "T", "message": "M", "details": shown_details(DETAILS)}
+    assert json.loads(rendered("plain", "en", data).encoded()) == {
+        "title": "T",
+        "text": "M",
+        "url": "/orders/7",
+        "actions": [
+            {"id": "retry", "label": "Pay again", "url": "https://shop.example.com/pay"},
+            {"id": "later", "label": "Later"},
+        ],
+        "icon": "https://cdn.example.com/i.png",
+        "image": "/p.png",
+        "thread": "order-7",
+        "severity": "critical",
+    }
+
+
+@pytest.mark.parametrize("details", [None, "", "words", ["url"], {"url": 7}, {"severity": "grave"}, 0])
+def test_data_of_a_publisher_that_are_no_details_are_left_out(details: object) -> None:
+    message = rendered("plain", "en", {"title": "T", "message": "M", "details": details})
+    assert json.loads(message.encoded()) == {"title": "T", "text": "M"}
+
+
+def test_an_icon_that_the_bell_draws_is_no_picture() -> None:
+    message = rendered("plain", "en", {"title": "T", "message": "M", "details": {"icon": "bell"}})
+    assert message.icon is None
+
+
+def test_what_is_too_long_loses_its_pictures_before_its_buttons_its_text_and_its_url() -> None:
+    url = "https://example.com/" + "u" * 1980
+    details = {"url": url, "actions": [{"id": "a", "label": "A", "url": url}], "icon": url, "image": url}
+    message = rendered("plain", "en", {"title": "T", "message": "M", "details": details})
+    assert json.loads(message.encoded()).keys() == {"title", "text", "url"}
+    small = rendered("plain", "en", {"title": "T", "message": "M", "details": details | {"url": "/a"}})
+    assert json.loads(small.encoded()).keys() == {"title", "text", "url", "actions"}
+
+
+def test_a_topic_is_of_the_thread_and_the_device_and_tells_nothing() -> None:
+    one = topic("order-7", b"1" * 16)
+    assert one == topic("order-7", b"1" * 16)
+    assert len({one, topic("order-8", b"1" * 16), topic("order-7", b"2" * 16)}) == 3
+    assert len(topic("ế" * 200, b"1" * 16)) == TOPIC_CHARS
+    assert "order" not in one
+    assert one.replace("-", "").replace("_", "").isalnum()
+
+
+class Pauses:
+    """Pauses of services, on a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses = ServicePauses(lambda: self.now, Backoff(first=10.0, cap=300.0, jitter=0.0))
+
+    def wait(self, service: str = "a") -> float | None:
+        """How long a message to the service is deferred; None if it may be sent."""
+        try:
+            self.pauses.check(service)
+        except Deferred as deferred:
+            return deferred.retry_after
+        return None
+
+
+def test_a_service_that_refuses_us_gets_a_pause_and_then_one_call() -> None:
+    at = Pauses()
+    at.pauses.failed("a", refused=True, wanted=120.0)
+    assert (at.wait(), at.wait("b")) == (120.0, None)
+    at.now = 120.0
+    assert (at.wait(), at.wait()) == (None, PROBE_SECONDS)
+    at.pauses.failed("a")
+    assert at.wait() == PROBE_SECONDS, "the second pause, of 20 s, ends before that"
+    at.now = 150.0
+    assert at.wait() is None
+    at.pauses.answered("a")
+    assert (at.wait(), at.wait()) == (None, None)
+
+
+def test_a_service_that_fails_now_and_then_gets_no_pause() -> None:
+    at = Pauses()
+    for _ in range(2):
+        at.pauses.failed("a")
+        at.pauses.failed("a")
+        assert at.wait() is None
+        at.pauses.answered("a")
+    for _ in range(3):
+        at.pauses.failed("a")
+    assert at.wait() == 10.0
+
+
 @pytest.mark.parametrize("letter", ["x", "ế", "👨‍👩‍👧‍👦", '"'])
 def test_a_long_message_fits_and_is_shortened_until_nothing_is_left(letter: str) -> None:
     message: PushMessage | None = rendered("plain", "en", {"title": letter * 300, "message": letter * 5000})
@@ -275,7 +380,7 @@ class Scene:
         self, effects: Effects, *, urgent: bool = False, off: Collection[str] = ()
     ) -> tuple[list[tuple[DeliveryDraft, Verdict, str]], list[str]]:
         """What is to be delivered, and why other offers were declined."""
-        push = PushPlan(self.devices, 3600.0)
+        push = PushPlan(self.devices, 3600.0, usual_details)
         planner = Planner(self.people, Evaluator(off), "en", lambda: NOON, push)
         (plan,) = await planner.plan([PlanRequest(effects, "food", urgent, lambda _: effects)])
         return (
@@ -302,6 +407,23 @@ async def test_a_notification_is_pushed_to_each_device_of_those_who_have_any() -
     assert len(draft.data["message"]) == 1000
     assert "urgent" not in draft.data
     assert declined == []
+
+
+async def test_a_push_carries_what_its_event_type_says_and_what_its_publisher_does() -> None:
+    scene = Scene(anna=[PHONE])
+    ((draft, *_),), _ = await scene.deliveries(inapp(ANNA))
+    assert draft.data["details"] == {"severity": "warning", "icon": "food"}
+    assert draft.expires_at is None
+    until = datetime.fromtimestamp(NOON, UTC) + timedelta(seconds=90)
+    given = Details(severity="critical", thread_key="shelf-7", expires_at=until)
+    plain = inapp(ANNA).notification
+    assert plain is not None
+    effects = Effects(msgspec.structs.replace(plain, details=given))
+    ((draft, *_),), _ = await scene.deliveries(effects)
+    assert draft.data["details"] == {"severity": "critical", "icon": "food", "thread_key": "shelf-7"}
+    assert draft.seconds_valid(until - timedelta(seconds=90)) == 90.0
+    assert draft.seconds_valid(until - timedelta(days=1)) == 3600.0
+    assert draft.seconds_valid(until + timedelta(seconds=1)) == 0.0
 
 
 async def test_preferences_and_quiet_hours_hold_for_web_push() -> None:

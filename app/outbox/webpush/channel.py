@@ -12,12 +12,13 @@ from app.domain.channels import WEBPUSH
 from app.domain.deliveries import Status
 from app.domain.devices import Subscription, device_id
 from app.domain.errors import ConfigurationError, DeliveryFailed, HubError
-from app.domain.outbound import https_url
+from app.domain.outbound import https_url, origin
 from app.domain.planning import ABOUT_NOTIFICATION, URGENT
 from app.outbox.channel import ChannelPorts, Confirm, DeliveryCancelled, Outgoing, Receipt, wanted
 from app.outbox.failures import not_rendered, retry_after, safe_words
 from app.outbox.webpush.encryption import encrypted
-from app.outbox.webpush.message import PushMessage, rendered
+from app.outbox.webpush.message import PushMessage, rendered, topic
+from app.outbox.webpush.pauses import ServicePauses
 from app.outbox.webpush.vapid import Vapid
 from app.runtime.outbound import OutboundAnswer, OutboundClient, OutboundError, PrivateAddress
 from app.runtime.redis import REDIS_ERRORS
@@ -42,6 +43,7 @@ class WebPushChannel:
         """`client` sends the requests; one that checks addresses is made by default."""
         self._settings = settings
         self._connected = ports.connected
+        self._pauses = ServicePauses()
         self._client: OutboundClient | None = None
         if settings.private_key is None or ports.devices is None:
             return
@@ -125,26 +127,42 @@ class WebPushChannel:
         self, outgoing: Outgoing, subscription: Subscription, message: PushMessage
     ) -> OutboundAnswer:
         assert self._client is not None, "simulated"
+        service = origin(subscription.endpoint)
+        self._pauses.check(service)
         body = encrypted(message.encoded(), subscription.public_key, subscription.auth)
         try:
-            return await self._client.post(subscription.endpoint, self._headers(outgoing, subscription), body)
+            answer = await self._client.post(
+                subscription.endpoint, self._headers(outgoing, subscription, message), body
+            )
+            if _is_busy(answer):
+                refused = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+                self._pauses.failed(service, refused=refused, wanted=_pause_wanted(answer))
+            else:
+                self._pauses.answered(service)
+            return answer
         except PrivateAddress:
             raise DeliveryFailed(
                 "private_address", "the push service is in a private network", retryable=False
             ) from None
         except OutboundError as error:
+            self._pauses.failed(service)
             code = "timeout" if error.timeout else "connect"
             raise DeliveryFailed(code, f"push service: {error}", retryable=True) from None
 
-    def _headers(self, outgoing: Outgoing, subscription: Subscription) -> Mapping[str, str]:
+    def _headers(
+        self, outgoing: Outgoing, subscription: Subscription, message: PushMessage
+    ) -> Mapping[str, str]:
         left = self._settings.ttl if outgoing.expires_in is None else outgoing.expires_in
-        return {
+        headers = {
             "Authorization": self._vapid.authorization(subscription.endpoint),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "TTL": str(max(0, round(min(left, self._settings.ttl)))),
-            "Urgency": "high" if outgoing.data.get(URGENT) else "normal",
+            "Urgency": "high" if outgoing.data.get(URGENT) or message.severity == "critical" else "normal",
         }
+        if message.thread is not None:
+            headers["Topic"] = topic(message.thread, subscription.auth)
+        return headers
 
 
 def _gone(text: str) -> DeliveryFailed:
@@ -157,6 +175,14 @@ def _failure(answer: OutboundAnswer, outgoing: Outgoing) -> DeliveryFailed:
     return DeliveryFailed(
         f"webpush_{answer.status}",
         f"the push service answered {answer.status}: {said}" if said else f"{answer.status}",
-        retryable=answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= 500,
-        retry_after=retry_after(answer.headers.get("retry-after", "")),
+        retryable=_is_busy(answer),
+        retry_after=_pause_wanted(answer),
     )
+
+
+def _is_busy(answer: OutboundAnswer) -> bool:
+    return answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= 500
+
+
+def _pause_wanted(answer: OutboundAnswer) -> float | None:
+    return retry_after(answer.headers.get("retry-after", ""))

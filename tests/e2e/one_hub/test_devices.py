@@ -103,6 +103,7 @@ async def test_a_notification_arrives_on_the_device_and_names_itself(
         "title": "Your kitchen",
         "text": "Three plans.",
         "notification": stored["id"],
+        "severity": "info",
     }
     assert pushed.headers["urgency"] == "high"
     assert push_service.refused == []
