@@ -36,8 +36,9 @@ _BODY = (
 ).encode() + b"x" * _BODY_BYTES
 _PINGS = bytes((0x89, 0x80, 0, 0, 0, 0)) * 40_000
 
-Attack = Callable[[int, bytes], Awaitable[bytes]]
-"""From the port and the head of an upgrade to what was answered."""
+Answered = Callable[[str], None]
+Attack = Callable[[int, bytes, Answered], Awaitable[None]]
+"""From the port, the head of an upgrade, and what is called with the status of an answer as it comes."""
 
 
 def upgrade(path: str, token: str) -> bytes:
@@ -63,56 +64,55 @@ def stream(path: str, token: str) -> bytes:
     ).encode()
 
 
-async def half_open(port: int, head: bytes) -> bytes:
+async def half_open(port: int, head: bytes, answered: Answered) -> None:
     """The half of an upgrade, and then nothing."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head[: len(head) // 2])
-    return await _until_closed(reader, writer)
+    await _until_closed(reader, writer, answered)
 
 
-async def slow_head(port: int, head: bytes) -> bytes:
+async def slow_head(port: int, head: bytes, answered: Answered) -> None:
     """A byte a second."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answer = asyncio.create_task(_until_closed(reader, writer))
+    answer = asyncio.create_task(_until_closed(reader, writer, answered))
     for byte in head:
         if answer.done():
             break
         writer.write(bytes((byte,)))
         await asyncio.sleep(1)
-    return await answer
+    await answer
 
 
-async def pings(port: int, head: bytes) -> bytes:
+async def pings(port: int, head: bytes, answered: Answered) -> None:
     """As many pings as fit, over a connection that was let in."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head + _PINGS)
-    return await _until_closed(reader, writer)
+    await _until_closed(reader, writer, answered)
 
 
-async def bodies(port: int, _: bytes) -> bytes:
+async def bodies(port: int, _: bytes, answered: Answered) -> None:
     """Nearly all of a large body, without a token."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_BODY)
-    return await _until_closed(reader, writer)
+    await _until_closed(reader, writer, answered)
 
 
-async def sockets(port: int, head: bytes) -> bytes:
+async def sockets(port: int, head: bytes, answered: Answered) -> None:
     """A connection of a user who has too many."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head)
-    return await _until_closed(reader, writer)
+    await _until_closed(reader, writer, answered)
 
 
-async def _until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+async def _until_closed(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answered: Answered
+) -> None:
     try:
         async with asyncio.timeout(_LONGER_THAN_ANY_DEADLINE):
-            try:
-                answer = await reader.readuntil(b"\r\n")
-            except asyncio.IncompleteReadError as end:
-                return end.partial
+            line = await reader.readline()
+            answered(line[9:12].decode() or "no answer")  # the status
             with suppress(OSError):  # how it ends doesn't matter
                 await reader.read()
-            return answer
     finally:
         writer.close()
 
@@ -155,8 +155,10 @@ class Done:
         self.in_progress += 1
         self.most = max(self.most, self.in_progress)
 
-    def end(self, answer: str) -> None:
+    def end(self) -> None:
         self.in_progress -= 1
+
+    def answered(self, answer: str) -> None:
         self.answers[answer] += 1
 
 
@@ -173,10 +175,10 @@ async def _attack(kind: AttackKind, port: int, user: str, path: str) -> Done:
             mine = kind.head(path, tokens.sign(user, secret)) if kind.new_tokens else head
             done.begin()
             try:
-                answer = (await kind.attack(port, mine))[9:12].decode() or "no answer"  # the status
+                await kind.attack(port, mine, done.answered)
             except (OSError, TimeoutError) as error:
-                answer = type(error).__name__
-            done.end(answer)
+                done.answered(type(error).__name__)
+            done.end()
             await asyncio.sleep(_AGAIN)
 
     attacking = [asyncio.create_task(again_and_again()) for _ in range(kind.count)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -222,6 +223,29 @@ class FairHttp(Http):
             self.stage = Stage.RESPONSE
             await writable.wait()
             self.stage = Stage.IDLE
+        if self.stage is Stage.IDLE and self.request_body:
+            await self._discard_body()
+
+    async def _discard_body(self) -> None:
+        """Receive the rest of a body whose request has its response, for half of REQUEST_TIMEOUT at most.
+
+        To close with data unread resets the connection, and the client may lose the response (RFC 9112, 9.6).
+        """
+        self._end()
+        seconds = self.protocol.app.config.REQUEST_TIMEOUT / 2
+        transport = self.protocol.transport
+        if not self.keep_alive and transport is not None and not transport.is_closing():
+            transport.write_eof()
+        self.request_max_size, left = sys.maxsize, self.protocol.request_max_size
+        try:
+            async with asyncio.timeout(seconds):
+                while (piece := await self.read()) is not None:
+                    left -= len(piece)
+                    if left < 0:  # the client may read its response, and can't send more
+                        await asyncio.sleep(seconds)
+        except (BadRequest, TimeoutError):
+            self.keep_alive = False
+            self.request_body = None
 
     async def read(self) -> bytes | None:
         """Read some bytes of the body; None at its end."""

@@ -92,6 +92,47 @@ async def test_a_body_that_is_too_large_is_refused_unread(port: int, body: bytes
     assert json.loads(answer)["code"] == "too_large"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 2000000\r\n\r\n" + b"x" * 2_000_000,
+        b"Transfer-Encoding: chunked\r\n\r\n" + (b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 40,
+    ],
+)
+async def test_who_sends_all_of_a_body_that_is_too_large_still_sees_the_refusal(body: bytes) -> None:
+    async with little_server() as port:
+        head, answer = await ask(port, POST + body)
+    assert head.startswith(b"413 "), head
+    assert json.loads(answer)["code"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 5000\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"]
+)
+async def test_who_is_refused_and_sends_no_more_of_a_body_is_disconnected(body: bytes) -> None:
+    """800 such connections were kept for over 30 s each."""
+    async with little_server() as port:
+        began = asyncio.get_running_loop().time()
+        head, _ = await ask(port, POST.replace(b"/echo", b"/nowhere") + body)
+    assert head.startswith(b"404 "), head
+    assert asyncio.get_running_loop().time() - began < 9, "ask() waits for 10 s"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (b"Content-Length: 10\r\n\r\nhello", b"hello"),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"0\r\n\r\n"),
+    ],
+)
+async def test_a_connection_is_kept_if_the_rest_of_a_refused_body_comes(
+    port: int, body: tuple[bytes, bytes]
+) -> None:
+    refused = POST.replace(b"/echo", b"/nowhere")
+    _, answer = await ask(port, refused + body[0], body[1], CLOSE + b"Content-Length: 2\r\n\r\nok")
+    assert answer == b"ok"
+
+
 async def test_a_client_that_waits_for_leave_to_send_is_not_asked_for_what_nobody_reads(port: int) -> None:
     request = CLOSE.replace(b"/echo", b"/nowhere") + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
