@@ -50,6 +50,13 @@ class InboxesLocked(Unavailable):
         self.users = frozenset(users)
 
 
+class TooManyUnreadAgain(HubError):  # noqa: N818
+    """The user marked so many notifications as unread that were read together before, that no more can be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"at most {most} notifications can be marked as unread under the last read-all")
+
+
 class StoreFailed(Unavailable):
     """Postgres answers, but can't run a statement of the hub: a table or a privilege is missing, or the hub
     has an error.

@@ -48,6 +48,7 @@ class Cleaner:
         try:
             for kind, kept in self._kept.items():
                 await self._remove(kind, kept)
+            await self._clear_removed()
             if erased := await self._store.erase_secrets(EXPIRED_FOR):
                 log.error("codes_expired_untaken", extra={"rows": erased})
         except Unavailable as error:
@@ -65,3 +66,12 @@ class Cleaner:
             await asyncio.sleep(pause)
         if rows:
             log.info("cleaned", extra={"what": kind.name.lower(), "rows": rows})
+
+    async def _clear_removed(self) -> None:
+        """Remove what users deleted with all of their inboxes, unless another node does."""
+        rows = 0
+        while (removed := await self._store.clear_removed(MAX_NOTIFICATIONS_PER_TRANSACTION)) is not None:
+            rows += removed
+            await asyncio.sleep(NOTIFICATIONS_PAUSE_SECONDS)
+        if rows:
+            log.info("cleaned", extra={"what": "removed", "rows": rows})

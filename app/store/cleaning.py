@@ -41,6 +41,23 @@ delete from notifications where ctid = any(array(
 """
 
 
+# What is deleted already by its inbox's row. Nobody looks at these rows, so the inbox isn't locked.
+_REMOVED = """
+select user_id, removed_up_to from inboxes where removed_up_to > cleared_up_to limit 1
+"""
+_CLEAR = """
+delete from notifications where ctid = any(array(
+  select ctid from notifications where receiver = $1 and seq <= $2 order by seq limit $3
+  for update skip locked
+))
+"""
+_CLEARED = """
+update inboxes set cleared_up_to = $2
+where user_id = $1 and cleared_up_to < $2
+  and not exists (select from notifications where receiver = $1 and seq <= $2)
+"""
+
+
 class Kind(Enum):
     """What is removed: by its table, the column that says how old a row is, and which rows may go at all."""
 
@@ -82,6 +99,23 @@ class CleaningStore:
                 if kind is Kind.NOTIFICATIONS:
                     return await _remove_notifications(connection, older_than, most)
                 return (await connection.exec_driver_sql(kind.statement, (older_than, most))).rowcount
+
+    async def clear_removed(self, most: int) -> int | None:
+        """Remove up to `most` rows of an inbox that its user deleted together; how many there were.
+
+        None: there is nothing to remove, or another node or transaction is at it.
+        """
+        with store_errors():
+            async with self._engine.begin() as connection:
+                if not (await connection.exec_driver_sql(_BEGIN)).scalar_one():
+                    return None
+                inbox = (await connection.exec_driver_sql(_REMOVED)).one_or_none()
+                if inbox is None:
+                    return None
+                rows = (await connection.exec_driver_sql(_CLEAR, (*inbox, most))).rowcount
+                # In a transaction that holds no row: whoever has the inbox's lock may wait for them.
+                done = rows or (await connection.exec_driver_sql(_CLEARED, (*inbox,))).rowcount
+                return rows if done else None
 
     async def erase_secrets(self, expired_for: timedelta) -> int:
         """Erase what no worker has: secrets that expired so long ago; how many there were."""

@@ -18,8 +18,11 @@ from (
   select * from inboxes where user_id >= $1 order by user_id limit $2
 ) as inbox
 cross join lateral (
-  select count(*) as unread from notifications
-  where receiver = user_id and not is_read and seq > read_up_to
+  select count(*) as unread from (
+    select from notifications where receiver = user_id and not is_read and seq > read_up_to
+    union all
+    select from notifications where receiver = user_id and not is_read and seq = any(unread_again)
+  ) as unread_rows
 ) as rows
 cross join lateral (
   select coalesce(max(seq), 0) as seq from notifications where receiver = user_id
@@ -29,11 +32,15 @@ order by user_id
 _LAST = UUID(int=2**128 - 1)
 _LOCK = "select 1 from inboxes where user_id = $1 for update"
 _REPAIR = """
-update inboxes set last_seq = right_values.last_seq, settled = right_values.last_seq - right_values.unread
+update inboxes set last_seq = right_values.last_seq, unread_again = right_values.unread_again,
+  settled = right_values.last_seq - right_values.unread - coalesce(cardinality(right_values.unread_again), 0)
 from (
   select greatest(last_seq, (select max(seq) from notifications where receiver = $1)) as last_seq, (
-    select count(*) from notifications where receiver = $1 and not is_read and seq > read_up_to) as unread
-  from inboxes where user_id = $1
+    select count(*) from notifications where receiver = $1 and not is_read and seq > read_up_to) as unread, (
+    select array_agg(seq) from notifications
+    where receiver = $1 and not is_read and seq = any(inbox.unread_again) and seq <= read_up_to
+  ) as unread_again
+  from inboxes as inbox where user_id = $1
 ) as right_values
 where user_id = $1
 """

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.details import from_columns
 from app.domain.notifications import InboxCounters, Notification
 from app.store.engine import store_errors
+from app.store.watermarks import IS_READ
 
 # Lateral with a limit: a look-up by key, however large the tables are.
 _STATES = """
@@ -22,19 +23,21 @@ left join lateral (
 ) as inbox on true
 order by number
 """
-_MISSED = """
+_MISSED = f"""
 select number, id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
-       is_read or seq <= read_up_to as is_read, title, content, seq,
+       {IS_READ} as is_read, title, content, seq,
        details::text as details, thread_key, expires_at
 from unnest($1::uuid[], $2::bigint[], $3::bigint[]) with ordinality as wanted (user_id, after, until, number)
-cross join lateral (select read_up_to from inboxes where user_id = wanted.user_id limit 1) as inbox
+cross join lateral (
+  select read_up_to, unread_again, removed_up_to from inboxes where user_id = wanted.user_id limit 1
+) as inbox
 cross join lateral (
   select * from notifications
-  where receiver = wanted.user_id and seq > wanted.after and seq <= wanted.until
+  where receiver = wanted.user_id and seq > greatest(wanted.after, removed_up_to) and seq <= wanted.until
   order by seq
 ) as missed
 order by number, seq
-"""
+"""  # noqa: S608
 
 
 class InboxState(NamedTuple):

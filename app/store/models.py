@@ -20,7 +20,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TEMPLATE_CODE_CHARS, MAX_TITLE_CHARS
@@ -67,7 +67,8 @@ class InboxRow(Base):
 
     All up to `read_up_to` are read, whatever their rows say. Of the first `last_seq` notifications `settled`
     are read or gone, the others are unread. Triggers on `notifications` keep that number; a batch, which only
-    adds, leaves it as it is (033).
+    adds, leaves it as it is (033). `unread_again` are the exceptions at or under `read_up_to`. All up to
+    `removed_up_to` are deleted; up to `cleared_up_to` their rows are gone too (039).
     """
 
     __tablename__ = "inboxes"
@@ -77,6 +78,13 @@ class InboxRow(Base):
     rev: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     read_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     settled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    unread_again: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))
+    removed_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    cleared_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+    __table_args__ = (
+        Index("inboxes_removed", "user_id", postgresql_where=text("removed_up_to > cleared_up_to")),
+    )
 
 
 class ProcessedEventRow(Base):

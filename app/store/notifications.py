@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,10 +10,14 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     ColumnElement,
     ScalarSelect,
     Select,
     Text,
+    all_,
+    and_,
     any_,
     case,
     cast,
@@ -27,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.details import from_columns
+from app.domain.errors import TooManyUnreadAgain
 from app.domain.identity import EventIdentity
 from app.domain.notifications import (
     DETAILS_BYTES,
@@ -39,6 +43,7 @@ from app.store.engine import store_errors
 from app.store.event_ids import recorded
 from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N
+from app.store.watermarks import IS_READ, LOCK, MAX_UNREAD_AGAIN, note_unread, raise_watermark
 
 _COLUMNS = (
     N.id,
@@ -64,45 +69,32 @@ NEWEST_ROWS = 1000
 MAX_ROWS_SEARCHED = 500_000  # about a second of Postgres
 
 # The limits end both searches early; lateral with a limit is a look-up by index, however large the table is.
-_OF_EVENTS = """
+_OF_EVENTS = f"""
 select id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
-       is_read or seq <= read_up_to as is_read, title, content, seq,
+       {IS_READ} as is_read, title, content, seq,
        details::text as details, thread_key, expires_at
 from (
   select user_id, array_agg(hash) as hashes
   from unnest($1::uuid[], $2::bigint[]) as asked (user_id, hash) group by user_id
 ) as wanted
-cross join lateral (select read_up_to from inboxes where user_id = wanted.user_id limit 1) as inbox
+cross join lateral (
+  select read_up_to, unread_again, removed_up_to from inboxes where user_id = wanted.user_id limit 1
+) as inbox
 cross join lateral (
   select * from (
-    select * from notifications where receiver = wanted.user_id order by seq desc limit $3
+    select * from notifications
+    where receiver = wanted.user_id and seq > removed_up_to order by seq desc limit $3
   ) as newest
   where event_hash = any(wanted.hashes) limit cardinality(wanted.hashes)
 ) as found
 order by seq
-"""
+"""  # noqa: S608
 _AGES = """
 select event_id, extract(epoch from clock_timestamp() - processed_at)::float8 as seconds
 from unnest($1::text[]) as wanted (event_id)
 cross join lateral (
   select processed_at from processed_events where event_id = wanted.event_id limit 1
 ) as found
-"""
-_READ_ALL = """
-update inboxes set read_up_to = last_seq, settled = last_seq, rev = rev + 1 where user_id = $1
-returning last_seq as until, 0 as unread, last_seq, rev
-"""
-# What it counts are the unread ones on the shorter side of `until`, none of which is under `read_up_to`.
-_LOOK = """
-select until, last_seq, settled, read_up_to, case
-  when until <= read_up_to then settled
-  when last_seq - until < until - read_up_to then last_seq - (
-    select count(*) from notifications where receiver = $1 and not is_read and seq > until)
-  else settled + (
-    select count(*) from notifications
-    where receiver = $1 and not is_read and seq > read_up_to and seq <= until)
-  end as settled_then
-from (select *, least($2, last_seq) as until from inboxes where user_id = $1) as inbox
 """
 # The inboxes first, as in every change. Who expires is found by its index, which has those rows only.
 _NO_SCANS = "select set_config('enable_seqscan', 'off', true)"
@@ -119,20 +111,15 @@ with expired as materialized (
   select id from notifications where expires_at <= now() order by expires_at limit $1
 )
 delete from notifications where id = any(array(select id from expired)) and receiver = any($2::uuid[])
-returning id, receiver
+returning id, receiver, seq > (select removed_up_to from inboxes where user_id = receiver) as shown
 """
 _CHANGED = """
 update inboxes set rev = rev + 1 where user_id = any($1::uuid[])
 returning user_id, last_seq - settled as unread, last_seq, rev
 """
-_LOCK = "select 1 from inboxes where user_id = $1 for update"
-_READ_UP_TO = """
-update inboxes set read_up_to = greatest(read_up_to, $2), settled = $3, rev = rev + 1
-where user_id = $1 and settled = $4 and read_up_to = $5
-returning $2::bigint as until, last_seq - settled as unread, last_seq, rev
-"""
-MAX_LOOKS_WITHOUT_LOCK = 3
 NO_COUNTERS = InboxCounters(0, 0, 0)
+
+_Theirs = Sequence[ColumnElement[bool]]
 
 
 def newest_rows(receivers: int) -> int:
@@ -155,28 +142,45 @@ def _within(query: Select[*tuple[Any, ...]], most_bytes: int) -> Select[*tuple[A
     return select(*columns).where(fits).order_by(counted.c.seq.desc())
 
 
+def _of_inbox(receiver: UUID, column: Any) -> ScalarSelect[Any]:
+    return select(column).where(I.user_id == receiver).scalar_subquery()
+
+
 def _watermark(receiver: UUID) -> ColumnElement[int]:
-    return func.coalesce(select(I.read_up_to).where(I.user_id == receiver).scalar_subquery(), 0)
+    return func.coalesce(_of_inbox(receiver, I.read_up_to), 0)
+
+
+def _removed(receiver: UUID) -> ColumnElement[int]:
+    return func.coalesce(_of_inbox(receiver, I.removed_up_to), 0)
+
+
+def _is_read(receiver: UUID) -> ColumnElement[bool]:
+    again = func.coalesce(_of_inbox(receiver, I.unread_again), cast([], ARRAY(BigInteger)))
+    return or_(N.is_read, and_(N.seq <= _watermark(receiver), N.seq != all_(again)))
 
 
 def _unread_seqs(receiver: UUID, limit: int, before: int | None, skip: int) -> ScalarSelect[int]:
-    """The `seq`s of a page of unread notifications, newest first, from the index alone.
+    """The `seq`s of a page of unread notifications, newest first, from the index and the inbox's row alone.
 
     The walk ends when it has found as many as there are by the counter, so that it doesn't go through what
     was read one by one below the last of them.
     """
     unread = (N.receiver == receiver, ~N.is_read, N.seq > _watermark(receiver))
-    left: ColumnElement[int] = I.last_seq - I.settled
+    left: ColumnElement[int] = I.last_seq - I.settled - func.coalesce(func.cardinality(I.unread_again), 0)
     newest = select(N.seq).where(*unread).order_by(N.seq.desc()).limit(limit + skip)
+    again = select(func.unnest(I.unread_again).label("seq")).where(I.user_id == receiver).subquery()
+    marked = select(again.c.seq)
     if before is not None:
-        newest = newest.where(N.seq < before)
+        newest, marked = newest.where(N.seq < before), marked.where(again.c.seq < before)
         above = select(func.count()).where(*unread, N.seq >= before).scalar_subquery()
         left -= case((I.last_seq - before < MAX_ROWS_COUNTED, above), else_=0)
-    wanted = select(func.least(limit, func.greatest(left - skip, 0))).where(I.user_id == receiver)
-    found = newest.subquery()
     # The inner limit is one that the planner knows.
-    page = select(found.c.seq).order_by(found.c.seq.desc()).offset(skip or None)
-    return page.limit(func.coalesce(wanted.scalar_subquery(), limit)).scalar_subquery()
+    found = newest.subquery()
+    walked = select(found.c.seq).order_by(found.c.seq.desc())
+    there = _of_inbox(receiver, func.greatest(left, 0))
+    walked = walked.limit(func.coalesce(there, limit + skip))
+    both = walked.subquery().select().union_all(marked).subquery()
+    return select(both.c.seq).order_by(both.c.seq.desc()).offset(skip or None).limit(limit).scalar_subquery()
 
 
 class NotificationStore:
@@ -198,8 +202,8 @@ class NotificationStore:
 
         As `Inboxes.page`. Postgres ends a page by its bytes, so that no more are read.
         """
-        is_read = or_(N.is_read, N.seq <= _watermark(receiver)).label("is_read")
-        query = select(*_COLUMNS, is_read).where(N.receiver == receiver).order_by(N.seq.desc())
+        shown = (N.receiver == receiver, N.seq > _removed(receiver))
+        query = select(*_COLUMNS, _is_read(receiver).label("is_read")).where(*shown).order_by(N.seq.desc())
         if unread:
             query = query.where(N.seq == any_(func.array(_unread_seqs(receiver, limit, before, skip))))
         else:
@@ -221,16 +225,27 @@ class NotificationStore:
 
     async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, now read, and the count then; None when there is none with that id."""
-        statement = (
-            update(N)
-            .where(N.id == notification, N.receiver == receiver)
-            .values(is_read=True)
-            .returning(*_COLUMNS, N.is_read)
-        )
         with store_errors():
-            async with self._changing(receiver) as connection:
-                row = (await connection.execute(statement)).one_or_none()
+            async with self._changing(receiver) as (connection, theirs):
+                row = await _set_read(connection, notification, theirs, True)
                 return None if row is None else (_notification(row), await _changed(connection, receiver))
+
+    async def mark_unread(
+        self, notification: int, receiver: UUID
+    ) -> tuple[Notification, InboxCounters] | None:
+        """The notification, now unread, and the count then; None when there is none with that id.
+
+        Raises `TooManyUnreadAgain`.
+        """
+        with store_errors():
+            async with self._changing(receiver) as (connection, theirs):
+                row = await _set_read(connection, notification, theirs, False)
+                if row is None:
+                    return None
+                counted = await note_unread(connection, receiver, row.seq)
+                if counted is None:
+                    raise TooManyUnreadAgain(MAX_UNREAD_AGAIN)
+                return _notification(row), InboxCounters(*counted)
 
     async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
         """Mark all read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
@@ -238,20 +253,30 @@ class NotificationStore:
 
         One row changes, whatever the number of notifications.
         """
+        return await self._raise_watermark(receiver, up_to, removing=False)
+
+    async def delete_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Delete all up to and with this `seq`, or all there are; up to which `seq` that is, and the count
+        then.
+
+        One row changes. The others' space is freed later (`CleaningStore.clear_removed`).
+        """
+        return await self._raise_watermark(receiver, up_to, removing=True)
+
+    async def _raise_watermark(
+        self, receiver: UUID, up_to: int | None, *, removing: bool
+    ) -> tuple[int, InboxCounters]:
         with store_errors():
             async with self._engine.begin() as connection:
-                if up_to is None:
-                    row: Any = (await connection.exec_driver_sql(_READ_ALL, (receiver,))).one_or_none()
-                else:
-                    row = await _read_up_to(connection, receiver, up_to)
+                row = await raise_watermark(connection, receiver, up_to, removing=removing)
                 return (row.until, InboxCounters(*row[1:])) if row else (0, NO_COUNTERS)
 
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
         """The count after the notification was deleted; None when there is none with that id."""
-        statement = delete(N).where(N.id == notification, N.receiver == receiver)
         with store_errors():
-            async with self._changing(receiver) as connection:
-                if (await connection.execute(statement)).rowcount == 0:
+            async with self._changing(receiver) as (connection, theirs):
+                deleted = await connection.execute(delete(N).where(N.id == notification, *theirs))
+                if deleted.rowcount == 0:
                     return None
                 return await _changed(connection, receiver)
 
@@ -265,7 +290,8 @@ class NotificationStore:
                     return ()
                 ids: defaultdict[UUID, list[int]] = defaultdict(list)
                 for row in await connection.exec_driver_sql(_EXPIRE, (most, locked)):
-                    ids[row.receiver].append(row.id)
+                    if row.shown:
+                        ids[row.receiver].append(row.id)
                 changed = await connection.exec_driver_sql(_CHANGED, ([*ids],))
                 return [
                     ExpiredNotifications(
@@ -277,13 +303,13 @@ class NotificationStore:
                 ]
 
     @asynccontextmanager
-    async def _changing(self, receiver: UUID) -> AsyncIterator[AsyncConnection]:
+    async def _changing(self, receiver: UUID) -> AsyncIterator[tuple[AsyncConnection, _Theirs]]:
         """A transaction on an inbox, which nothing else changes meanwhile: writers and other changes wait. So
-        its count is exact for `last_seq`.
+        its count is exact for `last_seq`. With it come the conditions of what is in the inbox.
         """
         async with self._engine.begin() as connection:
-            await connection.exec_driver_sql(_LOCK, (receiver,))
-            yield connection
+            removed = (await connection.exec_driver_sql(LOCK, (receiver,))).scalar_one_or_none()
+            yield connection, (N.receiver == receiver, N.seq > (removed or 0))
 
     async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
         """The notifications of these events, by id, for these receivers, in rising `seq`. Those that are
@@ -313,6 +339,13 @@ class NotificationStore:
                 return await recorded(connection, event_ids)
 
 
+async def _set_read(connection: AsyncConnection, notification: int, theirs: _Theirs, is_read: bool) -> Any:
+    statement = (
+        update(N).where(N.id == notification, *theirs).values(is_read=is_read).returning(*_COLUMNS, N.is_read)
+    )
+    return (await connection.execute(statement)).one_or_none()
+
+
 async def _changed(connection: AsyncConnection, receiver: UUID) -> InboxCounters:
     """The count after a change, which gets the next `rev`. A trigger has counted what the change settled."""
     raising = (
@@ -323,25 +356,6 @@ async def _changed(connection: AsyncConnection, receiver: UUID) -> InboxCounters
     )
     row = (await connection.execute(raising)).one_or_none()
     return InboxCounters(*row) if row else NO_COUNTERS
-
-
-async def _read_up_to(connection: AsyncConnection, receiver: UUID, up_to: int) -> Any:
-    """Raise the watermark. The inbox isn't locked while unread notifications are counted.
-
-    New notifications leave `settled` as it is, and what else changes the count raises it or the watermark. So
-    if both are what they were, the count holds.
-    """
-    for look in itertools.count(1):
-        if look > MAX_LOOKS_WITHOUT_LOCK:
-            await connection.exec_driver_sql(_LOCK, (receiver,))
-        seen = (await connection.exec_driver_sql(_LOOK, (receiver, up_to))).one_or_none()
-        if seen is None:
-            return None
-        values = (receiver, seen.until, seen.settled_then, seen.settled, seen.read_up_to)
-        row = (await connection.exec_driver_sql(_READ_UP_TO, values)).one_or_none()
-        if row is not None:
-            return row
-    return None
 
 
 def _notification(row: Any) -> Notification:

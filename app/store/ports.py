@@ -107,6 +107,18 @@ class Inboxes(Protocol):
             The highest `seq` that was covered, never above the inbox's last one, and the counters after that.
         """
 
+    async def mark_unread(
+        self, notification: int, receiver: UUID
+    ) -> tuple[Notification, InboxCounters] | None:
+        """The notification, which is unread now, and the counters after that; None if there is none. One that
+        is unread already stays so.
+
+        Raises `TooManyUnreadAgain` if `MAX_UNREAD_AGAIN` are marked that were read together before.
+        """
+
+    async def delete_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Delete everything up to and including `up_to`, or everything; returns as `mark_all_read`."""
+
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
         """The counters after the notification was deleted; None if there is none. Its `seq` is not reused."""
 

@@ -57,8 +57,8 @@ class _Inbox:
     def counters(self) -> InboxCounters:
         return InboxCounters(self.unread, self.last_seq, self.rev)
 
-    def mark_read(self, notification: Notification) -> Notification:
-        self.notifications[notification.id] = msgspec.structs.replace(notification, is_read=True)
+    def mark_read(self, notification: Notification, is_read: bool = True) -> Notification:
+        self.notifications[notification.id] = msgspec.structs.replace(notification, is_read=is_read)
         return self.notifications[notification.id]
 
     def changed(self) -> InboxCounters:
@@ -194,12 +194,25 @@ class MemoryStore:
         found = inbox.notifications.get(notification)
         return None if found is None else (inbox.mark_read(found), inbox.changed())
 
+    async def mark_unread(
+        self, notification: int, receiver: UUID
+    ) -> tuple[Notification, InboxCounters] | None:
+        inbox = self._inbox(receiver)
+        found = inbox.notifications.get(notification)
+        return None if found is None else (inbox.mark_read(found, False), inbox.changed())
+
     async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
         inbox = self._inbox(receiver)
         until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
         for each in [*inbox.notifications.values()]:
             if each.seq <= until:
                 inbox.mark_read(each)
+        return until, inbox.changed()
+
+    async def delete_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        inbox = self._inbox(receiver)
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        inbox.notifications = {id: each for id, each in inbox.notifications.items() if each.seq > until}
         return until, inbox.changed()
 
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:

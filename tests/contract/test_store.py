@@ -337,7 +337,9 @@ async def test_a_store_that_is_away_is_unavailable_in_every_call(
         store.inboxes.page(user, 1),
         store.inboxes.counters(user),
         store.inboxes.mark_read(one, user),
+        store.inboxes.mark_unread(one, user),
         store.inboxes.mark_all_read(user, None),
+        store.inboxes.delete_all(user, None),
         store.inboxes.delete(one, user),
         store.states.last_seqs([user]),
         store.states.states([(user, 0)], 1),
@@ -498,6 +500,51 @@ async def test_marking_all_read_says_nothing_of_those_that_are_still_to_come(sto
     assert await store.inboxes.mark_all_read(user, 9) == (2, InboxCounters(unread=0, last_seq=2, rev=1))
     await filled(store, user, 1)
     assert (await store.inboxes.counters(user)).unread == 1
+
+
+async def test_what_is_marked_unread_is_so_until_it_is_read_again(store: Store) -> None:
+    user = uuid4()
+    written = await store.writer.write([entry(user) for _ in range(5)])
+    ids = [made.id for made in written.notifications]
+    await store.inboxes.mark_all_read(user, 4)
+    for number in (0, 2, 2):
+        marked = await store.inboxes.mark_unread(ids[number], user)
+        assert marked is not None
+        assert (marked[0].seq, marked[0].is_read) == (number + 1, False)
+        counted = marked[1]
+    assert counted == InboxCounters(3, 5, 4)
+    assert [each.seq for each in await store.inboxes.page(user, 10, unread=True)] == [5, 3, 1]
+    assert [each.seq for each in await store.inboxes.page(user, 1, unread=True, skip=1)] == [3]
+    assert [each.seq for each in await store.inboxes.page(user, 10, 3, unread=True)] == [1]
+    assert [each.is_read for each in await store.inboxes.page(user, 10)] == [False, True, False, True, False]
+    (state,) = await store.states.states([(user, 0)], 10)
+    assert [each.is_read for each in state.missed] == [False, True, False, True, False]
+    assert await store.inboxes.mark_all_read(user, 2) == (2, InboxCounters(2, 5, 5))
+    assert await store.inboxes.delete(ids[2], user) == InboxCounters(1, 5, 6)
+    assert await store.inboxes.mark_all_read(user, None) == (5, InboxCounters(0, 5, 7))
+    assert await store.inboxes.mark_unread(ids[2], user) is None
+    assert await store.inboxes.mark_unread(ids[0], uuid4()) is None
+
+
+async def test_deleting_all_stops_at_the_seq_that_is_named(store: Store) -> None:
+    user, expires_at = uuid4(), datetime(2020, 1, 1, tzinfo=UTC)
+    events = [entry(user) for _ in range(4)]
+    events.append(entry(user, details=Details(expires_at=expires_at)))
+    written = await store.writer.write(events)
+    ids = [made.id for made in written.notifications]
+    assert await store.inboxes.delete_all(user, 2) == (2, InboxCounters(3, 5, 1))
+    assert await seqs_in(store, user) == [3, 4, 5]
+    assert await store.inboxes.mark_read(ids[1], user) is None
+    assert await store.inboxes.mark_unread(ids[1], user) is None
+    assert await store.inboxes.delete(ids[1], user) is None
+    assert [each.seq for each in await store.processed.find({events[0].event_id: [user]})] == []
+    (state,) = await store.states.states([(user, 0)], 10)
+    assert [each.seq for each in state.missed] == [3, 4, 5]
+    assert await store.inboxes.delete_all(user, 99) == (5, InboxCounters(0, 5, 2))
+    assert await seqs_in(store, user) == []
+    assert not [each for each in await store.inboxes.expire(1000) if each.receiver == user]
+    await store.writer.write([entry(user)])
+    assert await seqs_in(store, user) == [6]
 
 
 async def test_what_changes_nothing_has_no_revision(store: Store) -> None:

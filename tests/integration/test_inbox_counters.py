@@ -16,16 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cli import check
 from app.domain.erasure import Subject
+from app.domain.errors import TooManyUnreadAgain
 from app.domain.notifications import InboxCounters, Notification
+from app.store import watermarks
 from app.store.cleaning import CleaningStore, Kind
 from app.store.counters import CounterStore
 from app.store.erasure import ErasingStore
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.writer import BatchWriter
-from tests.support.store import engine_on, entry
+from tests.support.store import engine_on, entry, stored_seqs
 
 AGED = timedelta(days=100)
+KINDS = (
+    *("write", "write", "write", "read", "read", "again", "again", "delete", "all", "up to"),
+    *("delete up to", "clear", "age", "unread", "erase"),
+)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -77,9 +83,7 @@ class Schedule:
     async def step(self) -> None:
         node, chance = self._chance.choice(self._nodes), self._chance
         user = chance.choice([*self.inboxes])
-        kind = chance.choice(
-            ("write", "write", "write", "read", "read", "delete", "all", "up to", "age", "unread", "erase")
-        )
+        kind = chance.choice(KINDS)
         inbox, store = self.inboxes[user], NotificationStore(node)
         seq = chance.choice([*inbox.read, 0])
         if kind == "write":
@@ -95,10 +99,18 @@ class Schedule:
             assert (count is not None) is (inbox.read.pop(seq, None) is not None)
             inbox.rev += count is not None
             assert count in (None, inbox.counters)
+        elif kind == "again":
+            changed = await store.mark_unread(inbox.ids.get(seq, 2**50), user)
+            assert (changed is not None) is (seq in inbox.read)
+            if changed is not None:
+                inbox.read[seq], inbox.rev = False, inbox.rev + 1
+                assert (changed[0].seq, changed[0].is_read, changed[1]) == (seq, False, inbox.counters)
         elif kind in ("all", "up to"):
             await self._read_all(
                 store, user, chance.randint(0, inbox.last_seq + 3) if kind == "up to" else None
             )
+        elif kind == "delete up to":
+            await self._delete_all(store, user, chance.choice((None, inbox.last_seq // 2)))
         else:
             await self._without_rev(kind, node, user)
 
@@ -118,6 +130,13 @@ class Schedule:
         inbox.rev += bool(inbox.last_seq)
         assert await store.mark_all_read(user, up_to) == (until, inbox.counters)
 
+    async def _delete_all(self, store: NotificationStore, user: UUID, up_to: int | None) -> None:
+        inbox = self.inboxes[user]
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        inbox.read = {seq: read for seq, read in inbox.read.items() if seq > until}
+        inbox.rev += bool(inbox.last_seq)
+        assert await store.delete_all(user, up_to) == (until, inbox.counters)
+
     async def _without_rev(self, kind: str, node: AsyncEngine, user: UUID) -> None:
         """What isn't a change of the user's."""
         inbox = self.inboxes[user]
@@ -127,6 +146,8 @@ class Schedule:
             await self._operator.execute(aging, user, until)
             await CleaningStore(node).remove(Kind.NOTIFICATIONS, AGED, 100)
             inbox.read = {seq: read for seq, read in inbox.read.items() if seq > until}
+        elif kind == "clear":
+            await CleaningStore(node).clear_removed(self._chance.randint(1, 5))
         elif kind == "unread":  # an operator's repair of something; under the watermark it has no effect
             newest = max((seq for seq, read in inbox.read.items() if not read), default=None)
             if newest is not None:
@@ -178,7 +199,8 @@ async def test_counters_hold_when_everything_happens_at_once(
     async def act() -> None:
         node, user = chance.choice(nodes), chance.choice(users)
         store, one = NotificationStore(node), chance.choice(ids)
-        match chance.choice(("write", "write", "read", "read", "delete", "all", "up to", "clean")):
+        kinds = ("write", "write", "read", "read", "again", "again", "delete", "all", "up to", "clean")
+        match chance.choice((*kinds, "delete up to", "clear")):
             case "write":
                 written = await BatchWriter(node).write([entry(*users), entry(user)])
                 ids.extend((made.id, made.receiver) for made in written.notifications)
@@ -190,6 +212,12 @@ async def test_counters_hold_when_everything_happens_at_once(
                 await store.mark_all_read(user, None)
             case "up to":
                 await store.mark_all_read(user, chance.randint(0, 60))
+            case "again":
+                await store.mark_unread(*one)
+            case "delete up to":
+                await store.delete_all(user, chance.randint(0, 60))
+            case "clear":
+                await CleaningStore(node).clear_removed(chance.randint(1, 5))
             case "clean":
                 await CleaningStore(node).remove(Kind.NOTIFICATIONS, timedelta(0), chance.randint(1, 5))
 
@@ -199,6 +227,43 @@ async def test_counters_hold_when_everything_happens_at_once(
         await asyncio.gather(*(act() for _ in range(40)))
         checks = await CounterStore(nodes[0]).compare(None, 10_000)
         assert [each for each in checks if not each.right] == []
+
+
+async def test_what_is_deleted_with_all_goes_in_the_end_and_locks_no_inbox_meanwhile(
+    nodes: list[AsyncEngine], operator: asyncpg.Connection
+) -> None:
+    user = uuid4()
+    await operator.execute("truncate inboxes, notifications")
+    await BatchWriter(nodes[0]).write([entry(user) for _ in range(7)])
+    store, cleaning = NotificationStore(nodes[0]), CleaningStore(nodes[1])
+    assert await store.delete_all(user, 6) == (6, InboxCounters(1, 7, 1))
+    async with operator.transaction():
+        await operator.execute("select 1 from inboxes for update")
+        assert [await cleaning.clear_removed(4) for _ in range(2)] == [4, 2]
+        assert await stored_seqs(operator, user) == [7]
+    assert [await cleaning.clear_removed(4) for _ in range(2)] == [0, None]
+    assert shown(await store.page(user, 10)) == [(7, False)]
+    assert await store.delete_all(uuid4(), None) == (0, InboxCounters(0, 0, 0))
+
+
+async def test_only_so_many_can_be_unread_again(
+    nodes: list[AsyncEngine], operator: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watermarks, "MAX_UNREAD_AGAIN", 2)
+    user, store = uuid4(), NotificationStore(nodes[0])
+    written = await BatchWriter(nodes[0]).write([entry(user) for _ in range(4)])
+    first, second, third, fourth = (made.id for made in written.notifications)
+    await store.mark_all_read(user, 3)
+    for each in (first, second, second, fourth):
+        assert await store.mark_unread(each, user) is not None
+    before = await store.counters(user)
+    with pytest.raises(TooManyUnreadAgain):
+        await store.mark_unread(third, user)
+    assert await store.counters(user) == before
+    assert before.unread == 3
+    assert await store.mark_read(first, user) is not None
+    assert await store.mark_unread(third, user) is not None
+    assert (await CounterStore(nodes[0]).compare(UUID(int=user.int - 1), 1))[0].right
 
 
 async def test_the_command_names_wrong_counters_and_repairs_them(

@@ -297,6 +297,23 @@ async def test_what_was_read_by_the_watermark_is_read_after_a_downgrade(empty: s
         await connection.close()
 
 
+async def test_what_was_deleted_with_all_is_gone_after_a_downgrade_and_counters_hold(empty: str) -> None:
+    user = uuid.uuid4()
+    await upgrade(empty, "0025")
+    connection = await asyncpg.connect(empty)
+    try:
+        await connection.execute(_RAISE, user)
+        await connection.execute(_INBOX, user, 0)
+        await connection.execute("update inboxes set read_up_to = 12, settled = 10, removed_up_to = 5")
+        await connection.execute("update inboxes set unread_again = '{7,9}'")
+        await downgrade(empty, "0024")
+        left = await connection.fetch("select seq from notifications order by 1")
+        assert [row["seq"] for row in left] == [*range(6, 21)]
+        assert await connection.fetchval(_COUNTED) is True
+    finally:
+        await connection.close()
+
+
 async def test_a_migrated_database_is_accepted(empty: str) -> None:
     await upgrade(empty)
     engine = engine_on(empty)
