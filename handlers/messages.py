@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
+from app.domain.addresses import mailbox
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, INAPP, SMS, WEBPUSH
-from app.domain.deliveries import DeliveryDraft, GivenAttachment
+from app.domain.deliveries import REPLY_TO, DeliveryDraft, GivenAttachment
 from app.domain.details import (
     NOTHING,
     Actions,
@@ -70,6 +71,7 @@ class MessageRequest(Struct, kw_only=True):
     category: Category = "messages"
     urgent: bool = False
     attachments: Annotated[tuple[GivenAttachment, ...], Meta(max_length=20)] = ()
+    reply_to: Annotated[str, Meta(min_length=3, max_length=320)] | None = None
     send_at: Annotated[datetime, Meta(tz=True)] | None = None
     severity: Severity | None = None
     url: DetailUrl | None = None
@@ -97,6 +99,8 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError("`title`, the subject of a mail, must be one line")
         if self.attachments and self.type != EMAIL:
             raise ValueError("`attachments` are accepted for mail only")
+        if self.reply_to is not None:
+            check_reply_to(self.reply_to, self.type)
         if any((each.content is None) == (each.path is None) for each in self.attachments):
             raise ValueError("an attachment must have either `content` or `path`")
         if any(each.content is not None and not each.name for each in self.attachments):
@@ -108,6 +112,17 @@ class MessageRequest(Struct, kw_only=True):
             raise ValueError(f"`category` must be one of {allowed}")
         if self.locale is not None and not negotiate(self.locale, ""):
             raise ValueError(f"`locale` must be one of {', '.join(LOCALES)}")
+
+
+def check_reply_to(address: str, channel: str = EMAIL) -> None:
+    """Raises `ValueError` unless the address can stand in a mail's header Reply-To, whoever reads it."""
+    if channel != EMAIL:
+        raise ValueError("`reply_to` is accepted for mail only")
+    try:
+        if not mailbox(address).ascii:
+            raise ValueError("the address has non-ASCII characters before the @")
+    except ValueError as error:
+        raise ValueError(f"`reply_to`: {error}") from None
 
 
 class MessageRequested(BaseMessageHandler[MessageRequest]):
@@ -240,11 +255,13 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
 
     def _content(self, message: MessageRequest) -> tuple[str, dict[str, Any]]:
         """The template and what fills it."""
+        own = {REPLY_TO: message.reply_to} if message.reply_to is not None else {}
         if message.template_code is not None:
-            return message.template_code.lower(), message.data
+            given = {name: value for name, value in message.data.items() if name != REPLY_TO}
+            return message.template_code.lower(), given | own
         title = shortened(message.title or "", MAX_TITLE_CHARS)
         texts = {"title": title, "message": message.message, "html": message.html}
-        return PLAIN, {name: text for name, text in texts.items() if text is not None}
+        return PLAIN, {name: text for name, text in texts.items() if text is not None} | own
 
     def _check_address(self, channel: str, address: str) -> None:
         try:

@@ -28,6 +28,7 @@ from app.sources.http import Accepted, HttpSource
 from app.store.ports import DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import Scheduled, ScheduledState
 from app.texts.i18n import N_
+from handlers.messages import check_reply_to
 
 SEND = "notifications:send"
 MAX_BULK_EVENTS, MAX_DELIVERIES = 10_000, 1000
@@ -48,6 +49,7 @@ class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
     subject: Annotated[str, Meta(min_length=1, max_length=200)]
     text: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
     html: Annotated[str, Meta(min_length=1, max_length=200_000)] | None = None
+    reply_to: Annotated[str, Meta(min_length=3, max_length=320)] | None = None
 
     def __post_init__(self) -> None:
         """msgspec passes the text of a ValueError on to the sender."""
@@ -57,11 +59,13 @@ class NotifyEmail(msgspec.Struct, forbid_unknown_fields=True):
             DELIVERY_CHANNELS[EMAIL](self.email)
         except ValueError as error:
             raise ValueError(f"`email`: {error}") from None
+        if self.reply_to is not None:
+            check_reply_to(self.reply_to)
 
     def event(self) -> bytes:
         """The message that sends it."""
         message = {"type": EMAIL, "to": self.email, "title": self.subject}
-        texts = {"message": self.text, "html": self.html}
+        texts = {"message": self.text, "html": self.html, "reply_to": self.reply_to}
         given = {name: text for name, text in texts.items() if text is not None}
         return msgspec.json.encode(message | given)
 

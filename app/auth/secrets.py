@@ -48,6 +48,10 @@ class SecretBox:
         secrets = map(base64.urlsafe_b64decode, self._keys)
         return MultiFernet([Fernet(_expanded(secret, purpose)) for secret in secrets])
 
+    def signing_keys(self, purpose: bytes) -> list[bytes]:
+        """Keys of HMAC for something else, derived from those of the box; the first signs."""
+        return [_expanded(base64.urlsafe_b64decode(key), purpose) for key in self._keys]
+
     def encrypt(self, secret: Mapping[str, Any]) -> bytes:
         return self._fernet.encrypt(msgspec.json.encode(secret))
 

@@ -120,9 +120,9 @@ class _Check:
         return self._server.username and f"as {self._server.username}"
 
     async def _sender(self) -> str:
-        origin = self._server.sender.mailbox
-        await self._client.mail(str(origin))
-        return str(origin)
+        return_path = self._server.test_return_path
+        await self._client.mail(return_path)
+        return return_path
 
     async def _recipient(self) -> str:
         await self._client.rcpt(str(self._to))

@@ -15,6 +15,8 @@ from msgspec import Meta
 from app.domain.preferences import Decision
 
 SIGNAL = "deliveries"  # the channel of LISTEN/NOTIFY on which new ones are made known
+REPLY_TO = "Reply-To"
+"""In the data of a mail: the address that answers go to. No template can name it, as it has a hyphen."""
 
 
 class Status(StrEnum):

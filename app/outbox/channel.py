@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.auth.secrets import SecretBox
 from app.domain.deliveries import Status
 from app.store.devices import DeviceStore
 
@@ -60,6 +61,7 @@ class ChannelPorts(NamedTuple):
     devices: DeviceStore | None = None
     connected: Callable[[UUID], Awaitable[bool]] | None = None
     """Whether a user has a live connection. Raises one of `REDIS_ERRORS`."""
+    secrets: SecretBox | None = None
 
 
 NO_PORTS = ChannelPorts()

@@ -309,7 +309,7 @@ def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Out
     Without `run` there are none, and the channels only tell what is simulated.
     """
     connected = partial(store.presence.is_connected, unresponsive_after=UNRESPONSIVE_AFTER_SECONDS)
-    ports = ChannelPorts(store.devices, connected)
+    ports = ChannelPorts(store.devices, connected, store.secrets)
     channels = make_channels(settings, ports)
     workers = [
         Outbox(store.deliveries, channel, store.secrets, settings.outbox, codes=codes)

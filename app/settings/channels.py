@@ -115,6 +115,19 @@ class SmtpSettings(ChannelSection, WithMailOauth):
         description="Name and address that mail is from. If unset, it is SMTP_USERNAME where that is an "
         "address.",
     )
+    reply_to: str | None = Field(
+        default=None,
+        validation_alias="MAIL_REPLY_TO",
+        description="Name and address that answers go to, as in MAIL_FROM, unless a message says so itself "
+        "(`reply_to`). If unset, answers go to MAIL_FROM.",
+    )
+    return_path: str | None = Field(
+        default=None,
+        validation_alias="MAIL_RETURN_PATH",
+        description="Address that reports of failed delivery go to (the envelope sender). With a `*`, such "
+        "as bounces+*@example.com, each mail has an address with a signed token there, so that the hub can "
+        "act on these reports. If unset, they go to MAIL_FROM. SendGrid and Mailgun use their own addresses.",
+    )
     unsubscribe_url: str | None = Field(
         default=None,
         pattern="^https://",

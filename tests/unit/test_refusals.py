@@ -26,6 +26,7 @@ SENDER = [
     (RCPT, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain"),
     (RCPT, "550 5.7.64 TenantAttribution; Relay Access Denied"),
     (RCPT, "550 relay not permitted"),
+    (RCPT, "550 5.1.1 <an@example.com> - 203.0.113.2 has sent to too many recipients this hour. IB607"),
     (RCPT, "553 sorry, that domain isn't in my list of allowed rcpthosts; relaying denied"),
     (DATA, "550 5.7.26 Unauthenticated email from example.com is not accepted due to domain's DMARC policy."),
     (DATA, "550-5.7.26 This mail has been blocked because the sender is unauthenticated."),
@@ -55,6 +56,9 @@ ADDRESS = [
     (RCPT, "553 5.1.2 We weren't able to find the recipient domain."),
     (RCPT, "550 No such user here"),
     (RCPT, "554 delivery error: dd This user doesn't have a yahoo.com account: mailbox unknown"),
+    (RCPT, "554 delivery error: dd This user doesn't have a yahoo.com account (an@yahoo.com) [0] - mta1082"),
+    (RCPT, "550 5.0.0 User An (an@example.com) not listed in Domino Directory"),
+    (RCPT, "550 Host or domain name not found. Name service error for name=example.comn type=A"),
     (RCPT, "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"),
 ]
 MAIL = [
@@ -71,6 +75,11 @@ MAIL = [
 PASSING = [
     (RCPT, "550 4.2.1 The user you are trying to contact is receiving mail too quickly."),
     (RCPT, "552 5.2.2 The email account that you tried to reach is over quota"),
+    (RCPT, "552 sorry, mailbox an@example.org is over quota temporarily (#5.1.1)"),
+    (
+        RCPT,
+        "550-5.2.1 The user you are trying to contact is receiving mail at a rate that 550-5.2.1 prevents",
+    ),
     (RCPT, "450 4.7.1 greylisted, try again in 5 minutes"),
     (RCPT, "451 try later"),
     (DATA, "554 4.3.2 please try again"),

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from app.settings.channels import ChannelSections
 
 
-def make_channel(settings: ChannelSections, _: ChannelPorts) -> EmailChannel:
+def make_channel(settings: ChannelSections, ports: ChannelPorts) -> EmailChannel:
     """The channel `email`. Raises `ConfigurationError`."""
     from app.outbox.email.channel import EmailChannel
     from app.outbox.email.providers import make_providers
+    from app.outbox.email.return_path import ReturnPath
     from app.texts.rendering import MailRenderer
 
-    return EmailChannel(settings.smtp, MailRenderer(settings.brand.brand()), make_providers(settings))
+    smtp = settings.smtp
+    return_path = None if smtp.return_path is None else ReturnPath(smtp.return_path, ports.secrets)
+    return EmailChannel(smtp, MailRenderer(settings.brand.brand()), make_providers(settings), return_path)

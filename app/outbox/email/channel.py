@@ -10,10 +10,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.channels import EMAIL
+from app.domain.deliveries import REPLY_TO
 from app.domain.errors import DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
-from app.outbox.email.message import build
+from app.outbox.email.message import Sender, build
 from app.outbox.email.provider import ComposedMail, MailProvider
+from app.outbox.email.return_path import ReturnPath
 from app.outbox.email.smtp import Server, configured_sender
 from app.outbox.email.smtp_provider import SmtpProvider
 from app.outbox.failures import SetupFailed, not_rendered
@@ -57,9 +59,15 @@ class EmailChannel:
     name: ClassVar[str] = EMAIL
 
     def __init__(
-        self, settings: SmtpSettings, renderer: Renderer, providers: Sequence[MailProvider] | None = None
+        self,
+        settings: SmtpSettings,
+        renderer: Renderer,
+        providers: Sequence[MailProvider] | None = None,
+        return_path: ReturnPath | None = None,
     ) -> None:
-        """Without `providers` it is the mail server alone, if one is set."""
+        """Without `providers` it is the mail server alone, if one is set. Without `return_path` reports of
+        failed delivery go to the sender.
+        """
         self._renderer = renderer
         self._unsubscribe_url = settings.unsubscribe_url
         self._failover_after = settings.failover_after
@@ -67,8 +75,11 @@ class EmailChannel:
             providers = [] if settings.host is None else [smtp_provider(settings)]
         self._members = [MailRoute(each, Breaker(MAX_OUTAGES_IN_A_ROW, OUTAGE_BACKOFF)) for each in providers]
         self._at_once = max((each.at_once for each in providers), default=settings.connections)
+        self._return_path = return_path
         if providers:
             self._sender = configured_sender(settings.sender)
+            reply_to = settings.reply_to
+            self._reply_to = None if reply_to is None else configured_sender(reply_to, "MAIL_REPLY_TO")
 
     @property
     def simulated(self) -> bool:
@@ -172,10 +183,21 @@ class EmailChannel:
             self._sender,
             to,
             message_id=f"{outgoing.id}@{self._sender.mailbox.domain}",
+            reply_to=self._answers_to(outgoing),
             unsubscribe=unsubscribe,
             attachments=outgoing.attachments,
         )
-        return ComposedMail(outgoing, message, to, str(self._sender.mailbox))
+        path = self._return_path
+        envelope_sender = str(self._sender.mailbox) if path is None else path.of(outgoing.id)
+        return ComposedMail(outgoing, message, to, envelope_sender)
+
+    def _answers_to(self, outgoing: Outgoing) -> Sender | None:
+        """Whom answers go to: what the message says, else the setting."""
+        given = outgoing.data.get(REPLY_TO)
+        try:
+            return Sender("", mailbox(given)) if isinstance(given, str) else self._reply_to
+        except ValueError:  # an event's own field of that name
+            return self._reply_to
 
 
 def smtp_provider(settings: SmtpSettings) -> SmtpProvider:

@@ -30,7 +30,7 @@ MAX_NAMED_ADDRESS_CHARS = 70  # beside `From: ` in a line of 78 (RFC 5322, 2.1.1
 
 
 class Sender(NamedTuple):
-    """Who mail comes from."""
+    """Who mail comes from, or who gets the answers."""
 
     name: str
     mailbox: Mailbox
@@ -64,12 +64,12 @@ class _Policy(EmailPolicy):
         if name == "Subject" and not self.utf8 and not value.isascii():
             words = Header(value, "utf-8", header_name=name).encode(linesep=self.linesep)
             return f"{name}: {words}{self.linesep}".encode()
-        if name == "From" and isinstance(value, AddressHeader):
-            return f"{name}: {_written(value.addresses[0])}{self.linesep}".encode()
+        if name in ("From", "Reply-To") and isinstance(value, AddressHeader):
+            return f"{name}: {_written(name, value.addresses[0])}{self.linesep}".encode()
         return super().fold_binary(name, value)
 
 
-def _written(address: Address) -> str:
+def _written(header: str, address: Address) -> str:
     """The address with its name: quoted, and folded at its blanks, or in encoded words if it isn't ASCII."""
     short = str(address)
     if short.isascii() and len(short) <= MAX_NAMED_ADDRESS_CHARS:
@@ -77,7 +77,7 @@ def _written(address: Address) -> str:
     if address.display_name.isascii():
         quoted = re.sub(r'(["\\])', r"\\\1", address.display_name)
         return "\r\n ".join(_IN_LINES.wrap(f'"{quoted}" <{address.addr_spec}>'))
-    words = Header(address.display_name, "utf-8", header_name="From", maxlinelen=75).encode(linesep="\r\n")
+    words = Header(address.display_name, "utf-8", header_name=header, maxlinelen=75).encode(linesep="\r\n")
     return f"{words}\r\n <{address.addr_spec}>"
 
 
@@ -108,6 +108,7 @@ def build(
     to: Mailbox,
     *,
     message_id: str,
+    reply_to: Sender | None = None,
     unsubscribe: str | None = None,
     attachments: Iterable[Attachment] = (),
 ) -> EmailMessage:
@@ -121,6 +122,8 @@ def build(
     message["Date"] = datetime.now(UTC)
     message["From"] = Address(origin.name, origin.mailbox.local, origin.mailbox.domain)
     message["To"] = Address("", to.local, to.domain)
+    if reply_to is not None:
+        message["Reply-To"] = Address(reply_to.name, reply_to.mailbox.local, reply_to.mailbox.domain)
     message["Subject"] = one_line(mail.subject)
     message["Auto-Submitted"] = "auto-generated"
     if unsubscribe is not None:

@@ -85,7 +85,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         (
             r"(?:daily|hourly|monthly|sending|messages?|mails?|emails?|rate|credits?|plan)[\w ]{0,30}"
             r"(?:limit|quota|exceeded|exhausted)(?!.*(?:mailbox|recipient|inbox))",
-            r"too many (?:messages|mails|emails)|unusual (?:rate|sending)|sandbox",
+            r"too many (?:messages|mails|emails)|sent to too many|unusual (?:rate|sending)|sandbox",
             r"(?:account|domain|sender) (?:is |has been |was )?"
             r"(?:suspended|blocked|locked|restricted|not (?:verified|activated|allowed to send))",
         ),
@@ -104,13 +104,21 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         (
             r"(?:user|mailbox|recipient|address|account|addressee)[\w '<>@.:,-]{0,60}(?:unknown|disabled|"
             r"inactive|no longer|invalid|not (?:found|exist)|do(?:es)?(?:n.t| not) exist)",
-            r"no such (?:user|mailbox|recipient|address|account)",
-            r"(?:unknown|invalid|nonexistent|unrouteable) (?:user|mailbox|recipient|address|account|domain)",
+            r"no such (?:user|mailbox|recipient|address|account|domain)",
+            r"does(?:n.t| not) have an? \S+ account",
+            r"not listed in (?:the )?\S* ?(?:directory|public)|nxdomain|domain name not found",
+            r"(?:host or domain name|host) not found(?!.*try again)|no mx records? found",
+            r"(?:unknown|invalid|nonexistent|unrouteable) (?:user|mailbox|recipient|address|account|domain\b"
+            r"(?! name))",
         ),
     ),
     (
         _PASSING,
-        (r"(?:mailbox|inbox|recipient|user)[\w ]{0,30}(?:full|quota)", r"try (?:again )?later|temporar"),
+        (
+            r"(?:mailbox|inbox|recipient|user)[\w ]{0,30}(?:full|quota)",
+            r"receiving mail (?:at a rate|too)",
+            r"try (?:again )?later|temporar",
+        ),
     ),
 )
 _BY_WORDS = [(refused, re.compile("|".join(patterns))) for refused, patterns in _PATTERNS]
@@ -157,6 +165,8 @@ def _known(detail: str, of_words: Refusal | None, *, recipient: bool) -> Refusal
         return _ADDRESS if recipient else _PASSING
     if found is _ADDRESS and of_words is _SENDER:
         return _SENDER  # such as 5.1.1 "sender not verified"
+    if found is _ADDRESS and of_words is _PASSING:
+        return _PASSING  # such as 5.1.1 "over quota temporarily"
     if found is _MAIL and of_words is _SENDER and detail.startswith("6."):
         return _SENDER
     return found

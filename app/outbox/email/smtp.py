@@ -109,6 +109,7 @@ class Server:
         self.username = settings.username
         self.timeouts = _timeouts(settings)
         self.sender = configured_sender(settings.sender)
+        self.test_return_path = (settings.return_path or str(self.sender.mailbox)).replace("*", "test")
         self._password = settings.password.get_secret_value() if settings.password else ""
         try:
             self.host.encode("idna")
@@ -246,12 +247,12 @@ def _timeouts(settings: SmtpSettings) -> Timeouts:
     return Timeouts(limit, limit, limit, limit, CONTENT_TIMEOUT_COUNT * limit)
 
 
-def configured_sender(text: str) -> Sender:
-    """Who MAIL_FROM says mail is from. Raises `ConfigurationError`."""
+def configured_sender(text: str, setting: str = "MAIL_FROM") -> Sender:
+    """Who a setting says mail is from, or answers go to. Raises `ConfigurationError`."""
     try:
         return sender(text)
     except ValueError as error:
-        raise ConfigurationError(f"MAIL_FROM: {error}; write it as Name <address>.") from None
+        raise ConfigurationError(f"{setting}: {error}; write it as Name <address>.") from None
 
 
 def abort(client: SMTP) -> None:
