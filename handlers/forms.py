@@ -46,6 +46,7 @@ MEANINGS: Mapping[str, str] = {
     "reason": "a code such as `card_declined`, or any text",
     "receiver_is_head_chef": "without `receivers`: only the head chef is notified",
     "receivers": "who is notified",
+    "reply_to": "mail address that answers go to, instead of `MAIL_REPLY_TO`",
     "requester_username": "who did it",
     "retry_url": "an absolute http(s) URL; the mail has a button for it",
     "seats": "1 to 100 seats",

@@ -123,6 +123,9 @@ READ_QUERY: dict[str, dict[str, Any]] = {
 RESEND_QUERY: dict[str, dict[str, Any]] = {
     "force": {"type": "boolean", "description": "also what was sent before"},
 }
+BOUNCES_QUERY: dict[str, dict[str, Any]] = {
+    "recipient": {"type": "string", "description": "the address that the mail came to, from its envelope"},
+}
 RESUME_QUERY: dict[str, dict[str, Any]] = {
     "after": {
         "type": "integer",

@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": LazyCommand("app.cli.serve", "Serve (the default). Settings: .env.example"),
     "migrate": LazyCommand("app.cli.migrate", "Bring the database to the newest migration"),
     "outbox": LazyCommand("app.cli.outbox", "Deliver mail and SMS in a separate process"),
+    "bounces": LazyCommand("app.cli.bounces", "Read the mails that mail servers send back (IMAP)"),
     "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the SMTP settings"),
     "vapid": LazyCommand("app.cli.vapid", "Make the key that signs web push"),
     "check": LazyCommand("app.cli.check", "Check events before they are published: check event.json"),

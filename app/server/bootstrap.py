@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.api import compat, events, sending, ws
 from app.api.admission import Admission
 from app.api.auth import Authenticator
-from app.api.callbacks import CallbackKeys, CallbackResource, TwilioKeys
+from app.api.callbacks import CallbackResource
 from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
 from app.api.devices import DeviceResource
@@ -28,16 +28,13 @@ from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
 from app.api.unsubscribe import UnsubscribeResource
-from app.auth.callback_signatures import ecdsa_key
 from app.auth.jwks import Jwks
 from app.auth.revocation_feed import RevocationFeed
 from app.auth.revocations import PREFIXES, RevocationStore
 from app.auth.secrets import SecretBox
-from app.auth.sns import SnsVerifier
 from app.auth.tokens import TokenVerifier
 from app.auth.unsubscribe_tokens import UnsubscribeTokens
 from app.domain.channels import INAPP, WEBPUSH
-from app.domain.errors import ConfigurationError
 from app.domain.planning import Planner, PushPlan
 from app.domain.preferences import Evaluator
 from app.domain.time import Now
@@ -67,6 +64,7 @@ from app.runtime.redis import Client, check_redis, connect, subscription
 from app.runtime.redis_tracking import tracked_keys
 from app.runtime.services import Part, Service, every
 from app.runtime.wall_clock import WallClock
+from app.server.callback_keys import callback_keys
 from app.server.hub import Hub
 from app.settings import Settings
 from app.settings.edge import WebSocketSettings
@@ -379,7 +377,8 @@ def build_api(
 
 def _of_receivers(settings: Settings, store: Store) -> Sequence[Blueprint]:
     """What receivers and providers call, without a token."""
-    reports = CallbackResource(store.authenticator, store.deliveries.reports, _callback_keys(settings))
+    keys = callback_keys(settings, store.secrets)
+    reports = CallbackResource(store.authenticator, store.deliveries.reports, keys)
     return _unsubscribing(settings, store), reports.blueprint()
 
 
@@ -388,26 +387,6 @@ def _unsubscribing(settings: Settings, store: Store) -> Blueprint:
     suppressions, brand = store.deliveries.suppressions, settings.brand.brand()
     locale = settings.ingest.default_locale
     return UnsubscribeResource(tokens, store.people, suppressions, brand, locale).blueprint()
-
-
-def _callback_keys(settings: Settings) -> CallbackKeys:
-    """Raises `ConfigurationError`."""
-    sendgrid, mailgun, sms = settings.sendgrid.webhook_key, settings.mailgun.webhook_key, settings.sms
-    try:
-        key = None if sendgrid is None else ecdsa_key(sendgrid)
-    except ValueError:
-        raise ConfigurationError(
-            "SENDGRID_WEBHOOK_KEY is no public key; copy the verification key that SendGrid shows."
-        ) from None
-    twilio = None
-    if sms.account_sid and sms.auth_token and sms.callback_url:
-        twilio = TwilioKeys(sms.account_sid, sms.auth_token.get_secret_value(), sms.callback_url)
-    return CallbackKeys(
-        key,
-        None if mailgun is None else mailgun.get_secret_value(),
-        SnsVerifier(settings.ses.topic_arns) if settings.ses.topic_arns else None,
-        twilio,
-    )
 
 
 def _endpoints(

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from app.domain.addresses import mailbox
+from app.settings.bounces import BounceSettings
 from app.settings.mail_oauth import WithMailOauth
 from app.settings.mail_providers import MAIL_PROVIDERS, MailgunSettings, SendGridSettings, SesSettings
 from app.settings.section import CommaSeparated, Seconds, Section, WithPublicUrl, lower
@@ -350,6 +351,7 @@ class ChannelSections(BaseModel):
     sendgrid: SendGridSettings
     mailgun: MailgunSettings
     ses: SesSettings
+    bounces: BounceSettings
     sms: SmsSettings
     webpush: WebPushSettings
     brand: BrandSettings

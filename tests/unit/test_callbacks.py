@@ -405,7 +405,7 @@ class Served:
     def __init__(self, **changes: Any) -> None:
         self.reports, self.open, self.sns = Reports(), Open(), Verifier()
         keys = CallbackKeys(
-            ecdsa_key(EC_PUBLIC), MAILGUN_KEY, self.sns, TwilioKeys(SID, TOKEN, TWILIO_URL)
+            ecdsa_key(EC_PUBLIC), MAILGUN_KEY, self.sns, TwilioKeys(SID, TOKEN, TWILIO_URL), None
         )._replace(**changes)
         app: Sanic[Any, Any] = Sanic(f"callbacks-{id(self)}", configure_logging=False)
         errors.install(app)

@@ -60,6 +60,7 @@ CALLS = [
     ("POST", "/unsubscribe/gAAAAABm_x-Y", {}, "hub-unsubscribe"),
     ("POST", "/unsubscribe/gAAAAABm_x-Y/", {}, "hub-unsubscribe"),
     ("POST", "/callbacks/sendgrid", {}, "hub-callbacks"),
+    ("POST", "/callbacks/bounces", {}, "hub-callbacks"),
     ("POST", f"/callbacks/twilio?delivery={USER}", {}, "hub-callbacks"),
     ("POST", "/notifications", {}, "hub-compat"),
     ("GET", "/users/1/notifications", {}, "hub-compat"),

@@ -53,6 +53,7 @@ BY_NAME = {
     "retry_url": "https://example.com/retry",
     "type": "email",
     "to": "user@example.com",
+    "reply_to": "help@example.com",
     "category": "messages",
     "locale": "en",
     "severity": "warning",

@@ -8,6 +8,7 @@ people and of vacation programs come to the same address, and are no reports.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from app.outbox.email.bounce_texts import Verdict, failed, is_of_server, of_text
 from app.outbox.email.return_path import ReturnPath
 from app.outbox.failures import safe_words
 
+log = logging.getLogger("hub.bounces")
+
 _RECIPIENT_HEADERS = (
     *("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Forwarded-To", "X-Rcpt-To"),
     *("Resent-To", "Received"),
@@ -33,9 +36,10 @@ _FIELD = re.compile(r"^(Action|Status|Diagnostic-Code):[ \t]*(\S.*)$", re.IGNORE
 _ACTION = re.compile(r"^Action:[ \t]*failed", re.IGNORECASE | re.MULTILINE)
 _DIAGNOSTIC_TYPE = re.compile(r"^[A-Za-z][\w.-]{0,30}\s*;\s*")
 MAX_PARTS_COUNT = 50  # looked at of one mail
+MAX_BOUNDARIES_COUNT = 50  # the parser's time is their number times that of lines
 
 
-class Answer(NamedTuple):
+class ReturnedMail(NamedTuple):
     """What a mail to a return path is: the reports in it; none if it is something else."""
 
     reports: list[DeliveryReport]
@@ -43,7 +47,9 @@ class Answer(NamedTuple):
     """Whether it came to an address that the hub signed."""
 
 
-def read_answer(raw: bytes, path: ReturnPath, now: datetime, recipients: Iterable[str] = ()) -> Answer:
+def read_returned(
+    raw: bytes, path: ReturnPath, now: datetime, recipients: Iterable[str] = ()
+) -> ReturnedMail:
     """Read a mail, whatever is wrong with it.
 
     Args:
@@ -52,16 +58,22 @@ def read_answer(raw: bytes, path: ReturnPath, now: datetime, recipients: Iterabl
         now: The time that it is reported for if its own can't be.
         recipients: The addresses that it was sent to, where they are known beside its headers.
     """
-    message = message_from_bytes(raw)
-    parts = [*_parts(message)]
-    deliveries = path.deliveries([*recipients, *_recipients(message, parts)])
-    verdict = _verdict(message, parts) if deliveries else None
+    if raw.lower().count(b"boundary=") > MAX_BOUNDARIES_COUNT:
+        return ReturnedMail([], False)
+    try:
+        message = message_from_bytes(raw)
+        parts = [*_parts(message)]
+        deliveries = path.deliveries([*recipients, *_recipients(message, parts)])
+        verdict = _verdict(message, parts) if deliveries else None
+    except Exception as error:  # the parser raises all kinds of them on what is no mail
+        log.warning("bounce_unreadable", extra={"why": type(error).__name__})
+        return ReturnedMail([], False)
     if verdict is None:
-        return Answer([], bool(deliveries))
+        return ReturnedMail([], bool(deliveries))
     happened_at = _date(message, now)
     key = hashlib.sha256((message.get("Message-ID") or "").strip().encode() or raw).hexdigest()
     words = safe_words(verdict.words) or None
-    return Answer(
+    return ReturnedMail(
         [
             DeliveryReport(each, f"dsn:{key[:40]}", verdict.kind, happened_at, verdict.code, words)
             for each in deliveries
@@ -80,7 +92,7 @@ def _parts(message: Message) -> Iterator[Message]:
         yield part
         payload = part.get_payload()
         if part.get_content_maintype() == "multipart" and isinstance(payload, list):
-            left[:0] = payload
+            left[:0] = [each for each in payload if isinstance(each, Message)]
 
 
 def _recipients(message: Message, parts: Iterable[Message]) -> Iterator[str]:
@@ -117,7 +129,7 @@ def _blocks(part: Message) -> list[Message]:
     """The groups of fields of a report (RFC 3464, 2.1): of the mail, then one for each recipient."""
     payload = part.get_payload()
     if isinstance(payload, list) and payload:
-        return payload
+        return [each for each in payload if isinstance(each, Message)]
     content = part.get_payload(decode=True)
     text = content if isinstance(content, bytes) else str(payload or "").encode(errors="replace")
     return [message_from_bytes(each) for each in re.split(rb"\r?\n\s*\r?\n", text.strip() or b"\n")]
@@ -155,9 +167,7 @@ def _of_recipient(fields: Message) -> Verdict | None:
         return Verdict(EventKind.DEFERRED, None, f"{status} {said}".strip())
     if action in ("delivered", "relayed", "expanded") or status.startswith("2."):
         return Verdict(EventKind.DELIVERED, None, "") if action == "delivered" else None
-    if action == "failed" or status:
-        return failed(said, status)
-    return None
+    return failed(said, status) if action or status else None
 
 
 def _text(parts: Iterable[Message]) -> str:

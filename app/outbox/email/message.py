@@ -133,16 +133,20 @@ def build(
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
     for attachment in attachments:
-        known = _TYPE.fullmatch(attachment.content_type.partition(";")[0].strip().lower())
-        main, sub = known.groups() if known else ("application", "octet-stream")
-        message.add_attachment(
-            attachment.content,
-            maintype=main,
-            subtype=sub,
-            filename=one_line(attachment.name, MAX_FILE_NAME_CHARS),
-            params=_parameters(f"{main}/{sub}", attachment.content) or None,
-        )
+        _attach(message, attachment)
     return message
+
+
+def _attach(message: EmailMessage, attachment: Attachment) -> None:
+    known = _TYPE.fullmatch(attachment.content_type.partition(";")[0].strip().lower())
+    main, sub = known.groups() if known else ("application", "octet-stream")
+    message.add_attachment(
+        attachment.content,
+        maintype=main,
+        subtype=sub,
+        filename=one_line(attachment.name, MAX_FILE_NAME_CHARS),
+        params=_parameters(f"{main}/{sub}", attachment.content) or None,
+    )
 
 
 def to_bytes(message: EmailMessage, *, utf8: bool) -> bytes:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from app.domain.errors import DeliveryFailed
 from app.outbox.failures import SetupFailed, retry_after, safe_words
 from app.runtime.tls import client_context, tls_fault, tls_words
+from app.settings.bounces import BounceSettings
 from app.settings.channels import SmtpSettings
 
 RENEW_BEFORE_SECONDS = 60.0
@@ -33,7 +34,7 @@ class OauthAnswer(msgspec.Struct):
 class AccessTokens:
     """Keeps one access token, and asks for the next before it expires. No failure shows a secret."""
 
-    def __init__(self, settings: SmtpSettings, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, settings: SmtpSettings | BounceSettings, now: Callable[[], float] = monotonic) -> None:
         self._settings = settings
         self._now = now
         self._refresh_token = _plain(settings.oauth_refresh_token)

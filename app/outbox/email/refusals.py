@@ -66,7 +66,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         (
             r"block(?:ed|ing)? (?:using|by|list)|(?:black|block|deny) ?list",
             r"\b(?:rbl|dnsbl|spamhaus|spamcop|barracuda|sorbs|uceprotect|proofpoint|cloudmark)\b",
-            r"listed (?:at|by|in|on)|reputation|banned|client host .*(?:blocked|rejected)",
+            r"(?<!not )listed (?:at|by|in|on)|reputation|banned|client host .*(?:blocked|rejected)",
             r"ip (?:address )?.{0,40}(?:blocked|not allowed|rejected)",
             r"\bptr\b|reverse (?:dns|hostname|lookup)",
         ),

@@ -404,6 +404,8 @@ class Message(PublicEvent):
     """Whether it is sent in quiet hours too."""
     attachments: Sequence[Attachment] | None = None
     """Files of a mail: docs/how-to/sending.md."""
+    reply_to: str | None = None
+    """Mail address that answers go to, instead of `MAIL_REPLY_TO`."""
     send_at: datetime | None = None
     """RFC 3339 with an offset; then it is sent at that time."""
     severity: Literal["critical", "info", "success", "warning"] | None = None
