@@ -14,7 +14,7 @@ from app.outbox.email.refusals import Refusal, enhanced_status, refusal
 MAX_TEXT_CHARS = 4000  # looked at, before the mail that is returned
 
 
-class Verdict(NamedTuple):
+class BounceVerdict(NamedTuple):
     """What a report says; `code` is that of a failure, `words` those of the server."""
 
     kind: EventKind
@@ -63,7 +63,7 @@ _CODE = _any(
 )
 
 
-def failed(said: str, status: str = "") -> Verdict:
+def failed(said: str, status: str = "") -> BounceVerdict:
     """The verdict on a failure.
 
     Args:
@@ -72,14 +72,14 @@ def failed(said: str, status: str = "") -> Verdict:
     """
     basic = re.search(r"(?<![0-9.])([45][0-9][0-9])(?![0-9.])", said)
     if _NO_DOMAIN.search(said):  # whatever its status: Gmail gives up at once, with 4.0.0
-        return Verdict(EventKind.BOUNCED, f"dsn_{status or 550}", said)
+        return BounceVerdict(EventKind.BOUNCED, f"dsn_{status or 550}", said)
     code = int(basic[1]) if basic else (450 if status.startswith("4.") else 550)
     words = said[basic.start() :] if basic else said
     if status and not status.endswith(".0.0") and enhanced_status(words) is None:
         words = f"{status} {words}"
     refused = refusal(code, words, recipient=True)
     kind = EventKind.BOUNCED if refused is Refusal.ADDRESS else EventKind.FAILED
-    return Verdict(kind, f"dsn_{status or code}", said or status)
+    return BounceVerdict(kind, f"dsn_{status or code}", said or status)
 
 
 def is_of_server(message: Message) -> bool:
@@ -87,7 +87,7 @@ def is_of_server(message: Message) -> bool:
     return _SERVER.search(str(message.get("From", ""))) is not None
 
 
-def of_text(message: Message, text: str) -> Verdict | None:
+def of_text(message: Message, text: str) -> BounceVerdict | None:
     """The verdict of a report in plain text; None if the mail is no report."""
     subject = _decoded(message.get("Subject", ""))
     text = text[: MAX_TEXT_CHARS * 2].replace("\r\n", "\n")
@@ -96,13 +96,13 @@ def of_text(message: Message, text: str) -> Verdict | None:
     if not _is_bounce(message, subject, text):
         return None
     if _DELAYED.search(text) and not _GAVE_UP.search(text):
-        return Verdict(EventKind.DEFERRED, None, "")
+        return BounceVerdict(EventKind.DEFERRED, None, "")
     line = " ".join(text.split())
     codes = [*_CODE.finditer(line)]
     if not codes:
         refused = refusal(550, line, recipient=True)
         kind = EventKind.BOUNCED if refused is Refusal.ADDRESS else EventKind.FAILED
-        return Verdict(kind, "dsn_550", "")
+        return BounceVerdict(kind, "dsn_550", "")
     first = next((each for each in codes if each[1]), codes[0])
     enhanced = next((each[2] for each in codes if each[2]), "")
     return failed(line[first.start() : first.start() + 300], enhanced)

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from app.domain.delivery_events import DeliveryReport, EventKind
-from app.outbox.email.bounce_texts import Verdict, failed, is_of_server, of_text
+from app.outbox.email.bounce_texts import BounceVerdict, failed, is_of_server, of_text
 from app.outbox.email.return_path import ReturnPath
 from app.outbox.failures import safe_words
 
@@ -103,7 +103,7 @@ def _recipients(message: Message, parts: Iterable[Message]) -> Iterator[str]:
             yield from map(str, _blocks(part)[0].get_all("Original-Mail-From", ()))
 
 
-def _verdict(message: Message, parts: list[Message]) -> Verdict | None:
+def _verdict(message: Message, parts: list[Message]) -> BounceVerdict | None:
     types = {part.get_content_type() for part in parts}
     if "message/feedback-report" in types:
         return _of_feedback(parts)
@@ -117,7 +117,7 @@ def _verdict(message: Message, parts: list[Message]) -> Verdict | None:
     return _of_fields_in(text) if is_of_server(message) and _ACTION.search(text) else of_text(message, text)
 
 
-def _of_fields_in(text: str) -> Verdict | None:
+def _of_fields_in(text: str) -> BounceVerdict | None:
     """The verdict where the fields of a report stand in a text, as Amazon WorkMail writes them."""
     fields = Message()
     for name, value in _FIELD.findall(text):
@@ -135,16 +135,16 @@ def _blocks(part: Message) -> list[Message]:
     return [message_from_bytes(each) for each in re.split(rb"\r?\n\s*\r?\n", text.strip() or b"\n")]
 
 
-def _of_feedback(parts: Iterable[Message]) -> Verdict | None:
+def _of_feedback(parts: Iterable[Message]) -> BounceVerdict | None:
     """A complaint (RFC 5965)."""
     for part in parts:
         if part.get_content_type() == "message/feedback-report":
             kind = str(_blocks(part)[0].get("Feedback-Type", "")).strip().lower()
-            return Verdict(EventKind.COMPLAINED, None, kind) if kind in _COMPLAINTS else None
+            return BounceVerdict(EventKind.COMPLAINED, None, kind) if kind in _COMPLAINTS else None
     return None
 
 
-def _of_recipients(blocks: Iterable[Message]) -> Verdict | None:
+def _of_recipients(blocks: Iterable[Message]) -> BounceVerdict | None:
     """One verdict for the one address that the mail went to. An alias has several recipients: only if none
     can be delivered to, the address bounced.
     """
@@ -158,15 +158,15 @@ def _of_recipients(blocks: Iterable[Message]) -> Verdict | None:
     return None
 
 
-def _of_recipient(fields: Message) -> Verdict | None:
+def _of_recipient(fields: Message) -> BounceVerdict | None:
     action = str(fields.get("Action", "")).partition(";")[0].strip().lower()
     status_field = _STATUS_FIELD.search(str(fields.get("Status", "")))
     status = status_field[0] if status_field else ""
     said = _DIAGNOSTIC_TYPE.sub("", " ".join(str(fields.get("Diagnostic-Code", "")).split()))
     if action == "delayed":
-        return Verdict(EventKind.DEFERRED, None, f"{status} {said}".strip())
+        return BounceVerdict(EventKind.DEFERRED, None, f"{status} {said}".strip())
     if action in ("delivered", "relayed", "expanded") or status.startswith("2."):
-        return Verdict(EventKind.DELIVERED, None, "") if action == "delivered" else None
+        return BounceVerdict(EventKind.DELIVERED, None, "") if action == "delivered" else None
     return failed(said, status) if action or status else None
 
 
