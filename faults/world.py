@@ -31,7 +31,11 @@ READY_WITHIN = 120.0  # seconds; several may start at once, under load
 TICK = 0.05
 LATE = 1.0  # seconds that what nobody expects may still come
 NEW_ROWS = """
-select receiver::text, seq, coalesce((raw_data->>$1)::int, -1) as serial
+select
+    receiver::text,
+    seq,
+    coalesce((raw_data->>$1)::int, -1) as serial,
+    extract(epoch from pg_xact_commit_timestamp(notifications.xmin))::float8 as committed_at
 from unnest($2::uuid[], $3::int[]) as known (user_id, last_seq)
 join notifications on receiver = known.user_id and seq > known.last_seq
 """
@@ -251,10 +255,14 @@ class World:
                 self._looking = None
                 return False
             now = time.monotonic()
-            for user, seq, serial in found:  # an inbox's rows are committed in the order of seq
+            since_boot = now - time.time()
+            for user, seq, serial, committed_at in found:  # an inbox's rows are committed in the order of seq
                 self._rows.add((user, serial))
                 self._last_seq[user] = max(seq, self._last_seq.get(user, 0))
-                waited = now - self.load.taken_at.get(serial, now)
+                stored_at = min(
+                    now, committed_at + since_boot
+                )  # a row changed since has a later time
+                waited = stored_at - self.load.taken_at.get(serial, now)
                 self.progress.longest_wait = max(self.progress.longest_wait, waited)
             self.progress.rows = len(self._rows)
             return True
