@@ -259,9 +259,7 @@ class World:
             for user, seq, serial, committed_at in found:  # an inbox's rows are committed in the order of seq
                 self._rows.add((user, serial))
                 self._last_seq[user] = max(seq, self._last_seq.get(user, 0))
-                stored_at = min(
-                    now, committed_at + since_boot
-                )  # a row changed since has a later time
+                stored_at = min(now, committed_at + since_boot)  # a row changed since has a later time
                 waited = stored_at - self.load.taken_at.get(serial, now)
                 self.progress.longest_wait = max(self.progress.longest_wait, waited)
             self.progress.rows = len(self._rows)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 from sanic import HTTPResponse, Request, Sanic
 from sanic.compat import Header
-from sanic.exceptions import MethodNotAllowed, NotFound, RequestTimeout, SanicException
+from sanic.exceptions import ExpectationFailed, MethodNotAllowed, NotFound, RequestTimeout, SanicException
 
 from app.api.headers import accept_language
 from app.api.methods import allowed_methods
@@ -93,6 +93,8 @@ _TITLES = {
     408: N_("Request timeout"),
     409: N_("Conflict"),
     413: N_("Content too large"),
+    414: N_("URI too long"),
+    417: N_("Expectation failed"),
     422: N_("Unprocessable content"),
     426: N_("Upgrade required"),
     429: N_("Too many requests"),
@@ -172,8 +174,12 @@ def malformed() -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, "bad_request", N_("The request is malformed."))
 
 
-def headers_too_large() -> Problem:
-    """431."""
+def head_too_large(head: bytes | bytearray) -> Problem:
+    """414 if `head`, as much as is allowed, has no whole request line (RFC 9112, 3); otherwise 431."""
+    if b"\r\n" not in head.lstrip(b"\r\n"):
+        return Problem(
+            HTTPStatus.REQUEST_URI_TOO_LONG, "target_too_long", N_("The URL exceeds the size limit.")
+        )
     return Problem(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         "headers_too_large",
@@ -322,8 +328,6 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
                 method=request.method,
                 allowed=allowed,
             )
-        case _ if error.status_code == TOO_LARGE and request.method == UNREAD:
-            return headers_too_large()
         case _ if error.status_code == TOO_LARGE:
             return Problem(
                 TOO_LARGE,
@@ -333,6 +337,12 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
             )
         case RequestTimeout():
             return too_slow()
+        case ExpectationFailed():
+            return Problem(
+                HTTPStatus.EXPECTATION_FAILED,
+                "expectation_failed",
+                N_("The header Expect may only be 100-continue."),
+            )
         case _ if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return malformed()
         case _ if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from sanic.http import Http
 
-from app.api.errors import bare_answer, headers_too_large, malformed, overloaded, too_many, too_slow
+from app.api.errors import bare_answer, head_too_large, malformed, overloaded, too_many, too_slow
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.runtime.http1 import Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.metrics import REFUSED
@@ -25,7 +25,6 @@ from app.server.protocol import (
 TOO_SLOW = bare_answer(too_slow())
 OVERLOADED = bare_answer(overloaded())
 MALFORMED = bare_answer(malformed())
-HEADERS_TOO_LARGE = bare_answer(headers_too_large())
 MAX_DISCARDED_BYTES = 256 * 1024  # and seconds, that are still read from a connection after it was refused
 DISCARD_SECONDS = 1.0
 
@@ -137,7 +136,8 @@ class PendingConnection(asyncio.BufferedProtocol):
         size = head_end(self._received, searched)
         if size > Http.HEADER_MAX_SIZE or (size < 0 and len(self._received) > Http.HEADER_MAX_SIZE):
             self._deadline.cancel()
-            self._refuse("headers_too_large", HEADERS_TOO_LARGE)
+            problem = head_too_large(self._received[: Http.HEADER_MAX_SIZE])
+            self._refuse(problem.code, bare_answer(problem))
             return None
         if size < 0:
             check_incomplete(self._received, searched)

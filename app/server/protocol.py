@@ -27,9 +27,7 @@ from sanic.http import Http
 from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from app.api.errors import (
-    overloaded,
-)
+from app.api.errors import head_too_large, overloaded
 from app.api.prefixes import REST
 from app.runtime.http1 import ChunkedBody, Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.rate_limit import AdmissionQueue, ByteBudget
@@ -139,7 +137,7 @@ class FairHttp(Http):
                 searched = len(buffer)
                 await self._receive_more()
             if not 0 <= size <= self.HEADER_MAX_SIZE:
-                raise PayloadTooLarge
+                raise head_too_large(buffer[: self.HEADER_MAX_SIZE])
             return parse_head(bytes(buffer[:size]))
         except MalformedRequest:
             raise BadRequest from None

@@ -42,7 +42,14 @@ BROKEN: dict[str, tuple[bytes, int, str]] = {
         431,
         "headers_too_large",
     ),
-    "a long address": (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431, "headers_too_large"),
+    "a long address": (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 414, "target_too_long"),
+    "a long query": (b"GET /x?" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: hub\r\n\r\n", 414, "target_too_long"),
+    "a long address after empty lines": (b"\r\n\r\nGET /" + b"x" * 20_000, 414, "target_too_long"),
+    "an unknown expectation": (
+        f"POST {REST}/health HTTP/1.1\r\nHost: hub\r\nExpect: 200-ok\r\nContent-Length: 2\r\n\r\n".encode(),
+        417,
+        "expectation_failed",
+    ),
     "a long body": (
         f"POST {REST}/notifications HTTP/1.1\r\nHost: hub\r\nContent-Length: 9999999\r\n\r\n".encode(),
         413,
