@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.settings.section import URL_ENCODING, Seconds, Section, is_url
-from app.settings.tls_options import REDIS_TLS, check_tls_options
+from app.settings.url_options import REDIS_OPTIONS, check_url_options
 
 _DATABASE = re.compile(r"(?:/[0-9]{0,5})?")
 
@@ -156,7 +156,7 @@ def check_redis_url(url: SecretStr) -> SecretStr:
     parts = urlsplit(url.get_secret_value())
     if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
         raise ValueError("its path must be the number of a database, as in redis://:password@host:6379/0")
-    check_tls_options(url.get_secret_value(), REDIS_TLS)
+    check_url_options(url.get_secret_value(), REDIS_OPTIONS)
     return url
 
 

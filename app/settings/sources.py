@@ -28,7 +28,7 @@ from app.settings.section import (
     is_url,
 )
 from app.settings.services import RedisClientSettings, RedisSettings, check_redis_url
-from app.settings.tls_options import AMQP_TLS, check_tls_options
+from app.settings.url_options import AMQP_OPTIONS, check_url_options
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
@@ -249,7 +249,7 @@ class RabbitMqSettings(WithBatchSize):
                 f"it must be a URL such as amqp://user:password@host:5672/ (amqps:// for TLS); {URL_ENCODING}"
             )
         if url is not None:
-            check_tls_options(url.get_secret_value(), AMQP_TLS)
+            check_url_options(url.get_secret_value(), AMQP_OPTIONS)
         return url
 
 

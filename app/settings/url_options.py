@@ -1,4 +1,4 @@
-"""TLS options in the query of a URL: what would be without effect, or fail at each connection, is refused."""
+"""Options in the query of a URL: what would be without effect, or fail at each connection, is refused."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-_ABOUT_TLS = re.compile(r"(?i)ssl|tls|cert|verify|^ca|key")
+from app.settings.section import URL_ENCODING
+
+_NUMBER = r"[0-9]{1,9}"
+_SECONDS = r"[0-9]{1,9}(\.[0-9]{1,9})?"
+_YES_OR_NO = r"(?i)true|false|yes|no|1|0"
 
 
-class TlsOptions(NamedTuple):
+class UrlOptions(NamedTuple):
     """What the library of a broker reads."""
 
+    values: dict[str, str]
+    """Options without TLS, with the pattern of their values."""
     scheme: str
     """Of a connection with TLS."""
     certificate: str
@@ -23,14 +29,24 @@ class TlsOptions(NamedTuple):
     others: frozenset[str]
 
 
-AMQP_TLS = TlsOptions(
+AMQP_OPTIONS = UrlOptions(
+    {"heartbeat": _NUMBER, "timeout": _NUMBER, "name": ".+", "auth": "(?i)plain|amqplain|external"},
     "amqps",
     "certfile",
     "keyfile",
     frozenset({"cafile", "capath", "certfile", "keyfile"}),
     frozenset({"cadata", "no_verify_ssl"}),
 )
-REDIS_TLS = TlsOptions(
+REDIS_OPTIONS = UrlOptions(
+    {
+        "db": _NUMBER,
+        "protocol": "[23]",
+        "client_name": ".+",
+        "health_check_interval": _NUMBER,
+        "socket_timeout": _SECONDS,
+        "socket_connect_timeout": _SECONDS,
+        "socket_keepalive": _YES_OR_NO,
+    },
     "rediss",
     "ssl_certfile",
     "ssl_keyfile",
@@ -48,16 +64,21 @@ REDIS_TLS = TlsOptions(
 )
 
 
-def check_tls_options(url: str, options: TlsOptions) -> None:
+def check_url_options(url: str, options: UrlOptions) -> None:
     """Raises `ValueError`, which names the option and repeats neither the URL nor other values."""
     parts = urlsplit(url)
-    known = options.files | options.others
+    tls = options.files | options.others
+    known = sorted(tls | options.values.keys())
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name in given.keys() - known:
-        if _ABOUT_TLS.search(name):
-            nearest = difflib.get_close_matches(name.lower(), sorted(known), 1, 0) or sorted(known)
-            raise ValueError(f"?{name[:50]}= is no option of this URL; the nearest one is {nearest[0]}")
-    used = sorted(given.keys() & known)
+    if "@" in parts.query:  # what looks like options is a piece of a password
+        raise ValueError(f"its query holds an @; {URL_ENCODING}")
+    for name in given.keys() - set(known):
+        nearest = difflib.get_close_matches(name.lower(), known, 1, 0) or known
+        raise ValueError(f"?{name[:50]}= is no option of this URL; the nearest one is {nearest[0]}")
+    for name, pattern in options.values.items():
+        if name in given and not re.fullmatch(pattern, given[name]):
+            raise ValueError(f"?{name}= has a value that can't be used")
+    used = sorted(given.keys() & tls)
     if used and parts.scheme != options.scheme:
         raise ValueError(f"?{used[0]}= is without effect with {parts.scheme}://; use {options.scheme}://")
     for name in used:
