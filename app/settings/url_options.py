@@ -10,16 +10,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 from app.settings.section import URL_ENCODING
 
-_NUMBER = r"[0-9]{1,9}"
-_SECONDS = r"[0-9]{1,9}(\.[0-9]{1,9})?"
-_YES_OR_NO = r"(?i)true|false|yes|no|1|0"
+_NUMBER = (r"[0-9]{1,9}", "a whole number")
+_SECONDS = (r"[0-9]{1,9}(\.[0-9]{1,9})?", "a number of seconds")
+_YES_OR_NO = (r"(?i)true|false", "true or false")
+_NAME = (".+", "a name")
+_AUTH = (r"(?i)plain|amqplain|external", "plain, amqplain or external")
+_PROTOCOL = (r"[23]", "2 or 3")
 
 
 class UrlOptions(NamedTuple):
     """What the library of a broker reads."""
 
-    values: dict[str, str]
-    """Options without TLS, with the pattern of their values."""
+    values: dict[str, tuple[str, str]]
+    """Options without TLS, with the pattern of their values, and its words."""
     scheme: str
     """Of a connection with TLS."""
     certificate: str
@@ -30,7 +33,7 @@ class UrlOptions(NamedTuple):
 
 
 AMQP_OPTIONS = UrlOptions(
-    {"heartbeat": _NUMBER, "timeout": _NUMBER, "name": ".+", "auth": "(?i)plain|amqplain|external"},
+    {"heartbeat": _NUMBER, "timeout": _NUMBER, "name": _NAME, "auth": _AUTH},
     "amqps",
     "certfile",
     "keyfile",
@@ -40,8 +43,8 @@ AMQP_OPTIONS = UrlOptions(
 REDIS_OPTIONS = UrlOptions(
     {
         "db": _NUMBER,
-        "protocol": "[23]",
-        "client_name": ".+",
+        "protocol": _PROTOCOL,
+        "client_name": _NAME,
         "health_check_interval": _NUMBER,
         "socket_timeout": _SECONDS,
         "socket_connect_timeout": _SECONDS,
@@ -75,9 +78,9 @@ def check_url_options(url: str, options: UrlOptions) -> None:
     for name in given.keys() - set(known):
         nearest = difflib.get_close_matches(name.lower(), known, 1, 0) or known
         raise ValueError(f"?{name[:50]}= is no option of this URL; the nearest one is {nearest[0]}")
-    for name, pattern in options.values.items():
+    for name, (pattern, words) in options.values.items():
         if name in given and not re.fullmatch(pattern, given[name]):
-            raise ValueError(f"?{name}= has a value that can't be used")
+            raise ValueError(f"?{name}= must be {words}")
     used = sorted(given.keys() & tls)
     if used and parts.scheme != options.scheme:
         raise ValueError(f"?{used[0]}= is without effect with {parts.scheme}://; use {options.scheme}://")

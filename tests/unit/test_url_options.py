@@ -42,18 +42,18 @@ AMQP, REDIS = "amqps://hub:hunter2@rabbitmq/", "rediss://hub:hunter2@redis:6379/
         (f"unix:///run/redis.sock?ssl_certfile={__file__}", REDIS_OPTIONS, "without effect with unix://"),
         (f"{REDIS}?foo=1", REDIS_OPTIONS, "?foo= is no option of this URL"),
         (f"{REDIS}?decode_responses=true", REDIS_OPTIONS, "?decode_responses= is no option of this URL"),
-        (f"{REDIS}?socket_timeout=soon", REDIS_OPTIONS, "?socket_timeout= has a value that can't be used"),
-        (f"{REDIS}?protocol=4", REDIS_OPTIONS, "?protocol= has a value that can't be used"),
-        ("redis://redis?db=one", REDIS_OPTIONS, "?db= has a value that can't be used"),
+        (f"{REDIS}?socket_timeout=soon", REDIS_OPTIONS, "?socket_timeout= must be a number of seconds"),
+        (f"{REDIS}?protocol=4", REDIS_OPTIONS, "?protocol= must be 2 or 3"),
+        ("redis://redis?db=one", REDIS_OPTIONS, "?db= must be a whole number"),
         ("redis://app:123?hunter2=@redis:6379/0", REDIS_OPTIONS, "its query holds an @"),
-        (f"{AMQP}?heartbeat=often", AMQP_OPTIONS, "?heartbeat= has a value that can't be used"),
-        (f"{AMQP}?auth=kerberos", AMQP_OPTIONS, "?auth= has a value that can't be used"),
+        (f"{AMQP}?heartbeat=often", AMQP_OPTIONS, "?heartbeat= must be a whole number"),
+        (f"{AMQP}?auth=kerberos", AMQP_OPTIONS, "?auth= must be plain, amqplain or external"),
         (f"{AMQP}?hartbeat=30", AMQP_OPTIONS, "the nearest one is heartbeat"),
     ],
     ids=lambda value: value.rpartition("?")[2].partition("=")[0] if isinstance(value, str) else "",
 )
 def test_what_would_be_without_effect_or_fail_is_refused(url: str, options: UrlOptions, said: str) -> None:
-    with pytest.raises(ValueError, match=r"option|effect|file|needs") as refused:
+    with pytest.raises(ValueError, match=r"^(\?|its query)") as refused:
         check_url_options(url, options)
     assert said in str(refused.value)
     assert "hunter2" not in str(refused.value)
