@@ -12,7 +12,7 @@ from app.settings.section import URL_ENCODING
 
 _NUMBER = (r"[0-9]{1,9}", "a whole number")
 _SECONDS = (r"[0-9]{1,9}(\.[0-9]{1,9})?", "a number of seconds")
-_YES_OR_NO = (r"(?i)true|false", "true or false")
+_YES_OR_NO = (r"(?i)true|false|yes|no|1|0", "true or false")
 _NAME = (".+", "a name")
 _AUTH = (r"(?i)plain|amqplain|external", "plain, amqplain or external")
 _PROTOCOL = (r"[23]", "2 or 3")
