@@ -38,6 +38,7 @@ TAGS = {
     "devices": "The browsers of a user that take web push. Needs the user's own token.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail, SMS and web push, for services with the scope `deliveries:read`.",
+    "opened": "The image in mails by which their opening is recorded. Its name is signed.",
     "unsubscribe": "The unsubscribe link of mails. Needs no access token: the link contains its own.",
     "callbacks": "What mail and SMS providers report. Needs no access token: each call is signed.",
     "websocket": "Live notifications. Swagger UI cannot open a WebSocket: see docs/reference/protocol.md.",

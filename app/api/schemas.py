@@ -200,6 +200,7 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
 _UUID = {"type": "string", "format": "uuid"}
 _OTHER_IDS: dict[str, dict[str, Any]] = {
     "token": {"type": "string", "maxLength": 1000, "description": "of an unsubscribe link"},
+    "image": {"type": "string", "maxLength": 100, "description": "the signed name in the mail"},
     "notification_id": schema_of(NotificationId),
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},

@@ -23,11 +23,13 @@ from app.api.health import Check, OperationResource
 from app.api.idempotency import Idempotency
 from app.api.limits import RequestLimits
 from app.api.notifications import NotificationResource
+from app.api.opened import OpenedResource
 from app.api.preferences import PreferenceResource
 from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
 from app.api.unsubscribe import UnsubscribeResource
+from app.auth.delivery_tokens import OPENED, DeliveryTokens
 from app.auth.jwks import Jwks
 from app.auth.revocation_feed import RevocationFeed
 from app.auth.revocations import PREFIXES, RevocationStore
@@ -379,7 +381,10 @@ def _of_receivers(settings: Settings, store: Store) -> Sequence[Blueprint]:
     """What receivers and providers call, without a token."""
     keys = callback_keys(settings, store.secrets)
     reports = CallbackResource(store.authenticator, store.deliveries.reports, keys)
-    return _unsubscribing(settings, store), reports.blueprint()
+    opened = OpenedResource(
+        store.authenticator, store.deliveries.reports, DeliveryTokens(store.secrets, OPENED)
+    )
+    return _unsubscribing(settings, store), reports.blueprint(), opened.blueprint()
 
 
 def _unsubscribing(settings: Settings, store: Store) -> Blueprint:

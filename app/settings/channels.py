@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from app.domain.addresses import mailbox
+from app.domain.preferences import ALWAYS_ON, CATEGORIES
 from app.settings.bounces import BounceSettings
 from app.settings.mail_oauth import WithMailOauth
 from app.settings.mail_providers import MAIL_PROVIDERS, MailgunSettings, SendGridSettings, SesSettings
@@ -45,7 +46,7 @@ def _host_name(value: str | None) -> str | None:
     raise ValueError("it must be a host name alone, such as smtp.example.com; set its port as SMTP_PORT")
 
 
-class SmtpSettings(ChannelSection, WithMailOauth):
+class SmtpSettings(ChannelSection, WithMailOauth, WithPublicUrl):
     """The mail server, and who mail is from."""
 
     title: ClassVar = "Mail"
@@ -136,6 +137,22 @@ class SmtpSettings(ChannelSection, WithMailOauth):
         description="HTTPS URL of yours for one-click unsubscription (RFC 8058) from mail that isn't "
         "transactional, instead of the hub's own (PUBLIC_URL). The id of the delivery is appended.",
     )
+
+    opens: CommaSeparated = Field(
+        default=(),
+        validation_alias="MAIL_OPENS",
+        description="Categories of mail, separated by commas, that tells the hub when it is opened, by an "
+        "image at PUBLIC_URL. Off by default: tell your users about it. Not for security.",
+    )
+
+    @field_validator("opens")
+    @classmethod
+    def _check_categories(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
+        allowed = [each for each in CATEGORIES if each != ALWAYS_ON]
+        for each in categories:
+            if each not in allowed:
+                raise ValueError(f"{each!r} is no such category; use one or more of {', '.join(allowed)}")
+        return categories
 
     @field_validator("providers")
     @classmethod

@@ -20,6 +20,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.engine.recorder import ScenarioRecorder
 
+from app.auth.delivery_tokens import OPENED, DeliveryTokens
 from app.auth.secrets import SecretBox
 from app.auth.unsubscribe_tokens import UnsubscribeTokens, Unsubscription
 from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, new_user, token
@@ -29,7 +30,7 @@ EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
 """How many requests are made up for a call, besides its examples."""
 SEED = int(os.environ.get("SEED", "1"))
 REFUSED = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429", "5xx"]
-TEXTS = ("event_id", "preference_id", "token")
+TEXTS = ("event_id", "preference_id", "token", "image")
 """Of the parameters in paths those that are no UUIDs."""
 MAX_PATH_CHARS = 1001
 """Of a parameter, each up to 12 bytes: a head may have 16 KB, and 431 is the answer to a longer one."""
@@ -37,7 +38,9 @@ SCOPES = "notifications:send deliveries:read deliveries:resend metrics:read"
 # The requests are made while the first test waits for its fixtures.
 pytestmark = pytest.mark.timeout(120 + 30 * EXAMPLES)
 
-CALLBACKS = {f"POST /callbacks/{provider}" for provider in ("sendgrid", "mailgun", "ses", "twilio")}
+CALLBACKS = {
+    f"POST /callbacks/{provider}" for provider in ("sendgrid", "mailgun", "ses", "twilio", "bounces")
+}
 """What providers sign (tests/unit/test_callbacks.py)."""
 SOCKET = f"GET {WEBSOCKET}/notifications/users/{{user_id}}"
 
@@ -95,7 +98,8 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         *({**mail, "event_id": f"later-{n}", "send_at": "2100-01-01T00:00:00Z"} for n in range(5)),
     ]
     secrets = (SecretStr(hub.environment[name]) for name in ("JWT_SECRET", "DATABASE_URL"))
-    tokens = UnsubscribeTokens((), SecretBox((), *secrets))
+    box = SecretBox((), *secrets)
+    tokens, images = UnsubscribeTokens((), box), DeliveryTokens(box, OPENED)
     async with httpx.AsyncClient(base_url=hub.http + REST, headers=authorization, verify=NO_TLS) as client:
         sent = await client.post("/notifications/bulk", json={"notifications": events})
         assert sent.json()["accepted"] == len(events), sent.text
@@ -108,6 +112,7 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         "notification_id": [str(each["id"]) for each in notifications],
         "delivery_id": [each["id"] for each in deliveries],
         "device_id": [each.raise_for_status().json()["id"] for each in devices],
+        "image": [f"{images.make(uuid.UUID(each['id']))}.gif" for each in deliveries],
         "event_id": [event["event_id"] for event in events],
         "preference_id": ["food.email", "plans.sms", "security.email"],
         "token": [tokens.make(Unsubscription("food", "email", uuid.UUID(user)))] * 5,

@@ -59,6 +59,7 @@ CALLS = [
     ("GET", "/unsubscribe/gAAAAABm_x-Y", {}, "hub-unsubscribe"),
     ("POST", "/unsubscribe/gAAAAABm_x-Y", {}, "hub-unsubscribe"),
     ("POST", "/unsubscribe/gAAAAABm_x-Y/", {}, "hub-unsubscribe"),
+    ("GET", f"/opened/{'a2' * 21}.gif", {}, "hub-opened"),
     ("POST", "/callbacks/sendgrid", {}, "hub-callbacks"),
     ("POST", "/callbacks/bounces", {}, "hub-callbacks"),
     ("POST", f"/callbacks/twilio?delivery={USER}", {}, "hub-callbacks"),

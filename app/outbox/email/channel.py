@@ -14,6 +14,7 @@ from app.domain.deliveries import REPLY_TO
 from app.domain.errors import DeliveryFailed
 from app.outbox.channel import Confirm, Outgoing, Receipt, wanted
 from app.outbox.email.message import Sender, build
+from app.outbox.email.opens import OpenImages
 from app.outbox.email.provider import ComposedMail, MailProvider
 from app.outbox.email.return_path import ReturnPath
 from app.outbox.email.smtp import Server, configured_sender
@@ -64,9 +65,10 @@ class EmailChannel:
         renderer: Renderer,
         providers: Sequence[MailProvider] | None = None,
         return_path: ReturnPath | None = None,
+        opens: OpenImages | None = None,
     ) -> None:
         """Without `providers` it is the mail server alone, if one is set. Without `return_path` reports of
-        failed delivery go to the sender.
+        failed delivery go to the sender; without `opens` no mail tells that it was opened.
         """
         self._renderer = renderer
         self._unsubscribe_url = settings.unsubscribe_url
@@ -76,6 +78,7 @@ class EmailChannel:
         self._members = [MailRoute(each, Breaker(MAX_OUTAGES_IN_A_ROW, OUTAGE_BACKOFF)) for each in providers]
         self._at_once = max((each.at_once for each in providers), default=settings.connections)
         self._return_path = return_path
+        self._opens = opens
         if providers:
             self._sender = configured_sender(settings.sender)
             reply_to = settings.reply_to
@@ -178,6 +181,8 @@ class EmailChannel:
         if self._unsubscribe_url is not None and not is_transactional(outgoing.template, outgoing.category):
             unsubscribe = f"{self._unsubscribe_url}{outgoing.id}"
         mail = self._renderer.render(outgoing.template, outgoing.locale, outgoing.data, unsubscribe)
+        if self._opens is not None:
+            mail = mail._replace(html=self._opens.add_to(mail.html, outgoing))
         message = build(
             mail,
             self._sender,
