@@ -187,6 +187,15 @@ def head_too_large(head: bytes | bytearray) -> Problem:
     )
 
 
+def expectation_failed() -> Problem:
+    """417: an `Expect` that no server knows (RFC 9110, 10.1.1)."""
+    return Problem(
+        HTTPStatus.EXPECTATION_FAILED,
+        "expectation_failed",
+        N_("The header Expect may only be 100-continue."),
+    )
+
+
 def too_many(seconds: int) -> Problem:
     """429: the WebSocket of this token was closed with 4429 a moment ago."""
     return Problem(
@@ -338,11 +347,7 @@ def _sanic_problem(request: Request, error: SanicException) -> Problem | None:
         case RequestTimeout():
             return too_slow()
         case ExpectationFailed():
-            return Problem(
-                HTTPStatus.EXPECTATION_FAILED,
-                "expectation_failed",
-                N_("The header Expect may only be 100-continue."),
-            )
+            return expectation_failed()
         case _ if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return malformed()
         case _ if error.status_code == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -48,11 +48,11 @@ def counters(
 
     The exit status is 1 if some were wrong and are not repaired.
     """
-    from app import settings
+    from app.cli import operator_settings
     from app.store.engine import make_engine
 
     async def run() -> int:
-        engine = make_engine(settings.load().postgres)
+        engine = make_engine(operator_settings.load().postgres)
         try:
             return await compare_counters(engine, repair=repair)
         finally:

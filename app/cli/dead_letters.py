@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app import settings
+from app.cli import operator_settings
 from app.domain.errors import Unavailable
 from app.settings import Settings
 from app.sources import BROKERS, Broker
@@ -91,7 +91,7 @@ class _Traversal:
 
     async def each(self, act: Act) -> None:
         """Pass each to `act`. A broker that does not answer is reported, and the others are read."""
-        loaded = settings.load()
+        loaded = operator_settings.load()
         for broker in self._choice.brokers(loaded):
             if self.more:
                 break

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from app import settings
+from app.cli import operator_settings
 from app.cli.group import new_app
 from app.domain.erasure import NO_INBOX, Found, Place, Subject
 from app.domain.errors import ConfigurationError, HubError, Unavailable
@@ -67,7 +67,7 @@ def erase(
         raise typer.BadParameter(
             f"{user_id!r} is not a UUID. Add --foreign if the id comes from another system."
         )
-    return asyncio.run(run(settings.load(), user_id, address or (), dry_run=dry_run, sure=yes))
+    return asyncio.run(run(operator_settings.load(), user_id, address or (), dry_run=dry_run, sure=yes))
 
 
 async def run(loaded: Settings, user_id: str, addresses: Sequence[str], *, dry_run: bool, sure: bool) -> int:

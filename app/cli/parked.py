@@ -85,12 +85,12 @@ def _chosen(ids: Sequence[int] | None, everything: bool) -> Sequence[int] | None
 
 
 def _run(call: Callable[[ParkedOperations], Awaitable[T]]) -> T:
-    from app import settings
+    from app.cli import operator_settings
     from app.store.engine import make_engine
     from app.store.parked_operations import ParkedOperations
 
     async def run() -> T:
-        engine = make_engine(settings.load().postgres)
+        engine = make_engine(operator_settings.load().postgres)
         try:
             return await call(ParkedOperations(engine))
         finally:

@@ -10,12 +10,14 @@ import typer
 from app.cli.group import new_app
 from app.dev import home, tokens
 
+DEMO_USER = UUID(home.DEMO_USER)
+
 app = new_app()
 
 
 @app.command()
 def token(
-    user_id: UUID,
+    user_id: Annotated[UUID, typer.Argument(help="The user.")] = DEMO_USER,
     scope: Annotated[
         str | None,
         typer.Option(help="Scope of a service token, such as notifications:send."),

@@ -23,6 +23,7 @@ from app.api.routes import Routes, add_routes
 from app.auth.origins import origin_allowed
 from app.auth.tokens import TokenVerifier
 from app.dev import samples, tokens
+from app.dev.home import DEMO_USER
 from app.dev.samples import Sample
 from app.dev.transports import DevTransports, service_token
 from app.settings import Settings
@@ -36,7 +37,7 @@ _MEMBERS = "/api/v1/user-service/groups/internal/<group_id:str>/members"
 
 GROUP = "123e4567-e89b-12d3-a456-426614174000"
 GROUP_NAME = "Family Group"
-JOHN = "456e7890-e89b-12d3-a456-426614174001"
+JOHN = DEMO_USER
 MAI = "789e0123-e89b-12d3-a456-426614174002"
 USERS = (
     {"id": JOHN, "name": "John", "role": "member"},

@@ -10,6 +10,7 @@ from typing import Any
 from app.domain.errors import ConfigurationError
 
 DEV_JSON = "dev.json"
+DEMO_USER = "456e7890-e89b-12d3-a456-426614174001"
 
 
 def home() -> Path:

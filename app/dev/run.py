@@ -13,7 +13,7 @@ import uvloop
 from pydantic import SecretStr
 
 from app.dev import demo, gallery, mails, tokens
-from app.dev.home import DEV_JSON, home
+from app.dev.home import DEMO_USER, DEV_JSON, home
 from app.dev.loopback import only_loopback
 from app.dev.mail import MailCatcher, run_mail
 from app.dev.process import make_folder
@@ -156,14 +156,14 @@ def _welcome(settings: Settings) -> str:
     shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     where = f"HUB_HOME={os.environ['HUB_HOME']} " if os.environ.get("HUB_HOME") else ""
     assert settings.auth.jwt_secret is not None
-    token = tokens.sign(demo.JOHN, settings.auth.jwt_secret.get_secret_value())
+    token = tokens.sign(DEMO_USER, settings.auth.jwt_secret.get_secret_value())
     return f"""
 The hub runs.
 
   Demo page      http://localhost:{settings.server.port}/
   Mail gallery   http://localhost:{settings.server.port}/gallery/
   REST docs      http://localhost:{settings.server.port}/api/v2/notification-service/docs
-  Demo user      {demo.JOHN} (John)
+  Demo user      {DEMO_USER} (John)
   User's token   {token}
   Publish        {where}{shown} run.py publish {SHOWN_EVENT}
 

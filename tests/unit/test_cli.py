@@ -109,7 +109,7 @@ def test_workers_may_stand_before_and_after_serve(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("unknown",), ("--unknown",), ("--workers",), ("token",), ("token", "not-a-uuid"), ("mail",), ("dlq",)],
+    [("unknown",), ("--unknown",), ("--workers",), ("token", "not-a-uuid"), ("mail",), ("dlq",)],
 )
 def test_wrong_usage_ends_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]

@@ -1,0 +1,58 @@
+"""Whose settings the commands for operators take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli import operator_settings
+from app.domain.errors import ConfigurationError
+
+RUNNING = {
+    "http": "http://127.0.0.1:8000",
+    "kafka": "127.0.0.1:9092",
+    "database": "postgresql://postgres@127.0.0.1:5432/hub",
+    "redis": "redis://127.0.0.1:6379/0",
+    "redis_events": "redis://127.0.0.1:6379/1",
+    "rabbitmq": None,
+    "jwt": {"algorithm": "HS256", "secret": "s" * 32, "issuer": "make-run"},
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "RABBITMQ_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HUB_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_settings_it_is_the_hub_that_make_run_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dev.json").write_text(json.dumps(RUNNING))
+    loaded = operator_settings.load()
+    assert loaded.postgres.url.get_secret_value() == RUNNING["database"]
+    assert loaded.redis_streams.url is not None
+    assert loaded.redis_streams.url.get_secret_value() == RUNNING["redis_events"]
+    assert loaded.rabbitmq.url is None
+    said = capsys.readouterr()
+    assert "using the hub that `make run` started" in said.err
+    assert not said.out
+    assert "ssss" not in said.err
+
+
+def test_a_database_that_is_named_is_never_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dev.json").write_text(json.dumps(RUNNING))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://production.example/hub")
+    with pytest.raises(ConfigurationError, match="REDIS_URL is not set"):
+        operator_settings.load()
+
+
+def test_where_no_hub_runs_the_missing_settings_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="DATABASE_URL is not set"):
+        operator_settings.load()
