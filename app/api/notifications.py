@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -17,21 +17,28 @@ from app.api.bodies import json_answer
 from app.api.envelope import Wrap
 from app.api.errors import Problem
 from app.api.headers import accept_language
-from app.api.parameters import MAX_SEQ, choice, flag, number, path_number
+from app.api.parameters import MAX_SEQ, bad_parameter, choice, flag, number, path_number
 from app.api.routes import Routes, add_routes
-from app.domain.notifications import MAX_NOTIFICATION_ID, InboxCounters, Notification, fitting
-from app.realtime.changes import InboxCommands
-from app.realtime.protocol import SUBPROTOCOL
-from app.store.ports import Inboxes
+from app.domain.notifications import (
+    MAX_NOTIFICATION_ID,
+    ArchivePlace,
+    InboxCounters,
+    Notification,
+    fitting,
+)
+from app.realtime.changes import Changed, InboxCommands
+from app.realtime.protocol import SUBPROTOCOL, detailed_json
+from app.store.ports import Inboxes, Triage
 from app.texts.i18n import N_, negotiate, render
 from handlers.registry import details_json, text_in
 
 MAX_NOTIFICATION_ROWS = 1000
 MAX_PAGE_BYTES = 1024 * 1024  # of notifications' data and contents
 _INBOX, _INBOX_ALIAS = "/notifications/users/<user_id:str>", "/users/<user_id:str>/notifications"
-_NOTIFICATION = "/notifications/<notification_id:str>/users/<user_id:str>"
-ENVELOPED = (_INBOX, _INBOX_ALIAS, _NOTIFICATION, f"{_NOTIFICATION}/read")
+NOTIFICATION = "/notifications/<notification_id:str>/users/<user_id:str>"
+ENVELOPED = (_INBOX, _INBOX_ALIAS, NOTIFICATION, f"{NOTIFICATION}/read")
 """The paths of the documented calls: their answers and errors are in the envelope."""
+PLACES: tuple[ArchivePlace, ...] = ("archived", "snoozed")
 LISTED = N_("The notifications, newest first.")
 MARKED = N_("The notification was marked as read.")
 DELETED = N_("The notification was deleted.")
@@ -44,6 +51,8 @@ class Window(NamedTuple):
     skip: int = 0
     """How many of the newest to leave out, at most `MAX_NOTIFICATION_ROWS`."""
     unread: bool = False
+    place: ArchivePlace | None = None
+    """None: the inbox."""
 
 
 class Unread(msgspec.Struct):
@@ -57,8 +66,7 @@ class AllMarkedRead(msgspec.Struct):
 
 def _detailed(notification: Notification) -> msgspec.Raw:
     """The notification with all that it carries, as clients of `hub.v1` get it."""
-    documented = msgspec.json.encode(msgspec.structs.replace(notification, details=None))
-    return msgspec.Raw(b"".join((documented[:-1], b",", details_json(notification), b"}")))
+    return msgspec.Raw(detailed_json(notification, details_json(notification)))
 
 
 def _as_published(notification: Notification) -> Notification | msgspec.Raw:
@@ -82,6 +90,7 @@ class NotificationResource:
         self,
         authenticator: Authenticator,
         store: Inboxes,
+        archive: Triage,
         commands: InboxCommands,
         locale: str,
         wrap: Wrap,
@@ -92,6 +101,7 @@ class NotificationResource:
         """
         self._authenticator = authenticator
         self._store = store
+        self._archive = archive
         self._commands = commands
         self._locale = locale
         self._wrap = wrap
@@ -105,15 +115,15 @@ class NotificationResource:
             (blueprint.get(_INBOX_ALIAS, name="list_of_user"), listing),
             (blueprint.get(f"{_INBOX}/unread-count"), self.count_unread),
             (blueprint.patch(f"{_INBOX}/read"), self.mark_all_read),
-            (blueprint.patch(f"{_NOTIFICATION}/read"), self._wrap(self.mark_read, MARKED)),
-            (blueprint.delete(_NOTIFICATION), self._wrap(self.delete_notification, DELETED)),
+            (blueprint.patch(f"{NOTIFICATION}/read"), self._wrap(self.mark_read, MARKED)),
+            (blueprint.delete(NOTIFICATION), self._wrap(self.delete_notification, DELETED)),
         )
         return blueprint
 
     @schemas.described(
         "List a user's notifications, newest first",
         'Without `limit` at most 1000, and about 1 MB at most. If there are more, `Link: rel="next"` has '
-        "the next page.",
+        "the next page. What is archived or snoozed is listed only if that is asked for.",
         {200: schemas.Answer("The notifications", list[schemas.ListedNotification])},  # type: ignore[valid-type]
         errors=(400, 401, 403, 503),
         query=schemas.LIST_QUERY,
@@ -121,7 +131,11 @@ class NotificationResource:
     async def list_notifications(self, request: Request, user_id: str) -> HTTPResponse:
         owner = await self._authenticator.owner(request, user_id)
         limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
-        window = Window(limit, unread=flag(request, "unread"))
+        places = [place for place in PLACES if flag(request, place)]
+        if len(places) > 1 or (places and flag(request, "unread")):
+            raise bad_parameter(N_("Only one of `unread`, `archived` and `snoozed` can be true."))
+        place = places[0] if places else None
+        window = Window(limit, unread=flag(request, "unread"), place=place)
         return await self.list_of(request, owner, window, _shape(request))
 
     async def list_of(
@@ -139,17 +153,20 @@ class NotificationResource:
             window: What part to list.
             shape: Makes of each notification what the client expects.
         """
-        limit, skip, unread = window
+        limit, skip, unread, place = window
         before = number(request, "before", 1, MAX_SEQ)
         rows = limit or MAX_NOTIFICATION_ROWS
-        page = await self._store.page(receiver, rows + 1, before, unread, skip, MAX_PAGE_BYTES)
+        if place is None:
+            page = await self._store.page(receiver, rows + 1, before, unread, skip, MAX_PAGE_BYTES)
+        else:
+            page = await self._archive.archive_page(receiver, place, rows + 1, before, MAX_PAGE_BYTES)
         end = min(rows, fitting(page, MAX_PAGE_BYTES))
         shown, more = page[:end], page[end:]
         wanted = _locale(request)
         headers = _language_headers(wanted)
         if more:
             query: dict[str, object] = {"before": shown[-1].seq, **({"limit": limit} if limit else {})}
-            query |= {"unread": "true"} if unread else {}
+            query |= {"unread": "true"} if unread else {place: "true"} if place else {}
             query |= {"protocol": SUBPROTOCOL} if shape is _detailed else {}
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return json_answer([shape(_in(wanted, item)) for item in shown], headers=headers)
@@ -202,13 +219,26 @@ class NotificationResource:
         shape: Callable[[Notification], object],
     ) -> HTTPResponse:
         """Mark a notification of a user who was authenticated as read. `shape` is as in `list_of`."""
-        changed = await self._commands.read(_id(notification_id), receiver)
+        return await self.changed(request, notification_id, receiver, self._commands.read, shape)
+
+    async def changed(
+        self,
+        request: Request,
+        notification_id: str,
+        receiver: UUID,
+        change: Callable[[int, UUID], Awaitable[Changed | None]],
+        shape: Callable[[Notification], object] | None = None,
+    ) -> HTTPResponse:
+        """Change a notification of a user who was authenticated, and answer with it. `shape` is as in
+        `list_of`; by default what the client asks for.
+        """
+        changed = await change(_id(notification_id), receiver)
         if changed is None:
             raise _not_found()
         found, count = changed
         wanted = _locale(request)
         headers = _language_headers(wanted) | _count_header(count)
-        return json_answer(shape(_in(wanted, found)), headers=headers)
+        return json_answer((shape or _shape(request))(_in(wanted, found)), headers=headers)
 
     @schemas.described(
         "Delete a notification",

@@ -179,6 +179,14 @@ PROTOCOL_QUERY: dict[str, dict[str, Any]] = {
         "description": "with all that notifications carry, as the frames of the session protocol show them",
     },
 }
+SNOOZE_QUERY: dict[str, dict[str, Any]] = {
+    "until": {
+        "type": "string",
+        "format": "date-time",
+        "description": "when it comes back; within a year",
+    },
+    **PROTOCOL_QUERY,
+}
 LIST_QUERY: dict[str, dict[str, Any]] = {
     "limit": {
         "type": "integer",
@@ -193,6 +201,8 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
         "description": "only notifications with a lower `seq`",
     },
     "unread": {"type": "boolean", "description": "only unread notifications"},
+    "archived": {"type": "boolean", "description": "the archive in place of the inbox"},
+    "snoozed": {"type": "boolean", "description": "what is snoozed, in place of the inbox"},
     **PROTOCOL_QUERY,
 }
 

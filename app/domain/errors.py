@@ -55,6 +55,7 @@ class TooManyUnreadAgain(HubError):  # noqa: N818
 
     def __init__(self, most: int) -> None:
         super().__init__(f"at most {most} notifications can be marked as unread under the last read-all")
+        self.most = most
 
 
 class StoreFailed(Unavailable):

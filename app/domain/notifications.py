@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,8 @@ MAX_GROUP_NAME_CHARS = MAX_TITLE_CHARS = 255
 MAX_TEMPLATE_CODE_CHARS = 100
 DETAILS_BYTES = 2048
 """What the details of a notification count as where a page is bounded: most are far smaller."""
+ArchivePlace = Literal["archived", "snoozed"]
+"""Where a notification is that is in no inbox. One that is snoozed comes back."""
 NotificationId = Annotated[
     int,
     Meta(ge=1, le=MAX_NOTIFICATION_ID, extra_json_schema={"format": "int64"}),
@@ -55,6 +57,7 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
     ]
     details: Details | None = None
     """What its publisher set of them."""
+    snoozed_until: Annotated[datetime, Meta(tz=True, description="of one that is snoozed")] | None = None
 
     @property
     def event_type(self) -> str:
@@ -157,15 +160,13 @@ def event_hash(event_id: str) -> int:
 
 def notification_form() -> type[msgspec.Struct]:
     """The form of a notification with its details, as descriptions of the API show it."""
-    documented = [
-        (field.encode_name, field.type)
-        for field in msgspec.structs.fields(Notification)
-        if field.name != "details"
-    ]
+    fields = [field for field in msgspec.structs.fields(Notification) if field.name != "details"]
+    documented = [(field.encode_name, field.type) for field in fields if field.required]
+    others = [(field.encode_name, field.type, field.default) for field in fields if not field.required]
     details = [(field.encode_name, field.type, field.default) for field in msgspec.structs.fields(Details)]
     return msgspec.defstruct(
         "Notification",
-        [*documented, *details],
+        [*documented, *details, *others],
         omit_defaults=True,
         namespace={"__doc__": "The notification of one receiver, in the form that clients read."},
     )

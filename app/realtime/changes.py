@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from app.domain.errors import Unavailable
-from app.domain.notifications import InboxCounters, Notification
-from app.realtime.bus import Bus
-from app.realtime.session_frames import AllRead, NotificationDeleted, NotificationRead, session_frame
-from app.store.ports import Inboxes
+from msgspec import Raw
 
-EXPIRE_EVERY_SECONDS = 1.0
-MAX_EXPIRED_ROWS = 500  # of one transaction, whose inboxes are locked until its end
+from app.domain.errors import Unavailable
+from app.domain.notifications import ExpiredNotifications, InboxCounters, Notification
+from app.realtime.bus import Bus
+from app.realtime.protocol import detailed_json
+from app.realtime.session_frames import (
+    AllRead,
+    Moved,
+    NotificationArchived,
+    NotificationDeleted,
+    NotificationRead,
+    NotificationSnoozed,
+    NotificationUnarchived,
+    NotificationUnread,
+    session_frame,
+)
+from app.store.ports import Inboxes, Triage
+from handlers.registry import details_json
+
+LOOK_AT_TIMES_SECONDS = 1.0
+MAX_DUE_ROWS = 500  # of one transaction, whose inboxes are locked until its end
+Changed = tuple[Notification, InboxCounters]
 
 
 class InboxCommands:
@@ -22,12 +40,13 @@ class InboxCommands:
     one after the other, so that the last counters that devices get are the latest.
     """
 
-    def __init__(self, store: Inboxes, bus: Bus) -> None:
+    def __init__(self, store: Inboxes, triage: Triage, bus: Bus) -> None:
         self._store = store
+        self._triage = triage
         self._bus = bus
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
-    async def read(self, notification: int, user: UUID) -> tuple[Notification, InboxCounters] | None:
+    async def read(self, notification: int, user: UUID) -> Changed | None:
         """Mark a notification as read. Returns it and the counters; None when the inbox lacks that id."""
         async with self._turn(user):
             changed = await self._store.mark_read(notification, user)
@@ -52,16 +71,64 @@ class InboxCommands:
                 self._bus.send_frame(user, session_frame(NotificationDeleted(notification, *count)))
             return count
 
-    async def expire(self) -> None:
-        """Delete all whose time is over; while Postgres doesn't answer, or an inbox is locked, that waits."""
+    async def unread(self, notification: int, user: UUID) -> Changed | None:
+        """Mark a notification of the inbox as unread. Returns it and the counters; None if there is none."""
+        return await self._move(NotificationUnread, user, self._store.mark_unread(notification, user))
+
+    async def archive(self, notification: int, user: UUID) -> Changed | None:
+        """Move a notification from the inbox to the archive. Returns as `unread`."""
+        return await self._move(NotificationArchived, user, self._triage.archive(notification, user))
+
+    async def unarchive(self, notification: int, user: UUID) -> Changed | None:
+        """Put a notification that is archived or snoozed back into the inbox. Returns as `unread`."""
+        async with self._turn(user):
+            changed = await self._triage.unarchive(notification, user)
+            if changed is None or changed[0].id == notification:
+                return self._moved(NotificationUnarchived, user, changed)
+            self._bus.send_frame(user, session_frame(NotificationDeleted(notification, *changed[1])))
+            self._bus.publish([changed[0]])
+            return changed
+
+    async def snooze(self, notification: int, user: UUID, until: datetime) -> Changed | None:
+        """Move a notification out of the inbox until a time. Returns as `unread`."""
+        return await self._move(NotificationSnoozed, user, self._triage.snooze(notification, user, until))
+
+    async def _move(
+        self, frame: type[Moved], user: UUID, change: Coroutine[Any, Any, Changed | None]
+    ) -> Changed | None:
+        async with self._turn(user):
+            return self._moved(frame, user, await change)
+
+    def _moved(self, frame: type[Moved], user: UUID, changed: Changed | None) -> Changed | None:
+        if changed is not None:
+            notification, counters = changed
+            shown = Raw(detailed_json(notification, details_json(notification)))
+            self._bus.send_frame(user, session_frame(frame(notification.id, *counters, shown)))
+        return changed
+
+    async def look_at_times(self) -> None:
+        """Delete all whose time is over, and put those whose snooze has ended into their inboxes. While
+        Postgres doesn't answer, or an inbox is locked, that waits.
+        """
         with suppress(Unavailable):
-            while True:
-                expired = await self._store.expire(MAX_EXPIRED_ROWS)
-                for user, ids, counters in expired:
-                    for each in ids:
-                        self._bus.send_frame(user, session_frame(NotificationDeleted(each, *counters)))
-                if sum(len(each.ids) for each in expired) < MAX_EXPIRED_ROWS:
-                    return
+            for expire in (self._store.expire, self._triage.expire_archived):
+                await self._expire(expire)
+            await self._wake()
+
+    async def _wake(self) -> None:
+        while woken := await self._triage.wake(MAX_DUE_ROWS):
+            self._bus.publish(woken)
+            if len(woken) < MAX_DUE_ROWS:
+                return
+
+    async def _expire(self, expire: Callable[[int], Awaitable[Sequence[ExpiredNotifications]]]) -> None:
+        while True:
+            expired = await expire(MAX_DUE_ROWS)
+            for user, ids, counters in expired:
+                for each in ids:
+                    self._bus.send_frame(user, session_frame(NotificationDeleted(each, *counters)))
+            if sum(len(each.ids) for each in expired) < MAX_DUE_ROWS:
+                return
 
     def _turn(self, user: UUID) -> asyncio.Lock:
         return self._turns.setdefault(user, asyncio.Lock())

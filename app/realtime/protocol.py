@@ -61,6 +61,12 @@ def detailed_frame(frame: bytes, details: bytes) -> bytes:
     return text_frame(b"".join((payload[:-2], b",", details, b"}}")))
 
 
+def detailed_json(notification: Notification, details: bytes) -> bytes:
+    """A notification with these fields behind the documented ones."""
+    documented = _encoder.encode(msgspec.structs.replace(notification, details=None))
+    return b"".join((documented[:-1], b",", details, b"}"))
+
+
 def text_frame(payload: bytes) -> bytes:
     """`payload` as an unmasked, unfragmented text frame (RFC 6455, 5.2)."""
     length = len(payload)

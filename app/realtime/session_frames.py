@@ -11,6 +11,8 @@ from app.domain.notifications import NotificationId
 from app.realtime.protocol import text_frame
 
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Shown = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Notification"})]
+"""A notification as it is after the change."""
 
 
 class Resume(Struct, tag="resume"):
@@ -65,6 +67,44 @@ class NotificationDeleted(Struct, tag="notification_deleted"):
     rev: int
 
 
+class NotificationUnread(Struct, tag="notification_unread"):
+    id: NotificationId
+    unread: int
+    last_seq: int
+    rev: int
+    data: Shown
+
+
+class NotificationArchived(Struct, tag="notification_archived"):
+    """It is in the archive, no more in the inbox, nor snoozed."""
+
+    id: NotificationId
+    unread: int
+    last_seq: int
+    rev: int
+    data: Shown
+
+
+class NotificationUnarchived(Struct, tag="notification_unarchived"):
+    """It is in the inbox again, with the `seq` that it had."""
+
+    id: NotificationId
+    unread: int
+    last_seq: int
+    rev: int
+    data: Shown
+
+
+class NotificationSnoozed(Struct, tag="notification_snoozed"):
+    """It is neither in the inbox nor in the archive; at `snoozed_until` it comes as a new one."""
+
+    id: NotificationId
+    unread: int
+    last_seq: int
+    rev: int
+    data: Shown
+
+
 class AllRead(Struct, tag="all_read"):
     up_to: int
     unread: int
@@ -88,8 +128,17 @@ class Failed(Struct, tag="error"):
 
 
 ClientMessage = Resume | Read | Token | Ping
+Moved = NotificationUnread | NotificationArchived | NotificationUnarchived | NotificationSnoozed
 ServerMessage = (
-    Connected | Resumed | NotificationRead | NotificationDeleted | AllRead | TokenRenewed | Pong | Failed
+    Connected
+    | Resumed
+    | NotificationRead
+    | NotificationDeleted
+    | Moved
+    | AllRead
+    | TokenRenewed
+    | Pong
+    | Failed
 )
 
 _encoder = msgspec.json.Encoder()

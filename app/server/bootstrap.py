@@ -28,6 +28,7 @@ from app.api.preferences import PreferenceResource
 from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
+from app.api.triage import TriageResource
 from app.api.unsubscribe import UnsubscribeResource
 from app.auth.delivery_tokens import OPENED, DeliveryTokens
 from app.auth.jwks import Jwks
@@ -51,7 +52,7 @@ from app.outbox.channel import Channel, ChannelPorts
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
-from app.realtime.changes import EXPIRE_EVERY_SECONDS, InboxCommands
+from app.realtime.changes import LOOK_AT_TIMES_SECONDS, InboxCommands
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import UNRESPONSIVE_AFTER_SECONDS, Membership
@@ -85,6 +86,7 @@ from app.store.notifications import NotificationStore
 from app.store.parked import ParkedStore
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
+from app.store.triage import TriageStore
 from app.store.writer import BatchWriter
 from handlers.registry import handlers, usual_details
 
@@ -100,6 +102,7 @@ class Store:
     presence: Presence
     wall_clock: WallClock
     notifications: NotificationStore
+    triage: TriageStore
     inboxes: InboxStore
     people: PreferenceStore
     deliveries: DeliveryStore
@@ -194,7 +197,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         intake.parked,
         every(SCHEDULE_POLL_SECONDS, intake.scheduler.hand_over_due, name="scheduler"),
         every(CLEAN_EVERY_SECONDS, store.cleaner.clean, name="cleaner"),
-        every(EXPIRE_EVERY_SECONDS, realtime.commands.expire, name="expiry"),
+        every(LOOK_AT_TIMES_SECONDS, realtime.commands.look_at_times, name="times"),
     )
 
 
@@ -215,6 +218,7 @@ def build_store(settings: Settings) -> Store:
         presence,
         wall_clock,
         NotificationStore(engine),
+        TriageStore(engine),
         InboxStore(engine),
         PreferenceStore(engine),
         DeliveryStore(engine),
@@ -245,7 +249,7 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
         manager, store.presence, membership, reconciler.soon, resync.start, store.revocations.forget
     )
     membership.attach(manager.users, bus)
-    commands = InboxCommands(store.notifications, bus)
+    commands = InboxCommands(store.notifications, store.triage, bus)
     sessions = Sessions(resync, reader, catch_up, commands, store.authenticator.claims, _history)
     watch = RevocationWatch(manager, store.revocations, store.revocation_feed)
     return Realtime(
@@ -353,12 +357,15 @@ def build_api(
     }
     source = HttpSource(intake.batcher, wait, settings.ingest.image_hosts)
     wrap = envelope(settings.http.envelope)
-    inboxes = NotificationResource(authenticator, store.notifications, realtime.commands, locale, wrap)
+    inboxes = NotificationResource(
+        authenticator, store.notifications, store.triage, realtime.commands, locale, wrap
+    )
     preferences = PreferenceResource(authenticator, store.people, Evaluator(settings.ingest.preferences_off))
     sends = SendingResource(REST, authenticator, source, idempotency, dry_run, _tested(outboxes.channels))
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
     return admission, (
         inboxes.blueprint(REST),
+        TriageResource(authenticator, inboxes, realtime.commands).blueprint(REST),
         DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
         preferences.blueprint(REST),
         DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),

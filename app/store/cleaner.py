@@ -39,7 +39,8 @@ class Cleaner:
             Kind.REQUESTS: REQUESTS_KEPT,
         }
         if retention is not None:
-            self._kept |= {Kind.NOTIFICATIONS: retention, Kind.DELIVERIES: retention}
+            kinds = (Kind.NOTIFICATIONS, Kind.ARCHIVED, Kind.DELIVERIES)
+            self._kept |= dict.fromkeys(kinds, retention)
 
     async def clean(self) -> None:
         """Remove all that is too old. What a cancelled round leaves is removed by the next one, or by another

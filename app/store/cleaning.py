@@ -67,6 +67,8 @@ class Kind(Enum):
     """Those that were dead-lettered."""
     REQUESTS = ("idempotency_keys", "created_at", "true")
     NOTIFICATIONS = ("notifications", "created_at", "true")
+    ARCHIVED = ("archived_notifications", "created_at", "snoozed_until is null")
+    """What is snoozed comes back first."""
     DELIVERIES = ("deliveries", "created_at", "next_attempt_at is null")
     """With their attempts. One that is to be tried again, however old, stays."""
 

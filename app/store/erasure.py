@@ -75,6 +75,7 @@ class _Together(NamedTuple):
 
 
 _INBOX, _OWN = _Rows("inboxes", "user_id = :user"), _Rows("notifications", "receiver = :user")
+_ARCHIVE = _Rows("archived_notifications", "receiver = :user")
 _THEIRS = (
     _Together((_Rows("scheduled_events", f"{{piece}} and {named_in(_SCHEDULED_TEXT)}"),), "scheduled_events"),
     _Together((_Rows("parked_events", f"{{piece}} and {named_in(_PARKED_TEXT)}"),), "parked_events"),
@@ -89,14 +90,16 @@ _THEIRS = (
         "deliveries",
     ),
     # The inbox first: its lock keeps out whoever writes into it, who then makes a new one.
-    _Together((_INBOX, _OWN)),
+    _Together((_INBOX, _OWN, _ARCHIVE)),
     # Last, as they hold their addresses: after a crash the next run has to find them.
     _Together((_Rows("devices", "user_id = :user"), _Rows("preferences", "user_id = :user"))),
 )
 _OF_OTHERS = (
-    _Together(
-        (_Rows("notifications", f"{{piece}} and receiver <> :user and {named_in(_NOTIFICATION_TEXT)}"),),
-        "notifications",
+    *(
+        _Together(
+            (_Rows(table, f"{{piece}} and receiver <> :user and {named_in(_NOTIFICATION_TEXT)}"),), table
+        )
+        for table in ("notifications", "archived_notifications")
     ),
     _Together(
         (

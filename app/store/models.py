@@ -30,6 +30,9 @@ class Base(DeclarativeBase):
     """All tables of the hub."""
 
 
+_ARCHIVED, _SNOOZED = "snoozed_until is null", "snoozed_until is not null"
+
+
 class NotificationRow(Base):
     """One notification of one receiver."""
 
@@ -59,6 +62,39 @@ class NotificationRow(Base):
         Index("notifications_inbox", "receiver", "seq", unique=True, postgresql_include=["is_read"]),
         Index("notifications_age", "created_at"),
         Index("notifications_expiry", "expires_at", postgresql_where=text("expires_at is not null")),
+    )
+
+
+class ArchivedNotificationRow(Base):
+    """A notification that its user archived, or that is snoozed: it is in no inbox and in no count."""
+
+    __tablename__ = "archived_notifications"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    group_id: Mapped[UUID | None]
+    group_name: Mapped[str | None] = mapped_column(String(MAX_GROUP_NAME_CHARS))
+    receiver: Mapped[UUID]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    template_code: Mapped[str] = mapped_column(String(MAX_TEMPLATE_CODE_CHARS))
+    raw_data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    is_read: Mapped[bool]
+    title: Mapped[str] = mapped_column(String(MAX_TITLE_CHARS))
+    content: Mapped[str] = mapped_column(Text)
+    # where it was in the inbox, and where it is put back
+    seq: Mapped[int] = mapped_column(BigInteger)
+    event_hash: Mapped[int | None] = mapped_column(BigInteger)
+    details: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    thread_key: Mapped[str | None] = mapped_column(Text)
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # null: archived
+    snoozed_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        Index("archived_notifications_archive", "receiver", "seq", postgresql_where=text(_ARCHIVED)),
+        Index("archived_notifications_snoozed", "receiver", "seq", postgresql_where=text(_SNOOZED)),
+        Index("archived_notifications_due", "snoozed_until", postgresql_where=text(_SNOOZED)),
+        Index("archived_notifications_age", "created_at"),
+        Index("archived_notifications_expiry", "expires_at", postgresql_where=text("expires_at is not null")),
     )
 
 

@@ -43,6 +43,7 @@ from app.store.engine import store_errors
 from app.store.event_ids import recorded
 from app.store.models import InboxRow as I
 from app.store.models import NotificationRow as N
+from app.store.triage import DELETE_ARCHIVED, MARK_ARCHIVED_READ, notification_of
 from app.store.watermarks import IS_READ, LOCK, MAX_UNREAD_AGAIN, note_unread, raise_watermark
 
 _COLUMNS = (
@@ -228,7 +229,11 @@ class NotificationStore:
         with store_errors():
             async with self._changing(receiver) as (connection, theirs):
                 row = await _set_read(connection, notification, theirs, True)
-                return None if row is None else (_notification(row), await _changed(connection, receiver))
+                if row is not None:
+                    return _notification(row), await _changed(connection, receiver)
+                archived = await connection.exec_driver_sql(MARK_ARCHIVED_READ, (notification, receiver))
+                row = archived.one_or_none()
+                return None if row is None else (notification_of(row), await _changed(connection, receiver))
 
     async def mark_unread(
         self, notification: int, receiver: UUID
@@ -277,7 +282,9 @@ class NotificationStore:
             async with self._changing(receiver) as (connection, theirs):
                 deleted = await connection.execute(delete(N).where(N.id == notification, *theirs))
                 if deleted.rowcount == 0:
-                    return None
+                    archived = await connection.exec_driver_sql(DELETE_ARCHIVED, (notification, receiver))
+                    if archived.rowcount == 0:
+                        return None
                 return await _changed(connection, receiver)
 
     async def expire(self, most: int) -> Sequence[ExpiredNotifications]:

@@ -7,6 +7,7 @@ answer; then a read has no effect, and a write may or may not have been committe
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
@@ -14,7 +15,7 @@ from uuid import UUID
 from app.domain.deliveries import Attempt, Delivery
 from app.domain.delivery_events import DeliveryEvent
 from app.domain.identity import EventIdentity
-from app.domain.notifications import ExpiredNotifications, InboxCounters, Notification
+from app.domain.notifications import ArchivePlace, ExpiredNotifications, InboxCounters, Notification
 from app.domain.planning import People
 from app.store.inboxes import InboxState
 from app.store.parked import ParkedEventRecord, ParkedState, ParkedStatus
@@ -126,6 +127,43 @@ class Inboxes(Protocol):
         """Delete up to `most` notifications whose `expires_at` has passed, the earliest first; none is
         deleted by two calls. Those of an inbox that something else changes may be left for a later call.
         """
+
+
+class Triage(Protocol):
+    """Where users put their notifications; as `Inboxes`, whose `mark_read` and `delete` also find what is
+    archived or snoozed.
+
+    A notification is in the inbox, archived or snoozed. Only those of the inbox are listed and counted there,
+    and read or deleted with all others. A call that moves it to where it is counts as a change.
+    """
+
+    async def archive(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
+        """Take it out of the inbox, or end its snooze, and keep it; None if there is none."""
+
+    async def snooze(
+        self, notification: int, receiver: UUID, until: datetime
+    ) -> tuple[Notification, InboxCounters] | None:
+        """Take it out of the inbox, or the archive, until a time; None if there is none."""
+
+    async def unarchive(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
+        """Put it back into the inbox, whether it is archived or snoozed: with its `seq`, and as unread as it
+        was, even if everything was marked as read meanwhile. None if there is none. If everything up to it
+        was deleted meanwhile, it comes as a new one, as in `wake`.
+        """
+
+    async def archive_page(
+        self, receiver: UUID, place: ArchivePlace, limit: int, before: int | None, most_bytes: int
+    ) -> list[Notification]:
+        """At most `limit` of what is archived, or snoozed, the highest `seq` first; see `Inboxes.page`."""
+
+    async def wake(self, most: int) -> Sequence[Notification]:
+        """Put up to `most` whose snooze has ended into their inboxes as new ones: unread, with the next
+        `seq`, the time of now and an id that none had before. None comes twice. In rising `seq` for each
+        receiver. Those of an inbox that something else changes may be left for a later call.
+        """
+
+    async def expire_archived(self, most: int) -> Sequence[ExpiredNotifications]:
+        """As `Inboxes.expire`, of what is in no inbox."""
 
 
 class InboxStates(Protocol):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
@@ -15,17 +12,14 @@ from uuid import UUID
 import msgspec
 
 from app.domain import exact_json
-from app.domain.errors import StoreRejected, Unavailable
+from app.domain.errors import StoreRejected
 from app.domain.identity import EventIdentity
 from app.domain.notifications import (
     MAX_GROUP_NAME_CHARS,
     MAX_TEMPLATE_CODE_CHARS,
     MAX_TITLE_CHARS,
-    ExpiredNotifications,
-    InboxCounters,
     Notification,
     NotificationDraft,
-    fitting,
 )
 from app.domain.time import Now, moment
 from app.store.event_ids import IdClaims
@@ -33,6 +27,7 @@ from app.store.inboxes import InboxState
 from app.store.notifications import newest_rows
 from app.store.records import DeliveryRecord, EventRecord, WriteResult
 from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
+from app.testing.inboxes import MemoryInbox, MemoryInboxes
 from app.testing.parked import MemoryParkedEvents
 from app.testing.scheduled import MemoryScheduledEvents
 
@@ -42,46 +37,16 @@ MAX_EVENT_ID_BYTES = 2700  # an index entry of Postgres has 2704 bytes at most
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-@dataclass
-class _Inbox:
-    last_seq: int = 0
-    rev: int = 0
-    notifications: dict[int, Notification] = field(default_factory=dict)
-    """By id, in rising `seq`."""
-
-    @property
-    def unread(self) -> int:
-        return sum(not each.is_read for each in self.notifications.values())
-
-    @property
-    def counters(self) -> InboxCounters:
-        return InboxCounters(self.unread, self.last_seq, self.rev)
-
-    def mark_read(self, notification: Notification, is_read: bool = True) -> Notification:
-        self.notifications[notification.id] = msgspec.structs.replace(notification, is_read=is_read)
-        return self.notifications[notification.id]
-
-    def changed(self) -> InboxCounters:
-        """The counters after a change. An inbox that never got anything has nothing to change."""
-        self.rev += 1 if self.last_seq else 0
-        return self.counters
-
-
-class MemoryStore:
-    """`EventWriter`, `ProcessedEvents`, `Inboxes` and `InboxStates` without Postgres.
+class MemoryStore(MemoryInboxes):
+    """`EventWriter`, `ProcessedEvents`, `Inboxes`, `Triage` and `InboxStates` without Postgres.
 
     `scheduled` is the `ScheduledEvents`, `parked` the `ParkedEvents`, `deliveries` the `DeliveryLog` of the
     same store. Set `unavailable` to make every call fail. It rejects the values that Postgres rejects.
     """
 
     def __init__(self, now: Now = time.time) -> None:
-        self.unavailable = False
-        self._now = now
+        super().__init__(now)
         self._processed: dict[str, tuple[float, EventIdentity]] = {}
-        self._inboxes: dict[UUID, _Inbox] = {}
-        self._ids = itertools.count(1)
-        self._events: dict[int, str] = {}
-        """By notification, deleted ones too."""
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
         self.parked = MemoryParkedEvents(self._check, now)
         self.deliveries = MemoryDeliveries(self._check)
@@ -137,7 +102,7 @@ class MemoryStore:
     def _insert(self, entry: EventRecord, created_at: datetime) -> Iterator[Notification]:
         for draft in entry.drafts:
             for receiver in draft.receivers:
-                inbox = self._inboxes.setdefault(receiver, _Inbox())
+                inbox = self._inboxes.setdefault(receiver, MemoryInbox())
                 inbox.last_seq += 1
                 made = _notification(next(self._ids), receiver, draft, created_at, inbox.last_seq)
                 inbox.notifications[made.id] = made
@@ -162,81 +127,6 @@ class MemoryStore:
         self._check()
         return {each: self._processed[each][1] for each in event_ids if each in self._processed}
 
-    # Single inboxes
-
-    def inbox(self, receiver: UUID) -> list[Notification]:
-        """All notifications of the inbox, in rising `seq`."""
-        return [*self._inbox(receiver).notifications.values()]
-
-    async def page(
-        self,
-        receiver: UUID,
-        limit: int,
-        before: int | None = None,
-        unread: bool = False,
-        skip: int = 0,
-        most_bytes: int | None = None,
-    ) -> list[Notification]:
-        newest_first = reversed(self._inbox(receiver).notifications.values())
-        found = [
-            each
-            for each in newest_first
-            if (before is None or each.seq < before) and not (unread and each.is_read)
-        ]
-        page = found[skip : skip + limit]
-        return page[: fitting(page, most_bytes) + 1] if most_bytes else page
-
-    async def counters(self, receiver: UUID) -> InboxCounters:
-        return self._inbox(receiver).counters
-
-    async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
-        inbox = self._inbox(receiver)
-        found = inbox.notifications.get(notification)
-        return None if found is None else (inbox.mark_read(found), inbox.changed())
-
-    async def mark_unread(
-        self, notification: int, receiver: UUID
-    ) -> tuple[Notification, InboxCounters] | None:
-        inbox = self._inbox(receiver)
-        found = inbox.notifications.get(notification)
-        return None if found is None else (inbox.mark_read(found, False), inbox.changed())
-
-    async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
-        inbox = self._inbox(receiver)
-        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
-        for each in [*inbox.notifications.values()]:
-            if each.seq <= until:
-                inbox.mark_read(each)
-        return until, inbox.changed()
-
-    async def delete_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
-        inbox = self._inbox(receiver)
-        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
-        inbox.notifications = {id: each for id, each in inbox.notifications.items() if each.seq > until}
-        return until, inbox.changed()
-
-    async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
-        inbox = self._inbox(receiver)
-        return inbox.changed() if inbox.notifications.pop(notification, None) else None
-
-    async def expire(self, most: int) -> Sequence[ExpiredNotifications]:
-        self._check()
-        now = moment(self._now())
-        expired = [
-            (each.details.expires_at, user, each.id)
-            for user, inbox in self._inboxes.items()
-            for each in inbox.notifications.values()
-            if each.details is not None and each.details.expires_at is not None and each.details.expired(now)
-        ]
-        ids: defaultdict[UUID, list[int]] = defaultdict(list)
-        for _, user, notification in sorted(expired)[:most]:
-            del self._inboxes[user].notifications[notification]
-            ids[user].append(notification)
-        return [
-            ExpiredNotifications(user, sorted(each), self._inboxes[user].changed())
-            for user, each in ids.items()
-        ]
-
     # Many inboxes
 
     async def last_seqs(self, users: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
@@ -246,16 +136,8 @@ class MemoryStore:
     async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
         return [_state(self._inbox(user), after, most) for user, after in wanted]
 
-    def _inbox(self, user: UUID) -> _Inbox:
-        self._check()
-        return self._inboxes.get(user) or _Inbox()
 
-    def _check(self) -> None:
-        if self.unavailable:
-            raise Unavailable("postgres", "made unavailable by the test")
-
-
-def _state(inbox: _Inbox, after: int | None, most: int) -> InboxState:
+def _state(inbox: MemoryInbox, after: int | None, most: int) -> InboxState:
     if after is None:
         return InboxState(inbox.counters, inbox.last_seq, [])
     until = min(inbox.last_seq, after + most)

@@ -24,9 +24,11 @@ from app.store.ports import (
     PreferencesPort,
     ProcessedEvents,
     ScheduledEvents,
+    Triage,
 )
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
+from app.store.triage import TriageStore
 from app.store.writer import BatchWriter
 from app.testing import MemoryPeople, MemoryStore
 from tests.support.hub import free_port
@@ -52,6 +54,7 @@ class Store(NamedTuple):
     writer: EventWriter
     processed: ProcessedEvents
     inboxes: Inboxes
+    triage: Triage
     states: InboxStates
     scheduled: ScheduledEvents
     deliveries: DeliveryLog
@@ -63,7 +66,7 @@ class Store(NamedTuple):
 
 def in_memory(store: MemoryStore, clock: Clock) -> Store:
     return Store(
-        store, store, store, store, store.scheduled, store.deliveries, store.parked, clock, [store] * 4
+        store, store, store, store, store, store.scheduled, store.deliveries, store.parked, clock, [store] * 4
     )
 
 
@@ -73,6 +76,7 @@ def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> 
         BatchWriter(engine, clock.now),
         notifications,
         notifications,
+        TriageStore(engine),
         InboxStore(engine),
         ScheduledStore(engine),
         DeliveryStore(engine),

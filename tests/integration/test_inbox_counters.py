@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -24,6 +24,7 @@ from app.store.counters import CounterStore
 from app.store.erasure import ErasingStore
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
+from app.store.triage import TriageStore
 from app.store.writer import BatchWriter
 from tests.support.store import engine_on, entry, stored_seqs
 
@@ -31,6 +32,7 @@ AGED = timedelta(days=100)
 KINDS = (
     *("write", "write", "write", "read", "read", "again", "again", "delete", "all", "up to"),
     *("delete up to", "clear", "age", "unread", "erase"),
+    *("archive", "archive", "archive", "unarchive", "unarchive", "snooze", "wake"),
 )
 
 
@@ -59,6 +61,11 @@ class Inbox:
     read: dict[int, bool] = field(default_factory=dict)
     """By `seq`, of those that are there."""
     ids: dict[int, int] = field(default_factory=dict)
+    read_up_to: int = 0
+    removed_up_to: int = 0
+    archived: dict[int, bool] = field(default_factory=dict)
+    """As `read`, of those that are archived."""
+    snoozed: dict[int, bool] = field(default_factory=dict)
 
     @property
     def counters(self) -> InboxCounters:
@@ -109,6 +116,8 @@ class Schedule:
             await self._read_all(
                 store, user, chance.randint(0, inbox.last_seq + 3) if kind == "up to" else None
             )
+        elif kind in ("archive", "unarchive", "snooze", "wake"):
+            await self._triage(kind, node, user)
         elif kind == "delete up to":
             await self._delete_all(store, user, chance.choice((None, inbox.last_seq // 2)))
         else:
@@ -127,6 +136,7 @@ class Schedule:
         inbox = self.inboxes[user]
         until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
         inbox.read = {seq: read or seq <= until for seq, read in inbox.read.items()}
+        inbox.read_up_to = max(inbox.read_up_to, until)
         inbox.rev += bool(inbox.last_seq)
         assert await store.mark_all_read(user, up_to) == (until, inbox.counters)
 
@@ -135,7 +145,52 @@ class Schedule:
         until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
         inbox.read = {seq: read for seq, read in inbox.read.items() if seq > until}
         inbox.rev += bool(inbox.last_seq)
+        inbox.removed_up_to = max(inbox.removed_up_to, until)
+        inbox.read_up_to = max(inbox.read_up_to, until)
         assert await store.delete_all(user, up_to) == (until, inbox.counters)
+
+    async def _triage(self, kind: str, node: AsyncEngine, user: UUID) -> None:
+        inbox, triage = self.inboxes[user], TriageStore(node)
+        places = (inbox.read, inbox.archived, inbox.snoozed)
+        seq = self._chance.choice([0, *inbox.read, *inbox.archived, *inbox.snoozed])
+        place = next((place for place in places if seq in place), None)
+        one = inbox.ids.get(seq, 2**50)
+        if kind == "wake":
+            await self._wake(triage)
+            return
+        if kind == "archive":
+            changed, goal = await triage.archive(one, user), inbox.archived
+        elif kind == "snooze":
+            # those of all others are due when this schedule wakes them
+            changed, goal = await triage.snooze(one, user, datetime(2999, 1, 1, tzinfo=UTC)), inbox.snoozed
+        else:
+            changed, goal = await triage.unarchive(one, user), inbox.read
+        assert (changed is not None) is (place is not None)
+        if changed is None or place is None:
+            return
+        is_read, inbox.rev = place.pop(seq), inbox.rev + 1
+        if goal is inbox.read and place is not inbox.read and seq <= inbox.removed_up_to:
+            seq, is_read = inbox.last_seq + 1, False
+            inbox.last_seq, inbox.ids[seq] = seq, changed[0].id
+        goal[seq] = is_read
+        assert (changed[0].seq, changed[0].is_read, changed[1]) == (seq, is_read, inbox.counters)
+
+    async def _wake(self, triage: TriageStore) -> None:
+        """End all snoozes of these users."""
+        due = (
+            "update archived_notifications set snoozed_until = now() - interval '1 hour' where receiver = $1"
+        )
+        for user in self.inboxes:
+            await self._operator.execute(f"{due} and snoozed_until is not null", user)
+        for made in await triage.wake(1000):
+            if made.receiver not in self.inboxes:
+                continue
+            inbox = self.inboxes[made.receiver]
+            inbox.last_seq += 1
+            assert (made.seq, made.is_read) == (inbox.last_seq, False)
+            inbox.read[made.seq], inbox.ids[made.seq] = False, made.id
+        for inbox in self.inboxes.values():
+            inbox.snoozed.clear()
 
     async def _without_rev(self, kind: str, node: AsyncEngine, user: UUID) -> None:
         """What isn't a change of the user's."""
@@ -149,8 +204,8 @@ class Schedule:
         elif kind == "clear":
             await CleaningStore(node).clear_removed(self._chance.randint(1, 5))
         elif kind == "unread":  # an operator's repair of something; under the watermark it has no effect
-            newest = max((seq for seq, read in inbox.read.items() if not read), default=None)
-            if newest is not None:
+            newest = max((seq for seq, read in inbox.read.items() if not read), default=0)
+            if newest > inbox.read_up_to:
                 reading = "update notifications set is_read = $1 where receiver = $2 and seq = $3"
                 for is_read in (True, False):
                     await self._operator.execute(reading, is_read, user, newest)
@@ -169,6 +224,11 @@ class Schedule:
             wanted = [row for row in inbox.shown(unread=True) if row[0] < before]
             assert shown(page) == wanted[skip - 1 :][:limit]
             assert await store.counters(user) == inbox.counters
+            triage = TriageStore(node)
+            archived = await triage.archive_page(user, "archived", 1000, None, 2**20)
+            snoozed = await triage.archive_page(user, "snoozed", 1000, None, 2**20)
+            assert shown(archived) == sorted(inbox.archived.items(), reverse=True)
+            assert shown(snoozed) == sorted(inbox.snoozed.items(), reverse=True)
         after = self._chance.randint(0, 5)
         states = await InboxStore(node).states([(user, after) for user in self.inboxes], 1000)
         for state, inbox in zip(states, self.inboxes.values(), strict=True):

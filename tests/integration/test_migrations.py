@@ -32,7 +32,7 @@ from tests.support.hub import ROOT
 TABLES = {
     *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),
     *("preferences", "scheduled_events", "parked_events", "idempotency_keys"),
-    *("suppressions", "delivery_events", "devices"),
+    *("suppressions", "delivery_events", "devices", "archived_notifications"),
 }
 
 _SHAPE = """

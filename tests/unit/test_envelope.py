@@ -40,10 +40,11 @@ class Page:
         settings = settings_on("redis://redis", jwt_secret=SECRET, jwt_issuer="tests")
         revocations: Any = NoRevocations()
         self.hub = MemoryHub()
+        store = self.hub.store
         authenticator = Authenticator(TokenVerifier(settings.auth), revocations)
         bus: Any = self.hub.bus
         resource = NotificationResource(
-            authenticator, self.hub.store, InboxCommands(self.hub.store, bus), "en", envelope(name)
+            authenticator, store, store, InboxCommands(store, store, bus), "en", envelope(name)
         )
         Sanic.test_mode = True
         self.app: Sanic[Any, Any] = Sanic(f"envelope-{name}", configure_logging=False)

@@ -39,6 +39,10 @@ CALLS = [
     ("HEAD", f"{REST}/ready", {}, "hub-open"),
     ("HEAD", EVENTS, {}, "hub-events"),
     ("PATCH", f"{REST}/notifications/7/users/{USER}/read", {}, "hub-notifications"),
+    *(
+        ("PATCH", f"{REST}/notifications/7/users/{USER}/{call}", {}, "hub-notifications")
+        for call in ("unread", "archive", "unarchive", "snooze?until=2030-01-01T00:00:00Z")
+    ),
     ("DELETE", f"{REST}/notifications/7/users/{USER}", {}, "hub-notifications"),
     ("GET", f"{REST}/users/{USER}/notifications?limit=5", {}, "hub-notifications"),
     ("OPTIONS", f"{REST}/notifications/users/{USER}?limit=20", {}, "hub-notifications"),

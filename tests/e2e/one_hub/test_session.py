@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ async def seqs(socket: ClientConnection, count: int) -> list[int]:
     return [(await receive(socket))["data"]["seq"] for _ in range(count)]
 
 
+def tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def checked(frame: dict[str, Any]) -> dict[str, Any]:
     """The frame, which is as docs/asyncapi.yml says."""
     schemas = asyncapi.document()["components"]["schemas"]
@@ -59,18 +64,22 @@ async def test_every_kind_of_frame_is_as_described(hub: Hub) -> None:
     kinds: set[str] = set()
     async with session(hub, user, "?after=1") as socket, hub.client(user) as client:
         await say(socket, type="read", id=first)
+        for call in ("unread", "archive", "unarchive", "snooze"):
+            path = f"/notifications/{first}/users/{user}/{call}"
+            (await client.patch(path, params={"until": tomorrow()})).raise_for_status()
         await client.delete(f"/notifications/{second}/users/{user}")
         await client.patch(f"/notifications/users/{user}/read")
         await say(socket, type="token", jwt=token(user))
         await say(socket, type="ping")
         await say(socket, type="nothing")
-        while len(kinds) < 9:
+        while len(kinds) < 13:
             frame = checked(await receive(socket))
             assert frame.get("type") or frame.keys() == {"event_type", "data"}
             kinds.add(frame.get("type", "notification"))
     assert kinds == {
         *("connected", "notification", "resumed", "notification_read", "notification_deleted"),
         *("all_read", "token_renewed", "pong", "error"),
+        *("notification_unread", "notification_archived", "notification_unarchived", "notification_snoozed"),
     }
 
 
@@ -203,6 +212,46 @@ async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(
         assert (await client.get(f"/notifications/users/{user}/unread-count")).json() == {"unread": 1}
         assert (await client.patch(f"/notifications/users/{user}/read")).json()["unread"] == 0
         assert await quiet(plain)
+
+
+async def test_what_is_archived_on_one_device_goes_and_comes_back_on_the_others(hub: Hub) -> None:
+    user = new_user()
+    await hub.publish(added(user), added(user))
+    ids = [row["id"] for row in await hub.stored(user, 2)]
+    async with session(hub, user) as phone, hub.socket(user) as plain, hub.client(user) as client:
+
+        async def listed(**query: str) -> list[int]:
+            answer = await client.get(f"/notifications/users/{user}", params=query)
+            return [each["id"] for each in answer.raise_for_status().json()]
+
+        async def changes(call: str, unread: int, **query: str) -> dict[str, Any]:
+            """What the device is told, which is what the call answers."""
+            path = f"/notifications/{ids[0]}/users/{user}/{call}"
+            answer = await client.patch(path, params={"protocol": "hub.v1", **query})
+            frame = checked(await receive(phone))
+            counted = f"unread={frame['unread']}, last_seq={frame['last_seq']}, rev={frame['rev']}"
+            assert (answer.headers["inbox-count"], answer.json()) == (counted, frame["data"])
+            assert (frame["id"], frame["unread"]) == (ids[0], unread)
+            return frame
+
+        await receive(phone)
+        assert (await changes("archive", 1))["type"] == "notification_archived"
+        assert (await listed(), await listed(archived="true")) == ([ids[1]], [ids[0]])
+        back = await changes("unarchive", 2)
+        assert (back["type"], back["data"]["seq"]) == ("notification_unarchived", 1)
+        assert await listed() == [ids[1], ids[0]]
+        until = tomorrow()
+        gone = await changes("snooze", 1, until=until)
+        assert gone["data"]["snoozed_until"] == until
+        assert (await listed(), await listed(snoozed="true")) == ([ids[1]], [ids[0]])
+        assert await quiet(plain)
+        await changes("snooze", 1, until="2020-01-01T00:00:00Z")
+        new, told = await receive(phone), await receive(plain)
+        assert (new["data"]["seq"], new["data"]["id"] in ids) == (3, False)
+        assert told["data"].items() <= new["data"].items()
+        assert await listed() == [new["data"]["id"], ids[1]]
+        both = await client.get(f"/notifications/users/{user}?archived=true&unread=true")
+        assert both.status_code == 400
 
 
 async def test_what_another_device_does_while_a_client_connects_is_delivered_after_the_greeting(
