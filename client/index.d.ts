@@ -30,7 +30,12 @@ export interface Notification {
   readonly thread_key?: string;
   /** When it vanishes. */
   readonly expires_at?: string;
+  /** When one that is snoozed comes back, as a new one. */
+  readonly snoozed_until?: string;
 }
+
+/** What of an inbox a list shows: all, what is unread of it, or what was archived. */
+export type View = "inbox" | "unread" | "archived";
 
 export interface Action {
   readonly id: string;
@@ -80,12 +85,21 @@ export interface Inbox {
   /** Listen; the answer stops it. */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
   /** The notifications loaded so far, newest first. The same array until something changes. */
-  list(): readonly Notification[];
+  list(view?: View): readonly Notification[];
+  /** Whether a list goes on. The archive is empty until it is asked for. */
+  canLoadMore(view?: View): boolean;
   /** Load older ones into the list. Rejects with `InboxError`. */
-  loadMore(): Promise<void>;
+  loadMore(view?: View): Promise<void>;
   unreadCount(): number;
-  /** Rejects with `InboxError`: 404 when it is gone, which the list knows then. */
+  /** This and the next four reject with `InboxError`: 404 when it is gone, which the list knows then. */
   markRead(id: number): Promise<void>;
+  markUnread(id: number): Promise<void>;
+  /** Out of the inbox, which neither lists nor counts it any more. */
+  archive(id: number): Promise<void>;
+  /** Back to its place in the inbox, also from a snooze. */
+  unarchive(id: number): Promise<void>;
+  /** Out of the inbox until then, within a year; it comes back as a new one. */
+  snooze(id: number, until: Date | string): Promise<void>;
   /** What came after this page last heard stays unread. */
   markAllRead(): Promise<void>;
   /** Delete for good. One that is gone already is none to complain about. */

@@ -348,7 +348,7 @@ def build_api(
     sockets, streams = _endpoints(settings.websocket, store, realtime, admission)
     idempotency = Idempotency(IdempotencyStore(store.engine))
     simulated = [name for name, channel in outboxes.channels.items() if channel.simulated]
-    wait, locale = settings.http.wait, settings.ingest.default_locale
+    wait = settings.http.wait
     dry_run = DryRun(intake.pipeline, store.notifications, simulated, wait)
     checks: dict[str, Check] = {
         "postgres": partial(check_postgres, store.engine),
@@ -356,10 +356,7 @@ def build_api(
         **{name: source.check for name, source in intake.sources.items()},
     }
     source = HttpSource(intake.batcher, wait, settings.ingest.image_hosts)
-    wrap = envelope(settings.http.envelope)
-    inboxes = NotificationResource(
-        authenticator, store.notifications, store.triage, realtime.commands, locale, wrap
-    )
+    inboxes = _inboxes(settings, store, realtime)
     preferences = PreferenceResource(authenticator, store.people, Evaluator(settings.ingest.preferences_off))
     sends = SendingResource(REST, authenticator, source, idempotency, dry_run, _tested(outboxes.channels))
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
@@ -381,6 +378,17 @@ def build_api(
         ws.make_blueprint(WEBSOCKET, sockets.connect),
         events.make_blueprint(REST, streams.connect),
         OperationResource(authenticator, checks).blueprint(REST),
+    )
+
+
+def _inboxes(settings: Settings, store: Store, realtime: Realtime) -> NotificationResource:
+    return NotificationResource(
+        store.authenticator,
+        store.notifications,
+        store.triage,
+        realtime.commands,
+        settings.ingest.default_locale,
+        envelope(settings.http.envelope),
     )
 
 

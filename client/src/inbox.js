@@ -10,6 +10,7 @@ import { thisWorld } from "./world.js";
  * @typedef {import("../index.d.ts").Events} Events
  * @typedef {import("../index.d.ts").Notification} Notification
  * @typedef {import("../index.d.ts").State} State
+ * @typedef {import("../index.d.ts").View} View
  */
 
 /**
@@ -84,29 +85,55 @@ class Inbox {
     return () => void listeners.delete(listener);
   }
 
-  list() {
-    return this.#store.list;
+  /** @param {View} [view] */
+  list(view = "inbox") {
+    return this.#store.listOf(view);
   }
 
   unreadCount() {
     return this.#store.unread;
   }
 
-  async loadMore() {
-    const before = this.#store.from;
+  /** @param {View} [view] */
+  canLoadMore(view = "inbox") {
+    return this.#store.end(view) > 0;
+  }
+
+  /** @param {View} [view] */
+  async loadMore(view = "inbox") {
+    const before = this.#store.end(view);
+    const { rev } = this.#store;
     if (!before) return;
-    const page = await this.rest.page(undefined, before);
-    this.#update(() => this.#store.extend(page, before));
+    const page = await this.rest.page(undefined, before === Infinity ? undefined : before, view);
+    this.#update(() => this.#store.extend(page, before, rev, view));
   }
 
   /** @param {number} id */
-  async markRead(id) {
-    try {
-      this.#did(await this.rest.markRead(id));
-    } catch (error) {
-      this.#goneIfMissing(error, id);
-      throw error;
-    }
+  markRead(id) {
+    return this.#change(id, "read");
+  }
+
+  /** @param {number} id */
+  markUnread(id) {
+    return this.#change(id, "unread");
+  }
+
+  /** @param {number} id */
+  archive(id) {
+    return this.#change(id, "archive");
+  }
+
+  /** @param {number} id */
+  unarchive(id) {
+    return this.#change(id, "unarchive");
+  }
+
+  /**
+   * @param {number} id
+   * @param {Date | string} until
+   */
+  snooze(id, until) {
+    return this.#change(id, "snooze", new Date(until).toISOString());
   }
 
   async markAllRead() {
@@ -115,26 +142,28 @@ class Inbox {
 
   /** @param {number} id */
   async remove(id) {
+    await this.#change(id, "").catch((error) => {
+      if (error.status !== 404) throw error;
+    });
+  }
+
+  /**
+   * @param {number} id
+   * @param {Parameters<Rest["change"]>[1]} call
+   * @param {string} [until]
+   */
+  async #change(id, call, until) {
     try {
-      this.#did(await this.rest.remove(id));
+      this.#did(await this.rest.change(id, call, until));
     } catch (error) {
-      if (!this.#goneIfMissing(error, id)) throw error;
+      if (error instanceof InboxError && error.status === 404) this.#did({ type: "notification_deleted", id });
+      throw error;
     }
   }
 
   /** @param {import("./store.js").Frame} frame */
   #did(frame) {
     this.#update(() => this.#store.apply(frame));
-  }
-
-  /**
-   * @param {unknown} error
-   * @param {number} id
-   */
-  #goneIfMissing(error, id) {
-    const gone = error instanceof InboxError && error.status === 404;
-    if (gone) this.#did({ type: "notification_deleted", id });
-    return gone;
   }
 
   /** @param {State} state */

@@ -7,6 +7,15 @@ const PROBE = 5000; // ms
 const PATIENCE = 15_000; // ms for an answer
 const PAGE = 50;
 const MOST = 1000; // that the hub gives at once
+/** What a call says to all devices. */
+const FRAMES = {
+  "": "notification_deleted",
+  read: "notification_read",
+  unread: "notification_unread",
+  archive: "notification_archived",
+  unarchive: "notification_unarchived",
+  snooze: "notification_snoozed",
+};
 
 /**
  * @typedef {import("../index.d.ts").Notification} Notification
@@ -39,11 +48,13 @@ export class Rest {
    *
    * @param {number} limit
    * @param {number} [before]
+   * @param {import("../index.d.ts").View} [view]
    * @returns {Promise<Page>}
    */
-  async page(limit = PAGE, before) {
+  async page(limit = PAGE, before, view = "inbox") {
     const many = Math.min(MOST, Math.max(PAGE, limit));
-    const answer = await this.#call("GET", `/users/${this.user}?protocol=hub.v1&limit=${many}${before ? `&before=${before}` : ""}`);
+    const some = (before ? `&before=${before}` : "") + (view === "inbox" ? "" : `&${view}=true`);
+    const answer = await this.#call("GET", `/users/${this.user}?protocol=hub.v1&limit=${many}${some}`);
     const items = await body(answer);
     return { items, from: answer.headers.has("Link") ? items.at(-1).seq : 0 };
   }
@@ -55,12 +66,20 @@ export class Rest {
   }
 
   /**
+   * Change a notification.
+   *
    * @param {number} id
+   * @param {"read" | "unread" | "archive" | "unarchive" | "snooze" | ""} call none deletes it
+   * @param {string} [until]
    * @returns {Promise<Frame>} as the hub sends it
    */
-  async markRead(id) {
-    const answer = await this.#call("PATCH", `/${id}/users/${this.user}/read`);
-    return { type: "notification_read", id, ...counted(answer) };
+  async change(id, call, until) {
+    const asked = `?protocol=hub.v1${until ? `&until=${encodeURIComponent(until)}` : ""}`;
+    const answer = await this.#call(call ? "PATCH" : "DELETE", `/${id}/users/${this.user}` + (call && `/${call}${asked}`));
+    const frame = { type: FRAMES[call], id, ...counted(answer) };
+    const data = call && call !== "read" && (await body(answer));
+    if (!data) return frame;
+    return data.id === id ? { ...frame, data } : { ...frame, type: FRAMES[""] }; // it comes as a new one
   }
 
   /**
@@ -69,16 +88,7 @@ export class Rest {
    */
   async markAllRead(upTo) {
     const answer = await this.#call("PATCH", `/users/${this.user}/read?up_to=${upTo}`);
-    return { ...(await body(answer)), ...counted(answer) };
-  }
-
-  /**
-   * @param {number} id
-   * @returns {Promise<Frame>}
-   */
-  async remove(id) {
-    const answer = await this.#call("DELETE", `/${id}/users/${this.user}`);
-    return { type: "notification_deleted", id, ...counted(answer) };
+    return { type: "all_read", ...(await body(answer)), ...counted(answer) };
   }
 
   /**

@@ -1,5 +1,6 @@
 /**
  * @typedef {import("../index.d.ts").Notification} Notification
+ * @typedef {import("../index.d.ts").View} View
  *
  * @typedef {object} Count how many were unread at a moment; a later one has a higher `rev`, or else `last_seq`
  * @property {number} unread
@@ -19,48 +20,85 @@
  * @property {number} [rev]
  */
 
+const INBOX = "inbox";
+const GONE = "gone";
+/** @type {Record<string, string>} where a notification is after a frame */
+const PLACES = {
+  notification_deleted: GONE,
+  notification_retracted: GONE,
+  notification_snoozed: GONE, // until it comes as a new one
+  notification_archived: "archived",
+  notification_unarchived: INBOX,
+};
+const UNKNOWN = { rev: -1 };
+
 /**
- * An inbox as far as it is known: everything from some `seq` on, and the latest count of the unread.
+ * An inbox as far as it is known: everything from some `seq` on, the latest count of the unread, and a part of the
+ * archive.
  *
- * Frames and snapshots may come twice, late and in any order. Notifications only come, become read and go, so
- * remembering who was read and who went is enough to end where a freshly loaded inbox would. What came after the
- * latest count is unread: who reads or deletes it makes a later one.
+ * Frames and snapshots may come twice, late and in any order. Of all that is said of a notification what has the
+ * highest `rev` holds, so this ends where a freshly loaded inbox would. A snapshot is at least as new as its count. What
+ * came after the latest count is unread: who reads or deletes it makes a later one.
  */
 export class Store {
   /** @type {Map<number, Notification>} */
   #items = new Map();
-  /** @type {Set<number>} */
-  #read = new Set();
-  /** @type {Set<number>} */
-  #gone = new Set();
-  #readUpTo = 0;
-  #from = 0;
+  /** @type {Map<number, {place: string, rev: number}>} */
+  #places = new Map();
+  /** @type {Map<number, {read: boolean, rev: number}>} */
+  #reads = new Map();
+  /** @type {Map<number, {rev: number}>} the publishers' updates */
+  #updates = new Map();
+  /** @type {{upTo: number, rev: number, place?: string}[]} */
+  #sweeps = [];
+  /** @type {Record<View, number>} everything from this `seq` on is held; 0: all there is */
+  #from = { inbox: 0, unread: Infinity, archived: Infinity };
   /** @type {Count} */
   #count = { unread: 0, last_seq: 0, rev: 0 };
-  /** @type {readonly Notification[] | undefined} */
-  #list;
+  /** @type {Partial<Record<View, readonly Notification[]>>} */
+  #lists = {};
   loaded = false;
   lastSeq = 0; // everything up to here is known, and was reported
   version = 0; // counts changes
 
   /** Newest first. */
   get list() {
-    this.#list ??= Object.freeze([...this.#items.values()].sort((one, other) => other.seq - one.seq));
-    return this.#list;
+    return this.listOf(INBOX);
+  }
+
+  /** @param {View} view */
+  listOf(view) {
+    return (this.#lists[view] ??= Object.freeze(
+      [...this.#items.values()].filter((one) => this.#isIn(view, one)).sort((one, other) => other.seq - one.seq),
+    ));
   }
 
   get unread() {
     return this.#count.unread + Math.max(0, this.lastSeq - this.#count.last_seq);
   }
 
-  /** Everything from this `seq` on is held; 0: all there is. */
+  get rev() {
+    return this.#count.rev;
+  }
+
   get from() {
-    return this.#from;
+    return this.#from.inbox;
+  }
+
+  /**
+   * Where to go on with a view; 0: there is no more of it.
+   *
+   * @param {View} view
+   */
+  end(view) {
+    const { inbox, unread } = this.#from;
+    if (view !== "unread") return this.#from[view];
+    return this.listOf(view).length < this.unread ? Math.min(inbox, unread) : 0;
   }
 
   /** @returns {Snapshot} what another tab can `merge` */
   get snapshot() {
-    return { items: this.list, from: this.#from, count: this.#count, asOf: this.lastSeq };
+    return { items: this.list, from: this.from, count: this.#count, asOf: this.lastSeq };
   }
 
   /**
@@ -70,13 +108,27 @@ export class Store {
    * @returns {Notification[]}
    */
   apply(frame) {
-    const { data, id, up_to: upTo } = frame;
-    if (data) return this.#arrived([data]);
-    if (id !== undefined) (frame.type === "notification_deleted" ? this.#gone : this.#read).add(id);
-    if (upTo !== undefined) this.#readUpTo = Math.max(this.#readUpTo, upTo);
+    const { type = "", data, id, up_to: upTo, rev = this.rev } = frame;
+    if (data && !type) return this.#arrived([data], 0);
+    if (id !== undefined) this.#said(type, id, data, rev);
+    if (upTo !== undefined) this.#sweeps.push({ upTo, rev, place: { all_archived: "archived", all_deleted: GONE }[type] });
     this.#counted(frame);
     this.#amend();
     return [];
+  }
+
+  /**
+   * @param {string} type
+   * @param {number} id
+   * @param {Notification | undefined} data
+   * @param {number} rev
+   */
+  #said(type, id, data, rev) {
+    const updated = type === "notification_updated" && later(this.#updates, id, { rev });
+    if (data && (updated || !this.#items.has(id))) this.#items.set(id, data);
+    if (type in PLACES) later(this.#places, id, { place: PLACES[type], rev });
+    const read = type === "notification_read" || data?.is_read;
+    if (read !== undefined) later(this.#reads, id, { read, rev });
   }
 
   /**
@@ -87,28 +139,31 @@ export class Store {
    */
   merge({ items, from, count, asOf }) {
     if (!this.loaded) this.lastSeq = Math.max(this.lastSeq, asOf); // what is older is no news
+    this.#forgetViews(); // who knows what of them was missed
     this.loaded = true;
-    this.#from = from;
+    this.#from.inbox = from;
     const there = new Set(items.map(({ id }) => id));
-    for (const { id, seq } of this.#items.values()) {
-      if (seq <= asOf && seq >= from && !there.has(id)) this.#gone.add(id);
+    for (const { id, seq } of this.list) {
+      if (seq <= asOf && seq >= from && !there.has(id)) later(this.#places, id, { place: GONE, rev: count.rev });
     }
     this.#counted(count);
-    const fresh = this.#arrived([...items].reverse());
+    const fresh = this.#arrived([...items].reverse(), count.rev, INBOX);
     this.lastSeq = Math.max(this.lastSeq, asOf);
     return fresh;
   }
 
   /**
-   * Take the page that was asked for as what stands before `seq`. Nothing happens if that isn't the end any more.
+   * Take the page that was asked for as what stands before `end(view)`. Nothing happens if that isn't the end any more.
    *
    * @param {import("./rest.js").Page} page
    * @param {number} before
+   * @param {number} rev as of which it was asked for
+   * @param {View} view
    */
-  extend({ items, from }, before) {
-    if (before !== this.#from) return;
-    this.#from = from;
-    this.#arrived(items);
+  extend({ items, from }, before, rev, view) {
+    if (before !== this.end(view)) return;
+    this.#from[view] = from;
+    this.#arrived(items, rev, view === "archived" ? view : INBOX);
   }
 
   /**
@@ -123,35 +178,70 @@ export class Store {
 
   /** Forget everything: it was an inbox that is no more. */
   reset() {
-    for (const known of [this.#items, this.#read, this.#gone]) known.clear();
-    this.#readUpTo = this.#from = this.lastSeq = 0;
+    for (const known of [this.#items, this.#places, this.#reads, this.#updates]) known.clear();
+    this.#sweeps = [];
+    this.#forgetViews();
+    this.lastSeq = 0;
     this.#count = { unread: 0, last_seq: 0, rev: 0 };
     this.loaded = false;
     this.#amend();
   }
 
-  /** @param {readonly Notification[]} notifications */
-  #arrived(notifications) {
-    const fresh = notifications.filter(({ id, seq }) => seq > this.lastSeq && !this.#gone.has(id));
+  #forgetViews() {
+    this.#from = { inbox: 0, unread: Infinity, archived: Infinity };
+    this.#lists = {};
+  }
+
+  /**
+   * @param {readonly Notification[]} notifications
+   * @param {number} rev as of which they are so, or of later
+   * @param {string} [place] where they are listed; none: they were pushed
+   */
+  #arrived(notifications, rev, place) {
+    const fresh = notifications.filter(({ id, seq }) => seq > this.lastSeq && this.#placeOf(id) === INBOX);
     for (const notification of notifications) {
-      this.lastSeq = Math.max(this.lastSeq, notification.seq);
-      const { is_read } = this.#items.get(notification.id) ?? notification;
-      this.#items.set(notification.id, is_read && !notification.is_read ? { ...notification, is_read } : notification);
+      const { id, seq, is_read: read } = notification;
+      if (place !== "archived") this.lastSeq = Math.max(this.lastSeq, seq);
+      if (!(this.#items.has(id) && (this.#updates.get(id) ?? UNKNOWN).rev > rev)) this.#items.set(id, notification);
+      if (place || !this.#reads.has(id)) later(this.#reads, id, { read, rev }); // else something was said before it came
+      if (place) later(this.#places, id, { place, rev });
     }
     this.#amend();
     return fresh.map((notification) => this.#items.get(notification.id) ?? notification);
   }
 
-  /** Bring what is held in line with who went and who was read. */
+  /** @param {number} id */
+  #placeOf(id) {
+    return this.#places.get(id)?.place ?? INBOX;
+  }
+
+  /**
+   * @param {View} view
+   * @param {Notification} notification
+   */
+  #isIn(view, { id, seq, is_read: read }) {
+    const { inbox, unread, archived } = this.#from;
+    const place = this.#placeOf(id);
+    if (view === "archived") return place === view && seq >= archived;
+    return place === INBOX && seq >= (view === INBOX ? inbox : Math.min(inbox, unread)) && !(read && view !== INBOX);
+  }
+
+  /** Bring what is held in line with what was said of it, and drop what no view shows. */
   #amend() {
     for (const [id, notification] of this.#items) {
       const { seq } = notification;
-      if (this.#gone.has(id) || seq < this.#from) this.#items.delete(id);
-      else if (!notification.is_read && (seq <= this.#readUpTo || this.#read.has(id))) {
-        this.#items.set(id, { ...notification, is_read: true });
+      const known = this.#reads.get(id) ?? UNKNOWN;
+      let { read = notification.is_read } = /** @type {{read?: boolean}} */ (known);
+      for (const { upTo, rev, place } of this.#sweeps) {
+        if (seq > upTo || this.#placeOf(id) !== INBOX) continue;
+        if (place) later(this.#places, id, { place, rev });
+        else if (rev >= known.rev) read = true;
       }
+      const now = read === notification.is_read ? notification : { ...notification, is_read: read };
+      if (now !== notification) this.#items.set(id, now);
+      if (!this.#isIn(INBOX, now) && !this.#isIn("unread", now) && !this.#isIn("archived", now)) this.#items.delete(id);
     }
-    this.#list = undefined;
+    this.#lists = {};
     this.version++;
   }
 
@@ -160,8 +250,22 @@ export class Store {
    *
    * @param {Frame} frame
    */
-  #counted({ unread, last_seq = this.lastSeq, rev = this.#count.rev }) {
-    const later = rev - this.#count.rev || last_seq - this.#count.last_seq;
-    if (unread !== undefined && later >= 0) this.#count = { unread, last_seq, rev };
+  #counted({ unread, last_seq = this.lastSeq, rev = this.rev }) {
+    const newer = rev - this.rev || last_seq - this.#count.last_seq;
+    if (unread !== undefined && newer >= 0) this.#count = { unread, last_seq, rev };
   }
+}
+
+/**
+ * Note what was said of a notification, unless something later is known; whether it was noted.
+ *
+ * @template {{rev: number}} Said
+ * @param {Map<number, Said>} known
+ * @param {number} id
+ * @param {Said} said
+ */
+function later(known, id, said) {
+  const newest = said.rev >= (known.get(id) ?? UNKNOWN).rev;
+  if (newest) known.set(id, said);
+  return newest;
 }

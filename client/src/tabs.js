@@ -15,6 +15,7 @@ const TOGETHER = 20; // ms; those who ask meanwhile get one answer
  * @property {any} [value]
  * @property {State} state
  * @property {string | undefined} locale the language of what it loads
+ * @property {boolean} [answer] a snapshot for who asked; who has heard all words needs it not
  */
 
 /**
@@ -137,18 +138,20 @@ export class Tabs {
     };
   }
 
-  #sayAll() {
-    this.#say("snapshot", this.store.loaded ? this.store.snapshot : undefined);
+  /** @param {boolean} [answer] whether only who asked needs it */
+  #sayAll(answer) {
+    this.#say("snapshot", this.store.loaded ? this.store.snapshot : undefined, answer);
   }
 
   /**
    * @param {keyof Listener} [kind]
    * @param {unknown} [value]
+   * @param {boolean} [answer]
    */
-  #say(kind, value) {
+  #say(kind, value, answer) {
     if (!this.#leading) return;
     const { locale } = this.rest;
-    this.channel.postMessage({ leader: this.#id, number: ++this.#number, kind, value, state: this.#state, locale });
+    this.channel.postMessage({ leader: this.#id, number: ++this.#number, kind, value, state: this.#state, locale, answer });
   }
 
   #ask() {
@@ -180,7 +183,7 @@ export class Tabs {
     if (!this.#leading || this.#answering) return;
     this.#answering = this.world.setTimeout(() => {
       this.#answering = undefined;
-      this.#sayAll();
+      this.#sayAll(true);
     }, TOGETHER);
   }
 
@@ -188,13 +191,15 @@ export class Tabs {
   #follow(word) {
     this.#clearAsking();
     if (this.#held) return void this.#held.push(word);
-    const { leader, number, kind, value, state, locale } = word;
+    const { leader, number, kind, value, state, locale, answer } = word;
     const inStep = leader === this.#leader && number === this.#number + 1;
     if (inStep || kind === "snapshot") {
       this.#leader = leader;
       this.#number = number;
-      if (kind === "snapshot") this.#take(value, locale === this.rest.locale);
-      else if (kind) /** @type {(value: any) => void} */ (this.listener[kind])(value);
+      if (kind === "snapshot") {
+        const heard = inStep && answer && this.store.loaded;
+        if (!heard) this.#take(value, locale === this.rest.locale);
+      } else if (kind) /** @type {(value: any) => void} */ (this.listener[kind])(value);
     } else this.#ask();
     this.#state = state;
     this.listener.state(state);

@@ -7,6 +7,8 @@ const base64 = (value) => Buffer.from(JSON.stringify(value)).toString("base64url
 
 export class Hub {
   rows = []; // rising seq
+  archive = []; // rising seq, too
+  snoozed = [];
   lastSeq = 0;
   rev = 0; // counts changes
   inbox = 0; // counts those that were erased
@@ -50,7 +52,7 @@ export class Hub {
 
   /** The inbox is gone, and starts again. */
   erase() {
-    Object.assign(this, { rows: [], lastSeq: 0, rev: 0, inbox: this.inbox + 1 });
+    Object.assign(this, { rows: [], archive: [], snoozed: [], lastSeq: 0, rev: 0, inbox: this.inbox + 1 });
   }
 
   /** A token that holds so many ms. */
@@ -66,21 +68,61 @@ export class Hub {
   }
 
   publish(count = 1) {
-    for (let n = 0; n < count; n++) {
-      const seq = ++this.lastSeq;
-      const row = { id: this.inbox * 1000 + seq, seq, title: `title ${seq}`, is_read: false, template_code: "X" };
-      this.rows.push(row);
-      this.tell({ event_type: "x", data: { ...row } });
-    }
+    for (let n = 0; n < count; n++) this.#arrives({ title: `title ${this.lastSeq + 1}`, is_read: false, template_code: "X" });
+  }
+
+  #arrives(row) {
+    const seq = ++this.lastSeq;
+    this.rows.push({ ...row, id: this.inbox * 1000 + seq, seq });
+    this.tell({ event_type: "x", data: { ...this.rows.at(-1) } });
   }
 
   read(id) {
-    const row = this.rows.find((each) => each.id === id);
+    const row = [...this.rows, ...this.archive, ...this.snoozed].find((each) => each.id === id);
     if (!row) return false;
     row.is_read = true;
     this.rev++;
     this.tell({ type: "notification_read", id, ...this.count });
-    return true;
+    return row;
+  }
+
+  unread_(id) {
+    const row = this.rows.find((each) => each.id === id);
+    if (row) row.is_read = false;
+    return this.#moved("notification_unread", row);
+  }
+
+  /** Move it from where it is to `place`; `frame` says so. */
+  move(id, place, frame) {
+    const places = ["rows", "archive", "snoozed"];
+    const row = places.flatMap((name) => this[name]).find((each) => each.id === id);
+    if (!row) return false;
+    row.wasAway = true;
+    for (const name of places) this[name] = this[name].filter((each) => each !== row);
+    this[place] = [...this[place], row].sort((one, other) => one.seq - other.seq);
+    return this.#moved(frame, row);
+  }
+
+  #moved(type, row) {
+    if (!row) return false;
+    this.rev++;
+    this.tell({ type, id: row.id, ...this.count, data: { ...row } });
+    return row;
+  }
+
+  /** What is snoozed comes back. */
+  wakeUp() {
+    const due = this.snoozed;
+    this.snoozed = [];
+    for (const row of due) this.#arrives({ ...row, is_read: false });
+  }
+
+  /** A publisher has something better to say of it. */
+  update(id) {
+    const row = [...this.rows, ...this.archive].find((each) => each.id === id);
+    if (!row) return;
+    row.title = `${row.title.split("+")[0]}+${this.rev}`;
+    this.#moved("notification_updated", row);
   }
 
   readAll(upTo = this.lastSeq) {
@@ -91,9 +133,9 @@ export class Hub {
   }
 
   delete(id) {
-    const before = this.rows.length;
-    this.rows = this.rows.filter((row) => row.id !== id);
-    if (this.rows.length === before) return false;
+    const places = ["rows", "archive", "snoozed"];
+    if (!places.some((name) => this[name].some((row) => row.id === id))) return false;
+    for (const name of places) this[name] = this[name].filter((row) => row.id !== id);
     this.rev++;
     this.tell({ type: "notification_deleted", id, ...this.count });
     return true;
@@ -140,13 +182,26 @@ export class Hub {
     if (this.refusal) return problem(...this.refusal);
     if (this.portal) return new Response("<!doctype html><title>Sign in to this network</title>");
     const [, id] = /^\/(\d+)\//.exec(path) ?? [];
-    if (id) return (method === "DELETE" ? this.delete(Number(id)) : this.read(Number(id))) ? this.#changed({}) : problem(404, "no_such_notification");
+    if (id) {
+      const done = this.#change(method === "DELETE" ? "" : path.split("/").pop(), Number(id));
+      return done ? this.#changed(done === true ? {} : done) : problem(404, "no_such_notification");
+    }
     if (path.endsWith("/unread-count")) return this.#changed({ unread: this.unread });
     if (method === "PATCH") return this.#changed(this.readAll(Number(query.get("up_to"))));
     const [limit, before] = [Number(query.get("limit")), Number(query.get("before") ?? Infinity)];
-    const found = this.rows.filter((row) => row.seq < before).reverse();
+    const listed = query.get("archived") ? this.archive : this.rows.filter((row) => !(query.get("unread") && row.is_read));
+    const found = listed.filter((row) => row.seq < before).reverse();
     const spoken = (row) => ({ ...row, title: locale ? `${row.title} in ${locale}` : row.title });
     return json(found.slice(0, limit).map(spoken), found.length > limit ? { Link: '</older>; rel="next"' } : {});
+  }
+
+  #change(call, id) {
+    if (call === "read") return this.read(id);
+    if (call === "unread") return this.unread_(id);
+    if (call === "archive") return this.move(id, "archive", "notification_archived");
+    if (call === "unarchive") return this.move(id, "rows", "notification_unarchived");
+    if (call === "snooze") return this.move(id, "snoozed", "notification_snoozed");
+    return this.delete(id);
   }
 
   /** An event stream, which is a socket to the hub and bytes to the client. */

@@ -43,6 +43,18 @@ class Schedule {
       [4, "delete", () => this.hub.delete(this.#someId())],
       [4, "tab reads", () => this.#quietly((inbox) => inbox.markRead(this.#someId()))],
       [2, "tab removes", () => this.#quietly((inbox) => inbox.remove(this.#someId()))],
+      [3, "unread", () => this.hub.unread_(this.#someId())],
+      [3, "archive", () => this.hub.move(this.#someId(), "archive", "notification_archived")],
+      [2, "unarchive", () => this.hub.move(this.#someId(), "rows", "notification_unarchived")],
+      [2, "snooze", () => this.hub.move(this.#someId(), "snoozed", "notification_snoozed")],
+      [1, "wake up", () => this.hub.wakeUp()],
+      [2, "update", () => this.hub.update(this.#someId())],
+      [2, "tab archives", () => this.#quietly((inbox) => inbox.archive(this.#someId()))],
+      [2, "tab unarchives", () => this.#quietly((inbox) => inbox.unarchive(this.#someId()))],
+      [2, "tab marks unread", () => this.#quietly((inbox) => inbox.markUnread(this.#someId()))],
+      [1, "tab snoozes", () => this.#quietly((inbox) => inbox.snooze(this.#someId(), "2030-01-01"))],
+      [2, "tab loads archive", () => this.#quietly((inbox) => inbox.loadMore("archived"))],
+      [2, "tab loads unread", () => this.#quietly((inbox) => inbox.loadMore("unread"))],
       [1, "tab reads all", () => this.#quietly((inbox) => inbox.markAllRead())],
       [3, "tab loads more", () => this.#quietly((inbox) => inbox.loadMore())],
       [3, "lose", () => this.hub.close(1006)],
@@ -86,8 +98,15 @@ class Schedule {
     assert.deepEqual(list.map(brief), fresh.map(brief), "the list");
     assert.ok(inbox.hasMore || list.length === this.hub.rows.length, "older ones can be loaded");
     assert.equal(inbox.unreadCount(), this.hub.unread, "unread");
+    const whole = { unread: this.hub.rows.filter((row) => !row.is_read), archived: this.hub.archive };
+    for (const [view, rows] of Object.entries(whole)) {
+      const shown = inbox.list(view);
+      assert.deepEqual(shown.map(brief), rows.slice(rows.length - shown.length).reverse().map(brief), view);
+      assert.ok(inbox.canLoadMore(view) || shown.length === rows.length, `more of ${view}`);
+    }
     assert.deepEqual(told, [...new Set(told)].sort((one, other) => one - other), "told in order, once");
-    const due = this.hub.rows.map(({ seq }) => seq).filter((seq) => seq >= told[0]);
+    const stayed = this.hub.rows.filter((row) => !row.wasAway); // what was away meanwhile may have come back as old
+    const due = stayed.map(({ seq }) => seq).filter((seq) => seq >= told[0]);
     assert.equal(due.filter((seq) => !told.includes(seq)).join(), "", "told of all since the first");
     assert.ok(told.at(-1) === this.hub.lastSeq, "told of the last");
   }
@@ -125,7 +144,7 @@ class Schedule {
   }
 }
 
-const brief = ({ seq, is_read }) => `${seq} ${is_read ? "read" : "unread"}`;
+const brief = ({ seq, is_read, title }) => `${seq} ${is_read ? "read" : "unread"} ${title.split(" in ")[0]}`;
 
 for (const shares of [true, false]) {
   test(`old state + events = freshly loaded state, ${shares ? "one connection" : "a connection each"}`, async () => {
