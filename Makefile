@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.ready-run
 READY := $(VENV)/.ready
-# Each of the many hubs that the tests start would compile the code again, each worker of pytest the tests.
+# Each of the many hubs that the tests start would compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run test test-long durations lint types bench faults fuzz autobahn screenshots audit texts generated asyncapi events settings docs docs-serve client clean
@@ -52,7 +52,7 @@ run: $(RUN_READY) ## everything at once: services, hub, demo page (PORT=8000, HU
 # More workers than cores, as much of the time is waiting. They share the services; a file's tests stay together.
 WORKERS ?= 4
 PYTEST = $(if $(TESTS),pytest,tests.support.run_tests)
-CHOSEN = $(or $(TESTS),--numprocesses $(WORKERS) --dist loadfile)
+CHOSEN = $(or $(TESTS),--workers $(WORKERS))
 
 test: $(READY) ## unit, contract, integration and e2e tests (TESTS=… chooses some, WORKERS=4)
 	@$(BIN)/python -m tests.support.install_tools
@@ -64,7 +64,7 @@ test-long: $(READY) ## all of these, with the proofs at full size too (tests mar
 	@TEST_HUB_START=fresh CLIENT_SCHEDULES=$(or $(CLIENT_SCHEDULES),3) exec $(BIN)/python -m $(PYTEST) -m "" --hypothesis-profile=default $(CHOSEN)
 
 durations: $(READY) ## measure which tests' files are slow, which begin first (tests/support/durations.json)
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --junit-xml=.durations.xml
+	@$(BIN)/python -m pytest --workers $(WORKERS) --junit-xml=.durations.xml
 	@$(BIN)/python -m tests.support.schedule .durations.xml && rm .durations.xml
 
 lint: $(READY) ## ruff, the imports' directions, the catalogues, the terms of texts

@@ -19,8 +19,7 @@ from tests.support.hub import Hub, hub_settings, running_hub
 from tests.support.install_tools import has_rabbitmq
 from tests.support.npm import copy_of_client
 from tests.support.rabbitmq_server import MISSING, RabbitMQ, new_vhost, run_rabbitmq
-from tests.support.rewriting import import_own_share
-from tests.support.schedule import files_together, slow_files_first
+from tests.support.schedule import slow_files_first
 from tests.support.services import (
     BROKER,
     ServicesPlugin,
@@ -31,17 +30,25 @@ from tests.support.services import (
     service,
 )
 from tests.support.user_service import FakeUserService, run_user_service
+from tests.support.workers import OPTION, WorkersPlugin
 
 # Fewer examples than the 100 that `make test-long` takes, and no limit of time: the machine is shared.
 settings.register_profile("default", deadline=None)
 settings.register_profile("quick", max_examples=30, deadline=None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_text = "how many processes run the tests beside each other (0: this one, one after the other)"
+    parser.addoption(OPTION, type=int, default=0, help=help_text)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()
     prefork.allow()
-    config.pluginmanager.register(ServicesPlugin(config))
-    import_own_share(config)
+    workers = config.getoption(OPTION)
+    config.pluginmanager.register(ServicesPlugin(config, shared=workers > 0))
+    if workers:
+        config.pluginmanager.register(WorkersPlugin(workers))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,11 +62,6 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.freeze()
     gc.enable()
     return result
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    return files_together(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ async def test_what_is_refused_is_refused_in_the_hubs_words(behind: Hub) -> None
 @pytest.mark.slow
 @each_proxy
 def test_the_whole_suite_of_the_clients_passes(proxy: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     own = "--ignore=tests/clients/test_behind_proxies.py"
     done = subprocess.run(
         [*command, own, "tests/clients"],

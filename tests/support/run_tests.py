@@ -17,7 +17,7 @@ from pathlib import Path
 
 MAX_FLAKY_TESTS = 3
 CACHE = Path(__file__).parents[2] / ".pytest_cache"
-ALONE = ("--numprocesses", "0", "--dist", "no", "--last-failed", "--last-failed-no-failures", "none", "-qq")
+ALONE = ("--workers", "0", "--last-failed", "--last-failed-no-failures", "none", "-qq")
 """The same tests in one process, without a second closing line that would be taken for that of all tests."""
 
 _TESTS_FAILED = 1  # pytest's exit status; the others mean that it did not get to run all of them

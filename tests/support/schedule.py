@@ -14,7 +14,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 DURATIONS = Path(__file__).with_name("durations.json")
 TOGETHER = ("tests/e2e/demo/", "tests/clients/", "tests/attacks/one_hub/", "tests/e2e/one_hub/")
@@ -32,16 +31,8 @@ def slow_files_first(items: list[pytest.Item]) -> None:
 
 
 def scope(file: str) -> str:
-    """What goes to one worker with this file."""
+    """What goes to one worker with this file: the file, or the folder whose files share a hub."""
     return next((folder for folder in TOGETHER if file.startswith(folder)), file)
-
-
-def files_together(config: pytest.Config, log: object) -> object:
-    """xdist's scheduler: the tests of a file, or of a folder whose files share a hub, go to one worker."""
-    config.option.loadscopereorder = False  # the order would be that of the numbers of tests
-    scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = lambda nodeid: scope(nodeid.partition("::")[0])
-    return scheduler
 
 
 def _file(item: pytest.Item) -> str:

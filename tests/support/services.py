@@ -1,9 +1,9 @@
 """Postgres, Redis, Kafka and RabbitMQ for a test run: one of each for all its workers.
 
-With xdist the controller runs them, which outlives every worker that crashes; they end with it, however it
-ends. TEST_SERVICES names the folder of a `python -m tests.support.services FOLDER` that goes on running: then
-they are those, and a run of a few tests spends no time on starting a Kafka. RabbitMQ is started when the
-first test wants it.
+With workers (tests/support/workers.py) they run under a process of their own, forked before any test is
+collected; they end with the run, however it ends. TEST_SERVICES names the folder of a
+`python -m tests.support.services FOLDER` that goes on running: then they are those, and a run of a few tests
+spends no time on starting a Kafka. RabbitMQ is started when the first test wants it.
 
 Their data is not below pytest's own temporary folders: each further run of pytest closes the parent of
 those to all other users (chmod 700), and Postgres, as a user of its own, then dies of the next checkpoint.
@@ -16,6 +16,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import asyncpg
 import pytest
@@ -42,7 +44,8 @@ STANDING = os.environ.get("TEST_SERVICES")
 # C2, the compiler that optimizes, takes half of a Kafka's processor time, and minutes to repay it.
 FEW_COMPILERS = "-XX:TieredStopAtLevel=1"
 
-_FOLDER = "hub_services"  # what xdist's controller passes to its workers
+_FOLDER: pytest.StashKey[str | None] = pytest.StashKey()
+"""Where the addresses of the run's services are; None where this process starts what its tests need."""
 _START_SECONDS = 100.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -103,13 +106,43 @@ class SharedServices:
         unfinished.rename(self.home / name)
 
 
-class ServicesPlugin:
-    """Chooses the Kafka of this run, names the services in its header, and runs them for xdist's workers."""
+class _ForkedServices:
+    """The services under a process of their own, which stops them when this one stops it, or ends."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, broker: Choice) -> None:
+        self.home = _make_home()
+        ours, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            ours.close()
+            _keep_until_closed(SharedServices(broker, self.home), theirs)
+        theirs.close()
+        self._socket = ours
+        # A worker that outlives this process must not keep them.
+        os.register_at_fork(after_in_child=ours.close)
+
+    def stop(self) -> None:
+        self._socket.close()
+        os.waitpid(self._pid, 0)
+
+
+def _keep_until_closed(services: SharedServices, connection: socket.socket) -> NoReturn:
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        connection.recv(1)
+        services.stop()
+    finally:
+        os._exit(0)
+
+
+class ServicesPlugin:
+    """Chooses the Kafka of this run, names the services in its header, and runs those that workers share."""
+
+    def __init__(self, config: pytest.Config, *, shared: bool) -> None:
         os.environ.setdefault("JAVA_TOOL_OPTIONS", FEW_COMPILERS)
         self._broker = config.stash[BROKER] = pick_broker()
-        self._shared: SharedServices | None = None
+        self._shared = _ForkedServices(self._broker) if shared and STANDING is None else None
+        config.stash[_FOLDER] = STANDING if self._shared is None else str(self._shared.home)
 
     def pytest_report_header(self) -> list[str]:
         return [
@@ -117,14 +150,6 @@ class ServicesPlugin:
             f"postgres: {postgres_note()}",
             f"redis: {redis_note()}",
         ]
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: object) -> None:
-        """Called by xdist in its controller, before each worker starts."""
-        if STANDING is None and self._shared is None:
-            self._shared = SharedServices(self._broker)
-        folder = STANDING if self._shared is None else str(self._shared.home)
-        node.workerinput[_FOLDER] = folder  # type: ignore[attr-defined]
 
     def pytest_unconfigure(self) -> None:
         if self._shared is not None:
@@ -154,7 +179,7 @@ def own_home() -> Iterator[Path]:
 @contextmanager
 def service(config: pytest.Config, home: Path, name: str, run: Run) -> Iterator[str]:
     """The address of this service: the one that the run's workers share, else one started in `home`."""
-    folder = getattr(config, "workerinput", {}).get(_FOLDER, STANDING)
+    folder = config.stash[_FOLDER]
     if folder is None:
         with run(home) as address:
             yield address
