@@ -44,9 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()
-    prefork.allow()
     workers = config.getoption(OPTION)
     config.pluginmanager.register(ServicesPlugin(config, shared=workers > 0))
+    prefork.allow(now=workers > 0)
     if workers:
         config.pluginmanager.register(WorkersPlugin(workers))
 

@@ -58,21 +58,11 @@ def test_after():
 def test_each_test_is_reported_once_also_when_a_worker_dies(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    for number in range(2):
-        (tmp_path / f"test_some_{number}.py").write_text(TESTS)
-    (tmp_path / "test_deadly.py").write_text(DEADLY)
+    for name, tests in {"some": TESTS, "others": TESTS, "deadly": DEADLY}.items():
+        (tmp_path / f"test_{name}.py").write_text(tests)
+    options = ["--workers", "2", "-p", "no:cacheprovider", "--junit-xml", "report.xml"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--workers",
-            "2",
-            "-p",
-            "no:cacheprovider",
-            "--junit-xml",
-            "report.xml",
-        ],
+        [sys.executable, "-m", "pytest", *options],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
@@ -82,7 +72,7 @@ def test_each_test_is_reported_once_also_when_a_worker_dies(tmp_path: Path) -> N
     assert done.returncode == 1, done.stdout + done.stderr
     assert "3 failed, 8 passed, 2 skipped" in done.stdout
     assert done.stdout.count("Captured stdout call") == 2
-    assert "test_deadly.py::test_kills - the worker ended with status -9" in done.stdout
+    assert "::test_kills - the worker ended with status -9" in done.stdout
     cases = [case.attrib["name"] for case in ElementTree.parse(tmp_path / "report.xml").iter("testcase")]
     passing = [f"test_passes[{number}]" for number in range(3)]
     some = [*passing, "test_fails", "test_is_skipped"]
