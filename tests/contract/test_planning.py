@@ -126,7 +126,7 @@ events = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=people, make=events)
 @example(said=[(Profile(email="of-profile@example.com"), {"inventory.email": True})] * 2, make=stock)
 async def test_the_dry_run_is_what_then_happens(scene: Scene, said: list[Any], make: Any) -> None:

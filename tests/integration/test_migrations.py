@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import subprocess
-import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
@@ -27,6 +26,8 @@ from app.store import migrations
 from app.store.engine import check_schema
 from app.store.models import Base
 from app.texts.shortening import shortened
+from tests.support import prefork
+from tests.support.command import run_command
 from tests.support.hub import ROOT
 
 TABLES = {
@@ -103,18 +104,9 @@ async def test_up_down_and_up_again_ends_where_it_began(empty: str) -> None:
 
 
 async def test_the_command_migrates_a_database_and_says_where_it_is(empty: str) -> None:
-    ended = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "run.py", "migrate"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": empty},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    *steps, last = ended.stdout.splitlines()
+    ended = await asyncio.to_thread(run_command, ("migrate",), {"DATABASE_URL": empty})
+    assert (ended.status, ended.errors) == (0, "")
+    *steps, last = ended.output.decode().splitlines()
     assert [re.findall(r"-> (\w+),", step) for step in steps] == [[each] for each in versions()]
     assert last == f"The database is at migration {migrations.head()}."
     assert tables(await shape(empty)) == TABLES
@@ -344,17 +336,20 @@ async def test_the_hub_refuses_a_database_of_another_version(empty: str) -> None
     await engine.dispose()
 
 
-async def alembic(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "alembic", "-c", f"{ROOT}/alembic.ini", *arguments],
-        cwd=cwd,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+class Ended(NamedTuple):
+    """How alembic ended, and what it printed."""
+
+    returncode: int
+    printed: str
+
+
+async def alembic(*arguments: str, cwd: Path, **environment: str) -> Ended:
+    command = ("-m", "alembic", "-c", f"{ROOT}/alembic.ini", *arguments)
+    with TemporaryFile() as log:
+        process = prefork.start(command, {"PATH": os.environ["PATH"], **environment}, log, cwd)
+        status = await asyncio.to_thread(process.wait, 60)
+        log.seek(0)
+        return Ended(status, log.read().decode())
 
 
 async def test_alembic_reads_dotenv_in_any_working_directory_and_says_what_it_does(
@@ -362,16 +357,16 @@ async def test_alembic_reads_dotenv_in_any_working_directory_and_says_what_it_do
 ) -> None:
     (tmp_path / ".env").write_text(f"JWT_SECRET=\nDATABASE_URL={with_password(empty)}\n")
     first = await alembic("upgrade", "head", cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
+    assert first.returncode == 0, first.printed
     assert tables(await shape(empty)) == TABLES
-    database, *steps, last = first.stderr.splitlines()
+    database, *steps, last = first.printed.splitlines()
     assert str(make_url(empty).database) in database
     assert str(tmp_path / ".env") in database
-    assert "hunter2" not in first.stderr
+    assert "hunter2" not in first.printed
     assert [re.findall(r"-> (\w+),", step) for step in steps] == [[each] for each in versions()]
     assert last == f"The database is at migration {migrations.head()}."
     again = await alembic("upgrade", "head", cwd=tmp_path)
-    assert again.stderr.splitlines()[1:] == [
+    assert again.printed.splitlines()[1:] == [
         f"The database is at migration {migrations.head()}, as it was before."
     ]
 
@@ -379,16 +374,16 @@ async def test_alembic_reads_dotenv_in_any_working_directory_and_says_what_it_do
 async def test_the_environment_stands_before_dotenv(empty: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=postgresql://hub@127.0.0.1:1/other\n")
     ended = await alembic("current", cwd=tmp_path, DATABASE_URL=empty)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.printed
     refused = await alembic("upgrade", "head", cwd=tmp_path)
     assert refused.returncode == 1
-    assert len(refused.stderr.splitlines()) == 2
+    assert len(refused.printed.splitlines()) == 2
     missing = await alembic("upgrade", "head", cwd=tmp_path, DATABASE_URL=empty + "_missing")
     assert missing.returncode == 1
-    assert len(missing.stderr.splitlines()) == 2, missing.stderr
+    assert len(missing.printed.splitlines()) == 2, missing.printed
     nothing = await alembic("upgrade", "head", cwd=make(tmp_path / "empty"))
     assert nothing.returncode == 1
-    assert nothing.stderr.startswith("DATABASE_URL is not set.")
+    assert nothing.printed.startswith("DATABASE_URL is not set.")
 
 
 def versions() -> list[str]:

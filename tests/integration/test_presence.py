@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -156,7 +155,6 @@ Step = st.tuples(st.sampled_from([A, B, C]), Users, Users, st.integers(0, 5).map
 
 
 @given(st.lists(Step, max_size=12))
-@hypothesis_settings(max_examples=40, deadline=None)
 async def test_any_sequence_of_changes_leaves_what_a_dict_would_hold(
     redis: Redis, steps: list[tuple[NodeId, set[UUID], set[UUID], bool]]
 ) -> None:

@@ -29,7 +29,7 @@ from typing import IO, Protocol
 import msgspec
 
 ROOT = Path(__file__).parents[2]
-FORKED = (("run.py",), ("-m", "faults.failing_hub"))
+FORKED = (("run.py",), ("-m", "faults.failing_hub"), ("-m", "alembic"))
 """How the commands begin that may be forked."""
 
 IMPORTED_LATE = (
@@ -65,11 +65,13 @@ def allow(*, now: bool = False) -> None:
         _parent()
 
 
-def start(command: Sequence[str], environment: dict[str, str], log: IO[bytes]) -> Process:
-    """Run Python with these arguments at the root of the repository; what it prints goes to the log."""
+def start(
+    command: Sequence[str], environment: dict[str, str], log: IO[bytes], folder: Path = ROOT
+) -> Process:
+    """Run Python with these arguments in the folder; what it prints goes to the log."""
     if _may_fork(command, environment):
-        return _parent().fork(command, environment, log)
-    return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        return _parent().fork(command, environment, log, folder)
+    return subprocess.Popen([sys.executable, *command], cwd=folder, env=environment, stdout=log, stderr=log)
 
 
 def _may_fork(command: Sequence[str], environment: dict[str, str]) -> bool:
@@ -133,8 +135,11 @@ class _Parent:
             )
         atexit.register(self.stop)
 
-    def fork(self, command: Sequence[str], environment: dict[str, str], log: IO[bytes]) -> Forked:
-        return Forked(self._ask(msgspec.json.encode((command, environment)), [log.fileno()]), self)
+    def fork(
+        self, command: Sequence[str], environment: dict[str, str], log: IO[bytes], folder: Path
+    ) -> Forked:
+        request = msgspec.json.encode((command, environment, str(folder)))
+        return Forked(self._ask(request, [log.fileno()]), self)
 
     def status(self, pid: int) -> int:
         """The exit status of one that has ended, as `Popen.returncode`."""
@@ -174,18 +179,19 @@ def _serve(connection: socket.socket) -> None:
             if pid == 0:
                 asker.close()
                 connection.close()
-                _become_hub(*msgspec.json.decode(request, type=tuple[list[str], dict[str, str]]), log[0])
+                _become(*msgspec.json.decode(request, type=tuple[list[str], dict[str, str], str]), log[0])
             os.close(log[0])
             asker.send(b"%d" % pid)
 
 
-def _become_hub(command: list[str], environment: dict[str, str], log: int) -> None:
+def _become(command: list[str], environment: dict[str, str], folder: str, log: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for output in (1, 2):
         os.dup2(log, output)
     os.close(log)
     os.environ.clear()
     os.environ.update(environment)
+    os.chdir(folder)
     if command[0] == "-m":
         sys.argv = command[1:]
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)

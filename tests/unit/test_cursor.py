@@ -209,7 +209,7 @@ def live_through(world: World, happenings: list[tuple[str, int]]) -> None:
     world.settle()
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(st.integers(0, 8), SOME)
 def test_a_plain_client_gets_all_that_follows_its_start_once_and_in_order(
     stored: int, happenings: list[tuple[str, int]]
@@ -218,7 +218,7 @@ def test_a_plain_client_gets_all_that_follows_its_start_once_and_in_order(
     live_through(World(stored, session=False, after=None), happenings)
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(st.integers(0, 8), SOME)
 def test_a_session_that_begins_now_gets_all_that_follows_once_and_in_order(
     stored: int, happenings: list[tuple[str, int]]
@@ -226,7 +226,7 @@ def test_a_session_that_begins_now_gets_all_that_follows_once_and_in_order(
     live_through(World(stored, session=True, after=None), happenings)
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(st.integers(0, 8), st.integers(0, 10), SOME)
 def test_a_session_that_resumes_gets_all_that_follows_once_and_in_order(
     stored: int, after: int, happenings: list[tuple[str, int]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
@@ -48,7 +48,6 @@ def test_a_sample_is_valid_and_so_is_its_schema(event_type: str) -> None:
     assert [error.message for error in VALIDATORS[event_type].iter_errors(BODIES[event_type])] == []
 
 
-@settings(max_examples=100)
 @given(EVENTS)
 def test_what_is_valid_is_accepted(made: tuple[str, dict[str, Any]]) -> None:
     event_type, body = made
@@ -57,7 +56,6 @@ def test_what_is_valid_is_accepted(made: tuple[str, dict[str, Any]]) -> None:
     assert refused is None or not VALIDATORS[event_type].is_valid(body), str(refused)
 
 
-@settings(max_examples=100)
 @given(EVENTS)
 def test_what_is_accepted_is_valid_but_for_what_the_check_warns_of(made: tuple[str, dict[str, Any]]) -> None:
     event_type, body = made

@@ -36,7 +36,8 @@ def pinned(name: str) -> set[str]:
     return found
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """The distributions of what a module imports."""
     modules = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -45,7 +46,7 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             modules.add(node.module.partition(".")[0])
     foreign = modules - set(sys.stdlib_module_names) - OURS
-    return {_normal(each) for module in foreign for each in distributions().get(module, [module])}
+    return frozenset(_normal(each) for module in foreign for each in distributions().get(module, [module]))
 
 
 def _normal(name: str) -> str:
