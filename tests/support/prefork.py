@@ -164,7 +164,7 @@ def _parent() -> _Parent:
 
 
 def _serve(connection: socket.socket) -> None:
-    """Answer until the tests end. In each child it raises SystemExit with what the hub ended with."""
+    """Answer until the tests end. In each child it raises SystemExit with what the command ended with."""
     while True:
         request, files, _, _ = socket.recv_fds(connection, _MAX_REQUEST_BYTES, 2)
         if not request:
@@ -180,6 +180,7 @@ def _serve(connection: socket.socket) -> None:
                 asker.close()
                 connection.close()
                 _become(*msgspec.json.decode(request, type=tuple[list[str], dict[str, str], str]), log[0])
+                sys.exit()
             os.close(log[0])
             asker.send(b"%d" % pid)
 
