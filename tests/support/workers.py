@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from _pytest._io import TerminalWriter
 
 from tests.support.schedule import scope
 
@@ -194,6 +195,13 @@ class _Sender:
         self._reports = []
 
 
+class _Terminal:
+    """In a worker in place of pytest's: where pytest-timeout writes the stacks, which are captured there."""
+
+    def __init__(self) -> None:
+        self._tw = TerminalWriter(sys.__stderr__)
+
+
 def _become_worker(session: pytest.Session, connection: Connection, folder: Path) -> None:
     """Run tests as long as there are some. Does not return."""
     status = 1
@@ -224,6 +232,7 @@ def _prepare(config: pytest.Config, connection: Connection, folder: Path) -> _Se
     for name in ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin"):
         if (plugin := config.pluginmanager.get_plugin(name)) is not None:
             config.pluginmanager.unregister(plugin)
+    config.pluginmanager.register(_Terminal(), "terminalreporter")
     sender = _Sender(config, connection)
     config.pluginmanager.register(sender)
     return sender
