@@ -415,12 +415,12 @@ async def test_a_push_carries_what_its_event_type_says_and_what_its_publisher_do
     assert draft.data["details"] == {"severity": "warning", "icon": "food"}
     assert draft.expires_at is None
     until = datetime.fromtimestamp(NOON, UTC) + timedelta(seconds=90)
-    given = Details(severity="critical", thread_key="shelf-7", expires_at=until)
+    given = Details(severity="critical", thread_key="pantry-7", expires_at=until)
     plain = inapp(ANNA).notification
     assert plain is not None
     effects = Effects(msgspec.structs.replace(plain, details=given))
     ((draft, *_),), _ = await scene.deliveries(effects)
-    assert draft.data["details"] == {"severity": "critical", "icon": "food", "thread_key": "shelf-7"}
+    assert draft.data["details"] == {"severity": "critical", "icon": "food", "thread_key": "pantry-7"}
     assert draft.seconds_valid(until - timedelta(seconds=90)) == 90.0
     assert draft.seconds_valid(until - timedelta(days=1)) == 3600.0
     assert draft.seconds_valid(until + timedelta(seconds=1)) == 0.0
