@@ -221,7 +221,8 @@ async def _of_bounce(request: Request, keys: BounceKeys) -> Reports:
     given = request.headers.get("Authorization", "").encode()
     if not hmac.compare_digest(given, f"Bearer {keys.token}".encode()):
         return None
-    recipients = request.args.getlist("recipient") or []
+    # A + that nobody encoded arrives as a blank, and these addresses have no blanks.
+    recipients = [each.replace(" ", "+") for each in request.args.getlist("recipient") or []]
     now = datetime.now(UTC)
     answer = await asyncio.to_thread(read_returned, request.body, keys.return_path, now, recipients)
     return answer.reports

@@ -148,6 +148,9 @@ async def test_a_mail_server_may_pass_mails_on() -> None:
     mail = (MAILS / "ses_unknown.eml").read_bytes()
     assert await served.post(f"{at}?recipient={quote(PATH.of(OTHER))}", mail, login) == 204
     assert [(each.delivery, each.kind) for each in served.reports.recorded] == [(DELIVERY, B), (OTHER, B)]
+    unencoded = f"{at}?recipient={PATH.of(OTHER)}"  # as a shell script writes it
+    assert await served.post(unencoded, mail, login) == 204
+    assert served.reports.recorded.pop().delivery == OTHER
     for name in ("out_of_office", "reply_of_a_person"):
         assert await served.post(at, raw(name), login) == 204
     assert await served.post(at, raw("postfix_unknown", FORGERS), login) == 204
