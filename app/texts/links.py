@@ -18,8 +18,10 @@ _BLANKS = re.compile("[\t\n\r]")  # a browser drops them in an address (WHATWG U
 _C0_AND_SPACE = "".join(map(chr, range(0x21)))
 _MAIL = re.compile(r"mailto:[^\s<>\"\\]+", re.IGNORECASE)
 _PHONE = re.compile(r"tel:\+?[0-9][0-9().*#-]*(?:;[a-z0-9=.+-]*)*", re.IGNORECASE)
-_IN_TEXT = re.compile(r"(?<![A-Za-z0-9+/])https?://[^\s<>\"\u3000-\u303f\uff00-\uffef]+", re.IGNORECASE)
-_TRAILING = ".,;:!?'*…’”»"  # not "_", "-" and "=", in which tokens end
+_IN_TEXT = re.compile(
+    r"(?<![A-Za-z0-9+/])https?://[^\s<>\"`\u200b\u2060\u3000-\u303f\ufeff\uff00-\uffef]+", re.IGNORECASE
+)
+_TRAILING = ".,;:!?'*|…’”»؟،؛۔।॥"  # not "_", "-" and "=", in which tokens end
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 

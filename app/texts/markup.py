@@ -47,7 +47,7 @@ _LINES = (
     *("dl", "dt", "dd", "figure", "figcaption", "center", "form", "fieldset", "legend", "details", "summary"),
 )
 _TAGS = {
-    **{tag: tag for tag in (*_BLOCKS, "a", "b", "strong", "i", "em", "u", "s", "code")},
+    **{tag: tag for tag in (*_BLOCKS, "a", "b", "strong", "i", "em", "u", "s", "code", "sup", "sub")},
     **dict.fromkeys(_LINES, "div"),
     **{"h1": "h2", "h5": "h4", "h6": "h4", "del": "s", "strike": "s"},
 }
@@ -61,11 +61,14 @@ _VOID = frozenset(("br", "hr"))
 _LEFT_OUT = frozenset(
     (
         *("script", "style", "title", "template", "textarea", "noscript", "svg", "math", "iframe"),
-        *("xmp", "noembed", "noframes", "select", "object", "video", "audio"),
+        *("xmp", "noembed", "noframes", "select"),
     )
 )
+"""What is in a video or object is shown: it is for programs that don't play it, and mail plays none."""
 _CAN_BE_HIDDEN = frozenset((*_TAGS, "span", "font", "table", "tbody", "label", "small")) - {"b", "i"}
-_HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_HIDDEN = re.compile(
+    r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?![.\d]))", re.IGNORECASE
+)
 _FLAT = re.compile(r"(?:^|;)\s*max-height\s*:\s*0(?:px)?\s*(?:!\s*important\s*)?(?:;|$)", re.IGNORECASE)
 _SANITIZER = nh3.Cleaner(
     tags=_VOID.union(_TAGS.values()),
@@ -79,6 +82,8 @@ _SANITIZER = nh3.Cleaner(
     | {"a": {"style": _STYLES["a"]}},
 )
 _BLANKS = re.compile(r"[ \t]+")
+_LINK_END = "\0"  # in the text part, behind an address; no text has it
+_GLUED = re.compile(rf"{_LINK_END}(?=[\w(<\"'/#?&=-])")
 _FILLERS = re.compile("[\u00a0\u034f\u200c]+")  # what keeps a mail's text out of its preview
 
 
@@ -123,6 +128,7 @@ def hidden_text(html: str) -> str:
 
 
 def _tidy(text: str) -> str:
+    text = _GLUED.sub(" ", text).replace(_LINK_END, "")
     lines = (_BLANKS.sub(" ", line).strip() for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
@@ -162,6 +168,13 @@ class _Body:
     def void(self, tag: str) -> None:
         self.html.append(f"<{tag}>")
         self.text.append("\n" if tag == "br" else "\n\n")
+
+    def area(self, url: str | None, alternative: str) -> None:
+        """Add the link of a part of an image."""
+        if url is not None:
+            self.open("a", url)
+            self.add(alternative)
+            self.close("a")
 
     def open(self, tag: str, url: str | None) -> None:
         """Start a tag. One that is nested too deep is left out; it still separates words."""
@@ -207,7 +220,7 @@ class _Body:
         shown = "".join(link.shown).strip()
         if not is_visible(shown):
             self.html.append(str(escape(link.url)))
-            self.text.append(link.url)
+            self.text.append(link.url + _LINK_END)
         elif shown != link.url and f"mailto:{shown}" != link.url:
             self.text.append(f" ({link.url})")
 
@@ -232,12 +245,16 @@ def _rewrite_from(html: str, at: int, page: _Body) -> int | None:
         elif token.closing:
             if token.name in _TAGS:
                 page.close(_TAGS[token.name])
+            elif token.name == "br":  # as browsers do
+                page.void("br")
         elif token.name in _LEFT_OUT:
             return _end_of(token.name, html, token.end)
         elif token.name in _VOID:
             page.void(token.name)
         elif token.name == "img":
             page.add(_alternative(token))
+        elif token.name == "area":
+            page.area(target(token.attribute("href")), _alternative(token))
         elif _is_hidden(token) and (behind := _hide(html, token, page)) is not None:
             return behind
         elif token.name in _TAGS:

@@ -230,3 +230,73 @@ def test_a_large_mail_takes_time_in_proportion_to_its_length(piece: str) -> None
     begun = time.process_time()
     read_html(html)
     assert time.process_time() - begun < 20  # what is quadratic takes minutes
+
+
+@pytest.mark.parametrize(
+    ("html", "links", "text"),
+    [
+        (
+            '<map><area href="https://x.example/m" alt="Map"></map>',
+            ["https://x.example/m"],
+            "Map (https://x.example/m)",
+        ),
+        ('<map><area alt="Nothing"></map>', [], ""),
+        (
+            '<video src=v.mp4><a href="https://x.example/v">Watch</a></video>',
+            ["https://x.example/v"],
+            "Watch (https://x.example/v)",
+        ),
+        (
+            '<object data=o><a href="https://x.example/o">Open</a></object>',
+            ["https://x.example/o"],
+            "Open (https://x.example/o)",
+        ),
+        (
+            '<a href="https://x.example/1"><img alt=""></a>next',
+            ["https://x.example/1"],
+            "https://x.example/1 next",
+        ),
+        (
+            '<a href="https://x.example/1">One</a><a href="https://x.example/2">Two</a>.',
+            ["https://x.example/1", "https://x.example/2"],
+            "One (https://x.example/1)Two (https://x.example/2).",
+        ),
+        (
+            '<a href="https://x.example/1"><a href="https://x.example/2">in</a> out</a>',
+            ["https://x.example/1", "https://x.example/2"],
+            "https://x.example/1 in (https://x.example/2) out",
+        ),
+        ("<p>a</br>b</p>", [], "a\nb"),
+        ("<p>10 m<sup>2</sup></p>", [], "10 m2"),
+    ],
+)
+def test_what_mails_rarely_have_keeps_its_links_and_words(html: str, links: list[str], text: str) -> None:
+    mail = read_html(html)
+    assert seen(str(mail.html)).links == links
+    assert mail.text == text
+    assert all(word in links or "(" in word for word in mail.text.split() if "https://" in word)
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("`https://x.example/a`", ["https://x.example/a"]),
+        ("https://x.example/a\u200bb", ["https://x.example/a"]),
+        ("افتح https://x.example/a؟", ["https://x.example/a"]),
+        ("देखें https://x.example/a।", ["https://x.example/a"]),
+        ("| https://x.example/a|", ["https://x.example/a"]),
+        ("https://bücher.example/straße?q=ü.", ["https://bücher.example/straße?q=ü"]),
+        (
+            "[a](https://x.example/a_(b)) (https://x.example/c)",
+            ["https://x.example/a_(b)", "https://x.example/c"],
+        ),
+        ("“https://x.example/a?t=b==”…", ["https://x.example/a?t=b=="]),
+    ],
+)
+def test_an_address_in_a_text_ends_where_a_reader_ends_it(text: str, urls: list[str]) -> None:
+    assert [piece.url for piece in pieces(text) if piece.url] == urls
+
+
+def test_a_text_that_cannot_be_seen_is_the_preview_alone() -> None:
+    mail = read_html('<div style="opacity:0;color:transparent">Peek</div><p style="opacity:0.9">Body</p>')
+    assert (mail.hidden, mail.text) == ("Peek", "Body")

@@ -33,7 +33,7 @@ _BY_STATUS: dict[str, Refusal] = {
     "2.1": _ADDRESS,  # disabled
     "2.2": _PASSING,  # full
     **dict.fromkeys(("2.3", "3.3", "3.4"), _MAIL),  # too large
-    **dict.fromkeys(("3.1", "3.2"), _PASSING),
+    **dict.fromkeys(("2.121", "2.122", "3.1", "3.2"), _PASSING),  # 2.12x: the recipient gets too many
     "3.5": _SENDER,
     "4.5": _SENDER,  # Gmail's daily limit
     **dict.fromkeys(("4.0", "4.2", "4.3", "4.7", "4.9"), _PASSING),
@@ -68,7 +68,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
             r"\b(?:rbl|dnsbl|spamhaus|spamcop|barracuda|sorbs|uceprotect|proofpoint|cloudmark)\b",
             r"(?<!not )listed (?:at|by|in|on)|reputation|banned|client host .*(?:blocked|rejected)",
             r"ip (?:address )?.{0,40}(?:blocked|not allowed|rejected)",
-            r"\bptr\b|reverse (?:dns|hostname|lookup)",
+            r"(?:helo|ehlo) command rejected|\bptr\b|reverse (?:dns|hostname|lookup)",
         ),
     ),
     (
@@ -83,7 +83,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
     (
         _SENDER,  # quotas
         (
-            r"(?:daily|hourly|monthly|sending|messages?|mails?|emails?|rate|credits?|plan)[\w ]{0,30}"
+            r"\b(?:daily|hourly|monthly|sending|messages?|mails?|emails?|rate|credits?|plan)\b[\w ]{0,30}"
             r"(?:limit|quota|exceeded|exhausted)(?!.*(?:mailbox|recipient|inbox))",
             r"too many (?:messages|mails|emails)|sent to too many|unusual (?:rate|sending)|sandbox",
             r"(?:account|domain|sender) (?:is |has been |was )?"
@@ -104,6 +104,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         (
             r"(?:user|mailbox|recipient|address|account|addressee)[\w '<>@.:,-]{0,60}(?:unknown|disabled|"
             r"inactive|no longer|invalid|not (?:found|exist)|do(?:es)?(?:n.t| not) exist)",
+            r"not a valid (?:user|mailbox|recipient|address|account)",
             r"no such (?:user|mailbox|recipient|address|account|domain)",
             r"does(?:n.t| not) have an? \S+ account",
             r"not listed in (?:the )?\S* ?(?:directory|public)|nxdomain|domain name not found",
@@ -144,12 +145,16 @@ def refusal(code: int, words: str, *, recipient: bool) -> Refusal:
     of_words = next((refused for refused, pattern in _BY_WORDS if pattern.search(said)), None)
     if status is not None:
         severity, detail = status
+        if severity == 4 and detail == "3.5":
+            return _PASSING  # of the receiver's server
         if severity == 4:
             return _SENDER if _BY_STATUS.get(detail) is _SENDER or of_words is _SENDER else _PASSING
         if (known := _known(detail, of_words, recipient=recipient)) is not None:
             return known
     elif code < 500:
         return _SENDER if of_words is _SENDER else _PASSING
+    if of_words is _ADDRESS and recipient:
+        return _ADDRESS
     if code in (552, 555) and of_words is not _SENDER:
         return _MAIL if of_words is not _PASSING else _PASSING
     if of_words is _ADDRESS and not recipient:
