@@ -23,6 +23,7 @@ from app.runtime.tasks import end
 from app.store import erasure
 from app.store.deliveries import AttemptResult, DeliveryStore
 from app.store.erasure import ErasingStore, likely, named_in
+from app.store.notifications import NotificationStore
 from app.store.records import DeliveryRecord, EventRecord
 from app.store.writer import BatchWriter
 from tests.support.settings import settings_on
@@ -170,6 +171,29 @@ async def test_large_tables_are_read_and_inboxes_removed_piece_by_piece(
     left = [each for each in await store.look(Subject(user)) if each.number]
     assert [each.where for each in left] == ["notifications of others"]
     assert len(await stored_seqs(operator, other)) == 80
+
+
+async def test_an_inbox_shows_nothing_from_the_first_moment_and_goes_a_little_at_a_time(
+    engine: AsyncEngine, operator: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "MAX_ROWS_PER_CHUNK", 4)
+    user, shares = uuid4(), list[float]()
+    await BatchWriter(engine).write([entry(user) for _ in range(10)])
+
+    def note(table: str, share: float) -> None:
+        if table == "notifications":
+            shares.append(share)
+            if len(shares) == 1:
+                raise RuntimeError("the command was interrupted")
+
+    with pytest.raises(RuntimeError):
+        await ErasingStore(engine, note).erase(Subject(user))
+    assert await stored_seqs(operator, user) == [5, 6, 7, 8, 9, 10]
+    assert await NotificationStore(engine).page(user, 10) == []
+    removed = [*await ErasingStore(engine, note).erase(Subject(user))]
+    assert number(removed, "notifications") == 6
+    assert number(removed, "inboxes") == 1
+    assert shares == [0.4, 0.8, 1.0]
 
 
 async def test_while_events_go_on_coming_the_new_inbox_counts_without_a_gap(
