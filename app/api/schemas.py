@@ -172,6 +172,9 @@ DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
     },
     "before": {"type": "string", "format": "uuid", "description": "only deliveries older than this one"},
 }
+EXPLAIN_QUERY: dict[str, dict[str, Any]] = {
+    "user_id": {"type": "string", "format": "uuid", "description": "only what concerns this user"},
+}
 PROTOCOL_QUERY: dict[str, dict[str, Any]] = {
     "protocol": {
         "type": "string",

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -114,6 +114,16 @@ class Delivery(msgspec.Struct, frozen=True):
     finished_at: Timestamp | None
     category: Annotated[str, Meta(examples=["food"])] | None
     segments: Annotated[int, Meta(ge=1, description="of an SMS that was sent")] | None
+
+
+class Withheld(NamedTuple):
+    """A decision not to notify that leaves no delivery. Without `user_id` it is about all receivers."""
+
+    channel: str
+    reason: str
+    user_id: UUID | None = None
+    address: str | None = None
+    """Masked."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

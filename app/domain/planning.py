@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.channels import INAPP, WEBPUSH
-from app.domain.deliveries import DeliveryDraft
+from app.domain.deliveries import DeliveryDraft, Withheld, masked
 from app.domain.details import NOTHING, Details, over
 from app.domain.devices import Devices
 from app.domain.effects import Effects
@@ -31,6 +31,9 @@ wait, and what the notification carries.
 _SHOWN_DETAILS = ("severity", "url", "actions", "icon", "image", "thread_key")
 MAX_PUSH_CHARS = 1000
 """Of a notification's text that are kept with each delivery by web push; it shows less."""
+
+
+EXPIRED = Decision(Verdict.SUPPRESS, "its `expires_at` has passed")
 
 
 class PlanRequest(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +61,18 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     """Offers that were not accepted: they are not stored."""
     not_notified: Sequence[tuple[UUID, Decision]]
     """Receivers who get no notification, and why."""
+
+    def withheld(self) -> Sequence[Withheld]:
+        """What is not to be written, and why: each reason once for a person and channel."""
+        if not (self.not_notified or self.declined):
+            return ()
+        found = [Withheld(INAPP, decision.reason, user) for user, decision in self.not_notified]
+        if self.not_notified and all(decision is EXPIRED for _, decision in self.not_notified):
+            found = [Withheld(INAPP, EXPIRED.reason)]
+        for draft, decision in self.declined:
+            address = masked(draft.address) if draft.address and draft.channel != WEBPUSH else None
+            found.append(Withheld(draft.channel, decision.reason, draft.user_id, address))
+        return [*dict.fromkeys(found)]
 
 
 class People(Protocol):
@@ -188,8 +203,7 @@ class Planner:
         notifications: Sequence[NotificationDraft] = ()
         not_notified: list[tuple[UUID, Decision]] = []
         if draft is not None and draft.details is not None and draft.details.expired(now):
-            expired = Decision(Verdict.SUPPRESS, "its `expires_at` has passed")
-            not_notified = [(receiver, expired) for receiver in draft.receivers]
+            not_notified = [(receiver, EXPIRED) for receiver in draft.receivers]
         elif draft is not None:
             usual = not known or known.keys().isdisjoint(draft.receivers)
             if usual and self._evaluator.on_by_default(request.category, INAPP):

@@ -15,14 +15,17 @@ from app.domain.channels import INAPP
 from app.domain.deliveries import masked
 from app.domain.errors import Unavailable
 from app.domain.identity import Relation, scoped_id
-from app.domain.planning import Plan
+from app.domain.planning import Plan, PlannedDelivery
 from app.domain.preferences import Decision, Verdict
 from app.ingest.batch import PreparedEvent, SourceMessage
 from app.ingest.identify import conflict
 from app.ingest.pipeline import Pipeline
-from app.store.ports import ProcessedEvents
+from app.store.ports import ProcessedEvents, Suppressions
+from app.store.suppressions import suppressed_because
 
 SIMULATE = "simulate"
+IN_INBOX = "it is on"
+"""Why a notification is in the inbox."""
 
 
 class Outcome(msgspec.Struct):
@@ -52,13 +55,19 @@ class DryRun:
     """Uses the pipeline that processes events."""
 
     def __init__(
-        self, pipeline: Pipeline, store: ProcessedEvents, simulated: Collection[str], within: float
+        self,
+        pipeline: Pipeline,
+        store: ProcessedEvents,
+        suppressions: Suppressions,
+        simulated: Collection[str],
+        within: float,
     ) -> None:
         """`simulated` are the channels that aren't configured; `within` is the time limit in seconds for
         resolving a group.
         """
         self._pipeline = pipeline
         self._store = store
+        self._suppressions = suppressions
         self._simulated = simulated
         self._within = within
 
@@ -78,6 +87,7 @@ class DryRun:
             raise refused.error
         (ready,) = batch.ready
         (plan,) = await self._pipeline.plan(batch.ready)
+        plan = await self._without_suppressed(plan, ready.request.category)
         known = await self._is_known(ready)
         outcomes = list(self._outcomes(plan))
         return DryRunResult(ready.event.event_id, known, ready.effects.send_at, outcomes)
@@ -96,10 +106,22 @@ class DryRun:
                 return True
         return False
 
+    async def _without_suppressed(self, plan: Plan, category: str) -> Plan:
+        """The plan with what the suppression list holds back: a worker asks it when it sends."""
+        wanted = [(draft.channel, draft.address or "", category) for draft, _ in plan.deliveries]
+        reasons = await self._suppressions.reasons(wanted)
+        deliveries = [
+            each
+            if why is None or each.decision.verdict is Verdict.SUPPRESS or each.draft.replaces is not None
+            else PlannedDelivery(each.draft, Decision(Verdict.SUPPRESS, suppressed_because(why)))
+            for each, why in zip(plan.deliveries, reasons, strict=True)
+        ]
+        return msgspec.structs.replace(plan, deliveries=deliveries)
+
     def _outcomes(self, plan: Plan) -> Iterator[Outcome]:
         for draft in plan.notifications:
             for receiver in draft.receivers:
-                yield Outcome(INAPP, Verdict.SEND.value, "it is on", receiver)
+                yield Outcome(INAPP, Verdict.SEND.value, IN_INBOX, receiver)
         for receiver, decision in plan.not_notified:
             yield Outcome(INAPP, decision.verdict.value, decision.reason, receiver)
         for delivery, decision in (*plan.deliveries, *plan.declined):

@@ -315,6 +315,7 @@ class Pipeline:
             identity=item.identity,
             due=item.message.source == SCHEDULE,
             chunk_of=item.chunk_of,
+            withheld=plan.withheld(),
         )
 
     def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:

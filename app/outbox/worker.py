@@ -28,7 +28,7 @@ from app.runtime.services import Background
 from app.runtime.tasks import end
 from app.settings.processing import OutboxSettings
 from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
-from app.store.suppressions import ALL, BOUNCE_DAYS
+from app.store.suppressions import ALL, BOUNCE_DAYS, suppressed_because
 
 log = logging.getLogger("hub.outbox")
 
@@ -183,7 +183,7 @@ class Outbox:
         elif leased.code and since_last is not None and since_last < cooldown:
             await self._reschedule(leased, "another code was sent a moment ago", cooldown - since_last)
         elif leased.suppressed is not None:
-            await self._finish(leased, Status.SUPPRESSED, f"the address is suppressed: {leased.suppressed}")
+            await self._finish(leased, Status.SUPPRESSED, suppressed_because(leased.suppressed))
         elif self._channel.simulated:
             log.warning("delivery_simulated", extra={"channel": leased.channel, **_shown(leased)})
             await self._finish(leased, Status.SIMULATED, f"{leased.channel} isn't configured")

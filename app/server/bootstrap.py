@@ -18,6 +18,7 @@ from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
 from app.api.devices import DeviceResource
 from app.api.envelope import envelope
+from app.api.explain import ExplainPorts, ExplainResource
 from app.api.handshake import Handshake
 from app.api.health import Check, OperationResource
 from app.api.idempotency import Idempotency
@@ -75,6 +76,7 @@ from app.sources import BROKERS, Ingest, Source
 from app.sources.http import HttpSource
 from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
 from app.store.cleaning import CleaningStore
+from app.store.decisions import DecisionStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
 from app.store.devices import DeviceStore
 from app.store.engine import check_postgres, check_schema, make_engines
@@ -349,7 +351,7 @@ def build_api(
     idempotency = Idempotency(IdempotencyStore(store.engine))
     simulated = [name for name, channel in outboxes.channels.items() if channel.simulated]
     wait = settings.http.wait
-    dry_run = DryRun(intake.pipeline, store.notifications, simulated, wait)
+    dry_run = DryRun(intake.pipeline, store.notifications, log.suppressions, simulated, wait)
     checks: dict[str, Check] = {
         "postgres": partial(check_postgres, store.engine),
         "redis": partial(check_redis, store.redis),
@@ -363,7 +365,7 @@ def build_api(
     return admission, (
         inboxes.blueprint(REST),
         TriageResource(authenticator, inboxes, realtime.commands).blueprint(REST),
-        DeliveryResource(authenticator, log, [*outboxes.channels]).blueprint(REST),
+        *_of_deliveries(store, [*outboxes.channels]),
         preferences.blueprint(REST),
         DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),
         sending.make_blueprint(
@@ -389,6 +391,20 @@ def _inboxes(settings: Settings, store: Store, realtime: Realtime) -> Notificati
         realtime.commands,
         settings.ingest.default_locale,
         envelope(settings.http.envelope),
+    )
+
+
+def _of_deliveries(store: Store, channels: Sequence[str]) -> Sequence[Blueprint]:
+    ports = ExplainPorts(
+        store.scheduled,
+        ParkedStore(store.engine),
+        store.notifications,
+        store.deliveries,
+        DecisionStore(store.engine),
+    )
+    return (
+        DeliveryResource(store.authenticator, store.deliveries, channels).blueprint(REST),
+        ExplainResource(store.authenticator, ports).blueprint(REST),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -81,6 +82,13 @@ _DELIVERIES = """, sent as (
   where (select all_new from outcome) or event in (select number from new_events)
   on conflict (id) do nothing
 )"""
+_WITHHELD = """, withheld as (
+  insert into decisions (event_id, channel, user_id, address, reason)
+  select event_id, channel, user_id, address, reason
+  from unnest(${0}::bigint[], ${1}::text[], ${2}::text[], ${3}::uuid[], ${4}::text[], ${5}::text[])
+    as decision (event, event_id, channel, user_id, address, reason)
+  where (select all_new from outcome) or event in (select number from new_events)
+)"""
 _TAIL = """
 select case when all_new then null else array(select event_id from claimed) end as claimed, ids, seqs{signal}
 from outcome, (
@@ -89,27 +97,28 @@ from outcome, (
 """
 
 
-def _statement(*, deliveries: bool = False, details: bool = False) -> str:
-    """The statement for events with deliveries, and with notifications that carry details. Their parameters
-    are the last ones, in this order.
+def _statement(*, deliveries: bool, details: bool, withheld: bool) -> str:
+    """The statement for events with deliveries, with notifications that carry details, and with decisions not
+    to notify. Their parameters are the last ones, in this order.
     """
     tail = _TAIL.format(signal=f", pg_notify('{SIGNAL}', '')" if deliveries else "")
     parts = {"details": "", "arrays": "", "values": ""}
+    first = 1 + (_DELIVERIES_LAST_INDEX if deliveries else _HEAD_LAST_INDEX)
     if details:
-        first = 1 + (_DELIVERIES_LAST_INDEX if deliveries else _HEAD_LAST_INDEX)
         parts = {
             "details": ", details, thread_key, expires_at",
             "arrays": f", ${first}::text[], ${first + 1}::text[], ${first + 2}::timestamptz[]",
             "values": ", details::jsonb, thread_key, expires_at",
         }
-    return _HEAD.format(**parts) + (_DELIVERIES if deliveries else "") + tail
+        first += 3
+    decisions = _WITHHELD.format(*range(first, first + 6)) if withheld else ""
+    return _HEAD.format(**parts) + (_DELIVERIES if deliveries else "") + decisions + tail
 
 
 _HEAD_LAST_INDEX, _DELIVERIES_LAST_INDEX = 15, 35
 _STATEMENTS = {
-    (deliveries, details): _statement(deliveries=deliveries, details=details)
-    for deliveries in (False, True)
-    for details in (False, True)
+    kind: _statement(deliveries=kind[0], details=kind[1], withheld=kind[2])
+    for kind in product((False, True), repeat=3)
 }
 # Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
 # `offset` keeps the look-up one by index.
@@ -198,11 +207,11 @@ def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatem
     ]
     deliveries = any(event.deliveries for event in events)
     details = any(draft.details is not None for _, _, draft in drafts)
-    if deliveries:
-        values += _deliveries(events, now)
-    if details:
-        values += _details([draft.details or NOTHING for _, _, draft in drafts])
-    text = _STATEMENTS[deliveries, details]
+    withheld = any(event.withheld for event in events)
+    values += _deliveries(events, now) if deliveries else ()
+    values += _details([draft.details or NOTHING for _, _, draft in drafts]) if details else ()
+    values += _withheld(events) if withheld else ()
+    text = _STATEMENTS[deliveries, details, withheld]
     return BatchStatement(text, values, events, rows, now)
 
 
@@ -219,6 +228,15 @@ def _details(each: Sequence[Details]) -> Sequence[list[Any]]:
         [details.thread_key for details in each],
         [details.expires_at for details in each],
     )
+
+
+def _withheld(events: Sequence[EventRecord]) -> Sequence[list[Any]]:
+    rows = [
+        (number, event.chunk_of or event.event_id, each.channel, each.user_id, each.address, each.reason)
+        for number, event in enumerate(events, 1)
+        for each in event.withheld
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _deliveries(events: Sequence[EventRecord], now: datetime) -> Sequence[list[Any]]:

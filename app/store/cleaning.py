@@ -65,6 +65,7 @@ class Kind(Enum):
     SCHEDULED = ("scheduled_events", "send_at", "status <> 'scheduled'")
     PARKED = ("parked_events", "finished_at", "finished_at is not null")
     """Those that were dead-lettered."""
+    DECISIONS = ("decisions", "created_at", "true")
     REQUESTS = ("idempotency_keys", "created_at", "true")
     NOTIFICATIONS = ("notifications", "created_at", "true")
     ARCHIVED = ("archived_notifications", "created_at", "snoozed_until is null")

@@ -89,6 +89,9 @@ _THEIRS = (
         ),
         "deliveries",
     ),
+    _Together(
+        (_Rows("decisions", f"{{piece}} and (user_id = :user or {named_in('event_id')})"),), "decisions"
+    ),
     # The inbox first: its lock keeps out whoever writes into it, who then makes a new one.
     _Together((_INBOX, _OWN, _ARCHIVE)),
     # Last, as they hold their addresses: after a crash the next run has to find them.

@@ -274,6 +274,22 @@ class DeviceRow(Base):
     __table_args__ = (Index("devices_user", "user_id"),)
 
 
+class DecisionRow(Base):
+    """A decision not to notify somebody of an event, if there is no delivery that has it."""
+
+    __tablename__ = "decisions"
+
+    event_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    channel: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[UUID | None]
+    address: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (Index("decisions_age", "created_at"),)
+
+
 class ScheduledEventRow(Base):
     """An event that is to happen later. `body` is the event itself."""
 

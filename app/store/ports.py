@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
-from app.domain.deliveries import Attempt, Delivery
+from app.domain.deliveries import Attempt, Delivery, Withheld
 from app.domain.delivery_events import DeliveryEvent
 from app.domain.identity import EventIdentity
 from app.domain.notifications import ArchivePlace, ExpiredNotifications, InboxCounters, Notification
@@ -265,6 +265,22 @@ class DeliveryLog(Protocol):
         """Make a final delivery due again; whether that was possible. One that is pending, was suppressed or
         carried a one-time code cannot be sent again; one that was sent, only with `force`.
         """
+
+
+class Decisions(Protocol):
+    """Decisions not to notify that left no delivery. Read only; it sees every committed write."""
+
+    async def of_event(self, event_id: str, user_id: UUID | None, most: int) -> Sequence[Withheld]:
+        """Whom the event doesn't notify, and why: up to `most`, in the order of the plan. With `user_id`
+        those of that user and those of all receivers.
+        """
+
+
+class Suppressions(Protocol):
+    """The suppression list. Read only; it sees every committed write."""
+
+    async def reasons(self, wanted: Sequence[tuple[str, str, str]]) -> Sequence[str | None]:
+        """Why nothing is sent, for each channel, address and category; None where something is."""
 
 
 class PreferencesPort(People, Protocol):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.domain.deliveries import DeliveryDraft
+from app.domain.deliveries import DeliveryDraft, Withheld
 from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Notification, NotificationDraft
 from app.store.parked import ParkedDraft
@@ -53,6 +53,8 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """Whether it was scheduled, and its time has come."""
     chunk_of: str | None = None
     """Of a chunk of a large event: that event's id. What is recorded with it belongs to that event."""
+    withheld: Sequence[Withheld] = ()
+    """Whom it doesn't notify, and why."""
 
 
 class WriteResult(NamedTuple):

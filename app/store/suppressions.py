@@ -6,6 +6,7 @@ Only hashes of addresses are kept: the list must outlive the erasure of a person
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -34,6 +35,18 @@ OF_DELIVERY = """
 """
 
 
+_OF_ADDRESSES = f"""
+select {OF_DELIVERY} as reason
+from unnest($1::text[], $2::text[], $3::text[]) with ordinality as d (channel, address, category, number)
+order by d.number
+"""  # noqa: S608
+
+
+def suppressed_because(reason: str) -> str:
+    """Why nothing is sent to an address, as deliveries and the dry run say it."""
+    return f"the address is suppressed: {reason}"
+
+
 class SuppressionStore:
     """Every call raises `Unavailable` when Postgres doesn't answer."""
 
@@ -47,6 +60,16 @@ class SuppressionStore:
         with store_errors():
             async with self._engine.begin() as connection:
                 await connection.exec_driver_sql(ADD, suppression(channel, address, category, reason, days))
+
+    async def reasons(self, wanted: Sequence[tuple[str, str, str]]) -> Sequence[str | None]:
+        """Why nothing is sent, for each channel, address and category; None where something is."""
+        if not wanted:
+            return []
+        columns = tuple(list(column) for column in zip(*wanted, strict=True))
+        with store_errors():
+            async with self._engine.connect() as connection:
+                rows = await connection.exec_driver_sql(_OF_ADDRESSES, columns)
+                return [row.reason for row in rows]
 
 
 def suppression(

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain import exact_json
+from app.domain.deliveries import Withheld
 from app.domain.errors import StoreRejected
 from app.domain.identity import EventIdentity
 from app.domain.notifications import (
@@ -38,7 +39,7 @@ _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class MemoryStore(MemoryInboxes):
-    """`EventWriter`, `ProcessedEvents`, `Inboxes`, `Triage` and `InboxStates` without Postgres.
+    """`EventWriter`, `ProcessedEvents`, `Decisions`, `Inboxes`, `Triage` and `InboxStates` without Postgres.
 
     `scheduled` is the `ScheduledEvents`, `parked` the `ParkedEvents`, `deliveries` the `DeliveryLog` of the
     same store. Set `unavailable` to make every call fail. It rejects the values that Postgres rejects.
@@ -50,6 +51,7 @@ class MemoryStore(MemoryInboxes):
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
         self.parked = MemoryParkedEvents(self._check, now)
         self.deliveries = MemoryDeliveries(self._check)
+        self._withheld: list[tuple[str, Withheld]] = []
 
     # Events
 
@@ -68,6 +70,7 @@ class MemoryStore(MemoryInboxes):
             if entry.later is None:
                 notifications += self._insert(entry, moment(now))
                 self.deliveries.add(entry, moment(now))
+                self._withheld += [(entry.chunk_of or entry.event_id, each) for each in entry.withheld]
         return WriteResult(
             frozenset(claims.new), notifications, parked, claims.repeated, frozenset(claims.conflicts)
         )
@@ -126,6 +129,11 @@ class MemoryStore(MemoryInboxes):
     async def identities(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
         self._check()
         return {each: self._processed[each][1] for each in event_ids if each in self._processed}
+
+    async def of_event(self, event_id: str, user_id: UUID | None, most: int) -> Sequence[Withheld]:
+        self._check()
+        of_event = [each for name, each in self._withheld if name == event_id]
+        return [each for each in of_event if user_id is None or each.user_id in (None, user_id)][:most]
 
     # Many inboxes
 

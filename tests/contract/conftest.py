@@ -11,11 +11,13 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.store.decisions import DecisionStore
 from app.store.deliveries import DeliveryStore
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.parked import ParkedStore
 from app.store.ports import (
+    Decisions,
     DeliveryLog,
     EventWriter,
     Inboxes,
@@ -59,6 +61,7 @@ class Store(NamedTuple):
     scheduled: ScheduledEvents
     deliveries: DeliveryLog
     parked: ParkedEvents
+    decisions: Decisions
     clock: Clock
     nodes: list[EventWriter]
     """The writers of four nodes, each with connections of its own."""
@@ -66,7 +69,17 @@ class Store(NamedTuple):
 
 def in_memory(store: MemoryStore, clock: Clock) -> Store:
     return Store(
-        store, store, store, store, store, store.scheduled, store.deliveries, store.parked, clock, [store] * 4
+        store,
+        store,
+        store,
+        store,
+        store,
+        store.scheduled,
+        store.deliveries,
+        store.parked,
+        store,
+        clock,
+        [store] * 4,
     )
 
 
@@ -81,6 +94,7 @@ def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> 
         ScheduledStore(engine),
         DeliveryStore(engine),
         ParkedStore(engine),
+        DecisionStore(engine),
         clock,
         [BatchWriter(node) for node in nodes],
     )

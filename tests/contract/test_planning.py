@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
@@ -50,6 +51,13 @@ class Scene(NamedTuple):
         return await self.store.deliveries.find(100, event_id=event_id)
 
 
+class NothingSuppressed:
+    """A suppression list without entries."""
+
+    async def reasons(self, wanted: Sequence[tuple[str, str, str]]) -> Sequence[str | None]:
+        return [None for _ in wanted]
+
+
 @pytest.fixture
 def scene(people: PreferencesPort, store: Store) -> Scene:
     planner = Planner(people, Evaluator(OFF), "en")
@@ -59,7 +67,7 @@ def scene(people: PreferencesPort, store: Store) -> Scene:
         "en",
         lambda _: b"x",
     )
-    return Scene(people, store, pipeline, DryRun(pipeline, store.processed, (), 1.0))
+    return Scene(people, store, pipeline, DryRun(pipeline, store.processed, NothingSuppressed(), (), 1.0))
 
 
 clocks = st.builds(time, st.integers(0, 23), st.integers(0, 59))
@@ -152,11 +160,17 @@ async def test_the_dry_run_is_what_then_happens(scene: Scene, said: list[Any], m
         if each.channel != "inapp"
     }
     assert happened <= would
-    assert all(verdict == "suppress" for _, _, verdict, _ in would - happened), (
-        "what was declined leaves none"
-    )
     if make is not stock:
         assert happened == would
+    withheld = await scene.store.decisions.of_event(event["event_id"], None, 100)
+    refused = {(each.channel, str(each.user_id), each.verdict, each.reason) for each in tried.outcomes}
+    kept = {(each.channel, str(each.user_id), "suppress", each.reason) for each in withheld}
+    assert kept | happened == {each for each in refused if each[::2] != ("inapp", "send")}, (
+        "what leaves no delivery leaves its reason"
+    )
+    for user in users:
+        theirs = await scene.store.decisions.of_event(event["event_id"], user, 100)
+        assert theirs == [each for each in withheld if each.user_id == user]
     assert not any("of-" in (each.address or "") for each in tried.outcomes), "addresses are masked"
     waiting = sorted(each.until for each in tried.outcomes if each.until is not None)
     due = sorted(row.next_attempt_at for row in rows if row.next_attempt_at and stands(row) == "wait")

@@ -118,6 +118,20 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, 
         """,
         uuid.UUID(who.user),
     )
+    await hub.rows(
+        """
+        insert into archived_notifications
+          (id, receiver, created_at, template_code, raw_data, is_read, title, content, seq)
+        select max(id) + 1, $1, now(), 'MESSAGE', '{}', true, 'T', 'C', 1 from (
+          select id from notifications union all select id from archived_notifications
+        ) as known
+        """,
+        uuid.UUID(who.user),
+    )
+    await hub.rows(
+        "insert into decisions (event_id, channel, user_id, reason) values ('e', 'email', $1, 'off')",
+        uuid.UUID(who.user),
+    )
     await hub.rows("""
         insert into delivery_events (delivery_id, key, kind, happened_at, detail)
         select id, 'k', 'deferred', now(), 'mailbox full: ' || address from deliveries
@@ -251,8 +265,10 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  delivery_attempts": "4",
         "  delivery_events": "4",
         "  deliveries": "4",
+        "  decisions": "1",
         "  inboxes": "1",
         "  notifications": "2",
+        "  archived_notifications": "1",
         "  devices": "1",
         "  preferences": "1",
     }

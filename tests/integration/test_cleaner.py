@@ -191,6 +191,7 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
             "position, event_id, dedup_key, source, lane, body, deadline, finished_at",
             "number, '', '', '', gen_random_uuid(), '', now(), now()",
         ),
+        Kind.DECISIONS: ("event_id, channel, reason", "number, 'email', ''"),
         Kind.REQUESTS: ("service, key, fingerprint, handled_until", "'', number, '', now()"),
         Kind.NOTIFICATIONS: (
             "receiver, created_at, template_code, raw_data, title, content, seq",

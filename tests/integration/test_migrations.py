@@ -34,6 +34,7 @@ TABLES = {
     *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),
     *("preferences", "scheduled_events", "parked_events", "idempotency_keys"),
     *("suppressions", "delivery_events", "devices", "archived_notifications"),
+    *("decisions",),
 }
 
 _SHAPE = """

@@ -17,6 +17,7 @@ SCOPES = {
     "GET /metrics": "metrics:read",
     "GET /deliveries": "deliveries:read",
     "GET /deliveries/{}": "deliveries:read",
+    "GET /events/{}/explain": "deliveries:read",
     "POST /deliveries/{}/resend": "deliveries:resend",
     "POST /notifications": "notifications:send",
     "POST /notifications/bulk": "notifications:send",

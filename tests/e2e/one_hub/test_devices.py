@@ -10,8 +10,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from app.store.suppressions import SuppressionStore
 from tests.support.hub import NO_TLS, REST, Hub, eventually, new_user, receive, token
 from tests.support.push_service import Browser, PushService
+from tests.support.store import engine_on
 
 
 @pytest_asyncio.fixture
@@ -152,6 +154,55 @@ async def test_the_dry_run_says_who_would_be_pushed_to(
         ("inapp", "send"),
         ("webpush", "suppress"),
     ]
+
+
+async def test_explain_says_why_something_was_not_sent_in_the_words_of_the_dry_run(
+    hub: Hub, service: httpx.AsyncClient, push_service: PushService
+) -> None:
+    user, stranger = new_user(), new_user()
+    await registered(hub, user, push_service.browser())
+    async with hub.client(user) as client:
+        await client.put(f"/preferences/users/{user}/messages.webpush", json={"enabled": False})
+    tried = (await service.post("/notifications/dry-run", json=inapp(user))).json()
+    sent = (await service.post("/notifications", json=inapp(user))).json()["id"]
+    answer = (await service.get(f"/events/{sent}/explain", params={"user_id": user})).json()
+    shared = ("channel", "verdict", "reason", "user_id")
+    told, expected = (
+        [tuple(each[name] for name in shared) for each in it["outcomes"]] for it in (answer, tried)
+    )
+    assert told == expected
+    assert told[1] == ("webpush", "suppress", "the person turned off messages by webpush", user)
+    assert (answer["status"], answer["outcomes"][0]["status"]) == ("processed", "unread")
+    whole = (await service.get(f"/events/{sent}/explain")).json()
+    assert [each["channel"] for each in whole["outcomes"]] == ["webpush"]
+    (nothing,) = (await service.get(f"/events/{sent}/explain", params={"user_id": stranger})).json()[
+        "outcomes"
+    ]
+    assert nothing["reason"].startswith("nothing is kept of this user")
+    for path in (f"/events/{new_user()}/explain", "/events/%00/explain"):
+        unknown = await service.get(path)
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_event")
+
+
+async def test_a_mail_to_a_suppressed_address_is_explained_before_and_after(
+    hub: Hub, service: httpx.AsyncClient, environment: dict[str, str]
+) -> None:
+    address = f"{new_user()}@example.com"
+    engine = engine_on(environment["DATABASE_URL"])
+    await SuppressionStore(engine).add("email", address, "", "it bounced")
+    await engine.dispose()
+    mail = {"type": "email", "to": address, "title": "T", "message": "M"}
+    (tried,) = (await service.post("/notifications/dry-run", json=mail)).json()["outcomes"]
+    sent = (await service.post("/notifications", json=mail)).json()["id"]
+
+    async def finished() -> dict[str, Any] | None:
+        (found,) = (await service.get(f"/events/{sent}/explain")).json()["outcomes"]
+        return found if found["status"] == "suppressed" else None
+
+    done = await eventually(finished, "the mail is suppressed")
+    assert done["reason"] == tried["reason"] == "the address is suppressed: it bounced"
+    assert done["verdict"] == tried["verdict"] == "suppress"
+    assert address not in str(done)
 
 
 async def registered(hub: Hub, user: str, browser: Browser) -> str:
