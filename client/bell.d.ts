@@ -14,6 +14,10 @@ export interface NotificationBellAttributes {
   theme?: "light" | "dark";
   /** No toasts: what is new shows in the badge and the list, and is read out. */
   quiet?: boolean | "";
+  /** Where the link at the list's foot leads: the page with the person's preferences. No link without it. */
+  "preferences-url"?: string;
+  /** The number of unread ones stands before the page's title, such as `(3) Kitchen`. */
+  "title-badge"?: boolean | "";
 }
 
 export interface NotificationBellEventMap extends HTMLElementEventMap {
@@ -67,6 +71,18 @@ export interface BellTexts {
   failed?: string;
   removed?: string;
   allRead?: string;
+  tabAll?: string;
+  tabUnread?: string;
+  tabArchive?: string;
+  unreadAgain?: string;
+  archive?: string;
+  unarchive?: string;
+  archived?: string;
+  unarchived?: string;
+  undo?: string;
+  emptyUnread?: string;
+  emptyArchive?: string;
+  settings?: string;
 }
 
 /** A bell with the number of unread ones, the list below it, and a toast for what is new. */

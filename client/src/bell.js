@@ -7,6 +7,8 @@ import { Texts, languageOf } from "./bell/texts.js";
 import { Toasts } from "./bell/toasts.js";
 
 const PHONE = "(max-width: 30rem)"; // where the list covers the page
+const UNDO = 5000; // ms in which what was deleted or archived can be taken back
+const COUNT = /^\(\d+\+?\) /; // before the page's title
 const TICK = 30_000; // ms between looks at how long ago things were
 
 /**
@@ -40,6 +42,16 @@ export class NotificationBell extends Base {
   #loaded = false;
   #loadingMore = false;
   #failed = false;
+  /** @type {import("../index.d.ts").View} */
+  #view = "inbox";
+  /** @type {Set<number>} */
+  #deleted = new Set(); // shown as such, and deleted on the hub unless that is undone
+  /** @type {{said: string, undo: () => unknown, settle: () => void} | undefined} */
+  #undoable;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #settling;
+  /** @type {Notification[]} */
+  #unseen = []; // what came while nobody looked at the page
   #due = false;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #ticking;
@@ -51,8 +63,11 @@ export class NotificationBell extends Base {
     this.panel = new Panel(this.button.root, {
       open: (notification, event) => this.#chosen(notification, event),
       act: (notification, action, event) => this.#chosen(notification, event, action),
-      read: ({ id }) => this.#try((inbox) => inbox.markRead(id)),
-      remove: ({ id }) => this.#try((inbox) => inbox.remove(id), this.#texts.words.removed),
+      read: ({ id, is_read: read }) => this.#try((inbox) => (read ? inbox.markUnread(id) : inbox.markRead(id))),
+      archive: ({ id }) => this.#archive(id),
+      remove: ({ id }) => this.#remove(id),
+      look: (view) => this.#look(view),
+      undo: () => this.#undo(),
       readAll: () => this.#try((inbox) => inbox.markAllRead(), this.#texts.words.allRead),
       older: () => this.#older(),
       connect: () => this.#connectAgain(),
@@ -67,6 +82,11 @@ export class NotificationBell extends Base {
     this.button.root.popoverTargetElement = this.panel.root;
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [sheet()];
+    this.panel.root.addEventListener("keydown", (event) => {
+      if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || !this.#undoable) return;
+      event.preventDefault();
+      this.#undo();
+    });
     root.append(this.button.root, this.panel.root, this.toasts.root, this.live);
   }
 
@@ -108,12 +128,16 @@ export class NotificationBell extends Base {
   connectedCallback() {
     this.#connected = true;
     for (const name of /** @type {const} */ (["getToken", "inbox", "texts"])) this.#upgrade(name);
+    addEventListener("pagehide", this.#settle);
+    document.addEventListener("visibilitychange", this.#seen);
     this.#pageLanguage.observe(document.documentElement, { attributeFilter: ["lang"] });
     this.#join();
   }
 
   disconnectedCallback() {
     this.#connected = false;
+    removeEventListener("pagehide", this.#settle);
+    document.removeEventListener("visibilitychange", this.#seen);
     this.#pageLanguage.disconnect();
     this.panel.settle();
     this.#leave();
@@ -162,16 +186,20 @@ export class NotificationBell extends Base {
       standing.leave,
       inbox.on("change", () => this.#update()),
       inbox.on("state", (state) => {
+        if (state.name === "live") this.#failed = false;
         if (state.name === "closed") this.#ended(standing.first ? this.#texts.closed(state.code) : "");
         this.#update();
       }),
       inbox.on("notification", (notification) => {
-        if (standing.first && !document.hidden) this.#came(notification);
+        if (standing.first && document.hidden) this.#unseen.push(notification);
+        else if (standing.first) this.#came(notification);
       }),
     ];
   }
 
   #leave() {
+    this.#settle();
+    this.#unseen = [];
     for (const leave of this.#leaving.splice(0)) leave();
     this.#seat?.leave();
     this.#seat = this.#inbox = undefined;
@@ -216,23 +244,99 @@ export class NotificationBell extends Base {
     /** @type {State} */
     const state = inbox?.state ?? { name: "idle" };
     const closed = state.name === "closed";
-    const unread = inbox && !closed ? inbox.unreadCount() : 0;
-    const list = inbox && !closed ? inbox.list() : [];
-    this.#loaded ||= state.name === "live" || list.length > 0;
+    const shown = inbox && !closed ? inbox : undefined;
+    const all = (shown?.list() ?? []).filter(({ id }) => !this.#deleted.has(id));
+    const hidden = (shown?.list() ?? []).filter(({ id, is_read: read }) => !read && this.#deleted.has(id)).length;
+    const unread = (shown?.unreadCount() ?? 0) - hidden;
+    const view = this.#view;
+    const list = view === "inbox" ? all : (shown?.list(view) ?? []).filter(({ id }) => !this.#deleted.has(id));
+    this.#loaded ||= state.name === "live" || all.length > 0;
     this.button.show(this.#texts, state, unread);
-    this.toasts.settle(list);
+    if (this.hasAttribute("title-badge")) this.#entitle(unread);
+    this.toasts.settle(all);
     if (!this.open) return;
     this.panel.show({
       texts: this.#texts,
       state,
-      loaded: this.#loaded,
+      loaded: this.#loaded && !(this.#loadingMore && !list.length),
+      view,
       list,
       unread,
-      hasMore: inbox?.hasMore ?? false,
+      hasMore: view === "inbox" ? (inbox?.hasMore ?? false) : (inbox?.canLoadMore(view) ?? false),
       loadingMore: this.#loadingMore,
       failed: this.#failed,
+      done: this.#undoable?.said ?? "",
+      preferences: this.getAttribute("preferences-url"),
     });
   }
+
+  /** @param {number} unread */
+  #entitle(unread) {
+    const title = (unread ? `(${this.#texts.badge(unread)}) ` : "") + document.title.replace(COUNT, "");
+    if (title !== document.title) document.title = title;
+  }
+
+  /** @param {import("../index.d.ts").View} view */
+  #look(view) {
+    this.#view = view;
+    this.panel.scroll.scrollTop = 0;
+    this.#show();
+    if (view === "archived" || !this.#inbox?.list(view).length) this.#older();
+  }
+
+  /** @param {number} id */
+  #archive(id) {
+    const back = this.#view === "archived";
+    const { archived, unarchived } = this.#texts.words;
+    this.#settle();
+    this.#offer(back ? unarchived : archived, () => this.#try((inbox) => (back ? inbox.archive(id) : inbox.unarchive(id))));
+    this.#try((inbox) => (back ? inbox.unarchive(id) : inbox.archive(id)));
+  }
+
+  /** @param {number} id */
+  #remove(id) {
+    this.#settle();
+    this.#deleted.add(id);
+    const remove = () => this.#try((inbox) => inbox.remove(id)).then(() => {
+      this.#deleted.delete(id);
+      this.#update();
+    });
+    this.#offer(this.#texts.words.removed, () => this.#deleted.delete(id), remove);
+  }
+
+  /**
+   * Say what was done, and that it can be undone for a while.
+   *
+   * @param {string} said
+   * @param {() => unknown} undo
+   * @param {() => unknown} [settle] does it, when it isn't undone
+   */
+  #offer(said, undo, settle = () => {}) {
+    this.#undoable = { said, undo, settle };
+    this.#settling = setTimeout(this.#settle, UNDO);
+    this.#announce(said);
+    this.#update();
+  }
+
+  #settle = () => {
+    clearTimeout(this.#settling);
+    const undoable = this.#undoable;
+    this.#undoable = undefined;
+    undoable?.settle();
+    if (undoable) this.#update();
+  };
+
+  #undo() {
+    clearTimeout(this.#settling);
+    this.#undoable?.undo();
+    this.#undoable = undefined;
+    this.#update();
+  }
+
+  #seen = () => {
+    if (document.hidden) return;
+    for (const notification of this.#unseen.splice(0)) this.#came(notification);
+  };
 
   /** @param {boolean} open */
   #toggled(open) {
@@ -243,6 +347,9 @@ export class NotificationBell extends Base {
       this.toasts.clear();
       this.#ticking = setInterval(() => this.panel.list.tick(this.#texts), TICK);
       this.#show();
+    } else {
+      this.#settle();
+      this.#view = "inbox";
     }
     this.#dispatch("belltoggle", open);
   }
@@ -273,10 +380,12 @@ export class NotificationBell extends Base {
 
   async #older() {
     const inbox = this.#inbox;
-    if (!inbox?.hasMore || this.#loadingMore) return;
+    const view = this.#view;
+    const more = view === "inbox" ? inbox?.hasMore : inbox?.canLoadMore(view);
+    if (!inbox || !more || this.#loadingMore) return;
     this.#loadingMore = true;
     this.#update();
-    const done = await this.#try(() => inbox.loadMore());
+    const done = await this.#try(() => inbox.loadMore(view));
     if (inbox !== this.#inbox) return;
     this.#loadingMore = false;
     this.#update();

@@ -51,7 +51,11 @@ STUB = f"""
       listeners[name].add(listener);
       return () => listeners[name].delete(listener);
     }},
-    list: () => stub.items,
+    list: (view = "inbox") => stub[view] ?? stub.items.filter((one) => view !== "unread" || !one.is_read),
+    canLoadMore: () => false,
+    async archive() {{}},
+    async unarchive() {{}},
+    async remove() {{}},
     unreadCount: () => stub.items.filter((one) => !one.is_read).length + stub.older,
     become(changes, fresh = []) {{
       Object.assign(stub, changes);

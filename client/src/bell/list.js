@@ -8,7 +8,8 @@ import { face, linkOrButton, picture, severityOf } from "./look.js";
  * @typedef {object} Deeds what can be done with a notification
  * @property {(notification: Notification, event: Event) => void} open
  * @property {(notification: Notification, action: import("../../index.d.ts").Action, event: Event) => void} act
- * @property {(notification: Notification) => void} read
+ * @property {(notification: Notification) => void} read marks it read, or unread if it is read
+ * @property {(notification: Notification) => void} archive or puts it back, if it is archived
  * @property {(notification: Notification) => void} remove
  */
 
@@ -18,8 +19,9 @@ class Row {
    * @param {Notification} notification
    * @param {Texts} texts
    * @param {Deeds} deeds
+   * @param {boolean} archived
    */
-  constructor(notification, texts, deeds) {
+  constructor(notification, texts, deeds, archived) {
     const { id, title, content, created_at: at, url, image, actions = [] } = notification;
     const { words } = texts;
     const severity = severityOf(notification);
@@ -33,10 +35,13 @@ class Row {
       onclick: (/** @type {Event} */ event) => deeds.open(this.notification, event),
     }, this.unread, ...(severity ? [make("span", { class: "hidden", dir: "auto" }, `${words[severity]}: `)] : []), title);
     this.time = make("time", { part: "item-time", datetime: at, title: texts.exactly(at) });
-    this.check = iconButton("check", {
-      title: words.read,
-      label: `${words.read}: ${title}`,
-      onclick: () => deeds.read(this.notification),
+    this.check = iconButton("check", { title: words.read, onclick: () => deeds.read(this.notification) });
+    this.check.append(icon("dot"));
+    const goal = archived ? "unarchive" : "archive";
+    this.move = iconButton(goal, {
+      title: words[goal],
+      label: `${words[goal]}: ${title}`,
+      onclick: () => deeds.archive(this.notification),
     });
     this.bin = iconButton("bin", {
       title: words.remove,
@@ -59,7 +64,7 @@ class Row {
     }, action.label));
     const body = make("div", { class: "body" }, make("h3", {}, this.main), this.text, this.more, picture(image, "image", ""));
     if (choices.length) body.append(make("div", { class: "choices" }, ...choices));
-    body.append(make("div", { class: "foot" }, this.time, make("div", { class: "deeds" }, this.check, this.bin)));
+    body.append(make("div", { class: "foot" }, this.time, make("div", { class: "deeds" }, ...(archived ? [] : [this.check]), this.move, this.bin)));
     this.root = make("li", { class: `row ${severity ?? ""}` }, face(notification), body);
     this.update(notification, texts);
   }
@@ -69,12 +74,14 @@ class Row {
    * @param {Texts} texts
    */
   update(notification, { words }) {
-    const { is_read: read, template_code: code } = notification;
+    const { is_read: read, template_code: code, title } = notification;
+    const mark = words[read ? "unreadAgain" : "read"];
     this.notification = notification;
     this.root.classList.toggle("unread", !read);
     this.root.setAttribute("part", `item ${read ? "" : "item-unread "}${code.toLowerCase().replace(/[^\w-]/g, "-")}`);
     say(this.unread, read ? "" : `${words.isUnread}: `);
-    this.check.hidden = read;
+    this.check.title = mark;
+    this.check.setAttribute("aria-label", `${mark}: ${title}`);
   }
 
   /** Whether there is more of the text than is shown. Call it when the row is on the page. */
@@ -95,6 +102,8 @@ export class List {
   #rows = new Map();
   #deeds;
 
+  #archived = false;
+
   /** @param {Deeds} deeds */
   constructor(deeds) {
     this.#deeds = deeds;
@@ -104,9 +113,12 @@ export class List {
   /**
    * @param {readonly Notification[]} notifications newest first
    * @param {Texts} texts
+   * @param {boolean} archived
    */
-  show(notifications, texts) {
+  show(notifications, texts, archived) {
     const { root } = this;
+    if (archived !== this.#archived) this.clear();
+    this.#archived = archived;
     const old = this.#rows;
     this.#rows = new Map(notifications.map((one) => [one.id, this.#row(old.get(one.id), one, texts)]));
     for (const [id, row] of old) if (this.#rows.get(id) !== row) row.root.remove();
@@ -167,7 +179,7 @@ export class List {
   #row(row, notification, texts) {
     const known = row?.notification;
     if (!row || known?.title !== notification.title || known.content !== notification.content) {
-      return new Row(notification, texts, this.#deeds);
+      return new Row(notification, texts, this.#deeds, this.#archived);
     }
     if (known !== notification) row.update(notification, texts);
     return row;
@@ -175,12 +187,14 @@ export class List {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const place = this.placeOf(/** @type {Element} */ (event.target));
     /** @type {Record<string, number>} */
     const goals = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: Infinity };
     if (event.key in goals) this.focus(goals[event.key]);
-    else if (event.key === "Delete") {
-      if (!event.repeat) this.#deeds.remove([...this.#rows.values()][place].notification); // one for each press
+    else if (event.key === "Delete" || event.key === "e") {
+      const { notification } = [...this.#rows.values()][place];
+      if (!event.repeat) this.#deeds[event.key === "e" ? "archive" : "remove"](notification); // one for each press
     } else return;
     event.preventDefault();
   }

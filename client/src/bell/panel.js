@@ -9,21 +9,28 @@ const AHEAD = "300px"; // how near the end of the list is when older ones are lo
  * @typedef {import("../../index.d.ts").Notification} Notification
  * @typedef {import("../../index.d.ts").State} State
  * @typedef {import("./texts.js").Texts} Texts
+ * @typedef {import("../../index.d.ts").View} InboxView
  *
  * @typedef {object} View what there is to show
  * @property {Texts} texts
  * @property {State} state
  * @property {boolean} loaded
+ * @property {InboxView} view
  * @property {readonly Notification[]} list
  * @property {number} unread
  * @property {boolean} hasMore
  * @property {boolean} loadingMore
  * @property {boolean} failed the last thing that somebody wanted
+ * @property {string} done what can be undone; nothing when it is empty
+ * @property {string | null} preferences where the link at the foot leads
  *
  * @typedef {import("./list.js").Deeds & {
- *   readAll: () => void, older: () => void, connect: () => void, toggled: (open: boolean) => void,
+ *   look: (view: InboxView) => void, undo: () => void, readAll: () => void, older: () => void, connect: () => void, toggled: (open: boolean) => void,
  * }} Wishes
  */
+
+/** @type {[InboxView, "tabAll" | "tabUnread" | "tabArchive", "empty" | "emptyUnread" | "emptyArchive"][]} */
+const VIEWS = [["inbox", "tabAll", "empty"], ["unread", "tabUnread", "emptyUnread"], ["archived", "tabArchive", "emptyArchive"]];
 
 /** The dialog below the bell. It is no modal one: the browser closes it on Escape or a click elsewhere. */
 export class Panel {
@@ -53,7 +60,21 @@ export class Panel {
     this.instead = new Instead(wishes.connect);
     this.skeleton = skeleton();
     this.older = make("button", { type: "button", class: "pill older", part: "older", onclick: wishes.older });
-    this.scroll = make("div", { class: "scroll", part: "scroll" }, this.skeleton, this.list.root, this.instead.root, this.older);
+    this.tabs = VIEWS.map(([view]) => make("button", {
+      type: "button",
+      role: "tab",
+      id: `tab-${view}`,
+      part: "tab",
+      "aria-controls": "view",
+      onclick: () => wishes.look(view),
+    }));
+    const tabs = make("div", { class: "tabs", part: "tabs", role: "tablist", onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event) }, ...this.tabs);
+    this.done = make("span", {});
+    this.undo = make("button", { type: "button", class: "pill", part: "undo", onclick: wishes.undo });
+    this.snack = make("div", { class: "snack", part: "snackbar" }, this.done, this.undo);
+    this.settings = make("a", { part: "preferences" });
+    this.foot = make("div", { class: "settings" }, this.settings);
+    this.scroll = make("div", { class: "scroll", part: "scroll", id: "view", role: "tabpanel" }, this.skeleton, this.list.root, this.instead.root, this.older);
     const titles = make("div", {}, this.heading, this.count);
     const header = make("div", { class: "head", part: "header" }, titles, this.readAll, this.close);
     this.root = make("div", {
@@ -68,7 +89,7 @@ export class Panel {
         if (newState === "closed" && this.root.matches(":focus-within")) this.bell.focus();
       },
       ontoggle: () => this.settle(),
-    }, header, this.bar, this.scroll);
+    }, header, tabs, this.bar, this.scroll, this.snack, this.foot);
     this.observer = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && wishes.older(), {
       root: this.scroll,
       rootMargin: AHEAD,
@@ -96,7 +117,7 @@ export class Panel {
   }
 
   /** @param {View} view */
-  #show({ texts, state, loaded, list, unread, hasMore, loadingMore, failed }) {
+  #show({ texts, state, loaded, view, list, unread, hasMore, loadingMore, failed, done, preferences }) {
     const { words } = texts;
     const closed = state.name === "closed";
     const away = state.name === "offline" || state.name === "waiting" ? words[state.name] : "";
@@ -108,15 +129,42 @@ export class Panel {
     say(this.bar, failed ? words.failed : away);
     this.bar.hidden = !this.bar.textContent;
     this.bar.classList.toggle("failed", failed);
+    VIEWS.forEach(([name, word], place) => {
+      const selected = name === view;
+      say(this.tabs[place], words[word]);
+      this.tabs[place].setAttribute("aria-selected", String(selected));
+      this.tabs[place].tabIndex = selected ? 0 : -1;
+      if (selected) this.scroll.setAttribute("aria-labelledby", `tab-${name}`);
+    });
+    say(this.done, done);
+    say(this.undo, words.undo);
+    this.snack.hidden = !done;
+    say(this.settings, words.settings);
+    if (preferences) this.settings.href = preferences;
+    this.foot.hidden = !preferences;
     this.root.setAttribute("aria-busy", String(!loaded && !closed));
     this.skeleton.hidden = loaded || closed;
     this.list.root.hidden = closed || !list.length;
     if (closed) this.list.clear();
-    else this.list.show(list, texts);
+    else this.list.show(list, texts, view === "archived");
     if (closed) this.instead.show(texts.closed(state.code), { button: words.connect });
-    else this.instead.show(loaded && !list.length && !hasMore ? words.empty : "", { hint: words.emptyHint });
+    else {
+      const empty = VIEWS.find(([name]) => name === view)?.[2] ?? "empty";
+      this.instead.show(loaded && !list.length && !hasMore ? words[empty] : "", view === "inbox" ? { hint: words.emptyHint } : {});
+    }
     say(this.older, loadingMore ? words.loading : words.older);
     this.older.hidden = closed || !loaded || !hasMore;
+  }
+
+  /** @param {KeyboardEvent} event on a tab */
+  #pressed(event) {
+    const back = getComputedStyle(this.root).direction === "rtl" ? "ArrowRight" : "ArrowLeft";
+    if (!/^Arrow(Left|Right)$/.test(event.key)) return;
+    const place = this.tabs.findIndex((tab) => tab === event.target) + (event.key === back ? -1 : 1);
+    const next = (place + VIEWS.length) % VIEWS.length;
+    event.preventDefault();
+    this.wishes.look(VIEWS[next][0]);
+    this.tabs[next].focus();
   }
 
   /** Do what opening and closing bring. The browser closes what leaves the page, without an event. */
@@ -131,10 +179,11 @@ export class Panel {
     if (open) {
       this.#stand();
       this.scroll.scrollTop = 0;
-      if (!this.root.matches(":focus-within")) this.root.focus({ preventScroll: true });
       this.lookForEnd();
     } else this.observer.disconnect();
+    const byKeyboard = this.bell.matches(":focus-visible");
     this.wishes.toggled(open);
+    if (open && !this.root.matches(":focus-within") && !(byKeyboard && this.list.focus(0))) this.root.focus({ preventScroll: true });
   }
 
   /** Below the bell or above it, towards the middle of the page; a phone's style sheet knows better. */

@@ -53,6 +53,21 @@ h3 { font-size: inherit; font-weight: inherit; }
 [part~="action-delete"]:hover { background: color-mix(in srgb, var(--danger) 12%, var(--surface)); color: var(--danger); }
 .bar { flex: none; padding: .5rem 1.125rem; border-bottom: 1px solid var(--line); background: var(--hover); font-size: .8125rem; }
 .bar.failed { color: var(--danger); }
+.tabs { display: flex; flex: none; gap: .25rem; padding-inline: .75rem; border-bottom: 1px solid var(--line); }
+.tabs button { min-height: 2.25rem; padding-inline: .5rem; border-bottom: 2px solid transparent; color: var(--soft); font-size: .8125rem; font-weight: 600; }
+.tabs button:hover { color: var(--text); }
+.tabs [aria-selected="true"] { border-color: var(--accent); color: var(--accent); }
+.tabs :focus-visible { outline-offset: -2px; }
+.snack { display: flex; flex: none; align-items: center; justify-content: space-between; gap: .5rem; margin: .5rem; padding-block: .25rem; padding-inline: .9rem .4rem; border-radius: .5rem; background: var(--text); color: var(--surface); font-size: .8125rem; }
+.snack .pill { color: inherit; text-decoration: underline; }
+.snack .pill:hover { background: color-mix(in srgb, var(--surface) 18%, transparent); }
+.settings { flex: none; border-top: 1px solid var(--line); font-size: .8125rem; text-align: center; }
+.settings a { display: block; padding: .6rem; color: var(--soft); font-weight: 600; text-decoration: none; }
+.settings a:hover { background: var(--hover); color: var(--text); }
+.settings a:focus-visible { outline-offset: -3px; }
+.row .dot { fill: currentColor; }
+.row [part="action"] svg + svg, .row:not(.unread) [part="action"] svg:has(+ svg) { display: none; }
+.row:not(.unread) [part="action"] svg + svg { display: block; }
 .scroll { display: flex; flex: auto; flex-direction: column; min-height: 0; overflow: auto; overscroll-behavior: contain; scrollbar-width: thin; }
 
 .row { position: relative; display: grid; grid-template-columns: 2.25rem minmax(0, 1fr); column-gap: .75rem; padding-block: .85rem; padding-inline: 1.5rem 1.125rem; border-bottom: 1px solid var(--line); }
@@ -116,6 +131,7 @@ time { color: var(--soft); font-size: .8125rem; }
   .panel { inset: auto 0 0 !important; width: 100%; max-width: none; min-height: 50dvh; max-height: 82dvh; padding-bottom: env(safe-area-inset-bottom); border-width: 1px 0 0; border-radius: var(--radius) var(--radius) 0 0; }
   .panel::backdrop { background: rgb(10 14 26 / 45%); }
   .toasts { inset: var(--notification-bell-toast-inset, auto .75rem .75rem); width: auto; max-width: none; }
+  .tabs button { min-height: 2.75rem; }
   .icon, .pill, .choices > * { min-width: 2.5rem; min-height: 2.5rem; }
   .deeds { margin-block: -.7rem; }
 }
@@ -127,7 +143,7 @@ time { color: var(--soft); font-size: .8125rem; }
   @keyframes wait { to { opacity: .45; } }
 }
 @media (forced-colors: active) {
-  .badge, .instead .pill { border: 1px solid; }
+  .badge, .snack, .instead .pill { border: 1px solid; }
   .unread::before { background: Highlight; forced-color-adjust: none; }
   .face { border: 1px solid; }
 }

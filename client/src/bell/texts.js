@@ -28,6 +28,18 @@
  * @property {string} failed
  * @property {string} removed
  * @property {string} allRead
+ * @property {string} tabAll
+ * @property {string} tabUnread
+ * @property {string} tabArchive
+ * @property {string} unreadAgain
+ * @property {string} archive
+ * @property {string} unarchive
+ * @property {string} archived
+ * @property {string} unarchived
+ * @property {string} undo
+ * @property {string} emptyUnread
+ * @property {string} emptyArchive
+ * @property {string} settings
  */
 
 /** @type {Record<string, Words>} */
@@ -59,6 +71,18 @@ export const WORDS = {
     failed: "Something went wrong. Try again.",
     removed: "Deleted",
     allRead: "All notifications are marked as read",
+    tabAll: "All",
+    tabUnread: "Unread",
+    tabArchive: "Archive",
+    unreadAgain: "Mark as unread",
+    archive: "Archive",
+    unarchive: "Move to inbox",
+    archived: "Archived",
+    unarchived: "Moved to inbox",
+    undo: "Undo",
+    emptyUnread: "You have read everything",
+    emptyArchive: "The archive is empty",
+    settings: "Notification settings",
   },
   ru: {
     title: "Уведомления",
@@ -87,6 +111,18 @@ export const WORDS = {
     failed: "Не получилось. Попробуйте ещё раз.",
     removed: "Удалено",
     allRead: "Все уведомления прочитаны",
+    tabAll: "Все",
+    tabUnread: "Новые",
+    tabArchive: "Архив",
+    unreadAgain: "Отметить непрочитанным",
+    archive: "В архив",
+    unarchive: "Вернуть во входящие",
+    archived: "Перемещено в архив",
+    unarchived: "Возвращено во входящие",
+    undo: "Отменить",
+    emptyUnread: "Всё прочитано",
+    emptyArchive: "Архив пуст",
+    settings: "Настройки уведомлений",
   },
   vi: {
     title: "Thông báo",
@@ -115,6 +151,18 @@ export const WORDS = {
     failed: "Không thực hiện được. Vui lòng thử lại.",
     removed: "Đã xóa",
     allRead: "Đã đánh dấu tất cả là đã đọc",
+    tabAll: "Tất cả",
+    tabUnread: "Chưa đọc",
+    tabArchive: "Lưu trữ",
+    unreadAgain: "Đánh dấu chưa đọc",
+    archive: "Lưu trữ",
+    unarchive: "Chuyển về hộp thư",
+    archived: "Đã lưu trữ",
+    unarchived: "Đã chuyển về hộp thư",
+    undo: "Hoàn tác",
+    emptyUnread: "Bạn đã đọc hết",
+    emptyArchive: "Chưa lưu trữ gì",
+    settings: "Cài đặt thông báo",
   },
 };
 

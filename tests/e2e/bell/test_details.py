@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.support.axe import Axe
 from tests.support.bell_pages import (
     LIBRARY,
     badge,
@@ -259,6 +260,8 @@ async def test_a_held_delete_key_deletes_one(page: Page) -> None:
         await page.keyboard.down("Delete")  # again and again without an up: the key repeats
         await expect(rows(page)).to_have_count(count)
         await page.wait_for_timeout(100)
+    await page.evaluate("bell.open = false")
+    await page.wait_for_function("removed.length > 0")
     assert await page.evaluate("removed") == [1]
 
 
@@ -302,3 +305,65 @@ async def test_motion_is_left_out_for_who_wants_none(page: Page) -> None:
     assert await page.evaluate(moving) == 0
     await page.emulate_media(reduced_motion="no-preference")
     await page.wait_for_function(f"{moving} > 0")
+
+
+RECORDING = """() => {
+  window.calls = [];
+  for (const name of ["archive", "unarchive", "remove", "markUnread"]) {
+    stub[name] = async (id) => void calls.push([name, id]);
+  }
+}"""
+
+
+async def test_what_is_deleted_can_be_taken_back_until_the_list_closes(page: Page) -> None:
+    await page.evaluate(RECORDING)
+    await page.evaluate("bell.setAttribute('title-badge', '')")
+    await become(page, LIST)
+    await expect(page).to_have_title("(2) Kitchen")
+    await bell(page).click()
+    await rows(page).first.get_by_role("button", name="Delete").click()
+    await expect(rows(page)).to_have_count(4)
+    await expect(page).to_have_title("(1) Kitchen")
+    await panel(page).get_by_role("button", name="Undo").click()
+    await expect(rows(page)).to_have_count(5)
+    await expect(panel(page).locator("[part=snackbar]")).to_be_hidden()
+    assert await page.evaluate("calls") == []
+    await rows(page).first.get_by_role("button").first.focus()
+    await page.keyboard.press("Delete")
+    await page.keyboard.press("Control+z")
+    await expect(rows(page)).to_have_count(5)
+    await page.keyboard.press("Delete")
+    await page.keyboard.press("Escape")
+    await page.wait_for_function("calls.length === 1")
+    assert await page.evaluate("calls") == [["remove", 2]]  # the focus stayed where it was
+
+
+async def test_tabs_show_what_is_unread_and_what_is_archived(page: Page, axe: Axe) -> None:
+    await page.evaluate(RECORDING)
+    await page.evaluate("bell.setAttribute('preferences-url', '/settings')")
+    items = carrying()
+    await become(page, {**LIST, "items": items[:4], "archived": items[4:]})
+    await bell(page).click()
+    tab = panel(page).get_by_role("tab")
+    await expect(tab).to_have_text(["All", "Unread", "Archive"])
+    await rows(page).nth(2).get_by_role("button", name="Mark as unread").click()
+    await rows(page).first.get_by_role("button", name="Archive").click()
+    await panel(page).get_by_role("button", name="Undo").click()
+    await tab.first.focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(tab.nth(1)).to_be_focused()
+    await expect(rows(page)).to_have_count(2)
+    await axe.check(page)
+    await page.keyboard.press("ArrowRight")
+    await expect(rows(page)).to_have_count(1)
+    await expect(tab.nth(2)).to_have_attribute("aria-selected", "true")
+    await axe.check(page)
+    await rows(page).get_by_role("button", name="Move to inbox").click()
+    await axe.check(page)
+    changes = [["markUnread", 3], ["archive", 1], ["unarchive", 1], ["unarchive", 5]]
+    assert await page.evaluate("calls") == changes
+    await become(page, {"archived": []})
+    await expect(panel(page).get_by_text("The archive is empty")).to_be_visible()
+    await expect(panel(page).get_by_role("link", name="Notification settings")).to_have_attribute(
+        "href", "/settings"
+    )
