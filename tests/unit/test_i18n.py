@@ -84,14 +84,21 @@ def test_values_are_inserted_as_they_are(locale: str) -> None:
     assert "{0}%s" in shown
 
 
-def test_every_catalogue_is_complete() -> None:
-    assert catalogues.check() == []
-
-
 @pytest.fixture(scope="module")
 def template() -> Catalog:
     """The texts in the code, which take half a second to collect."""
     return catalogues.extract()
+
+
+@pytest.fixture
+def collected(template: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They aren't collected again by each step of a test."""
+    monkeypatch.setattr(catalogues, "extract", lambda: template)
+
+
+@pytest.mark.usefixtures("collected")
+def test_every_catalogue_is_complete() -> None:
+    assert catalogues.check() == []
 
 
 def missing(catalogue: Catalog) -> None:
@@ -170,6 +177,7 @@ def test_a_catalogue_that_falls_short_is_found(
     assert PLAIN in found[0] or COUNTED in found[0]
 
 
+@pytest.mark.usefixtures("collected")
 def test_an_update_adds_new_texts_untranslated_except_in_english(tmp_path: Path) -> None:
     for locale in LOCALES:
         copytree(catalogues.path_of(locale).parent, catalogues.path_of(locale, tmp_path).parent)
@@ -183,6 +191,7 @@ def test_an_update_adds_new_texts_untranslated_except_in_english(tmp_path: Path)
     assert catalogues.check(tmp_path) == [f"{locale}: not translated: {PLAIN}" for locale in ("vi", "ru")]
 
 
+@pytest.mark.usefixtures("collected")
 def test_an_update_keeps_translations_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
     for locale in LOCALES:
         copytree(catalogues.path_of(locale).parent, catalogues.path_of(locale, tmp_path).parent)
