@@ -90,6 +90,10 @@ class WatchedPresence(Presence):
         await self._pass("forget")
         await super().forget(node)
 
+    async def silence(self, node: NodeId) -> None:
+        """Let it count as dead, as if its last heartbeat was long ago."""
+        await self._redis.zadd(self._nodes, {node: 0})
+
     async def publish(self, publications: Collection[tuple[NodeId, bytes]]) -> None:
         sent = [unpack(data) for _, data in publications if data]
         if sent:
