@@ -54,6 +54,7 @@ _TAGS = {
 _STYLES = {
     "a": LINK_STYLE,
     "pre": "white-space:pre-wrap",
+    **dict.fromkeys(("sup", "sub"), "line-height:0"),  # or the line is higher than the others
     "h2": "font-size:18px",  # smaller than the mail's own heading
     **dict.fromkeys(("h3", "h4"), "font-size:16px"),
 }
@@ -79,7 +80,7 @@ _SANITIZER = nh3.Cleaner(
     set_tag_attribute_values={
         tag: {"dir": "auto"} | ({"style": _STYLES[tag]} if tag in _STYLES else {}) for tag in _BLOCKS
     }
-    | {"a": {"style": _STYLES["a"]}},
+    | {tag: {"style": _STYLES[tag]} for tag in ("a", "sup", "sub")},
 )
 _BLANKS = re.compile(r"[ \t]+")
 _LINK_END = "\0"  # in the text part, behind an address; no text has it

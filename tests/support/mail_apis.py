@@ -166,10 +166,11 @@ def run_mail_api(kind: str) -> Iterator[FakeMailApi]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            awake = api.awake  # a test may have another for the next call
             api.calls += 1
             body = self.rfile.read(int(self.headers["Content-Length"]))
             api.bodies.append(body)
-            api.awake.wait(30)
+            awake.wait(30)
             status, content, headers = api.answer or api.take(self.path, dict(self.headers), body)
             self.send_response(status)
             for name, value in headers.items():

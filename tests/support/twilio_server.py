@@ -64,10 +64,11 @@ def run_twilio() -> Iterator[FakeTwilio]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            awake = twilio.awake  # a test may have another for the next call
             twilio.calls += 1
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             form = {name: values[0] for name, values in parse_qs(body, strict_parsing=True).items()}
-            twilio.awake.wait(30)
+            awake.wait(30)
             headers: Mapping[str, str] = {}
             if twilio.answer is not None:
                 status, content, headers = twilio.answer

@@ -1,4 +1,4 @@
-"""One hub for this folder, with its default settings and web push. Each test has users of its own."""
+"""One hub for this folder, with web push and what receivers of mail call. Each test has its own users."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tests.support.push_service import (
 )
 from tests.support.services import fetch_wait, new_database
 from tests.support.user_service import FakeUserService, run_user_service
+
+HOOK_TOKEN, MAILGUN_KEY = "bounces-hunter2-hunter2", "mailgun-hunter2"
 
 
 @pytest.fixture(scope="package")
@@ -56,7 +58,14 @@ async def environment(
         "WEBPUSH_ALLOW_PRIVATE": "true",
         "SSL_CERT_FILE": str(authority.certificate),
     }
-    return {**services, **web_push, "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig)}
+    receivers = {
+        "PUBLIC_URL": "https://hub.example",
+        "MAIL_RETURN_PATH": "bounces+*@hub.example",
+        "MAIL_OPENS": "food",
+        "BOUNCE_HOOK_TOKEN": HOOK_TOKEN,
+        "MAILGUN_WEBHOOK_KEY": MAILGUN_KEY,
+    }
+    return {**services, **web_push, **receivers, "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig)}
 
 
 @pytest_asyncio.fixture(scope="package")
