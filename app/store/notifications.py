@@ -10,20 +10,10 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
-    ScalarSelect,
-    Select,
     Text,
-    all_,
-    and_,
-    any_,
-    case,
     cast,
     delete,
-    func,
-    or_,
     select,
     update,
 )
@@ -90,6 +80,64 @@ cross join lateral (
 ) as found
 order by seq
 """  # noqa: S608
+# Text, not expressions: to build the statement took more CPU than Postgres takes to run it. A page ends by
+# its bytes too, so that no more are read.
+_PAGE = """
+with inbox as materialized (
+  select * from inboxes where user_id = $1
+), page as (
+  select id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
+    is_read or (
+      seq <= coalesce((select read_up_to from inbox), 0)
+      and seq <> all(coalesce((select unread_again from inbox), '{{}}'::bigint[]))
+    ) as is_read, title, content, seq, details::text as details, thread_key, expires_at
+  from notifications
+  where receiver = $1 and seq > coalesce((select removed_up_to from inbox), 0) and {which}
+), sized as (
+  select *, octet_length(raw_data) + octet_length(content)
+    + case when num_nonnulls(details, thread_key, expires_at) > 0 then {details_bytes} else 0 end as size
+  from page
+), counted as (
+  select *, sum(size) over (order by seq desc rows unbounded preceding) - size as bytes_before,
+    row_number() over (order by seq desc) as number
+  from sized
+)
+select id, group_id, group_name, receiver, created_at, template_code, raw_data, is_read, title, content, seq,
+  details, thread_key, expires_at
+from counted where bytes_before <= $5::bigint or number <= 2 order by seq desc
+"""
+_NEWEST = "seq < $3::bigint order by seq desc limit $2::bigint offset $4::bigint"
+# From the index and the inbox's row alone. The walk ends when it has found as many as there are by the
+# counter, so that it doesn't go through what was read one by one below the last of them. The inner limit is
+# one that the planner knows.
+_UNREAD = f"""seq = any(array(
+    select seq from (
+      (
+        select seq from (
+          select seq from notifications
+          where receiver = $1 and not is_read and seq > coalesce((select read_up_to from inbox), 0)
+            and seq < $3::bigint
+          order by seq desc limit $2::bigint + $4::bigint
+        ) as newest
+        order by seq desc limit coalesce((
+          select greatest(0, last_seq - settled - coalesce(cardinality(unread_again), 0) - case
+            when last_seq - $3::bigint < {MAX_ROWS_COUNTED} then (
+              select count(*) from notifications
+              where receiver = $1 and not is_read and seq > read_up_to and seq >= $3::bigint)
+            else 0 end)
+          from inbox
+        ), $2::bigint + $4::bigint)
+      )
+      union all
+      (select again from inbox, unnest(unread_again) as again where again < $3::bigint)
+    ) as unread
+    order by seq desc limit $2::bigint offset $4::bigint
+  ))"""  # noqa: S608
+_PAGES = {
+    unread: _PAGE.format(which=which, details_bytes=DETAILS_BYTES)
+    for unread, which in ((False, _NEWEST), (True, _UNREAD))
+}
+_MAX_BIGINT = 2**63 - 1
 _AGES = """
 select event_id, extract(epoch from clock_timestamp() - processed_at)::float8 as seconds
 from unnest($1::text[]) as wanted (event_id)
@@ -128,62 +176,6 @@ def newest_rows(receivers: int) -> int:
     return min(NEWEST_ROWS, MAX_ROWS_SEARCHED // max(1, receivers))
 
 
-def _within(query: Select[*tuple[Any, ...]], most_bytes: int) -> Select[*tuple[Any, ...]]:
-    """The rows of the query that fit, as `fitting` counts, and the next one."""
-    rows = query.subquery()
-    shown = func.num_nonnulls(rows.c.details, rows.c.thread_key, rows.c.expires_at) > 0
-    size = func.octet_length(rows.c.raw_data) + func.octet_length(rows.c.content)
-    size += case((shown, DETAILS_BYTES), else_=0)
-    newest_first = rows.c.seq.desc()
-    before = func.sum(size).over(order_by=newest_first, rows=(None, 0)) - size
-    number = func.row_number().over(order_by=newest_first)
-    counted = select(rows, before.label("before"), number.label("number")).subquery()
-    columns = [column for column in counted.c if column.name not in ("before", "number")]
-    fits = or_(counted.c.before <= most_bytes, counted.c.number <= 2)
-    return select(*columns).where(fits).order_by(counted.c.seq.desc())
-
-
-def _of_inbox(receiver: UUID, column: Any) -> ScalarSelect[Any]:
-    return select(column).where(I.user_id == receiver).scalar_subquery()
-
-
-def _watermark(receiver: UUID) -> ColumnElement[int]:
-    return func.coalesce(_of_inbox(receiver, I.read_up_to), 0)
-
-
-def _removed(receiver: UUID) -> ColumnElement[int]:
-    return func.coalesce(_of_inbox(receiver, I.removed_up_to), 0)
-
-
-def _is_read(receiver: UUID) -> ColumnElement[bool]:
-    again = func.coalesce(_of_inbox(receiver, I.unread_again), cast([], ARRAY(BigInteger)))
-    return or_(N.is_read, and_(N.seq <= _watermark(receiver), N.seq != all_(again)))
-
-
-def _unread_seqs(receiver: UUID, limit: int, before: int | None, skip: int) -> ScalarSelect[int]:
-    """The `seq`s of a page of unread notifications, newest first, from the index and the inbox's row alone.
-
-    The walk ends when it has found as many as there are by the counter, so that it doesn't go through what
-    was read one by one below the last of them.
-    """
-    unread = (N.receiver == receiver, ~N.is_read, N.seq > _watermark(receiver))
-    left: ColumnElement[int] = I.last_seq - I.settled - func.coalesce(func.cardinality(I.unread_again), 0)
-    newest = select(N.seq).where(*unread).order_by(N.seq.desc()).limit(limit + skip)
-    again = select(func.unnest(I.unread_again).label("seq")).where(I.user_id == receiver).subquery()
-    marked = select(again.c.seq)
-    if before is not None:
-        newest, marked = newest.where(N.seq < before), marked.where(again.c.seq < before)
-        above = select(func.count()).where(*unread, N.seq >= before).scalar_subquery()
-        left -= case((I.last_seq - before < MAX_ROWS_COUNTED, above), else_=0)
-    # The inner limit is one that the planner knows.
-    found = newest.subquery()
-    walked = select(found.c.seq).order_by(found.c.seq.desc())
-    there = _of_inbox(receiver, func.greatest(left, 0))
-    walked = walked.limit(func.coalesce(there, limit + skip))
-    both = walked.subquery().select().union_all(marked).subquery()
-    return select(both.c.seq).order_by(both.c.seq.desc()).offset(skip or None).limit(limit).scalar_subquery()
-
-
 class NotificationStore:
     """Reads and changes single inboxes. Every call raises `Unavailable` when Postgres doesn't answer."""
 
@@ -201,20 +193,13 @@ class NotificationStore:
     ) -> list[Notification]:
         """At most `limit` notifications, newest first: those with a `seq` under `before`, or only unread.
 
-        As `Inboxes.page`. Postgres ends a page by its bytes, so that no more are read.
+        As `Inboxes.page`.
         """
-        shown = (N.receiver == receiver, N.seq > _removed(receiver))
-        query = select(*_COLUMNS, _is_read(receiver).label("is_read")).where(*shown).order_by(N.seq.desc())
-        if unread:
-            query = query.where(N.seq == any_(func.array(_unread_seqs(receiver, limit, before, skip))))
-        else:
-            query = query.limit(limit).offset(skip or None)
-            if before is not None:
-                query = query.where(N.seq < before)
+        values = (receiver, limit, before, skip, most_bytes)
+        given = tuple(_MAX_BIGINT if value is None else value for value in values)
         with store_errors():
             async with self._engine.connect() as connection:
-                rows = await connection.execute(_within(query, most_bytes) if most_bytes else query)
-                return [_notification(row) for row in rows]
+                return [_notification(row) for row in await connection.exec_driver_sql(_PAGES[unread], given)]
 
     async def counters(self, receiver: UUID) -> InboxCounters:
         """How many notifications the receiver has not read, as of which `seq` and `rev`."""

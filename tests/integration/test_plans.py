@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from app.store import counters, delivery_statements, event_ids, inbox_locks, parked, preferences, scheduled
+from app.store import (
+    counters,
+    delivery_statements,
+    event_ids,
+    inbox_locks,
+    notifications,
+    parked,
+    preferences,
+    scheduled,
+    watermarks,
+)
 from app.store.direct import direct
 from tests.support.store import engine_on
 
@@ -27,6 +37,9 @@ OF_OTHERS = {
     "parked events are finished": parked._FINISH,
     "a parked event is found": parked._FIND,
     "counters are compared": counters._COMPARE,
+    "a page of an inbox": notifications._PAGES[False],
+    "a page of unread ones": notifications._PAGES[True],
+    "reading up to one": watermarks._LOOK,
     "deliveries are claimed": delivery_statements.CLAIM,
     "codes are claimed": delivery_statements.CLAIM_CODES,
     "the next delivery": delivery_statements.NEXT_OTHER,
