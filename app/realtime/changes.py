@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from functools import partial
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -73,11 +73,13 @@ class InboxCommands:
 
     async def unread(self, notification: int, user: UUID) -> Changed | None:
         """Mark a notification of the inbox as unread. Returns it and the counters; None if there is none."""
-        return await self._move(NotificationUnread, user, self._store.mark_unread(notification, user))
+        return await self._move(
+            NotificationUnread, user, partial(self._store.mark_unread, notification, user)
+        )
 
     async def archive(self, notification: int, user: UUID) -> Changed | None:
         """Move a notification from the inbox to the archive. Returns as `unread`."""
-        return await self._move(NotificationArchived, user, self._triage.archive(notification, user))
+        return await self._move(NotificationArchived, user, partial(self._triage.archive, notification, user))
 
     async def unarchive(self, notification: int, user: UUID) -> Changed | None:
         """Put a notification that is archived or snoozed back into the inbox. Returns as `unread`."""
@@ -91,13 +93,14 @@ class InboxCommands:
 
     async def snooze(self, notification: int, user: UUID, until: datetime) -> Changed | None:
         """Move a notification out of the inbox until a time. Returns as `unread`."""
-        return await self._move(NotificationSnoozed, user, self._triage.snooze(notification, user, until))
+        snooze = partial(self._triage.snooze, notification, user, until)
+        return await self._move(NotificationSnoozed, user, snooze)
 
     async def _move(
-        self, frame: type[Moved], user: UUID, change: Coroutine[Any, Any, Changed | None]
+        self, frame: type[Moved], user: UUID, change: Callable[[], Awaitable[Changed | None]]
     ) -> Changed | None:
         async with self._turn(user):
-            return self._moved(frame, user, await change)
+            return self._moved(frame, user, await change())
 
     def _moved(self, frame: type[Moved], user: UUID, changed: Changed | None) -> Changed | None:
         if changed is not None:
