@@ -58,6 +58,8 @@ TERMS: Mapping[str, str] = {
 }
 """Patterns of words, by the field's terms for them."""
 _TERMS = [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), term) for pattern, term in TERMS.items()]
+_ANY = re.compile(rf"\b(?:{'|'.join(TERMS)})\b", re.IGNORECASE)
+"""Decides for most lines and files at once: each pattern tried on each line takes ten times as long."""
 _PROSE = frozenset({tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)})
 _CODE = re.compile(r"`[^`]*`|\]\([^)]*\)")
 ALLOWED = ("<!-- term -->", "# term")
@@ -78,6 +80,8 @@ def wrong_terms(line: str) -> Iterator[str]:
     if line.rstrip().endswith(ALLOWED):
         return
     prose = _CODE.sub("", line)
+    if not _ANY.search(prose):
+        return
     for pattern, term in _TERMS:
         yield from (f"{found[0]!r}: write {term}" for found in pattern.finditer(prose))
 
@@ -99,9 +103,11 @@ def files() -> list[Path]:
 
 
 def lines() -> Iterator[tuple[str, int, str]]:
-    """Each line that is checked, with its file and number."""
+    """Each line that is to be checked, with its file and number: those of files that have such a word."""
     for path in files():
         text = (ROOT / path).read_text("utf-8")
+        if not _ANY.search(text):
+            continue
         found = prose_of_code(text) if path.suffix == ".py" else enumerate(text.splitlines(), 1)
         source = text.splitlines()
         for number, line in found:
