@@ -80,7 +80,7 @@ class ArchivedNotificationRow(Base):
     is_read: Mapped[bool]
     title: Mapped[str] = mapped_column(String(MAX_TITLE_CHARS))
     content: Mapped[str] = mapped_column(Text)
-    # where it was in the inbox, and where it is put back
+    # where it was in the inbox, and where it returns to
     seq: Mapped[int] = mapped_column(BigInteger)
     event_hash: Mapped[int | None] = mapped_column(BigInteger)
     details: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

@@ -1,6 +1,6 @@
 """Postgres, Redis, Kafka and RabbitMQ for a test run: one of each for all its workers.
 
-With workers (tests/support/workers.py) they run under a process of their own, forked before any test is
+With workers (tests/support/workers.py) they run under a separate process, forked before any test is
 collected; they end with the run, however it ends. TEST_SERVICES names the folder of a
 `python -m tests.support.services FOLDER` that goes on running: then they are those, and a run of a few tests
 spends no time on starting a Kafka. RabbitMQ is started when the first test wants it.
@@ -107,7 +107,7 @@ class SharedServices:
 
 
 class _ForkedServices:
-    """The services under a process of their own, which stops them when this one stops it, or ends."""
+    """The services under a separate process, which stops them when this one stops it, or ends."""
 
     def __init__(self, broker: Choice) -> None:
         self.home = _make_home()

@@ -1,6 +1,6 @@
 """Tests run by several processes that are forked once all are collected: `pytest --workers 4`.
 
-Importing and collecting all tests takes 12 s of CPU. Workers that were processes of their own, as those of
+Importing and collecting all tests takes 12 s of CPU. Workers that were separate processes, as those of
 pytest-xdist are, would each pay for it; a fork gets it for nothing. The tests of a scope, mostly a file, go
 to one worker, one after the other. A worker that dies fails the test that it was at, and another takes its
 place.
