@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
+from pydantic import SecretStr
 
-from app.domain.deliveries import Status
+from app.auth.secrets import SecretBox
+from app.domain.deliveries import REPLY_TO, Status
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox import make_channels
 from app.outbox.channel import Confirm, DeliveryCancelled, Outgoing, wanted
 from app.outbox.email.channel import MAX_OUTAGES_IN_A_ROW, EmailChannel
 from app.outbox.email.provider import ComposedMail
+from app.outbox.email.return_path import ReturnPath
 from app.outbox.failures import SetupFailed
 from app.settings.channels import SmtpSettings
 from tests.support.mail import Texts
@@ -171,3 +175,47 @@ def test_the_order_is_that_of_the_setting() -> None:
     settings = settings_on("redis://redis", email_providers="SendGrid, smtp", smtp_host="mail.example")
     assert settings.smtp.providers == ("sendgrid", "smtp")
     assert settings.smtp.missing is None
+
+
+class Kept(Provider):
+    """Keeps what it was handed."""
+
+    mail: ComposedMail | None = None
+
+    async def send(self, mail: ComposedMail, content: bytes, confirm: Confirm) -> str | None:
+        self.mail = mail
+        return await super().send(mail, content, confirm)
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "answers_to"),
+    [
+        ({}, None, None),
+        ({}, "Help <help@hub.example>", "Help <help@hub.example>"),
+        ({REPLY_TO: "table@shop.example"}, "help@hub.example", "table@shop.example"),
+        ({REPLY_TO: "table@shop.example"}, None, "table@shop.example"),
+        ({REPLY_TO: "no address"}, "help@hub.example", "help@hub.example"),
+        ({REPLY_TO: 5}, None, None),
+    ],
+)
+async def test_answers_go_to_whom_the_message_or_the_setting_says(
+    given: dict[str, Any], setting: str | None, answers_to: str | None
+) -> None:
+    provider = Kept("one")
+    outgoing = msgspec.structs.replace(mail(), data={"code": "739148", **given})
+    await channel([provider], reply_to=setting).send(outgoing)
+    assert provider.mail is not None
+    found = provider.mail.message["Reply-To"]
+    assert (found and str(found)) == answers_to
+
+
+async def test_reports_of_failed_delivery_go_to_the_return_path() -> None:
+    provider, outgoing = Kept("one"), mail()
+    box = SecretBox((), SecretStr("k" * 40), SecretStr("postgresql://p/hub"))
+    path = ReturnPath("bounces+*@hub.example", box)
+    settings = SmtpSettings(sender="no-reply@hub.example")
+    await EmailChannel(settings, Texts(), [provider], path).send(outgoing)
+    assert provider.mail is not None
+    assert path.deliveries([provider.mail.envelope_sender]) == [outgoing.id]
+    await channel([provider]).send(outgoing)
+    assert provider.mail.envelope_sender == "no-reply@hub.example"

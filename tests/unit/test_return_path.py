@@ -5,9 +5,11 @@ from __future__ import annotations
 from email import message_from_bytes, policy
 from uuid import UUID
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
+from app.api.sending import NotifyEmail
 from app.auth.delivery_tokens import OPENED, RETURN_PATH, DeliveryTokens
 from app.auth.secrets import SecretBox
 from app.domain.addresses import mailbox
@@ -15,6 +17,7 @@ from app.domain.errors import ConfigurationError
 from app.outbox.email.message import build, sender, to_bytes
 from app.outbox.email.return_path import ReturnPath
 from app.texts.rendering import Mail
+from handlers.messages import MessageRequest
 
 DELIVERY, OTHER = UUID(int=0x1234_5678_9ABC << 64), UUID(int=7)
 URL = SecretStr("postgresql://postgres/hub")
@@ -81,3 +84,28 @@ def test_reply_to_is_one_address_whatever_its_name(given: str, name: str) -> Non
     (found,) = message_from_bytes(to_bytes(message, utf8=False), policy=policy.default)["Reply-To"].addresses
     assert found.addr_spec == "help@hub.example"
     assert found.display_name.startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"type": "sms", "to": "+84912345678", "reply_to": "help@hub.example"}, "mail only"),
+        ({"type": "email", "to": "an@example.com", "reply_to": "nobody"}, "`reply_to`: the address"),
+        (
+            {"type": "email", "to": "an@example.com", "reply_to": "a@b.example\r\nBcc: c@d.example"},
+            "`reply_to`",
+        ),
+        ({"type": "email", "to": "an@example.com", "reply_to": "é@hub.example"}, "non-ASCII"),
+    ],
+)
+def test_a_reply_to_that_no_mail_can_have_is_refused(body: dict[str, str], why: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=why):
+        msgspec.convert({"message": "M", **body}, MessageRequest)
+
+
+def test_a_mail_of_post_notify_email_may_have_one() -> None:
+    given = {"email": "an@example.com", "subject": "S", "text": "T", "reply_to": "help@hub.example"}
+    event = msgspec.json.decode(msgspec.convert(given, NotifyEmail).event())
+    assert event["reply_to"] == "help@hub.example"
+    with pytest.raises(msgspec.ValidationError, match="reply_to"):
+        msgspec.convert({**given, "reply_to": "nobody"}, NotifyEmail)
