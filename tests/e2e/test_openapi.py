@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 import schemathesis
+from hypothesis import settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from pydantic import SecretStr
@@ -26,8 +27,8 @@ from app.auth.unsubscribe_tokens import UnsubscribeTokens, Unsubscription
 from tests.support.hub import NO_TLS, REST, WEBSOCKET, Hub, new_user, token
 from tests.support.push_service import VAPID_PRIVATE_KEY, VAPID_SUBJECT, Browser
 
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "5"))
-"""How many requests are made up for a call, besides its examples."""
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", settings().max_examples // 10))
+"""How many requests are made up for a call, besides its examples: 3, and 10 in `make test-long`."""
 SEED = int(os.environ.get("SEED", "1"))
 REFUSED = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429", "5xx"]
 TEXTS = ("event_id", "preference_id", "token", "image")
@@ -37,6 +38,8 @@ MAX_PATH_CHARS = 1001
 SCOPES = "notifications:send deliveries:read deliveries:resend metrics:read"
 # The requests are made while the first test waits for its fixtures.
 pytestmark = pytest.mark.timeout(120 + 30 * EXAMPLES)
+
+schemathesis.serializer.alias("message/rfc822", "text/plain")
 
 CALLBACKS = {
     f"POST /callbacks/{provider}" for provider in ("sendgrid", "mailgun", "ses", "twilio", "bounces")
