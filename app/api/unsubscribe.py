@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any
+from uuid import UUID
 
 from markupsafe import Markup
 from sanic import Blueprint, HTTPResponse, Request
@@ -17,7 +20,9 @@ from app.api import schemas, security_headers
 from app.api.headers import accept_language
 from app.api.routes import Routes, add_routes
 from app.auth.unsubscribe_tokens import UnsubscribeTokens, Unsubscription
+from app.domain.deliveries import masked
 from app.domain.preferences import choice_id
+from app.domain.webhooks import UNSUBSCRIBED
 from app.store.ports import PreferencesPort
 from app.store.suppressions import SuppressionStore
 from app.texts.brand import Brand
@@ -41,6 +46,10 @@ _INVALID_MORE = N_(
 )
 
 
+Emit = Callable[[str, UUID | None, dict[str, Any]], Awaitable[None]]
+"""Reports an event of a kind about a user to webhooks."""
+
+
 class UnsubscribeResource:
     """Both calls. They change a user's preference, or the suppression list if a mail went to an address."""
 
@@ -49,9 +58,11 @@ class UnsubscribeResource:
         tokens: UnsubscribeTokens,
         people: PreferencesPort,
         suppressions: SuppressionStore,
+        emit: Emit,
         brand: Brand,
         locale: str,
     ) -> None:
+        self._emit = emit
         self._tokens = tokens
         self._people = people
         self._suppressions = suppressions
@@ -101,6 +112,7 @@ class UnsubscribeResource:
         if wanted.address is not None:
             reason = REASON.format(category=wanted.category)
             await self._suppressions.add(wanted.channel, wanted.address, wanted.category, reason)
+        await self._emit(UNSUBSCRIBED, wanted.user_id, _reported(wanted))
         locale = self._locale_of(request, wanted)
         return self._page.answer(locale, _DONE, _DONE_MORE, _name(wanted, locale))
 
@@ -111,6 +123,17 @@ class UnsubscribeResource:
     def _locale_of(self, request: Request, wanted: Unsubscription) -> str:
         """That of the browser; a mail program says none, and then it is that of the mail."""
         return negotiate(accept_language(request), wanted.locale or self._locale)
+
+
+def _reported(wanted: Unsubscription) -> dict[str, Any]:
+    """What webhooks are told."""
+    address = None if wanted.address is None else masked(wanted.address)
+    return {
+        "category": wanted.category,
+        "channel": wanted.channel,
+        "user_id": wanted.user_id,
+        "address": address,
+    }
 
 
 def _name(wanted: Unsubscription, locale: str) -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
     "check": LazyCommand("app.cli.check", "Check events before they are published: check event.json"),
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),
     "dlq": LazyCommand("app.cli.dlq", "List, show, replay or drop dead letters"),
+    "webhooks": LazyCommand("app.cli.webhooks", "Add, list, rotate, enable, replay or remove webhooks"),
     "parked": LazyCommand(
         "app.cli.parked", "List, show, replay or drop events that wait for the user service"
     ),

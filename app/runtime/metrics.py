@@ -87,6 +87,11 @@ ATTEMPT_SECONDS = Histogram(
     ["channel"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+WEBHOOKS = Counter(
+    "hub_webhooks",
+    "Attempts to send webhook messages, by outcome: sent, failed, or disabled for an endpoint that was",
+    ["outcome"],
+)
 STALLED = Counter("hub_write_retries", "Retries of batch writes because Postgres was unavailable")
 REQUESTS = Histogram(
     "hub_http_request_seconds",

@@ -50,6 +50,7 @@ from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
 from app.ingest.user_service import UserService
 from app.outbox import make_channels
 from app.outbox.channel import Channel, ChannelPorts
+from app.outbox.webhooks.worker import MAX_WEBHOOK_CONNECTIONS, WEBHOOK_POLL_SECONDS, WebhookWorker
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
@@ -64,9 +65,11 @@ from app.realtime.resync import Resync
 from app.realtime.revocations import CHECK_SECONDS, RevocationWatch
 from app.realtime.session import Sessions
 from app.realtime.timer_wheel import TimerWheel
+from app.runtime.outbound import OutboundClient
 from app.runtime.redis import Client, check_redis, connect, subscription
 from app.runtime.redis_tracking import tracked_keys
 from app.runtime.services import Part, Service, every
+from app.runtime.tls import client_context
 from app.runtime.wall_clock import WallClock
 from app.server.callback_keys import callback_keys
 from app.server.hub import Hub
@@ -89,6 +92,7 @@ from app.store.parked import ParkedStore
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.triage import TriageStore
+from app.store.webhooks import WebhookStore
 from app.store.writer import BatchWriter
 from handlers.registry import handlers, usual_details
 
@@ -156,6 +160,8 @@ class Outboxes:
     workers: Sequence[Outbox]
     signal: DeliverySignal | None
     """What wakes the workers; None where there are none."""
+    webhooks: Sequence[Service]
+    """What sends webhook messages."""
 
 
 def bootstrap(settings: Settings) -> Hub:
@@ -194,6 +200,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         realtime.membership,
         *(Part(worker.start) for worker in outboxes.workers),  # `Hub.drain` stops them
         *(() if outboxes.signal is None else (outboxes.signal,)),
+        *outboxes.webhooks,
         realtime.bus,
         intake.batcher,
         intake.parked,
@@ -328,7 +335,21 @@ def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Out
         for worker in workers:
             worker.wake()
 
-    return Outboxes(channels, workers, DeliverySignal(settings.postgres, wake) if run else None)
+    signal = DeliverySignal(settings.postgres, wake) if run else None
+    return Outboxes(channels, workers, signal, _webhooks(settings, store) if run else ())
+
+
+def _webhooks(settings: Settings, store: Store) -> Sequence[Service]:
+    """The worker, and what runs it, which stops first."""
+    given = settings.webhooks
+    client = OutboundClient(
+        client_context(), given.timeout, MAX_WEBHOOK_CONNECTIONS, allow_private=given.allow_private
+    )
+    worker = WebhookWorker(WebhookStore(store.engine), client, store.secrets, given, store.wall_clock.now)
+    return (
+        Part(stop=worker.stop),
+        every(WEBHOOK_POLL_SECONDS, worker.round, name="webhooks"),
+    )
 
 
 def _works(channel: Channel, *, codes: bool) -> bool:
@@ -422,7 +443,8 @@ def _unsubscribing(settings: Settings, store: Store) -> Blueprint:
     tokens = UnsubscribeTokens(settings.outbox.unsubscribe_keys, store.secrets)
     suppressions, brand = store.deliveries.suppressions, settings.brand.brand()
     locale = settings.ingest.default_locale
-    return UnsubscribeResource(tokens, store.people, suppressions, brand, locale).blueprint()
+    emit = WebhookStore(store.engine).emit
+    return UnsubscribeResource(tokens, store.people, suppressions, emit, brand, locale).blueprint()
 
 
 def _endpoints(

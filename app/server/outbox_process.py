@@ -61,5 +61,6 @@ def _parts(settings: Settings) -> tuple[Sequence[Service], Sequence[Outbox], Ite
         Part(stop=store.redis.aclose),
         *(Part(worker.start) for worker in outboxes.workers),
         *(() if outboxes.signal is None else (outboxes.signal,)),
+        *outboxes.webhooks,
     )
     return services, outboxes.workers, outboxes.channels

@@ -214,6 +214,38 @@ class OutboxSettings(WithPublicUrl):
         return keys
 
 
+class WebhookSettings(Section):
+    """Outbound webhooks: endpoints that are told of deliveries (`run.py webhooks`)."""
+
+    title: ClassVar = "Outbound webhooks"
+
+    timeout: Seconds = Field(
+        default=15.0,
+        gt=0,
+        le=300,
+        validation_alias="WEBHOOK_TIMEOUT",
+        description="Time limit of one request to a webhook endpoint.",
+    )
+    concurrency: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+        validation_alias="WEBHOOK_CONCURRENCY",
+        description="Maximum number of concurrent requests of a node to one webhook endpoint.",
+    )
+    retry_for: Seconds = Field(
+        default=3 * 24 * 3600.0,
+        gt=0,
+        validation_alias="WEBHOOK_RETRY_DEADLINE",
+        description="How long a webhook message is retried. An endpoint that fails for as long is disabled.",
+    )
+    allow_private: bool = Field(
+        default=False,
+        validation_alias="WEBHOOK_ALLOW_PRIVATE",
+        description="Whether webhook endpoints may be in a private network.",
+    )
+
+
 class RetentionSettings(Section):
     """How long data is kept."""
 

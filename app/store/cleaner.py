@@ -37,6 +37,7 @@ class Cleaner:
             Kind.SCHEDULED: event_ids_kept,
             Kind.PARKED: event_ids_kept,
             Kind.DECISIONS: event_ids_kept,
+            Kind.WEBHOOKS: event_ids_kept,
             Kind.REQUESTS: REQUESTS_KEPT,
         }
         if retention is not None:

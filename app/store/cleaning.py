@@ -66,6 +66,8 @@ class Kind(Enum):
     PARKED = ("parked_events", "finished_at", "finished_at is not null")
     """Those that were dead-lettered."""
     DECISIONS = ("decisions", "created_at", "true")
+    WEBHOOKS = ("webhook_messages", "created_at", "finished_at is not null")
+    """Those that were sent, or given up."""
     REQUESTS = ("idempotency_keys", "created_at", "true")
     NOTIFICATIONS = ("notifications", "created_at", "true")
     ARCHIVED = ("archived_notifications", "created_at", "snoozed_until is null")

@@ -90,6 +90,10 @@ _THEIRS = (
         "deliveries",
     ),
     _Together(
+        (_Rows("webhook_messages", f"{{piece}} and (user_id = :user or {named_in('data::text')})"),),
+        "webhook_messages",
+    ),
+    _Together(
         (_Rows("decisions", f"{{piece}} and (user_id = :user or {named_in('event_id')})"),), "decisions"
     ),
     # The inbox first: its lock keeps out whoever writes into it, who then makes a new one.

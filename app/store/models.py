@@ -290,6 +290,54 @@ class DecisionRow(Base):
     __table_args__ = (Index("decisions_age", "created_at"),)
 
 
+class WebhookEndpointRow(Base):
+    """Where webhook messages go. The secrets are encrypted."""
+
+    __tablename__ = "webhook_endpoints"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    kinds: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    secret: Mapped[bytes]
+    previous_secret: Mapped[bytes | None]
+    previous_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    failing_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    disabled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class WebhookMessageRow(Base):
+    """One event for one endpoint. Triggers make them (migration 0028)."""
+
+    __tablename__ = "webhook_messages"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="cascade"))
+    kind: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[UUID | None]
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    status: Mapped[str] = mapped_column(Text, server_default="pending")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    next_attempt_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    asked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        Index(
+            "webhook_messages_due",
+            "endpoint_id",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at is not null"),
+        ),
+        Index("webhook_messages_age", "created_at"),
+    )
+
+
 class ScheduledEventRow(Base):
     """An event that is to happen later. `body` is the event itself."""
 

@@ -129,6 +129,17 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, 
         uuid.UUID(who.user),
     )
     await hub.rows(
+        """
+        with made as (
+          insert into webhook_endpoints (id, url, kinds, secret, disabled_at)
+          values (gen_random_uuid(), 'https://hooks.example.com/', '{}', '', now()) returning id
+        )
+        insert into webhook_messages (endpoint_id, kind, user_id, data)
+        select id, 'notification.read', $1, '{}' from made
+        """,
+        uuid.UUID(who.user),
+    )
+    await hub.rows(
         "insert into decisions (event_id, channel, user_id, reason) values ('e', 'email', $1, 'off')",
         uuid.UUID(who.user),
     )
@@ -227,7 +238,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
     before = await rows_naming(other, hub)
     empty = {table for table, rows in (await rows_naming(gone, hub)).items() if not rows}
     # A suppression names a hash of an address only, and stays: mail must not begin again.
-    assert empty == {"alembic_version", "suppressions"}, "each other table names the person"
+    assert empty == {"alembic_version", "suppressions", "webhook_endpoints"}, "each other table names them"
     async with hub.socket(gone.user) as socket, hub.socket(other.user) as others:
         dry = await run_erase(hub, gone.user, "--dry-run")
         assert dry.status == 0, dry.errors
@@ -265,6 +276,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  delivery_attempts": "4",
         "  delivery_events": "4",
         "  deliveries": "4",
+        "  webhook_messages": "1",
         "  decisions": "1",
         "  inboxes": "1",
         "  notifications": "2",

@@ -192,6 +192,10 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
             "number, '', '', '', gen_random_uuid(), '', now(), now()",
         ),
         Kind.DECISIONS: ("event_id, channel, reason", "number, 'email', ''"),
+        Kind.WEBHOOKS: (
+            "endpoint_id, kind, data, finished_at",
+            "(select id from webhook_endpoints limit 1), '', '{}', now()",
+        ),
         Kind.REQUESTS: ("service, key, fingerprint, handled_until", "'', number, '', now()"),
         Kind.NOTIFICATIONS: (
             "receiver, created_at, template_code, raw_data, title, content, seq",
@@ -202,6 +206,10 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
             "gen_random_uuid(), number, 'email', '', '', '{}', now()",
         ),
     }[kind]
+    if kind is Kind.WEBHOOKS:
+        await operator.execute(
+            "insert into webhook_endpoints (id, url, kinds, secret) values (gen_random_uuid(), '', '{}', '')"
+        )
     many = "generate_series(1, 20000) number"
     await operator.execute(f"insert into {table} ({columns}) select {values} from {many}")
     assert await store.remove(kind, timedelta(0), 5000) == 5000

@@ -163,14 +163,19 @@ class Served:
         self.app.config.AUTO_EXTEND = False
         errors.install(self.app)
         self.people, self.suppressions = MemoryPeople(), Suppressions()
+        self.reported: list[tuple[str, UUID | None, dict[str, Any]]] = []
         resource = UnsubscribeResource(
             TOKENS,
             self.people,
             self.suppressions,  # type: ignore[arg-type]
+            self._report,
             Brand("Bếp & Co", "#0b6e99"),
             "en",
         )
         self.app.blueprint(resource.blueprint())
+
+    async def _report(self, kind: str, user_id: UUID | None, data: dict[str, Any]) -> None:
+        self.reported.append((kind, user_id, data))
 
     async def ask(self, method: str, token: str, body: str | None = None, **headers: str) -> Any:
         client = SanicASGITestClient(self.app)
@@ -194,6 +199,9 @@ async def test_a_mail_programs_post_is_enough_and_can_be_repeated(served: Served
     assert served.suppressions.added == []
     assert (await served.ask("POST", TOKENS.make(OF_ADDRESS))).status == 200
     assert [each[:3] for each in served.suppressions.added] == [("email", ADDRESS, "food")]
+    *_, (kind, user, data) = served.reported
+    assert (kind, user, data["category"]) == ("person.unsubscribed", None, "food")
+    assert ADDRESS not in str(data)
 
 
 async def test_opening_the_link_changes_nothing(served: Served) -> None:
