@@ -97,6 +97,8 @@ class Schedule:
             (6, "publish", lambda: self._publish(self._random.randint(1, 4))),
             (6, "markRead", lambda: self._does("markRead")),
             (3, "remove", lambda: self._does("remove")),
+            (2, "markUnread", lambda: self._does("markUnread")),
+            (2, "archive", lambda: self._does("archive")),
             (1, "markAllRead", lambda: self._does("markAllRead")),
             (1, "loadMore", lambda: self._does("loadMore")),
             (2, "leave", lambda: self._does("leave")),
