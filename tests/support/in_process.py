@@ -102,8 +102,8 @@ class WatchedPresence(Presence):
             return
         if any(each.reconcile for each in sent):
             await self._pass("reconcile")
+        self.sent += sent  # not after: a receiver may be faster than the answer of Redis
         await super().publish(publications)
-        self.sent += sent
 
     def pushed(self) -> Counter[UUID]:
         """How many frames it sent other nodes, by receiver."""
