@@ -7,8 +7,6 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from pydantic import SecretStr
-
 from app import settings
 from app.domain.errors import ConfigurationError
 from app.settings import Settings
@@ -30,18 +28,7 @@ def load() -> Settings:
         if running is None:
             raise
     print("DATABASE_URL is not set: using the hub that `make run` started.", file=sys.stderr)
-    return settings.load(
-        _env_file=(),
-        _aliases=False,
-        database_url=SecretStr(running["database"]),
-        redis_url=SecretStr(running["redis"]),
-        redis_events_url=SecretStr(running["redis_events"]),
-        kafka_bootstrap_servers=running["kafka"],
-        rabbitmq_url=None if running["rabbitmq"] is None else SecretStr(running["rabbitmq"]),
-        user_service_url=running["http"],
-        jwt_algorithm=running["jwt"]["algorithm"],
-        jwt_secret=SecretStr(running["jwt"]["secret"]),
-    )
+    return settings.load(_env_file=(), _aliases=False, **running["settings"])
 
 
 def _running() -> dict[str, Any] | None:

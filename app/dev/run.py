@@ -7,10 +7,11 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import uvloop
-from pydantic import SecretStr
 
 from app.dev import demo, gallery, mails, tokens
 from app.dev.home import DEMO_USER, DEV_JSON, home
@@ -31,6 +32,7 @@ from app.store import migrations
 SHOWN_EVENT = "group_user_added"  # to the user whose token is shown
 MOCK_BROKER_WAIT_MS = 10
 MOCK_BROKER_SESSION_MS = 3000
+ONLY_THESE = {"_env_file": (), "_aliases": False}  # an operator's .env doesn't apply to development
 ANY_LOCAL_PAGE = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")  # of any development server
 
 
@@ -44,7 +46,8 @@ def run() -> None:
     with run_services(folder, topics, started=progress) as services, run_mail(folder) as mailbox:
         (folder / DEV_JSON).unlink(missing_ok=True)  # of a run that was killed
         progress(f"mail catcher on port {mailbox.port}: nothing is sent")
-        settings = dev_settings(services, mailbox, port, folder)
+        given = dev_settings(services, mailbox, port, folder)
+        settings = load(**ONLY_THESE, **given)
         migrations.upgrade(services.database_url)
         progress("database schema")
         log.configure(settings.server.log_level)
@@ -57,7 +60,7 @@ def run() -> None:
         listener = bind(settings.server.host, port)
 
         def ready() -> None:
-            _write(folder / DEV_JSON, _description(settings, services, mailbox))
+            _write(folder / DEV_JSON, _description(settings, services, mailbox, given))
             progress(f"hub on port {port}")
             _say(_welcome(settings))
 
@@ -85,31 +88,33 @@ def _port() -> int:
     return int(text)
 
 
-def dev_settings(services: Services, mailbox: MailCatcher, port: int, folder: Path) -> Settings:
-    """The settings of the embedded hub, with what the environment adds to them."""
+def dev_settings(services: Services, mailbox: MailCatcher, port: int, folder: Path) -> dict[str, Any]:
+    """The settings of the embedded hub as `load` takes them, with what the environment adds to them.
+
+    Commands for operators load the same.
+    """
     base = f"http://127.0.0.1:{port}"
-    return load(
-        _env_file=(),  # the .env of an operator does not apply to development
-        _aliases=False,
-        port=port,
-        database_url=SecretStr(services.database_url),
-        redis_url=SecretStr(services.redis_url),
-        redis_events_url=SecretStr(os.environ.get("REDIS_EVENTS_URL") or services.redis_url),
-        kafka_bootstrap_servers=services.kafka_bootstrap,
-        kafka_fetch_max_wait_ms=MOCK_BROKER_WAIT_MS,
-        kafka_session_timeout_ms=MOCK_BROKER_SESSION_MS,
-        user_service_url=os.environ.get("USER_SERVICE_URL") or base + demo.STAND_IN,
-        otp_cooldown=0,  # for repeated clicks on the demo page
-        otp_hourly_cap=1000,
-        smtp_host="127.0.0.1",
-        smtp_port=mailbox.port,
-        smtp_security="none",
-        jwt_algorithm="HS256",
-        jwt_secret=SecretStr(_secret(folder)),
-        jwt_issuer=tokens.ISSUER,
-        allowed_origins=",".join((*ANY_LOCAL_PAGE, os.environ.get("ALLOWED_ORIGINS", ""))),
-        compat_routes=os.environ.get("COMPAT_ROUTES") or ALL_SERVICES,
-    )
+    return {
+        "port": port,
+        "database_url": services.database_url,
+        "redis_url": services.redis_url,
+        "redis_events_url": os.environ.get("REDIS_EVENTS_URL") or services.redis_url,
+        "rabbitmq_url": os.environ.get("RABBITMQ_URL"),
+        "kafka_bootstrap_servers": services.kafka_bootstrap,
+        "kafka_fetch_max_wait_ms": MOCK_BROKER_WAIT_MS,
+        "kafka_session_timeout_ms": MOCK_BROKER_SESSION_MS,
+        "user_service_url": os.environ.get("USER_SERVICE_URL") or base + demo.STAND_IN,
+        "otp_cooldown": 0,  # for repeated clicks on the demo page
+        "otp_hourly_cap": 1000,
+        "smtp_host": "127.0.0.1",
+        "smtp_port": mailbox.port,
+        "smtp_security": "none",
+        "jwt_algorithm": "HS256",
+        "jwt_secret": _secret(folder),
+        "jwt_issuer": tokens.ISSUER,
+        "allowed_origins": ",".join((*ANY_LOCAL_PAGE, os.environ.get("ALLOWED_ORIGINS", ""))),
+        "compat_routes": os.environ.get("COMPAT_ROUTES") or ALL_SERVICES,
+    }
 
 
 def _secret(folder: Path) -> str:
@@ -119,7 +124,9 @@ def _secret(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def _description(settings: Settings, services: Services, mailbox: MailCatcher) -> str:
+def _description(
+    settings: Settings, services: Services, mailbox: MailCatcher, given: Mapping[str, Any]
+) -> str:
     assert settings.auth.jwt_secret is not None
     assert settings.redis_streams.url is not None
     return json.dumps(
@@ -138,6 +145,7 @@ def _description(settings: Settings, services: Services, mailbox: MailCatcher) -
             },
             "topics": settings.kafka.topics,
             "mail": str(mailbox.folder),
+            "settings": given,
         },
         indent=2,
     )

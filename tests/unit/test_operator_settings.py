@@ -10,14 +10,15 @@ import pytest
 from app.cli import operator_settings
 from app.domain.errors import ConfigurationError
 
-RUNNING = {
-    "http": "http://127.0.0.1:8000",
-    "kafka": "127.0.0.1:9092",
-    "database": "postgresql://postgres@127.0.0.1:5432/hub",
-    "redis": "redis://127.0.0.1:6379/0",
-    "redis_events": "redis://127.0.0.1:6379/1",
-    "rabbitmq": None,
-    "jwt": {"algorithm": "HS256", "secret": "s" * 32, "issuer": "make-run"},
+SETTINGS = {
+    "database_url": "postgresql://postgres@127.0.0.1:5432/hub",
+    "redis_url": "redis://127.0.0.1:6379/0",
+    "redis_events_url": "redis://127.0.0.1:6379/1",
+    "rabbitmq_url": None,
+    "kafka_bootstrap_servers": "127.0.0.1:9092",
+    "user_service_url": "http://127.0.0.1:8000",
+    "jwt_algorithm": "HS256",
+    "jwt_secret": "s" * 32,
 }
 
 
@@ -32,11 +33,11 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_without_settings_it_is_the_hub_that_make_run_started(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "dev.json").write_text(json.dumps(RUNNING))
+    (tmp_path / "dev.json").write_text(json.dumps({"settings": SETTINGS}))
     loaded = operator_settings.load()
-    assert loaded.postgres.url.get_secret_value() == RUNNING["database"]
+    assert loaded.postgres.url.get_secret_value() == SETTINGS["database_url"]
     assert loaded.redis_streams.url is not None
-    assert loaded.redis_streams.url.get_secret_value() == RUNNING["redis_events"]
+    assert loaded.redis_streams.url.get_secret_value() == SETTINGS["redis_events_url"]
     assert loaded.rabbitmq.url is None
     said = capsys.readouterr()
     assert "using the hub that `make run` started" in said.err
@@ -47,7 +48,7 @@ def test_without_settings_it_is_the_hub_that_make_run_started(
 def test_a_database_that_is_named_is_never_another_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "dev.json").write_text(json.dumps(RUNNING))
+    (tmp_path / "dev.json").write_text(json.dumps({"settings": SETTINGS}))
     monkeypatch.setenv("DATABASE_URL", "postgresql://production.example/hub")
     with pytest.raises(ConfigurationError, match="REDIS_URL is not set"):
         operator_settings.load()

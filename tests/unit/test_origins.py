@@ -8,8 +8,9 @@ import pytest
 
 from app.auth.origins import origin_allowed
 from app.dev.mail import MailCatcher
-from app.dev.run import dev_settings
+from app.dev.run import ONLY_THESE, dev_settings
 from app.dev.services import Services
+from app.settings import load
 from app.settings.origins import serialised_origin
 
 ALLOWED = ("https://app.example.com", "http://localhost:8000")
@@ -155,7 +156,7 @@ def test_make_run_allows_pages_of_this_machine_and_those_that_are_listed(
 ) -> None:
     monkeypatch.setenv("ALLOWED_ORIGINS", "https://app.example.com, capacitor://localhost")
     services = Services("postgresql://127.0.0.1/hub", "redis://127.0.0.1", "127.0.0.1:9092", ())
-    settings = dev_settings(services, MailCatcher(2525, tmp_path), 8000, tmp_path)
+    settings = load(**ONLY_THESE, **dev_settings(services, MailCatcher(2525, tmp_path), 8000, tmp_path))
     for origin in (
         "http://localhost:8000",
         "http://127.0.0.1:5173",
