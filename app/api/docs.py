@@ -34,10 +34,12 @@ FILES = (
 )
 TAGS = {
     "notifications": "A user's inbox. Needs the user's own token.",
+    "triage": "Unread again, archive, snooze: where a user keeps a notification. Needs the user's own token.",
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "devices": "The browsers of a user that take web push. Needs the user's own token.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail, SMS and web push, for services with the scope `deliveries:read`.",
+    "explain": "Why an event reached somebody, or not, for services with the scope `deliveries:read`.",
     "opened": "The image in mails by which their opening is recorded. Its name is signed.",
     "unsubscribe": "The unsubscribe link of mails. Needs no access token: the link contains its own.",
     "callbacks": "What mail and SMS providers report. Needs no access token: each call is signed.",
