@@ -186,7 +186,8 @@ SNOOZE_QUERY: dict[str, dict[str, Any]] = {
     "until": {
         "type": "string",
         "format": "date-time",
-        "description": "when it comes back; within a year",
+        "description": "required: when it comes back; within a year",
+        "example": "2026-12-01T08:00:00Z",
     },
     **PROTOCOL_QUERY,
 }

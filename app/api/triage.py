@@ -99,6 +99,7 @@ class TriageResource:
         headers=schemas.INBOX_COUNT,
     )
     async def snooze(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        await self._authenticator.owner(request, user_id)
         until = moment(request, "until")
         latest = datetime.now(UTC) + timedelta(days=MAX_SNOOZE_DAYS)
         if until is None or until > latest:

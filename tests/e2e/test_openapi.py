@@ -96,7 +96,7 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
     message = {"user_id": user, "to": user, "title": "Hello", "message": "How are you?"}
     mail = message | {"type": "email", "to": "user@example.com"}
     events: list[dict[str, Any]] = [
-        *({**message, "type": "inapp", "event_id": f"inapp-{number}"} for number in range(5)),
+        *({**message, "type": "inapp", "event_id": f"inapp-{number}"} for number in range(20)),
         *({**mail, "event_id": f"mail-{number}"} for number in range(3)),
         *({**mail, "event_id": f"later-{n}", "send_at": "2100-01-01T00:00:00Z"} for n in range(5)),
     ]
