@@ -201,6 +201,10 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
             "receiver, created_at, template_code, raw_data, title, content, seq",
             "gen_random_uuid(), now(), '', '{}', '', '', 1",
         ),
+        Kind.ARCHIVED: (
+            "id, receiver, created_at, template_code, raw_data, is_read, title, content, seq",
+            "number, gen_random_uuid(), now(), '', '{}', true, '', '', 1",
+        ),
         Kind.DELIVERIES: (
             "id, event_id, channel, template, locale, data, event_at",
             "gen_random_uuid(), number, 'email', '', '', '{}', now()",
