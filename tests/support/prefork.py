@@ -34,7 +34,7 @@ FORKED = (("run.py",), ("-m", "faults.failing_hub"), ("-m", "alembic"))
 
 IMPORTED_LATE = (
     *("aiormq", "email.contentmanager", "email.generator", "email.headerregistry", "encodings.idna"),
-    *("httpcore", "sanic_ext.bootstrap", "sanic_testing.manager"),
+    *("httpcore", "sanic_testing.manager"),
 )
 """What libraries import once they are used."""
 
