@@ -1,4 +1,4 @@
-"""`run.py webhooks`: the endpoints that are told of deliveries and people."""
+"""`run.py webhooks`: the endpoints that are notified of deliveries and people."""
 
 from __future__ import annotations
 

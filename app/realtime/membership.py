@@ -68,6 +68,8 @@ class Membership:
         """To join, in a row."""
         self._background = Background(self._run, name="membership")
         self._cleaning: asyncio.Task[None] | None = None
+        self._gone: set[NodeId] = set()
+        """The nodes whose presence is still to be removed."""
         self._changed: set[UUID] = set()
         self._written: asyncio.Future[None] | None = None
         self._changing: asyncio.Task[None] | None = None
@@ -172,7 +174,8 @@ class Membership:
             raise LostError("the other nodes declared this node dead")
         self._answered_at = asked_at
         others = beat.others - self._before
-        self._before &= beat.others | beat.unresponsive  # the rest is cleaned away
+        if not first:
+            self._before &= beat.others | beat.unresponsive  # the rest is cleaned away, or soon will be
         appeared, vanished = others - self.others, self.others - others
         self.others, self.unresponsive = others, beat.unresponsive
         NODES.set(1 + len(self.others))
@@ -199,14 +202,17 @@ class Membership:
                 self._listener.received(message["data"])
 
     def _clean_soon(self, gone: Collection[NodeId]) -> None:
+        self._gone.update(gone)
         if self._cleaning is None or self._cleaning.done():
-            self._cleaning = asyncio.create_task(self._clean(gone), name="presence cleaner")
+            self._cleaning = asyncio.create_task(self._clean(), name="presence cleaner")
 
-    async def _clean(self, gone: Collection[NodeId]) -> None:
+    async def _clean(self) -> None:
         """Remove the presence of dead nodes and of this node's old ids. Several nodes may do so at once."""
         try:
-            for node in gone:
+            while self._gone:
+                node = next(iter(self._gone))
                 await self._presence.forget(node)
+                self._gone.discard(node)
         except REDIS_ERRORS as error:
             log.warning("presence_not_cleaned", extra={"why": type(error).__name__})
 

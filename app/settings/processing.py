@@ -215,7 +215,7 @@ class OutboxSettings(WithPublicUrl):
 
 
 class WebhookSettings(Section):
-    """Outbound webhooks: endpoints that are told of deliveries (`run.py webhooks`)."""
+    """Outbound webhooks: endpoints that are notified of deliveries (`run.py webhooks`)."""
 
     title: ClassVar = "Outbound webhooks"
 

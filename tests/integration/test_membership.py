@@ -107,6 +107,23 @@ async def test_who_leaves_and_comes_back_during_a_round_trip_is_there_in_the_end
     assert set(nodes[0].manager.users) == {user}
 
 
+async def test_what_was_written_under_an_id_that_never_joined_is_cleaned_away(start: Start) -> None:
+    nodes = await start(2)
+    there, users = nodes[1], [uuid4(), uuid4()]
+    hold = there.presence.hold("change")
+    first = asyncio.create_task(there.arrive(users[0]))
+    await hold.reached.wait()
+    second = asyncio.create_task(there.arrive(users[1]))  # written after the first
+    joined_as = there.id
+    await there.lost()
+    await until(lambda: there.id != joined_as, "it tries to join under another id")
+    there.presence.let_pass()
+    hold.released.set()
+    await asyncio.gather(first, second)
+    await there.back()
+    await told(nodes, users)
+
+
 @pytest.mark.parametrize("losing", [False, True])
 async def test_the_tables_are_right_in_the_end_whoever_connects_and_disconnects(
     start: Start, losing: bool

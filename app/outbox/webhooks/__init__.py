@@ -1,1 +1,1 @@
-"""Outbound webhooks: what the operator's endpoints are told of deliveries and people."""
+"""Outbound webhooks: what the operator's endpoints are notified of deliveries and people."""

@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 from playwright.async_api import Page, expect
 
 from app.dev import demo
-from tests.e2e.demo.people import INBOXES, choose_way, click_event, frames, inbox, notifications, preferences
+from tests.e2e.demo.people import (
+    INBOXES,
+    choose_way,
+    click_event,
+    frames,
+    inbox,
+    notifications,
+    preferences,
+    state,
+)
 from tests.support.mailbox import new_address
 
 
@@ -43,6 +52,7 @@ async def test_what_is_switched_off_does_not_come_and_the_dry_run_said_so(page: 
 
 async def test_low_stock_is_mailed_to_who_wants_it_and_has_an_address(page: Page) -> None:
     address = new_address()
+    await expect(state(inbox(page, demo.MAI))).to_have_text("Live")
     choices = await preferences(page, demo.MAI)
     mail = choices.get_by_label("inventory by mail")
     await expect(mail.locator(":checked")).to_have_text("Default: off")
