@@ -61,7 +61,7 @@ class AdmissionQueues:
         self.upgrades = AdmissionQueue(0.001, 2)
         self.requests = AdmissionQueue(0.0005, 2)
         self.later_requests = AdmissionQueue(0.0005, 2)  # on a kept connection, and chunks of bodies
-        self.discards = AdmissionQueue(0.002, 2)  # pieces, of up to 64 KB, of bodies that were refused
+        self.discards = AdmissionQueue(0.004, 2)  # pieces, of up to 64 KB, of bodies that were refused
         self.ends = AdmissionQueue(0.0002, 5)
         self.delayed_refusals = 0
         self.receive_buffer = memoryview(bytearray(RECEIVE_BYTES))
