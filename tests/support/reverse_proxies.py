@@ -1,75 +1,88 @@
-"""nginx and HAProxy before a server of the tests, set up as their documents advise: each buffers what it may,
-keeps connections to the server for requests of other clients, and appends to X-Forwarded-For.
+"""nginx and HAProxy before a server of the tests, with the configurations of docs/how-to/behind-*.md.
+
+Each buffers what it may, keeps connections to the server for other clients, and appends to X-Forwarded-For.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.hub import WAIT, free_port
+from tests.support.hub import ROOT, WAIT, free_port
 from tests.support.install_tools import find_daemon
 
-IDLE_SECONDS = 60  # what both packages, or their documents, have
-CONFIGURATIONS = {
-    "nginx": """daemon off;
+PAGES = ROOT / "docs" / "how-to"
+IDLE_SECONDS = 60  # as on both pages
+_AROUND_NGINX = """daemon off;
 pid {folder}/nginx.pid;
 error_log stderr;
 {user}
 events {{}}
 http {{
-  access_log off;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
-  upstream nodes {{
-    server 127.0.0.1:{port_behind};
-    keepalive 8;
-  }}
-  map $http_upgrade $connection_upgrade {{
-    default upgrade;
-    "" "";
-  }}
-  server {{
-    listen {host}:{port};
-    location / {{
-      proxy_pass http://nodes;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_read_timeout {idle}s;
-      proxy_send_timeout {idle}s;
-    }}
-  }}
+{page}
 }}
-""",
-    "haproxy": """defaults
-  mode http
-  timeout connect 5s
-  timeout client {idle}s
-  timeout server {idle}s
-  timeout tunnel {idle}s
-  option abortonclose
-  option forwardfor
-  http-reuse always
-frontend hub
-  bind {host}:{port}
-  default_backend nodes
-backend nodes
-  server node 127.0.0.1:{port_behind}
-""",
-}
+"""
+
+
+def _configuration_of(name: str) -> str:
+    """The configuration that the page of a proxy shows."""
+    page = (PAGES / f"behind-{name}.md").read_text("utf-8")
+    _, found = page.split(f"```{name}\n")
+    return found.split("```")[0]
+
+
+def _replaced(text: str, replacements: Mapping[str, str]) -> str:
+    for old, new in replacements.items():
+        assert old in text, f"the page has no {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
+def nginx(folder: Path, listen: str, port_behind: int, idle: int) -> str:
+    """The page's configuration for a test: without TLS, with these ports and timeouts.
+
+    Args:
+        folder: Where nginx keeps its files.
+        listen: Its address, such as `127.0.0.1:8080`.
+        port_behind: The port of the server behind it.
+        idle: After how many seconds a silent connection is closed.
+    """
+    page = _replaced(
+        re.sub(r"^ *ssl_\w+ .*\n", "", _configuration_of("nginx"), flags=re.MULTILINE),
+        {
+            "listen 443 ssl": f"listen {listen}",
+            "server 127.0.0.1:8000": f"server 127.0.0.1:{port_behind}",
+            f" {IDLE_SECONDS}s": f" {idle}s",
+        },
+    )
+    user = "user root;" if os.geteuid() == 0 else ""
+    return _AROUND_NGINX.format(folder=folder, user=user, page=page)
+
+
+def haproxy(_folder: Path, listen: str, port_behind: int, idle: int) -> str:
+    """The same for HAProxy, which keeps no files."""
+    replacements = {
+        "bind :443 ssl crt /etc/ssl/hub.example.com.pem": f"bind {listen}",
+        "127.0.0.1:8000": f"127.0.0.1:{port_behind}",
+        f" {IDLE_SECONDS}s": f" {idle}s",
+    }
+    return _replaced(_configuration_of("haproxy"), replacements)
+
+
+CONFIGURATIONS: Mapping[str, Callable[[Path, str, int, int], str]] = {"haproxy": haproxy, "nginx": nginx}
 _COMMANDS = {"nginx": ["-c"], "haproxy": ["-db", "-f"]}
 
 
@@ -85,11 +98,7 @@ def reverse_proxy(
         pytest.skip(f"no {name}: install Debian's package")
     folder.mkdir(exist_ok=True)
     port, configuration = free_port(), folder / "configuration"
-    user = "user root;" if os.geteuid() == 0 else ""
-    written = CONFIGURATIONS[name].format(
-        folder=folder, host=host, port=port, port_behind=port_behind, user=user, idle=idle
-    )
-    configuration.write_text(written)
+    configuration.write_text(CONFIGURATIONS[name](folder, f"{host}:{port}", port_behind, idle))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, *_COMMANDS[name], str(configuration)], stdout=log, stderr=log)
     try:
