@@ -13,20 +13,28 @@ EVENTS = Counter(
     ["source", "outcome"],
 )
 REJECTED = Counter(
-    "hub_events_rejected", "Events that were dead-lettered, by source and reason", ["source", "reason"]
+    "hub_events_rejected",
+    "Events that were dead-lettered, by source and reason (a code)",
+    ["source", "reason"],
 )
-NOTIFICATIONS = Counter("hub_notifications_stored", "Notifications committed to Postgres")
+NOTIFICATIONS = Counter(
+    "hub_notifications_stored", "Notifications committed to Postgres, one for each receiver"
+)
 BATCH_SECONDS = Histogram(
     "hub_batch_write_seconds",
-    "Time to write one batch, from planning to the commit",
+    "Seconds to write one batch of events, from planning to the commit",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
-FRAMES = Counter("hub_frames_sent", "Notification frames queued on connections")
+FRAMES = Counter(
+    "hub_frames_sent", "Notifications pushed to connections of this node, one for each connection"
+)
 CONNECTIONS = Gauge(
     "hub_connections", "Open connections: WebSockets and event streams", multiprocess_mode="livesum"
 )
 EVENT_STREAMS = Gauge(
-    "hub_event_streams", "Those of hub_connections that are event streams (SSE)", multiprocess_mode="livesum"
+    "hub_event_streams",
+    "Open event streams (SSE), which hub_connections includes",
+    multiprocess_mode="livesum",
 )
 NODES = Gauge(
     "hub_nodes",
@@ -38,12 +46,18 @@ CLOCK_OFF = Gauge(
     "Seconds by which the clock of this machine is ahead of the median with the clocks of Postgres and Redis",
     multiprocess_mode="livemax",
 )
-PUBLICATIONS = Counter("hub_publications", "Messages published to other nodes")
+PUBLICATIONS = Counter(
+    "hub_publications", "Messages published to other nodes over Redis; each holds many frames"
+)
 UNPUBLISHED = Counter(
-    "hub_frames_unpublished", "Frames not published to other nodes; those read Postgres instead"
+    "hub_frames_unpublished",
+    "Frames not published because the queue was full or Redis failed; other nodes read Postgres instead",
 )
 REFUSED = Counter(
-    "hub_connections_refused", "TCP connections closed before a request was read, by reason", ["reason"]
+    "hub_connections_refused",
+    "TCP connections closed before a request was handled, by reason: `silent`, `too_slow`, "
+    "`malformed`, `crowd` (too many wait), `turned_away` (a repeat offender), or the code of the error",
+    ["reason"],
 )
 CLOSED = Counter("hub_connections_closed", "Connections closed by the hub, by close code", ["code"])
 PARKED = Gauge(
@@ -63,7 +77,7 @@ PARKED_FINISHED = Counter(
 )
 INTAKE_STANDSTILL = Gauge(
     "hub_intake_standstill_seconds",
-    "Seconds for which the Kafka consumer of these topics has been writing one batch, and takes no other",
+    "Seconds that the write of the current Kafka batch has lasted, by the topics of the consumer",
     ["topics"],
     multiprocess_mode="livemax",
 )
@@ -83,19 +97,19 @@ DELIVERIES = Counter(
 )
 ATTEMPT_SECONDS = Histogram(
     "hub_delivery_attempt_seconds",
-    "Time of one attempt to deliver to the provider",
+    "Seconds of one attempt to pass a delivery to its provider, by channel",
     ["channel"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 WEBHOOKS = Counter(
     "hub_webhooks",
-    "Attempts to send webhook messages, by outcome: sent, failed, or disabled for an endpoint that was",
+    "Attempts to send webhook messages, by outcome: sent, failed; disabled counts endpoints, not attempts",
     ["outcome"],
 )
 STALLED = Counter("hub_write_retries", "Retries of batch writes because Postgres was unavailable")
 REQUESTS = Histogram(
     "hub_http_request_seconds",
-    "REST requests, by method, route and status",
+    "Seconds from a REST request's head to its answer, by method, route (its template) and status",
     ["method", "route", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
