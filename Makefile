@@ -109,7 +109,7 @@ generated: $(READY) ## write all generated files: references, .env.example, Asyn
 
 asyncapi events settings: generated
 
-# In an environment of its own: MkDocs and the hub need different versions of some packages.
+# In a separate environment: MkDocs and the hub need different versions of some packages.
 SITE := $(VENV)/docs
 $(SITE)/.ready: $(VENV)/.made requirements-docs.txt
 	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)

@@ -72,7 +72,7 @@ def find(*words: str) -> psutil.Process | None:
     """The descendant of this process whose command line has one of these words; the broker, say."""
     for process in psutil.Process().children(recursive=True):
         line = process.cmdline()
-        # a guard names the whole command too; what it guards has no child of its own
+        # a guard names the whole command too; what it guards has no child
         if any(word in line for word in words) and not process.children():
             return process
     return None

@@ -127,7 +127,7 @@ def _server() -> Iterator[tuple[int, int, str]]:
 
 @contextmanager
 def _trusting(certificates: str) -> Iterator[None]:
-    """As an operator does it whose mail server has a certificate of an authority of their own."""
+    """As an operator does it whose mail server has a certificate of a private authority."""
     os.environ["SSL_CERT_FILE"] = certificates
     try:
         yield

@@ -1,6 +1,6 @@
 """What size costs: `python -m bench.sizes` (docs/benchmarks/sizes.md).
 
-Each case runs on a Postgres of its own that COPY has filled, beside a writer of small events: how long these
+Each case runs on a separate Postgres that COPY has filled, beside a writer of small events: how long these
 wait while the case runs, against a calm period before it.
 """
 
@@ -340,7 +340,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1_000_000, help="notifications in inboxes of 20")
     parser.add_argument("--heavy", type=int, default=500_000, help="notifications in the heavy inbox")
     parser.add_argument("--group", type=int, default=9_999, help="receivers of a group event")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each case that goes on for a while")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each case without an end")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--database", help="the URL of an empty, migrated database")
     return parser.parse_args(arguments)

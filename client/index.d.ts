@@ -1,4 +1,4 @@
-/** What one person was told. Never changed in place: one that is read is another object. */
+/** A notification of one user. Objects are never changed in place: one that is read is another object. */
 export interface Notification {
   readonly id: number;
   readonly group_id: string | null;
@@ -72,7 +72,7 @@ export interface Options {
   getToken: () => string | Promise<string>;
   /** The language of what is loaded: `vi`, `en`, `ru`. Without it each comes as it was stored. */
   locale?: string;
-  /** For Node before 22, which has none of its own. */
+  /** For Node before 22, which has none. */
   WebSocket?: typeof WebSocket;
 }
 

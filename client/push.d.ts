@@ -5,7 +5,7 @@ export interface PushOptions {
   url: string | URL;
   /** A token that holds now. */
   getToken: () => string | Promise<string>;
-  /** The address of `src/service-worker.js` on your own origin (`/service-worker.js`), or a registration of yours. */
+  /** The address of `src/service-worker.js` on your origin (`/service-worker.js`), or a registration of yours. */
   serviceWorker?: string | URL | ServiceWorkerRegistration;
 }
 

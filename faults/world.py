@@ -299,7 +299,7 @@ async def open_world(
     settings: Mapping[str, str],
     own_settings: Mapping[int, Mapping[str, str]],
 ) -> AsyncIterator[World]:
-    """A fresh hub on a fresh database and Kafka topics of its own, with a client for each user.
+    """A fresh hub on a fresh database and fresh Kafka topics, with a client for each user.
 
     `settings` are for all nodes, `own_settings` for some, by their number from 0.
     """

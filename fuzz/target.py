@@ -25,7 +25,7 @@ class Target(NamedTuple):
     structured: SearchStrategy[bytes]
     """Inputs that get past the first look."""
     words: Sequence[bytes] = ()
-    """What libFuzzer builds inputs of, besides bytes of its own."""
+    """What libFuzzer builds inputs of, besides bytes that it makes up."""
     largest: int = 4096
     """Bytes of an input, but of the long ones."""
     longest: int = 200_000

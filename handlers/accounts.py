@@ -19,6 +19,8 @@ MAX_ROUNDING_SECONDS = 0.999_999
 
 
 class LoggedOut(Struct):
+    """A logout of the user service."""
+
     user_id: UserId
     timestamp: Any = None
     access_token_id: Any = None
@@ -39,6 +41,7 @@ class AccountLoggedOut(BaseMessageHandler[LoggedOut]):
     def handle(
         self, message: LoggedOut, body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
+        """End the sessions whose token was issued before the logout."""
         at = read_timestamp(message.timestamp)
         if at is not None and at.is_integer():
             at += MAX_ROUNDING_SECONDS

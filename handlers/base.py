@@ -144,6 +144,7 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
 
     @property
     def template_code(self) -> str:
+        """The event type in capitals, as stored."""
         return self.event_type.upper()
 
     def text(
@@ -235,13 +236,14 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
     audience: ClassVar[Audience] = Audience.RECEIVERS
 
     def __init__(self) -> None:
-        # A class of its own: msgspec looks up a generic alias by its hash, which takes as long as the rest.
+        # A separate class: msgspec looks up a generic alias by its hash, which takes as long as the rest.
         self.message_type = new_class(("Message"), (GroupMessage[self.data_type],))  # type: ignore[name-defined]
         if not any(field.required for field in msgspec.structs.fields(self.data_type)):
             data = ("data", self.data_type, msgspec.field(default_factory=self.data_type))
             self.message_type = msgspec.defstruct(("Message"), [data], bases=(self.message_type,))  # type: ignore[assignment]
 
     def group_needed(self, message: GroupMessage[G]) -> UUID | None:
+        """The group, if its name or its members are missing in the event."""
         if not message.receivers and self._audience(message) is Audience.RECEIVERS:
             raise self.no_receivers()
         return None if message.receivers and named(message.data) else message.group_id
@@ -249,6 +251,7 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
     def handle(
         self, message: GroupMessage[G], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
+        """Notify the receivers, else the audience in the group."""
         group_name = named(message.data) or (group.name if group else "")
         receivers = self._receivers(message, group)
         raw_data = kept(_data(body))

@@ -14,6 +14,8 @@ _FILM = Translatable("%(film)s.")
 
 
 class Booking(Struct, kw_only=True):
+    """A booking."""
+
     booking_id: Shown
     movie_title: Shown | None = None
     showtime: Shown | None = None
@@ -29,6 +31,7 @@ class BookingEventHandler(PersonalEventHandler[Booking]):
     data_type = Booking
 
     def params(self, data: Booking, locale: str) -> dict[str, object]:
+        """The fields of the booking in the forms of a language."""
         showtime = None if data.showtime is None else localised_moment(locale, data.showtime)
         total = None if data.total_amount is None else localised_number(locale, data.total_amount)
         return {
@@ -40,6 +43,8 @@ class BookingEventHandler(PersonalEventHandler[Booking]):
 
 
 class BookingConfirmed(BookingEventHandler):
+    """A booking was confirmed."""
+
     event_type = "booking.confirmed"
     severity = "success"
     template = "booking_confirmation"
@@ -50,6 +55,8 @@ class BookingConfirmed(BookingEventHandler):
 
 
 class BookingCancelled(BookingEventHandler):
+    """A booking was cancelled."""
+
     event_type = "booking.cancelled"
     severity = "warning"
     template = "booking_cancellation"

@@ -57,6 +57,7 @@ class FlatEventHandler(NotificationHandler[FlatMessage[E, D], D], Generic[E, D])
     """Whether `content` follows the facts. Otherwise it stands in where none is known."""
 
     def parse(self, body: Mapping[str, Any]) -> FlatMessage[E, D]:
+        """Check the envelope and the data, which are one object."""
         return FlatMessage(self.checked(body, self.envelope_type), self.checked(body, self.data_type))
 
     def converted(self, body: Mapping[str, Any], form: type[S]) -> S:
@@ -138,6 +139,7 @@ class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
     def handle(
         self, message: FlatMessage[Recipient, D], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
+        """Notify the person by mail, and in-app if the event names the user."""
         person = message.envelope
         notification = (
             self._notification(message.data, body, [person.user_id], locale) if person.user_id else None
@@ -153,6 +155,8 @@ class PersonalEventHandler(FlatEventHandler[Recipient, D], Generic[D]):
 
 
 class Recipients(FlatEnvelope, kw_only=True):
+    """The envelope of an event that names its receivers."""
+
     receivers: Receivers | None = None
 
 
@@ -164,6 +168,7 @@ class RecipientsEventHandler(FlatEventHandler[Recipients, D], Generic[D]):
     def handle(
         self, message: FlatMessage[Recipients, D], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
+        """Notify the receivers in-app and by mail."""
         if not message.envelope.receivers:
             raise self.no_receivers()
         receivers = each_once(message.envelope.receivers)

@@ -15,11 +15,15 @@ _DAY = r"^(0?[1-9]|[12][0-9]|3[01])/(0?[1-9]|1[0-2])/(?!0000)[0-9]{4}$"
 
 
 class StoredFood(GroupData, kw_only=True):
+    """Food in a storage."""
+
     unit_name: Name
     storage_name: Name
 
 
 class ExpiringFood(StoredFood, kw_only=True):
+    """Food and the day on which it expires."""
+
     expiration_date: Annotated[str, Meta(extra_json_schema={"pattern": _DAY})]
 
     def __post_init__(self) -> None:
@@ -27,6 +31,8 @@ class ExpiringFood(StoredFood, kw_only=True):
 
 
 class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
+    """Food expires soon."""
+
     event_type = "food_expiring_soon"
     category = "food"
     severity = "warning"
@@ -37,11 +43,14 @@ class FoodExpiringSoon(GroupEventHandler[ExpiringFood]):
     content = N_("%(unit_name)s in %(storage_name)s expires on %(expiration_date)s. Use it in time!")
 
     def params(self, data: ExpiringFood, locale: str) -> dict[str, object]:
+        """The fields, with the day in the form of a language."""
         day = localised_date(locale, _day(data.expiration_date)).removesuffix(".")  # a full stop follows
         return super().params(data, locale) | {"expiration_date": day}
 
 
 class FoodExpired(GroupEventHandler[StoredFood]):
+    """Food has expired."""
+
     event_type = "food_expired"
     category = "food"
     severity = "warning"

@@ -20,10 +20,14 @@ from handlers.fields import Name, each_once
 
 
 class ByRequester(GroupData, kw_only=True):
+    """A change of a group, and who made it."""
+
     requester_username: Name
 
 
 class GroupUserAdded(GroupEventHandler[ByRequester]):
+    """Someone was added to a group."""
+
     event_type = "group_user_added"
     category = "groups"
     icon = "users"
@@ -36,6 +40,8 @@ class GroupUserAdded(GroupEventHandler[ByRequester]):
 
 
 class GroupUserRemoved(GroupEventHandler[ByRequester]):
+    """Someone was removed from a group."""
+
     event_type = "group_user_removed"
     category = "groups"
     icon = "users"
@@ -69,23 +75,28 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
     own_content = N_("You left the group %(group_name)s and will no longer receive its notifications.")
 
     def parse(self, body: Mapping[str, Any]) -> LeftMessage:
+        """Check the message, and find the member who left."""
         message = super().parse(body)
         leaver = leaver_of(data_of(body), body, user_ids=self.user_ids)
         return LeftMessage(**msgspec.structs.asdict(message), leaver=leaver)
 
     def group_needed(self, message: GroupMessage[GroupData]) -> UUID | None:
+        """The group, also if the only receiver may be the member who left."""
         needed = super().group_needed(message)
         return message.group_id if _only_receiver(message) else needed
 
     def needs_fresh_group(self, message: GroupMessage[GroupData]) -> bool:
+        """Whether the answer must be newer than the event: it decides who left, or who stays."""
         return _leaver(message) is None and (not message.receivers or _only_receiver(message) is not None)
 
     def can_do_without_group(self, message: GroupMessage[GroupData]) -> bool:
+        """Whether the event has receivers and a group name."""
         return bool(message.receivers and named(message.data))
 
     def handle(
         self, message: GroupMessage[GroupData], body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
+        """Notify the receivers, else the group without the member who left, whose text is another."""
         draft = super().handle(message, body, group, locale).notification
         assert draft is not None
         leaver = _leaver(message)
@@ -102,6 +113,7 @@ class GroupUserLeft(GroupEventHandler[GroupData]):
     def text(
         self, raw_data: bytes, group_name: str, locale: str, receiver: UUID | None = None, title: str = ""
     ) -> Text:
+        """As `NotificationHandler.text`; the member who left gets another text."""
         text = super().text(raw_data, group_name, locale)
         named = receiver is not None and leaver_of(exact_json.decode(raw_data)) == receiver
         return self._own_text(group_name, locale) if named or title.startswith(_own_titles()) else text
@@ -164,10 +176,14 @@ def _only_receiver(message: GroupMessage[GroupData]) -> UUID | None:
 
 
 class NewHeadChef(ByRequester, kw_only=True):
+    """The new head chef of a group."""
+
     new_head_chef_username: Name
 
 
 class GroupHeadChefUpdated(GroupEventHandler[NewHeadChef]):
+    """A group has a new head chef."""
+
     event_type = "group_head_chef_updated"
     category = "groups"
     icon = "users"

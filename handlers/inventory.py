@@ -17,6 +17,8 @@ from handlers.flat import FlatMessage, Recipients, RecipientsEventHandler
 
 
 class Stock(Struct, kw_only=True):
+    """The stock of a product."""
+
     product_name: Shown
     current_stock: Amount | None = None
     threshold: Amount | None = None
@@ -57,6 +59,7 @@ class LowStock(RecipientsEventHandler[Stock]):
         group: Group | None,
         locale: str,
     ) -> Effects:
+        """Notify the event's receivers, else those of `LOW_STOCK_RECEIVERS`."""
         if message.envelope.receivers:
             return super().handle(message, body, group, locale)
         users, addresses = self._named
@@ -73,6 +76,7 @@ class LowStock(RecipientsEventHandler[Stock]):
         return Effects(notification, deliveries=deliveries)
 
     def params(self, data: Stock, locale: str) -> dict[str, object]:
+        """The fields, with amounts in the form of a language."""
         numbers = {"current_stock": data.current_stock, "threshold": data.threshold}
         return {
             "product_name": data.product_name,

@@ -10,12 +10,16 @@ NOT_PLANNED = N_("not planned yet")
 
 
 class Meals(GroupData, kw_only=True):
+    """The dishes of a day."""
+
     breakfast: Names
     lunch: Names
     dinner: Names
 
 
 class DailyMeal(GroupEventHandler[Meals]):
+    """The plan of a day's meals."""
+
     event_type = "daily_meal"
     category = "meals"
     icon = "food"
@@ -28,6 +32,7 @@ class DailyMeal(GroupEventHandler[Meals]):
     )
 
     def params(self, data: Meals, locale: str) -> dict[str, object]:
+        """The dishes of each meal as a list in the form of a language."""
         meals = {"breakfast": data.breakfast, "lunch": data.lunch, "dinner": data.dinner}
         named = {
             meal: ", ".join(filter(str.strip, dishes)) or render(locale, NOT_PLANNED, {})
@@ -36,4 +41,5 @@ class DailyMeal(GroupEventHandler[Meals]):
         return {"dishes": self.count(data), **named}
 
     def count(self, data: Meals) -> int:
+        """The number of dishes, for the plural form."""
         return sum(1 for dish in (*data.breakfast, *data.lunch, *data.dinner) if dish.strip())

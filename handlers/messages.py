@@ -40,7 +40,7 @@ from handlers.details import EARLIEST, GIVEN_FIELDS, LATEST, usable
 
 PLAIN = "plain"
 OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_"))
-"""The mail templates that a message may name: codes are for whoever makes them, on ways of their own."""
+"""The mail templates that a message may name: those of codes can't be named."""
 TITLE = N_("You have a new message")
 MAX_MESSAGE_CHARS = 10_000
 
@@ -160,6 +160,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
     def handle(
         self, message: MessageRequest, body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
+        """Notify the user in-app, or make one delivery for the address or user."""
         spoken = negotiate(message.locale, locale)
         if message.type == INAPP:
             effects = Effects(self._notification(message, spoken))

@@ -42,6 +42,7 @@ class OtpRequested(BaseMessageHandler[OtpRequest]):
     def handle(
         self, message: OtpRequest, body: Mapping[str, Any], group: Group | None, locale: str
     ) -> Effects:
+        """Make one delivery with the code, encrypted until it is sent."""
         if message.action != self.action:
             raise InvalidEvent("wrong_action", f"this Kafka topic accepts the action {self.action} only")
         try:

@@ -16,6 +16,8 @@ from handlers.flat import PersonalEventHandler
 
 
 class Payment(Struct, kw_only=True):
+    """A payment for a booking."""
+
     booking_id: Shown
     transaction_id: Shown | None = None
     amount: Amount | None = None
@@ -23,6 +25,8 @@ class Payment(Struct, kw_only=True):
 
 
 class FailedPayment(Payment, kw_only=True):
+    """A payment that failed, and why."""
+
     other_names: ClassVar[Mapping[str, str]] = MappingProxyType({"failure_reason": "reason"})
 
     reason: Shown | None = None
@@ -52,11 +56,14 @@ class PaymentEventHandler(PersonalEventHandler[P], Generic[P]):
     icon = "card"
 
     def params(self, data: P, locale: str) -> dict[str, object]:
+        """The fields, with the amount in the form of a language."""
         amount = None if data.amount is None else localised_number(locale, data.amount)
         return super().params(data, locale) | {"amount": amount}
 
 
 class PaymentSuccess(PaymentEventHandler[Payment]):
+    """A payment succeeded."""
+
     event_type = "payment.success"
     severity = "success"
     data_type = Payment
@@ -67,6 +74,8 @@ class PaymentSuccess(PaymentEventHandler[Payment]):
 
 
 class PaymentFailed(PaymentEventHandler[FailedPayment]):
+    """A payment failed."""
+
     event_type = "payment.failed"
     urgent = True
     severity = "critical"
@@ -78,11 +87,14 @@ class PaymentFailed(PaymentEventHandler[FailedPayment]):
     content = PAYMENT_FAILED
 
     def params(self, data: FailedPayment, locale: str) -> dict[str, object]:
+        """The fields, with the reason as text."""
         reason = None if data.reason is None else label(locale, PAYMENT_FAILURES, data.reason)
         return super().params(data, locale) | {"reason": reason}
 
 
 class PaymentRefund(PaymentEventHandler[RefundedPayment]):
+    """A payment was refunded."""
+
     event_type = "payment.refund"
     data_type = RefundedPayment
     template = "payment_refund"

@@ -8,22 +8,32 @@ from handlers.fields import Name
 
 
 class PlanData(GroupData, kw_only=True):
+    """A plan."""
+
     plan_id: int
 
 
 class PlanWithDeadline(PlanData, kw_only=True):
+    """A plan and its deadline."""
+
     deadline: Name
 
 
 class AssignedPlan(PlanWithDeadline, kw_only=True):
+    """A plan, its deadline and who carries it out."""
+
     assignee_username: Name
 
 
 class ReportedPlan(PlanData, kw_only=True):
+    """A plan and who carried it out."""
+
     assignee_username: Name
 
 
 class PlanAssigned(GroupEventHandler[AssignedPlan]):
+    """A plan was assigned to someone."""
+
     event_type = "plan_assigned"
     category = "plans"
     icon = "calendar"
@@ -36,6 +46,8 @@ class PlanAssigned(GroupEventHandler[AssignedPlan]):
 
 
 class PlanReported(GroupEventHandler[ReportedPlan]):
+    """A plan was reported as done."""
+
     event_type = "plan_reported"
     category = "plans"
     severity = "success"
@@ -47,6 +59,8 @@ class PlanReported(GroupEventHandler[ReportedPlan]):
 
 
 class PlanExpired(GroupEventHandler[PlanWithDeadline]):
+    """A plan's deadline has passed."""
+
     event_type = "plan_expired"
     category = "plans"
     severity = "warning"

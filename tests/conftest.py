@@ -92,7 +92,7 @@ def kafka(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_address(home: Path, pytestconfig: pytest.Config) -> Iterator[str]:
-    """A RabbitMQ, in which each module has a virtual host of its own. Skips the tests where there is none."""
+    """A RabbitMQ, in which each module has a separate virtual host. Skips the tests where there is none."""
     if not has_rabbitmq():
         pytest.skip(MISSING)
     with service(pytestconfig, home, "rabbitmq", run_rabbitmq) as address:
@@ -133,7 +133,7 @@ def user_service() -> Iterator[FakeUserService]:
 def environment(
     database: str, redis_url: str, kafka: str, user_service: FakeUserService, pytestconfig: pytest.Config
 ) -> dict[str, str]:
-    """The settings of this module's hub: Kafka topics and a database of its own."""
+    """The settings of this module's hub: Kafka topics and a database, which no other module uses."""
     mark = uuid.uuid4().hex[:8]
     services = hub_settings(database, redis_url, kafka, user_service.address, mark)
     return {**services, "KAFKA_FETCH_MAX_WAIT_MS": fetch_wait(pytestconfig)}

@@ -64,12 +64,16 @@ class CallbackKeys(NamedTuple):
 
 
 class MailgunSignature(msgspec.Struct):
+    """What Mailgun signs: `signature` is the HMAC of `timestamp` and `token`."""
+
     timestamp: str
     token: str
     signature: str
 
 
 class MailgunCallback(msgspec.Struct, rename="kebab"):
+    """A webhook of Mailgun: one delivery event."""
+
     signature: MailgunSignature
     event_data: dict[str, object]
 
@@ -104,6 +108,7 @@ class CallbackResource:
         body=list[dict[str, Any]],
     )
     async def sendgrid(self, request: Request) -> HTTPResponse:
+        """Delivery events of SendGrid, signed with ECDSA."""
         return await self._handle(request, self._keys.sendgrid, _of_sendgrid)
 
     @schemas.described(
@@ -114,6 +119,7 @@ class CallbackResource:
         body=dict[str, Any],
     )
     async def mailgun(self, request: Request) -> HTTPResponse:
+        """One delivery event of Mailgun. The token of a signature is accepted once."""
         used: list[str] = []
 
         async def read(request: Request, key: str) -> Reports:
@@ -135,6 +141,7 @@ class CallbackResource:
         body=dict[str, Any],
     )
     async def ses(self, request: Request) -> HTTPResponse:
+        """A notification of Amazon SES, or the confirmation of a subscription, over SNS."""
         return await self._handle(request, self._keys.sns, _of_ses)
 
     @schemas.described(
@@ -146,6 +153,7 @@ class CallbackResource:
         media_type="application/x-www-form-urlencoded",
     )
     async def twilio(self, request: Request) -> HTTPResponse:
+        """The status of an SMS, as Twilio reports it in a form."""
         return await self._handle(request, self._keys.twilio, _of_twilio)
 
     @schemas.described(
@@ -159,6 +167,7 @@ class CallbackResource:
         media_type="message/rfc822",
     )
     async def bounces(self, request: Request) -> HTTPResponse:
+        """A report of failed delivery, as a mail server received it."""
         return await self._handle(request, self._keys.bounces, _of_bounce)
 
     async def _handle(

@@ -29,12 +29,15 @@ DEFAULT_PAGE_ROWS, MAX_DELIVERY_ROWS = 100, 1000
 
 
 class DeliveryWithAttempts(Delivery, frozen=True):
-    __doc__ = Delivery.__doc__
+    """One message to one address over one channel, with its attempts and what providers reported."""
+
     tries: Annotated[list[Attempt], Meta(description="each attempt")]
     events: Annotated[list[DeliveryEvent], Meta(description="what providers reported of it")]
 
 
 class Resent(msgspec.Struct):
+    """The answer to a resend."""
+
     id: UUID
     status: Status
 
@@ -65,6 +68,7 @@ class DeliveryResource:
         query=schemas.DELIVERIES_QUERY,
     )
     async def list_deliveries(self, request: Request) -> HTTPResponse:
+        """A page of deliveries, newest first, by status, channel, event or user."""
         await self._authenticator.service(request, READ)
         limit = number(request, "limit", 1, MAX_DELIVERY_ROWS) or DEFAULT_PAGE_ROWS
         wanted = {
@@ -96,6 +100,7 @@ class DeliveryResource:
         errors=(400, 401, 403, 404, 503),
     )
     async def get_delivery(self, request: Request, delivery_id: str) -> HTTPResponse:
+        """One delivery with its attempts and what providers reported."""
         await self._authenticator.service(request, READ)
         wanted = path_uuid("id", delivery_id)
         found = await self._store.get(wanted)
@@ -115,6 +120,7 @@ class DeliveryResource:
         query=schemas.RESEND_QUERY,
     )
     async def resend(self, request: Request, delivery_id: str) -> HTTPResponse:
+        """Schedule a delivery again, now; 409 if it was sent, unless `force=true`."""
         await self._authenticator.service(request, RESEND)
         wanted = path_uuid("id", delivery_id)
         force = flag(request, "force")

@@ -51,6 +51,8 @@ class NewDevice(msgspec.Struct):
 
 
 class PushKey(msgspec.Struct):
+    """The public VAPID key of the hub."""
+
     public_key: Annotated[str, Meta(description="the `applicationServerKey` to subscribe with, in base64url")]
 
 
@@ -83,6 +85,7 @@ class DeviceResource:
         errors=(401, 503),
     )
     async def list_devices(self, request: Request) -> HTTPResponse:
+        """The caller's browsers that receive web push."""
         owner = await self._authenticator.caller(request)
         return json_answer(await self._store.of_user(owner))
 
@@ -93,6 +96,7 @@ class DeviceResource:
         errors=(401, 409, 503),
     )
     async def get_key(self, request: Request) -> HTTPResponse:
+        """The key with which a browser subscribes."""
         await self._authenticator.caller(request)
         return json_answer(PushKey(self._key()))
 
@@ -108,6 +112,7 @@ class DeviceResource:
         body=NewDevice,
     )
     async def add_device(self, request: Request) -> HTTPResponse:
+        """Register a browser's subscription for the caller, or update it."""
         owner = await self._authenticator.caller(request)
         self._key()
         subscription = self._checked(json_body(request, NewDevice))
@@ -127,6 +132,7 @@ class DeviceResource:
         errors=(400, 401, 404, 503),
     )
     async def remove_device(self, request: Request, device_id: str) -> HTTPResponse:
+        """Remove one of the caller's browsers."""
         owner = await self._authenticator.caller(request)
         if not await self._store.remove(owner, path_uuid("id", device_id)):
             raise Problem(HTTPStatus.NOT_FOUND, "no_such_device", N_("The user has no device with this id."))

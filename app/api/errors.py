@@ -45,6 +45,8 @@ class HubRequest(Request):
 
 
 class BareProblemDetails(msgspec.Struct):
+    """An error (RFC 9457)."""
+
     type: Annotated[
         str,
         Meta(

@@ -100,6 +100,7 @@ class ExplainResource:
         query=schemas.EXPLAIN_QUERY,
     )
     async def explain(self, request: Request, event_id: str) -> HTTPResponse:
+        """What happened to an event for each receiver and channel, and why something was not sent."""
         service = await self._authenticator.service(request, READ)
         user_id = uuid(request, "user_id")
         state = await self._state(unquote(event_id), service.user_id)

@@ -57,6 +57,7 @@ class Handshake:
 
     @property
     def allowed_origins(self) -> Collection[str]:
+        """The origins whose pages may connect."""
         return self._allowed_origins
 
     def check_version(self, request: Request) -> None:

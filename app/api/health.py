@@ -25,16 +25,22 @@ CHECK_TIMEOUT_SECONDS = 3.0
 
 
 class Liveness(msgspec.Struct):
+    """The process is alive; it says nothing about dependencies."""
+
     status: str
 
 
 class DependencyState(msgspec.Struct):
+    """One dependency. `error` is for callers with access to the metrics only."""
+
     status: Literal["up", "down"]
     latency_ms: float
     error: str | UnsetType = UNSET
 
 
 class Readiness(msgspec.Struct):
+    """Whether the node can serve, with each dependency."""
+
     status: Literal["ready", "not ready"]
     dependencies: dict[str, DependencyState]
 
@@ -65,6 +71,7 @@ class OperationResource:
         "Liveness", "Checks no dependency.", {200: schemas.Answer("The hub is alive", Liveness)}
     )
     async def health(self, request: Request) -> HTTPResponse:
+        """Answer while the event loop runs."""
         return json_answer(Liveness("alive"))
 
     @schemas.described(
@@ -76,6 +83,7 @@ class OperationResource:
         },
     )
     async def ready(self, request: Request) -> HTTPResponse:
+        """Check each dependency; 503 if one is down."""
         detailed = await self._authenticator.is_operator(request)
         dependencies = await self._states()
         up = all(state.status == "up" for state in dependencies.values())
@@ -110,6 +118,7 @@ class OperationResource:
         errors=(401, 403, 503),
     )
     async def metrics(self, request: Request) -> HTTPResponse:
+        """All metrics, in the text format of Prometheus."""
         await self._authenticator.operator(request)
         return HTTPResponse(exposition(), 200, content_type=CONTENT_TYPE_LATEST)
 

@@ -56,10 +56,14 @@ class Window(NamedTuple):
 
 
 class Unread(msgspec.Struct):
+    """The number of unread notifications."""
+
     unread: schemas.Count
 
 
 class AllMarkedRead(msgspec.Struct):
+    """What was marked: everything up to the `seq` `up_to`."""
+
     up_to: schemas.Seq
     unread: schemas.Count
 
@@ -129,6 +133,7 @@ class NotificationResource:
         query=schemas.LIST_QUERY,
     )
     async def list_notifications(self, request: Request, user_id: str) -> HTTPResponse:
+        """A page of an inbox, newest first; `Link: rel="next"` leads to older ones."""
         owner = await self._authenticator.owner(request, user_id)
         limit = number(request, "limit", 1, MAX_NOTIFICATION_ROWS)
         places = [place for place in PLACES if flag(request, place)]
@@ -179,6 +184,7 @@ class NotificationResource:
         headers=schemas.INBOX_COUNT,
     )
     async def count_unread(self, request: Request, user_id: str) -> HTTPResponse:
+        """The number of unread notifications, which costs the same for an inbox of any size."""
         receiver = await self._authenticator.owner(request, user_id)
         count = await self._store.counters(receiver)
         return json_answer(Unread(count.unread), headers=_count_header(count))
@@ -192,6 +198,7 @@ class NotificationResource:
         headers=schemas.INBOX_COUNT,
     )
     async def mark_all_read(self, request: Request, user_id: str) -> HTTPResponse:
+        """Mark all notifications as read, or those up to the `seq` `up_to`."""
         return await self.read_all_of(request, await self._authenticator.owner(request, user_id))
 
     async def read_all_of(self, request: Request, receiver: UUID) -> HTTPResponse:
@@ -208,6 +215,7 @@ class NotificationResource:
         headers=schemas.INBOX_COUNT,
     )
     async def mark_read(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        """Mark one notification as read."""
         receiver = await self._authenticator.owner(request, user_id)
         return await self.read_of(request, notification_id, receiver, _shape(request))
 
@@ -248,6 +256,7 @@ class NotificationResource:
         headers=schemas.INBOX_COUNT,
     )
     async def delete_notification(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        """Delete one notification permanently."""
         receiver = await self._authenticator.owner(request, user_id)
         count = await self._commands.delete(_id(notification_id), receiver)
         if count is None:

@@ -51,6 +51,7 @@ class OpenedResource:
         },
     )
     async def opened(self, request: Request, image: str) -> HTTPResponse:
+        """Record that a mail was opened, and answer with an image of one pixel."""
         await self._authenticator.signed(request)
         name, dot, suffix = image.rpartition(".")
         delivery = self._tokens.read(name) if dot + suffix == SUFFIX else None

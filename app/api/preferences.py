@@ -39,6 +39,8 @@ class PreferenceChoice(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewChoice(PreferenceChoice):
+    """A preference that is set for the first time: the category, the channel, and whether it is on."""
+
     category: Category
     channel: Channel
 
@@ -65,6 +67,8 @@ class Preference(msgspec.Struct):
 
 
 class Preferences(msgspec.Struct):
+    """The profile of a user and the preferences that the user has set."""
+
     profile: ProfileBody
     preferences: list[Preference]
 
@@ -97,6 +101,7 @@ class PreferenceResource:
         errors=(400, 401, 403, 503),
     )
     async def get_preferences(self, request: Request, user_id: str) -> HTTPResponse:
+        """All preferences of a user."""
         owner = await self._authenticator.owner(request, user_id)
         profile, choices = await self._store.get(owner)
         return json_answer(Preferences(_profile_body(profile), self._all(choices)))
@@ -118,6 +123,7 @@ class PreferenceResource:
         body=NewChoice,
     )
     async def add_preference(self, request: Request, user_id: str) -> HTTPResponse:
+        """Set a preference for the first time; 409 if it is set."""
         owner = await self._authenticator.owner(request, user_id)
         return await self.add_of(request, owner, json_body(request, NewChoice))
 
@@ -144,6 +150,7 @@ class PreferenceResource:
         body=ProfileBody,
     )
     async def set_profile(self, request: Request, user_id: str) -> HTTPResponse:
+        """Replace the profile: language, addresses, quiet hours."""
         owner = await self._authenticator.owner(request, user_id)
         profile = _checked(json_body(request, ProfileBody))
         await self._store.set_profile(owner, profile)
@@ -156,6 +163,7 @@ class PreferenceResource:
         errors=(400, 401, 403, 503),
     )
     async def drop_profile(self, request: Request, user_id: str) -> HTTPResponse:
+        """Empty the profile."""
         owner = await self._authenticator.owner(request, user_id)
         await self._store.set_profile(owner, Profile())
         return json_answer(ProfileBody())
@@ -168,6 +176,7 @@ class PreferenceResource:
         body=PreferenceChoice,
     )
     async def set_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
+        """Set a preference."""
         owner = await self._authenticator.owner(request, user_id)
         return await self.set_of(owner, preference_id, json_body(request, PreferenceChoice).enabled)
 
@@ -184,6 +193,7 @@ class PreferenceResource:
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def drop_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
+        """Reset a preference to the operator's default."""
         return await self.drop_of(await self._authenticator.owner(request, user_id), preference_id)
 
     async def drop_of(self, owner: UUID, preference_id: str) -> HTTPResponse:

@@ -37,7 +37,13 @@ Seq = Annotated[int, Meta(ge=0, extra_json_schema={"format": "int64"})]
 
 
 class AnyMessage(MessageRequest, kw_only=True):
-    __doc__ = MessageRequest.__doc__
+    """A message that a service writes itself. With `event_id` it is processed once.
+
+    `to` is an address, a phone number (E.164) or, in-app, a user id; without it the message goes to the
+    address in the profile of `user_id`. It has `message` (and `title`, `html` for mail), or `template_code`
+    names a template, which `data` fills: a mail template, or in-app an event type.
+    """
+
     event_id: EventId | None = None
 
 
@@ -68,6 +74,8 @@ ListedNotification = notification_form()
 
 
 class Confirmation(msgspec.Struct):
+    """A success without other content."""
+
     message: str
 
 
@@ -292,10 +300,13 @@ def described(
     """Describe a REST call for app/api/docs.py. A call that can answer 401 is marked as needing a token.
 
     Args:
+        summary: the title of the call.
+        description: what it does, for clients.
         answers: the answers by status, without errors.
         errors: the statuses of errors.
         query: the schemas of query parameters by name.
-        body, media_type: the type of the body, and how it is encoded.
+        body: the type of the body; None if there is none.
+        media_type: how the body is encoded.
         idempotent: whether the call accepts an Idempotency-Key.
         headers: the headers of `answers`.
     """

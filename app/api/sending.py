@@ -160,6 +160,7 @@ class SendingResource:
         idempotent=True,
     )
     async def send_one(self, request: Request) -> HTTPResponse:
+        """Store one event; once for each `event_id` and Idempotency-Key."""
         service = await self._authenticator.service(request, SEND)
         return await self.send(request, service.user_id, request.body)
 
@@ -172,6 +173,7 @@ class SendingResource:
         idempotent=True,
     )
     async def send_mail(self, request: Request) -> HTTPResponse:
+        """Store a mail to one address."""
         service = await self._authenticator.service(request, SEND)
         return await self.send(request, service.user_id, json_body(request, NotifyEmail).event())
 
@@ -185,6 +187,7 @@ class SendingResource:
         idempotent=True,
     )
     async def send_many(self, request: Request) -> HTTPResponse:
+        """Store up to 10,000 events, each accepted or rejected separately."""
         service = await self._authenticator.service(request, SEND)
         events = [bytes(each) for each in json_body(request, Bulk).notifications]
         return await self.send_many_of(request, service.user_id, events)
@@ -205,6 +208,7 @@ class SendingResource:
         errors=(400, 401, 403, 503),
     )
     async def send_test(self, request: Request) -> HTTPResponse:
+        """Send a test message over each channel to the user of the token."""
         service = await self._authenticator.service(request, SEND)
         user_id = self._authenticator.subject(service)
         if user_id is None:
@@ -226,6 +230,7 @@ class SendingResource:
         body=schemas.MessageOrEvent,
     )
     async def try_out(self, request: Request) -> HTTPResponse:
+        """What publishing an event would do. Nothing is stored or sent."""
         service = await self._authenticator.service(request, SEND)
         try:
             self._source.check(request.body)
@@ -296,6 +301,7 @@ class SentEventResource:
         errors=(400, 401, 403, 404, 503),
     )
     async def get_sent(self, request: Request, event_id: str) -> HTTPResponse:
+        """The state of an event that the caller sent, and of its deliveries."""
         service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
         parked = await self._parked.find(event_id)
@@ -317,6 +323,7 @@ class SentEventResource:
         errors=(400, 401, 403, 404, 409, 503),
     )
     async def cancel(self, request: Request, event_id: str) -> HTTPResponse:
+        """Cancel a scheduled event; 409 if it is too late."""
         service = await self._authenticator.service(request, SEND)
         event_id = _event_id(event_id)
         stored_as, scheduled = await self._find(event_id, service.user_id)

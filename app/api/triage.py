@@ -56,6 +56,7 @@ class TriageResource:
         headers=schemas.INBOX_COUNT,
     )
     async def mark_unread(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        """Mark a notification as unread."""
         try:
             return await self._change(request, notification_id, user_id, self._commands.unread)
         except TooManyUnreadAgain as error:
@@ -76,6 +77,7 @@ class TriageResource:
         headers=schemas.INBOX_COUNT,
     )
     async def archive(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        """Move a notification to the archive."""
         return await self._change(request, notification_id, user_id, self._commands.archive)
 
     @schemas.described(
@@ -87,6 +89,7 @@ class TriageResource:
         headers=schemas.INBOX_COUNT,
     )
     async def unarchive(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        """Move a notification back into the inbox, from the archive or a snooze."""
         return await self._change(request, notification_id, user_id, self._commands.unarchive)
 
     @schemas.described(
@@ -99,6 +102,7 @@ class TriageResource:
         headers=schemas.INBOX_COUNT,
     )
     async def snooze(self, request: Request, notification_id: str, user_id: str) -> HTTPResponse:
+        """Hide a notification until a time; it then returns as a new one."""
         await self._authenticator.owner(request, user_id)
         until = moment(request, "until")
         latest = datetime.now(UTC) + timedelta(days=MAX_SNOOZE_DAYS)

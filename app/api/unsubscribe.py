@@ -88,6 +88,7 @@ class UnsubscribeResource:
         },
     )
     async def ask(self, request: Request, token: str) -> HTTPResponse:
+        """The page that asks for a confirmation: mail scanners follow links (RFC 8058)."""
         wanted = self._tokens.read(token)
         if wanted is None:
             return self._invalid(request)
@@ -104,6 +105,7 @@ class UnsubscribeResource:
         errors=(503,),
     )
     async def unsubscribe(self, request: Request, token: str) -> HTTPResponse:
+        """Unsubscribe, by the page's button or with one click in a mail program."""
         wanted = self._tokens.read(token)
         if wanted is None:
             return self._invalid(request)
@@ -126,7 +128,7 @@ class UnsubscribeResource:
 
 
 def _reported(wanted: Unsubscription) -> dict[str, Any]:
-    """What webhooks are told."""
+    """The body of the webhook event `person.unsubscribed`."""
     address = None if wanted.address is None else masked(wanted.address)
     return {
         "category": wanted.category,

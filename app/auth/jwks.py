@@ -66,6 +66,7 @@ class Jwks:
 
     @property
     def keys(self) -> tuple[VerificationKey, ...]:
+        """The current keys. Raises `Unavailable` before the first fetch succeeded."""
         if self._keys is None:
             raise Unavailable("jwks", "no keys have been fetched yet")
         return self._keys
@@ -95,6 +96,10 @@ class Jwks:
             self._client.close()
 
     async def refresh(self) -> bool:
+        """Read the keys again, because a token names an unknown one.
+
+        Returns whether that succeeded; False within `COOL_DOWN_SECONDS` of the last time.
+        """
         if self._reading is None:
             if self._now() - self._forced_at < COOL_DOWN_SECONDS:
                 return False

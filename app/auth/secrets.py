@@ -53,6 +53,7 @@ class SecretBox:
         return [_expanded(base64.urlsafe_b64decode(key), purpose) for key in self._keys]
 
     def encrypt(self, secret: Mapping[str, Any]) -> bytes:
+        """Encrypt a secret (Fernet: AES-128-CBC with HMAC-SHA-256)."""
         return self._fernet.encrypt(msgspec.json.encode(secret))
 
     def decrypt(self, token: bytes) -> dict[str, Any] | None:

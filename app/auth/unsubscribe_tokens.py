@@ -1,4 +1,4 @@
-"""The tokens in unsubscribe links: who no longer wants which category, encrypted with a key of their own."""
+"""The tokens in unsubscribe links: who no longer wants which category, encrypted with a separate key."""
 
 from __future__ import annotations
 

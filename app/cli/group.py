@@ -44,12 +44,15 @@ class LazyGroup(TyperGroup):
     lazy: ClassVar[Mapping[str, LazyCommand]] = {}
 
     def list_commands(self, ctx: object) -> list[str]:
+        """The names of the commands, in the order of the help."""
         return list(self.lazy)
 
     def get_command(self, ctx: object, cmd_name: str) -> Any:
+        """Import a command when it is called; None if there is no such command."""
         command = self.lazy.get(cmd_name)
         return command and get_command(import_module(command.module).app)
 
     def format_commands(self, ctx: object, formatter: Any) -> None:
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.summary) for name, command in self.lazy.items()])

@@ -60,11 +60,11 @@ def document() -> dict[str, Any]:
             **asyncapi_events.channels(),
         },
         "operations": {
-            "streamed": _operation("send", "The same as Server-Sent Events.", streamed, channel="events"),
-            "told": _operation(
+            "stream": _operation("send", "The same as Server-Sent Events.", streamed, channel="events"),
+            "notify": _operation(
                 "send", "What the hub sends; a plain client gets NotificationFrame only.", to_client
             ),
-            "said": _operation("receive", "What a client of hub.v1 may send.", from_client),
+            "command": _operation("receive", "What a client of hub.v1 may send.", from_client),
             **asyncapi_events.operations(),
         },
         "components": {

@@ -38,6 +38,7 @@ def extract(root: Path = ROOT) -> Catalog:
 
 
 def path_of(locale: str, locales: Path = LOCALES_DIR) -> Path:
+    """The catalogue of a language."""
     return locales / locale / "LC_MESSAGES" / f"{DOMAIN}.po"
 
 
@@ -130,6 +131,7 @@ def _text(key: str | tuple[str, ...] | list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    """Update or check the catalogues. Returns the exit status."""
     match arguments:
         case ["update"]:
             update()

@@ -85,9 +85,11 @@ class Demo:
         await self._transports.close()
 
     async def page(self, _: Request) -> HTTPResponse:
+        """The demo page."""
         return await file(PAGES / "index.html", headers=_page_headers(self._settings))
 
     async def session(self, _: Request) -> HTTPResponse:
+        """The demo's users with their tokens, its events and transports."""
         users = [{**user, "token": tokens.sign(user["id"], self._secret)} for user in USERS]
         body = {
             "users": users,
@@ -100,6 +102,7 @@ class Demo:
         return json(body, headers={"Cache-Control": "no-store"})  # it holds tokens
 
     async def publish(self, request: Request, event_type: str) -> HTTPResponse:
+        """Publish an example event over the transport that the query names."""
         if not origin_allowed(origin(request), self._settings.websocket.allowed_origins):
             return _problem(HTTPStatus.FORBIDDEN, "This origin is not allowed to publish.")
         if event_type not in samples.event_types():
@@ -130,6 +133,7 @@ class Demo:
         return json({"published": place}, HTTPStatus.ACCEPTED)
 
     async def members(self, _: Request, group_id: str) -> HTTPResponse:
+        """The user service's answer about the demo's group."""
         if group_id != GROUP:
             return json({"error": "no such group"}, HTTPStatus.NOT_FOUND)
         listed = [{"user_id": user["id"], "role": user["role"]} for user in USERS]

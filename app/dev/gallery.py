@@ -128,6 +128,7 @@ class Picture(NamedTuple):
 
     @property
     def path(self) -> Path:
+        """The file of the picture."""
         return IMAGES / f"mail-{self.template}-{self.width}-{self.scheme}.png"
 
 

@@ -22,7 +22,7 @@ _POLICY = (
 
 
 def make_blueprint(folder: Path) -> Blueprint:
-    """The newest mails in `folder`, and one of them as a page of its own."""
+    """The newest mails in `folder`, and one of them as a page."""
     blueprint = Routes("mails", url_prefix="/dev/mails")
 
     @blueprint.get("/")

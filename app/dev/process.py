@@ -116,7 +116,7 @@ class Running:
 
 
 def start(command: Command) -> Running:
-    """Start a command in a session of its own, so that a Ctrl-C in the terminal doesn't reach it.
+    """Start a command in a new session, so that a Ctrl-C in the terminal doesn't reach it.
 
     It ends when `stop()` is called or when this process ends, for any reason.
     """

@@ -81,6 +81,7 @@ class DevTransports:
         return [*brokers, DevTransport("http", "HTTP")]
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._redis.aclose()
         await self._http.aclose()
 

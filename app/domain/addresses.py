@@ -24,6 +24,7 @@ class Mailbox(NamedTuple):
 
     @property
     def ascii(self) -> bool:
+        """Whether the local part is ASCII: other ones need a server with SMTPUTF8 (RFC 6531)."""
         return self.local.isascii()
 
     def __str__(self) -> str:

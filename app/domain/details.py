@@ -90,7 +90,7 @@ NOTHING = Details()
 
 
 def over(base: Details, given: Details | None) -> Details:
-    """`base` with the fields that `given` sets in place of its own."""
+    """`base` with the fields that `given` sets in place of those it has."""
     if given is None:
         return base
     fields = msgspec.structs.asdict(given)
@@ -104,7 +104,7 @@ _decoder = msgspec.json.Decoder(Details)
 
 
 def to_column(details: Details) -> str | None:
-    """As they are stored in `notifications.details`: without those that have columns of their own."""
+    """As they are stored in `notifications.details`: without those that have separate columns."""
     kept = msgspec.structs.replace(details, thread_key=None, expires_at=None)
     return None if kept == NOTHING else _encoder.encode(kept).decode()
 

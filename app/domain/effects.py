@@ -33,6 +33,12 @@ class TokenBound(NamedTuple):
     """In the spelling of `canonical_id`."""
 
     def covers(self, issued_at: float, token_id: str) -> bool:
+        """Whether a logout ends the session of a token.
+
+        Args:
+            issued_at: The token's `iat`, in Unix seconds.
+            token_id: The token's `jti`.
+        """
         return issued_at <= self.issued_until or canonical_id(token_id) in self.token_ids
 
     def at_most(self, unix_seconds: float) -> TokenBound:

@@ -46,6 +46,7 @@ class UnreadMessage(bytes):
     why: InvalidEvent
 
     def __new__(cls, why: InvalidEvent) -> UnreadMessage:
+        """`why` is what `decode` raises."""
         made = super().__new__(cls)
         made.why = why
         return made

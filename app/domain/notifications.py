@@ -61,6 +61,7 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def event_type(self) -> str:
+        """The type of the event, such as `group_user_added`."""
         return self.template_code.lower()
 
     @property

@@ -28,6 +28,8 @@ TRANSACTIONAL = frozenset((ALWAYS_ON, "bookings", "payments"))
 
 
 class Verdict(StrEnum):
+    """What is decided for one receiver on one channel."""
+
     SEND = "send"
     WAIT = "wait"
     SUPPRESS = "suppress"

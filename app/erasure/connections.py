@@ -27,6 +27,7 @@ class Connections:
         self._presence = Presence(self._redis, settings.prefix)
 
     async def look(self, subject: Subject) -> Sequence[Found]:
+        """As `Place.look`."""
         with _redis_errors():
             nodes = len(await self._nodes(subject))
             keys = revoked_at_keys(subject.foreign_id or subject.user_id)
@@ -56,6 +57,7 @@ class Connections:
         return [Found("nodes they are connected to", len(before - after))]
 
     async def close(self) -> None:
+        """As `Place.close`."""
         await self._redis.aclose()
 
     async def _nodes(self, subject: Subject) -> frozenset[NodeId]:

@@ -22,6 +22,7 @@ class DeadLetterPlace:
         self._settings = settings
 
     async def look(self, subject: Subject) -> Sequence[Found]:
+        """As `Place.look`."""
         named: Counter[str] = Counter()
         async with self._broker.open_dlq(self._settings) as reader:
             async with aclosing(reader.dead_letters(done=True)) as dead_letters:
@@ -30,6 +31,7 @@ class DeadLetterPlace:
             return self._found(reader, named, await reader.keeps() if named.total() else {})
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
+        """As `Place.erase`."""
         async with self._broker.open_dlq(self._settings) as reader:
             kept = await reader.keeps()
             removed = await reader.remove(

@@ -82,6 +82,7 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def effects(self) -> Effects:
+        """The effects of the event, as its handler computed them."""
         return self.request.effects
 
     @property

@@ -40,6 +40,7 @@ class Batcher:
         self._running: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
+        """Start the tasks that prepare and write batches."""
         self._running = (
             asyncio.create_task(self._prepare_all(), name="intake"),
             asyncio.create_task(self._write_all(), name="intake writer"),

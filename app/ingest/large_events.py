@@ -1,4 +1,4 @@
-"""Writes large events in a lane of their own, a few chunks a transaction (decision 037)."""
+"""Writes large events in a separate lane, a few chunks a transaction (decision 037)."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Pipeline:
         self.failure: StoreFailed | None = None
         """Why nothing can be stored until an operator acts; None otherwise. The traceback is logged once."""
         # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`. Chunks
-        # of large events have a turn of their own, so that no other event waits for them: like a push from
+        # of large events have a separate turn, so that no other event waits for them: like a push from
         # another node, one may come after a later one of its inbox, which the connection's cursor notices.
         self._turn, self._turn_of_chunks = asyncio.Lock(), asyncio.Lock()
         self._last_batch = 0.0, 0.0

@@ -122,6 +122,7 @@ class UserService:
         """Groups whose calls failed although the service answers, since its last valid answer."""
 
     async def close(self) -> None:
+        """Cancel the calls in progress and close the connections."""
         await end(*self._asking.values())
         self._client.close()
 

@@ -67,10 +67,12 @@ class SmsChannel:
 
     @property
     def simulated(self) -> bool:
+        """As `Channel.simulated`."""
         return self._client is None
 
     @property
     def at_once(self) -> int:
+        """As `Channel.at_once`."""
         return self._at_once
 
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
@@ -108,6 +110,7 @@ class SmsChannel:
         raise failure
 
     async def close(self) -> None:
+        """As `Channel.close`."""
         if self._client is not None:
             await self._client.aclose()
 

@@ -54,6 +54,7 @@ class Bus(Protocol):
         receiver. A gap makes a connection read the store before it gets anything else.
 
         Args:
+            notifications: In rising `seq` for each receiver.
             redelivered: The events were processed before, by a node that may not have published them. Plain
                 connections that were opened since then get the notifications, unless they have got those or
                 newer ones; session connections compare `seq` and need none.
@@ -120,15 +121,18 @@ class RedisBus:
     # From this node
 
     def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
+        """As `Bus.publish`."""
         FRAMES.inc(self._manager.publish(notifications, redelivered=redelivered))
         self._queue([*map(_Redelivered, notifications)] if redelivered else notifications)
 
     def send_frame(self, user_id: UUID, frame: bytes) -> None:
+        """As `Bus.send_frame`."""
         push = Push(user_id, 0, frame)
         self._manager.push((push,))
         self._queue((push,))
 
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0, bound: TokenBound = EVERY_TOKEN) -> None:
+        """As `Bus.disconnect`."""
         logout = self._end_connections(user_id, seconds_ago, bound)
         if self._membership.joined and not self._membership.alone:
             self._logouts[user_id] = logout.joined(self._logouts.get(user_id))

@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def user_id(self) -> UUID:
+        """The user of the token."""
         return self.claims.user_id
 
     @property
@@ -188,19 +189,23 @@ class Connection(asyncio.Protocol):
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Schedule the first heartbeat and the expiry of the token."""
         self._transport = cast(asyncio.Transport, transport)
         now = asyncio.get_running_loop().time()
         self._schedule(min(now + self._limits.ping_interval, self._expires))
 
     def pause_writing(self) -> None:
+        """The write buffer is above its high-water mark: senders wait."""
         self._drained = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
+        """The write buffer is below its low-water mark."""
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Release what waits for the connection, and unregister it."""
         self._transport = None
         self.resume_writing()
         self._schedule(None)

@@ -46,10 +46,12 @@ class EventStreamConnection(Connection):
 
     @property
     def open(self) -> bool:
+        """As `Connection.open`."""
         return self._transport is not None and self.close_code is None
 
     @property
     def details(self) -> DetailsShown:
+        """As `Connection.details`."""
         return DetailsShown.ALL if self.session else DetailsShown.PUBLISHED
 
     def begin(self, start: int) -> None:
@@ -96,17 +98,20 @@ class EventStreamConnection(Connection):
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As `Connection.connection_made`, and count the stream."""
         super().connection_made(transport)
         EVENT_STREAMS.inc()
         if kernel := transport.get_extra_info("socket"):
             _limit(kernel, self._limits.ping_interval)
 
     def data_received(self, data: bytes) -> None:
+        """Discard what the client sends; end the connection if that is too much."""
         self._received += len(data)
         if self._received > MAX_RECEIVED_BYTES:
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """As `Connection.connection_lost`, and count the end of the stream."""
         if self._transport is not None:
             EVENT_STREAMS.dec()
         super().connection_lost(exc)

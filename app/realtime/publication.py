@@ -67,6 +67,7 @@ def with_details(pushes: list[Push], details: list[CarriedDetails]) -> Publicati
 
 
 def pack(publication: Publication) -> bytes:
+    """A publication as bytes for another node (MessagePack)."""
     return _encoder.encode(publication)
 
 

@@ -25,17 +25,25 @@ MAX_CONNECTIONS_PER_QUERY = 500  # connections
 class Revocations(Protocol):
     """The revocations of tokens: see `app.auth.revocations.RevocationStore`."""
 
-    async def revoked(self, tokens: list[Claims]) -> list[bool]: ...
+    async def revoked(self, tokens: list[Claims]) -> list[bool]:
+        """Whether each token is revoked, in their order."""
 
     async def review(
         self, in_use: Callable[[Claims], bool], concerned: Callable[[Claims], bool] | None
-    ) -> None: ...
+    ) -> None:
+        """Check the cached tokens again.
+
+        Args:
+            in_use: Whether a token is needed any longer; others are forgotten.
+            concerned: Which of them changed; None checks all.
+        """
 
 
 class Feed(Protocol):
     """Which revocations changed lately: see `app.auth.revocation_feed.RevocationFeed`."""
 
-    async def changed(self) -> Changed | None: ...
+    async def changed(self) -> Changed | None:
+        """What changed since the last call; None if that is unknown, so that all must be checked."""
 
 
 class RevocationWatch:

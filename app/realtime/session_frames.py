@@ -16,14 +16,20 @@ Shown = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/sch
 
 
 class Resume(Struct, tag="resume"):
+    """Send what came after the `seq` `after`."""
+
     after: Seq
 
 
 class Read(Struct, tag="read"):
+    """Mark a notification as read."""
+
     id: NotificationId
 
 
 class Token(Struct, tag="token"):
+    """Replace the token before it expires."""
+
     jwt: str
 
 
@@ -54,6 +60,8 @@ class Resumed(Struct, tag="resumed", omit_defaults=True):
 
 
 class NotificationRead(Struct, tag="notification_read"):
+    """A notification was marked as read, on this or another device."""
+
     id: NotificationId
     unread: int
     last_seq: int
@@ -61,6 +69,8 @@ class NotificationRead(Struct, tag="notification_read"):
 
 
 class NotificationDeleted(Struct, tag="notification_deleted"):
+    """A notification was deleted."""
+
     id: NotificationId
     unread: int
     last_seq: int
@@ -68,6 +78,8 @@ class NotificationDeleted(Struct, tag="notification_deleted"):
 
 
 class NotificationUnread(Struct, tag="notification_unread"):
+    """A notification was marked as unread."""
+
     id: NotificationId
     unread: int
     last_seq: int
@@ -106,6 +118,8 @@ class NotificationSnoozed(Struct, tag="notification_snoozed"):
 
 
 class AllRead(Struct, tag="all_read"):
+    """All notifications up to the `seq` `up_to` were marked as read."""
+
     up_to: int
     unread: int
     last_seq: int
@@ -113,6 +127,8 @@ class AllRead(Struct, tag="all_read"):
 
 
 class TokenRenewed(Struct, tag="token_renewed"):
+    """The new token is accepted; it expires at `expires_at`, in Unix seconds."""
+
     expires_at: int
 
 

@@ -37,6 +37,7 @@ class FrameProtocol(ServerProtocol):
     _utf8: codecs.IncrementalDecoder | None = None
 
     def recv_frame(self, frame: Frame) -> None:
+        """Check that texts are UTF-8, and let a close frame interrupt a message."""
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None  # the message that is abandoned; without this it would be a 1002
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
@@ -116,6 +117,7 @@ class WebSocketConnection(Connection):
 
     @property
     def open(self) -> bool:
+        """As `Connection.open`."""
         return self._transport is not None and self._ws.state is OPEN
 
     def send(self, frame: bytes) -> None:
@@ -168,6 +170,7 @@ class WebSocketConnection(Connection):
     # From the transport
 
     def data_received(self, data: bytes) -> None:
+        """Process what was received; frames beyond the share of one turn wait for the next turn."""
         self._unread += data
         if not self._queued:
             self._read_some()
@@ -214,10 +217,12 @@ class WebSocketConnection(Connection):
         self._flush(end_only=closing)
 
     def eof_received(self) -> None:
+        """The client sends no more: finish the close handshake."""
         self._ws.receive_eof()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """As `Connection.connection_lost`."""
         self._unread = b""
         super().connection_lost(exc)
         self._ws.dispose()

@@ -1,4 +1,4 @@
-"""A circuit breaker: whether to call a service that keeps failing. No I/O, and no clock of its own.
+"""A circuit breaker: whether to call a service that keeps failing. No I/O; the caller passes the time.
 
 Why it is our own: decision 019.
 """

@@ -82,6 +82,7 @@ class OnceAMinute(logging.Filter):
         self._seen: LRUCache[str, tuple[float, int]] = LRUCache(MAX_REMEMBERED_RECORDS)
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log the record; repeated failures pass once a minute."""
         is_failure = record.levelno >= logging.WARNING or "why" in record.__dict__
         if not is_failure or record.exc_info:
             return True

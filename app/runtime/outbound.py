@@ -44,6 +44,7 @@ class OutboundAnswer(NamedTuple):
 
     @property
     def success(self) -> bool:
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
 

@@ -48,7 +48,7 @@ class TrackedKeys:
 
 @asynccontextmanager
 async def tracked_keys(settings: RedisSettings, prefixes: Sequence[str]) -> AsyncIterator[TrackedKeys]:
-    """Keys of one Redis server, on a connection of their own.
+    """Keys of one Redis server, on a separate connection.
 
     Raises:
         ResponseError: This Redis can't do it (it is older than 6, or a stand-in), or doesn't allow it: an ACL

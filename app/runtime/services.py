@@ -76,9 +76,11 @@ class Part:
         self._stop = stop
 
     async def start(self) -> None:
+        """As `Service.start`."""
         await self._start()
 
     async def stop(self) -> None:
+        """As `Service.stop`."""
         await self._stop()
 
 

@@ -45,6 +45,7 @@ class WallClock:
         await self._comparing.start()
 
     async def stop(self) -> None:
+        """Stop comparing with other clocks."""
         await self._comparing.stop()
 
     @property

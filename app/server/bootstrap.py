@@ -267,7 +267,7 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
 
 
 def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake:
-    """Make the sources, and the pipelines that they hand events to: one-time codes have one of their own."""
+    """Make the sources, and the pipelines that they hand events to: one-time codes have a separate one."""
     user_ids = settings.ingest.user_ids
     user_service = UserService(settings.user_service, user_ids=user_ids)
     now = store.wall_clock.now

@@ -43,21 +43,27 @@ class Receiver(asyncio.BufferedProtocol):
         self._buffer = buffer
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """The buffer that all connections of the node share."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Pass what was received to the protocol."""
         self._protocol.data_received(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> bool | None:
+        """Pass on that the client sends no more."""
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on that the connection has ended."""
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
+        """Pass on that the write buffer is full."""
         self._protocol.pause_writing()  # type: ignore[no-untyped-call]
 
     def resume_writing(self) -> None:
+        """Pass on that the write buffer has room."""
         self._protocol.resume_writing()  # type: ignore[no-untyped-call]
 
 
@@ -104,13 +110,16 @@ class PendingConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register the connection, so that it is closed when the hub stops."""
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """The buffer that all pending connections of the node share."""
         return self._queues.receive_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Parse the head; queue the connection once it is complete."""
         if self._discarded_left is not None:
             self._discard(nbytes)
             return
@@ -156,6 +165,7 @@ class PendingConnection(asyncio.BufferedProtocol):
             queue.take(self._enter)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the deadline, and release what was received."""
         self._transport = None
         self._deadline.cancel()
         self._connections.discard(self)

@@ -99,6 +99,7 @@ class FairHttp(Http):
         """Whether a request waits for admission."""
 
     async def http1(self) -> None:
+        """Serve the requests of the connection, then release what they hold."""
         try:
             await super().http1()  # type: ignore[no-untyped-call]
         finally:
@@ -107,6 +108,7 @@ class FairHttp(Http):
             self.request = self.response = self.response_func = None  # type: ignore[assignment]
 
     def init_for_request(self) -> None:
+        """End the turn of the previous request."""
         self._end()
         super().init_for_request()  # type: ignore[no-untyped-call]
 
@@ -120,6 +122,7 @@ class FairHttp(Http):
             call()
 
     async def http1_request_header(self) -> None:
+        """Read a request's head with the strict parser, and wait for admission."""
         head, self._first = self._first, None
         if head is not None:  # `PendingConnection` has parsed it, and waited
             self._begin(head)
@@ -310,6 +313,7 @@ class FairProtocol(HttpProtocol):
         self.first = first
 
     def data_received(self, data: bytes) -> None:
+        """Receive bytes. Those within a request do not restart its time limit."""
         begun = self._time
         between = self.http is None or (self.http.stage is Stage.IDLE and not self._unread)
         super().data_received(data)

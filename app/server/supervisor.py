@@ -1,6 +1,6 @@
 """Several processes of one hub on this machine: each is a node, as those of other machines are.
 
-All listen on the same port, each with a socket of its own (SO_REUSEPORT), and the kernel spreads clients
+All listen on the same port, each with a separate socket (SO_REUSEPORT), and the kernel spreads clients
 evenly. The sockets stay with the supervisor: while a worker is replaced, its clients wait and aren't refused.
 """
 
@@ -112,7 +112,7 @@ class Supervisor:
             worker.listener = self._bind()
         worker.ready, ready_end = os.pipe()
         worker.started_at = time.monotonic()
-        # Until the child has handlers of its own it would take a signal for its parent's.
+        # Until the child has installed its handlers it would take a signal for its parent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         worker.pid = os.fork()
         if worker.pid == 0:

@@ -54,12 +54,15 @@ class Renamed(Alias):
 
     @property
     def foreign(self) -> Sequence[str]:
+        """As `Alias.foreign`."""
         return self._foreign
 
     def used(self, values: Values) -> Sequence[str]:
+        """As `Alias.used`."""
         return [name for name in self._foreign if name in values][:1]
 
     def value(self, values: Values) -> str | None:
+        """As `Alias.value`."""
         return self._convert(values[self.used(values)[0]])
 
 
@@ -84,13 +87,16 @@ class Combined(Alias):
 
     @property
     def foreign(self) -> Sequence[str]:
+        """As `Alias.foreign`."""
         return [name for names in self.parts.values() for name in names]
 
     def used(self, values: Values) -> Sequence[str]:
+        """As `Alias.used`."""
         found = self._found(values)
         return [*found.values()] if any(part in found for part in self._needed) else []
 
     def value(self, values: Values) -> str | None:
+        """As `Alias.value`."""
         return self._make({part: values[name] for part, name in self._found(values).items()}, values)
 
     def _found(self, values: Values) -> dict[str, str]:

@@ -141,8 +141,8 @@ class SmtpSettings(ChannelSection, WithMailOauth, WithPublicUrl):
     opens: CommaSeparated = Field(
         default=(),
         validation_alias="MAIL_OPENS",
-        description="Categories of mail, separated by commas, that tells the hub when it is opened, by an "
-        "image at PUBLIC_URL. Off by default: tell your users about it. Not for security.",
+        description="Categories, separated by commas, whose mails have an image at PUBLIC_URL that records "
+        "when they are opened. Off by default: inform your users before you set it. Not allowed: security.",
     )
 
     @field_validator("opens")
@@ -184,6 +184,7 @@ class SmtpSettings(ChannelSection, WithMailOauth, WithPublicUrl):
 
     @property
     def missing(self) -> str | None:
+        """As `ChannelSection.missing`."""
         if self.host is not None or "smtp" not in self.providers:
             return None
         return (
@@ -264,6 +265,7 @@ class SmsSettings(ChannelSection, WithPublicUrl):
 
     @property
     def missing(self) -> str | None:
+        """As `ChannelSection.missing`."""
         if self.account_sid is not None:
             return None
         return (

@@ -56,7 +56,7 @@ class Source(Protocol):
 class Ingest(NamedTuple):
     """What sources hand their messages to.
 
-    One-time codes and logouts have a pipeline of their own: none waits behind a backlog of other events.
+    One-time codes and logouts have a separate pipeline: none waits behind a backlog of other events.
     """
 
     pipeline: Pipeline

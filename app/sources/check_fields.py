@@ -65,6 +65,7 @@ def without_index(path: str) -> str:
 
 
 def accepted(handler: BaseMessageHandler[Any] | None, path: str) -> str:
+    """What a field accepts, as text for a problem; empty if the field is unknown."""
     name = without_index(path).removeprefix("$.")
     info = _names(handler).get(name)
     if info is None:
@@ -92,6 +93,7 @@ def _nearest(name: str, among: Sequence[str]) -> str:
 
 
 def nearest_type(name: str, among: Mapping[str, object]) -> str:
+    """The known event type that is spelt most like `name`; empty if none is similar."""
     return _nearest(name[:100], [*among])
 
 

@@ -75,10 +75,12 @@ class DeadLetter:
 
     @property
     def reason(self) -> str:
+        """The code of the reason; `-` if it has none."""
         return self.why.get(REASON, "-")
 
     @property
     def error(self) -> str:
+        """The error as text; `-` if it has none."""
         return self.why.get(ERROR, "-")
 
     @property

@@ -23,6 +23,7 @@ class EventProblem(NamedTuple):
 
     @property
     def fatal(self) -> bool:
+        """Whether the event would be dead-lettered."""
         return self.code != UNUSED
 
     def __str__(self) -> str:

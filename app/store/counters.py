@@ -57,6 +57,7 @@ class InboxCheck(NamedTuple):
 
     @property
     def right(self) -> bool:
+        """Whether the counters agree with the rows."""
         return self.unread == self.unread_rows and self.last_seq >= self.newest_row
 
 

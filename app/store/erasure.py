@@ -185,6 +185,7 @@ class ErasingStore:
                 return found + self._of_others[subject.pattern]
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
+        """As `Place.erase`."""
         found = []
         for group in _THEIRS:
             removed = [0] * len(group.rows)
@@ -200,6 +201,7 @@ class ErasingStore:
         return found
 
     async def close(self) -> None:
+        """As `Place.close`."""
         await self._engine.dispose()
 
     async def _shrink(self, subject: Subject) -> int:

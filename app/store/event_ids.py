@@ -56,7 +56,7 @@ class IdClaims:
         *,
         last: bool,
     ) -> list[tuple[str, EventRecord]]:
-        """Note what became of the entries; returns those to be claimed again under ids of their own.
+        """Note what became of the entries; returns those to be claimed again under new ids.
 
         `claimed` are the ids that were new, `taken` what is known of the others.
         """

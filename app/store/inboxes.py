@@ -49,6 +49,7 @@ class InboxState(NamedTuple):
 
     @property
     def last_seq(self) -> int:
+        """The `seq` of the newest notification; 0 for an empty inbox."""
         return self.counted.last_seq
 
 

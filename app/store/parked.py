@@ -283,6 +283,7 @@ class ParkedStore:
     async def claim(
         self, most: int, lanes: int, lease: float, *, asking: bool
     ) -> Sequence[ParkedEventRecord]:
+        """As `ParkedEvents.claim`."""
         with store_errors():
             async with self._engine.begin() as connection:
                 await connection.exec_driver_sql(_LOCK, (CLAIM_LOCK_KEY,))
@@ -291,19 +292,24 @@ class ParkedStore:
                 return sorted(starmap(ParkedEventRecord, found), key=lambda event: event.id)
 
     async def retry(self, event: int, reason: str, after: float) -> None:
+        """As `ParkedEvents.retry`."""
         await self._change(_RETRY, (event, reason, after))
 
     async def release(self, events: Collection[int]) -> None:
+        """As `ParkedEvents.release`."""
         await self._change(_RELEASE, (list(events),))
 
     async def renew(self, events: Collection[int], lease: float) -> None:
+        """As `ParkedEvents.renew`."""
         if events:
             await self._change(_RENEW, (list(events), lease))
 
     async def finish(self, events: Collection[int], reason: str) -> None:
+        """As `ParkedEvents.finish`."""
         await self._change(_FINISH, (list(events), reason))
 
     async def find(self, dedup_key: str) -> ParkedStatus | None:
+        """As `ParkedEvents.find`."""
         with store_errors():
             async with self._engine.connect() as connection:
                 found = await connection.exec_driver_sql(_FIND, (f"{dedup_key}#0",))
@@ -311,9 +317,11 @@ class ParkedStore:
                 return row and ParkedStatus(*row)
 
     async def state(self) -> ParkedState:
+        """As `ParkedEvents.state`."""
         return ParkedState(*await self._one(_STATE))
 
     async def next_due(self) -> float | None:
+        """As `ParkedEvents.next_due`."""
         (seconds,) = await self._one(_NEXT_DUE)
         return None if seconds is None else max(0.0, seconds)
 

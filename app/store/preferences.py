@@ -71,6 +71,7 @@ class PreferenceStore:
                 return (Profile(), {}) if row is None else (Profile(*row[:-1]), row[-1])
 
     async def set_profile(self, user_id: UUID, profile: Profile) -> None:
+        """As `PreferencesPort.set_profile`."""
         await self._upsert(user_id, msgspec.structs.asdict(profile))
 
     async def add_choice(self, user_id: UUID, choice: str, on: bool) -> bool:
@@ -79,6 +80,7 @@ class PreferenceStore:
         return await self._upsert(user_id, {"choices": {choice: on}}, missing)
 
     async def set_choice(self, user_id: UUID, choice: str, on: bool) -> None:
+        """As `PreferencesPort.set_choice`."""
         await self._upsert(user_id, {"choices": {choice: on}})
 
     async def drop_choice(self, user_id: UUID, choice: str) -> bool:

@@ -36,6 +36,8 @@ on conflict do nothing returning 1
 
 
 class ScheduledState(StrEnum):
+    """The state of a scheduled event."""
+
     SCHEDULED = "scheduled"
     SENT = "sent"
     FAILED = "failed"

@@ -155,9 +155,11 @@ class TriageStore:
         self._engine = engine
 
     async def archive(self, notification: int, receiver: UUID) -> Changed | None:
+        """As `Triage.archive`."""
         return await self._move_out(notification, receiver, None)
 
     async def snooze(self, notification: int, receiver: UUID, until: datetime) -> Changed | None:
+        """As `Triage.snooze`."""
         return await self._move_out(notification, receiver, until)
 
     async def _move_out(self, notification: int, receiver: UUID, until: datetime | None) -> Changed | None:
@@ -169,6 +171,7 @@ class TriageStore:
             return None
 
     async def unarchive(self, notification: int, receiver: UUID) -> Changed | None:
+        """As `Triage.unarchive`."""
         values = (notification, receiver)
         async with self._changing(receiver) as connection:
             if await _is_below(connection, values):
@@ -182,6 +185,7 @@ class TriageStore:
     async def archive_page(
         self, receiver: UUID, place: ArchivePlace, limit: int, before: int | None, most_bytes: int
     ) -> list[Notification]:
+        """As `Triage.archive_page`."""
         statement = _PAGE.format("not " if place == "snoozed" else "")
         values = (receiver, before or 2**63 - 1, limit)
         with store_errors():
@@ -190,9 +194,11 @@ class TriageStore:
                 return page[: fitting(page, most_bytes) + 1]
 
     async def wake(self, most: int) -> Sequence[Notification]:
+        """As `Triage.wake`."""
         return [notification_of(row) for row in await self._take_due("snoozed_until", _WAKE, most)]
 
     async def expire_archived(self, most: int) -> Sequence[ExpiredNotifications]:
+        """As `Triage.expire_archived`."""
         with store_errors():
             async with self._engine.begin() as connection:
                 rows = await _due(connection, "expires_at", _EXPIRE, most)

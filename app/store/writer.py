@@ -100,7 +100,7 @@ class BatchWriter:
     async def _record(
         self, connection: asyncpg.Connection, entries: Sequence[EventRecord], resolved: Mapping[int, str]
     ) -> WriteResult:
-        """Record the events. Those whose id another service has are recorded under one of their own."""
+        """Record the events. Those whose id another service has are recorded under a new one."""
         claims, notifications = IdClaims(), []
         named = [(entry.event_id, entry) for entry in entries]
         for last in (False, True):

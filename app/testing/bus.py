@@ -35,6 +35,7 @@ class MemoryConnection:
 
     @property
     def notifications(self) -> list[Notification]:
+        """What was received, without other frames."""
         return [each for each in self.received if isinstance(each, Notification)]
 
     def push(self, notification: Notification, *, redelivered: bool) -> None:
@@ -78,17 +79,20 @@ class MemoryBus:
         return [each for each in self.published if each.receiver == user_id]
 
     def publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
+        """As `Bus.publish`."""
         self.published += notifications
         for notification in notifications:
             for connection in self._of(notification.receiver):
                 connection.push(notification, redelivered=redelivered)
 
     def send_frame(self, user_id: UUID, frame: bytes) -> None:
+        """As `Bus.send_frame`."""
         for connection in self._of(user_id):
             if connection.session:
                 connection.received.append(frame)
 
     def disconnect(self, user_id: UUID, seconds_ago: float = 0.0, bound: TokenBound = EVERY_TOKEN) -> None:
+        """As `Bus.disconnect`."""
         self.logouts.append(user_id)
         logged_out_at = self._now() - seconds_ago
         for connection in self._of(user_id):

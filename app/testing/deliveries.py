@@ -44,6 +44,7 @@ class MemoryDeliveries:
         self._replace({record.draft.replaces for record in entry.deliveries} - {None}, now)
 
     async def find(self, limit: int, before: UUID | None = None, **wanted: object) -> list[Delivery]:
+        """As `DeliveryLog.find`."""
         self._check()
         found: list[Delivery] = sorted(self._rows.values(), key=_place, reverse=True)
         if before is not None:
@@ -52,6 +53,7 @@ class MemoryDeliveries:
         return [row for row in found if all(_matches(row, *each) for each in wanted.items())][:limit]
 
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
+        """As `DeliveryLog.get`."""
         self._check()
         return (self._rows[delivery], []) if delivery in self._rows else None
 

@@ -26,9 +26,11 @@ class MemoryGroups:
         self._cached.pop(group_id, None)
 
     def remembered(self, group_id: UUID) -> Group | None:
+        """As `RememberedGroups.remembered`."""
         return self._cached.get(group_id)
 
     async def group(self, group_id: UUID, *, fresh: bool = False) -> Group:
+        """As `Groups.group`."""
         if not fresh and (group := self.remembered(group_id)):
             return group
         self.asked.append(group_id)
@@ -40,4 +42,5 @@ class MemoryGroups:
         return self._cached[group_id]
 
     def pause(self) -> float | None:
+        """As `Groups.pause`."""
         return None

@@ -26,6 +26,8 @@ Changed = tuple[Notification, InboxCounters]
 
 @dataclass
 class MemoryInbox:
+    """One inbox: its counters, its notifications and its archive."""
+
     last_seq: int = 0
     rev: int = 0
     removed_up_to: int = 0
@@ -36,13 +38,16 @@ class MemoryInbox:
 
     @property
     def unread(self) -> int:
+        """The number of unread notifications."""
         return sum(not each.is_read for each in self.notifications.values())
 
     @property
     def counters(self) -> InboxCounters:
+        """The counters at this moment."""
         return InboxCounters(self.unread, self.last_seq, self.rev)
 
     def mark(self, notification: int, *, is_read: bool) -> Notification | None:
+        """Mark a notification as read or unread; None if there is no such notification."""
         for place in (self.notifications, self.archived):
             if notification in place and (is_read or place is self.notifications):
                 place[notification] = msgspec.structs.replace(place[notification], is_read=is_read)
@@ -50,9 +55,11 @@ class MemoryInbox:
         return None
 
     def remove(self, notification: int) -> Notification | None:
+        """Remove a notification; None if there is no such notification."""
         return self.notifications.pop(notification, None) or self.archived.pop(notification, None)
 
     def put_back(self, notification: Notification) -> Notification:
+        """Return a notification from the archive to its place."""
         back = msgspec.structs.replace(notification, snoozed_until=None)
         self.notifications[back.id] = back
         self.notifications = dict(sorted(self.notifications.items(), key=lambda item: item[1].seq))
@@ -88,19 +95,23 @@ class MemoryInboxes:
         skip: int = 0,
         most_bytes: int | None = None,
     ) -> list[Notification]:
+        """As `Inboxes.page`."""
         newest_first = reversed(self._inbox(receiver).notifications.values())
         found = [each for each in newest_first if not (unread and each.is_read)]
         return _page(found, limit, before, skip, most_bytes)
 
     async def counters(self, receiver: UUID) -> InboxCounters:
+        """As `Inboxes.counters`."""
         return self._inbox(receiver).counters
 
     async def mark_read(self, notification: int, receiver: UUID) -> Changed | None:
+        """As `Inboxes.mark_read`."""
         inbox = self._inbox(receiver)
         found = inbox.mark(notification, is_read=True)
         return None if found is None else (found, inbox.changed())
 
     async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """As `Inboxes.mark_all_read`."""
         inbox = self._inbox(receiver)
         until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
         for each in [*inbox.notifications.values()]:
@@ -109,11 +120,13 @@ class MemoryInboxes:
         return until, inbox.changed()
 
     async def mark_unread(self, notification: int, receiver: UUID) -> Changed | None:
+        """As `Inboxes.mark_unread`."""
         inbox = self._inbox(receiver)
         found = inbox.mark(notification, is_read=False)
         return None if found is None else (found, inbox.changed())
 
     async def delete_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """As `Inboxes.delete_all`."""
         inbox = self._inbox(receiver)
         until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
         inbox.notifications = {id: each for id, each in inbox.notifications.items() if each.seq > until}
@@ -121,18 +134,22 @@ class MemoryInboxes:
         return until, inbox.changed()
 
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
+        """As `Inboxes.delete`."""
         inbox = self._inbox(receiver)
         return inbox.changed() if inbox.remove(notification) else None
 
     async def expire(self, most: int) -> Sequence[ExpiredNotifications]:
+        """As `Inboxes.expire`."""
         return self._expire(most, [(user, each.notifications) for user, each in self._inboxes.items()])
 
     # Triage
 
     async def archive(self, notification: int, receiver: UUID) -> Changed | None:
+        """As `Triage.archive`."""
         return self._move_out(notification, receiver, None)
 
     async def snooze(self, notification: int, receiver: UUID, until: datetime) -> Changed | None:
+        """As `Triage.snooze`."""
         return self._move_out(notification, receiver, until)
 
     def _move_out(self, notification: int, receiver: UUID, until: datetime | None) -> Changed | None:
@@ -145,6 +162,7 @@ class MemoryInboxes:
         return kept, inbox.changed()
 
     async def unarchive(self, notification: int, receiver: UUID) -> Changed | None:
+        """As `Triage.unarchive`."""
         inbox = self._inbox(receiver)
         if notification in inbox.archived and inbox.archived[notification].seq <= inbox.removed_up_to:
             return self._as_new(inbox, notification, moment(self._now())), inbox.changed()
@@ -154,6 +172,7 @@ class MemoryInboxes:
     async def archive_page(
         self, receiver: UUID, place: ArchivePlace, limit: int, before: int | None, most_bytes: int
     ) -> list[Notification]:
+        """As `Triage.archive_page`."""
         found = [
             each
             for each in sorted(self._inbox(receiver).archived.values(), key=lambda each: -each.seq)
@@ -162,6 +181,7 @@ class MemoryInboxes:
         return _page(found, limit, before, 0, most_bytes)
 
     async def wake(self, most: int) -> Sequence[Notification]:
+        """As `Triage.wake`."""
         self._check()
         now = moment(self._now())
         due = sorted(
@@ -186,6 +206,7 @@ class MemoryInboxes:
         return inbox.put_back(new)
 
     async def expire_archived(self, most: int) -> Sequence[ExpiredNotifications]:
+        """As `Triage.expire_archived`."""
         return self._expire(most, [(user, each.archived) for user, each in self._inboxes.items()])
 
     def _expire(

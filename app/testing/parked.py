@@ -83,6 +83,7 @@ class MemoryParkedEvents:
     async def claim(
         self, most: int, lanes: int, lease: float, *, asking: bool
     ) -> Sequence[ParkedEventRecord]:
+        """As `ParkedEvents.claim`."""
         self._check()
         now = self._now()
         heads: dict[UUID, _ParkedRow] = {}
@@ -105,24 +106,28 @@ class MemoryParkedEvents:
         return [row.record._replace(overdue=row.deadline <= now) for row in claimed]
 
     async def retry(self, event: int, reason: str, after: float) -> None:
+        """As `ParkedEvents.retry`."""
         self._check()
         if row := self._rows.get(event):
             row.due_at, row.leased_until = self._now() + after, 0.0
             row.record = row.record._replace(attempts=row.record.attempts + 1)
 
     async def release(self, events: Collection[int]) -> None:
+        """As `ParkedEvents.release`."""
         self._check()
         for event in events:
             if row := self._rows.get(event):
                 row.leased_until = 0.0
 
     async def renew(self, events: Collection[int], lease: float) -> None:
+        """As `ParkedEvents.renew`."""
         self._check()
         for event in events:
             if (row := self._rows.get(event)) and row.leased_until:
                 row.leased_until = self._now() + lease
 
     async def finish(self, events: Collection[int], reason: str) -> None:
+        """As `ParkedEvents.finish`."""
         self._check()
         for event in events:
             if row := self._rows.get(event):
@@ -130,6 +135,7 @@ class MemoryParkedEvents:
                 row.record = row.record._replace(body=b"", labels=None)
 
     async def find(self, dedup_key: str) -> ParkedStatus | None:
+        """As `ParkedEvents.find`."""
         self._check()
         for row in self._rows.values():
             if row.position == f"{dedup_key}#0":
@@ -137,11 +143,13 @@ class MemoryParkedEvents:
         return None
 
     async def state(self) -> ParkedState:
+        """As `ParkedEvents.state`."""
         self._check()
         since = [row.parked_at for row in self._open()]
         return ParkedState(len(since), self._now() - min(since) if since else 0.0)
 
     async def next_due(self) -> float | None:
+        """As `ParkedEvents.next_due`."""
         self._check()
         heads: dict[UUID, _ParkedRow] = {}
         for row in self._open():

@@ -18,20 +18,24 @@ class MemoryPeople:
         self._rows: dict[UUID, tuple[Profile, dict[str, bool]]] = {}
 
     async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
+        """As `People.people`."""
         self._check()
         found = {user: self._rows[user] for user in users if user in self._rows}
         return {user: profile.person(dict(choices)) for user, (profile, choices) in found.items()}
 
     async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:
+        """As `PreferencesPort.get`."""
         self._check()
         profile, choices = self._rows.get(user_id, (Profile(), {}))
         return profile, dict(choices)
 
     async def set_profile(self, user_id: UUID, profile: Profile) -> None:
+        """As `PreferencesPort.set_profile`."""
         _, choices = await self.get(user_id)
         self._rows[user_id] = (profile, choices)
 
     async def add_choice(self, user_id: UUID, choice: str, on: bool) -> bool:
+        """As `PreferencesPort.add_choice`."""
         _, choices = await self.get(user_id)
         if choice in choices:
             return False
@@ -39,10 +43,12 @@ class MemoryPeople:
         return True
 
     async def set_choice(self, user_id: UUID, choice: str, on: bool) -> None:
+        """As `PreferencesPort.set_choice`."""
         profile, choices = await self.get(user_id)
         self._rows[user_id] = (profile, choices | {choice: on})
 
     async def drop_choice(self, user_id: UUID, choice: str) -> bool:
+        """As `PreferencesPort.drop_choice`."""
         profile, choices = await self.get(user_id)
         if choices.pop(choice, None) is None:
             return False

@@ -47,6 +47,7 @@ class MemoryScheduledEvents:
         return None if row is None or row.status is ScheduledState.FAILED else row.identity
 
     async def claim(self, most: int, lease: float) -> Sequence[Due]:
+        """As `ScheduledEvents.claim`."""
         self._check()
         now = self._now()
         due = sorted(
@@ -64,6 +65,7 @@ class MemoryScheduledEvents:
         return claimed
 
     async def finish(self, events: Sequence[str], status: ScheduledState, reason: str | None = None) -> None:
+        """As `ScheduledEvents.finish`."""
         self._check()
         for event_id in events:
             row = self._rows.get(event_id)
@@ -72,6 +74,7 @@ class MemoryScheduledEvents:
                 row.event = row.event._replace(body=b"")
 
     async def cancel(self, event_id: str, sender: str) -> bool:
+        """As `ScheduledEvents.cancel`."""
         found = await self.get(event_id)
         if found is None or found.status is not ScheduledState.SCHEDULED or not found.is_of(sender):
             return False
@@ -82,6 +85,7 @@ class MemoryScheduledEvents:
         return True
 
     async def get(self, event_id: str) -> Scheduled | None:
+        """As `ScheduledEvents.get`."""
         self._check()
         row = self._rows.get(event_id)
         if row is None:

@@ -58,6 +58,7 @@ class MemoryStore(MemoryInboxes):
     async def write(
         self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
     ) -> WriteResult:
+        """As `EventWriter.write`."""
         self._check()
         for entry in entries:
             _check_storable(entry)
@@ -113,6 +114,7 @@ class MemoryStore(MemoryInboxes):
                 yield made
 
     async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
+        """As `ProcessedEvents.find`."""
         self._check()
         asked = {(event_id, user) for event_id, receivers in events.items() for user in receivers}
         users = {user for _, user in asked}
@@ -122,15 +124,18 @@ class MemoryStore(MemoryInboxes):
         return sorted(found, key=lambda each: each.seq)
 
     async def processed(self, event_ids: Collection[str]) -> list[tuple[str, float]]:
+        """As `ProcessedEvents.processed`."""
         self._check()
         now = self._now()
         return [(each, now - self._processed[each][0]) for each in event_ids if each in self._processed]
 
     async def identities(self, event_ids: Collection[str]) -> Mapping[str, EventIdentity]:
+        """As `ProcessedEvents.identities`."""
         self._check()
         return {each: self._processed[each][1] for each in event_ids if each in self._processed}
 
     async def of_event(self, event_id: str, user_id: UUID | None, most: int) -> Sequence[Withheld]:
+        """As `Decisions.of_event`."""
         self._check()
         of_event = [each for name, each in self._withheld if name == event_id]
         return [each for each in of_event if user_id is None or each.user_id in (None, user_id)][:most]
@@ -138,10 +143,12 @@ class MemoryStore(MemoryInboxes):
     # Many inboxes
 
     async def last_seqs(self, users: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """As `InboxStates.last_seqs`."""
         self._check()
         return [(user, self._inboxes[user].last_seq) for user in {*users} & self._inboxes.keys()]
 
     async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
+        """As `InboxStates.states`."""
         return [_state(self._inbox(user), after, most) for user, after in wanted]
 
 

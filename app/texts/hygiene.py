@@ -1,6 +1,6 @@
 """Characters that a text keeps, and those that would forge, mirror or break the text around them. No I/O.
 
-What Unicode added after this Python was made is kept: `str.isprintable` knows the characters of its own
+What Unicode added after this Python was made is kept: `str.isprintable` knows the characters of its
 tables only, and takes newer letters and emoji for invisible ones.
 """
 

@@ -20,6 +20,6 @@ export function pause(code, reason, losses, random) {
   if (code >= 4500 && code <= 4999) return undefined;
   const announced = code === 1012 && losses === 0 && /reconnect_within_ms=(\d+)/.exec(reason);
   if (announced) return random * Number(announced[1]);
-  if (code === TOKEN_EXPIRED && losses === 0) return 0; // each client's token has an expiry of its own
+  if (code === TOKEN_EXPIRED && losses === 0) return 0; // each client's token expires at another time
   return random * Math.min(LONGEST, (LATER.has(code) ? LATER_SHORTEST : SHORTEST) * 2 ** losses);
 }

@@ -1,4 +1,4 @@
-/** A stand-in for a browser: tabs with a hub's sockets, locks and channels of their own kind, that can be killed. */
+/** A stand-in for a browser: tabs with a hub's sockets, locks and channels, that can be killed. */
 import { createInbox } from "../src/inbox.js";
 
 export class Browser {
@@ -11,7 +11,7 @@ export class Browser {
     Object.assign(this, { clock, hub, shares, random });
   }
 
-  /** A new tab with an inbox that is connected, and all it was told. */
+  /** A new tab with an inbox that is connected, and all that it received. */
   open(options = {}) {
     const tab = { alive: true, online: true, wakes: new Set(), events: [], told: [], states: [], errors: [], reported: [] };
     const asked = () => this.hub.token();

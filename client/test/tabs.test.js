@@ -144,7 +144,7 @@ test("a logout shows in all tabs, and none comes back", async () => {
   assert.equal(hub.sockets.size, 0);
 });
 
-test("a tab that is told too late of the logout, and leads already, ends all the same", async () => {
+test("a tab that learns of the logout too late, and leads already, ends all the same", async () => {
   browser.random = () => 0.99; // words take 5 ms, a lock 0
   browser.grantsIn = 0;
   const tabs = await open(3);

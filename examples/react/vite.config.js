@@ -6,7 +6,7 @@ export default defineConfig({
   server: {
     fs: { allow: ["../.."] }, // the library stands in this repository
     // One origin for the page and the hub, as behind a gateway. There ALLOWED_ORIGINS names the page's origin;
-    // here the hub is told its own.
+    // here the hub gets its own.
     proxy: { "/api": hub, "/dev": hub, "/ws": { target: hub, ws: true, headers: { origin: hub } } },
   },
 });

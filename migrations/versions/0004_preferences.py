@@ -1,4 +1,4 @@
-"""Preferences: what a person says of themselves, and what they want to be told how."""
+"""Preferences: a person's profile, and what they want to receive on which channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries are found by indexes of their own; codes by one spelling of their address, and in order."""
+"""Deliveries are found by separate indexes; codes by one spelling of their address, and in order."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 # Whoever changes rows without the lock of the inbox, such as an operator, locks it here, in the order of
-# batches. The next statement has a snapshot of its own, so it sees the inbox as it is locked. A plan that was
+# batches. The next statement has a new snapshot, so it sees the inbox as it is locked. A plan that was
 # made while tables were empty lives on, therefore no scans.
 _COUNT = """
 create or replace function {name}() returns trigger language plpgsql set enable_seqscan = off as $$

@@ -117,7 +117,7 @@ async def test_a_request_that_finds_the_queue_full_gets_503(monkeypatch: pytest.
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: " in head
         assert json.loads(body)["code"] == "overloaded"
-        assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 "), "sign-ins have a line of their own"
+        assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 "), "sign-ins have a separate line"
         for task in waiting:
             task.cancel()
 

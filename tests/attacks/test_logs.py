@@ -1,4 +1,4 @@
-"""Texts that want to be log lines of their own, or to move an operator's cursor.
+"""Texts that try to be log lines, or to move an operator's cursor.
 
 What the formatter makes of any text is tested in tests/unit/test_log.py.
 """

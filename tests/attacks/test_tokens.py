@@ -62,7 +62,7 @@ class Doors:
         return (hs256 if self.algorithm == "HS256" else rs256)(claims(user, jti=new_user()))
 
     async def statuses(self, user: str, bearer: str) -> dict[str, int]:
-        """What this token gets of each call of its own user."""
+        """What this token gets of each call of its user."""
         header = {"Authorization": f"Bearer {bearer}"}
         socket = f"{WEBSOCKET}/notifications/users/{user}"
         offered = {"Sec-WebSocket-Protocol": f"hub.v1, bearer.{bearer}"}
@@ -189,7 +189,7 @@ async def test_a_revoked_token_never_comes_in_while_redis_is_down(
 
         assert [await status(each) for each in bearers] == [200, 200]
         revoke(redis, bearers[user])
-        for _ in range(2):  # each is closed by a look of its own; all that is known was reviewed in between
+        for _ in range(2):  # each is closed by a separate look; all that is known was reviewed in between
             witness = new_user()
             bearer = token(witness)
             headers = {"Authorization": f"Bearer {bearer}"}

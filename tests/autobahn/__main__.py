@@ -70,7 +70,7 @@ _START = "import site, sys; site.addsitedir(sys.argv.pop(1)); from autobahntests
 
 @dataclass(frozen=True)
 class Python:
-    """A Python 2.7: its program, the folders of its own libraries, and one line on where it comes from."""
+    """A Python 2.7: its program, the folders of its libraries, and one line on where it comes from."""
 
     program: Path
     origin: str
@@ -163,7 +163,7 @@ def _version(python: Python) -> str:
 
 
 def _unpack_python(target: Path) -> None:
-    """Fetch Debian's packages with an apt of their own (its sources, lists and cache), and unpack them."""
+    """Fetch Debian's packages with a separate apt (its sources, lists and cache), and unpack them."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise ServiceError("this system has no apt-get and dpkg-deb to fetch Debian's.")
     mirror = re.search(r"'(\S+/debian)/dists/", _done(["apt-get", "update", "--print-uris"]))

@@ -64,7 +64,7 @@ class Store(NamedTuple):
     decisions: Decisions
     clock: Clock
     nodes: list[EventWriter]
-    """The writers of four nodes, each with connections of its own."""
+    """The writers of four nodes, each with separate connections."""
 
 
 def in_memory(store: MemoryStore, clock: Clock) -> Store:

@@ -212,7 +212,7 @@ async def test_a_redelivered_event_is_parked_once_even_when_it_was_dead_lettered
     assert await scene.claim() == ""
     replayed = a[1]._replace(attempts=1)
     assert await scene.write((a[0], replayed)) == {a[0]}
-    assert await scene.claim() == "a", "a replay is an event of its own"
+    assert await scene.claim() == "a", "a replay is a separate event"
 
 
 async def test_nothing_is_due_where_nothing_is_parked(scene: Scene) -> None:

@@ -28,7 +28,7 @@ def axe(package: Path) -> Axe:
 
 @pytest_asyncio.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One for all; each test has a context of its own, which shares nothing with others."""
+    """One for all; each test has a separate context, which shares nothing with others."""
     if CHROMIUM is None:
         pytest.skip("no Chromium: the browser tests are skipped")
     async with run_browser() as started:

@@ -186,7 +186,7 @@ async def test_too_much_for_redis_is_dropped_and_the_others_compare_instead(
         here.bus.publish(rows(user, seq))
     assert (near.connection.cursor.last_seq, there.reconciled) == (301, [])
     hold.released.set()
-    await until(lambda: there.resynced == 1, "the other is told")
+    await until(lambda: there.resynced == 1, "the other is notified")
     await until(
         lambda: here.presence.pushed()[user] + unpublished() - before == 301,
         "each is sent or counted as dropped",
@@ -216,7 +216,7 @@ async def test_what_is_dropped_while_the_others_are_asked_to_compare_is_delivere
     here.bus.publish(rows(user, 3))
     peer.connection.cursor.sent(3)
     hold.released.set()
-    await until(lambda: there.resynced > 0, "the other is told")
+    await until(lambda: there.resynced > 0, "the other is notified")
     for seq in (4, 5):
         here.bus.publish(rows(user, seq))
         await at(seq, peer)
@@ -232,7 +232,7 @@ async def test_what_redis_refused_is_made_good_once_it_answers(start: Start) -> 
     await until(lambda: here.id != node, "it joins again")
     assert (seqs(near), there.resynced) == ([*range(1, 701)], 0)
     here.presence.failing.clear()
-    await until(lambda: there.resynced == 1, "the other is told to compare")
+    await until(lambda: there.resynced == 1, "the other compares")
     far.connection.cursor.sent(700)
     here.bus.publish(rows(user, 701))
     await at(701, far)
@@ -258,7 +258,7 @@ async def test_what_comes_while_a_node_is_not_joined_is_made_good_when_it_is(sta
     assert (unpublished() - before, there.resynced) == (6, 0)
     assert len(near.read()) == 6
     await here.back()
-    await until(lambda: there.resynced == 1, "the other is told to compare")
+    await until(lambda: there.resynced == 1, "the other compares")
 
 
 # What comes in

@@ -47,7 +47,7 @@ with run_services(Path(sys.argv[1]), ["events"], fast=True) as services:
 
 
 class Parent:
-    """PARENT as a process in a session of its own, with the services it runs."""
+    """PARENT as a process in a separate session, with the services it runs."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
         command = [sys.executable, "-c", PARENT, str(home), *arguments]

@@ -31,7 +31,7 @@ _MODULES = "org.apache.kafka.common.security"
 
 kafka_admin: Any = _admin  # it has no types
 
-pytestmark = pytest.mark.slow  # it starts a broker of its own
+pytestmark = pytest.mark.slow  # it starts a separate broker
 
 
 class Secured(NamedTuple):

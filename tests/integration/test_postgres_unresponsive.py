@@ -1,4 +1,4 @@
-"""A Postgres that says nothing, and connections that ended without anyone being told."""
+"""A Postgres that says nothing, and connections that ended without notice."""
 
 from __future__ import annotations
 

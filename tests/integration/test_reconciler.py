@@ -84,7 +84,7 @@ class Node:
         self._writer = BatchWriter(engine)
 
     async def commit(self, *receivers: UUID) -> list[Notification]:
-        """One notification each, of which no connection is told."""
+        """One notification each, which no connection gets."""
         return (await self._writer.write([entry(user) for user in receivers])).notifications
 
     async def compared(self) -> None:

@@ -1,4 +1,4 @@
-"""The login by OAuth 2.0 (XOAUTH2), with a mail server and a token endpoint of our own."""
+"""The login by OAuth 2.0 (XOAUTH2), with a mail server and a token endpoint of the test."""
 
 from __future__ import annotations
 

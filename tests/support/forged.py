@@ -84,7 +84,7 @@ def forged(user: str, algorithm: str) -> dict[str, str]:
     }
     demands: dict[str, dict[str, Any]] = {
         "crit": {"crit": ["exp"]},
-        "crit of its own": {"crit": ["hub"], "hub": True},
+        "crit that it defines": {"crit": ["hub"], "hub": True},
         "crit empty": {"crit": []},
         "b64 false": {"crit": ["b64"], "b64": False},
         "kid a number": {"kid": 7},

@@ -94,7 +94,7 @@ def hub_settings(database: str, redis: str, kafka: str, user_service: str, mark:
 
 @dataclass
 class Hub:
-    """One hub process with a database and Kafka topics of its own."""
+    """One hub process with a separate database and separate Kafka topics."""
 
     environment: dict[str, str]
     log: Path

@@ -158,7 +158,7 @@ def _install(tool: Tool) -> None:
 
 @contextmanager
 def _services_stay_off() -> Iterator[None]:
-    """No package starts its service meanwhile; where the machine has a policy of its own, that one rules."""
+    """No package starts its service meanwhile; where the machine has its own policy, that one rules."""
     if POLICY.exists():
         yield
         return

@@ -1,8 +1,8 @@
 """A RabbitMQ broker, and what tests publish to it.
 
-The workers of a test run share one broker; each module has a virtual host of its own in it, so that queues
+The workers of a test run share one broker; each module has a separate virtual host in it, so that queues
 may have their documented names. A start takes 8 s of processor time, a virtual host 0.05 s. Only a test that
-stops its broker runs one of its own.
+stops its broker runs a separate one.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class RabbitMQ:
 
 
 class RabbitMQServer(RabbitMQ):
-    """A broker on a port that stays the same, with a folder and a name of its own; knows nothing of the
+    """A broker on a port that stays the same, with a separate folder and name; knows nothing of the
     system's. Its queues outlast a restart.
     """
 

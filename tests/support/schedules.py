@@ -69,7 +69,7 @@ class World:
 
 
 class Schedule:
-    """One random schedule: users of its own, and steps that follow from the seed."""
+    """One random schedule: new users, and steps that follow from the seed."""
 
     def __init__(self, world: World, seed: int) -> None:
         self._world = world

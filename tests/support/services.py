@@ -2,11 +2,11 @@
 
 With workers (tests/support/workers.py) they run under a separate process, forked before any test is
 collected; they end with the run, however it ends. TEST_SERVICES names the folder of a
-`python -m tests.support.services FOLDER` that goes on running: then they are those, and a run of a few tests
-spends no time on starting a Kafka. RabbitMQ is started when the first test wants it.
+`python -m tests.support.services FOLDER` that keeps running: the run uses those, and a few tests need not
+start a Kafka. RabbitMQ is started when the first test wants it.
 
 Their data is not below pytest's own temporary folders: each further run of pytest closes the parent of
-those to all other users (chmod 700), and Postgres, as a user of its own, then dies of the next checkpoint.
+those to all other users (chmod 700), and Postgres, as a separate user, then dies of the next checkpoint.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterable
@@ -155,6 +156,31 @@ def test_what_docstrings_and_comments_name_of_the_repository_is_there() -> None:
     assert {path: found for path, found in named.items() if found} == {}
 
 
+def documented(name: str) -> frozenset[str]:
+    """The attributes and the documented methods of a class of the hub."""
+    defines = re.compile(rf"^class {name}\b", re.MULTILINE)
+    found: set[str] = set()
+    for text in (text for text in _texts_of_the_hub() if defines.search(text)):
+        for each in (
+            each for each in ast.parse(text).body if isinstance(each, ast.ClassDef) and each.name == name
+        ):
+            found |= {ast.unparse(part.target) for part in each.body if isinstance(part, ast.AnnAssign)}
+            methods = (part for part in each.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef))
+            found |= {method.name for method in methods if ast.get_docstring(method)}
+    return frozenset(found)
+
+
+@cache
+def _texts_of_the_hub() -> list[str]:
+    return [path.read_text("utf-8") for top in ("app", "handlers") for path in (ROOT / top).rglob("*.py")]
+
+
+def test_a_docstring_that_refers_to_a_method_names_a_documented_one() -> None:
+    refers = re.compile(r'"""As `([A-Z]\w+)\.(\w+)`')
+    wanted = {pair for text in _texts_of_the_hub() for pair in refers.findall(text)}
+    assert [f"{name}.{method}" for name, method in sorted(wanted) if method not in documented(name)] == []
+
+
 def test_what_is_on_paper_is_not_there() -> None:
     assert ON_PAPER.isdisjoint(tree())
 
@@ -171,7 +197,7 @@ def test_a_wrong_name_is_found() -> None:
     assert wrong("`app/ingest/pipeline.py`, app/ingest/, locales/*/LC_MESSAGES/hub.po, test_docs.py") == []
 
 
-def test_each_decision_has_a_number_of_its_own() -> None:
+def test_each_decision_has_another_number() -> None:
     files = sorted((ROOT / "docs/explanation/decisions").glob("[0-9]*.md"))
     numbers = [file.name[:3] for file in files]
     assert len(set(numbers)) == len(numbers)

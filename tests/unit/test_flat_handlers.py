@@ -72,7 +72,7 @@ def body_of(event_type: str, /, **changes: Any) -> dict[str, Any]:
 
 
 def told(event_type: str, /, **changes: Any) -> dict[str, Any]:
-    """The sample, changed, of an event that is told in an inbox."""
+    """The sample, changed, of an event that is shown in an inbox."""
     return body_of(event_type, **({"user_id": str(USER)} if event_type in PERSONAL else {}), **changes)
 
 

@@ -1,4 +1,4 @@
-"""The tests' network fails as it is told to: faults that didn't happen would prove nothing."""
+"""The tests' network fails when it should: faults that didn't happen would prove nothing."""
 
 from __future__ import annotations
 

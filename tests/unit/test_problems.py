@@ -33,7 +33,7 @@ def app() -> Iterator[Sanic[Any, Any]]:
     app: Sanic[Any, Any] = Sanic("problems", configure_logging=False)
     errors.install(app)
     docs.configure(app, "1")
-    app.config.AUTO_EXTEND = False  # sanic-ext would serve pages of its own, which the hub does not
+    app.config.AUTO_EXTEND = False  # sanic-ext would serve its own pages, which the hub does not
 
     @app.get("/raise/<name:str>")
     async def fail(_: Request, name: str) -> HTTPResponse:

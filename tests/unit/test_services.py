@@ -12,7 +12,7 @@ from app.runtime.services import Background, Part, every, started
 
 
 class Work:
-    """Counts its runs, and fails in those that it is told to."""
+    """Counts its runs, and fails in those that the test chooses."""
 
     def __init__(self, *failing: int) -> None:
         self.runs = 0

@@ -179,7 +179,7 @@ def test_parts_make_a_url(parts: dict[str, str], ours: str, url: str) -> None:
 
 
 def test_parts_without_a_host_are_nothing_and_nobody_is_warned() -> None:
-    """Compose has the passwords of its own servers in `.env`."""
+    """Compose has the passwords of its servers in `.env`."""
     given(POSTGRES_PASSWORD="p", REDIS_PASSWORD="p", RABBITMQ_PASSWORD="p", GATEWAY_PORT="8080")
     assert value_of("RABBITMQ_URL") is None
     assert said() == {}

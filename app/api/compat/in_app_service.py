@@ -64,6 +64,7 @@ class InAppService:
         query=PAGED_QUERY,
     )
     async def list_own(self, request: Request) -> HTTPResponse:
+        """The caller's notifications, in the form of the replaced service."""
         caller = await self._caller(request)
         return await self._context.notifications.list_of(request, caller, window(request), with_event_type)
 
@@ -75,6 +76,7 @@ class InAppService:
         query=PAGED_QUERY,
     )
     async def list_own_unread(self, request: Request) -> HTTPResponse:
+        """The caller's unread notifications."""
         caller = await self._caller(request)
         unread = window(request)._replace(unread=True)
         return await self._context.notifications.list_of(request, caller, unread, with_event_type)
@@ -87,6 +89,7 @@ class InAppService:
         headers=schemas.INBOX_COUNT,
     )
     async def mark_own_read(self, request: Request, notification_id: str) -> HTTPResponse:
+        """Mark one of the caller's notifications as read."""
         caller = await self._caller(request)
         return await self._context.notifications.read_of(request, notification_id, caller, with_event_type)
 
@@ -99,6 +102,7 @@ class InAppService:
         headers=schemas.INBOX_COUNT,
     )
     async def mark_all_own_read(self, request: Request) -> HTTPResponse:
+        """Mark all of the caller's notifications as read."""
         return await self._context.notifications.read_all_of(request, await self._caller(request))
 
     @schemas.described(
@@ -108,6 +112,7 @@ class InAppService:
         errors=(401, 503),
     )
     async def list_own_preferences(self, request: Request) -> HTTPResponse:
+        """The preferences that the caller has set."""
         return json_answer(await self._context.preferences.list_of(await self._caller(request)))
 
     @schemas.described(
@@ -119,6 +124,7 @@ class InAppService:
         body=NewOldChoice,
     )
     async def add_own_preference(self, request: Request) -> HTTPResponse:
+        """Set a preference of the caller for the first time."""
         caller = await self._caller(request)
         return await self._context.preferences.add_of(request, caller, json_body(request, NewOldChoice))
 
@@ -130,6 +136,7 @@ class InAppService:
         body=OldChoice,
     )
     async def set_own_preference(self, request: Request, preference_id: str) -> HTTPResponse:
+        """Set a preference of the caller."""
         caller = await self._caller(request)
         choice = json_body(request, OldChoice)
         category, _, channel = preference_id.partition(".")
@@ -144,6 +151,7 @@ class InAppService:
         errors=(400, 401, 404, 409, 503),
     )
     async def drop_own_preference(self, request: Request, preference_id: str) -> HTTPResponse:
+        """Reset a preference of the caller to the operator's default."""
         return await self._context.preferences.drop_of(await self._caller(request), preference_id)
 
     @schemas.described(
@@ -154,6 +162,7 @@ class InAppService:
         errors=(401, 503),
     )
     async def test_oneself(self, request: Request) -> HTTPResponse:
+        """Send the caller a test: in-app, and with the scope `notifications:send` by mail and SMS too."""
         caller = await self._caller(request)
         # Addresses are not confirmed: a user could have any address mailed by a test, as often as they like.
         channels = (INAPP, EMAIL, SMS) if await self._context.authenticator.may(request, SEND) else (INAPP,)

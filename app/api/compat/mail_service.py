@@ -145,6 +145,7 @@ class MailService:
         idempotent=True,
     )
     async def mail_one(self, request: Request) -> HTTPResponse:
+        """Send a mail. With `wait`, the answer follows the first attempt."""
         end = asyncio.get_running_loop().time() + self._context.wait
         service = await self._context.authenticator.service(request, SEND)
         wanted = choice(request, "wait", ("sent",))
@@ -166,6 +167,7 @@ class MailService:
         idempotent=True,
     )
     async def mail_many(self, request: Request) -> HTTPResponse:
+        """Send mails, each accepted or rejected separately."""
         service = await self._context.authenticator.service(request, SEND)
         if "wait" in request.args:
             raise bad_parameter(N_("`wait` is for POST /notify/email only."))

@@ -76,6 +76,7 @@ class MessageService:
         idempotent=True,
     )
     async def send_message(self, request: Request) -> HTTPResponse:
+        """Store a message of an authenticated service."""
         service = await self._context.authenticator.service(request, SEND)
         refuse_decisive(request, OldMessage.__struct_fields__)
         event = json_body(request, OldMessage).event()
@@ -90,6 +91,7 @@ class MessageService:
         query=PAGED_QUERY,
     )
     async def list_messages(self, request: Request, old_user_id: str) -> HTTPResponse:
+        """The caller's notifications, by the user id that the replaced service used."""
         authenticator = self._context.authenticator
         caller = await authenticator.caller(request)
         try:

@@ -129,7 +129,7 @@ export class Inbox {
     return this.token;
   }
 
-  /** Tells the user service's stand-in; to end the connection is the hub's work. */
+  /** Informs the stand-in of the user service; the hub ends the connection. */
   logOut() {
     return this.attempt(async () => {
       await call("POST", "/dev/logout", { token: this.token });

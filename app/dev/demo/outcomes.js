@@ -14,7 +14,7 @@ export class Outcomes {
     this.rows.replaceChildren(...body.outcomes.map((outcome) => this.row(outcome)));
     this.root.hidden = body.outcomes.length === 0;
     return this.root.hidden
-      ? `${eventType}: nobody would be told, nothing was sent.`
+      ? `${eventType}: nobody would be notified, nothing was sent.`
       : `${eventType}: this would happen; nothing was sent.`;
   }
 

@@ -1,4 +1,4 @@
-/** What one person wants to be told, how and when: every category by every channel, and a profile. */
+/** What one person wants to receive, how and when: each category on each channel, and a profile. */
 import { REST, clone } from "./page.js";
 
 const CHANNELS = { inapp: "in-app", email: "mail", sms: "SMS" };
@@ -6,12 +6,12 @@ const CHANNELS = { inapp: "in-app", email: "mail", sms: "SMS" };
 export class Preferences {
   /**
    * `call` and `attempt` are the inbox's: a call with the person's token, and trying what may fail.
-   * `onProfile` is told the profile as the hub has it.
+   * `onProfile` gets the profile as the hub has it.
    */
   constructor(user, { call, attempt, onProfile }) {
     Object.assign(this, { call, attempt, onProfile });
     this.path = `${REST}/preferences/users/${user.id}`;
-    [this.root, this.slots] = clone("preferences", { caption: `What ${user.name} is told, by which channel` });
+    [this.root, this.slots] = clone("preferences", { caption: `What ${user.name} receives, by channel` });
     this.slots.profile.setAttribute("aria-label", `Profile of ${user.name}`);
     this.slots.profile.onsubmit = (submitted) => {
       submitted.preventDefault();

@@ -96,6 +96,7 @@ class ApiProvider:
         )
 
     def encode(self, mail: ComposedMail) -> bytes:
+        """As `MailProvider.encode`."""
         return self._api.encode(mail)
 
     async def send(self, mail: ComposedMail, content: bytes, confirm: Confirm) -> str | None:
@@ -124,6 +125,7 @@ class ApiProvider:
         raise failure
 
     async def close(self) -> None:
+        """As `MailProvider.close`."""
         await self._client.aclose()
 
     async def _call(self, content: bytes) -> ApiAnswer:

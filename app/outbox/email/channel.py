@@ -86,10 +86,12 @@ class EmailChannel:
 
     @property
     def simulated(self) -> bool:
+        """As `Channel.simulated`."""
         return not self._members
 
     @property
     def at_once(self) -> int:
+        """As `Channel.at_once`."""
         return self._at_once
 
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
@@ -117,6 +119,7 @@ class EmailChannel:
         raise _whole(failures)
 
     async def close(self) -> None:
+        """As `Channel.close`."""
         await asyncio.gather(*(member.provider.close() for member in self._members))
 
     async def _try(

@@ -18,6 +18,8 @@ from app.settings.mail_providers import MailgunSettings
 
 
 class MailgunAnswer(msgspec.Struct):
+    """The answer of Mailgun; `id` is the Message-ID in angle brackets."""
+
     id: str | None = None
     message: str = ""
 
@@ -36,9 +38,10 @@ class MailgunApi:
         login = b64encode(f"api:{key}".encode()).decode()
         self._authorization = f"Basic {login}"
         self.credentials: Sequence[str] = (key, login)
-        self._boundary = secrets.token_hex(24)  # no mail has it: it is 7bit text and base64 of its own
+        self._boundary = secrets.token_hex(24)  # no mail has it: it is 7bit text and base64 without it
 
     def encode(self, mail: ComposedMail) -> bytes:
+        """As `MailApi.encode`."""
         fields = {
             "to": str(mail.to),
             "o:tracking": "no",
@@ -57,16 +60,19 @@ class MailgunApi:
         return b"".join((*parts, edge, b"--\r\n"))
 
     def headers(self, content: bytes) -> Mapping[str, str]:
+        """As `MailApi.headers`."""
         return {
             "Authorization": self._authorization,
             "Content-Type": f"multipart/form-data; boundary={self._boundary}",
         }
 
     def message_id(self, answer: ApiAnswer) -> str | None:
+        """As `MailApi.message_id`."""
         found = _read(answer.body).id
         return found.strip("<>") if found else None
 
     def fault(self, answer: ApiAnswer) -> ApiFault:
+        """As `MailApi.fault`."""
         said = _read(answer.body).message
         return ApiFault(str(answer.status), said, _refusal(answer.status, said.lower()))
 

@@ -1,4 +1,4 @@
-"""The image by which a mail tells that it was opened: one of the hub's, where an operator wants it."""
+"""The image that records that a mail was opened, if the operator switched it on."""
 
 from __future__ import annotations
 

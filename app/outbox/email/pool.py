@@ -290,6 +290,7 @@ class SmtpConnection(asyncio.Protocol):
         return answer
 
     def data_received(self, data: bytes) -> None:
+        """Collect the lines of an answer."""
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
             self._reply_lines.append(line)
@@ -302,6 +303,7 @@ class SmtpConnection(asyncio.Protocol):
             self._wake()
 
     def connection_lost(self, _: Exception | None) -> None:
+        """Wake the caller that waits for an answer."""
         self._wake()
 
     def _wake(self) -> None:

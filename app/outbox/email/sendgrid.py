@@ -28,11 +28,15 @@ _NO_TRACKING = {
 
 
 class SendGridError(msgspec.Struct):
+    """One error of SendGrid's answer."""
+
     message: str = ""
     field: str | None = None
 
 
 class SendGridErrors(msgspec.Struct):
+    """The errors of SendGrid's answer."""
+
     errors: list[SendGridError] = []
 
 
@@ -50,6 +54,7 @@ class SendGridApi:
         self.credentials: Sequence[str] = (self._key,)
 
     def encode(self, mail: ComposedMail) -> bytes:
+        """As `MailApi.encode`."""
         message = mail.message
         body: dict[str, Any] = {
             "personalizations": [{"to": [{"email": str(mail.to)}]}],
@@ -67,12 +72,15 @@ class SendGridApi:
         return msgspec.json.encode(body)
 
     def headers(self, content: bytes) -> Mapping[str, str]:
+        """As `MailApi.headers`."""
         return {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
 
     def message_id(self, answer: ApiAnswer) -> str | None:
+        """As `MailApi.message_id`."""
         return answer.headers.get("X-Message-Id")
 
     def fault(self, answer: ApiAnswer) -> ApiFault:
+        """As `MailApi.fault`."""
         try:
             errors = msgspec.json.decode(answer.body, type=SendGridErrors).errors
         except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -43,6 +43,8 @@ _RECIPIENT = re.compile(
 
 
 class SesAnswer(msgspec.Struct):
+    """The answer of Amazon SES: a message id or an error."""
+
     message_id: str | None = msgspec.field(default=None, name="MessageId")
     message: str | None = None
     long_message: str | None = msgspec.field(default=None, name="Message")
@@ -72,6 +74,7 @@ class SesApi:
         self.credentials: Sequence[str] = (secret, *((token,) if token else ()))
 
     def encode(self, mail: ComposedMail) -> bytes:
+        """As `MailApi.encode`."""
         body: dict[str, Any] = {
             "FromEmailAddress": str(mail.message["From"].addresses[0].addr_spec),
             "Destination": {"ToAddresses": [str(mail.to)]},
@@ -85,15 +88,18 @@ class SesApi:
         return msgspec.json.encode(body)
 
     def headers(self, content: bytes) -> Mapping[str, str]:
+        """As `MailApi.headers`."""
         url = self.base_url + self.path
         return signed_headers(
             self._key, "POST", url, {"Content-Type": "application/json"}, content, datetime.now(UTC)
         )
 
     def message_id(self, answer: ApiAnswer) -> str | None:
+        """As `MailApi.message_id`."""
         return _read(answer.body).message_id
 
     def fault(self, answer: ApiAnswer) -> ApiFault:
+        """As `MailApi.fault`."""
         found = _read(answer.body)
         named = _KIND.match(answer.headers.get("x-amzn-ErrorType", "") or found.kind or "")
         kind = named[1] if named else ""

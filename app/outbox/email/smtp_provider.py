@@ -34,9 +34,11 @@ class SmtpProvider:
 
     @property
     def slots(self) -> asyncio.Semaphore:
+        """A slot for each connection of the pool."""
         return self._pool.slots
 
     def encode(self, mail: ComposedMail) -> bytes:
+        """As `MailProvider.encode`."""
         return to_bytes(mail.message, utf8=not mail.to.ascii)
 
     async def send(self, mail: ComposedMail, content: bytes, confirm: Confirm) -> str | None:
@@ -57,4 +59,5 @@ class SmtpProvider:
         return queued[1] if queued else None
 
     async def close(self) -> None:
+        """As `MailProvider.close`."""
         await self._pool.close()

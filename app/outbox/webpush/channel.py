@@ -57,10 +57,12 @@ class WebPushChannel:
 
     @property
     def simulated(self) -> bool:
+        """As `Channel.simulated`."""
         return self._client is None
 
     @property
     def at_once(self) -> int:
+        """As `Channel.at_once`."""
         return self._settings.concurrency
 
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
@@ -83,6 +85,7 @@ class WebPushChannel:
         raise _failure(answer, outgoing)
 
     async def close(self) -> None:
+        """As `Channel.close`."""
         if self._client is not None:
             await self._client.close()
 

@@ -30,16 +30,18 @@ class KafkaBroker:
     transports: Mapping[str, str] = MappingProxyType({"kafka": "Kafka"})
 
     def configured(self, settings: SourceSections) -> bool:
+        """As `Broker.configured`."""
         return True
 
     def inputs(self, settings: SourceSections) -> Sequence[EventInput]:
+        """As `Broker.inputs`."""
         found: dict[str, EventInput] = {}
         for setting, topic in settings.kafka.topics.items():
             found.setdefault(topic, EventInput(self.name, "topic", topic, setting, _CODES.get(setting)))
         return [*found.values()]
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
-        """Codes and logouts have a consumer of their own: none waits behind a backlog of other events."""
+        """Codes and logouts have a separate consumer: none waits behind a backlog of other events."""
         from app.sources.kafka.clients import check_security
         from app.sources.kafka.source import KafkaSource
         from app.sources.redaction import redact_message, without_code
@@ -63,9 +65,11 @@ class KafkaBroker:
         }
 
     def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
+        """As `Broker.open_dlq`."""
         from app.sources.kafka.dlq import open_dlq
 
         return open_dlq(settings.kafka)
 
     def retained_events(self, settings: SourceSections) -> tuple[()]:
+        """As `Broker.retained_events`."""
         return ()

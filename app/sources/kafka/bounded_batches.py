@@ -84,7 +84,7 @@ def _bounded(unpack_into: Callable[[bytes, bytearray], int]) -> Callable[[bytes]
                 return bytes(memoryview(buffer)[: unpack_into(payload, buffer)])
             except cramjam.DecompressionError:
                 if size == MAX_BATCH_BYTES:
-                    raise BatchTooLarge from None  # or spoiled, which isn't told apart
+                    raise BatchTooLarge from None  # or corrupt, which can't be distinguished
         raise AssertionError("the loop returns or raises")
 
     return decode
@@ -183,13 +183,16 @@ class BoundedRecords:
         self._position = self._spent = 0
 
     def size_in_bytes(self) -> int:
+        """The compressed size of what is left."""
         size: int = self._records.size_in_bytes()
         return size
 
     def has_next(self) -> bool:
+        """Whether there is another batch within the limit."""
         return self._spent < MAX_FETCH_BYTES and self._records.has_next()
 
     def next_batch(self) -> Any:
+        """The next batch; one that is too large or corrupt is replaced by its position."""
         start, data = self._position, self._data
         self._position = start + _OVERHEAD_BYTES + _LENGTH.unpack_from(data, start)[0]
         batch = self._records.next_batch()

@@ -79,6 +79,7 @@ class KafkaDlqReader:
         self.targets = [topic.removesuffix(SUFFIX) for topic in topics]
 
     async def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
+        """As `DlqReader.dead_letters`."""
         self._consumer.assign(await self._places())
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         marks: Marks = defaultdict(dict)
@@ -92,6 +93,7 @@ class KafkaDlqReader:
                 yield _dead_letter(record, what)
 
     async def replay(self, dead_letter: DeadLetter) -> None:
+        """As `DlqReader.replay`."""
         await self._producer.send_and_wait(
             dead_letter.target,
             dead_letter.body,
@@ -102,6 +104,7 @@ class KafkaDlqReader:
         await self._mark(dead_letter, "replayed")
 
     async def drop(self, dead_letter: DeadLetter) -> None:
+        """As `DlqReader.drop`."""
         await self._mark(dead_letter, "dropped")
 
     async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
@@ -123,6 +126,7 @@ class KafkaDlqReader:
         return removed
 
     async def keeps(self) -> dict[str, str]:
+        """As `DlqReader.keeps`."""
         kept = {}
         async with removing(self._settings) as remove_before:
             for place in await self._places():

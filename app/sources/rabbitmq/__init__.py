@@ -22,9 +22,11 @@ class RabbitBroker:
     transports: Mapping[str, str] = MappingProxyType({"rabbitmq": "RabbitMQ"})
 
     def configured(self, settings: SourceSections) -> bool:
+        """As `Broker.configured`."""
         return settings.rabbitmq.url is not None
 
     def inputs(self, settings: SourceSections) -> Sequence[EventInput]:
+        """As `Broker.inputs`."""
         rabbitmq = settings.rabbitmq
         named = {
             "BOOKING_EVENTS_QUEUE": rabbitmq.booking_queue,
@@ -35,14 +37,17 @@ class RabbitBroker:
         return [EventInput(self.name, "queue", queue, once[queue]) for queue in dict.fromkeys(named.values())]
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
+        """As `Broker.sources`."""
         from app.sources.rabbitmq.source import RabbitSource
 
         return {"rabbitmq": RabbitSource(settings.rabbitmq, ingest.batcher)}
 
     def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
+        """As `Broker.open_dlq`."""
         from app.sources.rabbitmq.dlq import open_dlq
 
         return open_dlq(settings.rabbitmq)
 
     def retained_events(self, settings: SourceSections) -> tuple[()]:
+        """As `Broker.retained_events`."""
         return ()

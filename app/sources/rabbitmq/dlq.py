@@ -62,6 +62,7 @@ class RabbitDlqReader:
         self.targets = targets
 
     async def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
+        """As `DlqReader.dead_letters`."""
         for queue in self.targets:
             try:
                 async with self._connection.channel(on_return_raises=True) as channel:
@@ -72,6 +73,7 @@ class RabbitDlqReader:
                 continue  # nothing was ever dead-lettered
 
     async def replay(self, dead_letter: DeadLetter) -> None:
+        """As `DlqReader.replay`."""
         message: DeliveredMessage = dead_letter.handle
         properties = copy(message.header.properties)
         properties.headers = {**dict(dead_letter.headers), **replay_headers(dead_letter.why)}
@@ -82,14 +84,17 @@ class RabbitDlqReader:
         await self.drop(dead_letter)
 
     async def drop(self, dead_letter: DeadLetter) -> None:
+        """As `DlqReader.drop`."""
         message: DeliveredMessage = dead_letter.handle
         assert message.delivery_tag is not None
         await message.channel.basic_ack(message.delivery_tag, wait=True)
 
     async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
+        """As `DlqReader.remove`."""
         return await drop_all(self, unwanted)
 
     async def keeps(self) -> Mapping[str, str]:
+        """As `DlqReader.keeps`."""
         return {}
 
 

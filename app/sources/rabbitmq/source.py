@@ -86,7 +86,7 @@ class RabbitSource:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            # A task of its own: when a connection ends, the library cancels tasks that wait for an answer.
+            # A separate task: when a connection ends, the library cancels tasks that wait for an answer.
             session = asyncio.create_task(self._session(), name="rabbitmq session")
             try:
                 await asyncio.wait({session})

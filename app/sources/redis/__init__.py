@@ -25,9 +25,11 @@ class RedisBroker:
     )
 
     def configured(self, settings: SourceSections) -> bool:
+        """As `Broker.configured`."""
         return settings.redis_streams.url is not None
 
     def inputs(self, settings: SourceSections) -> Sequence[EventInput]:
+        """As `Broker.inputs`."""
         from app.sources.redis.messages import LOW_STOCK
 
         events = settings.redis_streams
@@ -37,16 +39,19 @@ class RedisBroker:
         ]
 
     def sources(self, settings: SourceSections, ingest: Ingest) -> dict[str, Source]:
+        """As `Broker.sources`."""
         from app.sources.redis.source import RedisSource
 
         return {"redis_events": RedisSource(settings.redis_streams, ingest.batcher)}
 
     def open_dlq(self, settings: SourceSections) -> AbstractAsyncContextManager[DlqReader]:
+        """As `Broker.open_dlq`."""
         from app.sources.redis.dlq import open_dlq
 
         return open_dlq(settings.redis_streams)
 
     def retained_events(self, settings: SourceSections) -> Sequence[Place]:
+        """As `Broker.retained_events`."""
         from app.sources.redis.retained import EventStream
 
         return [EventStream(settings.redis_streams)]

@@ -44,6 +44,7 @@ class RedisDlqReader:
         self._dlq_stream = stream + SUFFIX
 
     async def dead_letters(self, done: bool) -> AsyncGenerator[DeadLetter, None]:
+        """As `DlqReader.dead_letters`."""
         newest: Any = await self._redis.xrevrange(self._dlq_stream, count=1)
         after = "-"
         while newest:
@@ -63,12 +64,15 @@ class RedisDlqReader:
             await both.execute()
 
     async def drop(self, dead_letter: DeadLetter) -> None:
+        """As `DlqReader.drop`."""
         await self._redis.xdel(self._dlq_stream, dead_letter.handle)
 
     async def remove(self, unwanted: Callable[[DeadLetter], bool]) -> Counter[str]:
+        """As `DlqReader.remove`."""
         return await drop_all(self, unwanted)
 
     async def keeps(self) -> Mapping[str, str]:
+        """As `DlqReader.keeps`."""
         return {}
 
     def _dead_letter(self, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:

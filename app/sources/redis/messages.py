@@ -63,6 +63,7 @@ class Reading(NamedTuple):
 
     @property
     def digest(self) -> str:
+        """The SHA-256 of the event in its canonical form, in hexadecimal digits."""
         return sha256(self.canonical).hexdigest()
 
 

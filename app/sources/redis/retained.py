@@ -23,6 +23,7 @@ class EventStream:
         self._stream = settings.stream
 
     async def look(self, subject: Subject) -> Sequence[Found]:
+        """As `Place.look`."""
         try:
             number = await self._naming(subject)
         except REDIS_ERRORS as error:
@@ -30,9 +31,11 @@ class EventStream:
         return [Found(f"Redis stream {self._stream}", number, "the publishers', who trim it")]
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
+        """As `Place.erase`."""
         return ()
 
     async def close(self) -> None:
+        """As `Place.close`."""
         await self._redis.aclose()
 
     async def _naming(self, subject: Subject) -> int:

@@ -289,7 +289,7 @@ class RedisSource:
         dead_letters = []
         for received, dedup_key, error in rejected:
             log.warning("event_rejected", extra={"dedup_key": dedup_key, "reason": error.reason})
-            # A replayed message that fails again within the window gets a dead letter of its own.
+            # A replayed message that fails again within the window gets a separate dead letter.
             identity = f"{dedup_key}:{received.replay.attempts}"
             dead_letters.append((identity, dead_letter(received, dedup_key, error)))
         await self._deduplicator.add_dead_letters(self._settings.stream + SUFFIX, dead_letters)

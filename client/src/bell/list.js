@@ -26,7 +26,7 @@ class Row {
     const { words } = texts;
     const severity = severityOf(notification);
     this.notification = notification;
-    this.unread = make("span", { class: "hidden", dir: "auto" }); // with a direction of its own it decides none around it
+    this.unread = make("span", { class: "hidden", dir: "auto" }); // with its own direction it decides none around it
     this.main = linkOrButton(url, {
       class: "main",
       part: "item-title",

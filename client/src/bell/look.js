@@ -28,7 +28,7 @@ export function severityOf({ severity = "info" }) {
 }
 
 /**
- * The face of a notification: who did it, or what it is about. Each severity has a mark of its own shape.
+ * The face of a notification: who did it, or what it is about. Each severity has a mark with its own shape.
  *
  * @param {Notification} notification
  */

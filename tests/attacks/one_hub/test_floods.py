@@ -27,7 +27,7 @@ PING = frame(b"", 9)
 
 
 async def served(hub: Hub) -> None:
-    """Somebody new comes in and is told something; the time-outs of `receive` bound it."""
+    """A new user connects and is notified; the time-outs of `receive` bound it."""
     user = new_user()
     async with hub.socket(user) as socket:
         await hub.publish(added(user))
@@ -117,7 +117,7 @@ async def fate(reader: asyncio.StreamReader) -> int | None:
 
 
 async def answer(hub: Hub, user: str, held: str, before: bytes = b"") -> bytes:
-    """The first line of what an upgrade with this token is told, behind another request or not."""
+    """The first line of the answer to an upgrade with this token, behind another request or not."""
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
     try:
         async with asyncio.timeout(REFUSAL_DELAY_SECONDS + 10):

@@ -30,7 +30,7 @@ def notifications(box: Locator) -> Locator:
 
 
 def frames(box: Locator, text: str) -> Locator:
-    """The raw frames of an inbox that contain a text. A connection that resumes adds frames of its own."""
+    """The raw frames of an inbox that contain a text. A connection that resumes adds frames."""
     return box.get_by_role("group", name="Raw frames of").get_by_role("listitem").filter(has_text=text)
 
 

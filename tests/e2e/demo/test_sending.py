@@ -29,7 +29,7 @@ async def test_an_event_arrives_over_each_transport(page: Page, rabbitmq_url: st
         if way == "RabbitMQ" and rabbitmq_url is None:
             continue  # no RabbitMQ: install rabbitmq-server
         await choose_way(page, way)
-        for _ in range(2):  # each click is an event of its own
+        for _ in range(2):  # each click is a separate event
             clicks += 1
             await page.get_by_role("button", name="group_user_added").click()
             await expect(notifications(inbox(page, demo.JOHN))).to_have_count(clicks)

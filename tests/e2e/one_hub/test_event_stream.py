@@ -21,7 +21,7 @@ from tests.support.hub import NO_TLS, Hub, added, eventually, new_user, receive,
 async def strict_hub(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
-    """A hub with tight limits, and a Kafka topic of its own: it need not read what the other one was sent."""
+    """A hub with tight limits, and a separate Kafka topic: it need not read what the other one was sent."""
     limits = {
         "KAFKA_GROUP": environment["KAFKA_GROUP"] + "-events",
         "NOTIFICATION_TOPIC": environment["NOTIFICATION_TOPIC"] + "-events",

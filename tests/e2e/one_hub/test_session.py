@@ -225,7 +225,7 @@ async def test_what_is_archived_on_one_device_goes_and_comes_back_on_the_others(
             return [each["id"] for each in answer.raise_for_status().json()]
 
         async def changes(call: str, unread: int, **query: str) -> dict[str, Any]:
-            """What the device is told, which is what the call answers."""
+            """The frame that the other device gets; its counters are those of the answer."""
             path = f"/notifications/{ids[0]}/users/{user}/{call}"
             answer = await client.patch(path, params={"protocol": "hub.v1", **query})
             frame = checked(await receive(phone))
