@@ -99,7 +99,7 @@ class AsyncKafkaPublisher:
 
 
 class KafkaPublisher:
-    """The same for programs without asyncio: the producer runs in a thread of its own."""
+    """The same for programs without asyncio: the producer runs in a separate thread."""
 
     def __init__(self, bootstrap_servers: str, *, topics: Topics | None = None, **options: Any) -> None:
         """As for `AsyncKafkaPublisher`."""
