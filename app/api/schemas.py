@@ -310,11 +310,8 @@ def described(
         idempotent: whether the call accepts an Idempotency-Key.
         headers: the headers of `answers`.
     """
-    document: dict[str, Any] = {
-        "summary": summary,
-        "description": description,
-        "responses": _responses(answers, headers or {}, {*errors, *([413] if body else [])}),
-    }
+    responses = _responses(answers, headers or {}, {*errors, *([413] if body else [])})
+    document: dict[str, Any] = {"summary": summary, "description": description, "responses": responses}
     if 401 in errors:
         document["security"] = [{"token": []}]
     if body is not None:
