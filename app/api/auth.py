@@ -90,6 +90,16 @@ class Authenticator:
             await limits.enter(request, claims.user_id)
         return claims.user_id
 
+    async def owner_or_service(self, request: Request, user_id: str, scope: str) -> UUID | None:
+        """The caller, if it is the user in the path; None for a service whose token has the scope. Receives
+        the body. Raises as `owner` and `service` do.
+        """
+        claims = await self._verified(self._verifier.verify_service, bearer_token(request))
+        if scope not in claims.scopes:
+            return await self.owner(request, user_id)
+        await self.service(request, scope)
+        return None
+
     def user_in_path(self, user_id: str) -> UUID:
         """The user that a path names. Raises `Problem`."""
         return self._user_ids.read(unquote(user_id)) or path_uuid("user_id", user_id)

@@ -37,6 +37,8 @@ TAGS = {
     "triage": "Unread again, archive, snooze: where a user keeps a notification. Needs the user's own token.",
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "devices": "The browsers of a user that take web push. Needs the user's own token.",
+    "topics": "What people follow. For services with the scope `notifications:send`; users join and leave "
+    "with their own tokens.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail, SMS and web push, for services with the scope `deliveries:read`.",
     "explain": "Why an event reached somebody, or not, for services with the scope `deliveries:read`.",

@@ -17,6 +17,7 @@ from app.api.openapi import REF_TEMPLATE, converted, schema_of
 from app.domain.deliveries import Status
 from app.domain.events import MAX_EVENT_ID_CHARS
 from app.domain.notifications import NotificationId, notification_form
+from app.domain.topics import MAX_TOPIC_KEY_CHARS, TOPIC_KEY_PATTERN
 from handlers.messages import MessageRequest
 from handlers.registry import HANDLERS
 from handlers.schemas import event_schemas, one_of
@@ -180,6 +181,19 @@ DELIVERIES_QUERY: dict[str, dict[str, Any]] = {
     },
     "before": {"type": "string", "format": "uuid", "description": "only deliveries older than this one"},
 }
+TOPICS_QUERY: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "page size (1000)"},
+    "after": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_TOPIC_KEY_CHARS,
+        "description": "only topics whose keys come after this one",
+    },
+}
+FOLLOWERS_QUERY: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "page size (1000)"},
+    "after": {"type": "string", "format": "uuid", "description": "only users whose ids come after this one"},
+}
 EXPLAIN_QUERY: dict[str, dict[str, Any]] = {
     "user_id": {"type": "string", "format": "uuid", "description": "only what concerns this user"},
 }
@@ -225,6 +239,7 @@ _OTHER_IDS: dict[str, dict[str, Any]] = {
     "image": {"type": "string", "maxLength": 100, "description": "the signed name in the mail"},
     "notification_id": schema_of(NotificationId),
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
+    "topic_key": {"type": "string", "pattern": TOPIC_KEY_PATTERN, "example": "release-notes"},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
     "old_user_id": {"type": "string", "minLength": 1, "example": "1"},
 }

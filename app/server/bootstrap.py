@@ -29,6 +29,7 @@ from app.api.preferences import PreferenceResource
 from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
+from app.api.topics import TopicResource
 from app.api.triage import TriageResource
 from app.api.unsubscribe import UnsubscribeResource
 from app.auth.delivery_tokens import OPENED, DeliveryTokens
@@ -91,6 +92,7 @@ from app.store.notifications import NotificationStore
 from app.store.parked import ParkedStore
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
+from app.store.topics import TopicStore
 from app.store.triage import TriageStore
 from app.store.webhooks import WebhookStore
 from app.store.writer import BatchWriter
@@ -388,7 +390,7 @@ def build_api(
         TriageResource(authenticator, inboxes, realtime.commands).blueprint(REST),
         *_of_deliveries(store, [*outboxes.channels]),
         preferences.blueprint(REST),
-        DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),
+        *_of_users(settings, store),
         sending.make_blueprint(
             REST,
             sends,
@@ -412,6 +414,15 @@ def _inboxes(settings: Settings, store: Store, realtime: Realtime) -> Notificati
         realtime.commands,
         settings.ingest.default_locale,
         envelope(settings.http.envelope),
+    )
+
+
+def _of_users(settings: Settings, store: Store) -> Sequence[Blueprint]:
+    """What users register and follow."""
+    authenticator, topics = store.authenticator, TopicStore(store.engine)
+    return (
+        DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),
+        TopicResource(authenticator, topics, settings.ingest.user_ids).blueprint(REST),
     )
 
 

@@ -98,6 +98,7 @@ _THEIRS = (
     ),
     # The inbox first: its lock keeps out whoever writes into it, who then makes a new one.
     _Together((_INBOX, _OWN, _ARCHIVE)),
+    _Together((_Rows("topic_followers", "user_id = :user"),)),
     # Last, as they hold their addresses: after a crash the next run has to find them.
     _Together((_Rows("devices", "user_id = :user"), _Rows("preferences", "user_id = :user"))),
 )

@@ -274,6 +274,28 @@ class DeviceRow(Base):
     __table_args__ = (Index("devices_user", "user_id"),)
 
 
+class TopicRow(Base):
+    """A topic that people follow; with their tokens only if it is open."""
+
+    __tablename__ = "topics"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    open: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class TopicFollowerRow(Base):
+    """A person who follows a topic."""
+
+    __tablename__ = "topic_followers"
+
+    topic_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    followed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (Index("topic_followers_user", "user_id", "topic_key"),)
+
+
 class DecisionRow(Base):
     """A decision not to notify somebody of an event, if there is no delivery that has it."""
 

@@ -17,6 +17,7 @@ from app.domain.delivery_events import DeliveryEvent
 from app.domain.identity import EventIdentity
 from app.domain.notifications import ArchivePlace, ExpiredNotifications, InboxCounters, Notification
 from app.domain.planning import People
+from app.domain.topics import FollowedTopic, Follower, Joined, Topic
 from app.store.inboxes import InboxState
 from app.store.parked import ParkedEventRecord, ParkedState, ParkedStatus
 from app.store.preferences import Profile
@@ -281,6 +282,33 @@ class Suppressions(Protocol):
 
     async def reasons(self, wanted: Sequence[tuple[str, str, str]]) -> Sequence[str | None]:
         """Why nothing is sent, for each channel, address and category; None where something is."""
+
+
+class Topics(Protocol):
+    """The topics that people follow. Each change is atomic; reads see every committed write."""
+
+    async def put(self, key: str, *, is_open: bool) -> Topic:
+        """Make the topic, or set whether users may follow it with their tokens."""
+
+    async def topics(self, limit: int, after: str) -> Sequence[Topic]:
+        """At most `limit` topics with a key above `after`, by their keys."""
+
+    async def change(
+        self, key: str, add: Sequence[UUID] = (), remove: Sequence[UUID] = ()
+    ) -> tuple[int, int]:
+        """Have users follow the topic, which is made if there is none, and others not; no user is in both.
+
+        Returns how many did not follow before, and how many did. Who followed keeps the time of that.
+        """
+
+    async def join(self, key: str, user_id: UUID) -> Joined:
+        """Have a user follow the topic who asked for it themselves."""
+
+    async def followers(self, key: str, limit: int, after: UUID = ...) -> Sequence[Follower]:
+        """At most `limit` followers with an id above `after`, by their ids."""
+
+    async def of_user(self, user_id: UUID, limit: int, after: str = "") -> Sequence[FollowedTopic]:
+        """At most `limit` topics with a key above `after` that the user follows, by their keys."""
 
 
 class PreferencesPort(People, Protocol):

@@ -31,6 +31,7 @@ from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
 from app.testing.inboxes import MemoryInbox, MemoryInboxes
 from app.testing.parked import MemoryParkedEvents
 from app.testing.scheduled import MemoryScheduledEvents
+from app.testing.topics import MemoryTopics
 
 __all__ = ["MemoryDelivery", "MemoryStore"]
 
@@ -41,8 +42,9 @@ _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 class MemoryStore(MemoryInboxes):
     """`EventWriter`, `ProcessedEvents`, `Decisions`, `Inboxes`, `Triage` and `InboxStates` without Postgres.
 
-    `scheduled` is the `ScheduledEvents`, `parked` the `ParkedEvents`, `deliveries` the `DeliveryLog` of the
-    same store. Set `unavailable` to make every call fail. It rejects the values that Postgres rejects.
+    `scheduled` is the `ScheduledEvents`, `parked` the `ParkedEvents`, `deliveries` the `DeliveryLog`,
+    `topics` the `Topics` of the same store. Set `unavailable` to make every call fail. It rejects the values
+    that Postgres rejects.
     """
 
     def __init__(self, now: Now = time.time) -> None:
@@ -51,6 +53,7 @@ class MemoryStore(MemoryInboxes):
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
         self.parked = MemoryParkedEvents(self._check, now)
         self.deliveries = MemoryDeliveries(self._check)
+        self.topics = MemoryTopics(self._check, now)
         self._withheld: list[tuple[str, Withheld]] = []
 
     # Events

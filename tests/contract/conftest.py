@@ -26,10 +26,12 @@ from app.store.ports import (
     PreferencesPort,
     ProcessedEvents,
     ScheduledEvents,
+    Topics,
     Triage,
 )
 from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
+from app.store.topics import TopicStore
 from app.store.triage import TriageStore
 from app.store.writer import BatchWriter
 from app.testing import MemoryPeople, MemoryStore
@@ -62,6 +64,7 @@ class Store(NamedTuple):
     deliveries: DeliveryLog
     parked: ParkedEvents
     decisions: Decisions
+    topics: Topics
     clock: Clock
     nodes: list[EventWriter]
     """The writers of four nodes, each with separate connections."""
@@ -78,6 +81,7 @@ def in_memory(store: MemoryStore, clock: Clock) -> Store:
         store.deliveries,
         store.parked,
         store,
+        store.topics,
         clock,
         [store] * 4,
     )
@@ -95,6 +99,7 @@ def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> 
         DeliveryStore(engine),
         ParkedStore(engine),
         DecisionStore(engine),
+        TopicStore(engine),
         clock,
         [BatchWriter(node) for node in nodes],
     )

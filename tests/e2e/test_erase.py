@@ -119,6 +119,9 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, 
         uuid.UUID(who.user),
     )
     await hub.rows(
+        "insert into topic_followers (topic_key, user_id) values ('news', $1)", uuid.UUID(who.user)
+    )
+    await hub.rows(
         """
         insert into archived_notifications
           (id, receiver, created_at, template_code, raw_data, is_read, title, content, seq)
@@ -281,6 +284,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  inboxes": "1",
         "  notifications": "2",
         "  archived_notifications": "1",
+        "  topic_followers": "1",
         "  devices": "1",
         "  preferences": "1",
     }

@@ -34,7 +34,7 @@ TABLES = {
     *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),
     *("preferences", "scheduled_events", "parked_events", "idempotency_keys"),
     *("suppressions", "delivery_events", "devices", "archived_notifications"),
-    *("decisions", "webhook_endpoints", "webhook_messages"),
+    *("decisions", "webhook_endpoints", "webhook_messages", "topics", "topic_followers"),
 }
 
 _SHAPE = """

@@ -55,6 +55,8 @@ CALLS = [
     ("POST", f"{REST}/devices", {}, "hub-devices"),
     ("GET", f"{REST}/devices/key", {}, "hub-devices"),
     ("DELETE", f"{REST}/devices/{USER}", {}, "hub-devices"),
+    ("PUT", f"{REST}/topics/news/followers/{USER}", {}, "hub-topics"),
+    ("GET", f"{REST}/topics/users/{USER}?limit=5", {}, "hub-topics"),
     ("GET", f"{REST}/health", {}, "hub-open"),
     ("GET", f"{REST}/ready", {}, "hub-open"),
     ("GET", f"{REST}/docs", {}, "hub-open"),
@@ -124,6 +126,8 @@ def test_a_client_call_takes_its_route_and_keeps_its_path(
         f"{REST}/notifications/an-event",
         f"{REST}/notify/email",
         f"{REST}/deliveries",
+        f"{REST}/topics",
+        f"{REST}/topics/news/followers",
         f"{REST}/docsmetrics",
         "/ws/v2/notification-service/metrics",
         "/",
@@ -145,6 +149,7 @@ def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not
     assert checked == {
         "hub-compat",
         "hub-devices",
+        "hub-topics",
         "hub-events",
         "hub-notifications",
         "hub-preferences",
@@ -162,13 +167,26 @@ def test_a_browser_may_ask_without_a_token_what_a_page_may_do() -> None:
         if "OPTIONS" in route["methods"]:
             assert plugins["jwt"]["run_on_preflight"] is False
     allowed = {route["name"] for _, route, _ in routes(KONG) if "OPTIONS" in route["methods"]}
-    assert allowed == {"hub-compat", "hub-devices", "hub-events", "hub-notifications", "hub-preferences"}
+    assert allowed == {
+        "hub-compat",
+        "hub-devices",
+        "hub-events",
+        "hub-notifications",
+        "hub-preferences",
+        "hub-topics",
+    }
 
 
 def test_a_token_in_the_address_is_taken_for_live_connections_only() -> None:
     taken = {route["name"]: p["jwt"]["uri_param_names"] for _, route, p in routes(KONG) if "jwt" in p}
     assert taken.pop("hub-websocket") == taken.pop("hub-events") == ["jwt"]
-    assert taken == {"hub-compat": [], "hub-devices": [], "hub-notifications": [], "hub-preferences": []}
+    assert taken == {
+        "hub-compat": [],
+        "hub-devices": [],
+        "hub-notifications": [],
+        "hub-preferences": [],
+        "hub-topics": [],
+    }
 
 
 def test_a_browsers_upgrade_is_left_to_the_hub() -> None:
