@@ -17,7 +17,7 @@ from app.domain.channels import SMS
 from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox.channel import ChannelPorts, Confirm, Outgoing, Receipt, wanted
 from app.outbox.failures import FailFastBreaker, SetupFailed, not_rendered, retry_after, safe_words
-from app.outbox.twilio_codes import Fault, fault
+from app.outbox.twilio_codes import Fault, fault, of_some_receivers
 from app.runtime.tls import client_context, tls_fault, tls_words
 from app.settings.channels import ChannelSections, SmsSettings
 from app.texts.rendering import sms_text
@@ -128,7 +128,7 @@ class SmsChannel:
         said = safe_words(answer.message or response.reason_phrase, outgoing, (self._token,)) or str(status)
         match fault(status, answer.code):
             case Fault.SETUP:
-                return SetupFailed(code, said)
+                return SetupFailed(code, said, certain=not of_some_receivers(answer.code))
             case Fault.PASSING:
                 return DeliveryFailed(
                     code,

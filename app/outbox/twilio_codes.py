@@ -19,74 +19,69 @@ class Fault(StrEnum):
     """Twilio or the network, for now."""
 
 
-_OPERATOR = (
-    *(10001, 10002),  # the account is inactive, or a trial
-    *(
-        20003,
-        20004,
-        20005,
-        20006,
-        20008,
-        20009,
-        20010,
-        20403,
-        20404,
-        20426,
-    ),  # credentials, suspended, wrong account
-    *(
-        21212,
-        21408,
-        21606,
-        21607,
-        21608,
-        21611,
-        21612,
-        21620,
-        21659,
-        21660,
-        21661,
-    ),  # the sender; regions not enabled
-    *(
-        21701,
-        21702,
-        21703,
-        21704,
-        21705,
-        21706,
-        21708,
-        21710,
-        21711,
-        21712,
-        21714,
-        21718,
-    ),  # the messaging service
-    *(
-        30002,
-        30023,
-        30027,
-        30032,
-        30034,
-        30035,
-        30038,
-    ),  # suspended, unregistered or unverified sender, daily cap
-    *(63016, 63018, 63038),
+_ACCOUNT = (
+    *(10001, 10002, 10003, 20003, 20004, 20005, 20006, 20008, 20010),  # inactive, trial, credentials
+    *(20011, 20012, 20403, 20404, 20410, 20423, 20426),  # TLS, wrong account
+    *range(20101, 20108),
+    *range(20151, 20161),
+    30002,  # suspended
+    30037,  # outbound messaging is disabled
+    *(30023, 30027, 30454, 63038),  # daily limits
+)
+_SENDER = (
+    *(21210, 21212, 21213, 21264, 21267, 21601, 21603, 21606, 21607, 21613, 21616, 21621, 21622),
+    *(21657, 21659, 21660, 21661, 21663, *range(21664, 21669)),
+    *(set(range(21701, 21742)) - {21730}),  # the messaging service, A2P brands and campaigns
+    *(21609, 21626, 21900, 21901),  # the URL of status callbacks; ids for India
+    *range(30028, 30036),  # unregistered, unverified or suspended
+    *(30041, 30042, 30044, 30045, 30404, *range(30100, 30141)),  # link shortening of the service
+    *(63001, 63002, 63007, 63008, 63020, 63022, 63051),
+)
+_ROUTES = (
+    *(21203, 21215, 21408),  # the receiver's region isn't enabled
+    *(21219, 21608, 63015),  # a trial account, and a receiver that isn't verified
+    *(21612, 21662, 21910, 30015, 30016, 30043),  # not from this sender to this receiver
+    *(30018, 30024, 30040),  # the receiver's carrier wants the sender registered
 )
 _NUMBERS = (
-    *(21211, 21214, 21217, 21401, 21421, 21614, 21635),  # no such number, a landline
+    *(21211, 21214, 21217, 21265, 21268, 21401, 21421, 21614, 21635),  # no such number, landline, premium
     21610,  # the person has opted out (STOP)
-    *(30004, 30005, 30006, 30012),  # blocked, unknown, landline or unreachable carrier
+    *(30004, 30005, 30006),  # blocked, unknown, landline or unreachable carrier
+    *(63003, 63014, 63024, 63033),  # unknown to the channel, or blocked by the receiver
 )
 _MESSAGES = (
-    *(21602, 21603, 21604, 21605, 21617, 21619, 21623, 21654, 21656, 30007, 30013, 30019, 30022, 30037),
+    *(
+        20001,
+        20413,
+        20422,
+        21201,
+        21266,
+        21602,
+        21604,
+        21605,
+        21617,
+        21618,
+        21619,
+        21620,
+        21623,
+        21624,
+        21627,
+    ),
+    *(*range(21652, 21657), 21658, 21902),
+    *(30007, *range(30010, 30015), 30019, 30036, 30038, 30039, 30046, 30400, 30409, 30450, 30453),
+    *(63005, 63013, 63016, 63019, 63021, 63027, 63028, 63030, 63031, 63032, 63040, 63041, 63042, 63049),
 )
 _FOR_NOW = (
-    *(14107, 20429, 20500, 20503, 21609, 30001, 30003, 30008, 30009, 30010, 30017, 30018),
-    *(30410, 30500, 63017),
+    *(14107, 20162, 20409, 20429, 20500, 20503, 20504, 21611, 21730),
+    *(30001, 30003, 30008, 30009, 30017, 30020, 30021, 30022, 30410, 30500),
+    *(63009, 63010, 63012, 63017, 63018),
 )
 _CODES = {
     code: fault
     for codes, fault in (
-        (_OPERATOR, Fault.SETUP),
+        (_ACCOUNT, Fault.SETUP),
+        (_SENDER, Fault.SETUP),
+        (_ROUTES, Fault.SETUP),
         (_NUMBERS, Fault.NUMBER),
         (_MESSAGES, Fault.MESSAGE),
         (_FOR_NOW, Fault.PASSING),
@@ -110,6 +105,11 @@ def fault(status: int, code: int | None) -> Fault:
     if status >= 500 or status in _AGAIN:
         return Fault.PASSING
     return Fault.SETUP if status in _OF_THE_ACCOUNT else Fault.MESSAGE
+
+
+def of_some_receivers(code: int | None) -> bool:
+    """Whether a fault of the set-up concerns some receivers only: a country that isn't enabled, say."""
+    return code in _ROUTES
 
 
 def of_delivery(code: int | None) -> Fault:
