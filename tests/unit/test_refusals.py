@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from aiosmtplib import SMTPDataError, SMTPRecipientRefused
@@ -11,7 +12,7 @@ from app.domain.errors import DeliveryFailed
 from app.outbox.email.refusals import Refusal, enhanced_status, refusal
 from app.outbox.email.smtp import classify
 from app.outbox.failures import MAX_REFUSED_IN_A_ROW, FailFastBreaker, SetupFailed
-from app.outbox.twilio_codes import Fault, fault
+from app.outbox.twilio_codes import Fault, fault, of_some_receivers
 
 RCPT, DATA = True, False
 SENDER = [
@@ -118,6 +119,17 @@ def test_an_answer_says_whom_the_server_refuses(recipient: bool, said: str, mean
     assert failure.bad_address is (meant is Refusal.ADDRESS)
 
 
+def test_what_large_providers_and_common_servers_answer_is_told_apart() -> None:
+    """`refusals.txt`: what is refused, the command, and the answer, as Gmail, Microsoft 365, … write it."""
+    wrong = []
+    for line in Path(__file__).with_name("refusals.txt").read_text().splitlines():
+        meant, command, said = line.split(maxsplit=2)
+        found = refusal(int(said[:3]), said[4:], recipient=command == "RCPT")
+        if found != meant:
+            wrong.append(f"{found}: {line}")
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -138,8 +150,19 @@ def test_an_enhanced_status_is_found_where_there_is_one(words: str, status: tupl
     ("status", "code", "meant"),
     [
         *((400, code, Fault.SETUP) for code in (21703, 21704, 21705, 21606, 21659, 21608, 21408)),
-        *((400, code, Fault.NUMBER) for code in (21211, 21610, 21614)),
-        *((400, code, Fault.MESSAGE) for code in (21617, 21602, 99999)),
+        *(
+            (400, code, Fault.SETUP)
+            for code in (21212, 21601, 21603, 21607, 21609, 21612, 21660, 21661, 21663)
+        ),
+        *((400, code, Fault.SETUP) for code in (21701, 21702, 21711, 21712, 21713, 21720, 21901, 21910)),
+        *((400, code, Fault.SETUP) for code in (10001, 20005, 20008, 20012, 20151, 20423, 30002, 30023)),
+        *((400, code, Fault.SETUP) for code in (30018, 30024, 30032, 30033, 30034, 30037, 30041, 30454)),
+        *((400, code, Fault.SETUP) for code in (63001, 63002, 63007, 63015, 63020, 63038, 63051)),
+        *((400, code, Fault.NUMBER) for code in (21211, 21610, 21614, 21217, 21265, 21268, 21635)),
+        *((400, code, Fault.NUMBER) for code in (30005, 30006, 63003, 63024)),
+        *((400, code, Fault.MESSAGE) for code in (21617, 21602, 99999, 21604, 21618, 21620, 21654, 21656)),
+        *((400, code, Fault.MESSAGE) for code in (30010, 30012, 30013, 30019, 30036, 30038, 63013, 63016)),
+        *((400, code, Fault.PASSING) for code in (21611, 21730, 30001, 30003, 30017, 30022, 63012, 63018)),
         *((429, code, Fault.PASSING) for code in (20429, 14107, None)),
         (401, 20003, Fault.SETUP),
         (403, None, Fault.SETUP),
@@ -153,6 +176,12 @@ def test_an_enhanced_status_is_found_where_there_is_one(words: str, status: tupl
 )
 def test_a_code_of_twilio_says_whose_fault_it_is(status: int, code: int | None, meant: Fault) -> None:
     assert fault(status, code) is meant
+
+
+@pytest.mark.parametrize("code", [21408, 21608, 21612, 21910, 30018])
+def test_a_receiver_who_can_not_be_sent_to_from_here_stops_no_others(code: int) -> None:
+    assert of_some_receivers(code)
+    assert not any(map(of_some_receivers, (20003, 21703, 21606, 30002, 21211, None)))
 
 
 def test_faults_of_the_set_up_are_one_alarm_and_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:

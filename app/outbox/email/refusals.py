@@ -28,7 +28,7 @@ _ADDRESS, _MAIL, _SENDER, _PASSING = Refusal.ADDRESS, Refusal.MAIL, Refusal.SEND
 
 # By subject and detail. One that isn't here, or has None, is decided by the words.
 _BY_STATUS: dict[str, Refusal] = {
-    **dict.fromkeys(("1.1", "1.2", "1.3", "1.6", "1.10"), _ADDRESS),
+    **dict.fromkeys(("1.0", "1.1", "1.2", "1.3", "1.6", "1.10"), _ADDRESS),
     **dict.fromkeys(("1.7", "1.8", "1.9", "1.90", "1.703"), _SENDER),  # 1.90: Microsoft's daily limit
     "2.1": _ADDRESS,  # disabled
     "2.2": _PASSING,  # full
@@ -37,13 +37,14 @@ _BY_STATUS: dict[str, Refusal] = {
     "3.5": _SENDER,
     "4.5": _SENDER,  # Gmail's daily limit
     **dict.fromkeys(("4.0", "4.2", "4.3", "4.7", "4.9"), _PASSING),
-    **dict.fromkeys(("4.4", "4.6", "4.14", "4.310"), _ADDRESS),  # the domain has no mail server, or loops
+    **dict.fromkeys(("4.4", "4.6", "4.12", "4.14", "4.310"), _ADDRESS),  # no mail server, or loops
+    **dict.fromkeys(("4.300", "4.312", "4.316", "4.317"), _PASSING),  # Microsoft gave up: no answer
     **dict.fromkeys(("5.1", "5.5"), _SENDER),
     **{f"6.{detail}": _MAIL for detail in range(1, 11)},
     # Login and TLS.
-    **dict.fromkeys(("7.3", "7.4", "7.5", "7.8", "7.9", "7.10", "7.11", "7.14", "7.15"), _SENDER),
+    **dict.fromkeys(("7.3", "7.4", "7.5", "7.8", "7.9", "7.10", "7.11", "7.13", "7.14", "7.15"), _SENDER),
     # The rules of this recipient.
-    **dict.fromkeys(("7.2", "7.12", "7.13", "7.17", "7.18", "7.124", "7.129"), _MAIL),
+    **dict.fromkeys(("7.2", "7.12", "7.17", "7.18", "7.124", "7.129"), _MAIL),
     **{f"7.{detail}": _MAIL for detail in range(133, 137)},
     **{f"7.{detail}": _SENDER for detail in range(20, 31)},  # DKIM, SPF, DMARC, reverse DNS, rates
     **dict.fromkeys(("7.40", "7.57", "7.60", "7.64", "7.139", "7.232", "7.233", "7.509", "7.515"), _SENDER),
@@ -53,6 +54,7 @@ _BY_STATUS: dict[str, Refusal] = {
 }
 # The first that matches decides. Each is written for what servers say, in lower case.
 _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
+    (_PASSING, (r"maximum sending rate",)),  # SES: so many a second
     (
         _SENDER,  # relays
         (
@@ -66,17 +68,19 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         (
             r"block(?:ed|ing)? (?:using|by|list)|(?:black|block|deny) ?list",
             r"\b(?:rbl|dnsbl|spamhaus|spamcop|barracuda|sorbs|uceprotect|proofpoint|cloudmark)\b",
-            r"(?<!not )listed (?:at|by|in|on)|reputation|banned|client host .*(?:blocked|rejected)",
+            r"(?<!not )listed (?:at|by|in|on)|reputation|\bbanned\b(?!:)|client host .*(?:blocked|rejected)",
             r"ip (?:address )?.{0,40}(?:blocked|not allowed|rejected)",
-            r"(?:helo|ehlo) command rejected|\bptr\b|reverse (?:dns|hostname|lookup)",
+            r"\b(?:helo|ehlo)\b|\bptr\b|reverse (?:dns|hostname|lookup)",
+            r"access to (?:submit messages|this mail system)|not allowed to connect|outbound ?spam",
         ),
     ),
     (
         _SENDER,  # authentication, of the login and of the domain
         (
-            r"\b(?:dmarc|dkim|spf|sender id)\b|unauthenticated (?:mail|email|sender)",
+            r"\b(?:dmarc|dkim|(?:open)?spf|sender id)\b|unauthenticated (?:mail|email|sender)",
             r"sender (?:policy|verify|verification)|not authenticated|must (?:first )?authenticate",
             r"authenticat(?:ion|e) (?:is )?(?:required|first|unsuccessful)|pop before smtp",
+            r"credentials (?:\w+ )?invalid|invalid (?:\w+ )?credentials|not authorized to perform",
             r"(?:must issue a|requires?) (?:starttls|encryption)|log ?in (?:is )?(?:required|first)",
         ),
     ),
@@ -85,6 +89,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         (
             r"\b(?:daily|hourly|monthly|sending|messages?|mails?|emails?|rate|credits?|plan)\b[\w ]{0,30}"
             r"(?:limit|quota|exceeded|exhausted)(?!.*(?:mailbox|recipient|inbox))",
+            r"max(?:imum)? (?:number of )?(?:messages|mails|emails|defers)|sending paused",
             r"too many (?:messages|mails|emails)|sent to too many|unusual (?:rate|sending)|sandbox",
             r"(?:account|domain|sender) (?:is |has been |was )?"
             r"(?:suspended|blocked|locked|restricted|not (?:verified|activated|allowed to send))",
@@ -95,6 +100,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         (
             r"(?:sender|from|return.path|envelope)[\w ':<>@.-]{0,60}"
             r"(?:not (?:verified|allowed|owned|authori[sz]ed|permitted)|does not match|rejected|denied)",
+            r"unresolvable [\w. ]*from domain|domain of sender",
             r"(?:address|identit\w+) (?:is|are) not verified|sendas ?denied|send as",
             r"not (?:owned|allowed) (?:by|to send)",
         ),
@@ -105,6 +111,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
             r"(?:user|mailbox|recipient|address|account|addressee)[\w '<>@.:,-]{0,60}(?:unknown|disabled|"
             r"inactive|no longer|invalid|not (?:found|exist)|do(?:es)?(?:n.t| not) exist)",
             r"not a valid (?:user|mailbox|recipient|address|account)",
+            r"mailbox unavailable|no mailbox here",
             r"no such (?:user|mailbox|recipient|address|account|domain)",
             r"does(?:n.t| not) have an? \S+ account",
             r"not listed in (?:the )?\S* ?(?:directory|public)|nxdomain|domain name not found",
