@@ -1,4 +1,4 @@
-"""Thirty HTML mails, built as those of the well-known sets of templates are. Written for these tests.
+"""HTML mails, built as those of the well-known sets of templates are. Written for these tests.
 
 Each is compact: one of a few skeletons (nested tables, MJML's columns, div and span, plain paragraphs, a whole
 document with a head) around content as services send it.
@@ -88,6 +88,32 @@ CORPUS: Mapping[str, str] = {
     "preheader_span": "<span style='visibility:hidden;mso-hide:all'>Peek</span><p>Body</p><p hidden>Never</p>",
     "preheader_flat": "<div style='max-height:0px;overflow:hidden;mso-hide:all'>Flat peek</div><div>Body text</div>",
     "deep": "<table><tr><td>" * 25 + "<p>Deep</p><p>Deeper</p>" + "</td></tr></table>" * 25,
+    "invoice": _TABLE.replace(
+        "{}",
+        "<table role=presentation><tr><td><b>Invoice 17</b></td><td align=right>30.11.2026</td></tr></table>"
+        "<table border=1 cellspacing=0><caption>Your order</caption><colgroup><col><col></colgroup><tr><th scope=col>Item</th>"
+        "<th>Pieces</th><th style='text-align:right'>Price</th></tr><tr><td>Phở bò tái</td><td>2</td><td align=right>130.000</td></tr>"
+        "<tr><td>寿司 🍣</td><td>10</td><td align=right>1.200.000</td></tr><tr><td colspan=2>Total</td><td>1.330.000</td></tr></table>",
+    ),
+    "wide_table": "<table><tr><th>Reason</th><td>"
+    + "words " * 20
+    + "</td></tr><tr><th>Help</th><td><p>One</p><p>Two</p></td></tr></table>",
+    "navigation": "<table width=100%><tr><td><a href='https://x.example/new'>New</a></td><td>&nbsp;</td><td>"
+    "<a href='https://x.example/sale'>Sale</a></td></tr></table>",
+    "steps": "<ol start=3><li>Wash</li><li value='10'>Cut<ol type=a><li>thin<li>thick</ol></li><li><p>Cook</p><p>Twenty minutes.</p></li></ol>"
+    "<ol type=I reversed><li>One<li>Two</ol><ol start=-1><li>Below<li>Zero</ol>",
+    "quoted_answer": "<p>Thank you!</p><blockquote type=cite><p>Is it open?</p><blockquote>We wrote:<br>soon</blockquote></blockquote><hr><p>Mai</p>",
+    "log": "<p>Output:</p><pre><code>job  7\n\n\n\tfailed\n<b>exit</b>   1\n</code></pre>",
+    "no_end_tags": "<p>Line" * 45
+    + "<ul>"
+    + "<li>Item <b>bold</b>" * 40
+    + "</ul><dl><dt>Key<dd>Value<dt>Other<dd>Value</dl>",
+    "very_deep": "<div><table><tr><td>" * 40
+    + "<p><a href='https://x.example/deep'><b>Deep</b></a></p><p>End</p>"
+    + "</td></tr></table></div>" * 40,
+    "linked_blocks": "<a href='https://x.example/card'><div><h2>Card</h2><p>All of it</p></div></a><p>Behind</p>"
+    "<p><a href='https://x.example/row'><table><tr><td><img src=a.png alt='A bowl'></td><td>Soup</td></tr></table></a></p>",
+    "crossed_tables": "<table><tr><td>One</div></td><td>Two<tr><td>Three<td>Four</table></td></tr></table><p>Rest</p>",
     "sections": "<main><header>Top</header><section><article>Story</article></section><aside>Note</aside>"
     "<figure><img src=f.png alt='A bowl'><figcaption>Soup</figcaption></figure><footer>Bottom</footer></main>",
 }

@@ -14,13 +14,19 @@ from app.dev.mail_samples import SAMPLES
 from app.texts.brand import Brand
 from app.texts.html_tokens import unescape_value
 from app.texts.links import is_link, linked, pieces, target
+from app.texts.list_numbers import list_mark
 from app.texts.markup import hidden_text, read_html
 from app.texts.rendering import Mail, MailRenderer
+from app.texts.text_part import RULE
 from tests.support.mail_corpus import CORPUS, HIDDEN
 
 RENDERER = MailRenderer(Brand("Hub", "#0b6e99"))
 _NOT_SHOWN = {"script", "style", "title", "template", "noscript", "head"}
 _HIDING = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|max-height\s*:\s*0")
+
+
+# What the text part marks items of lists, quotations and rules with.
+_MARKS = re.compile(rf"^(?:(?:> ?)+|{RULE}$| *(?:-|-?[0-9]+\.|[a-z]\.|I+\.) )*", re.MULTILINE)
 
 
 class Seen(NamedTuple):
@@ -82,16 +88,87 @@ def test_a_real_mail_keeps_its_words_links_and_images(name: str) -> None:
     assert all(
         link in mail.text for link in [*links, *in_text] if not link.startswith("mailto:help@x.example")
     )
-    bare = mail.text
+    bare = _MARKS.sub("", mail.text)
     for link in links:
         bare = bare.replace(f" ({link})", "")
-    words = [word for word in bare.split() if word != "-" and (word not in links or word in given.words)]
-    assert words == [word for word in given.words if word != "-"]
+    words = [word for word in bare.split() if word not in links or word in given.words]
+    assert words == given.words
     assert mail.hidden == HIDDEN.get(name, "")
 
 
-def test_the_corpus_is_of_thirty_mails() -> None:
-    assert len(CORPUS) == 30
+def test_the_corpus_is_of_thirty_mails_and_more() -> None:
+    assert len(CORPUS) >= 30
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<ol><li>a<li>b</ol>", "1. a\n2. b"),
+        ("<ol start=' 9'><li>a</li><li>b</li></ol>", "9. a\n10. b"),
+        (
+            "<ol><li>a<ul><li>b<li>c<ol type=i start=4><li>d</ol></ul><li>e</ol>",
+            "1. a\n   - b\n   - c\n     iv. d\n2. e",
+        ),
+        ("<ol><li>a<li value=7>b<li>c</ol><ol><li>d</ol>", "1. a\n7. b\n8. c\n\n1. d"),
+        ("<ol type=A start=26><li>a<li>b</ol>", "Z. a\nAA. b"),
+        ("<ol start=x type=q><li>a<li></li><li>b</ol>", "1. a\n3. b"),
+        ("<ol><li><p>a</p><p>b</p></ol>", "1. a\n\n   b"),
+        ("<pre>a  b\n\n\n\tc </pre>d", "a  b\n \n \n\tc\n\nd"),
+        ("<ul><li>a<pre>b\n  c</pre></ul>", "- a\n\n  b\n    c"),
+        ("<blockquote>a<br>b<p>c</blockquote>d", "> a\n> b\n>\n> c\n\nd"),
+        ("<blockquote>a<blockquote>b</blockquote><ul><li>c</ul></blockquote>", "> a\n>\n> > b\n>\n> - c"),
+        ("a<hr>b<hr/>", f"a\n\n{RULE}\n\nb\n\n{RULE}"),
+        ("<h1>a</h1>b<h6>c</h6><h3>d</h3>", "a\n\nb\n\nc\n\nd"),
+        ("<div>a</div><div>b<div>c</div></div>d", "a\nb\nc\nd"),
+        ("<table><tr><th>Item<th>Price<tr><td>Tea<td>5</table>", "Item   Price\nTea    5"),
+        ("<table><tr><td>寿司<td>1<tr><td>Cà phê<td>2</table>", "寿司     1\nCà phê   2"),
+        ("<table><tr><td>a<td> <td>b<tr><td colspan=3>long words</table>x", "a   b\nlong words\n\nx"),
+        ("<table><tr><td>" + "a" * 70 + "<td>" + "b" * 9 + "</table>", "a" * 70 + "\n" + "b" * 9),
+        ("<table><tr><td>a<p>b<td>c<tr><td>d<td>e</table>", "a\n\nb\nc\n\nd\ne"),
+        ("<table><tr><td>a<tr><td>b</table>c", "a\nb\n\nc"),
+        ("<table><tr><td>a<td><table><tr><td>b<td>c</table></table>d", "a\n\nb   c\n\nd"),
+        ("<table><caption>A</caption>loose<tr><td>b<td>c</table>", "A\nloose\nb       c"),
+    ],
+)
+def test_the_text_part_looks_like_the_html(html: str, text: str) -> None:
+    assert read_html(html).text == text
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "mark"),
+    [
+        *((1, "a", "a"), (26, "a", "z"), (27, "A", "AA"), (703, "a", "aaa"), (0, "a", "0"), (-3, "A", "-3")),
+        *(
+            (4, "i", "iv"),
+            (1994, "I", "MCMXCIV"),
+            (3999, "i", "mmmcmxcix"),
+            (4000, "i", "4000"),
+            (0, "I", "0"),
+        ),
+        *((12, "1", "12"), (12, "", "12"), (-1, "x", "-1")),
+    ],
+)
+def test_lists_are_numbered_as_their_type_says(number: int, kind: str, mark: str) -> None:
+    assert list_mark(number, kind) == mark
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "<table><tr><td>{}</td></tr></table>",
+        "<div>{}</div>",
+        "<ul><li>{}</ul>",
+        "<blockquote>{}</blockquote>",
+    ],
+)
+def test_a_link_is_kept_however_deep_it_is(wrapped: str) -> None:
+    html = "<a href='https://x.example/deep'>Deep</a>"
+    for _ in range(200):
+        html = wrapped.replace("{}", html)
+    mail = read_html(f"{html}<p>End</p>")
+    assert seen(str(mail.html)).links == ["https://x.example/deep"]
+    assert "Deep (https://x.example/deep)" in mail.text
+    assert mail.text.endswith("\n\nEnd")
 
 
 @pytest.mark.parametrize(

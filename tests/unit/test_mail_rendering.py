@@ -446,6 +446,10 @@ def test_contrast_is_as_wcag_defines_it() -> None:
     assert ink_on("#0b6e99") == "#ffffff"
 
 
+TABLE = 'style="border-collapse:collapse;margin:0 0 16px"'
+CELL = 'style="padding:4px 16px 4px 0;vertical-align:top"'
+
+
 @pytest.mark.parametrize(
     ("html", "safe", "text"),
     [
@@ -464,13 +468,20 @@ def test_contrast_is_as_wcag_defines_it() -> None:
             "x (https://example.com/?a=1&b=2)",
         ),
         ("</td></tr></table></div>x", "x", "x"),
-        ("<table><tr><td>1</td><td>2</td></tr></table>", "<div><div>1</div><div>2</div></div>", "1\n\n2"),
+        ("<table><tr><td>1</td></tr><tr><td>2</table>", "\n<div>1</div>\n<div>2</div>", "1\n2"),
+        ("<td>1</td><td>2", "<div>1</div><div>2</div>", "1\n2"),
+        (
+            "<table onclick=x><tr><td style=x align=right>1</td><th colspan=2>2</table></td></table>x",
+            f'<table {TABLE}><tbody><tr><td align="right" {CELL}>1</td>'
+            f'<th align="left" colspan="2" {CELL}>2</th></tr></tbody></table>x',
+            "1   2\n\nx",
+        ),
         ("<p><b>x", "<p><b>x</b></p>", "x"),
         ("<b><i>x</b>y</i>", "<b><i>x</i></b>y", "xy"),
         ("1 < 2 & 3 &lt;b&gt;", "1 &lt; 2 &amp; 3 &lt;b&gt;", "1 < 2 & 3 <b>"),
         ("<!-- c --><!doctype html><?php ?>x", "x", "x"),
         ("{{ 7*7 }}", "{{ 7*7 }}", "{{ 7*7 }}"),
-        ("<pre>a  b\nc</pre>", '<pre style="white-space:pre-wrap">a  b\nc</pre>', "a b\nc"),
+        ("<pre>a  b\nc</pre>", '<pre style="white-space:pre-wrap">a  b\nc</pre>', "a  b\nc"),
     ],
     ids=lambda value: value[:30],
 )
