@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.hub import ROOT
 from tests.support.npm import CLIENT, needs_node, run
@@ -17,6 +18,7 @@ pytestmark = needs_node
 
 def test_the_library_does_what_its_tests_on_node_say() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "SEED"}
+    environment.setdefault("SCHEDULES", str(settings().max_examples))  # 100 in `make test-long`
     done = subprocess.run(
         ["node", "--test", *sorted(map(str, (CLIENT / "test").glob("*.test.js")))],
         env=environment,
