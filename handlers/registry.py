@@ -10,7 +10,7 @@ import msgspec
 
 from app.domain.details import Details, fields_json, over
 from app.domain.effects import Text
-from app.domain.notifications import Notification, NotificationDraft
+from app.domain.notifications import Notification, NotificationDraft, NotificationFilter
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.sms import DEFAULT_LIMIT, SmsLimit
 from handlers.accounts import AccountLoggedOut
@@ -120,6 +120,19 @@ def usual_details(draft: NotificationDraft) -> Details:
 def _usual(template_code: str, raw_data: bytes) -> Details:
     handler = HANDLERS.get(template_code.lower())
     return UNKNOWN_TYPE if handler is None else handler.details(raw_data)
+
+
+def filter_of(categories: Collection[str], severities: Collection[str]) -> NotificationFilter:
+    """The filter for these categories and severities; none of them: any."""
+    codes = {event_type.upper(): handler for event_type, handler in HANDLERS.items()}
+    others = UNKNOWN_TYPE.severity in severities
+    return NotificationFilter(
+        [*categories] or None,
+        [code for code, handler in codes.items() if handler.category in categories],
+        [*severities] or None,
+        [code for code, handler in codes.items() if (handler.severity in severities) is not others],
+        others,
+    )
 
 
 UNKNOWN_TYPE = Details(severity="info", icon="bell")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -17,26 +17,30 @@ from app.api.bodies import json_answer
 from app.api.envelope import Wrap
 from app.api.errors import Problem
 from app.api.headers import accept_language
-from app.api.parameters import MAX_SEQ, bad_parameter, choice, flag, number, path_number
+from app.api.parameters import MAX_SEQ, bad_parameter, choice, choices, flag, number, path_number
 from app.api.routes import Routes, add_routes
+from app.api.whole_inbox import INBOX, AllChanged, all_changed, count_header
+from app.domain.details import SEVERITIES
 from app.domain.notifications import (
     MAX_NOTIFICATION_ID,
     ArchivePlace,
-    InboxCounters,
+    ListWindow,
     Notification,
+    NotificationFilter,
     fitting,
 )
+from app.domain.preferences import CATEGORIES
 from app.realtime.changes import Changed, InboxCommands
 from app.realtime.protocol import SUBPROTOCOL, detailed_json
 from app.store.ports import Inboxes, Triage
 from app.texts.i18n import N_, negotiate, render
-from handlers.registry import details_json, text_in
+from handlers.registry import details_json, filter_of, text_in
 
 MAX_NOTIFICATION_ROWS = 1000
 MAX_PAGE_BYTES = 1024 * 1024  # of notifications' data and contents
-_INBOX, _INBOX_ALIAS = "/notifications/users/<user_id:str>", "/users/<user_id:str>/notifications"
+_INBOX_ALIAS = "/users/<user_id:str>/notifications"
 NOTIFICATION = "/notifications/<notification_id:str>/users/<user_id:str>"
-ENVELOPED = (_INBOX, _INBOX_ALIAS, NOTIFICATION, f"{NOTIFICATION}/read")
+ENVELOPED = (INBOX, _INBOX_ALIAS, NOTIFICATION, f"{NOTIFICATION}/read")
 """The paths of the documented calls: their answers and errors are in the envelope."""
 PLACES: tuple[ArchivePlace, ...] = ("archived", "snoozed")
 LISTED = N_("The notifications, newest first.")
@@ -55,17 +59,12 @@ class Window(NamedTuple):
     """None: the inbox."""
 
 
-class Unread(msgspec.Struct):
-    """The number of unread notifications."""
+class Unread(msgspec.Struct, omit_defaults=True):
+    """With a filter, `exact` is false if only the newest 2000 unread ones were counted, of more."""
 
     unread: schemas.Count
-
-
-class AllMarkedRead(msgspec.Struct):
-    """What was marked: everything up to the `seq` `up_to`."""
-
-    up_to: schemas.Seq
-    unread: schemas.Count
+    unseen: schemas.Count
+    exact: bool | None = None
 
 
 def _detailed(notification: Notification) -> msgspec.Raw:
@@ -115,10 +114,10 @@ class NotificationResource:
         blueprint = Routes("notifications", url_prefix=prefix)
         listing = self._wrap(self.list_notifications, LISTED)
         add_routes(
-            (blueprint.get(_INBOX), listing),
+            (blueprint.get(INBOX), listing),
             (blueprint.get(_INBOX_ALIAS, name="list_of_user"), listing),
-            (blueprint.get(f"{_INBOX}/unread-count"), self.count_unread),
-            (blueprint.patch(f"{_INBOX}/read"), self.mark_all_read),
+            (blueprint.get(f"{INBOX}/unread-count"), self.count_unread),
+            (blueprint.patch(f"{INBOX}/read"), self.mark_all_read),
             (blueprint.patch(f"{NOTIFICATION}/read"), self._wrap(self.mark_read, MARKED)),
             (blueprint.delete(NOTIFICATION), self._wrap(self.delete_notification, DELETED)),
         )
@@ -140,8 +139,27 @@ class NotificationResource:
         if len(places) > 1 or (places and flag(request, "unread")):
             raise bad_parameter(N_("Only one of `unread`, `archived` and `snoozed` can be true."))
         place = places[0] if places else None
-        window = Window(limit, unread=flag(request, "unread"), place=place)
-        return await self.list_of(request, owner, window, _shape(request))
+        unread = flag(request, "unread")
+        if (wanted := _filter(request)) is not None:
+            return await self._filtered(request, owner, wanted, ListWindow(limit or 0, None, unread, place))
+        return await self.list_of(request, owner, Window(limit, unread=unread, place=place), _shape(request))
+
+    async def _filtered(
+        self, request: Request, receiver: UUID, wanted: NotificationFilter, window: ListWindow
+    ) -> HTTPResponse:
+        """The answer with what a filter lets through, from `before` in the query on."""
+        before, limit = number(request, "before", 1, MAX_SEQ), window.limit or MAX_NOTIFICATION_ROWS
+        page = await self._store.filtered_page(
+            receiver, wanted, window._replace(before=before, limit=limit), MAX_PAGE_BYTES
+        )
+        locale, shape = _locale(request), _shape(request)
+        headers = _language_headers(locale)
+        if page.before is not None:
+            query = {**dict(_query_of(window, shape)), "before": page.before}
+            query |= {"category": wanted.categories} if wanted.categories else {}
+            query |= {"severity": wanted.severities} if wanted.severities else {}
+            headers["Link"] = f'<{request.path}?{urlencode(query, doseq=True)}>; rel="next"'
+        return json_answer([shape(_in(locale, item)) for item in page.notifications], headers=headers)
 
     async def list_of(
         self,
@@ -170,29 +188,32 @@ class NotificationResource:
         wanted = _locale(request)
         headers = _language_headers(wanted)
         if more:
-            query: dict[str, object] = {"before": shown[-1].seq, **({"limit": limit} if limit else {})}
-            query |= {"unread": "true"} if unread else {place: "true"} if place else {}
-            query |= {"protocol": SUBPROTOCOL} if shape is _detailed else {}
+            listed = ListWindow(limit or 0, None, unread, place)
+            query = {"before": shown[-1].seq, **dict(_query_of(listed, shape))}
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return json_answer([shape(_in(wanted, item)) for item in shown], headers=headers)
 
     @schemas.described(
         "Count a user's unread notifications",
-        "For a badge.",
+        "For a badge: those that are unread, and those of them that the user hasn't seen in a list yet.",
         {200: schemas.Answer("The count", Unread)},
         errors=(400, 401, 403, 503),
+        query=schemas.FILTER_QUERY,
         headers=schemas.INBOX_COUNT,
     )
     async def count_unread(self, request: Request, user_id: str) -> HTTPResponse:
         """The number of unread notifications, which costs the same for an inbox of any size."""
         receiver = await self._authenticator.owner(request, user_id)
         count = await self._store.counters(receiver)
-        return json_answer(Unread(count.unread), headers=_count_header(count))
+        if (wanted := _filter(request)) is not None:
+            filtered = await self._store.filtered_count(receiver, wanted)
+            return json_answer(Unread(*filtered), headers=count_header(count))
+        return json_answer(Unread(count.unread, count.unseen), headers=count_header(count))
 
     @schemas.described(
         "Mark all of a user's notifications read",
         "With `up_to` only those up to and including that `seq`: newer ones stay unread.",
-        {200: schemas.Answer("The last `seq` that was marked, and the number of unread", AllMarkedRead)},
+        {200: schemas.Answer("The last `seq` that was marked, and the counts", AllChanged)},
         errors=(400, 401, 403, 503),
         query=schemas.READ_QUERY,
         headers=schemas.INBOX_COUNT,
@@ -203,8 +224,7 @@ class NotificationResource:
 
     async def read_all_of(self, request: Request, receiver: UUID) -> HTTPResponse:
         """Mark the notifications of a user who was authenticated as read."""
-        up_to, count = await self._commands.read_all(receiver, number(request, "up_to", 0, MAX_SEQ))
-        return json_answer(AllMarkedRead(up_to, count.unread), headers=_count_header(count))
+        return await all_changed(request, receiver, self._commands.read_all)
 
     @schemas.described(
         "Mark a notification read",
@@ -245,7 +265,7 @@ class NotificationResource:
             raise _not_found()
         found, count = changed
         wanted = _locale(request)
-        headers = _language_headers(wanted) | _count_header(count)
+        headers = _language_headers(wanted) | count_header(count)
         return json_answer((shape or _shape(request))(_in(wanted, found)), headers=headers)
 
     @schemas.described(
@@ -262,9 +282,28 @@ class NotificationResource:
         if count is None:
             raise _not_found()
         spoken = _locale(request) or self._locale
-        headers = _language_headers(spoken) | _count_header(count)
+        headers = _language_headers(spoken) | count_header(count)
         message = render(spoken, DELETED, {})
         return json_answer(schemas.Confirmation(message), headers=headers)
+
+
+def _filter(request: Request) -> NotificationFilter | None:
+    """The categories and severities in the query; None without any."""
+    categories = choices(request, "category", CATEGORIES)
+    severities = choices(request, "severity", SEVERITIES)
+    return filter_of(categories, severities) if categories or severities else None
+
+
+def _query_of(window: ListWindow, shape: Callable[[Notification], object]) -> Iterator[tuple[str, object]]:
+    """The query of the next page, without where it begins."""
+    if window.limit:
+        yield "limit", window.limit
+    if window.unread:
+        yield "unread", "true"
+    if window.place:
+        yield window.place, "true"
+    if shape is _detailed:
+        yield "protocol", SUBPROTOCOL
 
 
 def _id(notification_id: str) -> int:
@@ -295,11 +334,6 @@ def _language_headers(locale: str | None) -> dict[str, str]:
     """Without a requested locale, each notification is in the language in which it was stored."""
     vary = {"Vary": "Accept-Language"}
     return vary if locale is None else {"Content-Language": locale, **vary}
-
-
-def _count_header(count: InboxCounters) -> dict[str, str]:
-    """A dictionary of RFC 9651, with the names that the frames of the session protocol use."""
-    return {"Inbox-Count": ", ".join(f"{name}={value}" for name, value in count._asdict().items())}
 
 
 def _not_found() -> Problem:

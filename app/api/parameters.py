@@ -91,6 +91,22 @@ def choice(request: Request, name: str, allowed: Sequence[str]) -> str | None:
     return value
 
 
+def choices(request: Request, name: str, allowed: Sequence[str]) -> tuple[str, ...]:
+    """Allowed values in the query: several parameters, or one with commas, or both. None of them if it is
+    missing.
+    """
+    values = [each.strip() for value in given(request, name) for each in value.split(",")]
+    for value in values:
+        if value not in allowed:
+            raise bad_parameter(
+                N_("`%(name)s` must be one or several of: %(known)s. There is no %(value)s."),
+                name=name,
+                known=", ".join(allowed),
+                value=repr(value[:50]),
+            )
+    return tuple(dict.fromkeys(values))
+
+
 def uuid(request: Request, name: str) -> UUID | None:
     """A UUID in the query; None if it is missing."""
     value = _one(request, name)

@@ -15,8 +15,10 @@ from msgspec import Meta
 from app.api.errors import PROBLEM, ProblemDetails
 from app.api.openapi import REF_TEMPLATE, converted, schema_of
 from app.domain.deliveries import Status
+from app.domain.details import SEVERITIES
 from app.domain.events import MAX_EVENT_ID_CHARS
 from app.domain.notifications import NotificationId, notification_form
+from app.domain.preferences import CATEGORIES
 from app.domain.topics import MAX_TOPIC_KEY_CHARS, TOPIC_KEY_PATTERN
 from handlers.messages import MessageRequest
 from handlers.registry import HANDLERS
@@ -100,10 +102,10 @@ class Operation(NamedTuple):
 INBOX_COUNT = {
     "Inbox-Count": {
         "description": (
-            "the number of unread notifications after the call, with its `last_seq` and `rev` "
+            "the numbers of unread and unseen notifications after the call, and as of when "
             "(docs/reference/protocol.md)"
         ),
-        "schema": {"type": "string", "example": "unread=3, last_seq=41, rev=12"},
+        "schema": {"type": "string", "example": "unread=3, last_seq=41, rev=12, unseen=1, seen_up_to=38"},
     }
 }
 UPGRADED = Answer("A WebSocket")
@@ -126,7 +128,7 @@ READ_QUERY: dict[str, dict[str, Any]] = {
         "type": "integer",
         "format": "int64",
         "minimum": 0,
-        "description": "the last `seq` to mark as read",
+        "description": "the last `seq` that it concerns",
     },
 }
 RESEND_QUERY: dict[str, dict[str, Any]] = {
@@ -213,6 +215,18 @@ SNOOZE_QUERY: dict[str, dict[str, Any]] = {
     },
     **PROTOCOL_QUERY,
 }
+FILTER_QUERY: dict[str, dict[str, Any]] = {
+    "category": {
+        "type": "array",
+        "items": {"type": "string", "enum": list(CATEGORIES)},
+        "description": "only those of these categories; several times, or with commas",
+    },
+    "severity": {
+        "type": "array",
+        "items": {"type": "string", "enum": list(SEVERITIES)},
+        "description": "only those of these severities; several times, or with commas",
+    },
+}
 LIST_QUERY: dict[str, dict[str, Any]] = {
     "limit": {
         "type": "integer",
@@ -229,6 +243,7 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
     "unread": {"type": "boolean", "description": "only unread notifications"},
     "archived": {"type": "boolean", "description": "the archive in place of the inbox"},
     "snoozed": {"type": "boolean", "description": "what is snoozed, in place of the inbox"},
+    **FILTER_QUERY,
     **PROTOCOL_QUERY,
 }
 

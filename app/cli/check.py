@@ -75,6 +75,7 @@ async def compare_counters(engine: AsyncEngine, *, repair: bool) -> int:
             wrong += 1
             print(
                 f"inbox {inbox.user_id}: unread {inbox.unread}, its rows {inbox.unread_rows}; "
+                f"unseen {inbox.unseen}, its rows {inbox.unseen_rows}; "
                 f"last_seq {inbox.last_seq}, its newest row {inbox.newest_row}"
             )
             if repair:

@@ -18,7 +18,13 @@ from app.realtime.event_format import Closing
 from app.realtime.protocol import CloseCode
 
 PATH = Path(__file__).parent.parent.parent / "docs" / "asyncapi.yml"
-FROM_CLIENT = (session_frames.Resume, session_frames.Read, session_frames.Token, session_frames.Ping)
+FROM_CLIENT = (
+    session_frames.Resume,
+    session_frames.Read,
+    session_frames.Seen,
+    session_frames.Token,
+    session_frames.Ping,
+)
 TO_CLIENT = (
     session_frames.Connected,
     session_frames.Resumed,
@@ -29,6 +35,9 @@ TO_CLIENT = (
     session_frames.NotificationUnarchived,
     session_frames.NotificationSnoozed,
     session_frames.AllRead,
+    session_frames.AllSeen,
+    session_frames.AllArchived,
+    session_frames.AllDeleted,
     session_frames.TokenRenewed,
     session_frames.Pong,
     session_frames.Failed,

@@ -86,12 +86,56 @@ class InboxCounters(NamedTuple):
 
     `rev` counts the user's changes, `last_seq` the notifications: neither ever decreases, so of two
     counters the one with the higher `rev`, or else the higher `last_seq`, is newer. A notification with a
-    `seq` above `last_seq` isn't counted yet.
+    `seq` above `last_seq` isn't counted yet. `unseen` of the unread ones have a `seq` above `seen_up_to`.
     """
 
     unread: int
     last_seq: int
     rev: int
+    unseen: int = 0
+    seen_up_to: int = 0
+
+
+class NotificationFilter(NamedTuple):
+    """Which notifications a list shows: those whose category, and whose severity, is one of these.
+
+    Few notifications say theirs; the others have those of their event types, by `template_code`.
+    """
+
+    categories: Sequence[str] | None = None
+    """None: all."""
+    category_codes: Sequence[str] = ()
+    severities: Sequence[str] | None = None
+    severity_codes: Sequence[str] = ()
+    severity_of_others: bool = False
+    """Whether it is all but `severity_codes`: also types that are no longer handled."""
+
+
+class ListWindow(NamedTuple):
+    """Which part of a list: at most so many, below which `seq`, only unread ones, of the inbox or of a place
+    beside it.
+    """
+
+    limit: int
+    before: int | None = None
+    unread: bool = False
+    place: ArchivePlace | None = None
+
+
+class FilteredPage(NamedTuple):
+    """A part of a filtered list, newest first, and the `seq` below which it goes on; None: nowhere."""
+
+    notifications: Sequence[Notification]
+    before: int | None
+
+
+class FilteredCount(NamedTuple):
+    """How many unread notifications a filter lets through."""
+
+    unread: int
+    unseen: int
+    exact: bool
+    """False if the inbox has more unread notifications than were looked at."""
 
 
 class ExpiredNotifications(NamedTuple):

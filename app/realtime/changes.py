@@ -17,7 +17,10 @@ from app.domain.notifications import ExpiredNotifications, InboxCounters, Notifi
 from app.realtime.bus import Bus
 from app.realtime.protocol import detailed_json
 from app.realtime.session_frames import (
+    AllArchived,
+    AllDeleted,
     AllRead,
+    AllSeen,
     Moved,
     NotificationArchived,
     NotificationDeleted,
@@ -25,6 +28,7 @@ from app.realtime.session_frames import (
     NotificationSnoozed,
     NotificationUnarchived,
     NotificationUnread,
+    OfAll,
     session_frame,
 )
 from app.store.ports import Inboxes, Triage
@@ -58,9 +62,30 @@ class InboxCommands:
         """Mark all as read up to and with this `seq`, or all there are. Returns the last `seq` that is read,
         and the counters. Later notifications are unread, whatever `up_to` was.
         """
+        return await self._change_all(AllRead, self._store.mark_all_read, user, up_to)
+
+    async def seen_all(self, user: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Note that the user saw all up to and with this `seq`, or all there are. Returns as `read_all`."""
+        return await self._change_all(AllSeen, self._store.mark_all_seen, user, up_to)
+
+    async def archive_all(self, user: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Archive all of the inbox up to and with this `seq`, or all there are. Returns as `read_all`."""
+        return await self._change_all(AllArchived, self._triage.archive_all, user, up_to)
+
+    async def delete_all(self, user: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Delete all of the inbox up to and with this `seq`, or all there are. Returns as `read_all`."""
+        return await self._change_all(AllDeleted, self._store.delete_all, user, up_to)
+
+    async def _change_all(
+        self,
+        frame: type[OfAll],
+        change: Callable[[UUID, int | None], Awaitable[tuple[int, InboxCounters]]],
+        user: UUID,
+        up_to: int | None,
+    ) -> tuple[int, InboxCounters]:
         async with self._turn(user):
-            until, count = await self._store.mark_all_read(user, up_to)
-            self._bus.send_frame(user, session_frame(AllRead(until, *count)))
+            until, count = await change(user, up_to)
+            self._bus.send_frame(user, session_frame(frame(until, *count)))
             return until, count
 
     async def delete(self, notification: int, user: UUID) -> InboxCounters | None:
@@ -117,6 +142,7 @@ class InboxCommands:
             for expire in (self._store.expire, self._triage.expire_archived):
                 await self._expire(expire)
             await self._wake()
+            await self._triage.move_swept(MAX_DUE_ROWS)
 
     async def _wake(self) -> None:
         while woken := await self._triage.wake(MAX_DUE_ROWS):

@@ -27,8 +27,9 @@ class Resync:
 
     def frame(self, state: InboxState) -> bytes:
         """Encode the frame for this state of an inbox."""
-        unread, last_seq, rev = state.counted
-        return session_frame(Connected(self._membership.node.hex(), last_seq, unread, rev))
+        unread, last_seq, rev, unseen, seen_up_to = state.counted
+        node = self._membership.node.hex()
+        return session_frame(Connected(node, last_seq, unread, rev, unseen, seen_up_to))
 
     def start(self) -> None:
         """Read the inboxes of all session clients and send each its frame, in the background: changes that

@@ -25,6 +25,7 @@ from app.realtime.session_frames import (
     Read,
     Resume,
     Resumed,
+    Seen,
     Token,
     TokenRenewed,
     decode_message,
@@ -88,13 +89,15 @@ class Sessions:
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, connection: Connection, message: Resume | Read | Token) -> None:
+    async def _answer(self, connection: Connection, message: Resume | Read | Seen | Token) -> None:
         try:
             match message:
                 case Resume():
                     await self._resume_on_request(connection, message.after)
                 case Read():
                     await self._mark_read(connection, message.id)
+                case Seen():
+                    await self._commands.seen_all(connection.user_id, message.up_to)
                 case Token():
                     await self._renew(connection, message.jwt)
         except Unavailable as error:

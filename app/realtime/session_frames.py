@@ -27,6 +27,12 @@ class Read(Struct, tag="read"):
     id: NotificationId
 
 
+class Seen(Struct, tag="seen"):
+    """The user sees a list of all up to this `seq`, or of all there are."""
+
+    up_to: Seq | None = None
+
+
 class Token(Struct, tag="token"):
     """Replace the token before it expires."""
 
@@ -48,6 +54,8 @@ class Connected(Struct, tag="connected"):
     last_seq: int
     unread: int
     rev: int
+    unseen: int
+    seen_up_to: int
 
 
 class Resumed(Struct, tag="resumed", omit_defaults=True):
@@ -59,75 +67,72 @@ class Resumed(Struct, tag="resumed", omit_defaults=True):
     read_on: str | None = None
 
 
-class NotificationRead(Struct, tag="notification_read"):
-    """A notification was marked as read, on this or another device."""
-
+class _OfOne(Struct):
     id: NotificationId
     unread: int
     last_seq: int
     rev: int
+    unseen: int
+    seen_up_to: int
 
 
-class NotificationDeleted(Struct, tag="notification_deleted"):
-    """A notification was deleted."""
-
-    id: NotificationId
-    unread: int
-    last_seq: int
-    rev: int
-
-
-class NotificationUnread(Struct, tag="notification_unread"):
-    """A notification was marked as unread."""
-
-    id: NotificationId
-    unread: int
-    last_seq: int
-    rev: int
+class _Shown(_OfOne):
     data: Shown
 
 
-class NotificationArchived(Struct, tag="notification_archived"):
-    """It is in the archive, no more in the inbox, nor snoozed."""
-
-    id: NotificationId
-    unread: int
-    last_seq: int
-    rev: int
-    data: Shown
-
-
-class NotificationUnarchived(Struct, tag="notification_unarchived"):
-    """It is in the inbox again, with the `seq` that it had."""
-
-    id: NotificationId
-    unread: int
-    last_seq: int
-    rev: int
-    data: Shown
-
-
-class NotificationSnoozed(Struct, tag="notification_snoozed"):
-    """It is neither in the inbox nor in the archive; at `snoozed_until` it comes as a new one."""
-
-    id: NotificationId
-    unread: int
-    last_seq: int
-    rev: int
-    data: Shown
-
-
-class AllRead(Struct, tag="all_read"):
-    """All notifications up to the `seq` `up_to` were marked as read."""
+class _All(Struct):
+    """All of the inbox up to and with this `seq`."""
 
     up_to: int
     unread: int
     last_seq: int
     rev: int
+    unseen: int
+    seen_up_to: int
+
+
+class NotificationRead(_OfOne, tag="notification_read"):
+    """A notification was marked as read, on this or another device."""
+
+
+class NotificationDeleted(_OfOne, tag="notification_deleted"):
+    """A notification was deleted, or has expired."""
+
+
+class NotificationUnread(_Shown, tag="notification_unread"):
+    """A notification was marked as unread."""
+
+
+class NotificationArchived(_Shown, tag="notification_archived"):
+    """It is in the archive, no more in the inbox, nor snoozed."""
+
+
+class NotificationUnarchived(_Shown, tag="notification_unarchived"):
+    """It is in the inbox again, with the `seq` that it had."""
+
+
+class NotificationSnoozed(_Shown, tag="notification_snoozed"):
+    """It is neither in the inbox nor in the archive; at `snoozed_until` it comes as a new one."""
+
+
+class AllRead(_All, tag="all_read"):
+    """All were marked as read."""
+
+
+class AllArchived(_All, tag="all_archived"):
+    """All of the inbox; what is snoozed stays so."""
+
+
+class AllDeleted(_All, tag="all_deleted"):
+    """The archive stays as it is."""
+
+
+class AllSeen(_All, tag="all_seen"):
+    """A list was opened that shows them."""
 
 
 class TokenRenewed(Struct, tag="token_renewed"):
-    """The new token is accepted; it expires at `expires_at`, in Unix seconds."""
+    """The new token is in force."""
 
     expires_at: int
 
@@ -143,15 +148,16 @@ class Failed(Struct, tag="error"):
     detail: str
 
 
-ClientMessage = Resume | Read | Token | Ping
+ClientMessage = Resume | Read | Seen | Token | Ping
 Moved = NotificationUnread | NotificationArchived | NotificationUnarchived | NotificationSnoozed
+OfAll = AllRead | AllSeen | AllArchived | AllDeleted
 ServerMessage = (
     Connected
     | Resumed
     | NotificationRead
     | NotificationDeleted
     | Moved
-    | AllRead
+    | OfAll
     | TokenRenewed
     | Pong
     | Failed

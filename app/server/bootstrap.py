@@ -32,6 +32,7 @@ from app.api.sign_in import SignIn
 from app.api.topics import TopicResource
 from app.api.triage import TriageResource
 from app.api.unsubscribe import UnsubscribeResource
+from app.api.whole_inbox import WholeInboxResource
 from app.auth.delivery_tokens import OPENED, DeliveryTokens
 from app.auth.jwks import Jwks
 from app.auth.revocation_feed import RevocationFeed
@@ -386,8 +387,7 @@ def build_api(
     sends = SendingResource(REST, authenticator, source, idempotency, dry_run, _tested(outboxes.channels))
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
     return admission, (
-        inboxes.blueprint(REST),
-        TriageResource(authenticator, inboxes, realtime.commands).blueprint(REST),
+        *_of_inboxes(settings, store, realtime, inboxes),
         *_of_deliveries(store, [*outboxes.channels]),
         preferences.blueprint(REST),
         *_of_users(settings, store),
@@ -404,6 +404,14 @@ def build_api(
         events.make_blueprint(REST, streams.connect),
         OperationResource(authenticator, checks).blueprint(REST),
     )
+
+
+def _of_inboxes(
+    settings: Settings, store: Store, realtime: Realtime, inboxes: NotificationResource
+) -> Sequence[Blueprint]:
+    whole = WholeInboxResource(store.authenticator, realtime.commands, envelope(settings.http.envelope))
+    triage = TriageResource(store.authenticator, inboxes, realtime.commands)
+    return [resource.blueprint(REST) for resource in (inboxes, triage, whole)]
 
 
 def _inboxes(settings: Settings, store: Store, realtime: Realtime) -> NotificationResource:

@@ -41,9 +41,12 @@ delete from notifications where ctid = any(array(
 """
 
 
-# What is deleted already by its inbox's row. Nobody looks at these rows, so the inbox isn't locked.
+# What is deleted already by its inbox's row. Nobody looks at these rows, so the inbox isn't locked. What is
+# archived moves first.
 _REMOVED = """
-select user_id, removed_up_to from inboxes where removed_up_to > cleared_up_to limit 1
+select user_id, removed_up_to from inboxes
+where removed_up_to > cleared_up_to and not exists (select from archive_sweeps where receiver = user_id)
+limit 1
 """
 _CLEAR = """
 delete from notifications where ctid = any(array(

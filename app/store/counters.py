@@ -10,13 +10,16 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.engine import store_errors
+from app.store.watermarks import COUNTS
 
 # One statement, so one snapshot: right also while nodes write.
-_COMPARE = """
-select user_id, last_seq, last_seq - settled as unread, newest.seq as newest_row, rows.unread as unread_rows
+_COMPARE = f"""
+select user_id, counts.last_seq, counts.unread, newest.seq as newest_row, rows.unread as unread_rows,
+  counts.unseen, unseen.unseen as unseen_rows
 from (
   select * from inboxes where user_id >= $1 order by user_id limit $2
 ) as inbox
+cross join lateral (select {COUNTS}) as counts
 cross join lateral (
   select count(*) as unread from (
     select from notifications where receiver = user_id and not is_read and seq > read_up_to
@@ -25,18 +28,25 @@ cross join lateral (
   ) as unread_rows
 ) as rows
 cross join lateral (
+  select count(*) as unseen from notifications
+  where receiver = user_id and not is_read and seq > counts.seen_up_to
+) as unseen
+cross join lateral (
   select coalesce(max(seq), 0) as seq from notifications where receiver = user_id
 ) as newest
 order by user_id
-"""
+"""  # noqa: S608
 _LAST = UUID(int=2**128 - 1)
 _LOCK = "select 1 from inboxes where user_id = $1 for update"
 _REPAIR = """
 update inboxes set last_seq = right_values.last_seq, unread_again = right_values.unread_again,
-  settled = right_values.last_seq - right_values.unread - coalesce(cardinality(right_values.unread_again), 0)
+  settled = right_values.last_seq - right_values.unread - coalesce(cardinality(right_values.unread_again), 0),
+  seen_settled = right_values.last_seq - right_values.unseen
 from (
   select greatest(last_seq, (select max(seq) from notifications where receiver = $1)) as last_seq, (
     select count(*) from notifications where receiver = $1 and not is_read and seq > read_up_to) as unread, (
+    select count(*) from notifications
+    where receiver = $1 and not is_read and seq > greatest(seen_up_to, read_up_to)) as unseen, (
     select array_agg(seq) from notifications
     where receiver = $1 and not is_read and seq = any(inbox.unread_again) and seq <= read_up_to
   ) as unread_again
@@ -54,11 +64,14 @@ class InboxCheck(NamedTuple):
     unread: int
     newest_row: int
     unread_rows: int
+    unseen: int
+    unseen_rows: int
 
     @property
     def right(self) -> bool:
         """Whether the counters agree with the rows."""
-        return self.unread == self.unread_rows and self.last_seq >= self.newest_row
+        counted, rows = (self.unread, self.unseen), (self.unread_rows, self.unseen_rows)
+        return counted == rows and self.last_seq >= self.newest_row
 
 
 class CounterStore:

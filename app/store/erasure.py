@@ -76,6 +76,7 @@ class _Together(NamedTuple):
 
 _INBOX, _OWN = _Rows("inboxes", "user_id = :user"), _Rows("notifications", "receiver = :user")
 _ARCHIVE = _Rows("archived_notifications", "receiver = :user")
+_SWEEPS = _Rows("archive_sweeps", "receiver = :user")
 _THEIRS = (
     _Together((_Rows("scheduled_events", f"{{piece}} and {named_in(_SCHEDULED_TEXT)}"),), "scheduled_events"),
     _Together((_Rows("parked_events", f"{{piece}} and {named_in(_PARKED_TEXT)}"),), "parked_events"),
@@ -97,7 +98,7 @@ _THEIRS = (
         (_Rows("decisions", f"{{piece}} and (user_id = :user or {named_in('event_id')})"),), "decisions"
     ),
     # The inbox first: its lock keeps out whoever writes into it, who then makes a new one.
-    _Together((_INBOX, _OWN, _ARCHIVE)),
+    _Together((_INBOX, _OWN, _ARCHIVE, _SWEEPS)),
     _Together((_Rows("topic_followers", "user_id = :user"),)),
     # Last, as they hold their addresses: after a crash the next run has to find them.
     _Together((_Rows("devices", "user_id = :user"), _Rows("preferences", "user_id = :user"))),

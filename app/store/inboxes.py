@@ -12,28 +12,30 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.details import from_columns
 from app.domain.notifications import InboxCounters, Notification
 from app.store.engine import store_errors
-from app.store.watermarks import IS_READ
+from app.store.watermarks import COUNTS, GONE_UP_TO, IS_READ
 
 # Lateral with a limit: a look-up by key, however large the tables are.
-_STATES = """
-select coalesce(last_seq, 0) as last_seq, coalesce(rev, 0) as rev, coalesce(last_seq - settled, 0) as unread
+_STATES = f"""
+select coalesce(unread, 0) as unread, coalesce(last_seq, 0) as last_seq, coalesce(rev, 0) as rev,
+  coalesce(unseen, 0) as unseen, coalesce(seen_up_to, 0) as seen_up_to
 from unnest($1::uuid[]) with ordinality as wanted (user_id, number)
 left join lateral (
-  select last_seq, rev, settled from inboxes where user_id = wanted.user_id limit 1
+  select {COUNTS} from inboxes where user_id = wanted.user_id limit 1
 ) as inbox on true
 order by number
-"""
+"""  # noqa: S608
 _MISSED = f"""
 select number, id, group_id, group_name, receiver, created_at, template_code, raw_data::text as raw_data,
        {IS_READ} as is_read, title, content, seq,
        details::text as details, thread_key, expires_at
 from unnest($1::uuid[], $2::bigint[], $3::bigint[]) with ordinality as wanted (user_id, after, until, number)
 cross join lateral (
-  select read_up_to, unread_again, removed_up_to from inboxes where user_id = wanted.user_id limit 1
+  select read_up_to, unread_again, {GONE_UP_TO} as gone_up_to from inboxes
+  where user_id = wanted.user_id limit 1
 ) as inbox
 cross join lateral (
   select * from notifications
-  where receiver = wanted.user_id and seq > greatest(wanted.after, removed_up_to) and seq <= wanted.until
+  where receiver = wanted.user_id and seq > greatest(wanted.after, gone_up_to) and seq <= wanted.until
   order by seq
 ) as missed
 order by number, seq
@@ -92,7 +94,7 @@ class InboxStore:
                     for row in rows:
                         missed[numbers[row[0] - 1]].append(_notification(list(row[1:])))
         return [
-            InboxState(InboxCounters(state.unread, state.last_seq, state.rev), end, found)
+            InboxState(InboxCounters._make(state), end, found)
             for state, end, found in zip(states, until, missed, strict=True)
         ]
 

@@ -98,13 +98,27 @@ class ArchivedNotificationRow(Base):
     )
 
 
+class ArchiveSweepRow(Base):
+    """An archive-all whose notifications are still in `notifications` (`app.store.sweeps`)."""
+
+    __tablename__ = "archive_sweeps"
+
+    receiver: Mapped[UUID] = mapped_column(primary_key=True)
+    up_to: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    from_seq: Mapped[int] = mapped_column(BigInteger)
+    # of the inbox, at that time
+    read_up_to: Mapped[int] = mapped_column(BigInteger)
+    unread_again: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))
+
+
 class InboxRow(Base):
     """How far the `seq` of one receiver has come, and how often they read, deleted, or read all (023).
 
     All up to `read_up_to` are read, whatever their rows say. Of the first `last_seq` notifications `settled`
     are read or gone, the others are unread. Triggers on `notifications` keep that number; a batch, which only
     adds, leaves it as it is (033). `unread_again` are the exceptions at or under `read_up_to`. All up to
-    `removed_up_to` are deleted; up to `cleared_up_to` their rows are gone too (039).
+    `removed_up_to` are deleted; up to `cleared_up_to` their rows are gone too (039). All up to `seen_up_to`
+    were seen. If that is above `read_up_to`, `seen_settled` are seen, read or gone (045).
     """
 
     __tablename__ = "inboxes"
@@ -117,6 +131,10 @@ class InboxRow(Base):
     unread_again: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))
     removed_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     cleared_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    seen_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    seen_settled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    # what an archive-all hides until it is moved; else 0 (046)
+    archived_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
     __table_args__ = (
         Index("inboxes_removed", "user_id", postgresql_where=text("removed_up_to > cleared_up_to")),

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Text,
     cast,
     delete,
-    select,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,16 +24,32 @@ from app.domain.identity import EventIdentity
 from app.domain.notifications import (
     DETAILS_BYTES,
     ExpiredNotifications,
+    FilteredCount,
+    FilteredPage,
     InboxCounters,
+    ListWindow,
     Notification,
+    NotificationFilter,
     event_hash,
 )
 from app.store.engine import store_errors
 from app.store.event_ids import recorded
-from app.store.models import InboxRow as I
+from app.store.filtered import filtered_count, filtered_page
 from app.store.models import NotificationRow as N
-from app.store.triage import DELETE_ARCHIVED, MARK_ARCHIVED_READ, notification_of
-from app.store.watermarks import IS_READ, LOCK, MAX_UNREAD_AGAIN, note_unread, raise_watermark
+from app.store.sweeps import MOVE_ONE, SWEPT
+from app.store.triage import ALL_CHANGED, CHANGED, DELETE_ARCHIVED, MARK_ARCHIVED_READ, notification_of
+from app.store.watermarks import (
+    COUNTS,
+    GONE_UP_TO,
+    IS_READ,
+    LOCK,
+    MAX_UNREAD_AGAIN,
+    NO_COUNTERS,
+    REMOVING,
+    note_unread,
+    raise_seen,
+    raise_watermark,
+)
 
 _COLUMNS = (
     N.id,
@@ -69,12 +84,13 @@ from (
   from unnest($1::uuid[], $2::bigint[]) as asked (user_id, hash) group by user_id
 ) as wanted
 cross join lateral (
-  select read_up_to, unread_again, removed_up_to from inboxes where user_id = wanted.user_id limit 1
+  select read_up_to, unread_again, {GONE_UP_TO} as gone_up_to from inboxes
+  where user_id = wanted.user_id limit 1
 ) as inbox
 cross join lateral (
   select * from (
     select * from notifications
-    where receiver = wanted.user_id and seq > removed_up_to order by seq desc limit $3
+    where receiver = wanted.user_id and seq > gone_up_to order by seq desc limit $3
   ) as newest
   where event_hash = any(wanted.hashes) limit cardinality(wanted.hashes)
 ) as found
@@ -92,7 +108,7 @@ with inbox as materialized (
       and seq <> all(coalesce((select unread_again from inbox), '{{}}'::bigint[]))
     ) as is_read, title, content, seq, details::text as details, thread_key, expires_at
   from notifications
-  where receiver = $1 and seq > coalesce((select removed_up_to from inbox), 0) and {which}
+  where receiver = $1 and seq > coalesce((select {gone_up_to} from inbox), 0) and {which}
 ), sized as (
   select *, octet_length(raw_data) + octet_length(content)
     + case when num_nonnulls(details, thread_key, expires_at) > 0 then {details_bytes} else 0 end as size
@@ -134,7 +150,7 @@ _UNREAD = f"""seq = any(array(
     order by seq desc limit $2::bigint offset $4::bigint
   ))"""  # noqa: S608
 _PAGES = {
-    unread: _PAGE.format(which=which, details_bytes=DETAILS_BYTES)
+    unread: _PAGE.format(which=which, details_bytes=DETAILS_BYTES, gone_up_to=GONE_UP_TO)
     for unread, which in ((False, _NEWEST), (True, _UNREAD))
 }
 _MAX_BIGINT = 2**63 - 1
@@ -155,18 +171,15 @@ select array_agg(user_id) from (
   order by user_id for update skip locked
 ) as locked
 """
-_EXPIRE = """
+_EXPIRE = f"""
 with expired as materialized (
   select id from notifications where expires_at <= now() order by expires_at limit $1
 )
 delete from notifications where id = any(array(select id from expired)) and receiver = any($2::uuid[])
-returning id, receiver, seq > (select removed_up_to from inboxes where user_id = receiver) as shown
-"""
-_CHANGED = """
-update inboxes set rev = rev + 1 where user_id = any($1::uuid[])
-returning user_id, last_seq - settled as unread, last_seq, rev
-"""
-NO_COUNTERS = InboxCounters(0, 0, 0)
+returning id, receiver,
+  {SWEPT} or seq > (select {GONE_UP_TO} from inboxes where user_id = receiver) as shown
+"""  # noqa: S608
+_COUNTERS = f"select {COUNTS} from inboxes where user_id = $1"  # noqa: S608
 
 _Theirs = Sequence[ColumnElement[bool]]
 
@@ -201,13 +214,26 @@ class NotificationStore:
             async with self._engine.connect() as connection:
                 return [_notification(row) for row in await connection.exec_driver_sql(_PAGES[unread], given)]
 
-    async def counters(self, receiver: UUID) -> InboxCounters:
-        """How many notifications the receiver has not read, as of which `seq` and `rev`."""
-        query = select(I.last_seq - I.settled, I.last_seq, I.rev).where(I.user_id == receiver)
+    async def filtered_page(
+        self, receiver: UUID, wanted: NotificationFilter, window: ListWindow, most_bytes: int
+    ) -> FilteredPage:
+        """As `Inboxes.filtered_page`."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return await filtered_page(connection, receiver, wanted, window, most_bytes)
+
+    async def filtered_count(self, receiver: UUID, wanted: NotificationFilter) -> FilteredCount:
+        """As `Inboxes.filtered_count`."""
         with store_errors():
             async with self._engine.connect() as connection:
-                row = (await connection.execute(query)).one_or_none()
-                return InboxCounters(0, 0, 0) if row is None else InboxCounters(*row)
+                return await filtered_count(connection, receiver, wanted)
+
+    async def counters(self, receiver: UUID) -> InboxCounters:
+        """How many notifications the receiver has not read, as of which `seq` and `rev`."""
+        with store_errors():
+            async with self._engine.connect() as connection:
+                row = (await connection.exec_driver_sql(_COUNTERS, (receiver,))).one_or_none()
+                return NO_COUNTERS if row is None else InboxCounters._make(row)
 
     async def mark_read(self, notification: int, receiver: UUID) -> tuple[Notification, InboxCounters] | None:
         """The notification, now read, and the count then; None when there is none with that id."""
@@ -216,6 +242,7 @@ class NotificationStore:
                 row = await _set_read(connection, notification, theirs, True)
                 if row is not None:
                     return _notification(row), await _changed(connection, receiver)
+                await connection.exec_driver_sql(MOVE_ONE, (notification, receiver))
                 archived = await connection.exec_driver_sql(MARK_ARCHIVED_READ, (notification, receiver))
                 row = archived.one_or_none()
                 return None if row is None else (notification_of(row), await _changed(connection, receiver))
@@ -235,7 +262,7 @@ class NotificationStore:
                 counted = await note_unread(connection, receiver, row.seq)
                 if counted is None:
                     raise TooManyUnreadAgain(MAX_UNREAD_AGAIN)
-                return _notification(row), InboxCounters(*counted)
+                return _notification(row), InboxCounters._make(counted)
 
     async def mark_all_read(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
         """Mark all read up to and with this `seq`, or all there are; up to which `seq` that is, and the count
@@ -243,7 +270,14 @@ class NotificationStore:
 
         One row changes, whatever the number of notifications.
         """
-        return await self._raise_watermark(receiver, up_to, removing=False)
+        return await self._raise_watermark(receiver, up_to)
+
+    async def mark_all_seen(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """As `mark_all_read`: seen, which what is read is as well."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                row = await raise_seen(connection, receiver, up_to)
+                return (row.until, InboxCounters(*row[1:])) if row else (0, NO_COUNTERS)
 
     async def delete_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
         """Delete all up to and with this `seq`, or all there are; up to which `seq` that is, and the count
@@ -251,14 +285,14 @@ class NotificationStore:
 
         One row changes. The others' space is freed later (`CleaningStore.clear_removed`).
         """
-        return await self._raise_watermark(receiver, up_to, removing=True)
+        return await self._raise_watermark(receiver, up_to, also=REMOVING)
 
     async def _raise_watermark(
-        self, receiver: UUID, up_to: int | None, *, removing: bool
+        self, receiver: UUID, up_to: int | None, *, also: str = ""
     ) -> tuple[int, InboxCounters]:
         with store_errors():
             async with self._engine.begin() as connection:
-                row = await raise_watermark(connection, receiver, up_to, removing=removing)
+                row = await raise_watermark(connection, receiver, up_to, also=also)
                 return (row.until, InboxCounters(*row[1:])) if row else (0, NO_COUNTERS)
 
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
@@ -267,6 +301,7 @@ class NotificationStore:
             async with self._changing(receiver) as (connection, theirs):
                 deleted = await connection.execute(delete(N).where(N.id == notification, *theirs))
                 if deleted.rowcount == 0:
+                    await connection.exec_driver_sql(MOVE_ONE, (notification, receiver))
                     archived = await connection.exec_driver_sql(DELETE_ARCHIVED, (notification, receiver))
                     if archived.rowcount == 0:
                         return None
@@ -284,13 +319,9 @@ class NotificationStore:
                 for row in await connection.exec_driver_sql(_EXPIRE, (most, locked)):
                     if row.shown:
                         ids[row.receiver].append(row.id)
-                changed = await connection.exec_driver_sql(_CHANGED, ([*ids],))
+                changed = await connection.exec_driver_sql(ALL_CHANGED, ([*ids],))
                 return [
-                    ExpiredNotifications(
-                        row.user_id,
-                        sorted(ids[row.user_id]),
-                        InboxCounters(row.unread, row.last_seq, row.rev),
-                    )
+                    ExpiredNotifications(row.user_id, sorted(ids[row.user_id]), InboxCounters._make(row[1:]))
                     for row in changed
                 ]
 
@@ -300,8 +331,8 @@ class NotificationStore:
         its count is exact for `last_seq`. With it come the conditions of what is in the inbox.
         """
         async with self._engine.begin() as connection:
-            removed = (await connection.exec_driver_sql(LOCK, (receiver,))).scalar_one_or_none()
-            yield connection, (N.receiver == receiver, N.seq > (removed or 0))
+            gone_up_to = (await connection.exec_driver_sql(LOCK, (receiver,))).scalar_one_or_none()
+            yield connection, (N.receiver == receiver, N.seq > (gone_up_to or 0))
 
     async def find(self, events: Mapping[str, Sequence[UUID]]) -> list[Notification]:
         """The notifications of these events, by id, for these receivers, in rising `seq`. Those that are
@@ -340,14 +371,8 @@ async def _set_read(connection: AsyncConnection, notification: int, theirs: _The
 
 async def _changed(connection: AsyncConnection, receiver: UUID) -> InboxCounters:
     """The count after a change, which gets the next `rev`. A trigger has counted what the change settled."""
-    raising = (
-        update(I)
-        .where(I.user_id == receiver)
-        .values(rev=I.rev + 1)
-        .returning(I.last_seq - I.settled, I.last_seq, I.rev)
-    )
-    row = (await connection.execute(raising)).one_or_none()
-    return InboxCounters(*row) if row else NO_COUNTERS
+    row = (await connection.exec_driver_sql(CHANGED, (receiver,))).one_or_none()
+    return InboxCounters._make(row) if row else NO_COUNTERS
 
 
 def _notification(row: Any) -> Notification:

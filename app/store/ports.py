@@ -15,7 +15,16 @@ from uuid import UUID
 from app.domain.deliveries import Attempt, Delivery, Withheld
 from app.domain.delivery_events import DeliveryEvent
 from app.domain.identity import EventIdentity
-from app.domain.notifications import ArchivePlace, ExpiredNotifications, InboxCounters, Notification
+from app.domain.notifications import (
+    ArchivePlace,
+    ExpiredNotifications,
+    FilteredCount,
+    FilteredPage,
+    InboxCounters,
+    ListWindow,
+    Notification,
+    NotificationFilter,
+)
 from app.domain.planning import People
 from app.domain.topics import FollowedTopic, Follower, Joined, Topic
 from app.store.inboxes import InboxState
@@ -96,6 +105,16 @@ class Inboxes(Protocol):
         With `most_bytes` those that fit into so many bytes (`fitting`) and the next one.
         """
 
+    async def filtered_page(
+        self, receiver: UUID, wanted: NotificationFilter, window: ListWindow, most_bytes: int
+    ) -> FilteredPage:
+        """As `page`, or `Triage.archive_page`, of those that `wanted` says. It looks at a bounded number of
+        notifications, so it may have fewer than asked for, or none, and go on all the same.
+        """
+
+    async def filtered_count(self, receiver: UUID, wanted: NotificationFilter) -> FilteredCount:
+        """How many of the unread ones `wanted` says, of a bounded number of the newest."""
+
     async def counters(self, receiver: UUID) -> InboxCounters:
         """The counters now; all 0 for an inbox that never got anything."""
 
@@ -116,6 +135,11 @@ class Inboxes(Protocol):
         is unread already stays so.
 
         Raises `TooManyUnreadAgain` if `MAX_UNREAD_AGAIN` are marked that were read together before.
+        """
+
+    async def mark_all_seen(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Note that everything up to and including `up_to` was seen, or everything; returns as
+        `mark_all_read`. What comes later is unseen, as long as it is unread.
         """
 
     async def delete_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
@@ -150,6 +174,16 @@ class Triage(Protocol):
         """Put it back into the inbox, whether it is archived or snoozed: with its `seq`, and as unread as it
         was, even if everything was marked as read meanwhile. None if there is none. If everything up to it
         was deleted meanwhile, it comes as a new one, as in `wake`.
+        """
+
+    async def archive_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """Archive everything of the inbox up to and including `up_to`, or everything, as unread as it is;
+        returns as `Inboxes.mark_all_read`.
+        """
+
+    async def move_swept(self, most: int) -> int:
+        """Move up to `most` notifications of those that `archive_all` archived, and that are not moved yet;
+        how many. It changes nothing that a user sees.
         """
 
     async def archive_page(

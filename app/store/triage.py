@@ -7,7 +7,7 @@ of it (039). A trigger counts what leaves an inbox; what comes back is counted h
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.details import from_columns
+from app.domain.errors import Unavailable
 from app.domain.notifications import (
     ArchivePlace,
     ExpiredNotifications,
@@ -24,10 +25,13 @@ from app.domain.notifications import (
     fitting,
 )
 from app.store.engine import store_errors
-from app.store.watermarks import IS_READ, note_unread
+from app.store.sweeps import MOVE_ONE, WAS_READ, move_swept, sweep
+from app.store.watermarks import COUNTS, GONE_UP_TO, IS_READ, NO_COUNTERS, note_unread
 
 Changed = tuple[Notification, InboxCounters]
 """A notification after a change, and the counters then."""
+MAX_MOVED_AT_ONCE = 500
+"""Notifications that are moved before archive-all answers: most inboxes have no more."""
 _KEPT = (
     "group_id, group_name, receiver, template_code, raw_data, title, content, event_hash, details, "
     "thread_key, expires_at"
@@ -49,19 +53,18 @@ def _sql(statement: str, **more: str) -> str:
         of_archive=_OF_ARCHIVE,
         shown=_SHOWN.format(read=IS_READ, until="null::timestamptz"),
         is_read=IS_READ,
+        gone_up_to=GONE_UP_TO,
+        was_read=WAS_READ,
         **more,
     )
 
 
-_LOCK = "select read_up_to, removed_up_to from inboxes where user_id = $1 for update"
-_CHANGED = """
-update inboxes set rev = rev + 1 where user_id = $1
-returning last_seq - settled as unread, last_seq, rev
-"""
+_LOCK = "select read_up_to from inboxes where user_id = $1 for update"
+CHANGED = f"update inboxes set rev = rev + 1 where user_id = $1 returning {COUNTS}"  # noqa: S608
 _MOVE_OUT = _sql("""
 with moved as (
   delete from notifications using inboxes
-  where id = $1 and receiver = $2 and user_id = receiver and seq > removed_up_to
+  where id = $1 and receiver = $2 and user_id = receiver and seq > {gone_up_to}
   returning notifications.*, {is_read} as was_read
 ), kept as (
   insert into archived_notifications (id, created_at, is_read, seq, {kept}, snoozed_until)
@@ -84,18 +87,37 @@ returning {of_inbox}
 """)
 _IN_INBOX = _sql("""
 select {shown} from notifications join inboxes on user_id = receiver
-where id = $1 and receiver = $2 and seq > removed_up_to
+where id = $1 and receiver = $2 and seq > {gone_up_to}
 """)
-_IS_BELOW = """
+_IS_BELOW = f"""
 select 1 from archived_notifications join inboxes on user_id = receiver
-where id = $1 and receiver = $2 and seq <= removed_up_to
+where id = $1 and receiver = $2 and seq <= {GONE_UP_TO}
+"""  # noqa: S608
+_ONE_MORE = """
+update inboxes set settled = settled - 1, seen_settled = seen_settled - ($2 > seen_up_to)::int
+where user_id = $1
 """
-_ONE_MORE = "update inboxes set settled = settled - 1 where user_id = $1"
-_PAGE = _sql("""
+_SNOOZED = _sql("""
 select {of_archive} from archived_notifications
-where receiver = $1 and seq < $2 and snoozed_until is {{}}null
+where receiver = $1 and seq < $2 and snoozed_until is not null
 order by seq desc limit $3
 """)
+_SWEPT = _SHOWN.format(read=WAS_READ, until="null::timestamptz")
+_ARCHIVED = f"""
+(
+  select {_OF_ARCHIVE} from archived_notifications
+  where receiver = $1 and seq < $2 and snoozed_until is null
+  order by seq desc limit $3
+) union all (
+  select found.* from (select * from archive_sweeps where receiver = $1) as sweep cross join lateral (
+    select {_SWEPT.replace("receiver,", "notifications.receiver,")} from notifications
+    where notifications.receiver = $1 and seq > from_seq and seq <= least(up_to, $2::bigint - 1)
+    order by seq desc limit $3
+  ) as found
+)
+order by seq desc limit $3
+"""  # noqa: S608
+ARCHIVE_PAGES: dict[ArchivePlace, str] = {"archived": _ARCHIVED, "snoozed": _SNOOZED}
 MARK_ARCHIVED_READ = _sql("""
 update archived_notifications set is_read = true where id = $1 and receiver = $2 returning {of_archive}
 """)
@@ -142,10 +164,9 @@ _WAKE, _REVIVE = (_AS_NEW.format(taking=each) for each in (_TAKE_DUE.format(due=
 _EXPIRE = _sql(
     "{taking} select id, receiver from gone order by id", taking=_TAKE_DUE.format(due="expires_at")
 )
-_ALL_CHANGED = """
-update inboxes set rev = rev + 1 where user_id = any($1::uuid[])
-returning user_id, last_seq - settled as unread, last_seq, rev
-"""
+ALL_CHANGED = f"""
+update inboxes set rev = rev + 1 where user_id = any($1::uuid[]) returning user_id, {COUNTS}
+"""  # noqa: S608
 
 
 class TriageStore:
@@ -164,16 +185,33 @@ class TriageStore:
 
     async def _move_out(self, notification: int, receiver: UUID, until: datetime | None) -> Changed | None:
         async with self._changing(receiver) as connection:
-            for statement in (_MOVE_OUT, _MOVE_WITHIN):
-                found = await _outcome(connection, receiver, statement, notification, until)
-                if found is not None:
-                    return found
-            return None
+            found = await _outcome(connection, receiver, _MOVE_OUT, notification, until)
+            if found is None:
+                await connection.exec_driver_sql(MOVE_ONE, (notification, receiver))
+                found = await _outcome(connection, receiver, _MOVE_WITHIN, notification, until)
+            return found
+
+    async def archive_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """As `Triage.archive_all`."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                row = await sweep(connection, receiver, up_to)
+        with suppress(Unavailable):  # what is left is moved by `move_swept`
+            if await self.move_swept(MAX_MOVED_AT_ONCE, receiver) < MAX_MOVED_AT_ONCE:
+                await self.move_swept(MAX_MOVED_AT_ONCE, receiver)
+        return (row.until, InboxCounters(*row[1:])) if row else (0, NO_COUNTERS)
+
+    async def move_swept(self, most: int, receiver: UUID | None = None) -> int:
+        """As `Triage.move_swept`."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return await move_swept(connection, most, receiver)
 
     async def unarchive(self, notification: int, receiver: UUID) -> Changed | None:
         """As `Triage.unarchive`."""
         values = (notification, receiver)
         async with self._changing(receiver) as connection:
+            await connection.exec_driver_sql(MOVE_ONE, values)
             if await _is_below(connection, values):
                 return await _outcome(connection, receiver, _REVIVE, notification)
             row = (await connection.exec_driver_sql(_MOVE_BACK, values)).one_or_none()
@@ -186,11 +224,11 @@ class TriageStore:
         self, receiver: UUID, place: ArchivePlace, limit: int, before: int | None, most_bytes: int
     ) -> list[Notification]:
         """As `Triage.archive_page`."""
-        statement = _PAGE.format("not " if place == "snoozed" else "")
         values = (receiver, before or 2**63 - 1, limit)
         with store_errors():
             async with self._engine.connect() as connection:
-                page = [notification_of(row) for row in await connection.exec_driver_sql(statement, values)]
+                rows = await connection.exec_driver_sql(ARCHIVE_PAGES[place], values)
+                page = [notification_of(row) for row in rows]
                 return page[: fitting(page, most_bytes) + 1]
 
     async def wake(self, most: int) -> Sequence[Notification]:
@@ -207,13 +245,9 @@ class TriageStore:
                     ids.setdefault(row.receiver, []).append(row.id)
                 if not ids:
                     return ()
-                changed = await connection.exec_driver_sql(_ALL_CHANGED, ([*ids],))
+                changed = await connection.exec_driver_sql(ALL_CHANGED, ([*ids],))
                 return [
-                    ExpiredNotifications(
-                        row.user_id,
-                        ids[row.user_id],
-                        InboxCounters(row.unread, row.last_seq, row.rev),
-                    )
+                    ExpiredNotifications(row.user_id, ids[row.user_id], InboxCounters._make(row[1:]))
                     for row in changed
                 ]
 
@@ -250,10 +284,10 @@ async def _unread_again(connection: AsyncConnection, receiver: UUID, seq: int) -
     """
     watermark = (await connection.exec_driver_sql(_LOCK, (receiver,))).one().read_up_to
     if seq > watermark:
-        await connection.exec_driver_sql(_ONE_MORE, (receiver,))
+        await connection.exec_driver_sql(_ONE_MORE, (receiver, seq))
         return None
     row = await note_unread(connection, receiver, seq)
-    return None if row is None else InboxCounters(*row)
+    return None if row is None else InboxCounters._make(row)
 
 
 async def _outcome(
@@ -265,8 +299,8 @@ async def _outcome(
 
 
 async def _changed(connection: AsyncConnection, receiver: UUID) -> InboxCounters:
-    row: Any = (await connection.exec_driver_sql(_CHANGED, (receiver,))).one()
-    return InboxCounters(*row)
+    row: Any = (await connection.exec_driver_sql(CHANGED, (receiver,))).one()
+    return InboxCounters._make(row)
 
 
 def notification_of(row: Any) -> Notification:

@@ -11,12 +11,17 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain.details import NOTHING
 from app.domain.errors import Unavailable
 from app.domain.notifications import (
     ArchivePlace,
     ExpiredNotifications,
+    FilteredCount,
+    FilteredPage,
     InboxCounters,
+    ListWindow,
     Notification,
+    NotificationFilter,
     fitting,
 )
 from app.domain.time import Now, moment
@@ -31,20 +36,18 @@ class MemoryInbox:
     last_seq: int = 0
     rev: int = 0
     removed_up_to: int = 0
+    seen_up_to: int = 0
     notifications: dict[int, Notification] = field(default_factory=dict)
     """By id, in rising `seq`."""
     archived: dict[int, Notification] = field(default_factory=dict)
     """What is archived or snoozed."""
 
     @property
-    def unread(self) -> int:
-        """The number of unread notifications."""
-        return sum(not each.is_read for each in self.notifications.values())
-
-    @property
     def counters(self) -> InboxCounters:
         """The counters at this moment."""
-        return InboxCounters(self.unread, self.last_seq, self.rev)
+        unread = [each.seq for each in self.notifications.values() if not each.is_read]
+        unseen = sum(seq > self.seen_up_to for seq in unread)
+        return InboxCounters(len(unread), self.last_seq, self.rev, unseen, self.seen_up_to)
 
     def mark(self, notification: int, *, is_read: bool) -> Notification | None:
         """Mark a notification as read or unread; None if there is no such notification."""
@@ -100,6 +103,29 @@ class MemoryInboxes:
         found = [each for each in newest_first if not (unread and each.is_read)]
         return _page(found, limit, before, skip, most_bytes)
 
+    async def filtered_page(
+        self, receiver: UUID, wanted: NotificationFilter, window: ListWindow, most_bytes: int
+    ) -> FilteredPage:
+        """As `Inboxes.filtered_page`."""
+        inbox, (limit, before, unread, place) = self._inbox(receiver), window
+        found = [
+            each
+            for each in (inbox.notifications if place is None else inbox.archived).values()
+            if _matches(wanted, each)
+            and (place is None or (each.snoozed_until is None) is (place == "archived"))
+            and not (unread and each.is_read)
+        ]
+        found.sort(key=lambda each: -each.seq)
+        page = _page(found, limit + 1, before, 0, None)
+        end = min(limit, fitting(page, most_bytes))
+        return FilteredPage(page[:end], page[end - 1].seq if end < len(page) else None)
+
+    async def filtered_count(self, receiver: UUID, wanted: NotificationFilter) -> FilteredCount:
+        """As `Inboxes.filtered_count`."""
+        inbox = self._inbox(receiver)
+        found = [e.seq for e in inbox.notifications.values() if not e.is_read and _matches(wanted, e)]
+        return FilteredCount(len(found), sum(seq > inbox.seen_up_to for seq in found), exact=True)
+
     async def counters(self, receiver: UUID) -> InboxCounters:
         """As `Inboxes.counters`."""
         return self._inbox(receiver).counters
@@ -117,6 +143,14 @@ class MemoryInboxes:
         for each in [*inbox.notifications.values()]:
             if each.seq <= until:
                 inbox.mark(each.id, is_read=True)
+        inbox.seen_up_to = max(until, inbox.seen_up_to)
+        return until, inbox.changed()
+
+    async def mark_all_seen(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """As `Inboxes.mark_all_seen`."""
+        inbox = self._inbox(receiver)
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        inbox.seen_up_to = max(until, inbox.seen_up_to)
         return until, inbox.changed()
 
     async def mark_unread(self, notification: int, receiver: UUID) -> Changed | None:
@@ -131,6 +165,7 @@ class MemoryInboxes:
         until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
         inbox.notifications = {id: each for id, each in inbox.notifications.items() if each.seq > until}
         inbox.removed_up_to = max(until, inbox.removed_up_to)
+        inbox.seen_up_to = max(until, inbox.seen_up_to)
         return until, inbox.changed()
 
     async def delete(self, notification: int, receiver: UUID) -> InboxCounters | None:
@@ -168,6 +203,21 @@ class MemoryInboxes:
             return self._as_new(inbox, notification, moment(self._now())), inbox.changed()
         found = inbox.remove(notification)
         return None if found is None else (inbox.put_back(found), inbox.changed())
+
+    async def archive_all(self, receiver: UUID, up_to: int | None) -> tuple[int, InboxCounters]:
+        """As `Triage.archive_all`."""
+        inbox = self._inbox(receiver)
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        for each in [*inbox.notifications.values()]:
+            if each.seq <= until:
+                inbox.archived[each.id] = inbox.notifications.pop(each.id)
+        inbox.seen_up_to = max(until, inbox.seen_up_to)
+        return until, inbox.changed()
+
+    async def move_swept(self, most: int) -> int:
+        """As `Triage.move_swept`."""
+        self._check()
+        return 0
 
     async def archive_page(
         self, receiver: UUID, place: ArchivePlace, limit: int, before: int | None, most_bytes: int
@@ -240,6 +290,17 @@ class MemoryInboxes:
     def _check(self) -> None:
         if self.unavailable:
             raise Unavailable("postgres", "made unavailable by the test")
+
+
+def _matches(wanted: NotificationFilter, notification: Notification) -> bool:
+    details, code = notification.details or NOTHING, notification.template_code
+    category = details.category in (wanted.categories or ()) if details.category else None
+    severity = details.severity in (wanted.severities or ()) if details.severity else None
+    if category is None:
+        category = code in wanted.category_codes
+    if severity is None:
+        severity = (code in wanted.severity_codes) is not wanted.severity_of_others
+    return (wanted.categories is None or category) and (wanted.severities is None or severity)
 
 
 def _page(

@@ -29,7 +29,7 @@ from app.store.ports import EventWriter, PreferencesPort
 from app.store.records import DeliveryRecord, EventRecord, WriteResult
 from app.store.scheduled import ScheduledState
 from tests.contract.conftest import POOL, Store
-from tests.support.store import entry, seqs
+from tests.support.store import counted, entry, seqs
 
 
 async def seqs_in(store: Store, user: UUID) -> list[int]:
@@ -120,12 +120,12 @@ async def test_what_has_expired_is_deleted_with_the_counters_after_it(store: Sto
     ids = {user: [each.id for each in reversed(await store.inboxes.page(user, 10))] for user in (a, b)}
     await store.inboxes.mark_read(ids[a][0], a)
     assert {each.receiver: each for each in await store.inboxes.expire(100)} == {
-        a: (a, [ids[a][0], ids[a][3]], InboxCounters(2, 4, 2)),
-        b: (b, [ids[b][0], ids[b][3]], InboxCounters(2, 4, 1)),
+        a: (a, [ids[a][0], ids[a][3]], counted(2, 4, 2)),
+        b: (b, [ids[b][0], ids[b][3]], counted(2, 4, 1)),
     }
     assert list(await store.inboxes.expire(100)) == []
     assert await seqs_in(store, a) == [2, 3]
-    assert await store.inboxes.counters(a) == InboxCounters(2, 4, 2)
+    assert await store.inboxes.counters(a) == counted(2, 4, 2)
     assert await seqs_in(store, other) == [1]
 
 
@@ -437,7 +437,7 @@ async def test_nobody_reads_or_deletes_what_is_not_theirs(store: Store) -> None:
 async def test_what_is_deleted_is_gone_and_its_seq_is_not_given_again(store: Store) -> None:
     user = uuid4()
     ids = await filled(store, user, 3)
-    assert await store.inboxes.delete(ids[2], user) == InboxCounters(unread=2, last_seq=3, rev=1)
+    assert await store.inboxes.delete(ids[2], user) == counted(unread=2, last_seq=3, rev=1)
     assert await store.inboxes.delete(ids[2], user) is None
     assert [n.seq for n in await store.inboxes.page(user, 10)] == [2, 1]
     await filled(store, user, 1)
@@ -486,18 +486,18 @@ async def test_marking_all_read_stops_at_the_seq_that_is_named(store: Store) -> 
     user, other = uuid4(), uuid4()
     await filled(store, user, 5)
     await filled(store, other, 1)
-    assert await store.inboxes.mark_all_read(user, 3) == (3, InboxCounters(unread=2, last_seq=5, rev=1))
+    assert await store.inboxes.mark_all_read(user, 3) == (3, counted(unread=2, last_seq=5, rev=1))
     assert [n.seq for n in await store.inboxes.page(user, 10, unread=True)] == [5, 4]
-    assert await store.inboxes.mark_all_read(user, None) == (5, InboxCounters(unread=0, last_seq=5, rev=2))
+    assert await store.inboxes.mark_all_read(user, None) == (5, counted(unread=0, last_seq=5, rev=2))
     assert (await store.inboxes.counters(user)).unread == 0
     assert (await store.inboxes.counters(other)).unread == 1
 
 
 async def test_marking_all_read_says_nothing_of_those_that_are_still_to_come(store: Store) -> None:
     user = uuid4()
-    assert await store.inboxes.mark_all_read(user, 9) == (0, InboxCounters(unread=0, last_seq=0, rev=0))
+    assert await store.inboxes.mark_all_read(user, 9) == (0, counted(unread=0, last_seq=0, rev=0))
     await filled(store, user, 2)
-    assert await store.inboxes.mark_all_read(user, 9) == (2, InboxCounters(unread=0, last_seq=2, rev=1))
+    assert await store.inboxes.mark_all_read(user, 9) == (2, counted(unread=0, last_seq=2, rev=1))
     await filled(store, user, 1)
     assert (await store.inboxes.counters(user)).unread == 1
 
@@ -511,17 +511,17 @@ async def test_what_is_marked_unread_is_so_until_it_is_read_again(store: Store) 
         marked = await store.inboxes.mark_unread(ids[number], user)
         assert marked is not None
         assert (marked[0].seq, marked[0].is_read) == (number + 1, False)
-        counted = marked[1]
-    assert counted == InboxCounters(3, 5, 4)
+        counters = marked[1]
+    assert counters == counted(3, 5, 4)
     assert [each.seq for each in await store.inboxes.page(user, 10, unread=True)] == [5, 3, 1]
     assert [each.seq for each in await store.inboxes.page(user, 1, unread=True, skip=1)] == [3]
     assert [each.seq for each in await store.inboxes.page(user, 10, 3, unread=True)] == [1]
     assert [each.is_read for each in await store.inboxes.page(user, 10)] == [False, True, False, True, False]
     (state,) = await store.states.states([(user, 0)], 10)
     assert [each.is_read for each in state.missed] == [False, True, False, True, False]
-    assert await store.inboxes.mark_all_read(user, 2) == (2, InboxCounters(2, 5, 5))
-    assert await store.inboxes.delete(ids[2], user) == InboxCounters(1, 5, 6)
-    assert await store.inboxes.mark_all_read(user, None) == (5, InboxCounters(0, 5, 7))
+    assert await store.inboxes.mark_all_read(user, 2) == (2, counted(2, 5, 5))
+    assert await store.inboxes.delete(ids[2], user) == counted(1, 5, 6)
+    assert await store.inboxes.mark_all_read(user, None) == (5, counted(0, 5, 7))
     assert await store.inboxes.mark_unread(ids[2], user) is None
     assert await store.inboxes.mark_unread(ids[0], uuid4()) is None
 
@@ -532,7 +532,7 @@ async def test_deleting_all_stops_at_the_seq_that_is_named(store: Store) -> None
     events.append(entry(user, details=Details(expires_at=expires_at)))
     written = await store.writer.write(events)
     ids = [made.id for made in written.notifications]
-    assert await store.inboxes.delete_all(user, 2) == (2, InboxCounters(3, 5, 1))
+    assert await store.inboxes.delete_all(user, 2) == (2, counted(3, 5, 1))
     assert await seqs_in(store, user) == [3, 4, 5]
     assert await store.inboxes.mark_read(ids[1], user) is None
     assert await store.inboxes.mark_unread(ids[1], user) is None
@@ -540,7 +540,7 @@ async def test_deleting_all_stops_at_the_seq_that_is_named(store: Store) -> None
     assert [each.seq for each in await store.processed.find({events[0].event_id: [user]})] == []
     (state,) = await store.states.states([(user, 0)], 10)
     assert [each.seq for each in state.missed] == [3, 4, 5]
-    assert await store.inboxes.delete_all(user, 99) == (5, InboxCounters(0, 5, 2))
+    assert await store.inboxes.delete_all(user, 99) == (5, counted(0, 5, 2))
     assert await seqs_in(store, user) == []
     assert not [each for each in await store.inboxes.expire(1000) if each.receiver == user]
     await store.writer.write([entry(user)])
@@ -552,7 +552,7 @@ async def test_what_changes_nothing_has_no_revision(store: Store) -> None:
     (one,) = await filled(store, user, 1)
     assert await store.inboxes.mark_read(MISSING, user) is None
     assert await store.inboxes.delete(MISSING, user) is None
-    assert await store.inboxes.delete(one, user) == InboxCounters(unread=0, last_seq=1, rev=1)
+    assert await store.inboxes.delete(one, user) == counted(unread=0, last_seq=1, rev=1)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -590,7 +590,7 @@ async def test_each_count_of_many_changes_at_once_is_that_of_its_revision(store:
         assert count.unread == len(set(range(1, count.last_seq + 1)) - done), f"revision {rev}"
     [state] = await store.states.states([(user, None)], 1)
     assert state.counted == await store.inboxes.counters(user)
-    assert state.counted[1:] == (max(seq_of.values()), len(history))
+    assert state.counted[1:3] == (max(seq_of.values()), len(history))
 
 
 async def test_the_states_of_many_inboxes_come_in_the_order_they_were_asked_for(store: Store) -> None:

@@ -18,7 +18,7 @@ from app.cli import check
 from app.domain.erasure import Subject
 from app.domain.errors import TooManyUnreadAgain
 from app.domain.notifications import InboxCounters, Notification
-from app.store import watermarks
+from app.store import triage, watermarks
 from app.store.cleaning import CleaningStore, Kind
 from app.store.counters import CounterStore
 from app.store.erasure import ErasingStore
@@ -32,6 +32,7 @@ AGED = timedelta(days=100)
 KINDS = (
     *("write", "write", "write", "read", "read", "again", "again", "delete", "all", "up to"),
     *("delete up to", "clear", "age", "unread", "erase"),
+    *("seen", "seen", "seen up to", "archive all", "archive up to", "move", "move"),
     *("archive", "archive", "archive", "unarchive", "unarchive", "snooze", "wake"),
 )
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))]
@@ -64,13 +65,17 @@ class Inbox:
     ids: dict[int, int] = field(default_factory=dict)
     read_up_to: int = 0
     removed_up_to: int = 0
+    seen_up_to: int = 0
     archived: dict[int, bool] = field(default_factory=dict)
     """As `read`, of those that are archived."""
     snoozed: dict[int, bool] = field(default_factory=dict)
 
     @property
     def counters(self) -> InboxCounters:
-        return InboxCounters(sum(not read for read in self.read.values()), self.last_seq, self.rev)
+        unread = [seq for seq, read in self.read.items() if not read]
+        seen_up_to = max(self.seen_up_to, self.read_up_to)
+        unseen = sum(seq > seen_up_to for seq in unread)
+        return InboxCounters(len(unread), self.last_seq, self.rev, unseen, seen_up_to)
 
     def shown(self, *, unread: bool) -> list[tuple[int, bool]]:
         rows = sorted(self.read.items(), reverse=True)
@@ -117,8 +122,12 @@ class Schedule:
             await self._read_all(
                 store, user, chance.randint(0, inbox.last_seq + 3) if kind == "up to" else None
             )
+        elif kind in ("seen", "seen up to"):
+            await self._seen(store, user, chance.randint(0, inbox.last_seq + 3) if kind != "seen" else None)
         elif kind in ("archive", "unarchive", "snooze", "wake"):
             await self._triage(kind, node, user)
+        elif kind in ("archive all", "archive up to"):
+            await self._archive_all(node, user, inbox.last_seq // 2 if kind == "archive up to" else None)
         elif kind == "delete up to":
             await self._delete_all(store, user, chance.choice((None, inbox.last_seq // 2)))
         else:
@@ -141,6 +150,13 @@ class Schedule:
         inbox.rev += bool(inbox.last_seq)
         assert await store.mark_all_read(user, up_to) == (until, inbox.counters)
 
+    async def _seen(self, store: NotificationStore, user: UUID, up_to: int | None) -> None:
+        inbox = self.inboxes[user]
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        inbox.seen_up_to = max(inbox.seen_up_to, until)
+        inbox.rev += bool(inbox.last_seq)
+        assert await store.mark_all_seen(user, up_to) == (until, inbox.counters)
+
     async def _delete_all(self, store: NotificationStore, user: UUID, up_to: int | None) -> None:
         inbox = self.inboxes[user]
         until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
@@ -150,40 +166,51 @@ class Schedule:
         inbox.read_up_to = max(inbox.read_up_to, until)
         assert await store.delete_all(user, up_to) == (until, inbox.counters)
 
+    async def _archive_all(self, node: AsyncEngine, user: UUID, up_to: int | None) -> None:
+        inbox = self.inboxes[user]
+        until = inbox.last_seq if up_to is None else min(up_to, inbox.last_seq)
+        for seq in [seq for seq in inbox.read if seq <= until]:
+            inbox.archived[seq] = inbox.read.pop(seq)
+        inbox.rev += bool(inbox.last_seq)
+        inbox.read_up_to = max(inbox.read_up_to, until)
+        assert await TriageStore(node).archive_all(user, up_to) == (until, inbox.counters)
+
     async def _triage(self, kind: str, node: AsyncEngine, user: UUID) -> None:
-        inbox, triage = self.inboxes[user], TriageStore(node)
+        inbox, store = self.inboxes[user], TriageStore(node)
         places = (inbox.read, inbox.archived, inbox.snoozed)
         seq = self._chance.choice([0, *inbox.read, *inbox.archived, *inbox.snoozed])
         place = next((place for place in places if seq in place), None)
         one = inbox.ids.get(seq, 2**50)
         if kind == "wake":
-            await self._wake(triage)
+            await self._wake(store)
             return
         if kind == "archive":
-            changed, goal = await triage.archive(one, user), inbox.archived
+            changed, goal = await store.archive(one, user), inbox.archived
         elif kind == "snooze":
             # those of all others are due when this schedule wakes them
-            changed, goal = await triage.snooze(one, user, datetime(2999, 1, 1, tzinfo=UTC)), inbox.snoozed
+            changed, goal = await store.snooze(one, user, datetime(2999, 1, 1, tzinfo=UTC)), inbox.snoozed
         else:
-            changed, goal = await triage.unarchive(one, user), inbox.read
+            changed, goal = await store.unarchive(one, user), inbox.read
         assert (changed is not None) is (place is not None)
         if changed is None or place is None:
             return
         is_read, inbox.rev = place.pop(seq), inbox.rev + 1
-        if goal is inbox.read and place is not inbox.read and seq <= inbox.removed_up_to:
+        hidden = "select archived_up_to from inboxes where user_id = $1"
+        gone_up_to = max(inbox.removed_up_to, await self._operator.fetchval(hidden, user))
+        if goal is inbox.read and place is not inbox.read and seq <= gone_up_to:
             seq, is_read = inbox.last_seq + 1, False
             inbox.last_seq, inbox.ids[seq] = seq, changed[0].id
         goal[seq] = is_read
         assert (changed[0].seq, changed[0].is_read, changed[1]) == (seq, is_read, inbox.counters)
 
-    async def _wake(self, triage: TriageStore) -> None:
+    async def _wake(self, store: TriageStore) -> None:
         """End all snoozes of these users."""
         due = (
             "update archived_notifications set snoozed_until = now() - interval '1 hour' where receiver = $1"
         )
         for user in self.inboxes:
             await self._operator.execute(f"{due} and snoozed_until is not null", user)
-        for made in await triage.wake(1000):
+        for made in await store.wake(1000):
             if made.receiver not in self.inboxes:
                 continue
             inbox = self.inboxes[made.receiver]
@@ -197,11 +224,15 @@ class Schedule:
         """What isn't a change of the user's."""
         inbox = self.inboxes[user]
         if kind == "age":
+            while await TriageStore(node).move_swept(100):
+                pass
             until = self._chance.randint(0, inbox.last_seq)
             aging = "update notifications set created_at = '2020-01-01Z' where receiver = $1 and seq <= $2"
             await self._operator.execute(aging, user, until)
             await CleaningStore(node).remove(Kind.NOTIFICATIONS, AGED, 100)
             inbox.read = {seq: read for seq, read in inbox.read.items() if seq > until}
+        elif kind == "move":
+            await TriageStore(node).move_swept(self._chance.randint(1, 3))
         elif kind == "clear":
             await CleaningStore(node).clear_removed(self._chance.randint(1, 5))
         elif kind == "unread":  # an operator's repair of something; under the watermark it has no effect
@@ -225,9 +256,9 @@ class Schedule:
             wanted = [row for row in inbox.shown(unread=True) if row[0] < before]
             assert shown(page) == wanted[skip - 1 :][:limit]
             assert await store.counters(user) == inbox.counters
-            triage = TriageStore(node)
-            archived = await triage.archive_page(user, "archived", 1000, None, 2**20)
-            snoozed = await triage.archive_page(user, "snoozed", 1000, None, 2**20)
+            archive = TriageStore(node)
+            archived = await archive.archive_page(user, "archived", 1000, None, 2**20)
+            snoozed = await archive.archive_page(user, "snoozed", 1000, None, 2**20)
             assert shown(archived) == sorted(inbox.archived.items(), reverse=True)
             assert shown(snoozed) == sorted(inbox.snoozed.items(), reverse=True)
         after = self._chance.randint(0, 5)
@@ -240,8 +271,9 @@ class Schedule:
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_an_inbox_is_what_a_naive_model_says(
-    nodes: list[AsyncEngine], operator: asyncpg.Connection, seed: int
+    nodes: list[AsyncEngine], operator: asyncpg.Connection, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(triage, "MAX_MOVED_AT_ONCE", 2)  # most of an archive-all is moved later
     schedule = Schedule(nodes, operator, random.Random(seed))
     for number in range(80):
         await schedule.step()
@@ -260,8 +292,11 @@ async def test_counters_hold_when_everything_happens_at_once(
     async def act() -> None:
         node, user = chance.choice(nodes), chance.choice(users)
         store, one = NotificationStore(node), chance.choice(ids)
-        kinds = ("write", "write", "read", "read", "again", "again", "delete", "all", "up to", "clean")
-        match chance.choice((*kinds, "delete up to", "clear")):
+        kinds = (
+            *("write", "write", "read", "read", "again", "again", "delete", "all", "up to", "clean"),
+            *("archive", "unarchive", "sweep", "move", "delete up to", "clear", "seen up to"),
+        )
+        match chance.choice(kinds):
             case "write":
                 written = await BatchWriter(node).write([entry(*users), entry(user)])
                 ids.extend((made.id, made.receiver) for made in written.notifications)
@@ -277,6 +312,16 @@ async def test_counters_hold_when_everything_happens_at_once(
                 await store.mark_unread(*one)
             case "delete up to":
                 await store.delete_all(user, chance.randint(0, 60))
+            case "seen up to":
+                await store.mark_all_seen(user, chance.randint(0, 60))
+            case "sweep":
+                await TriageStore(node).archive_all(user, chance.randint(0, 60))
+            case "move":
+                await TriageStore(node).move_swept(chance.randint(1, 9))
+            case "archive":
+                await TriageStore(node).archive(*one)
+            case "unarchive":
+                await TriageStore(node).unarchive(*one)
             case "clear":
                 await CleaningStore(node).clear_removed(chance.randint(1, 5))
             case "clean":
@@ -297,7 +342,7 @@ async def test_what_is_deleted_with_all_goes_in_the_end_and_locks_no_inbox_meanw
     await operator.execute("truncate inboxes, notifications")
     await BatchWriter(nodes[0]).write([entry(user) for _ in range(7)])
     store, cleaning = NotificationStore(nodes[0]), CleaningStore(nodes[1])
-    assert await store.delete_all(user, 6) == (6, InboxCounters(1, 7, 1))
+    assert await store.delete_all(user, 6) == (6, InboxCounters(1, 7, 1, 1, 6))
     async with operator.transaction():
         await operator.execute("select 1 from inboxes for update")
         assert [await cleaning.clear_removed(4) for _ in range(2)] == [4, 2]
@@ -338,7 +383,7 @@ async def test_the_command_names_wrong_counters_and_repairs_them(
     assert await check.compare_counters(nodes[0], repair=False) == 0
     assert capsys.readouterr().out == "2 inboxes, 0 wrong\n"
     await operator.execute("update inboxes set settled = 1, last_seq = 2 where user_id = $1", user)
-    named = f"inbox {user}: unread 1, its rows 3; last_seq 2, its newest row 3\n"
+    named = f"inbox {user}: unread 1, its rows 3; unseen 1, its rows 3; last_seq 2, its newest row 3\n"
     for repair, status, word in ((False, 1, "wrong"), (True, 0, "repaired")):
         assert await check.compare_counters(nodes[0], repair=repair) == status
         assert capsys.readouterr().out == f"{named}2 inboxes, 1 {word}\n"

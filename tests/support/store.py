@@ -42,6 +42,25 @@ def entry(*receivers: UUID, event_id: str | None = None, **changes: Any) -> Even
     return EventRecord(event_id or str(uuid4()), [draft(receivers, **changes)])
 
 
+class _Counts:
+    def __init__(self, unread: int, last_seq: int, rev: int) -> None:
+        self._counts = unread, last_seq, rev
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, tuple) and other[:3] == self._counts
+
+    def __hash__(self) -> int:
+        return hash(self._counts)
+
+    def __repr__(self) -> str:
+        return f"counted{self._counts}"
+
+
+def counted(unread: int, last_seq: int, rev: int) -> Any:
+    """What equals all `InboxCounters` with these numbers, whatever was seen."""
+    return _Counts(unread, last_seq, rev)
+
+
 async def stored_seqs(operator: asyncpg.Connection, user: UUID) -> list[int]:
     """What is in the inbox, as Postgres says it."""
     rows = await operator.fetch("select seq from notifications where receiver = $1 order by seq", user)

@@ -43,6 +43,9 @@ CALLS = [
         ("PATCH", f"{REST}/notifications/7/users/{USER}/{call}", {}, "hub-notifications")
         for call in ("unread", "archive", "unarchive", "snooze?until=2030-01-01T00:00:00Z")
     ),
+    ("POST", f"{REST}/notifications/users/{USER}/seen?up_to=7", {}, "hub-notifications"),
+    ("PATCH", f"{REST}/notifications/users/{USER}/archive?up_to=7", {}, "hub-notifications"),
+    ("DELETE", f"{REST}/notifications/users/{USER}", {}, "hub-notifications"),
     ("DELETE", f"{REST}/notifications/7/users/{USER}", {}, "hub-notifications"),
     ("GET", f"{REST}/users/{USER}/notifications?limit=5", {}, "hub-notifications"),
     ("OPTIONS", f"{REST}/notifications/users/{USER}?limit=20", {}, "hub-notifications"),

@@ -12,10 +12,10 @@ from app.api.bodies import bad_body, json_answer, json_body
 from app.api.compat.context import CompatContext, CompatService
 from app.api.compat.rows import PAGED_QUERY, OldNotification, window, with_event_type
 from app.api.docs import Reference
-from app.api.notifications import AllMarkedRead
 from app.api.preferences import NewChoice, Preference, PreferenceChoice
 from app.api.routes import Routes, add_routes
 from app.api.sending import SEND, BulkSent, events_of_test
+from app.api.whole_inbox import AllChanged
 from app.domain.channels import EMAIL, INAPP, SMS
 
 NAME = "in-app-service"
@@ -96,7 +96,7 @@ class InAppService:
     @schemas.described(
         "Mark all your notifications read",
         "With `up_to` only those up to and including that `seq`: newer ones stay unread.",
-        {200: schemas.Answer("The last `seq` that was marked, and the number of unread", AllMarkedRead)},
+        {200: schemas.Answer("The last `seq` that was marked, and the counts", AllChanged)},
         errors=(400, 401, 503),
         query=schemas.READ_QUERY,
         headers=schemas.INBOX_COUNT,

@@ -35,6 +35,14 @@ async def seqs(socket: ClientConnection, count: int) -> list[int]:
     return [(await receive(socket))["data"]["seq"] for _ in range(count)]
 
 
+def counts(unread: int, last_seq: int, rev: int, unseen: int, seen_up_to: int) -> dict[str, Any]:
+    """The counters of a frame."""
+    return {
+        **{"unread": unread, "last_seq": last_seq, "rev": rev},
+        **{"unseen": unseen, "seen_up_to": seen_up_to},
+    }
+
+
 def tomorrow() -> str:
     return (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -69,16 +77,19 @@ async def test_every_kind_of_frame_is_as_described(hub: Hub) -> None:
             (await client.patch(path, params={"until": tomorrow()})).raise_for_status()
         await client.delete(f"/notifications/{second}/users/{user}")
         await client.patch(f"/notifications/users/{user}/read")
+        await say(socket, type="seen", up_to=1)
+        await client.patch(f"/notifications/users/{user}/archive")
+        await client.delete(f"/notifications/users/{user}")
         await say(socket, type="token", jwt=token(user))
         await say(socket, type="ping")
         await say(socket, type="nothing")
-        while len(kinds) < 13:
+        while len(kinds) < 16:
             frame = checked(await receive(socket))
             assert frame.get("type") or frame.keys() == {"event_type", "data"}
             kinds.add(frame.get("type", "notification"))
     assert kinds == {
         *("connected", "notification", "resumed", "notification_read", "notification_deleted"),
-        *("all_read", "token_renewed", "pong", "error"),
+        *("all_read", "all_seen", "all_archived", "all_deleted", "token_renewed", "pong", "error"),
         *("notification_unread", "notification_archived", "notification_unarchived", "notification_snoozed"),
     }
 
@@ -90,7 +101,7 @@ async def test_the_first_frame_says_how_the_inbox_stands(hub: Hub) -> None:
     async with session(hub, user) as socket:
         connected = await receive(socket)
         assert connected.pop("node")
-        assert connected == {"type": "connected", "last_seq": 2, "unread": 2, "rev": 0}
+        assert connected == {"type": "connected", **counts(2, 2, 0, 2, 0)}
         await hub.publish(added(user))
         assert await seqs(socket, 1) == [3]
 
@@ -192,24 +203,30 @@ async def test_what_one_device_does_the_others_hear_with_the_exact_unread_count(
         await receive(phone)
         await receive(laptop)
         answer = await client.patch(f"/notifications/{ids[0]}/users/{user}/read")
-        assert answer.headers["inbox-count"] == "unread=4, last_seq=5, rev=1"
-        count: dict[str, Any] = {"unread": 4, "last_seq": 5, "rev": 1}
-        expected: dict[str, Any] = {"type": "notification_read", "id": ids[0], **count}
+        assert answer.headers["inbox-count"] == "unread=4, last_seq=5, rev=1, unseen=4, seen_up_to=0"
+        expected: dict[str, Any] = {"type": "notification_read", "id": ids[0], **counts(4, 5, 1, 4, 0)}
         assert await receive(phone) == await receive(laptop) == expected
         answer = await client.delete(f"/notifications/{ids[1]}/users/{user}")
-        assert answer.headers["inbox-count"] == "unread=3, last_seq=5, rev=2"
-        count = {"unread": 3, "last_seq": 5, "rev": 2}
-        expected = {"type": "notification_deleted", "id": ids[1], **count}
+        assert answer.headers["inbox-count"] == "unread=3, last_seq=5, rev=2, unseen=3, seen_up_to=0"
+        expected = {"type": "notification_deleted", "id": ids[1], **counts(3, 5, 2, 3, 0)}
         assert await receive(phone) == await receive(laptop) == expected
         await say(phone, type="read", id=ids[2])
-        expected = {"type": "notification_read", "id": ids[2], "unread": 2, "last_seq": 5, "rev": 3}
+        expected = {"type": "notification_read", "id": ids[2], **counts(2, 5, 3, 2, 0)}
         assert await receive(phone) == await receive(laptop) == expected
         answer = await client.patch(f"/notifications/users/{user}/read", params={"up_to": 4})
-        assert answer.json() == {"up_to": 4, "unread": 1}
-        assert answer.headers["inbox-count"] == "unread=1, last_seq=5, rev=4"
-        expected = {"type": "all_read", "up_to": 4, "unread": 1, "last_seq": 5, "rev": 4}
+        assert answer.json() == {"up_to": 4, "unread": 1, "unseen": 1}
+        assert answer.headers["inbox-count"] == "unread=1, last_seq=5, rev=4, unseen=1, seen_up_to=4"
+        expected = {"type": "all_read", "up_to": 4, **counts(1, 5, 4, 1, 4)}
         assert await receive(phone) == await receive(laptop) == expected
-        assert (await client.get(f"/notifications/users/{user}/unread-count")).json() == {"unread": 1}
+        path = f"/notifications/users/{user}/unread-count"
+        assert (await client.get(path)).json() == {"unread": 1, "unseen": 1}
+        answer = await client.post(f"/notifications/users/{user}/seen", params={"up_to": 9})
+        assert answer.json() == {"up_to": 5, "unread": 1, "unseen": 0}
+        expected = {"type": "all_seen", "up_to": 5, **counts(1, 5, 5, 0, 5)}
+        assert await receive(phone) == await receive(laptop) == expected
+        await say(phone, type="seen")
+        expected["rev"] = 6
+        assert await receive(phone) == await receive(laptop) == expected
         assert (await client.patch(f"/notifications/users/{user}/read")).json()["unread"] == 0
         assert await quiet(plain)
 
@@ -229,8 +246,9 @@ async def test_what_is_archived_on_one_device_goes_and_comes_back_on_the_others(
             path = f"/notifications/{ids[0]}/users/{user}/{call}"
             answer = await client.patch(path, params={"protocol": "hub.v1", **query})
             frame = checked(await receive(phone))
-            counted = f"unread={frame['unread']}, last_seq={frame['last_seq']}, rev={frame['rev']}"
-            assert (answer.headers["inbox-count"], answer.json()) == (counted, frame["data"])
+            counted = f"unread={frame['unread']}, last_seq={frame['last_seq']}, rev={frame['rev']}, "
+            assert answer.headers["inbox-count"].startswith(counted)
+            assert answer.json() == frame["data"]
             assert (frame["id"], frame["unread"]) == (ids[0], unread)
             return frame
 
@@ -252,6 +270,17 @@ async def test_what_is_archived_on_one_device_goes_and_comes_back_on_the_others(
         assert await listed() == [new["data"]["id"], ids[1]]
         both = await client.get(f"/notifications/users/{user}?archived=true&unread=true")
         assert both.status_code == 400
+        assert await listed(category="groups,food", severity="info") == [new["data"]["id"], ids[1]]
+        assert await listed(category="food") == []
+        path = f"/notifications/users/{user}/unread-count"
+        counted = (await client.get(path, params={"category": ["groups", "food"]})).json()
+        assert counted == {"unread": 2, "unseen": 2, "exact": True}
+        for query in ({"category": "fodo"}, {"severity": "high"}, {"category": ""}):
+            refused = await client.get(path, params=query)
+            assert (refused.status_code, refused.json()["code"]) == (400, "bad_parameter")
+            assert next(iter(query)) in refused.json()["detail"]
+        following = await client.get(f"/notifications/users/{user}?limit=1&severity=info&protocol=hub.v1")
+        assert "severity=info" in following.headers["link"]
 
 
 async def test_what_another_device_does_while_a_client_connects_is_delivered_after_the_greeting(
@@ -267,7 +296,7 @@ async def test_what_another_device_does_while_a_client_connects_is_delivered_aft
         async with session(racing, user, "?after=1") as socket:
             connected, all_read = await receive(socket), await receive(socket)
             assert (connected["type"], connected["unread"], connected["rev"]) == ("connected", 2, 0)
-            assert all_read == {"type": "all_read", "up_to": 2, "unread": 0, "last_seq": 2, "rev": 1}
+            assert all_read == {"type": "all_read", "up_to": 2, **counts(0, 2, 1, 0, 2)}
             assert await seqs(socket, 1) == [2]
     finally:
         await racing.stop()
