@@ -20,7 +20,7 @@ from app.dev.mail_samples import SAMPLES
 from app.domain.addresses import mailbox
 from app.outbox.channel import Outgoing
 from app.outbox.email.channel import EmailChannel
-from app.outbox.email.message import build, sender
+from app.outbox.email.message import build, sender, to_bytes
 from app.settings import Settings
 from app.texts.rendering import MailRenderer
 from bench.clients import ROOT
@@ -57,7 +57,9 @@ async def _rates(port: int, round_trip: float, mails: int) -> MailRate:
             message = build(mail, origin, to, message_id=f"{uuid4()}@{origin.mailbox.domain}")
             username, password = LOGIN
             await aiosmtplib.send(
-                message,
+                to_bytes(message),
+                sender=str(origin.mailbox),
+                recipients=[ADDRESS],
                 hostname="127.0.0.1",
                 port=port,
                 start_tls=True,

@@ -131,7 +131,7 @@ class _Check:
     async def _send(self) -> str:
         origin = self._server.sender
         message = build(_TEST, origin, self._to, message_id=f"{uuid4()}@{origin.mailbox.domain}")
-        return self._server.clean(str(await self._client.data(to_bytes(message, utf8=False))))
+        return self._server.clean(str(await self._client.data(to_bytes(message))))
 
     def _say_failure(self, step: str, error: Exception) -> None:
         failure = classify(error, self._server.clean)

@@ -64,7 +64,7 @@ def check_attachments(data: bytes) -> None:
     assert sum(len(each.content) for each in loaded) <= MAX_ATTACHED
     for asked, attachment in zip(given, loaded, strict=True):
         assert attachment.content == (b"inside" if asked.path is not None else asked.content)
-    written = to_bytes(message(_Mail(), loaded), utf8=False)
+    written = to_bytes(message(_Mail(), loaded))
     check_message(written, "s")
     parts = [*message_from_bytes(written, policy=default).iter_attachments()]
     assert len(parts) == len(loaded)

@@ -107,7 +107,7 @@ def check_rendering(data: bytes) -> None:
     for line in (mail.subject, *sms_text(template, locale, filled).splitlines()):
         assert line == single_line(line), "more than one line, or control characters in one"
     assert len(mail.subject) <= MAX_SUBJECT_CHARS
-    check_message(to_bytes(message(mail), utf8=False), mail.subject)
+    check_message(to_bytes(message(mail)), mail.subject)
 
 
 _CLEAN = frozenset(TAGS.values()) | GRID_TAGS | {"br", "hr"}

@@ -6,20 +6,19 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
-from email.headerregistry import Address
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
-from app.domain.addresses import mailbox
+from app.domain.addresses import Mailbox, mailbox
 from app.domain.deliveries import Status
 from app.domain.errors import DeliveryFailed
 from app.outbox import failures
 from app.outbox.channel import Attachment, DeliveryCancelled, Outgoing, wanted
 from app.outbox.email import api_provider
-from app.outbox.email.message import build, sender
+from app.outbox.email.message import Sender, build, sender
 from app.outbox.email.provider import ComposedMail, MailProvider
 from app.outbox.email.providers import make_providers
 from app.outbox.failures import SetupFailed
@@ -325,4 +324,4 @@ async def test_nobody_listens() -> None:
 
 
 def test_a_name_with_a_comma_is_one_sender() -> None:
-    assert composed().message["From"].addresses[0] == Address("Bếp, Hub", "no-reply", "hub.example")
+    assert composed().message.origin == Sender("Bếp, Hub", Mailbox("no-reply", "hub.example"))

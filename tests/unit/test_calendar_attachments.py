@@ -24,7 +24,7 @@ def attached(content: bytes, content_type: str) -> EmailMessage:
     message = build(
         mail, sender("hub@hub.example"), Mailbox("an", "example.com"), message_id="1@x", attachments=[file]
     )
-    read = message_from_bytes(to_bytes(message, utf8=False), _class=EmailMessage, policy=policy.default)
+    read = message_from_bytes(to_bytes(message), _class=EmailMessage, policy=policy.default)
     (part,) = read.iter_attachments()
     assert isinstance(part, EmailMessage)
     return part

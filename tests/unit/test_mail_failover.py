@@ -17,6 +17,7 @@ from app.domain.errors import ConfigurationError, DeliveryFailed
 from app.outbox import make_channels
 from app.outbox.channel import Confirm, DeliveryCancelled, Outgoing, wanted
 from app.outbox.email.channel import MAX_OUTAGES_IN_A_ROW, EmailChannel
+from app.outbox.email.mime import named_address
 from app.outbox.email.provider import ComposedMail
 from app.outbox.email.return_path import ReturnPath
 from app.outbox.failures import SetupFailed
@@ -55,7 +56,7 @@ class Provider:
             await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
-        self.ids.append(str(mail.message["Message-ID"]))
+        self.ids.append(mail.message.message_id)
         return self.name
 
     async def close(self) -> None:
@@ -205,8 +206,8 @@ async def test_answers_go_to_whom_the_message_or_the_setting_says(
     outgoing = msgspec.structs.replace(mail(), data={"code": "739148", **given})
     await channel([provider], reply_to=setting).send(outgoing)
     assert provider.mail is not None
-    found = provider.mail.message["Reply-To"]
-    assert (found and str(found)) == answers_to
+    found = provider.mail.message.reply_to
+    assert (found and " ".join(named_address(*found))) == answers_to
 
 
 async def test_reports_of_failed_delivery_go_to_the_return_path() -> None:

@@ -81,7 +81,7 @@ def test_reply_to_is_one_address_whatever_its_name(given: str, name: str) -> Non
         message_id="1@hub.example",
         reply_to=sender(given),
     )
-    (found,) = message_from_bytes(to_bytes(message, utf8=False), policy=policy.default)["Reply-To"].addresses
+    (found,) = message_from_bytes(to_bytes(message), policy=policy.default)["Reply-To"].addresses
     assert found.addr_spec == "help@hub.example"
     assert found.display_name.startswith(name)
 

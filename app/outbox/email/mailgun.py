@@ -55,7 +55,7 @@ class MailgunApi:
         ]
         parts.append(
             b'%b\r\nContent-Disposition: form-data; name="message"; filename="message.mime"\r\n'
-            b"Content-Type: message/rfc822\r\n\r\n%b\r\n" % (edge, to_bytes(mail.message, utf8=False))
+            b"Content-Type: message/rfc822\r\n\r\n%b\r\n" % (edge, to_bytes(mail.message))
         )
         return b"".join((*parts, edge, b"--\r\n"))
 

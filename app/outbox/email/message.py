@@ -1,19 +1,23 @@
-"""A mail as bytes: addresses that mail can be sent to, and a message whose headers nobody can add to."""
+"""A mail before it is sent: who it is from, and a message whose headers nobody can add to."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from email.header import Header
-from email.headerregistry import Address, AddressHeader, BaseHeader, HeaderRegistry
-from email.message import EmailMessage
-from email.policy import EmailPolicy
-from textwrap import TextWrapper
+from email.utils import format_datetime
 from typing import NamedTuple
 
 from app.domain.addresses import Mailbox, mailbox
 from app.outbox.channel import Attachment
+from app.outbox.email.mime import (
+    attachment_part,
+    header,
+    multipart,
+    named_address,
+    text_part,
+    unstructured,
+)
 from app.texts.rendering import Mail, one_line
 
 _TYPE = re.compile(r"(application|audio|font|image|text|video)/([a-z0-9][a-z0-9!#$&^_.+-]*)")
@@ -25,15 +29,7 @@ _CALENDAR_METHOD = re.compile(
 _NAMED = re.compile(r"\"?([^<>]*?)\"?\s*<([^<>]*)>")
 _QUOTED_NAME = re.compile(r"\"((?:[^\"\\]|\\.)*)\"\s*<([^<>]*)>")
 _ESCAPED = re.compile(r"\\(.)")
-_REPEATED = frozenset(
-    (
-        *("auto-submitted", "mime-version", "content-type", "content-transfer-encoding"),
-        "list-unsubscribe-post",
-    )
-)
-MAX_PARSED_COUNT = 200  # headers; those of attachments have names of their files
 MAX_FILE_NAME_CHARS = 255  # characters, of a file
-MAX_NAMED_ADDRESS_CHARS = 70  # beside `From: ` in a line of 78 (RFC 5322, 2.1.1)
 
 
 class Sender(NamedTuple):
@@ -57,69 +53,42 @@ def sender(text: str) -> Sender:
     return Sender(one_line(name), found)
 
 
-class _Policy(EmailPolicy):
-    """Doesn't fold List-Unsubscribe: a long URL would become encoded words, which no reader of it undoes.
+class MailMessage(NamedTuple):
+    """A mail as it is sent, whatever takes it: a mail server or an API."""
 
-    Folds the subject by the older `Header` (RFC 2047): the newer way loses a space where it breaks a line
-    behind a special character (`{{`). Writes a sender whose name needs more than a line itself: some Pythons
-    break a quoted name at its comma, and readers then find several addresses.
-    """
+    message_id: str
+    """With the angle brackets."""
+    date: datetime
+    origin: Sender
+    to: Mailbox
+    reply_to: Sender | None
+    subject: str
+    """One line."""
+    text: str
+    html: str
+    attachments: Sequence[MailAttachment]
+    unsubscribe: str | None
+    """A URL where one click is enough (RFC 8058)."""
 
-    def fold_binary(self, name: str, value: str) -> bytes:
-        if name == _UNSUBSCRIBE:
-            return f"{name}: {value}{self.linesep}".encode()
-        if name == "Subject" and not self.utf8 and not value.isascii():
-            words = Header(value, "utf-8", header_name=name).encode(linesep=self.linesep)
-            return f"{name}: {words}{self.linesep}".encode()
-        if name in ("From", "Reply-To") and isinstance(value, AddressHeader):
-            return f"{name}: {_written(name, value.addresses[0])}{self.linesep}".encode()
-        return super().fold_binary(name, value)
-
-
-def _written(header: str, address: Address) -> str:
-    """The address with its name: quoted, and folded at its blanks, or in encoded words if it isn't ASCII."""
-    short = str(address)
-    if short.isascii() and len(short) <= MAX_NAMED_ADDRESS_CHARS:
-        return short
-    if address.display_name.isascii():
-        quoted = re.sub(r'(["\\])', r"\\\1", address.display_name)
-        return "\r\n ".join(_IN_LINES.wrap(f'"{quoted}" <{address.addr_spec}>'))
-    words = Header(address.display_name, "utf-8", header_name=header, maxlinelen=75).encode(linesep="\r\n")
-    return f"{words}\r\n <{address.addr_spec}>"
+    @property
+    def extra_headers(self) -> dict[str, str]:
+        """Beside the addresses, the date, the subject and those of MIME."""
+        found = {"Message-ID": self.message_id, "Auto-Submitted": "auto-generated"}
+        if self.unsubscribe is not None:
+            found["List-Unsubscribe"] = f"<{self.unsubscribe}>"
+            found["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        return found
 
 
-_IN_LINES = TextWrapper(MAX_NAMED_ADDRESS_CHARS, break_long_words=False, break_on_hyphens=False)
+class MailAttachment(NamedTuple):
+    """An attached file, with what is known of its type."""
 
-
-class _Headers(HeaderRegistry):
-    """Makes the class of each header once, and parses what each mail has only once: doing so again takes half
-    of the time of a mail.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._known: dict[str, type[BaseHeader]] = {}
-        self._parsed: dict[tuple[str, str], BaseHeader] = {}
-
-    def __call__(self, name: str, value: object) -> BaseHeader:
-        if name.lower() not in _REPEATED or not isinstance(value, str):
-            return super().__call__(name, value)
-        key = (name, str(value))
-        if key not in self._parsed:
-            if len(self._parsed) >= MAX_PARSED_COUNT:
-                self._parsed.clear()
-            self._parsed[key] = super().__call__(name, value)
-        return self._parsed[key]
-
-    def __getitem__(self, name: str) -> type[BaseHeader]:
-        if name not in self._known:
-            self._known[name] = super().__getitem__(name)
-        return self._known[name]
-
-
-_UNSUBSCRIBE = "List-Unsubscribe"
-# 7bit: what needs no conversion on its way can't have its DKIM signature broken by one
-_POLICY = _Policy(linesep="\r\n", cte_type="7bit", header_factory=_Headers())
+    name: str
+    """One line."""
+    main_type: str
+    subtype: str
+    params: dict[str, str]
+    content: bytes
 
 
 def build(
@@ -131,47 +100,61 @@ def build(
     reply_to: Sender | None = None,
     unsubscribe: str | None = None,
     attachments: Iterable[Attachment] = (),
-) -> EmailMessage:
-    """The message: text and HTML as alternatives, then the attachments.
-
-    `message_id` is without the angle brackets. `unsubscribe` is a URL where one click is enough (RFC 8058).
-    Raises `ValueError` when a text can't be written as UTF-8.
-    """
-    message = EmailMessage(_POLICY)
-    message["Message-ID"] = f"<{message_id}>"
-    message["Date"] = datetime.now(UTC)
-    message["From"] = Address(origin.name, origin.mailbox.local, origin.mailbox.domain)
-    message["To"] = Address("", to.local, to.domain)
-    if reply_to is not None:
-        message["Reply-To"] = Address(reply_to.name, reply_to.mailbox.local, reply_to.mailbox.domain)
-    message["Subject"] = one_line(mail.subject)
-    message["Auto-Submitted"] = "auto-generated"
-    if unsubscribe is not None:
-        message[_UNSUBSCRIBE] = f"<{unsubscribe}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    # quoted-printable also keeps lines short enough for SMTP, whatever the template's are
-    message.set_content(mail.text, cte="quoted-printable")
-    message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
-    for attachment in attachments:
-        _attach(message, attachment)
-    return message
-
-
-def _attach(message: EmailMessage, attachment: Attachment) -> None:
-    known = _TYPE.fullmatch(attachment.content_type.partition(";")[0].strip().lower())
-    main, sub = known.groups() if known else ("application", "octet-stream")
-    message.add_attachment(
-        attachment.content,
-        maintype=main,
-        subtype=sub,
-        filename=one_line(attachment.name, MAX_FILE_NAME_CHARS),
-        params=_parameters(f"{main}/{sub}", attachment.content) or None,
+) -> MailMessage:
+    """The message of a rendered mail. `message_id` is without the angle brackets."""
+    return MailMessage(
+        f"<{message_id}>",
+        datetime.now(UTC),
+        origin,
+        to,
+        reply_to,
+        one_line(mail.subject),
+        mail.text,
+        mail.html,
+        [_attached(each) for each in attachments],
+        unsubscribe,
     )
 
 
-def to_bytes(message: EmailMessage, *, utf8: bool) -> bytes:
-    """The message as it is transferred, each line ended by CRLF; `utf8` for a transaction with SMTPUTF8."""
-    return message.as_bytes(policy=_POLICY.clone(utf8=utf8))
+def _attached(attachment: Attachment) -> MailAttachment:
+    known = _TYPE.fullmatch(attachment.content_type.partition(";")[0].strip().lower())
+    main, sub = known.groups() if known else ("application", "octet-stream")
+    return MailAttachment(
+        one_line(attachment.name, MAX_FILE_NAME_CHARS),
+        main,
+        sub,
+        _parameters(f"{main}/{sub}", attachment.content),
+        attachment.content,
+    )
+
+
+def to_bytes(message: MailMessage) -> bytes:
+    """The message as it is transferred, each line ended by CRLF. Its texts are alternatives, followed by the
+    attachments. An address with non-ASCII characters before the @ needs a transaction with SMTPUTF8.
+
+    Raises `ValueError` when a header would have several lines, or a text can't be written as UTF-8.
+    """
+    mark = message.message_id[1:].partition("@")[0]
+    body = multipart(
+        "alternative",
+        f"=_{mark}",
+        [text_part("plain", message.text), text_part("html", message.html)],
+    )
+    if message.attachments:
+        files = [attachment_part(*each) for each in message.attachments]
+        body = multipart("mixed", f"=_+{mark}", [body, *files])
+    return b"".join((*_headers(message), header("MIME-Version", "1.0"), body))
+
+
+def _headers(message: MailMessage) -> Iterator[bytes]:
+    yield header("Date", format_datetime(message.date))
+    yield header("From", *named_address(*message.origin))
+    yield header("To", str(message.to))
+    if message.reply_to is not None:
+        yield header("Reply-To", *named_address(*message.reply_to))
+    yield header("Subject", *unstructured(message.subject))
+    for name, value in message.extra_headers.items():
+        yield header(name, value)
 
 
 def _parameters(content_type: str, content: bytes) -> dict[str, str]:

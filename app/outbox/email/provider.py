@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from email.message import EmailMessage
 from typing import NamedTuple, Protocol
 
 from app.domain.addresses import Mailbox
 from app.outbox.channel import Confirm, Outgoing
+from app.outbox.email.message import MailMessage
 
 
 class ComposedMail(NamedTuple):
     """A mail that is written: the same for each provider that is asked to take it."""
 
     outgoing: Outgoing
-    message: EmailMessage
+    message: MailMessage
     to: Mailbox
     envelope_sender: str
     """The address that reports of failed delivery go to."""

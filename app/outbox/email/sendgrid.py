@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from email.headerregistry import Address
-from email.message import EmailMessage
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from app.domain.errors import ConfigurationError
 from app.outbox.email.api_provider import ApiAnswer, ApiFault, refusal_of_status
+from app.outbox.email.message import MailAttachment, Sender
 from app.outbox.email.provider import ComposedMail
 from app.outbox.email.refusals import Refusal
 from app.settings.mail_providers import SendGridSettings
 
-_OWN_FIELDS = frozenset(
-    ("from", "to", "subject", "reply-to", "date", "mime-version", "content-type", "content-transfer-encoding")
-)
-"""Headers that SendGrid writes itself, from fields of the request."""
 _NO_TRACKING = {
     "click_tracking": {"enable": False, "enable_text": False},
     "open_tracking": {"enable": False},
@@ -58,17 +53,20 @@ class SendGridApi:
         message = mail.message
         body: dict[str, Any] = {
             "personalizations": [{"to": [{"email": str(mail.to)}]}],
-            "from": _address(message["From"].addresses[0]),
-            "subject": str(message["Subject"]),
-            "content": [*_texts(message)],
-            "headers": {name: str(value) for name, value in _headers(message)},
+            "from": _address(message.origin),
+            "subject": message.subject,
+            "content": [
+                {"type": "text/plain", "value": message.text},
+                {"type": "text/html", "value": message.html},
+            ],
+            "headers": message.extra_headers,
             "custom_args": {"delivery": str(mail.outgoing.id)},
             "tracking_settings": _NO_TRACKING,
         }
-        if message["Reply-To"] is not None:
-            body["reply_to"] = _address(message["Reply-To"].addresses[0])
-        if attachments := [*_attachments(message)]:
-            body["attachments"] = attachments
+        if message.reply_to is not None:
+            body["reply_to"] = _address(message.reply_to)
+        if message.attachments:
+            body["attachments"] = [_attachment(each) for each in message.attachments]
         return msgspec.json.encode(body)
 
     def headers(self, content: bytes) -> Mapping[str, str]:
@@ -100,32 +98,17 @@ def _refusal(status: int, error: SendGridError) -> Refusal:
     return refusal_of_status(status)
 
 
-def _address(address: Address) -> dict[str, str]:
-    named = {"email": address.addr_spec}
-    return {**named, "name": address.display_name} if address.display_name else named
+def _address(named: Sender) -> dict[str, str]:
+    email = {"email": str(named.mailbox)}
+    return {**email, "name": named.name} if named.name else email
 
 
-def _texts(message: EmailMessage) -> Iterator[dict[str, str]]:
-    for kind in ("plain", "html"):
-        part = message.get_body((kind,))
-        if part is not None:
-            yield {"type": f"text/{kind}", "value": part.get_content()}
-
-
-def _headers(message: EmailMessage) -> Iterator[tuple[str, str]]:
-    for name, value in message.items():
-        if name.lower() not in _OWN_FIELDS:
-            yield name, value
-
-
-def _attachments(message: EmailMessage) -> Iterator[dict[str, str]]:
-    for part in message.iter_attachments():
-        content = part.get_payload(decode=True)
-        method = part.get_param("method")
-        kind = part.get_content_type()
-        yield {
-            "content": b64encode(content if isinstance(content, bytes) else b"").decode(),
-            "type": f"{kind}; method={method}" if isinstance(method, str) else kind,
-            "filename": part.get_filename() or "attachment",
-            "disposition": "attachment",
-        }
+def _attachment(attachment: MailAttachment) -> dict[str, str]:
+    kind = f"{attachment.main_type}/{attachment.subtype}"
+    method = attachment.params.get("method")
+    return {
+        "content": b64encode(attachment.content).decode(),
+        "type": kind if method is None else f"{kind}; method={method}",
+        "filename": attachment.name or "attachment",
+        "disposition": "attachment",
+    }

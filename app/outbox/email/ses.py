@@ -76,9 +76,9 @@ class SesApi:
     def encode(self, mail: ComposedMail) -> bytes:
         """As `MailApi.encode`."""
         body: dict[str, Any] = {
-            "FromEmailAddress": str(mail.message["From"].addresses[0].addr_spec),
+            "FromEmailAddress": str(mail.message.origin.mailbox),
             "Destination": {"ToAddresses": [str(mail.to)]},
-            "Content": {"Raw": {"Data": b64encode(to_bytes(mail.message, utf8=False)).decode()}},
+            "Content": {"Raw": {"Data": b64encode(to_bytes(mail.message)).decode()}},
             "EmailTags": [{"Name": "delivery", "Value": str(mail.outgoing.id)}],
         }
         if mail.envelope_sender != body["FromEmailAddress"]:

@@ -39,7 +39,7 @@ class SmtpProvider:
 
     def encode(self, mail: ComposedMail) -> bytes:
         """As `MailProvider.encode`."""
-        return to_bytes(mail.message, utf8=not mail.to.ascii)
+        return to_bytes(mail.message)
 
     async def send(self, mail: ComposedMail, content: bytes, confirm: Confirm) -> str | None:
         """As `MailProvider.send`."""
