@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from app.domain.events import decode
 from handlers.registry import HANDLERS
 from notification_hub_client import calls, errors, events
 from notification_hub_client.event import Action, Actor, Event, PublicEvent
+from notification_hub_client.kafka import KafkaPublisher
 from notification_hub_client.session import (
     Connected,
     Feed,
@@ -221,6 +223,7 @@ ANSWERS = [
     (httpx.Response(429, headers={"Retry-After": "2"}), True),
     (httpx.Response(409, headers={"Retry-After": "1"}), True),
     (httpx.Response(202, headers={"Retry-After": "2"}), True),
+    (httpx.Response(429, headers={"Retry-After": "3600"}), False),
     (httpx.Response(202), False),
     (httpx.Response(409), False),
     (httpx.Response(400), False),
@@ -243,12 +246,15 @@ def test_a_publication_that_can_be_retried_has_an_id_or_a_key() -> None:
 
 def test_the_envelope_of_an_answer_is_removed() -> None:
     enveloped = {"status": "success", "message": "", "data": []}
-    assert calls.page(USER, None, None, False).result(httpx.Response(200, json=enveloped)).notifications == []
+    assert (
+        calls.page(USER, None, None, False, "inbox").result(httpx.Response(200, json=enveloped)).notifications
+        == []
+    )
     failed = httpx.Response(
         404, json={"status": "fail", "message": "", "data": {"code": "gone", "detail": "d"}}
     )
     with pytest.raises(errors.NotFoundError) as missing:
-        calls.mark_read(USER, 1).result(failed)
+        calls.change(USER, 1, "read").result(failed)
     assert (missing.value.code, missing.value.detail) == ("gone", "d")
 
 
@@ -262,6 +268,17 @@ def test_an_answer_of_another_program_is_an_error() -> None:
 def test_a_page_on_another_host_is_not_read(path: str) -> None:
     with pytest.raises(ValueError, match="not a path"):
         calls.page_at(path)
+
+
+def test_an_error_can_be_sent_to_another_process() -> None:
+    error = errors.error_of_answer(429, b'{"code": "too_many", "detail": "Wait."}', "7")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), vars(copy), str(copy)) == (errors.RateLimitError, vars(error), "too_many: Wait.")
+
+
+def test_a_publisher_that_is_not_open_says_so() -> None:
+    with pytest.raises(RuntimeError, match="with"):
+        KafkaPublisher("localhost:1").publish({"event_id": "one"})
 
 
 @pytest.mark.slow

@@ -38,11 +38,16 @@ from notification_hub_client.models import (
 from notification_hub_client.session import (
     AllRead,
     Connected,
+    Disconnected,
     InboxErased,
     LiveEvent,
+    NotificationArchived,
     NotificationDeleted,
     NotificationRead,
     NotificationReceived,
+    NotificationSnoozed,
+    NotificationUnarchived,
+    NotificationUnread,
 )
 
 try:
@@ -66,6 +71,7 @@ __all__ = [
     "Connected",
     "ContentTooLargeError",
     "Delivery",
+    "Disconnected",
     "DryRun",
     "Event",
     "EventStatus",
@@ -79,9 +85,13 @@ __all__ = [
     "LoggedOutError",
     "NotFoundError",
     "Notification",
+    "NotificationArchived",
     "NotificationDeleted",
     "NotificationRead",
     "NotificationReceived",
+    "NotificationSnoozed",
+    "NotificationUnarchived",
+    "NotificationUnread",
     "Outcome",
     "Page",
     "PermissionDeniedError",

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
@@ -16,9 +17,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from notification_hub_client import calls
-from notification_hub_client.calls import Call
-from notification_hub_client.client import LOST, refusal
-from notification_hub_client.errors import AuthenticationError, TransportError
+from notification_hub_client.calls import Call, View
+from notification_hub_client.client import refusal
+from notification_hub_client.errors import AuthenticationError, HubError, TransportError, error_of_close
 from notification_hub_client.event import Json, PublicEvent
 from notification_hub_client.models import (
     AllMarkedRead,
@@ -31,12 +32,15 @@ from notification_hub_client.models import (
     SentEvent,
 )
 from notification_hub_client.session import (
+    CLOSE_TIMEOUT_SECONDS,
+    LOST,
     MAX_FRAME_BYTES,
     SUBPROTOCOL,
     Feed,
     LiveEvent,
     ReadHistory,
     Reconnect,
+    disconnected,
 )
 from notification_hub_client.tokens import AsyncToken, AsyncTokenCache
 
@@ -89,6 +93,14 @@ class AsyncHubClient:
 
     Every method raises `HubError` or a subclass. Calls that can be repeated without further effect are
     retried when the hub cannot be reached, is overloaded or asks for it.
+
+    Args:
+        url: The address of the hub, such as `https://hub.example.com`.
+        token: A token, or a function or coroutine function that returns one. It is called before the first
+            call, and when the hub refuses a token.
+        locale: The language of texts and errors: `vi`, `en` or `ru`.
+        timeout: Seconds for each attempt of a call.
+        retries: How often a call is retried.
     """
 
     def __init__(
@@ -100,14 +112,6 @@ class AsyncHubClient:
         timeout: float = 10.0,
         retries: int = 3,
     ) -> None:
-        """Args:
-        url: The address of the hub, such as `https://hub.example.com`.
-        token: A token, or a function or coroutine function that returns one. It is called before the first
-            call, and when the hub refuses a token.
-        locale: The language of texts and errors: `vi`, `en` or `ru`.
-        timeout: Seconds for each attempt of a call.
-        retries: How often a call is retried.
-        """
         self._transport = AsyncTransport(url, token, locale, timeout, retries)
 
     async def __aenter__(self) -> Self:
@@ -174,16 +178,28 @@ class AsyncInbox:
         self._user_id = user_id
 
     async def page(
-        self, *, limit: int | None = None, before: int | None = None, unread: bool = False
+        self,
+        *,
+        limit: int | None = None,
+        before: int | None = None,
+        unread: bool = False,
+        view: View = "inbox",
     ) -> Page:
-        """One page, newest first: at most `limit` notifications (1000), with a `seq` below `before`."""
-        return await self._transport.call(calls.page(self._user_id, limit, before, unread))
+        """Read one page, newest first.
+
+        Args:
+            limit: The number of notifications at most, up to 1000.
+            before: Only notifications with a lower `seq`.
+            unread: Only unread notifications.
+            view: What to read: the inbox, what is `archived`, or what is `snoozed`.
+        """
+        return await self._transport.call(calls.page(self._user_id, limit, before, unread, view))
 
     async def list(
-        self, *, page_size: int | None = None, unread: bool = False
+        self, *, page_size: int | None = None, unread: bool = False, view: View = "inbox"
     ) -> AsyncIterator[Notification]:
-        """All notifications, newest first. Pages are read as they are needed."""
-        page = await self.page(limit=page_size, unread=unread)
+        """All notifications, newest first. Pages of `page_size` are read as they are needed."""
+        page = await self.page(limit=page_size, unread=unread, view=view)
         for notification in page.notifications:
             yield notification
         while page.next_path is not None:
@@ -197,7 +213,23 @@ class AsyncInbox:
 
     async def mark_read(self, notification_id: int) -> Notification:
         """Mark one read; returns it."""
-        return await self._transport.call(calls.mark_read(self._user_id, notification_id))
+        return await self._transport.call(calls.change(self._user_id, notification_id, "read"))
+
+    async def mark_unread(self, notification_id: int) -> Notification:
+        """Mark one unread; returns it."""
+        return await self._transport.call(calls.change(self._user_id, notification_id, "unread"))
+
+    async def archive(self, notification_id: int) -> Notification:
+        """Move one to the archive; returns it."""
+        return await self._transport.call(calls.change(self._user_id, notification_id, "archive"))
+
+    async def unarchive(self, notification_id: int) -> Notification:
+        """Move one back into the inbox, from the archive or a snooze; returns it."""
+        return await self._transport.call(calls.change(self._user_id, notification_id, "unarchive"))
+
+    async def snooze(self, notification_id: int, until: datetime) -> Notification:
+        """Hide one until a time, with a time zone; it then comes as a new one. Returns it."""
+        return await self._transport.call(calls.snooze(self._user_id, notification_id, until))
 
     async def mark_all_read(self, up_to: int | None = None) -> AllMarkedRead:
         """Mark all read, or those up to and including the `seq` `up_to`."""
@@ -220,12 +252,16 @@ class AsyncInbox:
 class AsyncLiveFeed:
     """Iterates over the events of an inbox, until it is closed or the hub refuses the user for good.
 
-    Notifications come in rising `seq`, each once and without a gap, over any number of connections.
+    Notifications come in rising `seq`, each once and without a gap, over any number of connections. A wait
+    for the next event may be cancelled, for example by `asyncio.timeout`: the feed loses nothing. One task
+    iterates; any task may call `close`, which ends the iteration.
     """
 
     def __init__(self, transport: AsyncTransport, user_id: UUID | str, after: int | None) -> None:
         self._transport = transport
         self._feed = Feed(user_id, after)
+        self._waiting = False
+        self._next: asyncio.Task[LiveEvent | None] | None = None
         self._events = self._run()
 
     @property
@@ -245,10 +281,31 @@ class AsyncLiveFeed:
         return self
 
     async def __anext__(self) -> LiveEvent:
-        return await anext(self._events)
+        if self._waiting:
+            raise RuntimeError("another task waits for the next event of this feed")
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_one(), name="notification feed")
+        self._waiting = True
+        try:
+            # A cancelled wait leaves the task, whose event is then the result of the next wait.
+            await asyncio.wait([self._next])
+        finally:
+            self._waiting = False
+        done, self._next = self._next, None
+        event = None if done is None or done.cancelled() else done.result()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def _read_one(self) -> LiveEvent | None:
+        return await anext(self._events, None)
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect. The iteration ends, also in another task."""
+        if (task := self._next) is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            self._next = None
         await self._events.aclose()
 
     async def _run(self) -> AsyncGenerator[LiveEvent]:
@@ -256,6 +313,7 @@ class AsyncLiveFeed:
         while True:
             token = await tokens.get()
             began = time.monotonic()
+            failure: HubError
             try:
                 async with self._connect(token) as socket:
                     reconnect.connected()
@@ -267,12 +325,12 @@ class AsyncLiveFeed:
                 code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (LOST, "")
                 can_renew = tokens.refuse(token) if code == 4401 else True
                 wait = reconnect.after_close(code, reason, time.monotonic() - began, can_renew)
-            except (InvalidStatus, InvalidHandshake, OSError, TimeoutError, EOFError) as error:
-                refused = refusal(error)
-                can_renew = isinstance(refused, AuthenticationError) and tokens.refuse(token)
-                wait = reconnect.after_refusal(refused, can_renew)
-            except TransportError as error:
-                wait = reconnect.after_refusal(error, can_renew=True)
+                failure = error_of_close(code, reason)
+            except (HubError, InvalidStatus, InvalidHandshake, OSError, EOFError) as error:
+                failure = refusal(error)
+                can_renew = isinstance(failure, AuthenticationError) and tokens.refuse(token)
+                wait = reconnect.after_refusal(failure, can_renew)
+            yield disconnected(failure, wait)
             await asyncio.sleep(wait)
 
     def _connect(self, token: str) -> connect:
@@ -282,6 +340,7 @@ class AsyncLiveFeed:
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 additional_headers={"Authorization": f"Bearer {token}"},
                 open_timeout=self._transport.timeout,
+                close_timeout=CLOSE_TIMEOUT_SECONDS,
                 max_size=MAX_FRAME_BYTES,
                 compression=None,
             )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import httpx
 
 from notification_hub_client.errors import HubError, error_of_answer, seconds
-from notification_hub_client.event import Json, PublicEvent, body_of
+from notification_hub_client.event import Json, PublicEvent, body_of, to_json
 from notification_hub_client.models import (
     AllMarkedRead,
     BulkResult,
@@ -25,8 +26,13 @@ from notification_hub_client.models import (
 )
 
 T = TypeVar("T")
+View = Literal["inbox", "archived", "snoozed"]
+Change = Literal["read", "unread", "archive", "unarchive"]
 PREFIX = "/api/v2/notification-service"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.25, 10.0
+LONGEST_RETRY_AFTER_SECONDS = 60.0
+"""A call whose answer asks for more raises instead: its caller knows better what to do meanwhile."""
+_SESSION = {"protocol": "hub.v1"}  # answers then have all that a notification carries
 _TRANSIENT = frozenset({408, 429, 502, 503, 504})
 
 
@@ -84,6 +90,8 @@ def wait_before_retry(call: Call[Any], answer: httpx.Response | None, attempt: i
     if answer is None:
         return backoff
     asked = seconds(answer.headers.get("Retry-After"))
+    if asked is not None and asked > LONGEST_RETRY_AFTER_SECONDS:
+        return None
     if answer.status_code in _TRANSIENT or (answer.status_code in (202, 409) and asked is not None):
         return backoff if asked is None else asked + random.uniform(0, FIRST_WAIT_SECONDS)  # noqa: S311
     return None
@@ -126,9 +134,10 @@ def cancel(event_id: str) -> Call[EventStatus]:
     return Call("DELETE", path, _reader(EventStatus.from_json), repeatable=False)
 
 
-def page(user_id: UUID | str, limit: int | None, before: int | None, unread: bool) -> Call[Page]:
+def page(user_id: UUID | str, limit: int | None, before: int | None, unread: bool, view: View) -> Call[Page]:
     """GET /notifications/users/{user_id}."""
-    params: dict[str, str | int] = {"protocol": "hub.v1", **({"unread": "true"} if unread else {})}
+    params: dict[str, str | int] = {**_SESSION, **({"unread": "true"} if unread else {})}
+    params |= {} if view == "inbox" else {view: "true"}
     params |= {name: value for name, value in (("limit", limit), ("before", before)) if value is not None}
     return Call("GET", _inbox(user_id), _read_page, params)
 
@@ -149,10 +158,17 @@ def counters(user_id: UUID | str) -> Call[InboxCounters]:
     return Call("GET", f"{_inbox(user_id)}/unread-count", _read_counters)
 
 
-def mark_read(user_id: UUID | str, notification_id: int) -> Call[Notification]:
-    """PATCH /notifications/{id}/users/{user_id}/read."""
-    path = f"/notifications/{notification_id}/users/{user_id}/read"
-    return Call("PATCH", path, _reader(Notification.from_json))
+def change(user_id: UUID | str, notification_id: int, what: Change) -> Call[Notification]:
+    """PATCH /notifications/{id}/users/{user_id}/{what}."""
+    path = f"{_notification(user_id, notification_id)}/{what}"
+    return Call("PATCH", path, _reader(Notification.from_json), _SESSION)
+
+
+def snooze(user_id: UUID | str, notification_id: int, until: datetime) -> Call[Notification]:
+    """PATCH /notifications/{id}/users/{user_id}/snooze."""
+    path = f"{_notification(user_id, notification_id)}/snooze"
+    params = {**_SESSION, "until": to_json(until)}
+    return Call("PATCH", path, _reader(Notification.from_json), params)
 
 
 def mark_all_read(user_id: UUID | str, up_to: int | None) -> Call[AllMarkedRead]:
@@ -164,12 +180,16 @@ def mark_all_read(user_id: UUID | str, up_to: int | None) -> Call[AllMarkedRead]
 
 def delete(user_id: UUID | str, notification_id: int) -> Call[InboxCounters]:
     """DELETE /notifications/{id}/users/{user_id}. A repeated one would get a 404 for its own success."""
-    path = f"/notifications/{notification_id}/users/{user_id}"
+    path = _notification(user_id, notification_id)
     return Call("DELETE", path, _read_counters, repeatable=False)
 
 
 def _inbox(user_id: UUID | str) -> str:
     return f"/notifications/users/{quote(str(user_id), safe='')}"
+
+
+def _notification(user_id: UUID | str, notification_id: int) -> str:
+    return f"/notifications/{notification_id}/users/{quote(str(user_id), safe='')}"
 
 
 def _key(given: str | None, needed: bool) -> Mapping[str, str]:

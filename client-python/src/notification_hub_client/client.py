@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
@@ -14,8 +18,14 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from notification_hub_client import calls
-from notification_hub_client.calls import Call
-from notification_hub_client.errors import AuthenticationError, HubError, TransportError, error_of_answer
+from notification_hub_client.calls import Call, View
+from notification_hub_client.errors import (
+    AuthenticationError,
+    HubError,
+    TransportError,
+    error_of_answer,
+    error_of_close,
+)
 from notification_hub_client.event import Json, PublicEvent
 from notification_hub_client.models import (
     AllMarkedRead,
@@ -28,17 +38,20 @@ from notification_hub_client.models import (
     SentEvent,
 )
 from notification_hub_client.session import (
+    BAD_CERTIFICATE,
+    CLOSE_TIMEOUT_SECONDS,
+    LOST,
     MAX_FRAME_BYTES,
     SUBPROTOCOL,
     Feed,
     LiveEvent,
     ReadHistory,
     Reconnect,
+    disconnected,
 )
 from notification_hub_client.tokens import Token, TokenCache
 
 T = TypeVar("T")
-LOST = 1006
 
 
 class Transport:
@@ -87,19 +100,19 @@ class HubClient:
 
     Every method raises `HubError` or a subclass. Calls that can be repeated without further effect are
     retried when the hub cannot be reached, is overloaded or asks for it.
-    """
 
-    def __init__(
-        self, url: str, token: Token, *, locale: str | None = None, timeout: float = 10.0, retries: int = 3
-    ) -> None:
-        """Args:
+    Args:
         url: The address of the hub, such as `https://hub.example.com`.
         token: A token, or a function that returns one. It is called before the first call, and when the hub
             refuses a token.
         locale: The language of texts and errors: `vi`, `en` or `ru`.
         timeout: Seconds for each attempt of a call.
         retries: How often a call is retried.
-        """
+    """
+
+    def __init__(
+        self, url: str, token: Token, *, locale: str | None = None, timeout: float = 10.0, retries: int = 3
+    ) -> None:
         self._transport = Transport(url, token, locale, timeout, retries)
 
     def __enter__(self) -> Self:
@@ -165,13 +178,29 @@ class Inbox:
         self._transport = transport
         self._user_id = user_id
 
-    def page(self, *, limit: int | None = None, before: int | None = None, unread: bool = False) -> Page:
-        """One page, newest first: at most `limit` notifications (1000), with a `seq` below `before`."""
-        return self._transport.call(calls.page(self._user_id, limit, before, unread))
+    def page(
+        self,
+        *,
+        limit: int | None = None,
+        before: int | None = None,
+        unread: bool = False,
+        view: View = "inbox",
+    ) -> Page:
+        """Read one page, newest first.
 
-    def list(self, *, page_size: int | None = None, unread: bool = False) -> Iterator[Notification]:
-        """All notifications, newest first. Pages are read as they are needed."""
-        page = self.page(limit=page_size, unread=unread)
+        Args:
+            limit: The number of notifications at most, up to 1000.
+            before: Only notifications with a lower `seq`.
+            unread: Only unread notifications.
+            view: What to read: the inbox, what is `archived`, or what is `snoozed`.
+        """
+        return self._transport.call(calls.page(self._user_id, limit, before, unread, view))
+
+    def list(
+        self, *, page_size: int | None = None, unread: bool = False, view: View = "inbox"
+    ) -> Iterator[Notification]:
+        """All notifications, newest first. Pages of `page_size` are read as they are needed."""
+        page = self.page(limit=page_size, unread=unread, view=view)
         yield from page.notifications
         while page.next_path is not None:
             page = self._transport.call(calls.page_at(page.next_path))
@@ -183,7 +212,23 @@ class Inbox:
 
     def mark_read(self, notification_id: int) -> Notification:
         """Mark one read; returns it."""
-        return self._transport.call(calls.mark_read(self._user_id, notification_id))
+        return self._transport.call(calls.change(self._user_id, notification_id, "read"))
+
+    def mark_unread(self, notification_id: int) -> Notification:
+        """Mark one unread; returns it."""
+        return self._transport.call(calls.change(self._user_id, notification_id, "unread"))
+
+    def archive(self, notification_id: int) -> Notification:
+        """Move one to the archive; returns it."""
+        return self._transport.call(calls.change(self._user_id, notification_id, "archive"))
+
+    def unarchive(self, notification_id: int) -> Notification:
+        """Move one back into the inbox, from the archive or a snooze; returns it."""
+        return self._transport.call(calls.change(self._user_id, notification_id, "unarchive"))
+
+    def snooze(self, notification_id: int, until: datetime) -> Notification:
+        """Hide one until a time, with a time zone; it then comes as a new one. Returns it."""
+        return self._transport.call(calls.snooze(self._user_id, notification_id, until))
 
     def mark_all_read(self, up_to: int | None = None) -> AllMarkedRead:
         """Mark all read, or those up to and including the `seq` `up_to`."""
@@ -206,12 +251,16 @@ class Inbox:
 class LiveFeed:
     """Iterates over the events of an inbox, until it is closed or the hub refuses the user for good.
 
-    Notifications come in rising `seq`, each once and without a gap, over any number of connections.
+    Notifications come in rising `seq`, each once and without a gap, over any number of connections. One
+    thread iterates; any thread may call `close`, which ends the iteration.
     """
 
     def __init__(self, transport: Transport, user_id: UUID | str, after: int | None) -> None:
         self._transport = transport
         self._feed = Feed(user_id, after)
+        self._closed = threading.Event()
+        self._socket: ClientConnection | None = None
+        self._deadline: float | None = None
         self._events = self._run()
 
     @property
@@ -231,33 +280,83 @@ class LiveFeed:
         return self
 
     def __next__(self) -> LiveEvent:
-        return next(self._events)
+        self._deadline = None
+        event = self._step()
+        assert event is not None, "only a deadline gives None"
+        return event
+
+    def get(self, timeout: float) -> LiveEvent:
+        """Wait for the next event. The feed can be used after a `TimeoutError`; it loses nothing.
+
+        Args:
+            timeout: The seconds to wait. An attempt to connect that has begun may take longer.
+
+        Raises:
+            TimeoutError: if there is none within `timeout`.
+            RuntimeError: if the feed is closed.
+        """
+        self._deadline = time.monotonic() + timeout
+        try:
+            event = self._step()
+        except StopIteration:
+            raise RuntimeError("the feed is closed") from None
+        if event is None:
+            raise TimeoutError(f"no event within {timeout:g} s")
+        return event
+
+    def _step(self) -> LiveEvent | None:
+        try:
+            return next(self._events)
+        except ValueError:  # another thread is closing the generator
+            if self._closed.is_set():
+                raise StopIteration from None
+            raise
 
     def close(self) -> None:
-        """Disconnect."""
-        self._events.close()
+        """Disconnect. In another thread, the iteration ends."""
+        self._closed.set()
+        if (socket := self._socket) is not None:
+            socket.close()
+        with suppress(ValueError):  # another thread iterates: it leaves the generator by itself
+            self._events.close()
 
-    def _run(self) -> Generator[LiveEvent]:
+    def _run(self) -> Generator[LiveEvent | None]:
         reconnect, tokens = Reconnect(), self._transport.tokens
-        while True:
+        while not self._closed.is_set():
             token = tokens.get()
             began = time.monotonic()
+            failure: HubError
             try:
-                with self._connect(token) as socket:
+                with self._connect(token) as self._socket:
                     reconnect.connected()
                     began = time.monotonic()
-                    yield from self._receive(socket)
+                    yield from self._receive(self._socket)
             except ConnectionClosed as closed:
+                if self._closed.is_set():
+                    return
                 code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (LOST, "")
                 can_renew = tokens.refuse(token) if code == 4401 else True
                 wait = reconnect.after_close(code, reason, time.monotonic() - began, can_renew)
-            except (InvalidStatus, InvalidHandshake, OSError, TimeoutError, EOFError) as error:
-                refused = refusal(error)
-                can_renew = isinstance(refused, AuthenticationError) and tokens.refuse(token)
-                wait = reconnect.after_refusal(refused, can_renew)
-            except TransportError as error:
-                wait = reconnect.after_refusal(error, can_renew=True)
-            time.sleep(wait)
+                failure = error_of_close(code, reason)
+            except (HubError, InvalidStatus, InvalidHandshake, OSError, EOFError) as error:
+                failure = refusal(error)
+                can_renew = isinstance(failure, AuthenticationError) and tokens.refuse(token)
+                wait = reconnect.after_refusal(failure, can_renew)
+            yield disconnected(failure, wait)
+            yield from self._pause(wait)
+
+    def _pause(self, seconds: float) -> Iterator[None]:
+        """Wait, unless the feed is closed. Gives None when the caller's time is over."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            patience = self._patience()
+            if self._closed.wait(left if patience is None else min(left, patience)):
+                return
+            if patience is not None and patience < left:
+                yield None
+
+    def _patience(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _connect(self, token: str) -> ClientConnection:
         try:
@@ -266,15 +365,21 @@ class LiveFeed:
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 additional_headers={"Authorization": f"Bearer {token}"},
                 open_timeout=self._transport.timeout,
+                close_timeout=CLOSE_TIMEOUT_SECONDS,
                 max_size=MAX_FRAME_BYTES,
                 compression=None,
             )
         except InvalidURI as error:
             raise ValueError(str(error)) from error
 
-    def _receive(self, socket: ClientConnection) -> Iterator[LiveEvent]:
-        while True:
-            for event in self._feed.received(socket.recv()):
+    def _receive(self, socket: ClientConnection) -> Iterator[LiveEvent | None]:
+        while not self._closed.is_set():
+            try:
+                text = socket.recv(timeout=self._patience())
+            except TimeoutError:
+                yield None
+                continue
+            for event in self._feed.received(text):
                 if isinstance(event, ReadHistory):
                     yield from self._feed.history(self._history(event))
                 else:
@@ -293,7 +398,11 @@ class LiveFeed:
 
 
 def refusal(error: Exception) -> HubError:
-    """The error that a handshake that failed means."""
+    """The error that a failed handshake, or a failed call for missed notifications, means."""
+    if isinstance(error, HubError):
+        return error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TransportError(BAD_CERTIFICATE, str(error))
     if isinstance(error, InvalidStatus):
         response = error.response
         return error_of_answer(

@@ -20,11 +20,14 @@ class HubError(Exception):
     def __init__(
         self, code: str, detail: str = "", status: int = 0, retry_after: float | None = None
     ) -> None:
-        super().__init__(f"{code}: {detail}" if detail else code)
+        super().__init__(code, detail, status, retry_after)  # all of them, so that it can be pickled
         self.code = code
         self.detail = detail
         self.status = status
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}" if self.detail else self.code
 
 
 class TransportError(HubError):

@@ -104,25 +104,29 @@ class KafkaPublisher:
     def __init__(self, bootstrap_servers: str, *, topics: Topics | None = None, **options: Any) -> None:
         """As for `AsyncKafkaPublisher`."""
         self._publisher = AsyncKafkaPublisher(bootstrap_servers, topics=topics, **options)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="kafka publisher", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kafka publisher", daemon=True)
         self._thread.start()
         try:
             self._run(self._publisher.__aenter__())
         except BaseException:
-            self._stop()
+            self._stop(self._loop)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        loop = self._loop
+        if loop is None:
+            return
         try:
             self._run(self._publisher.__aexit__(kind, error, trace))
         finally:
-            self._stop()
+            self._stop(loop)
 
     def publish(self, event: Event | Json, *, key: str | None = None) -> Position:
         """Publish one event; returns when all replicas in sync have it. Raises `TransportError`."""
@@ -133,9 +137,13 @@ class KafkaPublisher:
         return self._run(self._publisher.publish_many(events, key=key))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise RuntimeError("use the publisher in `with`")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+    def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = None
+        loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
-        self._loop.close()
+        loop.close()

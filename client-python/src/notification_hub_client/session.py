@@ -7,6 +7,7 @@ connection: each connection resumes after the last `seq`, and what is too far ba
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,10 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 STABLE_SECONDS = 5.0
 """After a connection that lasted this long, waits begin from the shortest again."""
 MAX_FRAME_BYTES = 2 * 1024 * 1024
+CLOSE_TIMEOUT_SECONDS = 2.0
+BAD_CERTIFICATE = "bad_certificate"
+LOST = 1006
+log = logging.getLogger("notification_hub_client")
 _WITHIN = re.compile(r"reconnect_within_ms=(\d+)")
 _FINAL = frozenset({1007, 1009})
 
@@ -40,6 +45,14 @@ class Connected:
 
     node: str
     counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The connection was lost, or could not be opened. The feed connects again after `retry_in` seconds."""
+
+    error: HubError
+    retry_in: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,38 @@ class NotificationDeleted:
 
 
 @dataclass(frozen=True)
+class NotificationUnread:
+    """A notification was marked unread."""
+
+    notification: Notification
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class NotificationArchived:
+    """A notification was moved to the archive."""
+
+    notification: Notification
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class NotificationUnarchived:
+    """A notification is in the inbox again, with the `seq` that it had."""
+
+    notification: Notification
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class NotificationSnoozed:
+    """A notification is hidden for a while. Then it comes as a new one, with another `id` and `seq`."""
+
+    notification: Notification
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
 class AllRead:
     """All notifications up to the `seq` `up_to` were marked read."""
 
@@ -78,7 +123,23 @@ class InboxErased:
     """The inbox was erased and counts from 1 again: forget what you know of it."""
 
 
-LiveEvent = Connected | NotificationReceived | NotificationRead | NotificationDeleted | AllRead | InboxErased
+Changed = NotificationUnread | NotificationArchived | NotificationUnarchived | NotificationSnoozed
+LiveEvent = (
+    Connected
+    | Disconnected
+    | NotificationReceived
+    | NotificationRead
+    | NotificationDeleted
+    | Changed
+    | AllRead
+    | InboxErased
+)
+_CHANGES: Mapping[str, type[Changed]] = {
+    "notification_unread": NotificationUnread,
+    "notification_archived": NotificationArchived,
+    "notification_unarchived": NotificationUnarchived,
+    "notification_snoozed": NotificationSnoozed,
+}
 
 
 @dataclass(frozen=True)
@@ -104,8 +165,19 @@ class Feed:
         return f"{sockets}{PREFIX}/notifications/users/{quote(str(self._user_id), safe='')}{resume}"
 
     def received(self, text: str | bytes) -> Iterator[LiveEvent | ReadHistory]:
-        """What a frame means. Frames of kinds that this version does not know mean nothing."""
-        frame = json.loads(text)
+        """What a frame means. Frames of kinds that this version does not know mean nothing.
+
+        Raises:
+            HubError: if it is not a frame of a hub.
+        """
+        try:
+            yield from self._read(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HubError(
+                "unexpected_frame", f"the frame is not from a notification hub ({error!r})"
+            ) from error
+
+    def _read(self, frame: Mapping[str, Any]) -> Iterator[LiveEvent | ReadHistory]:
         if "event_type" in frame:
             yield from self.history([Notification.from_json(frame["data"])])
             return
@@ -122,6 +194,8 @@ class Feed:
                 yield NotificationDeleted(frame["id"], InboxCounters.from_json(frame))
             case "all_read":
                 yield AllRead(frame["up_to"], InboxCounters.from_json(frame))
+            case str(kind) if kind in _CHANGES:
+                yield _CHANGES[kind](Notification.from_json(frame["data"]), InboxCounters.from_json(frame))
 
     def history(self, rising: Iterable[Notification]) -> Iterator[NotificationReceived]:
         """Notifications in rising `seq`, without those that came before."""
@@ -184,6 +258,8 @@ class Reconnect:
         self._refusals += refused
         if isinstance(error, LoggedOutError | PermissionDeniedError) or _is_callers(error, refused):
             raise error
+        if error.code in (BAD_CERTIFICATE, "unexpected_frame"):
+            raise error
         wait = self._backoff()
         return wait if error.retry_after is None else error.retry_after + wait
 
@@ -196,3 +272,10 @@ class Reconnect:
 def _is_callers(error: HubError, refused: bool) -> bool:
     """Whether the request itself is wrong: a 4xx other than 401, 408 and 429."""
     return 400 <= error.status < 500 and not refused and error.status not in (408, 429)
+
+
+def disconnected(error: HubError, wait: float) -> Disconnected:
+    """The event of a lost or refused connection, which is also logged: at INFO if the hub asked for it."""
+    asked = error.status in (1012, 4401)
+    log.log(logging.INFO if asked else logging.WARNING, "%s; connecting again in %.1f s", error, wait)
+    return Disconnected(error, wait)
