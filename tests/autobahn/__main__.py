@@ -409,15 +409,15 @@ _HEAD = """\
 # Autobahn: the WebSocket connection against RFC 6455
 
 Autobahn's fuzzing client against the hub's own connection, written by `make autobahn`. Its server
-([tests/autobahn/server.py](../tests/autobahn/server.py)) is the hub's handshake, hand-over and connection
-with the default limits (but messages of 64 KiB). It adds only that everybody may come and that messages are
-sent back. Left out: 9 (speed, and messages of megabytes, which the hub refuses) and 12 and 13 (compression,
-which it doesn't offer).
+([tests/autobahn/server.py](../../tests/autobahn/server.py)) is the hub's handshake, hand-over and connection
+with the default limits, except messages of 64 KiB. The server accepts every client and echoes messages. Left
+out: 9 (speed, and messages of megabytes, which the hub refuses), 12 and 13 (compression, which the hub does
+not offer).
 """
 
 _WORDS = """\
-NON-STRICT is allowed by the RFC, though not what the suite likes best; INFORMATIONAL is what the RFC leaves
-open. Those that aren't simply OK:
+NON-STRICT is behaviour that the RFC allows, though the suite prefers another. INFORMATIONAL is behaviour that
+the RFC leaves open. The cases that are not OK:
 """
 
 
