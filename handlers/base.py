@@ -28,6 +28,8 @@ from handlers.fields import Receivers, each_once, in_words
 from handlers.tolerant import read
 
 MAX_DATA_BYTES = 16 * 1024
+AUDIENCE, RECEIVERS = "audience", "receivers"
+"""The fields that say whom an event is for."""
 
 
 class Audience(Enum):
@@ -57,6 +59,8 @@ class BaseMessageHandler(ABC, Generic[M]):
     """Whether it is delivered even in a person's quiet hours."""
     only_from: ClassVar[str | None] = None
     """The only source it is accepted from, if other sources are open to services that mustn't send it."""
+    addressed_by: ClassVar[Sequence[str]] = ()
+    """The fields that say whom it is for, the one with users' ids first. None: it can't have an audience."""
     required_in_other_spellings: ClassVar[bool] = False
     """Whether required fields may be numbers in texts and texts in numbers, as optional ones may."""
     user_ids: UserIds = UUIDS_ONLY
@@ -71,6 +75,24 @@ class BaseMessageHandler(ABC, Generic[M]):
     def parse(self, body: Mapping[str, Any]) -> M:
         """Check the message. Raises `InvalidEvent` (reason `bad_field`) naming the field."""
         return self.checked(body, self.message_type)
+
+    def for_one(self, body: Mapping[str, Any], user: UUID) -> dict[str, Any]:
+        """The message for one user, of one that is for an audience. Raises `InvalidEvent`."""
+        if not self.addressed_by:
+            raise InvalidEvent(
+                "bad_field",
+                f"{self.event_type}: `audience` is not accepted: it is about one person",
+            )
+        for name in self.addressed_by:
+            if body.get(name):
+                raise InvalidEvent(
+                    "bad_field",
+                    f"{self.event_type}: `audience` and `{name}` are both given; send one",
+                )
+        left_out = (AUDIENCE, *self.addressed_by)
+        first = self.addressed_by[0]
+        own = {name: value for name, value in body.items() if name not in left_out}
+        return own | {first: [str(user)] if first == RECEIVERS else str(user)}
 
     def group_needed(self, message: M) -> UUID | None:
         """The group to ask the user service for before `handle`, or None."""
@@ -232,6 +254,8 @@ class GroupEventHandler(NotificationHandler[GroupMessage[G], G], Generic[G]):
 
     A subclass also sets `audience` where that isn't the receivers alone.
     """
+
+    addressed_by = (RECEIVERS, "receiver_is_head_chef")
 
     audience: ClassVar[Audience] = Audience.RECEIVERS
 

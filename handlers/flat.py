@@ -18,7 +18,7 @@ from app.domain.effects import Effects, Text
 from app.domain.notifications import Group, NotificationDraft
 from app.domain.user_ids import foreign_id
 from app.texts.i18n import Translatable, negotiate, placeholders, render
-from handlers.base import NotificationHandler, S, kept
+from handlers.base import RECEIVERS, NotificationHandler, S, kept
 from handlers.fields import Address, Name, Receivers, UserId, each_once
 
 
@@ -163,6 +163,7 @@ class Recipients(FlatEnvelope, kw_only=True):
 class RecipientsEventHandler(FlatEventHandler[Recipients, D], Generic[D]):
     """A flat event for the users it names: in their inboxes, and by mail to the address in each profile."""
 
+    addressed_by = (RECEIVERS,)
     envelope_type = Recipients
 
     def handle(

@@ -132,6 +132,7 @@ class MessageRequested(BaseMessageHandler[MessageRequest]):
     category = "messages"
     icon = "message"
     message_type = MessageRequest
+    addressed_by = ("user_id", "to")
 
     def __init__(
         self,

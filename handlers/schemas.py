@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct, inspect
 
 from app.domain.events import MAX_EVENT_ID_CHARS
-from handlers.base import Audience, BaseMessageHandler, GroupEventHandler
+from handlers.audiences import AUDIENCE_SCHEMA
+from handlers.base import AUDIENCE, Audience, BaseMessageHandler, GroupEventHandler
 from handlers.forms import EVENT_FIELDS, MEANINGS, other_names, parts
 from handlers.messages import MessageRequest, MessageRequested
 from handlers.otp import OtpRequested
@@ -65,6 +66,7 @@ def event_schema(handler: BaseMessageHandler[Any], *, typed: bool = True) -> Sch
             "event_id": _EVENT_ID,
             "event_type": {"type": "string", "enum": names_of(handler)},
             **_properties(handler),
+            **_audience(handler),
         },
     }
     return schema | _recipients(handler)
@@ -86,8 +88,14 @@ def _message(handler: MessageRequested, typed: bool) -> Schema:
             "event_id": _EVENT_ID,
             "event_type": {"type": "string", "enum": names_of(handler)},
             **{name: _described(name, schema) for name, schema in properties.items()},
+            **_audience(handler),
         },
     }
+
+
+def _audience(handler: BaseMessageHandler[Any]) -> Schema:
+    """The field for an audience in place of receivers. What is no object counts as missing."""
+    return {AUDIENCE: _nullable(AUDIENCE_SCHEMA)} if handler.addressed_by else {}
 
 
 def _inlined(schema: Schema, components: Mapping[str, Schema]) -> Schema:
@@ -216,6 +224,7 @@ def _recipients(handler: BaseMessageHandler[Any]) -> Schema:
         "anyOf": [
             {"required": ["receivers"], "properties": {"receivers": {"type": "array", "minItems": 1}}},
             {"required": ["receiver_is_head_chef"], "properties": {"receiver_is_head_chef": flag}},
+            {"required": [AUDIENCE], "properties": {AUDIENCE: {"type": "object"}}},
         ]
     }
 

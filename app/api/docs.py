@@ -39,6 +39,8 @@ TAGS = {
     "devices": "The browsers of a user that take web push. Needs the user's own token.",
     "topics": "What people follow. For services with the scope `notifications:send`; users join and leave "
     "with their own tokens.",
+    "broadcasts": "Events for the followers of a topic, or for everyone, while they are worked off. For "
+    "services with the scope `notifications:send`.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail, SMS and web push, for services with the scope `deliveries:read`.",
     "explain": "Why an event reached somebody, or not, for services with the scope `deliveries:read`.",

@@ -20,12 +20,13 @@ from app.api.deliveries import READ
 from app.api.errors import Problem
 from app.api.parameters import uuid
 from app.api.routes import Routes, add_routes
+from app.domain.audiences import BroadcastState
 from app.domain.channels import INAPP, WEBPUSH
 from app.domain.deliveries import Delivery, Status, Withheld, masked
 from app.domain.identity import scoped_id
 from app.domain.preferences import Verdict
 from app.ingest.dry_run import IN_INBOX, SIMULATE, Outcome
-from app.store.ports import Decisions, DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
+from app.store.ports import Broadcasts, Decisions, DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import ScheduledState
 from app.texts.i18n import N_
 
@@ -47,7 +48,8 @@ class ExplainedOutcome(Outcome, kw_only=True):
 
 
 class Explained(msgspec.Struct):
-    """`status`: processed, scheduled, parked, cancelled or failed, with the `reason`. Each receiver's
+    """`status`: processed, scheduled, parked, cancelled or failed, with the `reason`. `broadcast`: the state
+    of the broadcast of an event for an audience, which may not have come to all of them yet. Each receiver's
     notification is listed with `user_id` only; whatever was not sent is always listed. `truncated`: there is
     more than an answer holds.
     """
@@ -58,6 +60,7 @@ class Explained(msgspec.Struct):
     send_at: Annotated[datetime, Meta(tz=True)] | None
     outcomes: list[ExplainedOutcome]
     truncated: bool
+    broadcast: BroadcastState | None = None
 
 
 class ExplainPorts(NamedTuple):
@@ -68,6 +71,7 @@ class ExplainPorts(NamedTuple):
     processed: ProcessedEvents
     deliveries: DeliveryLog
     decisions: Decisions
+    broadcasts: Broadcasts
 
 
 class _EventState(NamedTuple):
@@ -114,12 +118,12 @@ class ExplainResource:
             *map(_of_delivery, reversed(deliveries[:MAX_OUTCOMES])),
             *_of_decisions(withheld[:MAX_OUTCOMES]),
         ]
+        found = await self._ports.broadcasts.get(state.stored_as)
+        broadcast = None if found is None else found.state
         if not outcomes and user_id is not None and state.status == "processed":
-            outcomes.append(ExplainedOutcome(INAPP, Verdict.SUPPRESS.value, NO_TRACE, user_id))
+            outcomes.append(_untraced(user_id, broadcast))
         truncated = max(len(deliveries), len(withheld)) > MAX_OUTCOMES
-        return json_answer(
-            Explained(state.stored_as, state.status, state.reason, state.send_at, outcomes, truncated)
-        )
+        return json_answer(Explained(*state, outcomes, truncated, broadcast))
 
     async def _state(self, event_id: str, service: str) -> _EventState:
         """Raises `Problem` if nothing is known of the event. One with this service's id of it goes first."""
@@ -153,6 +157,14 @@ class ExplainResource:
             )
             for each in found
         )
+
+
+def _untraced(user_id: UUID, broadcast: BroadcastState | None) -> ExplainedOutcome:
+    """Why there is no trace of this user."""
+    if broadcast in (BroadcastState.RUNNING, BroadcastState.PAUSED):
+        why = f"the broadcast is {broadcast.value}, and has not come to this user"
+        return ExplainedOutcome(INAPP, Verdict.WAIT.value, why, user_id)
+    return ExplainedOutcome(INAPP, Verdict.SUPPRESS.value, NO_TRACE, user_id)
 
 
 def _of_delivery(each: Delivery) -> ExplainedOutcome:

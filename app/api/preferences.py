@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import time
-from functools import cache
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
-from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +22,7 @@ from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, Evaluator, ch
 from app.store.ports import PreferencesPort
 from app.store.preferences import Profile
 from app.texts.i18n import LOCALES, N_
+from handlers.audiences import time_zones
 
 _CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]
 Category = Annotated[str, Meta(extra_json_schema={"enum": _CHOSEN})]
@@ -252,7 +251,7 @@ def _checked(body: ProfileBody) -> Profile:
     """The profile. Raises `Problem` that names the first invalid field."""
     if body.locale is not None and body.locale not in LOCALES:
         raise bad_body(f"`locale` must be one of {', '.join(LOCALES)}")
-    if body.time_zone is not None and body.time_zone not in _zones():
+    if body.time_zone is not None and body.time_zone not in time_zones():
         raise bad_body("`time_zone` must be an IANA time zone, such as Asia/Ho_Chi_Minh")
     quiet = (body.quiet_from, body.quiet_until)
     if quiet != (None, None):
@@ -268,12 +267,6 @@ def _checked(body: ProfileBody) -> Profile:
                 raise bad_body(f"`{field}`: {error}") from None
     begins, ends = (None if clock is None else time.fromisoformat(clock) for clock in quiet)
     return Profile(body.locale, body.time_zone, begins, ends, body.email, body.phone)
-
-
-@cache
-def _zones() -> frozenset[str]:
-    """The IANA time zones without the names that depend on the machine."""
-    return frozenset(available_timezones() - {"Factory", "localtime"})
 
 
 def _profile_body(profile: Profile) -> ProfileBody:

@@ -20,6 +20,7 @@ from app.domain.events import MAX_EVENT_ID_CHARS
 from app.domain.notifications import NotificationId, notification_form
 from app.domain.preferences import CATEGORIES
 from app.domain.topics import MAX_TOPIC_KEY_CHARS, TOPIC_KEY_PATTERN
+from handlers.audiences import AUDIENCE_SCHEMA
 from handlers.messages import MessageRequest
 from handlers.registry import HANDLERS
 from handlers.schemas import event_schemas, one_of
@@ -48,6 +49,7 @@ class AnyMessage(MessageRequest, kw_only=True):
     """
 
     event_id: EventId | None = None
+    audience: Annotated[dict[str, Any], Meta(extra_json_schema=AUDIENCE_SCHEMA)] | None = None
 
 
 MessageOrEvent = Annotated[
@@ -191,6 +193,10 @@ TOPICS_QUERY: dict[str, dict[str, Any]] = {
         "maxLength": MAX_TOPIC_KEY_CHARS,
         "description": "only topics whose keys come after this one",
     },
+}
+BROADCASTS_QUERY: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "page size (100)"},
+    "before": {"type": "string", "description": "only broadcasts that are older than this one"},
 }
 FOLLOWERS_QUERY: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "page size (1000)"},

@@ -19,13 +19,14 @@ from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
 from app.api.routes import Routes, add_routes
+from app.domain.audiences import BroadcastState
 from app.domain.channels import DELIVERY_CHANNELS, EMAIL
 from app.domain.deliveries import Status
 from app.domain.errors import InvalidEvent
 from app.domain.identity import CONFLICT, scoped_id
 from app.ingest.dry_run import DryRun, DryRunResult
 from app.sources.http import Accepted, HttpSource
-from app.store.ports import DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
+from app.store.ports import Broadcasts, DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import Scheduled, ScheduledState
 from app.texts.i18n import N_
 from handlers.messages import check_reply_to
@@ -100,13 +101,16 @@ class FollowedDelivery(msgspec.Struct):
 
 
 class Followed(msgspec.Struct):
-    """The status of an event (scheduled, parked, cancelled, failed or processed), with its deliveries."""
+    """The status of an event (scheduled, parked, cancelled, failed or processed), with its deliveries. One
+    for an audience is `processed` once its `broadcast` has begun.
+    """
 
     id: str
     status: str
     deliveries: list[FollowedDelivery]
     send_at: Annotated[datetime, Meta(tz=True)] | None = None
     reason: str | None = None
+    broadcast: BroadcastState | None = None
 
 
 def make_blueprint(prefix: str, sending: SendingResource, sent_events: SentEventResource) -> Blueprint:
@@ -279,12 +283,14 @@ class SentEventResource:
         deliveries: DeliveryLog,
         processed: ProcessedEvents,
         parked: ParkedEvents,
+        broadcasts: Broadcasts,
     ) -> None:
         self._authenticator = authenticator
         self._scheduled = scheduled
         self._deliveries = deliveries
         self._processed = processed
         self._parked = parked
+        self._broadcasts = broadcasts
 
     def add_to(self, blueprint: Blueprint) -> None:
         """Add the calls to the blueprint of `make_blueprint`."""
@@ -311,10 +317,12 @@ class SentEventResource:
         stored_as, scheduled = await self._find(event_id, service.user_id)
         found = await self._deliveries.find(MAX_DELIVERIES, event_id=stored_as)
         listed = [FollowedDelivery(each.id, each.channel, each.status, each.reason) for each in found]
+        begun = await self._broadcasts.get(stored_as)
+        broadcast = None if begun is None else begun.state
         if scheduled is None:
-            return json_answer(Followed(event_id, "processed", listed))
+            return json_answer(Followed(event_id, "processed", listed, broadcast=broadcast))
         status = "processed" if scheduled.status is ScheduledState.SENT else scheduled.status.value
-        return json_answer(Followed(event_id, status, listed, scheduled.send_at, scheduled.reason))
+        return json_answer(Followed(event_id, status, listed, scheduled.send_at, scheduled.reason, broadcast))
 
     @schemas.described(
         "Cancel a scheduled notification",

@@ -23,6 +23,7 @@ COMMANDS = {
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),
     "dlq": LazyCommand("app.cli.dlq", "List, show, replay or drop dead letters"),
     "webhooks": LazyCommand("app.cli.webhooks", "Add, list, rotate, enable, replay or remove webhooks"),
+    "broadcasts": LazyCommand("app.cli.broadcasts", "List, show, pause, resume or cancel broadcasts"),
     "parked": LazyCommand(
         "app.cli.parked", "List, show, replay or drop events that wait for the user service"
     ),

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from handlers.base import Audience, BaseMessageHandler, GroupEventHandler
+from handlers.base import AUDIENCE, Audience, BaseMessageHandler, GroupEventHandler
 from handlers.flat import PersonalEventHandler
 from handlers.forms import EVENT_FIELDS, in_words, meaning, other_names, parts
 from handlers.registry import ALIASES, HANDLERS
@@ -80,6 +80,10 @@ def _recipients(handler: BaseMessageHandler[Any]) -> str:
 def _rows(handler: BaseMessageHandler[Any]) -> Iterator[str]:
     for part in parts(handler):
         yield from _fields(part.form, part.prefix)
+    if handler.addressed_by:
+        instead = " or ".join(f"`{name}`" for name in handler.addressed_by)
+        meant = f"an [audience](../how-to/broadcasts.md) in place of {instead}"
+        yield f"| `{AUDIENCE}` | optional | object | {meant} |"
 
 
 def _fields(form: Any, prefix: str = "") -> Iterator[str]:

@@ -67,6 +67,13 @@ class StoreFailed(Unavailable):
     """
 
 
+class PageTaken(HubError):  # noqa: N818
+    """A page of a broadcast is not to be written: it was before, or the broadcast doesn't run any more."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"the broadcast {event_id} is elsewhere")
+
+
 class StoreRejected(HubError):  # noqa: N818
     """Postgres refuses the values themselves (a data error): a retry can't succeed."""
 

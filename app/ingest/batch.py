@@ -9,11 +9,13 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain.audiences import BroadcastAudience
 from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.events import DefaultType, Event
 from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.planning import PlanRequest
+from app.store.broadcasts import PageRecord
 
 
 class SourceMessage(msgspec.Struct, frozen=True):
@@ -78,7 +80,13 @@ class PreparedEvent(msgspec.Struct, frozen=True, gc=False):
     """The group that it needed the user service's answer for."""
     identity: EventIdentity = UNKNOWN
     chunk_of: str | None = None
-    """The id of the large event that it is a chunk of (`app.ingest.chunks`), if any."""
+    """The id of the large event that it is a chunk of (`app.ingest.chunks`), or of the broadcast that it is a
+    page of, if any.
+    """
+    audience: BroadcastAudience | None = None
+    """Whom it is for, in place of receivers: its effects are those for one person, `NOBODY`."""
+    page: PageRecord | None = None
+    """What it makes of its broadcast, if it is a page of one (`app.ingest.pages`)."""
 
     @property
     def effects(self) -> Effects:

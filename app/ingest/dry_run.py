@@ -19,13 +19,18 @@ from app.domain.planning import Plan, PlannedDelivery
 from app.domain.preferences import Decision, Verdict
 from app.ingest.batch import PreparedEvent, SourceMessage
 from app.ingest.identify import conflict
+from app.ingest.pages import with_receivers
 from app.ingest.pipeline import Pipeline
-from app.store.ports import ProcessedEvents, Suppressions
+from app.store.ports import Audiences, ProcessedEvents, Suppressions
 from app.store.suppressions import suppressed_because
+from app.store.topics import FIRST
+from handlers.details import LATEST
 
 SIMULATE = "simulate"
 IN_INBOX = "it is on"
 """Why a notification is in the inbox."""
+MAX_PEOPLE_SHOWN = 100
+"""Of an audience, whose outcomes are listed."""
 
 
 class Outcome(msgspec.Struct):
@@ -42,13 +47,15 @@ class Outcome(msgspec.Struct):
 
 class DryRunResult(msgspec.Struct):
     """`already_processed`: an event with this id was processed before, so this one would have no effect. With
-    `send_at`, the outcomes are those of the present, not of that time.
+    `send_at`, the outcomes are those of the present, not of that time. Of an event for an audience: how many
+    `people` are in it, and the outcomes for the first of them.
     """
 
     event_id: str
     already_processed: bool
     send_at: Annotated[datetime, Meta(tz=True)] | None
     outcomes: list[Outcome]
+    people: int | None = None
 
 
 class DryRun:
@@ -61,6 +68,7 @@ class DryRun:
         suppressions: Suppressions,
         simulated: Collection[str],
         within: float,
+        audiences: Audiences,
     ) -> None:
         """`simulated` are the channels that aren't configured; `within` is the time limit in seconds for
         resolving a group.
@@ -70,6 +78,7 @@ class DryRun:
         self._suppressions = suppressions
         self._simulated = simulated
         self._within = within
+        self._audiences = audiences
 
     async def of(self, event: bytes, event_id: str, sender: str | None = None) -> DryRunResult:
         """Its outcomes, if `sender` sent it. `event_id` is its id where it has none.
@@ -86,11 +95,15 @@ class DryRun:
         for refused in batch.rejected:
             raise refused.error
         (ready,) = batch.ready
-        (plan,) = await self._pipeline.plan(batch.ready)
+        known, people, shown = await self._is_known(ready), None, ready
+        if ready.audience is not None:
+            people = await self._audiences.count(ready.audience, LATEST)
+            first = await self._audiences.page(ready.audience, LATEST, FIRST, MAX_PEOPLE_SHOWN)
+            shown = with_receivers(ready, first.users)
+        (plan,) = await self._pipeline.plan([shown])
         plan = await self._without_suppressed(plan, ready.request.category)
-        known = await self._is_known(ready)
         outcomes = list(self._outcomes(plan))
-        return DryRunResult(ready.event.event_id, known, ready.effects.send_at, outcomes)
+        return DryRunResult(ready.event.event_id, known, ready.effects.send_at, outcomes, people)
 
     async def _is_known(self, item: PreparedEvent) -> bool:
         """Whether the event was processed before. Raises `InvalidEvent` if another one has its id."""

@@ -49,10 +49,13 @@ def behind(item: PreparedEvent, ordered: bool) -> ParkedDraft | None:
 
 
 def may_be_parked(item: PreparedEvent) -> bool:
-    """Whether the event can be parked: it is neither a logout nor a one-time code, and not parked already."""
+    """Whether the event can be parked: it is neither a logout nor a one-time code, and neither parked already
+    nor a page of a broadcast.
+    """
     effects = item.effects
     secrets = any(each.secret is not None for each in effects.deliveries)
-    return item.message.parked_id is None and effects.disconnect is None and not secrets
+    waits_already = item.message.parked_id is not None or item.page is not None
+    return not waits_already and effects.disconnect is None and not secrets
 
 
 def reaches(plan: Plan, users: Set[UUID]) -> bool:

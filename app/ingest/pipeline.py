@@ -31,6 +31,7 @@ from app.ingest.repeats import Repeats, token_bound
 from app.realtime.bus import Bus
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, STALLED
+from app.store.broadcasts import BroadcastDraft
 from app.store.parked import ParkedDraft
 from app.store.ports import EventWriter, ProcessedEvents
 from app.store.records import DeliveryRecord, EventRecord, WriteResult
@@ -107,6 +108,8 @@ class Pipeline:
         self._turn, self._turn_of_chunks = asyncio.Lock(), asyncio.Lock()
         self._last_batch = 0.0, 0.0
         self.parking = Parking()
+        self.broadcast_accepted = asyncio.Event()
+        """The signal that there is a new broadcast, so that this node needs no polling for its own."""
 
     def prepare(
         self, messages: Iterable[SourceMessage], groups: Mapping[UUID, Group | None] = MappingProxyType({})
@@ -146,7 +149,7 @@ class Pipeline:
             began = time.monotonic()
             async with self._turn_of_chunks if _is_chunk(part[0]) else self._turn:
                 rejected += await self._write(part)
-            if part[0].message.parked_id is None:
+            if part[0].message.parked_id is None and not _is_chunk(part[0]):
                 self._last_batch = time.monotonic(), time.monotonic() - began
         return rejected
 
@@ -263,11 +266,13 @@ class Pipeline:
         self._publish(written.notifications)
         for event_id in written.new:
             item = by_id[event_id]
-            if isinstance(item, PreparedEvent) and (gone := item.request.effects.disconnect):
+            if isinstance(item, PreparedEvent) and item.audience is not None:
+                self.broadcast_accepted.set()
+            elif isinstance(item, PreparedEvent) and (gone := item.request.effects.disconnect):
                 self._bus.disconnect(gone, bound=token_bound(item, self._now()))
         await self._repeats.repeat_logouts(repeated)
         NOTIFICATIONS.inc(len(written.notifications))
-        if events[0].message.parked_id is not None:  # an event in chunks is counted with its last one
+        if events[0].message.parked_id is not None or _is_chunk(events[0]):  # it is counted with its last one
             events = [item for item in events if not _is_chunk(item)]
             whole = [event_id for event_id in written.new if not _is_chunk(by_id[event_id])]
             written = written._replace(new=whole)
@@ -295,6 +300,8 @@ class Pipeline:
     def _record(self, item: PreparedEvent, plan: Plan, parked: ParkedDraft | None) -> EventRecord:
         if self._preparer.is_to_come(item.request.effects.send_at):
             return EventRecord(item.event.event_id, later=scheduled(item), identity=item.identity)
+        if item.audience is not None:
+            return _broadcast(item, parked)
         deliveries = [
             DeliveryRecord(
                 draft,
@@ -316,6 +323,7 @@ class Pipeline:
             due=item.message.source == SCHEDULE,
             chunk_of=item.chunk_of,
             withheld=plan.withheld(),
+            page=item.page,
         )
 
     def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:
@@ -338,8 +346,8 @@ class Pipeline:
                     plans = await self.plan(ready)
                     written = await self._writer.write([*self._records(events, plans, locked)], resolved)
             except InboxesLocked as error:
-                if events[0].message.parked_id is not None:
-                    raise  # they are parked already: their lanes wait
+                if events[0].message.parked_id is not None or _is_chunk(events[0]):
+                    raise  # they are parked already: their lanes wait, or their broadcast
                 log.warning("inboxes_locked", extra={"events": len(events), "inboxes": len(error.users)})
                 if error.users <= locked:  # events that cannot be parked wait here
                     await asyncio.sleep(next(delays))
@@ -360,6 +368,22 @@ class Pipeline:
             log.error("store_failed", exc_info=trace, extra=fields)
         else:
             log.error("store_unavailable", extra=fields)
+
+
+def _broadcast(item: PreparedEvent, parked: ParkedDraft | None) -> EventRecord:
+    """The record of an event that is for an audience."""
+    assert item.audience is not None
+    message = item.message
+    draft = BroadcastDraft(
+        item.event.event_type, message.source, item.audience, message.value or b"", message.happened_at
+    )
+    return EventRecord(
+        item.event.event_id,
+        broadcast=draft,
+        parked=parked,
+        identity=item.identity,
+        due=message.source == SCHEDULE,
+    )
 
 
 def _is_chunk(item: PreparedEvent | ParkedEvent) -> bool:

@@ -22,9 +22,13 @@ from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, Source
 from app.ingest.identify import identify
 from app.runtime.metrics import EVENTS, REJECTED
 from app.store.records import ScheduledEvent
-from handlers.base import BaseMessageHandler
+from handlers.audiences import audience_of
+from handlers.base import AUDIENCE, BaseMessageHandler
 
 log = logging.getLogger("hub.pipeline")
+
+NOBODY = UUID(int=0)
+"""Stands for each person in the audience of an event that is prepared for one."""
 
 
 class RememberedGroups(Protocol):
@@ -66,25 +70,13 @@ class Preparer:
             event: Event | None = None
             try:
                 event, identity = identify(message)
-                handler = self._handlers.get(event.event_type) or self._unknown(event)
-                if handler.only_from is not None and message.source != handler.only_from:
-                    raise InvalidEvent(
-                        "wrong_way", f"{event.event_type} is accepted from {handler.only_from} only"
-                    )
-                parsed = handler.parse(event.body)
-                group_id = handler.group_needed(parsed)
-                found, group = self._group(handler, parsed, group_id, groups) if group_id else (True, None)
-                if group_id and not found:
-                    batch.events.append(_parked(message, event, group_id, handler, parsed, identity))
-                else:
-                    request = self._request(handler, parsed, event.body, group)
-                    needed = None if group_id is None or handler.can_do_without_group(parsed) else group_id
-                    item = PreparedEvent(message, event, request, needed, identity)
-                    if request.effects.reaches_nobody is not None:
+                item = self._item(message, event, identity, groups)
+                if isinstance(item, PreparedEvent):
+                    if item.effects.reaches_nobody is not None:
                         _warn(item)
-                    if self.is_to_come(request.effects.send_at):
+                    if self.is_to_come(item.effects.send_at):
                         scheduled(item)  # rejected now, because it would be rejected when it is due
-                    batch.events.append(item)
+                batch.events.append(item)
             except InvalidEvent as error:
                 batch.rejected.append(reject_message(message, error))
             except Exception:
@@ -93,6 +85,50 @@ class Preparer:
                 why = InvalidEvent("handler_failed", "the handler failed; the hub's log has the traceback")
                 batch.rejected.append(reject_message(message, why))
         return batch
+
+    def _item(
+        self,
+        message: SourceMessage,
+        event: Event,
+        identity: EventIdentity,
+        groups: Mapping[UUID, Group | None],
+    ) -> PreparedEvent | ParkedEvent:
+        """The event, prepared unless the user service has to be asked. Raises `InvalidEvent`."""
+        handler = self._handlers.get(event.event_type) or self._unknown(event)
+        if handler.only_from is not None and message.source != handler.only_from:
+            raise InvalidEvent("wrong_way", f"{event.event_type} is accepted from {handler.only_from} only")
+        if isinstance(given := event.body.get(AUDIENCE), dict):
+            return self._for_audience(message, event, identity, handler, given)
+        parsed = handler.parse(event.body)
+        group_id = handler.group_needed(parsed)
+        found, group = self._group(handler, parsed, group_id, groups) if group_id else (True, None)
+        if group_id and not found:
+            return _parked(message, event, group_id, handler, parsed, identity)
+        request = self._request(handler, parsed, event.body, group)
+        needed = None if group_id is None or handler.can_do_without_group(parsed) else group_id
+        return PreparedEvent(message, event, request, needed, identity)
+
+    def _for_audience(
+        self,
+        message: SourceMessage,
+        event: Event,
+        identity: EventIdentity,
+        handler: BaseMessageHandler[Any],
+        given: Mapping[str, Any],
+    ) -> PreparedEvent:
+        """The event as it is for one person: it is sent to each of its audience later."""
+        body = handler.for_one(event.body, NOBODY)
+        try:
+            audience = audience_of(given)
+        except ValueError as error:
+            raise InvalidEvent("bad_field", f"{handler.event_type}: {error}") from None
+        parsed = handler.parse(body)
+        if handler.group_needed(parsed) is not None and not handler.can_do_without_group(parsed):
+            raise InvalidEvent(
+                "bad_field", f"{handler.event_type}: `data.group_name` is required with an `audience`"
+            )
+        request = self._request(handler, parsed, body, None)
+        return PreparedEvent(message, event, request, None, identity, audience=audience)
 
     def _request(
         self, handler: BaseMessageHandler[Any], parsed: Any, body: Mapping[str, Any], group: Group | None

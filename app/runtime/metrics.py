@@ -75,6 +75,19 @@ PARKED_FINISHED = Counter(
     "Parked events that this node finished, by outcome: stored, dead_lettered",
     ["outcome"],
 )
+BROADCASTS_RUNNING = Gauge(
+    "hub_broadcasts_running",
+    "Number of running broadcasts of all nodes",
+    multiprocess_mode="livemax",
+)
+BROADCASTS_OLDEST = Gauge(
+    "hub_broadcasts_oldest_seconds",
+    "Seconds since the oldest running broadcast was accepted",
+    multiprocess_mode="livemax",
+)
+BROADCAST_PEOPLE = Counter(
+    "hub_broadcast_people", "Number of people whom broadcasts have passed, by the node that worked on them"
+)
 INTAKE_STANDSTILL = Gauge(
     "hub_intake_standstill_seconds",
     "Seconds that the write of the current Kafka batch has lasted, by the topics of the consumer",

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.api import compat, events, sending, ws
 from app.api.admission import Admission
 from app.api.auth import Authenticator
+from app.api.broadcasts import BroadcastResource
 from app.api.callbacks import CallbackResource
 from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
@@ -45,6 +46,7 @@ from app.domain.planning import Planner, PushPlan
 from app.domain.preferences import Evaluator
 from app.domain.time import Now
 from app.ingest.batcher import Batcher
+from app.ingest.broadcasts import BroadcastPorts, BroadcastWorker
 from app.ingest.dry_run import DryRun
 from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
@@ -79,6 +81,8 @@ from app.settings import Settings
 from app.settings.edge import WebSocketSettings
 from app.sources import BROKERS, Ingest, Source
 from app.sources.http import HttpSource
+from app.store.audiences import AudienceStore
+from app.store.broadcasts import BroadcastStore
 from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
 from app.store.cleaning import CleaningStore
 from app.store.decisions import DecisionStore
@@ -147,6 +151,7 @@ class Realtime:
 class Intake:
     """Where events come in."""
 
+    broadcasts: BroadcastWorker
     user_service: UserService
     pipeline: Pipeline
     batcher: Batcher
@@ -207,6 +212,7 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         realtime.bus,
         intake.batcher,
         intake.parked,
+        intake.broadcasts,
         every(SCHEDULE_POLL_SECONDS, intake.scheduler.hand_over_due, name="scheduler"),
         every(CLEAN_EVERY_SECONDS, store.cleaner.clean, name="cleaner"),
         every(LOOK_AT_TIMES_SECONDS, realtime.commands.look_at_times, name="times"),
@@ -274,14 +280,7 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
     user_ids = settings.ingest.user_ids
     user_service = UserService(settings.user_service, user_ids=user_ids)
     now = store.wall_clock.now
-    engine = store.intake_engine
-    ports = PipelinePorts(
-        user_service,
-        _planner(settings, engine, now),
-        BatchWriter(engine, now),
-        NotificationStore(engine),
-        realtime.bus,
-    )
+    ports = _pipeline_ports(settings, store, realtime, user_service)
     pipeline, code_pipeline = (
         Pipeline(
             handlers(
@@ -308,7 +307,31 @@ def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake
             dead_letters[broker.name] = next(iter(made.values()))
             sources.update(made)
     parked = ParkedWorker(pipeline, ParkedPorts(ParkedStore(store.engine), user_service, dead_letters.get))
-    return Intake(user_service, pipeline, batcher, Scheduler(store.scheduled, batcher), parked, sources)
+    scheduler = Scheduler(store.scheduled, batcher)
+    broadcasts = _broadcasts(settings, store, pipeline)
+    return Intake(broadcasts, user_service, pipeline, batcher, scheduler, parked, sources)
+
+
+def _pipeline_ports(
+    settings: Settings, store: Store, realtime: Realtime, user_service: UserService
+) -> PipelinePorts:
+    engine, now = store.intake_engine, store.wall_clock.now
+    return PipelinePorts(
+        user_service,
+        _planner(settings, engine, now),
+        BatchWriter(engine, now),
+        NotificationStore(engine),
+        realtime.bus,
+    )
+
+
+def _broadcasts(settings: Settings, store: Store, pipeline: Pipeline) -> BroadcastWorker:
+    ports = BroadcastPorts(BroadcastStore(store.engine), _audiences(settings, store))
+    return BroadcastWorker(pipeline, ports, settings.broadcasts.rate, store.wall_clock.now)
+
+
+def _audiences(settings: Settings, store: Store) -> AudienceStore:
+    return AudienceStore(store.engine, settings.ingest.default_locale)
 
 
 def _planner(settings: Settings, engine: AsyncEngine, now: Now) -> Planner:
@@ -375,7 +398,8 @@ def build_api(
     idempotency = Idempotency(IdempotencyStore(store.engine))
     simulated = [name for name, channel in outboxes.channels.items() if channel.simulated]
     wait = settings.http.wait
-    dry_run = DryRun(intake.pipeline, store.notifications, log.suppressions, simulated, wait)
+    audiences = _audiences(settings, store)
+    dry_run = DryRun(intake.pipeline, store.notifications, log.suppressions, simulated, wait, audiences)
     checks: dict[str, Check] = {
         "postgres": partial(check_postgres, store.engine),
         "redis": partial(check_redis, store.redis),
@@ -394,9 +418,7 @@ def build_api(
         sending.make_blueprint(
             REST,
             sends,
-            SentEventResource(
-                authenticator, store.scheduled, log, store.notifications, ParkedStore(store.engine)
-            ),
+            _sent_events(store),
         ),
         *_of_receivers(settings, store),
         *compat.blueprints(settings.http.compat_routes, context),
@@ -425,12 +447,24 @@ def _inboxes(settings: Settings, store: Store, realtime: Realtime) -> Notificati
     )
 
 
+def _sent_events(store: Store) -> SentEventResource:
+    return SentEventResource(
+        store.authenticator,
+        store.scheduled,
+        store.deliveries,
+        store.notifications,
+        ParkedStore(store.engine),
+        BroadcastStore(store.engine),
+    )
+
+
 def _of_users(settings: Settings, store: Store) -> Sequence[Blueprint]:
-    """What users register and follow."""
+    """What users register and follow, and the broadcasts to those who follow."""
     authenticator, topics = store.authenticator, TopicStore(store.engine)
     return (
         DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),
         TopicResource(authenticator, topics, settings.ingest.user_ids).blueprint(REST),
+        BroadcastResource(authenticator, BroadcastStore(store.engine)).blueprint(REST),
     )
 
 
@@ -441,6 +475,7 @@ def _of_deliveries(store: Store, channels: Sequence[str]) -> Sequence[Blueprint]
         store.notifications,
         store.deliveries,
         DecisionStore(store.engine),
+        BroadcastStore(store.engine),
     )
     return (
         DeliveryResource(store.authenticator, store.deliveries, channels).blueprint(REST),

@@ -29,7 +29,13 @@ from app.domain.errors import ConfigurationError
 from app.settings.aliases import ALIASES, Notice, Resolution, resolve
 from app.settings.channels import ChannelSections
 from app.settings.edge import AuthSettings, HttpSettings, ServerSettings, WebSocketSettings
-from app.settings.processing import IngestSettings, OutboxSettings, RetentionSettings, WebhookSettings
+from app.settings.processing import (
+    BroadcastSettings,
+    IngestSettings,
+    OutboxSettings,
+    RetentionSettings,
+    WebhookSettings,
+)
 from app.settings.section import Section, Variable
 from app.settings.section import variables as section_variables
 from app.settings.services import PostgresSettings, RedisSettings, UserServiceSettings
@@ -84,6 +90,7 @@ class _NodeSections(BaseModel):
     websocket: WebSocketSettings
     ingest: IngestSettings
     outbox: OutboxSettings
+    broadcasts: BroadcastSettings
     webhooks: WebhookSettings
     retention: RetentionSettings
 

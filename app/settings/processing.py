@@ -214,6 +214,21 @@ class OutboxSettings(WithPublicUrl):
         return keys
 
 
+class BroadcastSettings(Section):
+    """Events for an audience: the followers of a topic, or everyone."""
+
+    title: ClassVar = "Broadcasts"
+
+    rate: float = Field(
+        default=2000.0,
+        ge=0,
+        le=1_000_000,
+        validation_alias="BROADCAST_RATE",
+        description="Maximum number of people a second that one broadcast passes. 0 sets no limit; other "
+        "events are still written first.",
+    )
+
+
 class WebhookSettings(Section):
     """Outbound webhooks: endpoints that are notified of deliveries (`run.py webhooks`)."""
 

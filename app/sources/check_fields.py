@@ -15,7 +15,7 @@ from app.domain.effects import Effects
 from app.domain.errors import InvalidEvent
 from app.domain.identity import TRANSPORT_FIELDS
 from app.sources.problems import UNUSED, EventProblem
-from handlers.base import BaseMessageHandler, GroupEventHandler
+from handlers.base import AUDIENCE, BaseMessageHandler, GroupEventHandler
 from handlers.details import GIVEN_FIELDS, faults
 from handlers.forms import EVENT_FIELDS, MEANINGS, in_words, other_names, parts
 from handlers.groups import LEAVER_FIELDS, GroupUserLeft
@@ -37,7 +37,7 @@ def located(text: str, handler: BaseMessageHandler[Any] | None) -> tuple[str, st
         return f"{path}.{missing[1]}", "required, but missing"
     if path.endswith(".event_type"):
         return path, text
-    names = _names(handler)
+    names = {*_names(handler), AUDIENCE}
     prefix = path.removeprefix("$").removeprefix(".")
     prefix = f"{prefix}." if prefix else ""
     for found in _NAMED.finditer(text):
@@ -67,6 +67,8 @@ def without_index(path: str) -> str:
 def accepted(handler: BaseMessageHandler[Any] | None, path: str) -> str:
     """What a field accepts, as text for a problem; empty if the field is unknown."""
     name = without_index(path).removeprefix("$.")
+    if name == AUDIENCE:
+        return "an object with `topic` or `everyone`, and perhaps `filter`"
     info = _names(handler).get(name)
     if info is None:
         return "text" if path == "$.event_type" else ""
@@ -177,6 +179,8 @@ def unknown(
 ) -> Iterator[EventProblem]:
     """Fields that the event type doesn't have."""
     names = {*_names(handler), *EVENT_FIELDS}
+    if handler.addressed_by and isinstance(body.get(AUDIENCE), dict):
+        names.add(AUDIENCE)
     if isinstance(handler, GroupUserLeft):
         names |= {f"{place}{name}" for place in ("", "data.") for group in LEAVER_FIELDS for name in group}
     places = [("", body)]

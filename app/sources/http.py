@@ -16,6 +16,7 @@ from app.domain.fields import unknown_field
 from app.domain.identity import TRANSPORT_FIELDS
 from app.ingest.batch import SourceMessage
 from app.ingest.batcher import Batcher, Outcome
+from handlers.base import AUDIENCE
 from handlers.details import GIVEN_FIELDS
 from handlers.details import check as check_details
 from handlers.messages import MessageRequest
@@ -44,7 +45,7 @@ _head = msgspec.json.Decoder(_Head)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL = b"null"
 _INAPP = msgspec.json.encode(INAPP)
-_MESSAGE_FIELDS = frozenset((*MessageRequest.__struct_fields__, "event_id", "event_type"))
+_MESSAGE_FIELDS = frozenset((*MessageRequest.__struct_fields__, AUDIENCE, "event_id", "event_type"))
 _ATTACHMENT_FIELDS = frozenset(GivenAttachment.__struct_fields__)
 
 

@@ -36,6 +36,7 @@ class Cleaner:
             Kind.EVENT_IDS: event_ids_kept,
             Kind.SCHEDULED: event_ids_kept,
             Kind.PARKED: event_ids_kept,
+            Kind.BROADCASTS: event_ids_kept,
             Kind.DECISIONS: event_ids_kept,
             Kind.WEBHOOKS: event_ids_kept,
             Kind.REQUESTS: REQUESTS_KEPT,

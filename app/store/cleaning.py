@@ -68,6 +68,7 @@ class Kind(Enum):
     SCHEDULED = ("scheduled_events", "send_at", "status <> 'scheduled'")
     PARKED = ("parked_events", "finished_at", "finished_at is not null")
     """Those that were dead-lettered."""
+    BROADCASTS = ("broadcasts", "finished_at", "finished_at is not null")
     DECISIONS = ("decisions", "created_at", "true")
     WEBHOOKS = ("webhook_messages", "created_at", "finished_at is not null")
     """Those that were sent, or given up."""

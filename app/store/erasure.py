@@ -41,6 +41,7 @@ _PARKED_TEXT = (
     " encode(order_key, 'escape'))"
 )
 _SCHEDULED_TEXT = "concat_ws(' ', event_id, convert_from(body, 'UTF8'))"
+_BROADCAST_TEXT = "concat_ws(' ', event_id, sender, audience::text, convert_from(body, 'UTF8'))"
 _KEYS_TEXT = "concat_ws(' ', service, key, convert_from(answer, 'UTF8'))"
 _NOTIFICATION_TEXT = "concat_ws(' ', group_name, title, content, raw_data::text, details::text, thread_key)"
 _PROFILE_TEXT = "concat_ws(' ', email, phone)"
@@ -80,6 +81,7 @@ _SWEEPS = _Rows("archive_sweeps", "receiver = :user")
 _THEIRS = (
     _Together((_Rows("scheduled_events", f"{{piece}} and {named_in(_SCHEDULED_TEXT)}"),), "scheduled_events"),
     _Together((_Rows("parked_events", f"{{piece}} and {named_in(_PARKED_TEXT)}"),), "parked_events"),
+    _Together((_Rows("broadcasts", f"{{piece}} and {named_in(_BROADCAST_TEXT)}"),), "broadcasts"),
     _Together((_Rows("idempotency_keys", f"{{piece}} and {named_in(_KEYS_TEXT)}"),), "idempotency_keys"),
     _Together((_Rows("processed_events", f"{{piece}} and {named_in('event_id')}"),), "processed_events"),
     _Together(

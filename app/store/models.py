@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     Time,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -312,6 +313,40 @@ class TopicFollowerRow(Base):
     followed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     __table_args__ = (Index("topic_followers_user", "user_id", "topic_key"),)
+
+
+class BroadcastRow(Base):
+    """An event for an audience, and how far it is: `cursor` is the last person who was looked at."""
+
+    __tablename__ = "broadcasts"
+
+    event_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    event_type: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    sender: Mapped[str | None] = mapped_column(Text)
+    audience: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    body: Mapped[bytes]
+    happened_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    state: Mapped[str] = mapped_column(Text, server_default="running")
+    reason: Mapped[str | None] = mapped_column(Text)
+    people: Mapped[int | None] = mapped_column(BigInteger)
+    pages: Mapped[int] = mapped_column(server_default="0")
+    cursor: Mapped[UUID] = mapped_column(server_default=text("'00000000-0000-0000-0000-000000000000'"))
+    exhausted: Mapped[bool] = mapped_column(server_default=text("false"))
+    deferred: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
+    passed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    notified: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    deliveries: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    next_page_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    leased_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        Index("broadcasts_due", "next_page_at", postgresql_where=text("state = 'running'")),
+        Index("broadcasts_newest", "created_at", "event_id"),
+        Index("broadcasts_done", "finished_at", postgresql_where=text("finished_at is not null")),
+    )
 
 
 class DecisionRow(Base):

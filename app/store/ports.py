@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
+from app.domain.audiences import AudiencePage, Broadcast, BroadcastAudience, BroadcastWork
 from app.domain.deliveries import Attempt, Delivery, Withheld
 from app.domain.delivery_events import DeliveryEvent
 from app.domain.identity import EventIdentity
@@ -59,6 +60,8 @@ class EventWriter(Protocol):
         Raises:
             StoreRejected: The store can never take one of the values; nothing was recorded.
             InboxesLocked: Others hold the locks of some receivers' inboxes; nothing was recorded.
+            PageTaken: One of the entries is a page that isn't the next one of a running broadcast; nothing
+                was recorded.
             Unavailable: The batch may have been committed, only the answer was lost. Call again with the same
                 records: those that were recorded stay as they are.
         """
@@ -343,6 +346,63 @@ class Topics(Protocol):
 
     async def of_user(self, user_id: UUID, limit: int, after: str = "") -> Sequence[FollowedTopic]:
         """At most `limit` topics with a key above `after` that the user follows, by their keys."""
+
+
+class Audiences(Protocol):
+    """The people in an audience. Read only; it sees every committed write."""
+
+    async def page(
+        self, audience: BroadcastAudience, accepted_at: datetime, after: UUID, limit: int
+    ) -> AudiencePage:
+        """Look at the next `limit` people with an id above `after`, by their ids: those who match.
+
+        Of a topic those who follow now, and did at `accepted_at`. Everyone is whoever has, or had, something
+        in an inbox, preferences, a device, or follows a topic.
+        """
+
+    async def count(self, audience: BroadcastAudience, accepted_at: datetime) -> int:
+        """How many people that is now."""
+
+
+class Broadcasts(Protocol):
+    """Events for an audience, as `EventWriter.write` accepted them, and how far each is.
+
+    - A lease is exclusive: concurrent calls of `claim` never return the same broadcast, until its lease ends
+      or it is released. `EventWriter.write` renews it with each page.
+    - A broadcast that is final stays so, and keeps no content.
+    """
+
+    async def claim(self, lease: float) -> BroadcastWork | None:
+        """Lease the running broadcast that has been due the longest, for `lease` seconds; None if none is."""
+
+    async def release(self, event_id: str, pages: int, pause: float = 0.0) -> None:
+        """End its lease, if it still is at this page; it is due in `pause` seconds at the earliest."""
+
+    async def counted(self, event_id: str, people: int) -> None:
+        """So many people are in its audience."""
+
+    async def fail(self, event_id: str, reason: str) -> None:
+        """It can't go on."""
+
+    async def get(self, event_id: str, sender: str | None = None) -> Broadcast | None:
+        """The broadcast; None if there is none. With a `sender`: if it is theirs, or nobody's."""
+
+    async def newest(
+        self, limit: int, before: str | None = None, sender: str | None = None
+    ) -> Sequence[Broadcast]:
+        """At most `limit`, the newest first, of those that are older than `before`; see `get`."""
+
+    async def pause(self, event_id: str) -> bool:
+        """Pause it; False if it isn't running. No page is written after the call."""
+
+    async def resume(self, event_id: str) -> bool:
+        """Go on; False if it isn't paused."""
+
+    async def cancel(self, event_id: str) -> bool:
+        """End it for good; False if it is final. No page is written after the call."""
+
+    async def running(self) -> tuple[int, float]:
+        """How many are running, and for how many seconds the oldest has been."""
 
 
 class PreferencesPort(People, Protocol):

@@ -12,6 +12,7 @@ import msgspec
 from app.domain.deliveries import DeliveryDraft, Withheld
 from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Notification, NotificationDraft
+from app.store.broadcasts import BroadcastDraft, PageRecord
 from app.store.parked import ParkedDraft
 
 
@@ -55,6 +56,10 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """Of a chunk of a large event: that event's id. What is recorded with it belongs to that event."""
     withheld: Sequence[Withheld] = ()
     """Whom it doesn't notify, and why."""
+    broadcast: BroadcastDraft | None = None
+    """Of an event for an audience: nothing else is recorded of it."""
+    page: PageRecord | None = None
+    """Of a page of a broadcast: what it makes of that."""
 
 
 class WriteResult(NamedTuple):

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.errors import InboxesLocked
 from app.domain.notifications import Notification
 from app.domain.time import Now, moment
+from app.store import broadcasts
 from app.store.batch_statement import REPLACE, batch_statement, replacing
 from app.store.direct import direct
 from app.store.engine import store_errors
@@ -53,7 +54,8 @@ class BatchWriter:
 
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is. After
-        `InboxesLocked` nothing is.
+        `InboxesLocked` nothing is. Raises `PageTaken`, and writes nothing, for a page that isn't the next
+        one of a running broadcast.
         """
         with store_errors():
             suspects = self._locks.suspects_any and len(resolved) <= MAX_EVENTS_THAT_WAIT
@@ -92,6 +94,10 @@ class BatchWriter:
                 if drafts_to_park:
                     parked = await park(connection, drafts_to_park)
                     entries = [entry for entry in entries if entry.event_id not in parked]
+                for entry in entries:
+                    if entry.page is not None:
+                        notified = sum(len(draft.receivers) for draft in entry.drafts)
+                        await broadcasts.advance(connection, entry.page, notified, len(entry.deliveries))
                 backlog = len(resolved) > MAX_EVENTS_THAT_WAIT
                 if backlog and (locked := await lock_free(connection, _receivers(entries))):
                     raise InboxesLocked(locked)
@@ -117,6 +123,12 @@ class BatchWriter:
             named = claims.judge(named, claimed, known, last=last)
             if not named:
                 break
+        if begun := [
+            (entry.event_id, entry.identity.sender, entry.broadcast)
+            for entry in claims.new.values()
+            if entry.broadcast is not None
+        ]:
+            await broadcasts.accept(connection, begun)
         if done := [number for number, name in resolved.items() if name not in claims.conflicts]:
             await unpark(connection, done)
         return WriteResult(
@@ -129,6 +141,8 @@ def _is_one_statement(entry: EventRecord) -> bool:
     return (
         entry.later is None
         and entry.identity.sender is None
+        and entry.broadcast is None
+        and entry.page is None
         and all(draft.replaces is None for draft, *_ in entry.deliveries)
     )
 

@@ -17,13 +17,13 @@ from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.domain.time import Now
 from app.ingest.batch import Rejected, SourceMessage
+from app.ingest.broadcasts import BroadcastPorts, BroadcastWorker
 from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.ingest.scheduler import due_message
 from app.store.scheduled import ScheduledState
 from app.testing.bus import MemoryBus
 from app.testing.groups import MemoryGroups
-from app.testing.people import MemoryPeople
 from app.testing.store import MemoryDelivery, MemoryStore
 from handlers.base import BaseMessageHandler
 from handlers.registry import HANDLERS, with_aliases
@@ -73,10 +73,10 @@ class MemoryHub:
         """
         self._ahead = 0.0
         self._clock = now
-        self.store = MemoryStore(self._now)
+        self.store = MemoryStore(self._now, locale)
         self.bus = MemoryBus(self._now)
         self.groups = groups or MemoryGroups()
-        self.people = MemoryPeople()
+        self.people = self.store.people
         self.rejected: list[Rejected] = []
         self._numbers = count(1)
         planner = Planner(self.people, Evaluator(off), locale, self._now)
@@ -87,6 +87,8 @@ class MemoryHub:
             msgspec.json.encode,
             self._now,
         )
+        work = BroadcastPorts(self.store.broadcasts, self.store.audiences)
+        self._broadcasts = BroadcastWorker(self._pipeline, work, 0.0, self._now)
         ports = ParkedPorts(self.store.parked, self.groups, lambda _: _DeadLetters(self.rejected))
         self._parked = ParkedWorker(self._pipeline, ports)
 
@@ -127,6 +129,7 @@ class MemoryHub:
             status = ScheduledState.FAILED if error else ScheduledState.SENT
             await scheduled.finish([event.event_id], status, None if error is None else str(error))
         await self._parked.resolve_due()
+        await self._broadcasts.work_due()
 
     def inbox(self, user_id: UUID) -> list[Notification]:
         """The user's notifications in rising `seq`."""
@@ -147,6 +150,7 @@ class MemoryHub:
         before = len(self.rejected)
         self.rejected += rejected
         await self._parked.resolve_due()
+        await self._broadcasts.work_due()
         return self.rejected[before].error if len(self.rejected) > before else None
 
     def _now(self) -> float:

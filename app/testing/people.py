@@ -17,6 +17,11 @@ class MemoryPeople:
         self.unavailable = False
         self._rows: dict[UUID, tuple[Profile, dict[str, bool]]] = {}
 
+    @property
+    def known(self) -> Collection[UUID]:
+        """Everyone who has set anything."""
+        return self._rows.keys()
+
     async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
         """As `People.people`."""
         self._check()

@@ -27,9 +27,11 @@ from app.store.event_ids import IdClaims
 from app.store.inboxes import InboxState
 from app.store.notifications import newest_rows
 from app.store.records import DeliveryRecord, EventRecord, WriteResult
+from app.testing.broadcasts import MemoryAudiences, MemoryBroadcasts
 from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
 from app.testing.inboxes import MemoryInbox, MemoryInboxes
 from app.testing.parked import MemoryParkedEvents
+from app.testing.people import MemoryPeople
 from app.testing.scheduled import MemoryScheduledEvents
 from app.testing.topics import MemoryTopics
 
@@ -43,17 +45,21 @@ class MemoryStore(MemoryInboxes):
     """`EventWriter`, `ProcessedEvents`, `Decisions`, `Inboxes`, `Triage` and `InboxStates` without Postgres.
 
     `scheduled` is the `ScheduledEvents`, `parked` the `ParkedEvents`, `deliveries` the `DeliveryLog`,
-    `topics` the `Topics` of the same store. Set `unavailable` to make every call fail. It rejects the values
-    that Postgres rejects.
+    `topics` the `Topics`, `broadcasts` the `Broadcasts` and `audiences` the `Audiences` of the same store,
+    and `people` the profiles that filters select by. Set `unavailable` to make every call fail. It rejects
+    the values that Postgres rejects.
     """
 
-    def __init__(self, now: Now = time.time) -> None:
+    def __init__(self, now: Now = time.time, locale: str = "en") -> None:
         super().__init__(now)
         self._processed: dict[str, tuple[float, EventIdentity]] = {}
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
         self.parked = MemoryParkedEvents(self._check, now)
         self.deliveries = MemoryDeliveries(self._check)
         self.topics = MemoryTopics(self._check, now)
+        self.people = MemoryPeople()
+        self.broadcasts = MemoryBroadcasts(self._check, now)
+        self.audiences = MemoryAudiences(self.topics, self.people, self._inboxes, locale)
         self._withheld: list[tuple[str, Withheld]] = []
 
     # Events
@@ -65,12 +71,19 @@ class MemoryStore(MemoryInboxes):
         self._check()
         for entry in entries:
             _check_storable(entry)
+            if entry.page is not None:
+                self.broadcasts.check_page(entry.page)
         now = self._now()
         parked = self.parked.park([(entry.event_id, entry.parked) for entry in entries if entry.parked])
         claims = self._claim([entry for entry in entries if entry.event_id not in parked], now)
         self.parked.unpark([number for number, name in resolved.items() if name not in claims.conflicts])
         notifications: list[Notification] = []
         for entry in claims.new.values():
+            if entry.page is not None:
+                notified = sum(len(draft.receivers) for draft in entry.drafts)
+                self.broadcasts.advance(entry.page, notified, len(entry.deliveries))
+            if entry.broadcast is not None:
+                self.broadcasts.accept(entry.event_id, entry.identity.sender, entry.broadcast)
             if entry.later is None:
                 notifications += self._insert(entry, moment(now))
                 self.deliveries.add(entry, moment(now))

@@ -20,6 +20,11 @@ class MemoryTopics:
         self._topics: dict[str, Topic] = {}
         self._followers: dict[str, dict[UUID, Follower]] = {}
 
+    @property
+    def following_any(self) -> set[UUID]:
+        """Everyone who follows a topic."""
+        return {user for followers in self._followers.values() for user in followers}
+
     async def put(self, key: str, *, is_open: bool) -> Topic:
         """See `Topics.put`."""
         self._check()

@@ -11,12 +11,16 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.store.audiences import AudienceStore
+from app.store.broadcasts import BroadcastStore
 from app.store.decisions import DecisionStore
 from app.store.deliveries import DeliveryStore
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
 from app.store.parked import ParkedStore
 from app.store.ports import (
+    Audiences,
+    Broadcasts,
     Decisions,
     DeliveryLog,
     EventWriter,
@@ -65,6 +69,8 @@ class Store(NamedTuple):
     parked: ParkedEvents
     decisions: Decisions
     topics: Topics
+    broadcasts: Broadcasts
+    audiences: Audiences
     clock: Clock
     nodes: list[EventWriter]
     """The writers of four nodes, each with separate connections."""
@@ -82,6 +88,8 @@ def in_memory(store: MemoryStore, clock: Clock) -> Store:
         store.parked,
         store,
         store.topics,
+        store.broadcasts,
+        store.audiences,
         clock,
         [store] * 4,
     )
@@ -100,6 +108,8 @@ def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> 
         ParkedStore(engine),
         DecisionStore(engine),
         TopicStore(engine),
+        BroadcastStore(engine),
+        AudienceStore(engine, "en"),
         clock,
         [BatchWriter(node) for node in nodes],
     )
@@ -133,7 +143,11 @@ def store(where: str, request: pytest.FixtureRequest) -> Store:
 @pytest.fixture
 def people(where: str, request: pytest.FixtureRequest) -> PreferencesPort:
     """What people have set, beside `store`."""
-    return MemoryPeople() if where == MEMORY else PreferenceStore(request.getfixturevalue("engines")[0])
+    if where == POSTGRES:
+        return PreferenceStore(request.getfixturevalue("engines")[0])
+    writer = request.getfixturevalue("store").writer
+    assert isinstance(writer, MemoryStore)
+    return writer.people
 
 
 @pytest_asyncio.fixture

@@ -67,7 +67,8 @@ def scene(people: PreferencesPort, store: Store) -> Scene:
         "en",
         lambda _: b"x",
     )
-    return Scene(people, store, pipeline, DryRun(pipeline, store.processed, NothingSuppressed(), (), 1.0))
+    dry_run = DryRun(pipeline, store.processed, NothingSuppressed(), (), 1.0, store.audiences)
+    return Scene(people, store, pipeline, dry_run)
 
 
 clocks = st.builds(time, st.integers(0, 23), st.integers(0, 59))

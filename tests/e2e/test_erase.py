@@ -119,6 +119,13 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, 
         uuid.UUID(who.user),
     )
     await hub.rows(
+        """
+        insert into broadcasts (event_id, event_type, source, audience, body, state)
+        values ($1, 'message', 'http', '{"everyone": true}', convert_to('for ' || $1, 'UTF8'), 'paused')
+        """,
+        who.user,
+    )
+    await hub.rows(
         "insert into topic_followers (topic_key, user_id) values ('news', $1)", uuid.UUID(who.user)
     )
     await hub.rows(
@@ -274,6 +281,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         f"  Redis stream {STREAM}.dlq": "1",
         "  scheduled_events": "1",
         "  parked_events": "1",
+        "  broadcasts": "1",
         "  idempotency_keys": "2",
         "  processed_events": "3",
         "  delivery_attempts": "4",

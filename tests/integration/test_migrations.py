@@ -35,6 +35,7 @@ TABLES = {
     *("preferences", "scheduled_events", "parked_events", "idempotency_keys"),
     *("suppressions", "delivery_events", "devices", "archived_notifications", "archive_sweeps"),
     *("decisions", "webhook_endpoints", "webhook_messages", "topics", "topic_followers"),
+    "broadcasts",
 }
 
 _SHAPE = """
