@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 
 from app.sources.kafka import clients as kafka_clients
+from app.sources.kafka.paced_consumer import PacedConsumer
 from tests.support.kafka_source import BATCH, STALLED_AFTER, running
 
 MAX_POLL_INTERVAL = 2.0
@@ -49,8 +49,8 @@ async def test_while_a_batch_waits_its_consumer_stays_and_so_does_its_membership
     """For longer than a poll may be away, and than a consumer may stall."""
     monkeypatch.setattr(
         kafka_clients,
-        "AIOKafkaConsumer",
-        partial(AIOKafkaConsumer, max_poll_interval_ms=int(MAX_POLL_INTERVAL * 1000)),
+        "PacedConsumer",
+        partial(PacedConsumer, max_poll_interval_ms=int(MAX_POLL_INTERVAL * 1000)),
     )
     async with running(kafka) as scene:
         before, member = scene.consumer, scene.consumer._coordinator.member_id

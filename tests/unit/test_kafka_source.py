@@ -148,6 +148,21 @@ async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.M
     await scene.source.stop(within=1)
 
 
+async def test_batches_that_follow_each_other_closely_are_committed_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.sources.kafka.source.COMMIT_SECONDS", 3600.0)
+    scene = await started(monkeypatch, Pipeline())
+    scene.pipeline.free.set()
+    scene.consumer.give(0)
+    await scene.until(lambda: scene.consumer.committed == [1])
+    for offset in (1, 2):
+        scene.consumer.give(offset)
+        await scene.until(lambda: scene.pipeline.written[-1] == offset)  # noqa: B023 - it is called at once
+    await scene.source.stop(within=1)
+    assert scene.consumer.committed == [1, 3], "and what is left at the end"
+
+
 async def test_the_offset_passes_what_is_parked_once_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = await started(monkeypatch, Pipeline(parked=[5]))
     scene.consumer.give(*range(10))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher
 from pamqp.header import ContentHeader
 from prometheus_client.metrics import MetricWrapperBase
 from sanic import Request, Sanic
@@ -23,6 +25,7 @@ APP = Path(__file__).parents[2] / "app"
 PROTOCOL, SERVE, HANDSHAKE = "app/server/protocol.py", "app/server/serve.py", "app/api/handshake.py"
 PENDING = "app/server/pending_connection.py"
 REFERENCE = "app/dev/reference_pages.py"
+PACED = "app/sources/kafka/paced_consumer.py"
 HEADERS = "app/sources/rabbitmq/lenient_headers.py"
 DOCUMENTED = {"_asdict", "_replace", "_make", "_fields", "_exit"}  # of named tuples and of os
 
@@ -78,6 +81,9 @@ USES = [
     Use(MetricWrapperBase, "_type", REFERENCE, "the metric, as the page lists it"),
     Use(MetricWrapperBase, "_documentation", REFERENCE, "the metric, as the page lists it"),
     Use(MetricWrapperBase, "_labelnames", REFERENCE, "the metric, as the page lists it"),
+    Use(AIOKafkaConsumer, "_fetcher", PACED, "what sends fetches"),
+    Use(Fetcher, "_fetch_min_bytes", PACED, "goes into the next fetch"),
+    Use(Fetcher, "_fetch_max_wait_ms", PACED, "goes into the next fetch"),
     Use(ContentHeader, "unmarshal", HEADERS, "is replaced by one that never raises"),
     Use(MetricWrapperBase, "_name", REFERENCE, "the name of a metric, for the reference page"),
     Use(MetricWrapperBase, "_type", REFERENCE, "the kind of a metric, for the reference page"),

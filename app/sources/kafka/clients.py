@@ -8,7 +8,7 @@ import inspect
 import ssl
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.abc import AbstractTokenProvider
 
 from app.domain.errors import ConfigurationError
@@ -16,6 +16,7 @@ from app.domain.events import MAX_EVENT_BYTES
 from app.runtime.tasks import end, looked_at
 from app.settings.sources import KafkaSettings
 from app.sources.kafka import bounded_batches  # noqa: F401 - all consumers decompress within its limits
+from app.sources.kafka.paced_consumer import PacedConsumer
 
 ISOLATION_LEVEL = "read_committed"
 """Of every consumer: what a publisher aborts never happened, and what is open hasn't happened yet."""
@@ -84,7 +85,7 @@ async def start(settings: KafkaSettings) -> tuple[Any, Any]:
 
     Raises what aiokafka raises.
     """
-    consumer = AIOKafkaConsumer(
+    consumer = PacedConsumer(
         **connection(settings),
         isolation_level=ISOLATION_LEVEL,
         group_id=settings.group,

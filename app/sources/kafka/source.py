@@ -41,6 +41,7 @@ PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
 TOPICS_SETTLE_SECONDS = 5.0  # a cluster that creates topics by itself has them by then
 TOPICS_CHECK_SECONDS = 60.0
 TOPICS_HINT = "Create them. The hub consumes each within 10 s of its creation."
+COMMIT_SECONDS = 0.02  # between two commits of offsets: each costs the broker a write, however many it has
 STANDSTILL_SECONDS = 30.0  # for one batch; then the node says that it isn't ready
 RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)  # constant: a retry costs one connection
 
@@ -93,6 +94,7 @@ class KafkaSource:
         self._writing_since = 0.0
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
+        self._commit_at = 0.0
         self._closing_clients = kafka_clients.ClosingClients()
         self._running = Background(self._run, name="kafka source")
         self._stopping = asyncio.Event()
@@ -302,9 +304,15 @@ class KafkaSource:
         self._commit_soon()
 
     def _commit_soon(self) -> None:
-        """Commit concurrently with the next batch; the commit includes what is done by then."""
+        """Commit concurrently with the next batches; the commit includes what is done by then."""
         if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit(), name="kafka commit")
+            self._committing = asyncio.create_task(self._commit_when_due(), name="kafka commit")
+
+    async def _commit_when_due(self) -> None:
+        if (left := self._commit_at - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        self._commit_at = time.monotonic() + COMMIT_SECONDS
+        await self._commit()
 
     async def _commit(self) -> None:
         async with self._one_commit:
