@@ -21,14 +21,15 @@ from statistics import median
 import asyncpg
 from sqlalchemy.engine import make_url
 
-from bench import cases
+from bench import cases, mail_hub
 from bench.clients import ROOT, Clients, run_clients
 from bench.options import CASES
 from bench.progress import say
 from bench.results import FullSpeed, Paced
 from bench.site import HUB, Site, Target, open_site
 
-COMPARED = [case for case in CASES if case in ("full", "paced")]
+COMPARED = [case for case in CASES if case in ("full", "paced", "mail")]
+DEFAULT_CASES = ["full", "paced"]
 PARTITION_COUNT = 4
 
 Figures = dict[str, float]
@@ -74,6 +75,10 @@ def _measure(
             paced = cases.paced(stage, options.rate, options.seconds / 2, options.seconds)
         figures |= _of_paced(paced)
         problems += paced.problems
+    if "mail" in options.cases:
+        mailed = mail_hub.measure(site, target, options.mails, options.code_rate, options.seconds)
+        figures |= _of_mail(mailed)
+        problems += mailed.problems
     return figures, problems
 
 
@@ -91,6 +96,14 @@ def _of_paced(paced: Paced) -> Figures:
         "paced, p99 ms": paced.milliseconds["p99"],
         "paced, hub CPU µs": paced.cpu("server"),
         "paced, Postgres CPU µs": paced.cpu("postgres"),
+    }
+
+
+def _of_mail(mailed: mail_hub.MailedByHub) -> Figures:
+    return {
+        "mails/s": mailed.per_second,
+        "one-time code, p50 ms": mailed.percentile(0.5),
+        "one-time code, p99 ms": mailed.percentile(0.99),
     }
 
 
@@ -153,9 +166,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--events", type=int, default=40_000, help="events a round at full speed (40,000)")
     parser.add_argument("--rate", type=float, default=1000.0, help="events a second, paced (1,000)")
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="paced, after half as long to warm up (10)"
+        "--seconds", type=float, default=10.0, help="paced, after half as long to warm up; codes (10)"
     )
-    parser.add_argument("--cases", nargs="+", choices=COMPARED, default=COMPARED)
+    parser.add_argument("--mails", type=int, default=3000, help="mails of a backlog (3,000)")
+    parser.add_argument("--code-rate", type=float, default=25.0, help="one-time codes a second (25)")
+    parser.add_argument(
+        "--cases", nargs="+", choices=COMPARED, default=DEFAULT_CASES, help="full and paced, unless named"
+    )
     return parser
 
 
