@@ -16,20 +16,24 @@ import psutil
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
+from pydantic import SecretStr
 
+from app.auth.secrets import SecretBox
+from app.auth.unsubscribe_tokens import UnsubscribeTokens, Unsubscription
 from app.dev.mail import MailCatcher
 from tests.support.hub import NO_TLS, REST, Hub, added, close_code, eventually, new_user, running_hub, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
 from tests.support.services import BROKER
 
 AT_ONCE = 3.0  # seconds
+PUBLIC_URL = "https://hub.example"
 
 
 @pytest_asyncio.fixture(scope="module")
 async def hub(
     environment: dict[str, str], mailbox: MailCatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
-    own = with_mail(environment, mailbox)
+    own = with_mail(environment, mailbox, PUBLIC_URL=PUBLIC_URL)
     async with running_hub(own, tmp_path_factory.mktemp("codes") / "log") as running:
         yield running
 
@@ -217,3 +221,52 @@ def kill_one(hub: Hub) -> None:
     assert hub.process is not None
     for worker in psutil.Process(hub.process.pid).children()[:1]:
         worker.send_signal(signal.SIGKILL)
+
+
+async def test_an_address_that_unsubscribed_stays_so_over_a_restart(hub: Hub, mailbox: MailCatcher) -> None:
+    """The last test of this hub, which it restarts."""
+    address = new_address()
+    (message,) = await sent_food(hub, mailbox, address, 1)
+    link = str(message["List-Unsubscribe"]).strip("<>")
+    assert str(message["List-Unsubscribe-Post"]) == "List-Unsubscribe=One-Click"
+    path = link.removeprefix(PUBLIC_URL)
+    wanted = Unsubscription("food", "email", None, address)
+    others = SecretBox((), SecretStr("another hub's secret, as long as it has to be"), SecretStr(""))
+    for forged in (f"{path[:-6]}AAAAAA", f"/unsubscribe/{UnsubscribeTokens((), others).make(wanted)}"):
+        assert await one_click(hub, forged) == 404
+    await sent_food(hub, mailbox, address, 2)
+    assert await one_click(hub, path) == 200
+    await hub.stop()
+    await hub.start()
+    for to, category, status in ((address.upper(), "food", "suppressed"), (address, "bookings", "sent")):
+        body = {"type": "email", "to": to, "title": "T", "message": "M", "category": category}
+        assert await became(hub, body) == status
+    assert len(await mailed(mailbox, address, 3)) == 3
+    assert await one_click(hub, path) == 200, "the key is the same, and to ask again does no harm"
+
+
+async def sent_food(hub: Hub, mailbox: MailCatcher, address: str, count: int) -> list[Any]:
+    """Send a mail of the category food; the `count` mails there are then."""
+    assert await became(hub, {"type": "email", "to": address, "message": "M", "category": "food"}) == "sent"
+    return await mailed(mailbox, address, count)
+
+
+async def one_click(hub: Hub, path: str) -> int:
+    """What a mail program does (RFC 8058), without cookie and token. The status of the answer."""
+    async with httpx.AsyncClient(base_url=hub.http, verify=NO_TLS) as client:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = await client.post(path, content="List-Unsubscribe=One-Click", headers=form)
+    return answer.status_code
+
+
+async def became(hub: Hub, message: dict[str, Any]) -> str:
+    """Send a message; what became of its delivery."""
+    login = {"Authorization": f"Bearer {token('kitchen', scope='notifications:send deliveries:read')}"}
+    async with httpx.AsyncClient(base_url=hub.http + REST, headers=login, verify=NO_TLS) as client:
+        sent = (await client.post("/notifications", json=message)).raise_for_status().json()
+
+        async def done() -> str | None:
+            (found,) = (await client.get("/deliveries", params={"event_id": sent["id"]})).json()
+            return str(found["status"]) if found["finished_at"] else None
+
+        return str(await eventually(done, "the mail is done with"))
