@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from tests.support.certificates import Authority
-from tests.support.hub import Hub, hub_settings, running_hub
+from tests.support.hub import NO_TLS, REST, Hub, hub_settings, running_hub, token
 from tests.support.push_service import (
     VAPID_PRIVATE_KEY,
     VAPID_SUBJECT,
@@ -72,3 +73,12 @@ async def environment(
 async def hub(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
     async with running_hub(environment, tmp_path_factory.mktemp("hub") / "log") as running:
         yield running
+
+
+@pytest_asyncio.fixture
+async def service(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
+    """A service that may send."""
+    headers = {"Authorization": f"Bearer {token('kitchen-service', scope='other notifications:send')}"}
+    rest = hub.http + REST
+    async with httpx.AsyncClient(base_url=rest, headers=headers, timeout=20, verify=NO_TLS) as client:
+        yield client

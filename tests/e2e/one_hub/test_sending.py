@@ -1,111 +1,26 @@
-"""Sending over HTTP: now, later, many at once, again, and tried out."""
+"""Sending over HTTP: one, many at once, refused, and tried out."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-import pytest_asyncio
 
-from tests.support.hub import NO_TLS, REST, Hub, added, event, eventually, new_user, quiet, receive, token
+from tests.support.hub import NO_TLS, REST, Hub, added, event, eventually, new_user, receive, token
 from tests.support.mailbox import new_address
+from tests.support.sending import inapp
 from tests.support.user_service import FakeUserService
 
 USER = b"456e7890-e89b-12d3-a456-426614174001"
 MAIL = b'{"type": "email", "to": "a@b.example", "title": "T", "message": "M"'
 
 
-@pytest_asyncio.fixture
-async def service(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    """A service that may send."""
-    headers = {"Authorization": f"Bearer {token('kitchen-service', scope='other notifications:send')}"}
-    rest = hub.http + REST
-    async with httpx.AsyncClient(base_url=rest, headers=headers, timeout=20, verify=NO_TLS) as client:
-        yield client
-
-
-def inapp(user: str, **more: Any) -> dict[str, Any]:
-    return {"type": "inapp", "user_id": user, "title": "Hello", "message": "How are you?", **more}
-
-
-async def aislice(lines: AsyncIterator[str], start: str, count: int) -> AsyncIterator[str]:
-    """The first `count` lines that begin so."""
-    async for line in lines:
-        if line.startswith(start):
-            yield line
-            count -= 1
-            if not count:
-                return
-
-
-def in_seconds(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-
-
 async def deliveries(hub: Hub, address: str) -> list[Any]:
     return await hub.rows("select * from deliveries where address = $1", address)
-
-
-async def test_who_reads_details_gets_them_live_and_listed_and_plain_clients_get_what_they_got(
-    hub: Hub, service: httpx.AsyncClient
-) -> None:
-    user = new_user()
-    details = {
-        "severity": "warning",
-        "url": "/orders/7",
-        "actions": [{"id": "pay", "label": "Pay", "url": "https://shop.example.com/7"}],
-        "icon": "card",
-        "actor": {"name": "Lê Thị B", "avatar": "/b.png"},
-        "thread_key": "order-7",
-        "expires_at": "2999-01-01T00:00:00Z",
-    }
-    refused = await service.post("/notifications", json=inapp(user, **{**details, "url": "javascript:x"}))
-    assert (refused.status_code, refused.json()["code"]) == (400, "bad_field")
-    assert "`url`" in refused.json()["detail"]
-    inbox = f"/notifications/users/{user}"
-    async with hub.socket(user) as plain, hub.socket(user, subprotocols=["hub.v1"]) as session:
-        await receive(session)
-        for event in (inapp(user, **details), added(user)):
-            assert (await service.post("/notifications", json=event)).status_code == 202
-        documented = [(await receive(plain))["data"] for _ in range(2)]
-        live = [(await receive(session))["data"] for _ in range(2)]
-    assert documented[0].keys() == documented[1].keys()
-    assert not documented[0].keys() & details.keys()
-    assert live[0] == {**documented[0], "category": "messages", **details}
-    added_details = {"category": "groups", "severity": "info", "icon": "users", "actor": {"name": "john_doe"}}
-    assert live[1] == {**documented[1], **added_details}
-    async with hub.client(user) as client:
-        assert (await client.get(f"{inbox}?protocol=hub.v1")).json() == live[::-1]
-        assert (await client.get(inbox)).json() == [documented[1], live[0]]
-        for query, shown in (("", [live[0], documented[1]]), ("&protocol=hub.v1", live)):
-            async with client.stream("GET", f"{inbox}/events?after=0{query}") as stream:
-                lines = stream.aiter_lines()
-                frames = [json.loads(line[5:]) async for line in aislice(lines, 'data: {"event_type"', 2)]
-            assert [frame["data"] for frame in frames] == shown
-        read = await client.patch(f"/notifications/{live[1]['id']}/users/{user}/read?protocol=hub.v1")
-        assert read.json() == {**live[1], "is_read": True}
-
-
-async def test_what_expires_vanishes_from_lists_and_counts_on_all_devices(
-    hub: Hub, service: httpx.AsyncClient
-) -> None:
-    user = new_user()
-    async with hub.socket(user, subprotocols=["hub.v1"]) as session, hub.client(user) as client:
-        await receive(session)
-        for event in (inapp(user), inapp(user, expires_at=in_seconds(2))):
-            assert (await service.post("/notifications", json=event)).status_code == 202
-        ids = [(await receive(session))["data"]["id"] for _ in range(2)]
-        gone = await receive(session)
-        assert (gone["type"], gone["id"]) == ("notification_deleted", ids[1])
-        assert (gone["unread"], gone["last_seq"], gone["rev"], gone["unseen"]) == (1, 2, 1, 1)
-        listed = (await client.get(f"/notifications/users/{user}")).json()
-        assert [each["id"] for each in listed] == ids[:1]
 
 
 async def test_a_message_is_stored_when_the_answer_comes_and_pushed(
@@ -228,157 +143,6 @@ async def test_a_mail_that_a_service_wrote(hub: Hub, service: httpx.AsyncClient)
     assert {line["level"] for line in (*at_starts, of_it)} == {"warning"}
     for bad in ({"email": address, "subject": "nothing"}, {"email": "x", "subject": "y", "text": "z"}):
         assert (await service.post("/notify/email", json=bad)).status_code == 400
-
-
-async def test_with_a_key_a_request_may_be_sent_again(hub: Hub, service: httpx.AsyncClient) -> None:
-    user, key = new_user(), {"Idempotency-Key": f'"{new_user()}"'}
-    first = await service.post("/notifications", json=inapp(user), headers=key)
-    again = await service.post("/notifications", json=inapp(user), headers=key)
-    assert (again.status_code, again.content) == (first.status_code, first.content)
-    assert again.headers["location"] == first.headers["location"]
-    bare = {"Idempotency-Key": key["Idempotency-Key"].strip('"')}
-    assert (await service.post("/notifications", json=inapp(user), headers=bare)).content == first.content
-    other = await service.post("/notifications", json=inapp(user, title="Other"), headers=key)
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    bulk = await service.post("/notifications/bulk", json={"notifications": [inapp(user)]}, headers=key)
-    assert (bulk.status_code, bulk.json()["code"]) == (422, "idempotency_key_reused")
-    assert len(await hub.stored(user, 1)) == 1
-    for bad in ("", '""', "x" * 256):
-        answer = await service.post("/notifications", json=inapp(user), headers={"Idempotency-Key": bad})
-        assert (answer.status_code, answer.json()["code"]) == (400, "bad_idempotency_key")
-
-
-async def test_a_key_is_one_services_own_and_free_again_after_a_refusal(
-    hub: Hub, service: httpx.AsyncClient
-) -> None:
-    user, key = new_user(), {"Idempotency-Key": new_user()}
-    assert (await service.post("/notifications", json={"type": "inapp"}, headers=key)).status_code == 400
-    assert (await service.post("/notifications", json=inapp(user), headers=key)).status_code == 202
-    other = {"Authorization": f"Bearer {token('other-service', scope='notifications:send')}"}
-    assert (await service.post("/notifications", json=inapp(user), headers=key | other)).status_code == 202
-    assert len(await hub.stored(user, 2)) == 2
-
-
-async def test_the_same_key_at_once_is_one_notification(hub: Hub, service: httpx.AsyncClient) -> None:
-    user, key = new_user(), {"Idempotency-Key": new_user()}
-    answers = await asyncio.gather(
-        *(service.post("/notifications", json=inapp(user), headers=key) for _ in range(20))
-    )
-    assert {answer.status_code for answer in answers} <= {202, 409}
-    assert 202 in {answer.status_code for answer in answers}
-    assert all(answer.json()["code"] == "request_in_progress" for answer in answers if answer.is_error)
-    assert len(await hub.stored(user, 1)) == 1
-
-
-async def test_a_request_that_a_dead_node_was_handling_is_handled_again(
-    hub: Hub, service: httpx.AsyncClient
-) -> None:
-    user, key = new_user(), {"Idempotency-Key": new_user()}
-    first = await service.post("/notifications", json=inapp(user), headers=key)
-    in_hand = "update idempotency_keys set status = null, handled_until = now() + $2 where key = $1"
-    name = key["Idempotency-Key"]
-    await hub.rows(in_hand, name, timedelta(seconds=60))
-    during = await service.post("/notifications", json=inapp(user), headers=key)
-    assert (during.status_code, during.json()["code"]) == (409, "request_in_progress")
-    await hub.rows(in_hand, name, timedelta(seconds=-1))
-    after = await service.post("/notifications", json=inapp(user), headers=key)
-    assert (after.status_code, after.json()["id"]) == (202, first.json()["id"])
-    assert len(await hub.stored(user, 1)) == 1, "the dead node had stored it"
-
-
-async def test_what_is_for_later_comes_then_and_once(hub: Hub, service: httpx.AsyncClient) -> None:
-    user = new_user()
-    body = inapp(user, send_at=in_seconds(2.0), event_id=f"later-{user}")
-    async with hub.socket(user) as socket:
-        answer = await service.post("/notifications", json=body)
-        assert (await service.post("/notifications", json=body)).status_code == 202, "the same again"
-        stands = (await service.get(f"/notifications/later-{user}")).json()
-        assert (answer.status_code, stands["status"]) == (202, "scheduled")
-        assert await quiet(socket, 1.0)
-        assert (await receive(socket))["data"]["title"] == "Hello"
-        assert await quiet(socket, 2.5)
-
-    async def done() -> bool:
-        found = await service.get(f"/notifications/later-{user}")
-        return bool(found.json()["status"] == "processed")
-
-    await eventually(done, "it is processed")
-    refused = await service.delete(f"/notifications/later-{user}")
-    assert (refused.status_code, refused.json()["code"]) == (409, "not_cancellable")
-
-
-async def test_what_is_for_later_can_be_cancelled_until_then(hub: Hub, service: httpx.AsyncClient) -> None:
-    user = new_user()
-    sent = (await service.post("/notifications", json=inapp(user, send_at=in_seconds(2.0)))).json()
-    cancelled = await service.delete(f"/notifications/{sent['id']}")
-    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
-    assert (await service.delete(f"/notifications/{sent['id']}")).status_code == 409
-    await asyncio.sleep(3.5)
-    assert await hub.rows("select 1 from notifications where receiver = $1", user) == []
-    assert (await service.get(f"/notifications/{sent['id']}")).json()["status"] == "cancelled"
-    unknown = await service.delete(f"/notifications/{new_user()}")
-    assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_event")
-    assert (await service.get(f"/notifications/{new_user()}")).status_code == 404
-
-
-async def test_what_was_cancelled_stays_so_when_it_comes_again(hub: Hub, service: httpx.AsyncClient) -> None:
-    user = new_user()
-    event = inapp(user, send_at=in_seconds(1.5), event_id=f"cancelled-{user}")
-    assert (await service.post("/notifications", json=event)).status_code == 202
-    assert (await service.delete(f"/notifications/cancelled-{user}")).status_code == 200
-    await asyncio.sleep(1.6)
-    assert (await service.post("/notifications", json=event)).status_code == 202
-    await hub.publish(event)
-    await asyncio.sleep(1.5)
-    assert await hub.rows("select 1 from notifications where receiver = $1", user) == []
-    assert (await service.get(f"/notifications/cancelled-{user}")).json()["status"] == "cancelled"
-
-
-async def test_what_a_service_scheduled_is_its_own(hub: Hub, service: httpx.AsyncClient) -> None:
-    user = new_user()
-    sent = (await service.post("/notifications", json=inapp(user, send_at=in_seconds(60)))).json()["id"]
-    headers = {"Authorization": f"Bearer {token('other-service', scope='notifications:send')}"}
-    for method in ("GET", "DELETE"):
-        answer = await service.request(method, f"/notifications/{sent}", headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_event")
-    assert (await service.delete(f"/notifications/{sent}")).status_code == 200
-
-
-async def test_an_id_that_is_used_again_for_other_content_is_refused_and_another_services_is_its_own(
-    hub: Hub, service: httpx.AsyncClient
-) -> None:
-    user, event_id = new_user(), f"order-{new_user()}"
-    first, other = inapp(user, event_id=event_id), inapp(user, event_id=event_id, title="Other")
-    for body in (first, {**first, "data": {}, "_retry": 1, "urgent": None}):
-        answer = await service.post("/notifications", json=body)
-        assert answer.status_code == (202 if body is first else 409), "`data` is content, null is not"
-    for path in ("/notifications", "/notifications/dry-run"):
-        refused = await service.post(path, json=other)
-        assert refused.headers["content-type"] == "application/problem+json"
-        assert (refused.status_code, refused.json()["code"]) == (409, "event_id_conflict")
-        assert event_id in refused.json()["detail"]
-    many = await service.post("/notifications/bulk", json={"notifications": [first, other, inapp(user)]})
-    codes = [each.get("code", each["status"]) for each in many.json()["results"]]
-    assert codes == ["accepted", "event_id_conflict", "accepted"]
-    headers = {"Authorization": f"Bearer {token('other-service', scope='notifications:send')}"}
-    assert (await service.get(f"/notifications/{event_id}", headers=headers)).status_code == 404
-    for _ in range(2):
-        theirs = await service.post("/notifications", json=other, headers=headers)
-        assert (theirs.status_code, theirs.json()["id"]) == (202, event_id)
-    assert (await service.get(theirs.json()["follow"].removeprefix(REST), headers=headers)).status_code == 200
-    rows = await hub.stored(user, 3)
-    assert [row["title"] for row in rows] == ["Hello", "Hello", "Other"]
-
-
-async def test_a_key_that_was_forgotten_gives_another_request_an_id_of_its_own(
-    hub: Hub, service: httpx.AsyncClient
-) -> None:
-    user, key = new_user(), {"Idempotency-Key": new_user()}
-    for title in ("One", "Two"):
-        answer = await service.post("/notifications", json=inapp(user, title=title), headers=key)
-        assert answer.status_code == 202
-        await hub.rows("delete from idempotency_keys where key = $1", key["Idempotency-Key"])
-    assert len(await hub.stored(user, 2)) == 2
 
 
 async def test_one_that_is_parked_is_accepted_and_does_not_delay_the_others_of_a_bulk(
