@@ -72,7 +72,7 @@ def replay(ids: Ids = None, everything: All = False) -> int:
 
 @app.command()
 def drop(ids: Ids = None, everything: All = False) -> int:
-    """Give them up: a node writes their dead letters, with the reason `dropped`."""
+    """Drop them: a node dead-letters each, with the reason `dropped`."""
     chosen = _chosen(ids, everything)
     print(f"{_run(lambda store: store.drop(chosen))} will be dead-lettered")
     return 0

@@ -165,7 +165,7 @@ def _close_codes() -> str:
     introduction = (
         "The hub closes a WebSocket with one of these codes. After 4000 to 4499 a client reconnects, "
         "after 4500 to 4999 it does not. 1009 (a message over `WS_MAX_MESSAGE` bytes) and 1002 (not a "
-        "WebSocket frame) are those of RFC 6455. An event stream ends with the event `closing`, which "
+        "WebSocket frame) are those of RFC 6455. An event stream ends with the event `close`, which "
         "has the same codes."
     )
     return _page("Close codes", introduction, *_table(("code", "name", "meaning", "reasons"), rows))

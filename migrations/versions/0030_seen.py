@@ -1,7 +1,7 @@
 """Inboxes know up to where all is seen (045).
 
 Columns with a constant default are added in an instant: nothing is seen yet, so all that is unread is unseen.
-Nodes of the release before keep `settled` only, so an unread notification that they put back into an inbox is
+Nodes of the previous release keep `settled` only, so an unread notification that they unarchive is
 missing in the count of the unseen: `run.py check counters --repair` corrects it.
 """
 
