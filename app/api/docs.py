@@ -39,7 +39,7 @@ TAGS = {
     "devices": "The browsers of a user that take web push. Needs the user's own token.",
     "topics": "What people follow. For services with the scope `notifications:send`; users join and leave "
     "with their own tokens.",
-    "broadcasts": "Events for the followers of a topic, or for everyone, while they are worked off. For "
+    "broadcasts": "Events for the followers of a topic, or for everyone, while they are processed. For "
     "services with the scope `notifications:send`.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail, SMS and web push, for services with the scope `deliveries:read`.",

@@ -1,4 +1,4 @@
-"""Broadcasts, in Postgres: accepted with the batch of their event, worked off a page a transaction.
+"""Broadcasts, in Postgres: accepted with the batch of their event, processed a page a transaction.
 
 The transaction that writes the notifications of a page also moves its broadcast on, from the page that its
 node believes in. So whoever else works on it, and whenever a node dies, each page is written once.

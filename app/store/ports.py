@@ -385,7 +385,7 @@ class Broadcasts(Protocol):
         """It can't go on."""
 
     async def get(self, event_id: str, sender: str | None = None) -> Broadcast | None:
-        """The broadcast; None if there is none. With a `sender`: if it is theirs, or nobody's."""
+        """The broadcast; None if there is none. With a `sender`: only theirs, and those without one."""
 
     async def newest(
         self, limit: int, before: str | None = None, sender: str | None = None

@@ -131,7 +131,7 @@ async def test_each_follower_is_notified_once_and_the_broadcast_is_done(scene: S
     users = await scene.follow(number)
     await scene.accept()
     await scene.accept()  # a repeat changes nothing
-    assert await scene.told(users) == {}, "it is worked off in the background"
+    assert await scene.told(users) == {}, "it is processed in the background"
     await scene.worker().work_due()
     assert await scene.told(users) == dict.fromkeys(users, 1)
     done = await scene.store.broadcasts.get(scene.event_id)
