@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.support.browser import needs_chromium
+from tests.support.browser import needs_chromium, set_online
 from tests.support.hub import Hub, eventually, free_port, running_hub
 from tests.support.network import FaultyProxy, open_proxy
 from tests.support.tabs import CLIENT, README_USER, Tabs, open_tabs
@@ -171,11 +171,11 @@ async def test_an_unresponsive_network_is_noticed_and_nothing_is_missed(
     page = await tabs.open()
     await tabs.live()
     proxy.silence()
-    await tabs.context.set_offline(True)
+    await set_online(page, online=False)
     await page.wait_for_function("inbox.state.name === 'offline'")
     await tabs.publish(3)
     proxy.repair()
-    await tabs.context.set_offline(False)
+    await set_online(page, online=True)
     await tabs.received(3)
 
 

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.support.axe import Axe
 from tests.support.bell_pages import LIVE, badge, bell, page_of, panel, rows, toasts
-from tests.support.browser import needs_chromium
+from tests.support.browser import needs_chromium, set_online
 from tests.support.hub import Hub, added, eventually
 from tests.support.network import FaultyProxy
 from tests.support.tabs import Tabs, open_tabs
@@ -163,8 +163,8 @@ async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(
     page = await live(tabs)
     await come(tabs, page, 1)
     await bell(page).click()
-    proxy.silence()
-    await tabs.context.set_offline(True)
+    await set_online(page, online=False)
+    proxy.refuse()
     await expect(panel(page).get_by_text("You are offline.")).to_be_visible()
     await expect(bell(page)).to_have_accessible_name(re.compile("1 unread, You are offline"))
     await rows(page).get_by_role("button", name="Delete").click()
@@ -172,7 +172,7 @@ async def test_offline_shows_in_the_bell_and_in_the_list_and_goes_again(
     await expect(rows(page)).to_have_count(1)
     await tabs.publish()
     proxy.repair()
-    await tabs.context.set_offline(False)
+    await set_online(page, online=True)
     await expect(rows(page)).to_have_count(2)
     await expect(bell(page)).to_have_accessible_name("Notifications, 2 unread")
 
