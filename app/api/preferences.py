@@ -9,19 +9,22 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import asdict
 from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
 from app.api.auth import Authenticator
 from app.api.bodies import bad_body, json_answer, json_body
 from app.api.errors import Problem
+from app.api.headers import accept_language
 from app.api.routes import Routes, add_routes
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
 from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, Evaluator, choice_id
 from app.store.ports import PreferencesPort
 from app.store.preferences import Profile
-from app.texts.i18n import LOCALES, N_
+from app.texts.categories import CATEGORY_NAMES, CHANNEL_NAMES
+from app.texts.i18n import LOCALES, N_, negotiate, render
 from handlers.audiences import time_zones
 
 _CHOSEN = [category for category in CATEGORIES if category != ALWAYS_ON]
@@ -55,6 +58,26 @@ class ProfileBody(msgspec.Struct, forbid_unknown_fields=True):
     phone: Annotated[str, Meta(max_length=16, examples=["+84912345678"])] | None = None
 
 
+class ProfileChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Fields of the profile: one that is missing stays, null unsets it."""
+
+    locale: Locale | UnsetType | None = UNSET
+    time_zone: Annotated[str, Meta(max_length=64, examples=["Asia/Ho_Chi_Minh"])] | UnsetType | None = UNSET
+    quiet_from: Clock | UnsetType | None = UNSET
+    quiet_until: Clock | UnsetType | None = UNSET
+    email: Annotated[str, Meta(max_length=320, examples=["user@example.com"])] | UnsetType | None = UNSET
+    phone: Annotated[str, Meta(max_length=16, examples=["+84912345678"])] | UnsetType | None = UNSET
+
+
+class PreferenceChanges(msgspec.Struct, forbid_unknown_fields=True):
+    """`choices` by the id of the preference; null returns to the default."""
+
+    choices: Annotated[
+        dict[str, bool | None], Meta(max_length=len(CHOICES), examples=[{"food.email": False}])
+    ] = {}
+    profile: ProfileChanges = ProfileChanges()
+
+
 class Preference(msgspec.Struct):
     """An effective preference. `by` is `person`, `default`, or `always` if it cannot be changed."""
 
@@ -65,11 +88,20 @@ class Preference(msgspec.Struct):
     by: str
 
 
+class Named(msgspec.Struct):
+    """A category or channel, with its name in the language of `Accept-Language`."""
+
+    id: str
+    name: str
+
+
 class Preferences(msgspec.Struct):
     """The profile of a user and the preferences that the user has set."""
 
     profile: ProfileBody
     preferences: list[Preference]
+    categories: list[Named]
+    channels: list[Named]
 
 
 class PreferenceResource:
@@ -86,6 +118,7 @@ class PreferenceResource:
         add_routes(
             (blueprint.get("/users/<user_id:str>"), self.get_preferences),
             (blueprint.post("/users/<user_id:str>"), self.add_preference),
+            (blueprint.patch("/users/<user_id:str>"), self.change_preferences),
             (blueprint.put("/users/<user_id:str>/profile"), self.set_profile),
             (blueprint.delete("/users/<user_id:str>/profile"), self.drop_profile),
             (blueprint.put("/users/<user_id:str>/<preference_id:str>"), self.set_preference),
@@ -102,8 +135,35 @@ class PreferenceResource:
     async def get_preferences(self, request: Request, user_id: str) -> HTTPResponse:
         """All preferences of a user."""
         owner = await self._authenticator.owner(request, user_id)
-        profile, choices = await self._store.get(owner)
-        return json_answer(Preferences(_profile_body(profile), self._all(choices)))
+        return self._answer(request, *await self._store.get(owner))
+
+    @schemas.described(
+        "Change several preferences",
+        "Sets these choices and fields of the profile, all or none; the others stay. null returns a choice "
+        "to its default, and unsets a field.",
+        {200: schemas.Answer("The profile and all preferences", Preferences)},
+        errors=(400, 401, 403, 409, 503),
+        body=PreferenceChanges,
+    )
+    async def change_preferences(self, request: Request, user_id: str) -> HTTPResponse:
+        owner = await self._authenticator.owner(request, user_id)
+        changes = json_body(request, PreferenceChanges)
+        for choice in changes.choices:
+            _changeable(choice)
+        given = {name: value for name, value in asdict(changes.profile).items() if value is not UNSET}
+        before, _ = await self._store.get(owner)
+        profile = _checked(msgspec.structs.replace(_profile_body(before), **given))
+        await self._store.change(owner, {name: getattr(profile, name) for name in given}, changes.choices)
+        return self._answer(request, *await self._store.get(owner))
+
+    def _answer(self, request: Request, profile: Profile, choices: Mapping[str, bool]) -> HTTPResponse:
+        locale = negotiate(accept_language(request), profile.locale or LOCALES[0])
+        categories, channels = (
+            [Named(each, render(locale, name, {})) for each, name in names.items()]
+            for names in (CATEGORY_NAMES, CHANNEL_NAMES)
+        )
+        body = Preferences(_profile_body(profile), self._all(choices), categories, channels)
+        return json_answer(body, headers={"Content-Language": locale})
 
     async def list_of(self, owner: UUID) -> list[Preference]:
         """All preferences of a user who was authenticated."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from app.domain.audiences import AudiencePage, Broadcast, BroadcastAudience, BroadcastWork
@@ -422,3 +422,11 @@ class PreferencesPort(People, Protocol):
 
     async def drop_choice(self, user_id: UUID, choice: str) -> bool:
         """Return to the operator's default; whether the choice was set."""
+
+    async def change(
+        self, user_id: UUID, profile: Mapping[str, Any], choices: Mapping[str, bool | None]
+    ) -> None:
+        """Set these fields of `Profile` and these choices, all or none; the others stay.
+
+        None unsets a field, and returns a choice to the operator's default.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import time
 from typing import Any
@@ -10,7 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import ARRAY, Text, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -94,12 +94,27 @@ class PreferenceStore:
             async with self._engine.begin() as connection:
                 return (await connection.execute(statement)).rowcount > 0
 
-    async def _upsert(self, user_id: UUID, values: dict[str, Any], only_if: Any = None) -> bool:
-        """Set these columns, adding to `choices`; whether `only_if` held for the row that was there."""
+    async def change(
+        self, user_id: UUID, profile: Mapping[str, Any], choices: Mapping[str, bool | None]
+    ) -> None:
+        """Set these fields of the profile and these choices in one statement; None drops a choice."""
+        made = {choice: on for choice, on in choices.items() if on is not None}
+        values = {**profile, **({"choices": made} if choices else {})}
+        if values:
+            await self._upsert(user_id, values, dropped=[each for each in choices if each not in made])
+
+    async def _upsert(
+        self, user_id: UUID, values: dict[str, Any], only_if: Any = None, dropped: Sequence[str] = ()
+    ) -> bool:
+        """Set these columns, adding to `choices` and removing those `dropped` from them.
+
+        Returns whether `only_if` held for the row that was there.
+        """
         new = insert(P).values(user_id=user_id, **values)
         changed = dict(values) | {"updated_at": func.now()}
         if "choices" in values:
-            changed["choices"] = P.choices.op("||")(new.excluded.choices)
+            added = P.choices.op("||")(new.excluded.choices)
+            changed["choices"] = added.op("-")(cast(list(dropped), ARRAY(Text))) if dropped else added
         statement = new.on_conflict_do_update(index_elements=[P.user_id], set_=changed, where=only_if)
         with store_errors():
             async with self._engine.begin() as connection:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from app.domain.errors import Unavailable
 from app.domain.preferences import Person
@@ -59,6 +62,16 @@ class MemoryPeople:
             return False
         self._rows[user_id] = (profile, choices)
         return True
+
+    async def change(
+        self, user_id: UUID, profile: Mapping[str, Any], choices: Mapping[str, bool | None]
+    ) -> None:
+        known, chosen = await self.get(user_id)
+        if not profile and not choices:
+            return
+        chosen |= {choice: on for choice, on in choices.items() if on is not None}
+        left = {choice: on for choice, on in chosen.items() if choices.get(choice, on) is not None}
+        self._rows[user_id] = (msgspec.structs.replace(known, **profile), left)
 
     def _check(self) -> None:
         if self.unavailable:

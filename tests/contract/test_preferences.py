@@ -84,6 +84,18 @@ async def test_a_choice_is_set_added_once_and_dropped(people: PreferencesPort) -
     assert await people.get(user) == (PROFILE, {"food.email": False})
 
 
+async def test_fields_and_choices_are_changed_together_and_the_others_stay(people: PreferencesPort) -> None:
+    user = uuid4()
+    await people.change(user, {}, {})
+    assert await people.people([user]) == {}
+    await people.change(user, {"locale": "ru"}, {"food.sms": True, "food.email": None})
+    assert await people.get(user) == (Profile("ru"), {"food.sms": True})
+    await people.change(user, {"phone": "+84912345678"}, {"plans.sms": False, "plans.email": False})
+    await people.change(user, {"locale": None}, {"food.sms": None, "plans.sms": None, "food.email": False})
+    chosen = {"plans.email": False, "food.email": False}
+    assert await people.get(user) == (Profile(phone="+84912345678"), chosen)
+
+
 async def test_who_has_set_nothing_has_no_choice_to_drop_and_may_add_one(people: PreferencesPort) -> None:
     user = uuid4()
     assert not await people.drop_choice(user, "food.sms")
@@ -118,6 +130,7 @@ async def test_preferences_that_are_away_are_unavailable_in_every_call(
         people.add_choice(user, "food.sms", True),
         people.set_choice(user, "food.sms", True),
         people.drop_choice(user, "food.sms"),
+        people.change(user, {"locale": "ru"}, {}),
     ):
         with pytest.raises(Unavailable) as unavailable:
             await asking

@@ -53,6 +53,7 @@ CALLS = [
     ("OPTIONS", f"{REST}/preferences/users/{USER}/food.email", {}, "hub-preferences"),
     ("GET", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
     ("POST", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
+    ("PATCH", f"{REST}/preferences/users/{USER}", {}, "hub-preferences"),
     ("PUT", f"{REST}/preferences/users/{USER}/food.email", {}, "hub-preferences"),
     ("DELETE", f"{REST}/preferences/users/{USER}/profile", {}, "hub-preferences"),
     ("POST", f"{REST}/devices", {}, "hub-devices"),

@@ -20,6 +20,7 @@ from app.api import errors
 from app.api.unsubscribe import UnsubscribeResource
 from app.auth.secrets import SecretBox
 from app.auth.unsubscribe_tokens import MAX_AGE_DAYS, UnsubscribeTokens, Unsubscription
+from app.domain.channels import CHANNELS
 from app.domain.preferences import CATEGORIES, TRANSACTIONAL
 from app.outbox.unsubscribe import UnsubscribeLinks
 from app.settings.processing import OutboxSettings
@@ -27,7 +28,7 @@ from app.store.deliveries import LeasedDelivery
 from app.store.suppressions import hashed
 from app.testing.people import MemoryPeople
 from app.texts.brand import Brand
-from app.texts.categories import CATEGORY_NAMES
+from app.texts.categories import CATEGORY_NAMES, CHANNEL_NAMES
 from app.texts.i18n import LOCALES
 
 USER = UUID("456e7890-e89b-12d3-a456-426614174001")
@@ -245,5 +246,6 @@ async def test_without_a_language_it_is_that_of_the_mail(served: Served) -> None
     assert 'lang="ru"' in (await served.ask("POST", TOKENS.make(OF_ADDRESS))).text
 
 
-def test_each_category_that_can_be_switched_off_has_a_name() -> None:
-    assert set(CATEGORY_NAMES) == set(CATEGORIES) - {"security"}
+def test_each_category_and_channel_has_a_name() -> None:
+    assert tuple(CATEGORY_NAMES) == CATEGORIES
+    assert tuple(CHANNEL_NAMES) == CHANNELS

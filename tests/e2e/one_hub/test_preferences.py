@@ -70,6 +70,45 @@ async def test_the_profile_is_kept_and_emptied(hub: Hub) -> None:
         assert (await client.get(path)).json()["profile"] == dict.fromkeys(PROFILE)
 
 
+async def test_several_are_changed_at_once_or_none(hub: Hub) -> None:
+    user = new_user()
+    path = f"/preferences/users/{user}"
+    async with hub.client(user) as client:
+        await client.put(f"{path}/profile", json=PROFILE)
+        choices = {"food.email": False, "inventory.email": True, "plans.sms": None}
+        answer = await client.patch(
+            path, json={"choices": choices, "profile": {"locale": "vi", "phone": None}}
+        )
+        now = by_id(answer)
+        assert [(now[each]["enabled"], now[each]["by"]) for each in choices] == [
+            (False, "person"),
+            (True, "person"),
+            (True, "default"),
+        ]
+        assert answer.json()["profile"] == PROFILE | {"locale": "vi", "phone": None}
+        for body, status in (
+            ({"choices": {"food.email": True, "security.email": False}}, 409),
+            ({"choices": {"food.email": True, "food.pigeon": False}}, 400),
+            ({"choices": {"food.email": True}, "profile": {"time_zone": None}}, 400),
+            ({"choices": {"food.email": True}, "profile": {"email": "nobody"}}, 400),
+        ):
+            assert (await client.patch(path, json=body)).status_code == status
+        assert by_id(await client.get(path))["food.email"]["enabled"] is False
+        back = await client.patch(path, json={"choices": {"food.email": None}})
+        assert by_id(back)["food.email"]["by"] == "default"
+
+
+async def test_categories_and_channels_have_names_in_the_reader_s_language(hub: Hub) -> None:
+    user = new_user()
+    async with hub.client(user) as client:
+        for language, food, mail in (("ru", "Продукты", "Эл. почта"), ("en", "Food", "Email")):
+            answer = await client.get(f"/preferences/users/{user}", headers={"Accept-Language": language})
+            assert answer.headers["content-language"] == language
+            names = {each["id"]: each["name"] for each in answer.json()["categories"]}
+            assert names["food"] == food
+            assert {"id": "email", "name": mail} in answer.json()["channels"]
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
