@@ -76,8 +76,52 @@ export interface Options {
   WebSocket?: typeof WebSocket;
 }
 
+/** A person's profile: in which language, where, and when they are notified. */
+export interface Profile {
+  locale: string | null;
+  /** An IANA name, such as `Asia/Ho_Chi_Minh`. */
+  time_zone: string | null;
+  /** `22:00`, in the time zone. */
+  quiet_from: string | null;
+  quiet_until: string | null;
+  email: string | null;
+  phone: string | null;
+}
+
+/** Whether messages of a category are sent over a channel. */
+export interface Preference {
+  /** `food.email` */
+  readonly id: string;
+  readonly category: string;
+  readonly channel: string;
+  readonly enabled: boolean;
+  /** Who decided it; `always` can't be changed. */
+  readonly by: "person" | "default" | "always";
+}
+
+export interface Preferences {
+  readonly profile: Readonly<Profile>;
+  readonly preferences: readonly Preference[];
+  /** All categories and channels, with their names in the language of `locale`. */
+  readonly categories: readonly { readonly id: string; readonly name: string }[];
+  readonly channels: readonly { readonly id: string; readonly name: string }[];
+}
+
+/** What isn't named stays. */
+export interface PreferenceChanges {
+  /** By `category.channel`, such as `food.email`; null returns to the default. */
+  choices?: Record<string, boolean | null>;
+  profile?: Partial<Profile>;
+}
+
 export interface Inbox {
   readonly state: State;
+  /** The person's preferences, which need no connection. Both reject with `InboxError`. */
+  readonly preferences: {
+    get(): Promise<Preferences>;
+    /** All of the changes, or none; resolves to the preferences after them. */
+    set(changes: PreferenceChanges): Promise<Preferences>;
+  };
   /** Whether there are older notifications than those listed. */
   readonly hasMore: boolean;
   /** Start, or start again after `closed`. Does nothing when it runs. */

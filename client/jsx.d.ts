@@ -1,4 +1,4 @@
-/** The element in JSX, for React 19: `import "notification-hub-client/jsx"`, which also loads the bell. */
+/** The elements in JSX, for React 19: `import "notification-hub-client/jsx"`, which also loads the bell. */
 import type { DetailedHTMLProps, HTMLAttributes } from "react";
 import type {
   GetToken,
@@ -6,8 +6,15 @@ import type {
   NotificationBellAttributes,
   NotificationBellEventMap,
 } from "./bell.js";
+import type {
+  NotificationPreferences,
+  NotificationPreferencesAttributes,
+  NotificationPreferencesEventMap,
+} from "./preferences.js";
 
 type Props = DetailedHTMLProps<HTMLAttributes<NotificationBell>, NotificationBell> & NotificationBellAttributes;
+type PreferencesProps = DetailedHTMLProps<HTMLAttributes<NotificationPreferences>, NotificationPreferences> &
+  NotificationPreferencesAttributes;
 
 declare module "react" {
   namespace JSX {
@@ -15,8 +22,13 @@ declare module "react" {
       "notification-bell": Props & {
         getToken?: GetToken;
         onnotificationopen?: (event: NotificationBellEventMap["notificationopen"]) => void;
+        onnotificationaction?: (event: NotificationBellEventMap["notificationaction"]) => void;
         onbelltoggle?: (event: NotificationBellEventMap["belltoggle"]) => void;
         onreconnect?: (event: NotificationBellEventMap["reconnect"]) => void;
+      };
+      "notification-preferences": PreferencesProps & {
+        getToken?: GetToken;
+        onpreferenceschange?: (event: NotificationPreferencesEventMap["preferenceschange"]) => void;
       };
     }
   }

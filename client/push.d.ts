@@ -27,6 +27,23 @@ export function enablePush(options: PushOptions): Promise<string>;
 /** Unsubscribe this browser, and remove it from the hub. Call it before the user signs out. */
 export function disablePush(options: PushOptions): Promise<void>;
 
+/** A browser that takes web push for the user. */
+export interface PushDevice {
+  readonly id: string;
+  /** When it was first registered. UTC, ends in Z. */
+  readonly created_at: string;
+  /** Whose push service it uses, such as `Firefox`; otherwise the service's host. */
+  readonly browser: string;
+  /** Whether it is this one. */
+  readonly here: boolean;
+}
+
+/** The browsers that take web push for the user; undefined if the hub sends none. */
+export function pushDevices(options: PushOptions): Promise<PushDevice[] | undefined>;
+
+/** Remove one of them, be it this one. */
+export function removePushDevice(options: PushOptions, device: PushDevice): Promise<void>;
+
 /** A click on a web push: `action` is the id of its button, if it was on one. */
 export interface PushClick {
   notification: number;

@@ -1,9 +1,10 @@
 import { Button } from "./bell/button.js";
-import { make } from "./bell/dom.js";
+import { Base, define, make, upgrade } from "./bell/dom.js";
+import { languageAround } from "./bell/language.js";
 import { Panel } from "./bell/panel.js";
 import { share, stand } from "./bell/shared.js";
 import { sheet } from "./bell/style.js";
-import { Texts, languageOf } from "./bell/texts.js";
+import { Texts, WORDS } from "./bell/texts.js";
 import { Toasts } from "./bell/toasts.js";
 
 const PHONE = "(max-width: 30rem)"; // where the list covers the page
@@ -16,9 +17,6 @@ const TICK = 30_000; // ms between looks at how long ago things were
  * @typedef {import("../index.d.ts").Notification} Notification
  * @typedef {import("../index.d.ts").State} State
  */
-
-/** Where there are no pages, as on a server, this module can be loaded all the same. */
-const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
 
 /** `<notification-bell>`; bell.d.ts says what it does. */
 export class NotificationBell extends Base {
@@ -127,7 +125,7 @@ export class NotificationBell extends Base {
 
   connectedCallback() {
     this.#connected = true;
-    for (const name of /** @type {const} */ (["getToken", "inbox", "texts"])) this.#upgrade(name);
+    upgrade(this, "getToken", "inbox", "texts");
     addEventListener("pagehide", this.#settle);
     document.addEventListener("visibilitychange", this.#seen);
     this.#pageLanguage.observe(document.documentElement, { attributeFilter: ["lang"] });
@@ -147,24 +145,11 @@ export class NotificationBell extends Base {
     this.#join();
   }
 
-  /**
-   * What was set before this module was loaded hides the accessor.
-   *
-   * @param {"getToken" | "inbox" | "texts"} name
-   */
-  #upgrade(name) {
-    if (!Object.hasOwn(this, name)) return;
-    const value = this[name];
-    delete this[name];
-    Object.assign(this, { [name]: value });
-  }
-
   /** Show the inbox that is given, or named by the attributes, in the language that is spoken here now. */
   #join() {
     if (!this.#connected) return;
     this.#leave();
-    const here = this.closest("[lang]")?.getAttribute("lang");
-    this.#texts = new Texts(languageOf(here, document.documentElement.lang, navigator.language), this.#words);
+    this.#texts = new Texts(languageAround(WORDS, this), this.#words);
     const { language, direction } = this.#texts;
     for (const { root } of [this.panel, this.toasts, { root: this.live }]) Object.assign(root, { lang: language, dir: direction });
     const userId = this.getAttribute("user-id");
@@ -423,5 +408,4 @@ export class NotificationBell extends Base {
   }
 }
 
-const elements = globalThis.customElements;
-if (!elements?.get("notification-bell")) elements?.define("notification-bell", NotificationBell); // another copy's serves
+define("notification-bell", NotificationBell);

@@ -41,6 +41,11 @@ class Inbox {
   constructor(world, rest) {
     this.world = world;
     this.rest = rest;
+    this.preferences = {
+      get: () => rest.preferences(),
+      /** @param {import("../index.d.ts").PreferenceChanges} changes */
+      set: (changes) => rest.preferences(changes),
+    };
   }
 
   get state() {

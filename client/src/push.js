@@ -5,6 +5,13 @@ const PATIENCE = 15_000; // ms for an answer
 /** What page and service worker say to each other. */
 const CLICKED = "hub-push-clicked";
 const ASK = "hub-push-ask";
+/** @type {[RegExp, string][]} whose push service it is */
+const BROWSERS = [
+  [/^https:\/\/[^/]*\bgoogleapis\.com\//, "Chrome"],
+  [/^https:\/\/[^/]*\bmozilla\.com\//, "Firefox"],
+  [/^https:\/\/[^/]*\bapple\.com\//, "Safari"],
+  [/^https:\/\/[^/]*\bwindows\.com\//, "Edge"],
+];
 
 /**
  * @typedef {import("../push.d.ts").PushOptions} PushOptions
@@ -43,14 +50,52 @@ export async function enablePush(options) {
  * @param {PushOptions} options
  */
 export async function disablePush(options) {
-  if (!isPushSupported()) return;
-  const registration = await navigator.serviceWorker.getRegistration(scope(options.serviceWorker));
-  const subscription = await registration?.pushManager.getSubscription();
+  const subscription = await subscriptionHere(options);
   if (!subscription) return;
   const devices = await call(options, "GET", "");
   const device = devices.find((/** @type {any} */ { endpoint }) => endpoint === subscription.endpoint);
   if (device) await call(options, "DELETE", `/${device.id}`);
   await subscription.unsubscribe();
+}
+
+/**
+ * The browsers that take web push for the user; undefined if the hub sends none.
+ *
+ * @param {PushOptions} options
+ * @returns {Promise<import("../push.d.ts").PushDevice[] | undefined>}
+ */
+export async function pushDevices(options) {
+  try {
+    await call(options, "GET", "/key");
+  } catch (error) {
+    if (/** @type {InboxError} */ (error).code === "no_web_push") return undefined;
+    throw error;
+  }
+  const [devices, subscription] = await Promise.all([call(options, "GET", ""), subscriptionHere(options)]);
+  return devices.map((/** @type {any} */ { id, created_at, endpoint }) => ({
+    id,
+    created_at,
+    browser: BROWSERS.find(([pattern]) => pattern.test(endpoint))?.[1] ?? new URL(endpoint).hostname,
+    here: endpoint === subscription?.endpoint,
+  }));
+}
+
+/**
+ * Remove a browser of `pushDevices`, be it this one.
+ *
+ * @param {PushOptions} options
+ * @param {import("../push.d.ts").PushDevice} device
+ */
+export async function removePushDevice(options, { id, here }) {
+  if (here) await disablePush(options);
+  else await call(options, "DELETE", `/${id}`);
+}
+
+/** @param {PushOptions} options */
+async function subscriptionHere({ serviceWorker }) {
+  if (!isPushSupported()) return undefined;
+  const registration = await navigator.serviceWorker.getRegistration(scope(serviceWorker));
+  return registration?.pushManager.getSubscription();
 }
 
 /**

@@ -1,7 +1,7 @@
 import { InboxError } from "./errors.js";
 
-const PATH = "/api/v2/notification-service/notifications";
-const HEALTH = "/api/v2/notification-service/health";
+const API = "/api/v2/notification-service";
+const INBOXES = "/notifications";
 export const ORIGINS = "does ALLOWED_ORIGINS name this page's origin?";
 const PROBE = 5000; // ms
 const PATIENCE = 15_000; // ms for an answer
@@ -54,14 +54,14 @@ export class Rest {
   async page(limit = PAGE, before, view = "inbox") {
     const many = Math.min(MOST, Math.max(PAGE, limit));
     const some = (before ? `&before=${before}` : "") + (view === "inbox" ? "" : `&${view}=true`);
-    const answer = await this.#call("GET", `/users/${this.user}?protocol=hub.v1&limit=${many}${some}`);
+    const answer = await this.#call("GET", `${INBOXES}/users/${this.user}?protocol=hub.v1&limit=${many}${some}`);
     const items = await body(answer);
     return { items, from: answer.headers.has("Link") ? items.at(-1).seq : 0 };
   }
 
   /** @returns {Promise<Frame>} as the hub's first frame says it */
   async count() {
-    const answer = await this.#call("GET", `/users/${this.user}/unread-count`);
+    const answer = await this.#call("GET", `${INBOXES}/users/${this.user}/unread-count`);
     return { ...(await body(answer)), ...counted(answer) };
   }
 
@@ -75,7 +75,7 @@ export class Rest {
    */
   async change(id, call, until) {
     const asked = `?protocol=hub.v1${until ? `&until=${encodeURIComponent(until)}` : ""}`;
-    const answer = await this.#call(call ? "PATCH" : "DELETE", `/${id}/users/${this.user}` + (call && `/${call}${asked}`));
+    const answer = await this.#call(call ? "PATCH" : "DELETE", `${INBOXES}/${id}/users/${this.user}` + (call && `/${call}${asked}`));
     const frame = { type: FRAMES[call], id, ...counted(answer) };
     const data = call && call !== "read" && (await body(answer));
     if (!data) return frame;
@@ -87,36 +87,48 @@ export class Rest {
    * @returns {Promise<Frame>}
    */
   async markAllRead(upTo) {
-    const answer = await this.#call("PATCH", `/users/${this.user}/read?up_to=${upTo}`);
+    const answer = await this.#call("PATCH", `${INBOXES}/users/${this.user}/read?up_to=${upTo}`);
     return { type: "all_read", ...(await body(answer)), ...counted(answer) };
   }
 
   /**
-   * @param {string} method
-   * @param {string} path
+   * @param {import("../index.d.ts").PreferenceChanges} [changes] none: ask only
+   * @returns {Promise<import("../index.d.ts").Preferences>} as they are then
    */
-  async #call(method, path) {
-    const token = await this.tokens.get();
-    const answer = await this.#send(method, path, token);
-    if (answer.status !== 401) return accepted(answer);
-    this.tokens.refuse(token);
-    return accepted(await this.#send(method, path, await this.tokens.get()));
+  async preferences(changes) {
+    return body(await this.#call(changes ? "PATCH" : "GET", `/preferences/users/${this.user}`, JSON.stringify(changes)));
   }
 
   /**
    * @param {string} method
    * @param {string} path
-   * @param {string} token
+   * @param {string} [json] the body
    */
-  async #send(method, path, token) {
+  async #call(method, path, json) {
+    const token = await this.tokens.get();
+    const answer = await this.#send(token, method, path, json);
+    if (answer.status !== 401) return accepted(answer);
+    this.tokens.refuse(token);
+    return accepted(await this.#send(await this.tokens.get(), method, path, json));
+  }
+
+  /**
+   * @param {string} token
+   * @param {string} method
+   * @param {string} path
+   * @param {string} [json]
+   */
+  async #send(token, method, path, json) {
     /** @type {Record<string, string>} */
     const headers = { Authorization: `Bearer ${token}` };
+    if (json) headers["Content-Type"] = "application/json";
     if (this.locale) headers["Accept-Language"] = this.locale;
     try {
       const signal = AbortSignal.timeout(PATIENCE);
-      return await this.world.fetch(this.origin + PATH + path, {
+      return await this.world.fetch(this.origin + API + path, {
         method,
         headers,
+        ...(json && { body: json }),
         signal,
         cache: "no-store",
         keepalive: method !== "GET", // a change is made even if the page goes where the notification leads
@@ -133,7 +145,7 @@ export class Rest {
   async #isUp() {
     try {
       const signal = AbortSignal.timeout(PROBE);
-      await this.world.fetch(this.origin + HEALTH, { method: "GET", mode: "no-cors", signal, cache: "no-store" });
+      await this.world.fetch(`${this.origin}${API}/health`, { method: "GET", mode: "no-cors", signal, cache: "no-store" });
       return true;
     } catch {
       return false;

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Texts, WORDS, languageOf } from "../src/bell/texts.js";
+import { languageOf } from "../src/bell/language.js";
+import { Texts, WORDS } from "../src/bell/texts.js";
 
 const NOW = new Date(2026, 10, 21, 12, 0).getTime();
 const before = (ms) => new Date(NOW - ms).toISOString();
@@ -62,10 +63,10 @@ test("how long ago is said as people do", () => {
 });
 
 test("the first wished language that there is counts, whatever its region", () => {
-  assert.equal(languageOf("vi-VN", "en"), "vi");
-  assert.equal(languageOf("RU"), "ru");
-  assert.equal(languageOf(null, "de", "ru-RU"), "ru");
-  assert.equal(languageOf("de", undefined, ""), "en");
+  assert.equal(languageOf(WORDS, "vi-VN", "en"), "vi");
+  assert.equal(languageOf(WORDS, "RU"), "ru");
+  assert.equal(languageOf(WORDS, null, "de", "ru-RU"), "ru");
+  assert.equal(languageOf(WORDS, "de", undefined, ""), "en");
 });
 
 test("why it ended is said by its code", () => {
@@ -76,7 +77,8 @@ test("why it ended is said by its code", () => {
   assert.equal(texts.closed(1000), ended);
 });
 
-test("the module can be loaded on a server", async () => {
+test("the modules can be loaded on a server", async () => {
   const { NotificationBell } = await import("../src/bell.js");
-  assert.equal(typeof NotificationBell, "function");
+  const { NotificationPreferences } = await import("../src/preferences.js");
+  assert.deepEqual([typeof NotificationBell, typeof NotificationPreferences], ["function", "function"]);
 });

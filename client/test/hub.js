@@ -159,7 +159,7 @@ export class Hub {
     return 1 + this.random() * 40;
   }
 
-  fetch = (owner) => async (address, { method, headers, mode, signal }) => {
+  fetch = (owner) => async (address, { method, headers, body, mode, signal }) => {
     const { pathname, searchParams } = new URL(address);
     const path = pathname.replace("/api/v2/notification-service/notifications", "");
     this.requests.push(`${method} ${path}`);
@@ -168,6 +168,7 @@ export class Hub {
     if (mode === "no-cors") return Response.error(); // opaque to the page
     if (this.foreign) throw new TypeError("Failed to fetch");
     if (pathname.endsWith("/events")) return this.#stream(owner, address, headers, signal);
+    if (pathname.includes("/preferences/")) return json(this.preferences(method, body && JSON.parse(body), headers["Accept-Language"]));
     const answer = this.#answer(method, path, searchParams, headers);
     await this.#wait(owner);
     return answer;

@@ -1,6 +1,7 @@
 /** The types as a TypeScript project meets them: `npm run types` fails where a comment expects an error and none comes. */
 import { createInbox, InboxError, type Notification, type State } from "notification-hub-client";
 import { disablePush, enablePush, isPushSupported, markReadOnClick } from "notification-hub-client/push";
+import { NotificationPreferences, type PreferencesTexts } from "notification-hub-client/preferences";
 import { NotificationBell, type NotificationBellAttributes } from "notification-hub-client/bell";
 
 const inbox = createInbox({ url: location.origin, userId: "1", getToken: async () => "token" });
@@ -46,3 +47,14 @@ disablePush(push).then(() => device.then((id) => id.trim()));
 if (isPushSupported()) markReadOnClick(inbox)();
 // @ts-expect-error a token is needed
 enablePush({ url: location.origin });
+
+inbox.preferences.set({ choices: { "food.email": false }, profile: { locale: "vi", quiet_from: null } }).then(
+  ({ preferences, profile }) => [preferences.find(({ by }) => by === "person")?.enabled === true, profile.email?.trim()],
+);
+inbox.preferences.get().then(({ categories: [first] }) => first?.name.trim());
+// @ts-expect-error on, off or the default
+inbox.preferences.set({ choices: { "food.email": "on" } });
+const settings: NotificationPreferences = document.createElement("notification-preferences");
+const arabic: PreferencesTexts = { lang: "ar", title: "إعدادات الإشعارات", categories: { food: "الطعام" } };
+Object.assign(settings, { getToken: () => "token", texts: arabic });
+settings.addEventListener("preferenceschange", ({ detail }) => detail.profile.locale?.trim());

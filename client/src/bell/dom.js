@@ -84,3 +84,32 @@ export function iconButton(name, { label, title, part = "action", onclick }) {
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** Where there are no pages, as on a server, the modules of elements can be loaded all the same. */
+export const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
+
+/**
+ * Define an element, unless another copy of its module has.
+ *
+ * @param {string} name
+ * @param {typeof HTMLElement} element
+ */
+export function define(name, element) {
+  const elements = globalThis.customElements;
+  if (!elements?.get(name)) elements?.define(name, element);
+}
+
+/**
+ * Set properties again that were set before the element was defined: they hide its accessors.
+ *
+ * @param {Record<string, any> & HTMLElement} element
+ * @param {string[]} names
+ */
+export function upgrade(element, ...names) {
+  for (const name of names) {
+    if (!Object.hasOwn(element, name)) continue;
+    const value = element[name];
+    delete element[name];
+    element[name] = value;
+  }
+}

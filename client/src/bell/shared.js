@@ -19,7 +19,7 @@ const made = new Map();
  * @param {object} bell
  * @param {string} url
  * @param {string} userId
- * @param {string} locale
+ * @param {string | undefined} locale
  */
 export function share(bell, url, userId, locale) {
   const key = JSON.stringify([url, userId, locale]);
@@ -49,7 +49,7 @@ export function share(bell, url, userId, locale) {
 /**
  * @param {string} url
  * @param {string} userId
- * @param {string} locale
+ * @param {string | undefined} locale
  * @returns {Shared}
  */
 function make(url, userId, locale) {

@@ -1,34 +1,18 @@
-/** All of it can be set from outside by the variables in the first rule, and by ::part. */
-const CSS = `
+import { sheetOf } from "./theme.js";
+
+/** All of it can be set from outside by the variables in theme.js, and by ::part. */
+export const sheet = sheetOf(`
 :host {
-  --accent: var(--notification-bell-accent, light-dark(#3b5bdb, #9db0ff));
-  --surface: var(--notification-bell-surface, light-dark(#fff, #1c202a));
-  --text: var(--notification-bell-text, light-dark(#1a2030, #e9ecf3));
-  --soft: var(--notification-bell-soft, light-dark(#586174, #a6afc0));
-  --line: var(--notification-bell-line, light-dark(#e3e6ed, #333a49));
-  --danger: var(--notification-bell-danger, light-dark(#b4232f, #ff9aa4));
   --success: var(--notification-bell-success, light-dark(#1a7446, #74dca2));
   --warning: var(--notification-bell-warning, light-dark(#955800, #ffc061));
   --badge: var(--notification-bell-badge, #cf2338);
   --badge-text: var(--notification-bell-badge-text, #fff);
-  --radius: var(--notification-bell-radius, 14px);
-  --font: var(--notification-bell-font, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif);
-  --hover: color-mix(in srgb, var(--text) 7%, var(--surface));
   --tint: color-mix(in srgb, var(--accent) 7%, var(--surface));
-  color-scheme: light dark;
   display: inline-block;
   vertical-align: middle;
 }
-:host([theme="light"]) { color-scheme: light; }
-:host([theme="dark"]) { color-scheme: dark; }
-:host([hidden]), [hidden] { display: none !important; }
-
-* { box-sizing: border-box; margin: 0; padding: 0; }
 ol { list-style: none; }
 svg { display: block; width: 1.25em; height: 1.25em; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
-button { border: 0; background: none; color: inherit; font: inherit; letter-spacing: inherit; text-align: inherit; cursor: pointer; }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
 .bell { position: relative; display: grid; place-items: center; width: 2.75rem; height: 2.75rem; border-radius: 50%; font-size: 1.2rem; }
 .bell:hover, .bell[aria-expanded="true"] { background: color-mix(in srgb, currentColor 10%, transparent); }
@@ -44,23 +28,15 @@ button { border: 0; background: none; color: inherit; font: inherit; letter-spac
 .head { display: flex; flex: none; align-items: center; gap: .25rem; min-height: 3.75rem; padding-block: .6rem; padding-inline: 1.125rem .75rem; border-bottom: 1px solid var(--line); }
 .head div { display: flex; flex: 1; flex-direction: column; align-items: flex-start; }
 time, .count, h2 { unicode-bidi: plaintext; }
-h2 { font-size: 1.0625rem; font-weight: 700; line-height: 1.3; letter-spacing: -.01em; overflow-wrap: normal; }
-h3 { font-size: inherit; font-weight: inherit; }
 .count { color: var(--soft); font-size: .8125rem; line-height: 1.3; }
-.pill { min-height: 2rem; padding: .25rem .7rem; border-radius: 99px; color: var(--accent); font-size: .8125rem; font-weight: 600; }
 .icon { display: grid; flex: none; place-items: center; width: 2rem; height: 2rem; border-radius: 50%; color: var(--soft); font-size: .9375rem; }
 .pill:hover, .icon:hover { background: var(--hover); color: var(--text); }
 [part~="action-delete"]:hover { background: color-mix(in srgb, var(--danger) 12%, var(--surface)); color: var(--danger); }
-.bar { flex: none; padding: .5rem 1.125rem; border-bottom: 1px solid var(--line); background: var(--hover); font-size: .8125rem; }
-.bar.failed { color: var(--danger); }
 .tabs { display: flex; flex: none; gap: .25rem; padding-inline: .75rem; border-bottom: 1px solid var(--line); }
 .tabs button { min-height: 2.25rem; padding-inline: .5rem; border-bottom: 2px solid transparent; color: var(--soft); font-size: .8125rem; font-weight: 600; }
 .tabs button:hover { color: var(--text); }
 .tabs [aria-selected="true"] { border-color: var(--accent); color: var(--accent); }
 .tabs :focus-visible { outline-offset: -2px; }
-.snack { display: flex; flex: none; align-items: center; justify-content: space-between; gap: .5rem; margin: .5rem; padding-block: .25rem; padding-inline: .9rem .4rem; border-radius: .5rem; background: var(--text); color: var(--surface); font-size: .8125rem; }
-.snack .pill { color: inherit; text-decoration: underline; }
-.snack .pill:hover { background: color-mix(in srgb, var(--surface) 18%, transparent); }
 .settings { flex: none; border-top: 1px solid var(--line); font-size: .8125rem; text-align: center; }
 .settings a { display: block; padding: .6rem; color: var(--soft); font-weight: 600; text-decoration: none; }
 .settings a:hover { background: var(--hover); color: var(--text); }
@@ -147,16 +123,4 @@ time { color: var(--soft); font-size: .8125rem; }
   .unread::before { background: Highlight; forced-color-adjust: none; }
   .face { border: 1px solid; }
 }
-`;
-
-/** @type {CSSStyleSheet | undefined} */
-let made;
-
-/** One sheet for all bells. Made by script, it needs no permission of a Content-Security-Policy. */
-export function sheet() {
-  if (!made) {
-    made = new CSSStyleSheet();
-    made.replaceSync(CSS);
-  }
-  return made;
-}
+`);

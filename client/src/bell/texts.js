@@ -1,3 +1,5 @@
+import { directionOf } from "./language.js";
+
 /**
  * @typedef {Record<string, string>} Forms of one text, by the plural category of its number; {n} is the number
  *
@@ -168,7 +170,6 @@ export const WORDS = {
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]; // ms
 const WEEK = 7; // days
-const RIGHT_TO_LEFT = /^(ar|ckb|dv|fa|he|ps|sd|ug|ur|yi)\b/i;
 const MOST = 99; // that fit into the badge
 
 /** What the bell says, in one language. */
@@ -184,7 +185,7 @@ export class Texts {
    */
   constructor(language, { lang = language, ...given } = {}) {
     this.language = lang;
-    this.direction = RIGHT_TO_LEFT.test(lang) ? "rtl" : "";
+    this.direction = directionOf(lang);
     this.words = /** @type {Words} */ ({ ...WORDS[language], ...given });
     this.#plurals = new Intl.PluralRules(lang);
     this.#number = new Intl.NumberFormat(lang);
@@ -243,14 +244,4 @@ export class Texts {
 /** @param {Date | number} moment */
 function midnight(moment) {
   return new Date(moment).setHours(0, 0, 0, 0);
-}
-
-/**
- * The first of the wished languages that there are texts in; English when there is none.
- *
- * @param {(string | null | undefined)[]} wished language tags, such as `vi-VN`
- */
-export function languageOf(...wished) {
-  const known = wished.map((tag) => tag?.toLowerCase().split(/[-_]/)[0] ?? "").find((language) => language in WORDS);
-  return known ?? "en";
 }

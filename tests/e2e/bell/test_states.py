@@ -11,6 +11,7 @@ from playwright.async_api import Page, expect
 from tests.support.axe import Axe
 from tests.support.bell_pages import become, bell, carrying, notifications, panel, rows, toasts
 from tests.support.browser import needs_chromium
+from tests.support.preference_pages import open_preferences, settings
 
 SIZES = {"phone": (390, 780), "desktop": (1100, 760)}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -65,6 +66,11 @@ async def test_axe_finds_nothing(
     await rows(page).first.get_by_role("button").nth(1).click()  # the inbox can't mark it read
     await expect(panel(page).locator("[part=status]")).to_be_visible()
     await axe.check(page)
+    await page.keyboard.press("Escape")
+    await open_preferences(page)
+    await expect(settings(page).get_by_role("switch").first).to_be_checked()
+    await axe.check(page)
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize("size", SIZES)

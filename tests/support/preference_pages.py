@@ -1,0 +1,95 @@
+"""A page with `<notification-preferences>`, and a hub for it that keeps one person's preferences."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from playwright.async_api import Locator, Page, Route
+
+from app.domain.preferences import ALWAYS_ON, CATEGORIES
+from app.texts.categories import CATEGORY_NAMES, CHANNEL_NAMES
+from app.texts.i18n import render
+from tests.support.bell_pages import LIBRARY
+
+EMPTY = dict.fromkeys(("locale", "time_zone", "quiet_from", "quiet_until", "email", "phone"))
+MOUNT = f"""async () => {{
+  await import("{LIBRARY}/preferences.js");
+  window.settings = document.createElement("notification-preferences");
+  settings.setAttribute("user-id", "u");
+  settings.getToken = () => "a.b.c";
+  document.querySelector("main p").replaceWith(settings);
+}}"""
+
+
+class PreferencesHub:
+    """Answers the element's calls as the hub does. `refuses`: the status that each call gets instead."""
+
+    def __init__(self) -> None:
+        self.profile: dict[str, Any] = {**EMPTY, "email": "mai@example.com"}
+        self.choices: dict[str, bool] = {}
+        self.changes: list[dict[str, Any]] = []
+        self.refuses = 0
+        self.devices = [
+            {
+                "id": "d1",
+                "endpoint": "https://updates.push.services.mozilla.com/wpush/v2/x",
+                "created_at": "2026-11-02T08:00:00Z",
+            }
+        ]
+
+    async def answer(self, route: Route) -> None:
+        """For `page.route`."""
+        request = route.request
+        path = request.url.partition("/api/v2/notification-service")[2]
+        language = (request.headers.get("accept-language") or "en")[:2]
+        if self.refuses:
+            await route.fulfill(status=self.refuses, json={"code": "refused", "detail": "No, not now."})
+        elif path == "/devices/key":
+            await route.fulfill(json={"public_key": "x"})
+        elif path.startswith("/devices"):
+            if request.method == "DELETE":
+                self.devices = [each for each in self.devices if each["id"] != path.rpartition("/")[2]]
+            await route.fulfill(json=self.devices)
+        else:
+            if request.method == "PATCH":
+                self._change(json.loads(request.post_data or "{}"))
+            await route.fulfill(json=self._answer(language if language in ("vi", "ru") else "en"))
+
+    def _change(self, changes: dict[str, Any]) -> None:
+        self.changes.append(changes)
+        self.profile |= changes.get("profile", {})
+        self.choices |= changes.get("choices", {})
+        self.choices = {choice: on for choice, on in self.choices.items() if on is not None}
+
+    def _answer(self, language: str) -> dict[str, Any]:
+        return {
+            "profile": self.profile,
+            "preferences": [
+                self._preference(category, channel) for category in CATEGORIES for channel in CHANNEL_NAMES
+            ],
+            "categories": [
+                {"id": id_, "name": render(language, name, {})} for id_, name in CATEGORY_NAMES.items()
+            ],
+            "channels": [
+                {"id": id_, "name": render(language, name, {})} for id_, name in CHANNEL_NAMES.items()
+            ],
+        }
+
+    def _preference(self, category: str, channel: str) -> dict[str, Any]:
+        choice = f"{category}.{channel}"
+        by = "always" if category == ALWAYS_ON else "person" if choice in self.choices else "default"
+        enabled = self.choices.get(choice, choice != "inventory.email")
+        return {"id": choice, "category": category, "channel": channel, "enabled": enabled, "by": by}
+
+
+async def open_preferences(page: Page, hub: PreferencesHub | None = None) -> PreferencesHub:
+    """Show the preferences in the page, in place of what it has."""
+    hub = hub or PreferencesHub()
+    await page.route("**/api/v2/notification-service/**", hub.answer)
+    await page.evaluate(MOUNT)
+    return hub
+
+
+def settings(page: Page) -> Locator:
+    return page.locator("notification-preferences")
