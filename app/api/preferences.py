@@ -146,6 +146,7 @@ class PreferenceResource:
         body=PreferenceChanges,
     )
     async def change_preferences(self, request: Request, user_id: str) -> HTTPResponse:
+        """`PATCH /preferences/users/{user_id}`: several choices and fields of the profile."""
         owner = await self._authenticator.owner(request, user_id)
         changes = json_body(request, PreferenceChanges)
         for choice in changes.choices:

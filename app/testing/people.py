@@ -66,6 +66,7 @@ class MemoryPeople:
     async def change(
         self, user_id: UUID, profile: Mapping[str, Any], choices: Mapping[str, bool | None]
     ) -> None:
+        """Set these fields of the profile and these choices; None unsets."""
         known, chosen = await self.get(user_id)
         if not profile and not choices:
             return
