@@ -70,7 +70,7 @@ export interface Options {
   userId: string;
   /** A token that holds now. Asked at the start, before a token expires, and when the hub refuses one. */
   getToken: () => string | Promise<string>;
-  /** The language of what is loaded: `vi`, `en`, `ru`. Without it each comes as it was stored. */
+  /** The language of what is loaded, and of what comes live: `vi`, `en`, `ru`. Without it each comes as it was stored. */
   locale?: string;
   /** For Node before 22, which has none. */
   WebSocket?: typeof WebSocket;
@@ -135,6 +135,8 @@ export interface Inbox {
   /** Load older ones into the list. Rejects with `InboxError`. */
   loadMore(view?: View): Promise<void>;
   unreadCount(): number;
+  /** How many of the unread came after the list was last opened, on any device. */
+  unseenCount(): number;
   /** This and the next four reject with `InboxError`: 404 when it is gone, which the list knows then. */
   markRead(id: number): Promise<void>;
   markUnread(id: number): Promise<void>;
@@ -144,8 +146,13 @@ export interface Inbox {
   unarchive(id: number): Promise<void>;
   /** Out of the inbox until then, within a year; it comes back as a new one. */
   snooze(id: number, until: Date | string): Promise<void>;
-  /** What came after this page last heard stays unread. */
+  /** What came after this page last heard stays as it is, in this and the next three. */
   markAllRead(): Promise<void>;
+  /** The person looks at the list: nothing of it is unseen any more. */
+  markAllSeen(): Promise<void>;
+  archiveAll(): Promise<void>;
+  /** Delete all of the inbox for good; the archive stays. */
+  removeAll(): Promise<void>;
   /** Delete for good. One that is gone already is none to complain about. */
   remove(id: number): Promise<void>;
   /** Leave. Other tabs go on; `connect` comes back. */

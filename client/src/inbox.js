@@ -70,7 +70,7 @@ class Inbox {
     };
     /** @param {import("./session.js").Listener} target */
     const session = (target) => new Session(world, rest, store, target);
-    const name = `notification-hub ${rest.origin} ${rest.user}`;
+    const name = `notification-hub ${rest.origin} ${rest.user} ${rest.locale ?? ""}`;
     this.#link = world.locks ? new Tabs(world, world.locks, name, rest, store, listener, session) : session(listener);
     this.#link.start();
   }
@@ -141,8 +141,29 @@ class Inbox {
     return this.#change(id, "snooze", new Date(until).toISOString());
   }
 
-  async markAllRead() {
-    this.#did(await this.rest.markAllRead(this.#store.lastSeq));
+  unseenCount() {
+    return this.#store.unseen;
+  }
+
+  markAllSeen() {
+    return this.#all("seen");
+  }
+
+  markAllRead() {
+    return this.#all("read");
+  }
+
+  archiveAll() {
+    return this.#all("archive");
+  }
+
+  removeAll() {
+    return this.#all("");
+  }
+
+  /** @param {Parameters<Rest["all"]>[0]} call for everything that this page has heard of */
+  async #all(call) {
+    this.#did(await this.rest.all(call, this.#store.lastSeq));
   }
 
   /** @param {number} id */

@@ -16,6 +16,12 @@ const FRAMES = {
   unarchive: "notification_unarchived",
   snooze: "notification_snoozed",
 };
+const SWEEPS = {
+  "": ["DELETE", "all_deleted"],
+  read: ["PATCH", "all_read"],
+  archive: ["PATCH", "all_archived"],
+  seen: ["POST", "all_seen"],
+};
 
 /**
  * @typedef {import("../index.d.ts").Notification} Notification
@@ -83,12 +89,16 @@ export class Rest {
   }
 
   /**
+   * Change everything up to a `seq`.
+   *
+   * @param {keyof typeof SWEEPS} call
    * @param {number} upTo
    * @returns {Promise<Frame>}
    */
-  async markAllRead(upTo) {
-    const answer = await this.#call("PATCH", `${INBOXES}/users/${this.user}/read?up_to=${upTo}`);
-    return { type: "all_read", ...(await body(answer)), ...counted(answer) };
+  async all(call, upTo) {
+    const [method, type] = SWEEPS[call];
+    const answer = await this.#call(method, `${INBOXES}/users/${this.user}${call && `/${call}`}?up_to=${upTo}`);
+    return { ...(await body(answer)), type, ...counted(answer) };
   }
 
   /**

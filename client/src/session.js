@@ -99,9 +99,9 @@ export class Session {
 
   /** Load the inbox before anything is live: it shows, whatever gets through besides. */
   async #prime() {
-    const { unread = 0, last_seq, rev } = await this.rest.count();
-    if (last_seq === undefined || rev === undefined) return; // a hub that says so only over the socket
-    const snapshot = await load(this.rest, this.store, { unread, last_seq, rev });
+    const count = await this.rest.count();
+    if (count.last_seq === undefined || count.rev === undefined) return; // a hub that says so only over the socket
+    const snapshot = await load(this.rest, this.store, /** @type {Count} */ (count));
     if (!this.#running) return;
     this.listener.snapshot(snapshot);
     this.#primed = snapshot.count;
@@ -115,7 +115,9 @@ export class Session {
    */
   #dial(way, token) {
     const { rest, store, world } = this;
-    const after = store.loaded ? `after=${store.lastSeq}` : "";
+    const asked = new URLSearchParams();
+    if (store.loaded) asked.set("after", String(store.lastSeq));
+    if (rest.locale) asked.set("lang", rest.locale); // what comes is in it, as what is loaded
     let greeted = false;
     /** @type {import("./connection.js").ConnectionEvents} */
     const events = {
@@ -134,9 +136,9 @@ export class Session {
     /** @type {Connection | Stream | Polling} */
     const connection =
       way === 0
-        ? new Connection(world, sockets + (after && "?") + after, token, events)
+        ? new Connection(world, `${sockets}?${asked}`, token, events)
         : way === 1
-          ? new Stream(world, streams + after, token, events)
+          ? new Stream(world, streams + asked, token, events)
           : new Polling(world, rest, events);
     return connection;
   }
@@ -252,10 +254,10 @@ export class Session {
   async #load(connection) {
     this.#loading = true;
     while (this.#greeting) {
-      const { unread, last_seq = this.store.lastSeq, rev } = this.#greeting;
+      const count = { ...this.#greeting, last_seq: this.#greeting.last_seq ?? this.store.lastSeq };
       this.#greeting = undefined;
       try {
-        const snapshot = await load(this.rest, this.store, { unread, last_seq, rev });
+        const snapshot = await load(this.rest, this.store, count);
         if (connection !== this.#connection) return;
         if (this.store.isOtherThan(snapshot)) return this.#erased();
         this.#loaded(snapshot);

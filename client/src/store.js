@@ -6,6 +6,8 @@
  * @property {number} unread
  * @property {number} last_seq what came up to here is in it, nothing that came after
  * @property {number} rev
+ * @property {number} unseen of the unread, those that came after `seen_up_to`
+ * @property {number} seen_up_to
  *
  * @typedef {import("./rest.js").Page & {count: Count, asOf: number}} Snapshot
  *   whatever has a `seq` up to `asOf` and isn't in it, is gone
@@ -15,9 +17,12 @@
  * @property {Notification} [data]
  * @property {number} [id]
  * @property {number} [up_to]
- * @property {number} [unread] with these three, what the hub counted after the change
+ * @property {string} [place] where an updated one is
+ * @property {number} [unread] with these, what the hub counted after the change
  * @property {number} [last_seq]
  * @property {number} [rev]
+ * @property {number} [unseen]
+ * @property {number} [seen_up_to]
  */
 
 const INBOX = "inbox";
@@ -26,11 +31,14 @@ const GONE = "gone";
 const PLACES = {
   notification_deleted: GONE,
   notification_retracted: GONE,
-  notification_snoozed: GONE, // until it comes as a new one
+  notification_snoozed: "snoozed", // until it comes as a new one
   notification_archived: "archived",
   notification_unarchived: INBOX,
 };
+/** @type {Record<string, string | undefined>} where everything up to a `seq` is after a frame; undefined: where it was, read */
+const SWEEPS = { all_archived: "archived", all_deleted: GONE, all_read: undefined };
 const UNKNOWN = { rev: -1 };
+const NONE = { unread: 0, last_seq: 0, rev: 0, unseen: 0, seen_up_to: 0 };
 
 /**
  * An inbox as far as it is known: everything from some `seq` on, the latest count of the unread, and a part of the
@@ -54,7 +62,7 @@ export class Store {
   /** @type {Record<View, number>} everything from this `seq` on is held; 0: all there is */
   #from = { inbox: 0, unread: Infinity, archived: Infinity };
   /** @type {Count} */
-  #count = { unread: 0, last_seq: 0, rev: 0 };
+  #count = NONE;
   /** @type {Partial<Record<View, readonly Notification[]>>} */
   #lists = {};
   loaded = false;
@@ -74,7 +82,15 @@ export class Store {
   }
 
   get unread() {
-    return this.#count.unread + Math.max(0, this.lastSeq - this.#count.last_seq);
+    return this.#count.unread + this.#uncounted;
+  }
+
+  get unseen() {
+    return this.#count.unseen + this.#uncounted;
+  }
+
+  get #uncounted() {
+    return Math.max(0, this.lastSeq - this.#count.last_seq);
   }
 
   get rev() {
@@ -110,23 +126,22 @@ export class Store {
   apply(frame) {
     const { type = "", data, id, up_to: upTo, rev = this.rev } = frame;
     if (data && !type) return this.#arrived([data], 0);
-    if (id !== undefined) this.#said(type, id, data, rev);
-    if (upTo !== undefined) this.#sweeps.push({ upTo, rev, place: { all_archived: "archived", all_deleted: GONE }[type] });
+    if (id !== undefined) this.#said(frame, id, rev);
+    if (upTo !== undefined && type in SWEEPS) this.#sweeps.push({ upTo, rev, place: SWEEPS[type] });
     this.#counted(frame);
     this.#amend();
     return [];
   }
 
   /**
-   * @param {string} type
+   * @param {Frame} frame
    * @param {number} id
-   * @param {Notification | undefined} data
    * @param {number} rev
    */
-  #said(type, id, data, rev) {
+  #said({ type = "", data, place = PLACES[type] }, id, rev) {
     const updated = type === "notification_updated" && later(this.#updates, id, { rev });
     if (data && (updated || !this.#items.has(id))) this.#items.set(id, data);
-    if (type in PLACES) later(this.#places, id, { place: PLACES[type], rev });
+    if (place) later(this.#places, id, { place, rev });
     const read = type === "notification_read" || data?.is_read;
     if (read !== undefined) later(this.#reads, id, { read, rev });
   }
@@ -182,7 +197,7 @@ export class Store {
     this.#sweeps = [];
     this.#forgetViews();
     this.lastSeq = 0;
-    this.#count = { unread: 0, last_seq: 0, rev: 0 };
+    this.#count = NONE;
     this.loaded = false;
     this.#amend();
   }
@@ -250,9 +265,9 @@ export class Store {
    *
    * @param {Frame} frame
    */
-  #counted({ unread, last_seq = this.lastSeq, rev = this.rev }) {
+  #counted({ unread, last_seq = this.lastSeq, rev = this.rev, unseen = unread, seen_up_to = 0 }) {
     const newer = rev - this.rev || last_seq - this.#count.last_seq;
-    if (unread !== undefined && newer >= 0) this.#count = { unread, last_seq, rev };
+    if (unread !== undefined && newer >= 0) this.#count = { unread, last_seq, rev, unseen: unseen ?? unread, seen_up_to };
   }
 }
 

@@ -14,12 +14,11 @@ const TOGETHER = 20; // ms; those who ask meanwhile get one answer
  * @property {keyof Listener} [kind]
  * @property {any} [value]
  * @property {State} state
- * @property {string | undefined} locale the language of what it loads
  * @property {boolean} [answer] a snapshot for who asked; who has heard all words needs it not
  */
 
 /**
- * One of the tabs of a browser that share a connection. The one that holds the lock leads: it has the session and
+ * One of the tabs of a browser that share a connection, all of one language. The one that holds the lock leads: it has the session and
  * passes on what that says. When it dies the browser gives the lock to the next, which resumes from its own `seq`.
  *
  * The others count what they hear. Who missed a word, or hears a new leader, asks for the whole inbox, which is also
@@ -150,8 +149,7 @@ export class Tabs {
    */
   #say(kind, value, answer) {
     if (!this.#leading) return;
-    const { locale } = this.rest;
-    this.channel.postMessage({ leader: this.#id, number: ++this.#number, kind, value, state: this.#state, locale, answer });
+    this.channel.postMessage({ leader: this.#id, number: ++this.#number, kind, value, state: this.#state, answer });
   }
 
   #ask() {
@@ -191,14 +189,14 @@ export class Tabs {
   #follow(word) {
     this.#clearAsking();
     if (this.#held) return void this.#held.push(word);
-    const { leader, number, kind, value, state, locale, answer } = word;
+    const { leader, number, kind, value, state, answer } = word;
     const inStep = leader === this.#leader && number === this.#number + 1;
     if (inStep || kind === "snapshot") {
       this.#leader = leader;
       this.#number = number;
       if (kind === "snapshot") {
         const heard = inStep && answer && this.store.loaded;
-        if (!heard) this.#take(value, locale === this.rest.locale);
+        if (!heard) this.#take(value);
       } else if (kind) /** @type {(value: any) => void} */ (this.listener[kind])(value);
     } else this.#ask();
     this.#state = state;
@@ -206,16 +204,15 @@ export class Tabs {
   }
 
   /**
-   * A tab of another language, or that lists more than the leader does, or missed more, loads for itself.
+   * A tab that lists more than the leader does, or missed more, loads for itself.
    *
    * @param {Snapshot | undefined} snapshot none while the leader has none
-   * @param {boolean} readable whether it is in this tab's language
    */
-  async #take(snapshot, readable) {
+  async #take(snapshot) {
     const { store } = this;
     if (!snapshot) return;
     if (store.isOtherThan(snapshot)) this.listener.reset(); // it slept when that was said
-    if (readable && (!store.loaded || snapshot.from <= Math.min(store.from, store.lastSeq + 1))) {
+    if (!store.loaded || snapshot.from <= Math.min(store.from, store.lastSeq + 1)) {
       return this.listener.snapshot(snapshot);
     }
     this.#held = [];

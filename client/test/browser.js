@@ -21,6 +21,7 @@ export class Browser {
     tab.inbox.on("state", (state) => tab.states.push(state));
     tab.inbox.on("error", (error) => tab.errors.push(error));
     tab.wake = () => tab.wakes.forEach((wake) => wake());
+    tab.locale = options.locale;
     tab.inbox.connect();
     this.tabs.push(tab);
     return tab;

@@ -10,6 +10,7 @@ export class Hub {
   archive = []; // rising seq, too
   snoozed = [];
   lastSeq = 0;
+  seenUpTo = 0;
   rev = 0; // counts changes
   inbox = 0; // counts those that were erased
   sockets = new Set();
@@ -43,7 +44,8 @@ export class Hub {
 
   /** What every change and every greeting says. */
   get count() {
-    return { unread: this.unread, last_seq: this.lastSeq, rev: this.rev };
+    const unseen = this.rows.filter((row) => !row.is_read && row.seq > this.seenUpTo).length;
+    return { unread: this.unread, last_seq: this.lastSeq, rev: this.rev, unseen, seen_up_to: this.seenUpTo };
   }
 
   get greeting() {
@@ -52,7 +54,7 @@ export class Hub {
 
   /** The inbox is gone, and starts again. */
   erase() {
-    Object.assign(this, { rows: [], archive: [], snoozed: [], lastSeq: 0, rev: 0, inbox: this.inbox + 1 });
+    Object.assign(this, { rows: [], archive: [], snoozed: [], lastSeq: 0, seenUpTo: 0, rev: 0, inbox: this.inbox + 1 });
   }
 
   /** A token that holds so many ms. */
@@ -103,10 +105,10 @@ export class Hub {
     return this.#moved(frame, row);
   }
 
-  #moved(type, row) {
+  #moved(type, row, more = {}) {
     if (!row) return false;
     this.rev++;
-    this.tell({ type, id: row.id, ...this.count, data: { ...row } });
+    this.tell({ type, id: row.id, ...this.count, ...more, data: { ...row } });
     return row;
   }
 
@@ -119,25 +121,59 @@ export class Hub {
 
   /** A publisher has something better to say of it. */
   update(id) {
-    const row = [...this.rows, ...this.archive].find((each) => each.id === id);
-    if (!row) return;
-    row.title = `${row.title.split("+")[0]}+${this.rev}`;
-    this.#moved("notification_updated", row);
+    for (const [place, rows] of Object.entries({ inbox: this.rows, archived: this.archive, snoozed: this.snoozed })) {
+      const row = rows.find((each) => each.id === id);
+      if (!row) continue;
+      row.title = `${row.title.split("+")[0]}+${this.rev}`;
+      this.#moved("notification_updated", row, { place });
+    }
+  }
+
+  /** … or takes it back. */
+  retract(id) {
+    this.delete(id, "notification_retracted");
   }
 
   readAll(upTo = this.lastSeq) {
     for (const row of this.rows) if (row.seq <= upTo) row.is_read = true;
+    return this.#swept("all_read", upTo);
+  }
+
+  seenAll(upTo = this.lastSeq) {
+    this.seenUpTo = Math.max(this.seenUpTo, upTo);
+    return this.#swept("all_seen", upTo);
+  }
+
+  archiveAll(upTo = this.lastSeq) {
+    const moved = this.#takeOut(upTo);
+    for (const row of moved) row.wasAway = true;
+    this.archive = [...this.archive, ...moved].sort((one, other) => one.seq - other.seq);
+    return this.#swept("all_archived", upTo);
+  }
+
+  deleteAll(upTo = this.lastSeq) {
+    this.#takeOut(upTo);
+    return this.#swept("all_deleted", upTo);
+  }
+
+  #takeOut(upTo) {
+    const out = this.rows.filter(({ seq }) => seq <= upTo);
+    this.rows = this.rows.filter(({ seq }) => seq > upTo);
+    return out;
+  }
+
+  #swept(type, upTo) {
     this.rev++;
-    this.tell({ type: "all_read", up_to: upTo, ...this.count });
+    this.tell({ type, up_to: upTo, ...this.count });
     return { up_to: upTo, unread: this.unread };
   }
 
-  delete(id) {
+  delete(id, type = "notification_deleted") {
     const places = ["rows", "archive", "snoozed"];
     if (!places.some((name) => this[name].some((row) => row.id === id))) return false;
     for (const name of places) this[name] = this[name].filter((row) => row.id !== id);
     this.rev++;
-    this.tell({ type: "notification_deleted", id, ...this.count });
+    this.tell({ type, id, ...this.count });
     return true;
   }
 
@@ -185,15 +221,20 @@ export class Hub {
     const [, id] = /^\/(\d+)\//.exec(path) ?? [];
     if (id) {
       const done = this.#change(method === "DELETE" ? "" : path.split("/").pop(), Number(id));
-      return done ? this.#changed(done === true ? {} : done) : problem(404, "no_such_notification");
+      return done ? this.#changed(done === true ? {} : spoken(done, locale)) : problem(404, "no_such_notification");
     }
     if (path.endsWith("/unread-count")) return this.#changed({ unread: this.unread });
-    if (method === "PATCH") return this.#changed(this.readAll(Number(query.get("up_to"))));
+    if (method !== "GET") return this.#changed(this.#sweep(path.split("/").pop(), Number(query.get("up_to"))));
     const [limit, before] = [Number(query.get("limit")), Number(query.get("before") ?? Infinity)];
     const listed = query.get("archived") ? this.archive : this.rows.filter((row) => !(query.get("unread") && row.is_read));
     const found = listed.filter((row) => row.seq < before).reverse();
-    const spoken = (row) => ({ ...row, title: locale ? `${row.title} in ${locale}` : row.title });
-    return json(found.slice(0, limit).map(spoken), found.length > limit ? { Link: '</older>; rel="next"' } : {});
+    return json(found.slice(0, limit).map((row) => spoken(row, locale)), found.length > limit ? { Link: '</older>; rel="next"' } : {});
+  }
+
+  #sweep(call, upTo) {
+    if (call === "read") return this.readAll(upTo);
+    if (call === "seen") return this.seenAll(upTo);
+    return call === "archive" ? this.archiveAll(upTo) : this.deleteAll(upTo);
   }
 
   #change(call, id) {
@@ -246,8 +287,8 @@ export class Hub {
   }
 
   #changed(body) {
-    const { unread, last_seq, rev } = this.count;
-    return json(body, { "Inbox-Count": `unread=${unread}, last_seq=${last_seq}, rev=${rev}` });
+    const counts = Object.entries(this.count).map(([name, value]) => `${name}=${value}`);
+    return json(body, { "Inbox-Count": counts.join(", ") });
   }
 
   /** The class of this hub's sockets, for a tab. */
@@ -265,7 +306,9 @@ export class Hub {
         this.owner = owner;
         this.streams = !upgrades;
         this.token = bearer.replace("bearer.", "");
-        this.after = new URL(address).searchParams.get("after");
+        const asked = new URL(address).searchParams;
+        this.after = asked.get("after");
+        this.locale = asked.get("lang");
         hub.clock.setTimeout(() => this.#open(), hub.delay());
       }
 
@@ -289,7 +332,7 @@ export class Hub {
 
       tell(frame) {
         const queue = frame.type?.match(/^(notification_|all_)/) ? [] : this.#notifications;
-        queue.push(frame);
+        queue.push(frame.data ? { ...frame, data: spoken(frame.data, this.locale) } : frame);
         hub.clock.setTimeout(() => {
           const data = JSON.stringify(queue.shift());
           if (this.readyState === OPEN && !this.frozen && owner.alive) this.onmessage?.({ data });
@@ -321,5 +364,6 @@ export class Hub {
   }
 }
 
+const spoken = (row, locale) => ({ ...row, title: locale ? `${row.title} in ${locale}` : row.title });
 const json = (body, headers = {}) => new Response(JSON.stringify(body), { headers });
 const problem = (status, code) => new Response(JSON.stringify({ code, detail: `problem ${code}` }), { status });

@@ -40,6 +40,12 @@ class Schedule {
       [1, "flood", () => this.hub.publish(400 + this.#below(300))],
       [6, "read", () => this.hub.read(this.#someId())],
       [1, "read all", () => this.hub.readAll(this.#below(this.hub.lastSeq + 1))],
+      [1, "seen all", () => this.hub.seenAll(this.#below(this.hub.lastSeq + 1))],
+      [1, "archive all", () => this.random() < 0.3 && this.hub.archiveAll(this.#below(this.hub.lastSeq + 1))],
+      [1, "delete all", () => this.random() < 0.2 && this.hub.deleteAll(this.#below(this.hub.lastSeq + 1))],
+      [2, "retract", () => this.hub.retract(this.#someId())],
+      [2, "tab sees all", () => this.#quietly((inbox) => inbox.markAllSeen())],
+      [1, "tab archives all", () => this.random() < 0.3 && this.#quietly((inbox) => inbox.archiveAll())],
       [4, "delete", () => this.hub.delete(this.#someId())],
       [4, "tab reads", () => this.#quietly((inbox) => inbox.markRead(this.#someId()))],
       [2, "tab removes", () => this.#quietly((inbox) => inbox.remove(this.#someId()))],
@@ -87,17 +93,20 @@ class Schedule {
     this.hub.publish();
     await this.clock.pass(10_000);
     for (const tab of this.browser.tabs) this.#verify(tab);
-    const connections = this.browser.shares ? 1 : this.browser.tabs.length;
+    const languages = new Set(this.browser.tabs.map(({ locale }) => locale)).size;
+    const connections = this.browser.shares ? languages : this.browser.tabs.length;
     assert.equal(this.hub.live.length, connections, "connections");
   }
 
-  #verify({ inbox, told }) {
+  #verify({ inbox, told, locale = "" }) {
     assert.deepEqual(inbox.state, { name: "live", over: "websocket" });
     const list = inbox.list();
     const fresh = this.hub.rows.slice(-list.length).reverse();
     assert.deepEqual(list.map(brief), fresh.map(brief), "the list");
     assert.ok(inbox.hasMore || list.length === this.hub.rows.length, "older ones can be loaded");
     assert.equal(inbox.unreadCount(), this.hub.unread, "unread");
+    assert.equal(inbox.unseenCount(), this.hub.count.unseen, "unseen");
+    for (const { title } of list) assert.equal(title.split(" in ")[1] ?? "", locale, "the language of the list");
     const whole = { unread: this.hub.rows.filter((row) => !row.is_read), archived: this.hub.archive };
     for (const [view, rows] of Object.entries(whole)) {
       const shown = inbox.list(view);
