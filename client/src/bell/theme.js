@@ -27,7 +27,7 @@ h3 { font-size: inherit; font-weight: inherit; }
 .bar.failed { color: var(--danger); }
 .snack { display: flex; flex: none; align-items: center; justify-content: space-between; gap: .5rem; margin: .5rem; padding-block: .25rem; padding-inline: .9rem .4rem; border-radius: .5rem; background: var(--text); color: var(--surface); font-size: .8125rem; }
 .snack .pill { color: inherit; text-decoration: underline; }
-.snack .pill:hover { background: color-mix(in srgb, var(--surface) 18%, transparent); }
+.snack .pill:hover { color: inherit; background: color-mix(in srgb, var(--surface) 18%, transparent); }
 `;
 
 /**
