@@ -21,7 +21,7 @@ _PHONE = re.compile(r"tel:\+?[0-9][0-9().*#-]*(?:;[a-z0-9=.+-]*)*", re.IGNORECAS
 _IN_TEXT = re.compile(
     r"(?<![A-Za-z0-9+/])https?://[^\s<>\"`\u200b\u2060\u3000-\u303f\ufeff\uff00-\uffef]+", re.IGNORECASE
 )
-_TRAILING = ".,;:!?'*|…’”»؟،؛۔।॥"  # not "_", "-" and "=", in which tokens end
+_TRAILING = ".,;:!?'*|…–—’”»؟،؛۔।॥"  # not "_", "-" and "=", in which tokens end
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
@@ -38,6 +38,8 @@ def is_link(url: object) -> bool:
         return False
     try:
         parts = urlsplit(url)
+        if parts.port is not None and not parts.port:
+            return False
         return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
     except ValueError:
         return False

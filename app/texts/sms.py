@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import NamedTuple
+from unicodedata import normalize
 
 import regex
 
@@ -96,9 +97,12 @@ def segments(text: str) -> Segments:
 
 
 def in_gsm7(text: str) -> str:
-    """The text with plain quotation marks, dashes and blanks, if it is GSM-7 then; else as it is."""
+    """The text with plain quotation marks, dashes and blanks, if it is GSM-7 then; else with its letters
+    and their marks as one character each (NFC).
+    """
     if _is_gsm7(text):
         return text
+    text = normalize("NFC", text)
     plain = text.translate(_TYPOGRAPHIC)
     return plain if _is_gsm7(plain) else text
 

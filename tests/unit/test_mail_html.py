@@ -368,6 +368,15 @@ def test_what_mails_rarely_have_keeps_its_links_and_words(html: str, links: list
             ["https://x.example/a_(b)", "https://x.example/c"],
         ),
         ("“https://x.example/a?t=b==”…", ["https://x.example/a?t=b=="]),
+        ("http://[2001:db8::1]:8080/x?y=1. ", ["http://[2001:db8::1]:8080/x?y=1"]),
+        (
+            "((https://例え.example/パス)) https://x.example/a–",
+            ["https://例え.example/パス", "https://x.example/a"],
+        ),
+        (
+            "https://x.example:65535/ https://x.example:65536/ https://x.example:0/",
+            ["https://x.example:65535/"],
+        ),
     ],
 )
 def test_an_address_in_a_text_ends_where_a_reader_ends_it(text: str, urls: list[str]) -> None:

@@ -46,6 +46,8 @@ def test_segments_are_those_of_the_standard(text: str, counted: Segments) -> Non
         ("Ответ – да…", "Ответ – да…"),
         ("Café “Ñandú”", "Café “Ñandú”"),  # ú isn't in it
         ("Ça va à Øresund", "Ça va à Øresund"),
+        ("Cafe\u0301 n\u0303", "Café ñ"),  # letters and their marks, apart
+        ("Vie\u0323\u0302t", "Việt"),
     ],
 )
 def test_typography_costs_no_gsm_7(text: str, plain: str) -> None:

@@ -18,27 +18,24 @@ from app.outbox.email.refusals import Refusal
 from app.outbox.email.sigv4 import AwsKey, signed_headers
 from app.settings.mail_providers import SesSettings
 
+# Without "Exception", which the API v2 writes behind most of them and the older one doesn't.
 _OF_THE_ACCOUNT = frozenset(
     (
-        "AccessDeniedException",
-        "AccountSuspendedException",
-        "ExpiredTokenException",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "LimitExceededException",
-        "MailFromDomainNotVerifiedException",
-        "MissingAuthenticationTokenException",
-        "NotFoundException",
-        "SendingPausedException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
+        *("AccessDenied", "AccountSendingPaused", "AccountSuspended", "SendingPaused"),
+        *("ConfigurationSetDoesNotExist", "ConfigurationSetSendingPaused", "LimitExceeded"),
+        *("ExpiredToken", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId"),
+        *("InvalidSignature", "MissingAuthenticationToken", "NotAuthorized", "OptInRequired"),
+        *("RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClient"),
+        *("MailFromDomainNotVerified", "FromEmailAddressNotVerified", "NotFound"),
     )
 )
-_FOR_NOW = frozenset(("Throttling", "ThrottlingException", "TooManyRequestsException", "ConflictException"))
+_FOR_NOW = frozenset(
+    ("Throttling", "TooManyRequests", "RequestLimitExceeded", "Conflict", "ConcurrentModification")
+)
 _KIND = re.compile(r"(?:.*#)?([A-Za-z]+)")
 _RECIPIENT = re.compile(
     r"local address|domain (?:contains|starts|name)|illegal (?:address|character)|missing final"
+    r"|address is not valid|invalid (?:email|recipient|destination|to )"
 )
 
 
@@ -108,13 +105,16 @@ class SesApi:
 
 
 def _refusal(status: int, kind: str, said: str) -> Refusal:
+    if "sending rate" in said:
+        return Refusal.PASSING  # whatever SES calls it
     if "quota exceeded" in said or "not verified" in said or "sending paused" in said:
-        return Refusal.SENDER  # whatever SES calls it
-    if kind in _OF_THE_ACCOUNT:
         return Refusal.SENDER
-    if kind in _FOR_NOW:
+    name = kind.removesuffix("Exception")
+    if name in _OF_THE_ACCOUNT:
+        return Refusal.SENDER
+    if name in _FOR_NOW:
         return Refusal.PASSING
-    if kind in ("BadRequestException", "InvalidParameterValue") and _RECIPIENT.search(said):
+    if name in ("BadRequest", "InvalidParameterValue") and _RECIPIENT.search(said):
         return Refusal.ADDRESS
     return refusal_of_status(status)
 
