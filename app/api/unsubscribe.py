@@ -66,7 +66,7 @@ class UnsubscribeResource:
         self._tokens = tokens
         self._people = people
         self._suppressions = suppressions
-        self._page = _Page(brand)
+        self._page = UnsubscribePage(brand)
         self._locale = locale
 
     def blueprint(self) -> Blueprint:
@@ -93,7 +93,7 @@ class UnsubscribeResource:
         if wanted is None:
             return self._invalid(request)
         locale = self._locale_of(request, wanted)
-        return self._page.answer(locale, _ASK, _ASK_MORE, _name(wanted, locale), button=_BUTTON)
+        return self._page.question(locale, wanted.category)
 
     @schemas.described(
         "Unsubscribe",
@@ -116,7 +116,7 @@ class UnsubscribeResource:
             await self._suppressions.add(wanted.channel, wanted.address, wanted.category, reason)
         await self._emit(UNSUBSCRIBED, wanted.user_id, _reported(wanted))
         locale = self._locale_of(request, wanted)
-        return self._page.answer(locale, _DONE, _DONE_MORE, _name(wanted, locale))
+        return self._page.answer(locale, _DONE, _DONE_MORE, category_name(wanted.category, locale))
 
     def _invalid(self, request: Request) -> HTTPResponse:
         locale = negotiate(accept_language(request), self._locale)
@@ -138,12 +138,13 @@ def _reported(wanted: Unsubscription) -> dict[str, Any]:
     }
 
 
-def _name(wanted: Unsubscription, locale: str) -> str:
-    name = CATEGORY_NAMES.get(wanted.category)
-    return wanted.category if name is None else render(locale, name, {})
+def category_name(category: str, locale: str) -> str:
+    """The name that people read of a category."""
+    name = CATEGORY_NAMES.get(category)
+    return category if name is None else render(locale, name, {})
 
 
-class _Page:
+class UnsubscribePage:
     """Writes the pages of a brand: no script, nothing from elsewhere."""
 
     def __init__(self, brand: Brand) -> None:
@@ -162,6 +163,10 @@ class _Page:
             "frame-ancestors 'none'"
         )
 
+    def question(self, locale: str, category: str) -> HTTPResponse:
+        """The page that asks for confirmation."""
+        return self.answer(locale, _ASK, _ASK_MORE, category_name(category, locale), button=_BUTTON)
+
     def answer(
         self,
         locale: str,
@@ -172,6 +177,7 @@ class _Page:
         button: Translatable | None = None,
         status: int = HTTPStatus.OK,
     ) -> HTTPResponse:
+        """A page; `category` is a name."""
         params = {"category": category}
         form = _FORM.format(render(locale, button, {})) if button is not None else ""
         page = _PAGE.format(
@@ -218,14 +224,14 @@ header { padding: 18px 24px; background: %(brand)s; color: %(ink)s; font-weight:
 main { box-sizing: border-box; max-width: 32rem; margin: 48px auto; padding: 24px 32px 32px;
   background: %(light_card)s; border: 1px solid %(light_line)s; border-radius: 14px; overflow-wrap: anywhere;
   }
-h1 { margin: 0 0 12px; font-size: 24px; line-height: 1.3; }
+h1 { margin: 0 0 12px; font-size: 24px; line-height: 1.3; text-wrap: balance; }
 p { margin: 0; color: %(light_soft)s; }
 form { margin: 24px 0 0; }
 button { min-height: 48px; padding: 10px 28px; border: 1px solid %(edge_light)s; border-radius: 10px;
   background: %(brand)s; color: %(ink)s; font: inherit; font-weight: bold; cursor: pointer; }
 button:focus-visible { outline: 3px solid %(light_text)s; outline-offset: 2px; }
 @media (max-width: 40rem) {
-  main { margin: 0; border-width: 0 0 1px; border-radius: 0; }
+  main { margin: 0; padding: 24px; border-width: 0 0 1px; border-radius: 0; }
   button { width: 100%%; }
 }
 @media (prefers-color-scheme: dark) {

@@ -1,6 +1,7 @@
 """The gallery: every mail template in every language, with sample data. In development only.
 
-`python -m app.dev.gallery` takes the pictures of docs/how-to/mail.md again, with headless Chromium.
+`python -m app.dev.gallery` takes the pictures of docs/how-to/mail.md again, and those of the unsubscribe
+page, with headless Chromium.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from babel import Locale
@@ -20,12 +21,16 @@ from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
 
 from app.api.routes import Routes
+from app.api.unsubscribe import UnsubscribePage
 from app.dev.mail_samples import SAMPLES
 from app.outbox.unsubscribe import is_transactional
 from app.settings import Settings
 from app.texts.brand import Brand
 from app.texts.i18n import LOCALES
 from app.texts.rendering import Mail, MailRenderer, sms_text
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parents[1] / "docs" / "images"
@@ -139,32 +144,52 @@ PICTURES = [
     for width in WIDTHS
     for scheme in SCHEMES
 ]
+PAGES = [
+    ("en", "desktop", "light"),
+    ("vi", "phone", "dark"),
+    ("ru", "phone", "light"),
+]
+"""Language, width and colours of the pictures of the unsubscribe page."""
+PAGE_HEIGHTS = {"phone": 420, "desktop": 340}
 
 
 def take_pictures() -> None:
-    """Write every picture of `PICTURES`. The colour scheme is the browser's, as it is a reader's."""
+    """Write every picture of `PICTURES` and `PAGES`.
+
+    The colour scheme is the browser's, as it is a reader's.
+    """
     from playwright.sync_api import sync_playwright  # not needed to serve the page
 
     chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if chromium is None:
         sys.exit("Chromium is not installed. Install it, for example with `apt-get install chromium`.")
-    renderer = MailRenderer(Brand("Notification hub", "#0b6e99", None, "Example Ltd, 1 Example Street"))
+    brand = Brand("Notification hub", "#0b6e99", None, "Example Ltd, 1 Example Street")
+    renderer, unsubscribing = MailRenderer(brand), UnsubscribePage(brand)
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)
         for picture in PICTURES:
-            context = browser.new_context(
-                viewport={"width": WIDTHS[picture.width], "height": 100},
-                color_scheme="dark" if picture.scheme == "dark" else "light",
-                device_scale_factor=2 if picture.width == "phone" else 1,
-                java_script_enabled=False,
-            )
-            page = context.new_page()
-            page.set_content(sample(renderer, picture.template, picture.locale).html)
-            page.screenshot(path=picture.path, full_page=True)
-            print(f"{picture.path.name}: {picture.path.stat().st_size // 1024} KB")
-            context.close()
+            document = sample(renderer, picture.template, picture.locale).html
+            _take(browser, document, picture.path, picture.width, 100, picture.scheme)
+        for locale, width, scheme in PAGES:
+            body = unsubscribing.question(locale, "food").body or b""
+            path = IMAGES / f"unsubscribe-{locale}-{width}-{scheme}.png"
+            _take(browser, body.decode(), path, width, PAGE_HEIGHTS[width], scheme)
         browser.close()
+
+
+def _take(browser: Browser, document: str, path: Path, width: str, height: int, scheme: str) -> None:
+    context = browser.new_context(
+        viewport={"width": WIDTHS[width], "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+        device_scale_factor=2 if width == "phone" else 1,
+        java_script_enabled=False,
+    )
+    page = context.new_page()
+    page.set_content(document)
+    page.screenshot(path=path, full_page=True)
+    print(f"{path.name}: {path.stat().st_size // 1024} KB")
+    context.close()
 
 
 if __name__ == "__main__":
