@@ -24,6 +24,7 @@ from app.domain.details import (
     Severity,
     ThreadKey,
 )
+from app.domain.digests import DIGEST_TEMPLATE
 from app.domain.effects import Effects, Text
 from app.domain.errors import InvalidEvent
 from app.domain.notifications import MAX_GROUP_NAME_CHARS, MAX_TITLE_CHARS, Group, NotificationDraft
@@ -39,8 +40,10 @@ from handlers.base import BaseMessageHandler, NotificationHandler, S, kept
 from handlers.details import EARLIEST, GIVEN_FIELDS, LATEST, usable
 
 PLAIN = "plain"
-OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_"))
-"""The mail templates that a message may name: those of codes can't be named."""
+OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_") and name != DIGEST_TEMPLATE)
+"""The mail templates that a message may name: not those of codes, which have events of their own, nor that of
+digests.
+"""
 TITLE = N_("You have a new message")
 MAX_MESSAGE_CHARS = 10_000
 

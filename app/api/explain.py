@@ -170,7 +170,9 @@ def _untraced(user_id: UUID, broadcast: BroadcastState | None) -> ExplainedOutco
 def _of_delivery(each: Delivery) -> ExplainedOutcome:
     waits = each.status is Status.PENDING and each.attempts == 0 and each.next_attempt_at is not None
     verdict, until = Verdict.SEND.value, None
-    if waits and each.next_attempt_at is not None and each.next_attempt_at > datetime.now(UTC):
+    if each.status is Status.HELD or (
+        waits and each.next_attempt_at is not None and each.next_attempt_at > datetime.now(UTC)
+    ):
         verdict, until = Verdict.WAIT.value, each.next_attempt_at
     elif each.status in (Status.SUPPRESSED, Status.EXPIRED):
         verdict = Verdict.SUPPRESS.value

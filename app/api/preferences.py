@@ -20,6 +20,7 @@ from app.api.errors import Problem
 from app.api.headers import accept_language
 from app.api.routes import Routes, add_routes
 from app.domain.channels import CHANNELS, DELIVERY_CHANNELS, EMAIL, SMS
+from app.domain.digests import DIGEST_CHANNELS, read_choice
 from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, Evaluator, choice_id
 from app.store.ports import PreferencesPort
 from app.store.preferences import Profile
@@ -35,12 +36,17 @@ Clock = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", ex
 
 
 class PreferenceChoice(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether messages of a category are sent over a channel."""
+    """Whether messages of a category are sent over a channel. `digest`: when they are sent together, or null
+    for the operator's rule; left out, it stays as it is.
+    """
 
     enabled: bool
+    digest: Annotated[str, Meta(max_length=64, examples=["daily at 18:00"])] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
 
 
-class NewChoice(PreferenceChoice):
+class NewChoice(PreferenceChoice, kw_only=True):
     """A preference that is set for the first time: the category, the channel, and whether it is on."""
 
     category: Category
@@ -78,14 +84,17 @@ class PreferenceChanges(msgspec.Struct, forbid_unknown_fields=True):
     profile: ProfileChanges = ProfileChanges()
 
 
-class Preference(msgspec.Struct):
-    """An effective preference. `by` is `person`, `default`, or `always` if it cannot be changed."""
+class Preference(msgspec.Struct, omit_defaults=True):
+    """An effective preference. `by` is `person`, `default`, or `always` if it cannot be changed. `digest` is
+    the one that the user has chosen.
+    """
 
     id: str
     category: str
     channel: str
     enabled: bool
     by: str
+    digest: str | None = None
 
 
 class Named(msgspec.Struct):
@@ -135,7 +144,7 @@ class PreferenceResource:
     async def get_preferences(self, request: Request, user_id: str) -> HTTPResponse:
         """All preferences of a user."""
         owner = await self._authenticator.owner(request, user_id)
-        return self._answer(request, *await self._store.get(owner))
+        return await self._answer(request, owner)
 
     @schemas.described(
         "Change several preferences",
@@ -155,24 +164,26 @@ class PreferenceResource:
         before, _ = await self._store.get(owner)
         profile = _checked(msgspec.structs.replace(_profile_body(before), **given))
         await self._store.change(owner, {name: getattr(profile, name) for name in given}, changes.choices)
-        return self._answer(request, *await self._store.get(owner))
+        return await self._answer(request, owner)
 
-    def _answer(self, request: Request, profile: Profile, choices: Mapping[str, bool]) -> HTTPResponse:
+    async def _answer(self, request: Request, owner: UUID) -> HTTPResponse:
+        profile, choices = await self._store.get(owner)
+        digests = await self._store.digests(owner)
         locale = negotiate(accept_language(request), profile.locale or LOCALES[0])
         categories, channels = (
             [Named(each, render(locale, name, {})) for each, name in names.items()]
             for names in (CATEGORY_NAMES, CHANNEL_NAMES)
         )
-        body = Preferences(_profile_body(profile), self._all(choices), categories, channels)
+        body = Preferences(_profile_body(profile), self._all(choices, digests), categories, channels)
         return json_answer(body, headers={"Content-Language": locale})
 
     async def list_of(self, owner: UUID) -> list[Preference]:
         """All preferences of a user who was authenticated."""
         _, choices = await self._store.get(owner)
-        return self._all(choices)
+        return self._all(choices, await self._store.digests(owner))
 
-    def _all(self, choices: Mapping[str, bool]) -> list[Preference]:
-        return [self._effective(choice, choices) for choice in CHOICES]
+    def _all(self, choices: Mapping[str, bool], digests: Mapping[str, str]) -> list[Preference]:
+        return [self._effective(choice, choices, digests) for choice in CHOICES]
 
     @schemas.described(
         "Set a preference for the first time",
@@ -191,6 +202,7 @@ class PreferenceResource:
         """Set a preference of a user who was authenticated, for the first time."""
         place = request.path.rstrip("/")
         choice = _changeable(choice_id(new.category, new.channel))
+        digest = _digest(choice, new.digest)
         if not await self._store.add_choice(owner, choice, new.enabled):
             raise Problem(
                 HTTPStatus.CONFLICT,
@@ -198,6 +210,7 @@ class PreferenceResource:
                 N_("This preference is already set. Change it with PUT %(path)s."),
                 path=f"{place}/{choice}",
             )
+        await self._set_digest(owner, choice, digest)
         headers = {"Location": f"{place}/{choice}"}
         return json_answer(await self._preference(owner, choice), HTTPStatus.CREATED, headers)
 
@@ -238,12 +251,21 @@ class PreferenceResource:
     async def set_preference(self, request: Request, user_id: str, preference_id: str) -> HTTPResponse:
         """Set a preference."""
         owner = await self._authenticator.owner(request, user_id)
-        return await self.set_of(owner, preference_id, json_body(request, PreferenceChoice).enabled)
+        wanted = json_body(request, PreferenceChoice)
+        return await self.set_of(owner, preference_id, wanted.enabled, wanted.digest)
 
-    async def set_of(self, owner: UUID, preference_id: str, enabled: bool) -> HTTPResponse:
+    async def set_of(
+        self,
+        owner: UUID,
+        preference_id: str,
+        enabled: bool,
+        digest: str | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> HTTPResponse:
         """Set a preference of a user who was authenticated."""
         choice = _existing(preference_id)
+        chosen = _digest(choice, digest)
         await self._store.set_choice(owner, choice, enabled)
+        await self._set_digest(owner, choice, chosen)
         return json_answer(await self._preference(owner, choice))
 
     @schemas.described(
@@ -259,7 +281,10 @@ class PreferenceResource:
     async def drop_of(self, owner: UUID, preference_id: str) -> HTTPResponse:
         """Reset a preference of a user who was authenticated."""
         choice = _existing(preference_id)
-        if not await self._store.drop_choice(owner, choice):
+        chosen = choice in await self._store.digests(owner)
+        if chosen:
+            await self._store.set_digest(owner, choice, None)
+        if not await self._store.drop_choice(owner, choice) and not chosen:
             raise Problem(
                 HTTPStatus.NOT_FOUND,
                 "no_such_preference",
@@ -269,16 +294,33 @@ class PreferenceResource:
 
     async def _preference(self, user_id: UUID, choice: str) -> Preference:
         _, choices = await self._store.get(user_id)
-        return self._effective(choice, choices)
+        return self._effective(choice, choices, await self._store.digests(user_id))
 
-    def _effective(self, choice: str, choices: Mapping[str, bool]) -> Preference:
+    async def _set_digest(self, owner: UUID, choice: str, digest: str | msgspec.UnsetType | None) -> None:
+        if not isinstance(digest, msgspec.UnsetType):
+            await self._store.set_digest(owner, choice, digest)
+
+    def _effective(self, choice: str, choices: Mapping[str, bool], digests: Mapping[str, str]) -> Preference:
         category, _, channel = choice.partition(".")
+        digest = digests.get(choice)
         if category == ALWAYS_ON:
             return Preference(choice, category, channel, True, "always")
         if choice in choices:
-            return Preference(choice, category, channel, choices[choice], "person")
+            return Preference(choice, category, channel, choices[choice], "person", digest)
         enabled = self._evaluator.on_by_default(category, channel)
-        return Preference(choice, category, channel, enabled, "default")
+        return Preference(choice, category, channel, enabled, "default", digest)
+
+
+def _digest(choice: str, given: str | msgspec.UnsetType | None) -> str | msgspec.UnsetType | None:
+    """The digest as it is stored. Raises `Problem` if the channel has none, or it is no window for people."""
+    if given is None or isinstance(given, msgspec.UnsetType):
+        return given
+    if not choice.endswith(tuple(f".{channel}" for channel in DIGEST_CHANNELS)):
+        raise bad_body(f"`digest` is accepted for {' and '.join(DIGEST_CHANNELS)} only")
+    try:
+        return read_choice(given)
+    except ValueError as error:
+        raise bad_body(f"`digest`: {error}") from None
 
 
 def _changeable(choice: str) -> str:

@@ -38,4 +38,16 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
         "title": "Your kitchen this week",
         "message": "Three plans are done.\nTwo are still open.\n\nSee you in the kitchen!",
     },
+    "digest": {
+        "entries": [
+            {
+                "title": "Milk expires on 01/12/2026",
+                "text": "It is in the fridge, on the top shelf.",
+                "url": "https://example.com/food/17",
+            },
+            {"title": "john_doe joined Family Group", "text": "Say hello!"},
+        ],
+        "count": 3,
+        "group_name": "Family Group",
+    },
 }

@@ -20,11 +20,13 @@ REPLY_TO = "Reply-To"
 
 
 class Status(StrEnum):
-    """The status of a delivery. The first two are in progress, the others final; a report of the provider can
-    still move one that was sent.
+    """The status of a delivery. The first three are in progress, the others final; a report of the provider
+    can still move one that was sent.
     """
 
     PENDING = "pending"
+    HELD = "held"
+    """It waits in a digest."""
     SENDING = "sending"
     SENT = "sent"
     """The provider has it."""
@@ -46,6 +48,19 @@ class GivenAttachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     path: str | None = None
     name: str | None = None
     content_type: str | None = None
+
+
+class Hold(NamedTuple):
+    """What a delivery waits for besides its time: it joins the digest with the key `digest`, or is sent only
+    if the notification of its event is still unread, or unseen (`only_if`).
+    """
+
+    digest: str | None = None
+    latest: datetime | None = None
+    """How long later messages may postpone the digest; None: not at all."""
+    only_if: str | None = None
+    group_name: str | None = None
+    """Of a digest whose messages are about one group."""
 
 
 class DeliveryDraft(msgspec.Struct, frozen=True):
@@ -114,6 +129,7 @@ class Delivery(msgspec.Struct, frozen=True):
     finished_at: Timestamp | None
     category: Annotated[str, Meta(examples=["food"])] | None
     segments: Annotated[int, Meta(ge=1, description="of an SMS that was sent")] | None
+    digest_id: Annotated[UUID, Meta(description="the delivery that it is, or was, sent in")] | None
 
 
 class Withheld(NamedTuple):

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.channels import INAPP, WEBPUSH
-from app.domain.deliveries import DeliveryDraft, Withheld, masked
+from app.domain.deliveries import DeliveryDraft, Hold, Withheld, masked
 from app.domain.details import NOTHING, Details, over
 from app.domain.devices import Devices
 from app.domain.effects import Effects
@@ -50,6 +50,7 @@ class PlannedDelivery(NamedTuple):
 
     draft: DeliveryDraft
     decision: Decision
+    hold: Hold | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +70,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         found = [Withheld(INAPP, decision.reason, user) for user, decision in self.not_notified]
         if self.not_notified and all(decision is EXPIRED for _, decision in self.not_notified):
             found = [Withheld(INAPP, EXPIRED.reason)]
-        for draft, decision in self.declined:
+        for draft, decision, _ in self.declined:
             address = masked(draft.address) if draft.address and draft.channel != WEBPUSH else None
             found.append(Withheld(draft.channel, decision.reason, draft.user_id, address))
         return [*dict.fromkeys(found)]
@@ -84,6 +85,23 @@ class People(Protocol):
 
     async def people(self, users: Collection[UUID]) -> Mapping[UUID, Person]:
         """Those of `users` who have set anything. `users` may hold the same user twice.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+
+
+class Waits(Protocol):
+    """Digests and escalation: `app.domain.waiting`."""
+
+    async def apply(
+        self,
+        requests: Sequence[PlanRequest],
+        plans: list[Plan],
+        known: Mapping[UUID, Person],
+        now: datetime,
+    ) -> list[Plan]:
+        """The plans, with what waits.
 
         Raises:
             Unavailable: The store does not answer.
@@ -117,9 +135,13 @@ class Planner:
         locale: str,
         now: Now = time.time,
         push: PushPlan | None = None,
+        waits: Waits | None = None,
     ) -> None:
-        """`locale` is that of the requests' `effects`. Without `push` nobody is asked about devices."""
+        """`locale` is that of the requests' `effects`. Without `push` nobody is asked about devices; without
+        `waits` there are neither digests nor escalations.
+        """
         self._people = people
+        self._waits = waits
         self._push = push
         self._evaluator = evaluator
         self._locale = locale
@@ -137,12 +159,12 @@ class Planner:
         devices = {} if self._push is None else await self._push.devices.of_users(users)
         now = moment(self._now())
         plans = [self._plan(request, known, now) for request in requests]
-        if self._push is None:
-            return plans
-        return [
-            self._with_push(request, plan, known, devices, now) if devices or plan.deliveries else plan
-            for request, plan in zip(requests, plans, strict=True)
-        ]
+        if self._push is not None:
+            plans = [
+                self._with_push(request, plan, known, devices, now) if devices or plan.deliveries else plan
+                for request, plan in zip(requests, plans, strict=True)
+            ]
+        return plans if self._waits is None else await self._waits.apply(requests, plans, known, now)
 
     def _with_push(
         self,
@@ -270,7 +292,7 @@ def _to_devices(
     planned: PlannedDelivery, devices: Mapping[UUID, Sequence[UUID]]
 ) -> Iterator[PlannedDelivery]:
     """A message by web push that names no device is one to each of the user's."""
-    draft, decision = planned
+    draft, decision, _ = planned
     if draft.channel != WEBPUSH or draft.address is not None:
         yield planned
     elif theirs := devices.get(draft.user_id or _NO_ONE, ()):

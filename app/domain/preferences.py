@@ -7,8 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from app.domain.channels import CHANNELS, EMAIL, INAPP, SMS
+from app.domain.digests import Window
 from app.domain.quiet_hours import QuietHours
 
 CATEGORIES = (
@@ -51,6 +53,9 @@ class Person(NamedTuple):
     phone: str | None = None
     quiet_hours: QuietHours | None = None
     choices: Mapping[str, bool] = MappingProxyType({})
+    zone: ZoneInfo | None = None
+    digests: Mapping[str, Window | None] = MappingProxyType({})
+    """The windows that the person has chosen, by `choice_id`; None: at once."""
 
     def address(self, channel: str) -> str | None:
         """The person's address for the channel, if one is set."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from app.domain.local_time import when_clocks_show
+
 _LOOKAHEAD_DAYS = 4  # a zone may skip a day, as Apia did the 30th of December 2011
-_SECOND = timedelta(seconds=1)
 
 
 class QuietHours(NamedTuple):
@@ -30,7 +31,7 @@ class QuietHours(NamedTuple):
             for day in range(_LOOKAHEAD_DAYS)
             for fold in (0, 1)
         )
-        moments = sorted(self._clocks_show(end) for end in ends)
+        moments = sorted(when_clocks_show(end) for end in ends)
         return next(moment for moment in moments if moment > now and not self._quiet(moment))
 
     def _quiet(self, moment: datetime) -> bool:
@@ -38,18 +39,3 @@ class QuietHours(NamedTuple):
         if self.begins <= self.ends:
             return self.begins <= shown < self.ends
         return shown >= self.begins or shown < self.ends
-
-    def _clocks_show(self, local: datetime) -> datetime:
-        """The moment at which the clocks show `local`, or, when they skip it, are set past it. In UTC."""
-        moment = local.astimezone(UTC)
-        if moment.astimezone(self.zone).replace(tzinfo=None) == local.replace(tzinfo=None):
-            return moment
-        before, after = sorted(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-        old = before.astimezone(self.zone).utcoffset()
-        while after - before > _SECOND:
-            middle = before + (after - before) / 2
-            if middle.astimezone(self.zone).utcoffset() == old:
-                before = middle
-            else:
-                after = middle
-        return after.replace(microsecond=0)

@@ -121,7 +121,7 @@ class DryRun:
 
     async def _without_suppressed(self, plan: Plan, category: str) -> Plan:
         """The plan with what the suppression list holds back: a worker asks it when it sends."""
-        wanted = [(draft.channel, draft.address or "", category) for draft, _ in plan.deliveries]
+        wanted = [(draft.channel, draft.address or "", category) for draft, *_ in plan.deliveries]
         reasons = await self._suppressions.reasons(wanted)
         deliveries = [
             each
@@ -137,7 +137,7 @@ class DryRun:
                 yield Outcome(INAPP, Verdict.SEND.value, IN_INBOX, receiver)
         for receiver, decision in plan.not_notified:
             yield Outcome(INAPP, decision.verdict.value, decision.reason, receiver)
-        for delivery, decision in (*plan.deliveries, *plan.declined):
+        for delivery, decision, _ in (*plan.deliveries, *plan.declined):
             verdict, reason, until = self._simulation(delivery.channel, decision)
             address = masked(delivery.address) if delivery.address else None
             yield Outcome(delivery.channel, verdict, reason, delivery.user_id, address, until)

@@ -310,8 +310,9 @@ class Pipeline:
                 decision.reason,
                 decision.verdict is Verdict.SUPPRESS,
                 item.request.category,
+                hold,
             )
-            for draft, decision in plan.deliveries
+            for draft, decision, hold in plan.deliveries
         ]
         return EventRecord(
             item.event.event_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -44,6 +44,14 @@ class Outgoing(msgspec.Struct, frozen=True):
     user_id: UUID | None = None
     expires_in: float | None = None
     """Seconds; after that it is of no use."""
+    age: float = 0.0
+    """Seconds since it was due first."""
+    digest: bool = False
+    """Whether others are sent in it."""
+    only_if: str | None = None
+    """Of a step of an escalation: what its notification has to be, `unread` or `unseen`."""
+    notification: str | None = None
+    """Of such a step: `unseen`, `seen`, `read` or `expired`; None if the notification is gone."""
 
 
 class DeliveryCancelled(Exception):  # noqa: N818 - no error
@@ -53,6 +61,15 @@ class DeliveryCancelled(Exception):  # noqa: N818 - no error
         super().__init__(status)
         self.status = status
         self.reason = reason
+
+
+class NotYet(Exception):  # noqa: N818 - no error
+    """The message is to be sent later; it is decided again in so many seconds."""
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.seconds = seconds
 
 
 class ChannelPorts(NamedTuple):
@@ -84,7 +101,9 @@ class Receipt(NamedTuple):
 class Channel(Protocol):
     """A medium of delivery. Several `send`s may run concurrently."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """Its name in the registry; a constant of its class."""
 
     @property
     def simulated(self) -> bool:
@@ -101,7 +120,8 @@ class Channel(Protocol):
         sent.
 
         Raises `DeliveryFailed`, which says whether another attempt can help; after it the message may have
-        been taken over all the same, if the answer was lost.
+        been taken over all the same, if the answer was lost. Raises `DeliveryCancelled` or `NotYet` if it
+        turns out that nobody needs the message, or needs it later.
         """
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ from app.auth.secrets import SecretBox
 from app.domain.deliveries import Status, masked
 from app.domain.errors import DeliveryFailed, StoreFailed, Unavailable
 from app.outbox.attachments import load
-from app.outbox.channel import Channel, DeliveryCancelled, Outgoing
+from app.outbox.channel import Channel, DeliveryCancelled, NotYet, Outgoing
 from app.outbox.failures import Deferred, SetupFailed
 from app.outbox.unsubscribe import UnsubscribeLinks
 from app.runtime.backoff import Backoff
@@ -200,6 +200,9 @@ class Outbox:
         except DeliveryCancelled as unwanted:
             await self._finish(leased, unwanted.status, unwanted.reason)
             return
+        except NotYet as later:
+            await self._reschedule(leased, later.reason, later.seconds)
+            return
         except Exception as error:
             failure = _failure(error)
             seconds = time.monotonic() - begun
@@ -243,6 +246,10 @@ class Outbox:
             event_id=leased.event_id,
             user_id=leased.user_id,
             expires_in=leased.expires_in,
+            age=leased.age,
+            digest=leased.digest,
+            only_if=leased.only_if,
+            notification=leased.notification,
         )
 
     async def _failed(self, leased: LeasedDelivery, failure: DeliveryFailed, tried: AttemptResult) -> None:

@@ -108,6 +108,16 @@ USER_SERVICE_CIRCUIT = Gauge(
 DELIVERIES = Counter(
     "hub_deliveries", "Deliveries that reached a final status, by channel and status", ["channel", "status"]
 )
+DIGESTS = Counter("hub_digests_sent", "Digests that a provider took, by channel", ["channel"])
+DIGEST_ITEMS = Counter(
+    "hub_digest_items_sent", "Messages in the digests that a provider took, by channel", ["channel"]
+)
+WAITS_CANCELLED = Counter(
+    "hub_waits_cancelled",
+    "What waited and was not sent, as it was read, archived, deleted or switched off meanwhile, by channel "
+    "and kind: digest (an empty one), item (one message of a digest), step (of an escalation)",
+    ["channel", "kind"],
+)
 ATTEMPT_SECONDS = Histogram(
     "hub_delivery_attempt_seconds",
     "Seconds of one attempt to pass a delivery to its provider, by channel",

@@ -45,6 +45,7 @@ from app.domain.channels import INAPP, WEBPUSH
 from app.domain.planning import Planner, PushPlan
 from app.domain.preferences import Evaluator
 from app.domain.time import Now
+from app.domain.waiting import WaitPlanner
 from app.ingest.batcher import Batcher
 from app.ingest.broadcasts import BroadcastPorts, BroadcastWorker
 from app.ingest.dry_run import DryRun
@@ -54,6 +55,7 @@ from app.ingest.scheduler import SCHEDULE_POLL_SECONDS, Scheduler
 from app.ingest.user_service import UserService
 from app.outbox import make_channels
 from app.outbox.channel import Channel, ChannelPorts
+from app.outbox.waiting import WaitingChannel
 from app.outbox.webhooks.worker import MAX_WEBHOOK_CONNECTIONS, WEBHOOK_POLL_SECONDS, WebhookWorker
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
@@ -99,6 +101,7 @@ from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.topics import TopicStore
 from app.store.triage import TriageStore
+from app.store.waiting import WaitingStore
 from app.store.webhooks import WebhookStore
 from app.store.writer import BatchWriter
 from handlers.registry import handlers, usual_details
@@ -339,7 +342,10 @@ def _planner(settings: Settings, engine: AsyncEngine, now: Now) -> Planner:
     push = None
     if settings.webpush.private_key is not None:
         push = PushPlan(DeviceStore(engine), settings.webpush.ttl, usual_details)
-    return Planner(PreferenceStore(engine), evaluator, settings.ingest.default_locale, now, push)
+    waits = WaitPlanner(
+        settings.waits.rules, evaluator, WaitingStore(engine), settings.ingest.default_locale, usual_details
+    )
+    return Planner(PreferenceStore(engine), evaluator, settings.ingest.default_locale, now, push, waits)
 
 
 def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Outboxes:
@@ -350,8 +356,15 @@ def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Out
     connected = partial(store.presence.is_connected, unresponsive_after=UNRESPONSIVE_AFTER_SECONDS)
     ports = ChannelPorts(store.devices, connected, store.secrets)
     channels = make_channels(settings, ports)
+    decided = partial(
+        WaitingChannel,
+        waiting=store.deliveries.waiting,
+        people=store.people,
+        evaluator=Evaluator(settings.ingest.preferences_off),
+        now=store.wall_clock.now,
+    )
     workers = [
-        Outbox(store.deliveries, channel, store.secrets, settings.outbox, codes=codes)
+        Outbox(store.deliveries, decided(channel), store.secrets, settings.outbox, codes=codes)
         for codes, each in ((False, channels), (True, make_channels(settings, ports)))
         for channel in each.values()
         if run and _works(channel, codes=codes)

@@ -41,6 +41,7 @@ from app.settings.section import variables as section_variables
 from app.settings.services import PostgresSettings, RedisSettings, UserServiceSettings
 from app.settings.sources import SourceSections
 from app.settings.unknown import unknown
+from app.settings.waiting import WaitSettings
 
 REFUSED_PREFIX = "KAFKA_"
 ROOT = Path(__file__).parent.parent.parent
@@ -91,6 +92,7 @@ class _NodeSections(BaseModel):
     ingest: IngestSettings
     outbox: OutboxSettings
     broadcasts: BroadcastSettings
+    waits: WaitSettings
     webhooks: WebhookSettings
     retention: RetentionSettings
 

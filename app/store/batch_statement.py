@@ -6,6 +6,7 @@ statement. Rows are locked in one order (ids of events, then inboxes), so nodes 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import product
@@ -19,6 +20,7 @@ from app.domain.deliveries import SIGNAL, delivery_id
 from app.domain.details import NOTHING, Details, to_column
 from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.store.records import EventRecord
+from app.store.waiting import NewHold, new_holds
 
 # Ids rise in the order of the rows: the defaults of an insert are evaluated after its `order by`. `from_end`
 # counts the rows of an inbox from the last one. The look-ups by number run only if an id was taken.
@@ -149,8 +151,7 @@ class BatchStatement(NamedTuple):
         if claimed is None:
             claimed = [event.event_id for event in self.events]
         else:
-            new = set(claimed)
-            rows = [each for each in rows if self.events[each[0]].event_id in new]
+            rows = self._rows_of(claimed)
         made = self.created_at
         return claimed, [
             Notification(
@@ -171,6 +172,25 @@ class BatchStatement(NamedTuple):
                 row[1] or (), row[2] or (), rows, strict=True
             )
         ]
+
+    def holds(self, claimed: Collection[str], row: Any) -> list[NewHold]:
+        """Which deliveries of these events wait, by the same answer."""
+        new = set(claimed)
+        seqs: defaultdict[int, dict[UUID, int]] = defaultdict(dict)
+        for seq, (number, _, _, receiver) in zip(row[2] or (), self._rows_of(claimed), strict=True):
+            seqs[number][receiver] = seq
+        return [
+            each
+            for number, event in enumerate(self.events)
+            if event.event_id in new
+            for each in new_holds(event, seqs[number])
+        ]
+
+    def _rows_of(
+        self, claimed: Collection[str]
+    ) -> Sequence[tuple[int, NotificationDraft, msgspec.Raw, UUID]]:
+        new = set(claimed)
+        return [each for each in self.rows if self.events[each[0]].event_id in new]
 
 
 def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatement:
@@ -265,6 +285,6 @@ def _deliveries(events: Sequence[EventRecord], now: datetime) -> Sequence[list[A
         )
         for number, event in enumerate(events, 1)
         for event_at in (min(event.happened_at or now, now),)  # publishers' clocks may be ahead
-        for draft, secret, due_at, reason, suppressed, category in event.deliveries
+        for draft, secret, due_at, reason, suppressed, category, _ in event.deliveries
     ]
     return [list(column) for column in zip(*rows, strict=True)]

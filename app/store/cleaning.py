@@ -76,8 +76,8 @@ class Kind(Enum):
     NOTIFICATIONS = ("notifications", "created_at", "true")
     ARCHIVED = ("archived_notifications", "created_at", "snoozed_until is null")
     """What is snoozed comes back first."""
-    DELIVERIES = ("deliveries", "created_at", "next_attempt_at is null")
-    """With their attempts. One that is to be tried again, however old, stays."""
+    DELIVERIES = ("deliveries", "created_at", "finished_at is not null")
+    """With their attempts. One that is to be sent, or tried again, however old, stays."""
 
     @property
     def statement(self) -> str:

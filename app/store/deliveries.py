@@ -12,8 +12,9 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import case, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import aliased
 
 from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, Attempt, Delivery, GivenAttachment, Status
@@ -28,6 +29,7 @@ from app.store.liveness import LOST
 from app.store.models import AttemptRow as A
 from app.store.models import DeliveryRow as D
 from app.store.suppressions import SuppressionStore
+from app.store.waiting import FINISH_HELD, WaitingStore
 
 log = logging.getLogger("hub.outbox")
 
@@ -63,6 +65,12 @@ class LeasedDelivery(NamedTuple):
     event_id: str | None = None
     suppressed: str | None = None
     """Why its address gets nothing of the category. Codes are sent all the same."""
+    digest: bool = False
+    """Whether others are sent in it."""
+    only_if: str | None = None
+    """Of a step of an escalation: `unread` or `unseen`."""
+    notification: str | None = None
+    """Of such a step: `unseen`, `seen`, `read` or `expired`; None if the notification is gone."""
 
 
 class AttemptResult(NamedTuple):
@@ -89,6 +97,7 @@ class DeliveryStore:
         self._engine = engine
         self.suppressions = SuppressionStore(engine)
         self.reports = DeliveryEventStore(engine)
+        self.waiting = WaitingStore(engine)
 
     async def claim(
         self, channel: str, most: int, lease: float, held: Iterable[UUID] = (), *, codes: bool
@@ -122,9 +131,10 @@ class DeliveryStore:
         error = (tried.error_code, tried.error, tried.provider_id) if tried else (None, None, None)
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(
-                    sql.FINISH, (delivery, status.value, reason, *error, number, tried and tried.segments)
-                )
+                values = (delivery, status.value, reason, *error, number, tried and tried.segments)
+                finished = (await connection.exec_driver_sql(sql.FINISH, values)).one_or_none()
+                if finished is not None and finished[0]:
+                    await connection.exec_driver_sql(FINISH_HELD, (delivery, status.value, reason))
                 if tried is not None:
                     await connection.exec_driver_sql(sql.NOTE, _attempt(delivery, number, status, tried))
 
@@ -234,7 +244,18 @@ class DeliveryStore:
                 return True
 
 
-_COLUMNS = [getattr(D, name) for name in Delivery.__struct_fields__]
+_DIGEST = aliased(D)
+_DUE = case(
+    (
+        D.status == Status.HELD.value,
+        select(_DIGEST.next_attempt_at).where(_DIGEST.id == D.digest_id).scalar_subquery(),
+    ),
+    else_=D.next_attempt_at,
+)
+"""Of one that a digest holds, when that is sent."""
+_COLUMNS = [
+    _DUE.label(name) if name == "next_attempt_at" else getattr(D, name) for name in Delivery.__struct_fields__
+]
 
 
 def _delivery(row: Any) -> Delivery:
@@ -261,7 +282,7 @@ def _leased(row: Any, *, codes: bool) -> LeasedDelivery:
         row.category,
         row.user_id,
         row.event_id,
-        None if codes else row.suppressed,
+        *((None,) if codes else (row.suppressed, row.digest, row.only_if, row.notification)),
     )
 
 

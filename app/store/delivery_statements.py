@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from app.store.suppressions import OF_DELIVERY
+from app.store.waiting import STATE_OF_NOTIFICATION
 
 # What is taken is due again after the lease, for the case that its node dies. The array makes Postgres find
 # the rows by their key, whatever it thinks of the size of the tables.
 _TAKEN = """
 update deliveries d
-set status = 'sending', attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $3)
+set status = 'sending', attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $3),
+  digest_key = null
 where d.id = any(array(select id from due))
 returning d.id, d.channel, d.template, d.address, d.locale, d.data::text as data, d.secret, d.attempts,
   d.attachments::text as attachments, d.replaces is not null as code,
   extract(epoch from now() - d.asked_at)::float8 as age,
   extract(epoch from d.expires_at - now())::float8 as expires_in, d.category, d.user_id, d.event_id
 """
+# A digest that is claimed takes no more messages: that is what it loses its key for.
 # `skip locked`: several nodes take at once and none waits.
 CLAIM = f"""
 with due as (
@@ -24,7 +27,8 @@ with due as (
   limit $2
   for update skip locked
 )
-{_TAKEN}, {OF_DELIVERY} as suppressed
+{_TAKEN}, {OF_DELIVERY} as suppressed, d.only_if, coalesce(d.digest_id = d.id, false) as digest,
+  case when d.only_if is not null then {STATE_OF_NOTIFICATION} end as notification
 """  # noqa: S608
 # Of the codes to one address only one is under way at any time, so that the cooldown and the cap hold: each
 # counts those before it. Nodes take codes one after the other.
@@ -80,6 +84,7 @@ update deliveries set status = $2, reason = coalesce($3, reason), error_code = $
   provider_id = coalesce($6, provider_id), segments = coalesce($8, segments), next_attempt_at = null,
   secret = null, finished_at = now()
 where id = $1 and attempts = $7 and finished_at is null
+returning digest_id = id
 """
 # Not later than it expires: then its secret is erased.
 AGAIN = """

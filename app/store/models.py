@@ -195,6 +195,12 @@ class DeliveryRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     category: Mapped[str | None] = mapped_column(Text)
     segments: Mapped[int | None]
+    # see app.store.waiting; these five are null in most rows
+    digest_id: Mapped[UUID | None]
+    digest_key: Mapped[str | None] = mapped_column(Text)
+    digest_latest: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    only_if: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index("deliveries_due", "channel", "next_attempt_at", postgresql_where=_DUE_OTHERS),
@@ -212,6 +218,13 @@ class DeliveryRow(Base):
         Index("deliveries_limit", "limit_key", "finished_at", postgresql_where=text("limit_key is not null")),
         Index("deliveries_status", "status", "created_at", "id"),
         Index("deliveries_channel", "channel", "created_at", "id"),
+        Index("deliveries_digest", "digest_id", postgresql_where=text("digest_id is not null")),
+        Index(
+            "deliveries_open_digest",
+            "digest_key",
+            unique=True,
+            postgresql_where=text("digest_key is not null"),
+        ),
         Index("deliveries_secret", "expires_at", postgresql_where=text("secret is not null")),
     )
 
@@ -273,6 +286,7 @@ class PreferenceRow(Base):
     quiet_until: Mapped[time | None] = mapped_column(Time)
     email: Mapped[str | None] = mapped_column(Text)
     phone: Mapped[str | None] = mapped_column(Text)
+    digests: Mapped[dict[str, str] | None] = mapped_column(JSONB)
     choices: Mapped[dict[str, bool]] = mapped_column(JSONB, server_default=text("'{}'"))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 

@@ -430,3 +430,9 @@ class PreferencesPort(People, Protocol):
 
         None unsets a field, and returns a choice to the operator's default.
         """
+
+    async def digests(self, user_id: UUID) -> dict[str, str]:
+        """The digests that the user has chosen, by the id of the choice (`read_choice`)."""
+
+    async def set_digest(self, user_id: UUID, choice: str, digest: str | None) -> None:
+        """Choose a digest, or with None return to the operator's rule; the others stay."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import time
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from sqlalchemy import ARRAY, Text, cast, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.digests import windows
 from app.domain.preferences import Person
 from app.domain.quiet_hours import QuietHours
 from app.store.direct import direct
@@ -22,10 +24,14 @@ from app.store.models import PreferenceRow as P
 
 # One index probe a user; most have said nothing, and cost no row.
 _PEOPLE = """
-select p.user_id, p.locale, p.time_zone, p.quiet_from, p.quiet_until, p.email, p.phone, p.choices::text
+select p.user_id, p.locale, p.time_zone, p.quiet_from, p.quiet_until, p.email, p.phone, p.choices::text,
+  p.digests::text
 from unnest($1::uuid[]) as wanted (user_id)
 cross join lateral (select * from preferences where user_id = wanted.user_id limit 1) as p
 """
+
+
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -38,13 +44,16 @@ class Profile(msgspec.Struct, frozen=True):
     email: str | None = None
     phone: str | None = None
 
-    def person(self, choices: Mapping[str, bool]) -> Person:
+    def person(self, choices: Mapping[str, bool], digests: Mapping[str, str] = NO_DIGESTS) -> Person:
         """As the evaluator wants it. A zone that this machine doesn't know (any more) has no quiet hours."""
-        quiet = None
-        if self.time_zone and self.quiet_from is not None and self.quiet_until is not None:
+        quiet = zone = None
+        if self.time_zone:
             with suppress(ZoneInfoNotFoundError):
-                quiet = QuietHours(self.quiet_from, self.quiet_until, ZoneInfo(self.time_zone))
-        return Person(self.locale, self.email, self.phone, quiet, choices)
+                zone = ZoneInfo(self.time_zone)
+        if zone is not None and self.quiet_from is not None and self.quiet_until is not None:
+            quiet = QuietHours(self.quiet_from, self.quiet_until, zone)
+        chosen = windows(digests) if digests else {}
+        return Person(self.locale, self.email, self.phone, quiet, choices, zone, chosen)
 
 
 class PreferenceStore:
@@ -60,7 +69,25 @@ class PreferenceStore:
             return {}
         with store_errors():
             rows = await self._connections.fetch(_PEOPLE, list(users))
-            return {row[0]: Profile(*row[1:-1]).person(msgspec.json.decode(row[-1])) for row in rows}
+            return {row[0]: _person(row) for row in rows}
+
+    async def digests(self, user_id: UUID) -> dict[str, str]:
+        """The digests that the user has chosen, by the id of the choice."""
+        with store_errors():
+            async with self._engine.connect() as connection:
+                return await connection.scalar(select(P.digests).where(P.user_id == user_id)) or {}
+
+    async def set_digest(self, user_id: UUID, choice: str, digest: str | None) -> None:
+        """Choose a digest, or with None let the operator's rule hold again."""
+        kept = func.coalesce(P.digests, cast({}, JSONB)).op("-")(choice)
+        new = insert(P).values(user_id=user_id, digests={} if digest is None else {choice: digest})
+        changed = kept.op("||")(new.excluded.digests)
+        statement = new.on_conflict_do_update(
+            index_elements=[P.user_id], set_={"digests": changed, "updated_at": func.now()}
+        )
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(statement)
 
     async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:
         """All that the user has said; empty when nothing."""
@@ -119,6 +146,12 @@ class PreferenceStore:
         with store_errors():
             async with self._engine.begin() as connection:
                 return (await connection.execute(statement)).rowcount > 0
+
+
+def _person(row: Any) -> Person:
+    *profile, choices, digests = row[1:]
+    decode = msgspec.json.decode
+    return Profile(*profile).person(decode(choices), decode(digests) if digests else NO_DIGESTS)
 
 
 _PROFILE = [getattr(P, name) for name in Profile.__struct_fields__]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.domain.deliveries import DeliveryDraft, Withheld
+from app.domain.deliveries import DeliveryDraft, Hold, Withheld
 from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Notification, NotificationDraft
 from app.store.broadcasts import BroadcastDraft, PageRecord
@@ -27,6 +27,8 @@ class DeliveryRecord(NamedTuple):
     suppressed: bool = False
     category: str | None = None
     """That of the event, by which its receiver can switch it off."""
+    hold: Hold | None = None
+    """What it waits for besides `due_at`."""
 
 
 class ScheduledEvent(NamedTuple):

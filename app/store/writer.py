@@ -27,6 +27,7 @@ from app.store.event_ids import IdClaims, schedule, taken, taken_elsewhere
 from app.store.inbox_locks import InboxLocks, lock_free
 from app.store.parked import park, unpark
 from app.store.records import EventRecord, WriteResult
+from app.store.waiting import NewHold, hold
 
 _WAIT_FOR_LOCKS = "set local lock_timeout = 0"
 LOOK_AGAIN_SECONDS = 0.05
@@ -108,15 +109,17 @@ class BatchWriter:
     ) -> WriteResult:
         """Record the events. Those whose id another service has are recorded under a new one."""
         claims, notifications = IdClaims(), []
+        holds: list[NewHold] = []
         named = [(entry.event_id, entry) for entry in entries]
         for last in (False, True):
             known = await taken_elsewhere(connection, [entry for _, entry in named])
             open_entries = [entry for _, entry in named if entry.event_id not in known]
             claimed = await schedule(connection, [entry for entry in open_entries if entry.later is not None])
             if events := [entry for entry in open_entries if entry.later is None]:
-                new, made = await _insert(connection, events, moment(self._now()))
+                new, made, waiting = await _insert(connection, events, moment(self._now()))
                 claimed.update(new)
                 notifications += made
+                holds += waiting
             if len(claimed) < len(open_entries):
                 left = [entry for entry in open_entries if entry.event_id not in claimed]
                 known |= await taken(connection, left)
@@ -129,6 +132,8 @@ class BatchWriter:
             if entry.broadcast is not None
         ]:
             await broadcasts.accept(connection, begun)
+        if holds:
+            await hold(connection, holds)
         if done := [number for number, name in resolved.items() if name not in claims.conflicts]:
             await unpark(connection, done)
         return WriteResult(
@@ -143,19 +148,21 @@ def _is_one_statement(entry: EventRecord) -> bool:
         and entry.identity.sender is None
         and entry.broadcast is None
         and entry.page is None
-        and all(draft.replaces is None for draft, *_ in entry.deliveries)
+        and all(each.draft.replaces is None and each.hold is None for each in entry.deliveries)
     )
 
 
 async def _insert(
     connection: asyncpg.Connection, events: Sequence[EventRecord], now: datetime
-) -> tuple[Collection[str], list[Notification]]:
-    """Record the events whose ids are new: those ids, and the notifications."""
+) -> tuple[Collection[str], list[Notification], Sequence[NewHold]]:
+    """Record the events whose ids are new: those ids, the notifications, and which deliveries wait."""
     statement = batch_statement(events, now)
-    answer = statement.answer(await connection.fetchrow(statement.text, *statement.values))
+    row = await connection.fetchrow(statement.text, *statement.values)
     if replaced := replacing(events):
         await connection.execute(REPLACE, replaced)
-    return answer
+    claimed, notifications = statement.answer(row)
+    waits = any(each.hold is not None for event in events for each in event.deliveries)
+    return claimed, notifications, statement.holds(claimed, row) if waits else ()
 
 
 def _receivers(entries: Sequence[EventRecord]) -> set[UUID]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 
 from app.domain.deliveries import Attempt, Delivery, Status, delivery_id
 from app.domain.delivery_events import DeliveryEvent
+from app.domain.digests import DIGEST_TEMPLATE, DigestDue
+from app.domain.time import Now, moment
+from app.domain.waiting import RecentDeliveries
 from app.store.records import DeliveryRecord, EventRecord
 
 
@@ -26,9 +29,11 @@ class MemoryDelivery(Delivery, frozen=True):
 class MemoryDeliveries:
     """`DeliveryLog` without Postgres; `MemoryStore` adds the deliveries. Nothing sends them."""
 
-    def __init__(self, check: Callable[[], None]) -> None:
+    def __init__(self, check: Callable[[], None], now: Now) -> None:
         """`check` raises while the store is unavailable."""
         self._rows: dict[UUID, MemoryDelivery] = {}
+        self._digests: dict[str, tuple[UUID, DigestDue]] = {}
+        self._now = now
         self._check = check
 
     @property
@@ -40,8 +45,52 @@ class MemoryDeliveries:
         """Record the event's deliveries; one that is there already stays as it is."""
         for record in entry.deliveries:
             made = _delivery(entry, record, now, len(self._rows) + 1)
-            self._rows.setdefault(made.id, made)
+            if made.id not in self._rows:
+                self._rows[made.id] = made
+                if record.hold is not None and record.hold.digest is not None:
+                    self._join(made, record, record.hold.digest, now)
         self._replace({record.draft.replaces for record in entry.deliveries} - {None}, now)
+
+    async def open_digests(self, keys: Collection[str]) -> Mapping[str, DigestDue]:
+        """As `app.store.waiting`. Nothing is sent here, so all digests stay open."""
+        self._check()
+        return {key: due for key, (_, due) in self._digests.items() if key in keys}
+
+    async def recent(self, wanted: Sequence[RecentDeliveries]) -> Sequence[int]:
+        """See `app.domain.waiting.WaitingDeliveries`."""
+        self._check()
+        return [len({*self._events_of(each)}) for each in wanted]
+
+    def _events_of(self, wanted: RecentDeliveries) -> Iterator[str]:
+        since = moment(self._now() - wanted.seconds)
+        for row in self._rows.values():
+            theirs = (row.user_id, row.category, row.channel) == wanted[:3]
+            sent = row.digest_id is None and row.status not in (Status.SUPPRESSED, Status.EXPIRED)
+            if theirs and sent and row.created_at > since:
+                yield row.event_id
+
+    def _join(self, row: MemoryDelivery, record: DeliveryRecord, key: str, now: datetime) -> None:
+        """Hold a delivery in the digest with this key, which is made if it is the first."""
+        assert record.hold is not None
+        due = DigestDue(record.due_at or now, record.hold.latest)
+        digest, before = self._digests.get(key, (uuid4(), due))
+        due = before.joined(due)
+        self._digests[key] = digest, due
+        self._rows[digest] = msgspec.structs.replace(
+            row,
+            id=digest,
+            digest_id=digest,
+            event_id=f"digest:{digest}",
+            template=DIGEST_TEMPLATE,
+            data={},
+            reason=None,
+            next_attempt_at=due.at,
+        )
+        for each in [row, *self._rows.values()]:
+            if each.id == row.id or (each.digest_id == digest and each.status is Status.HELD):
+                self._rows[each.id] = msgspec.structs.replace(
+                    each, status=Status.HELD, digest_id=digest, next_attempt_at=due.at
+                )
 
     async def find(self, limit: int, before: UUID | None = None, **wanted: object) -> list[Delivery]:
         """As `DeliveryLog.find`."""
@@ -111,6 +160,7 @@ def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime, number:
         finished_at=now if record.suppressed else None,
         category=record.category,
         segments=None,
+        digest_id=None,
         event_at=event_at,
         data=draft.data,
         secret=record.secret,

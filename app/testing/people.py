@@ -19,6 +19,7 @@ class MemoryPeople:
     def __init__(self) -> None:
         self.unavailable = False
         self._rows: dict[UUID, tuple[Profile, dict[str, bool]]] = {}
+        self._digests: dict[UUID, dict[str, str]] = {}
 
     @property
     def known(self) -> Collection[UUID]:
@@ -29,7 +30,21 @@ class MemoryPeople:
         """As `People.people`."""
         self._check()
         found = {user: self._rows[user] for user in users if user in self._rows}
-        return {user: profile.person(dict(choices)) for user, (profile, choices) in found.items()}
+        return {
+            user: profile.person(dict(choices), self._digests.get(user, {}))
+            for user, (profile, choices) in found.items()
+        }
+
+    async def digests(self, user_id: UUID) -> dict[str, str]:
+        """See `PreferencesPort`."""
+        self._check()
+        return dict(self._digests.get(user_id, {}))
+
+    async def set_digest(self, user_id: UUID, choice: str, digest: str | None) -> None:
+        """See `PreferencesPort`."""
+        self._rows.setdefault(user_id, (Profile(), {}))
+        kept = {name: each for name, each in (await self.digests(user_id)).items() if name != choice}
+        self._digests[user_id] = kept if digest is None else kept | {choice: digest}
 
     async def get(self, user_id: UUID) -> tuple[Profile, dict[str, bool]]:
         """As `PreferencesPort.get`."""

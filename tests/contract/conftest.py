@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.waiting import WaitingDeliveries
 from app.store.audiences import AudienceStore
 from app.store.broadcasts import BroadcastStore
 from app.store.decisions import DecisionStore
@@ -37,6 +38,7 @@ from app.store.preferences import PreferenceStore
 from app.store.scheduled import ScheduledStore
 from app.store.topics import TopicStore
 from app.store.triage import TriageStore
+from app.store.waiting import WaitingStore
 from app.store.writer import BatchWriter
 from app.testing import MemoryPeople, MemoryStore
 from tests.support.hub import free_port
@@ -71,6 +73,7 @@ class Store(NamedTuple):
     topics: Topics
     broadcasts: Broadcasts
     audiences: Audiences
+    waiting: WaitingDeliveries
     clock: Clock
     nodes: list[EventWriter]
     """The writers of four nodes, each with separate connections."""
@@ -90,6 +93,7 @@ def in_memory(store: MemoryStore, clock: Clock) -> Store:
         store.topics,
         store.broadcasts,
         store.audiences,
+        store.deliveries,
         clock,
         [store] * 4,
     )
@@ -110,6 +114,7 @@ def on_postgres(engine: AsyncEngine, nodes: list[AsyncEngine], clock: Clock) -> 
         TopicStore(engine),
         BroadcastStore(engine),
         AudienceStore(engine, "en"),
+        WaitingStore(engine),
         clock,
         [BatchWriter(node) for node in nodes],
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -12,12 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.secrets import SecretBox
 from app.domain.deliveries import DeliveryDraft, Status, delivery_id
+from app.domain.preferences import Evaluator
 from app.outbox.channel import Channel, Confirm, Outgoing, Receipt, wanted
+from app.outbox.waiting import WaitingChannel
 from app.outbox.worker import Outbox
 from app.runtime.backoff import Backoff
 from app.settings import Settings
 from app.store.cleaning import CleaningStore
 from app.store.deliveries import DeliverySignal, DeliveryStore
+from app.store.preferences import PreferenceStore
 from app.store.records import DeliveryRecord, EventRecord
 from app.store.writer import BatchWriter
 from tests.support.hub import eventually
@@ -64,9 +69,11 @@ class Scene:
 
     def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
         self.settings = settings
+        self.engine = engine
         self.box = secret_box(settings)
         self.store = DeliveryStore(engine)
         self.cleaning = CleaningStore(engine)
+        self.people = PreferenceStore(engine)
         self.writer = BatchWriter(engine)
         self.channel = FakeChannel()
         self.running: list[Outbox | DeliverySignal] = []
@@ -77,8 +84,15 @@ class Scene:
         """Start one; `channel` takes what it sends, or all but its `codes`."""
         settings = changed(self.settings, **changes)
         taker = channel or self.channel
+        decided = partial(
+            WaitingChannel,
+            waiting=self.store.waiting,
+            people=self.people,
+            evaluator=Evaluator(()),
+            now=time.time,
+        )
         mails, others = (
-            Outbox(self.store, each, self.box, settings.outbox, codes=lane, backoff=QUICK)
+            Outbox(self.store, decided(each), self.box, settings.outbox, codes=lane, backoff=QUICK)
             for lane, each in ((False, taker), (True, codes or taker))
         )
 

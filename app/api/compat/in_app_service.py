@@ -28,7 +28,7 @@ class OldChoice(PreferenceChoice, forbid_unknown_fields=False):
     channel: str | None = None
 
 
-class NewOldChoice(NewChoice, forbid_unknown_fields=False):
+class NewOldChoice(NewChoice, forbid_unknown_fields=False, kw_only=True):
     """A preference that is set for the first time."""
 
 

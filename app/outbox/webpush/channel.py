@@ -14,7 +14,7 @@ from app.domain.devices import Subscription, device_id
 from app.domain.errors import ConfigurationError, DeliveryFailed, HubError
 from app.domain.outbound import https_url, origin
 from app.domain.planning import ABOUT_NOTIFICATION, URGENT
-from app.outbox.channel import ChannelPorts, Confirm, DeliveryCancelled, Outgoing, Receipt, wanted
+from app.outbox.channel import ChannelPorts, Confirm, DeliveryCancelled, NotYet, Outgoing, Receipt, wanted
 from app.outbox.failures import not_rendered, retry_after, safe_words
 from app.outbox.webpush.encryption import encrypted
 from app.outbox.webpush.message import PushMessage, rendered, topic
@@ -28,6 +28,8 @@ from app.store.devices import DeviceStore, PushTarget
 
 log = logging.getLogger("hub.webpush")
 
+MIN_LOOK_AGAIN_SECONDS = 60.0
+"""Of a step of an escalation whose user is connected, until the next look. Later ones come less often."""
 GONE = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.GONE))
 _TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
@@ -111,6 +113,9 @@ class WebPushChannel:
                 what = "deleted" if found is None else "read"
                 raise DeliveryCancelled(Status.SUPPRESSED, f"the notification was {what}")
             if self._settings.when == "disconnected" and await self._is_connected(target.user_id):
+                if outgoing.only_if is not None:  # the connection may end, and nobody has read it
+                    pause = max(MIN_LOOK_AGAIN_SECONDS, outgoing.age / 2)
+                    raise NotYet("the user is connected and has not read the notification", pause)
                 raise DeliveryCancelled(Status.SUPPRESSED, "the user is connected")
             notification = found.id
         try:

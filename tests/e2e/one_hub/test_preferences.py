@@ -56,6 +56,26 @@ async def test_a_choice_is_made_changed_and_taken_back(hub: Hub) -> None:
         assert by_id(await client.get(path))["plans.sms"]["enabled"] is False
 
 
+async def test_a_digest_is_chosen_and_taken_back(hub: Hub) -> None:
+    user = new_user()
+    path = f"/preferences/users/{user}"
+    async with hub.client(user) as client:
+        chosen = await client.put(f"{path}/food.email", json={"enabled": True, "digest": "Daily at 7:30"})
+        assert (chosen.status_code, chosen.json()["digest"]) == (200, "daily at 07:30")
+        kept = await client.put(f"{path}/food.email", json={"enabled": True})
+        assert kept.json()["digest"] == "daily at 07:30"
+        for choice, digest in (("food.email", "every 5m"), ("food.inapp", "hourly"), ("food.sms", "")):
+            refused = await client.put(f"{path}/{choice}", json={"enabled": True, "digest": digest})
+            assert refused.status_code == 400
+            assert "`digest`" in refused.json()["detail"]
+        new = {"category": "plans", "channel": "email", "enabled": True, "digest": "hourly"}
+        assert (await client.post(path, json=new)).json()["digest"] == "hourly"
+        back = await client.put(f"{path}/food.email", json={"enabled": True, "digest": None})
+        assert "digest" not in back.json()
+        await client.delete(f"{path}/plans.email")
+        assert not any("digest" in each for each in by_id(await client.get(path)).values())
+
+
 async def test_the_profile_is_kept_and_emptied(hub: Hub) -> None:
     user = new_user()
     path = f"/preferences/users/{user}"
