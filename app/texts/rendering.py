@@ -204,7 +204,7 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class _TemplateEnvironment(ImmutableSandboxedEnvironment):
     """The sandbox, but for the hub's own values: a mail has 40 look-ups of colours, each checked for 5 us."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -219,7 +219,7 @@ _OWN_TYPES = (Palette, Brand, TemplateModule)
 
 
 def _environment(*, html: bool) -> ImmutableSandboxedEnvironment:
-    environment = _Environment(
+    environment = _TemplateEnvironment(
         loader=FileSystemLoader(FOLDER),
         autoescape=html,
         undefined=StrictUndefined,

@@ -46,7 +46,7 @@ class PacedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no 
         self._max_wait_ms: int = arguments["fetch_max_wait_ms"]
 
     async def getmany(self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None) -> Any:
-        """As `AIOKafkaConsumer.getmany`, but without records it may return after `BUSY_POLL_MS`."""
+        """Like `AIOKafkaConsumer.getmany`, but without records it may return after `BUSY_POLL_MS`."""
         timeout_ms = min(timeout_ms, BUSY_POLL_MS) if self._busy else timeout_ms
         found = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
         busy = self._pace.polled(monotonic(), sum(map(len, found.values())))
