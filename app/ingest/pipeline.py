@@ -28,6 +28,7 @@ from app.ingest.parking import Parking, behind, draft_of, large, may_be_parked, 
 from app.ingest.parts import parts, turns
 from app.ingest.prepare import Preparer, RememberedGroups, reject_message, scheduled
 from app.ingest.repeats import Repeats, token_bound
+from app.ingest.turn import PlannedAhead, Turn, Turns
 from app.realtime.bus import Bus
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, STALLED
@@ -102,10 +103,10 @@ class Pipeline:
         self._backoff = backoff
         self.failure: StoreFailed | None = None
         """Why nothing can be stored until an operator acts; None otherwise. The traceback is logged once."""
-        # One transaction at a time on a node: commits, and with them pushes, keep the order of `seq`. Chunks
+        # One transaction at a time on a node: commits, and pushes after them, keep the order of `seq`. Chunks
         # of large events have a separate turn, so that no other event waits for them: like a push from
         # another node, one may come after a later one of its inbox, which the connection's cursor notices.
-        self._turn, self._turn_of_chunks = asyncio.Lock(), asyncio.Lock()
+        self._turns, self._turns_of_chunks = Turns(), Turns()
         self._last_batch = 0.0, 0.0
         self.parking = Parking()
         self.broadcast_accepted = asyncio.Event()
@@ -131,7 +132,10 @@ class Pipeline:
             await asyncio.sleep(0)
 
     async def write(
-        self, events: Sequence[PreparedEvent | ParkedEvent], max_rows: int = MAX_ROWS_PER_TRANSACTION
+        self,
+        events: Sequence[PreparedEvent | ParkedEvent],
+        max_rows: int = MAX_ROWS_PER_TRANSACTION,
+        on_last: Callable[[], None] = lambda: None,
     ) -> list[Rejected]:
         """Store and publish the events' effects, or park the events. Returns those that Postgres cannot
         store.
@@ -139,16 +143,23 @@ class Pipeline:
         When this returns, every other event is committed, and either pushed or parked. While Postgres is
         unavailable it retries indefinitely (cancel it to stop). That is safe: events that were already
         committed are recognised. No transaction has many more than `max_rows` rows. Large events (`chunks`)
-        are parked.
+        are parked. `on_last` is called when the last transaction begins: from then on another call, of events
+        that follow these, can't overtake them.
 
                 Raises `InboxesLocked` for events that are already parked; some of them may have been stored.
         """
-        rejected = []
+        rejected: list[Rejected] = []
+        left = len(events)
         for each, has_large in parts(events, max_rows):
             part = await self._with_large_to_park(each) if has_large else each
+            left -= len(part)
+            turns = self._turns_of_chunks if _is_chunk(part[0]) else self._turns
+            ahead = await self._plan_ahead(part) if turns.taken else None
             began = time.monotonic()
-            async with self._turn_of_chunks if _is_chunk(part[0]) else self._turn:
-                rejected += await self._write(part)
+            async with Turn(turns) as turn:
+                if not left:
+                    on_last()
+                rejected += await self._write(part, turn, ahead)
             if part[0].message.parked_id is None and not _is_chunk(part[0]):
                 self._last_batch = time.monotonic(), time.monotonic() - began
         return rejected
@@ -199,6 +210,15 @@ class Pipeline:
         """What would be written for each event. Raises `Unavailable` if Postgres does not answer."""
         return await self._planner.plan([item.request for item in ready])
 
+    async def _plan_ahead(self, events: Sequence[PreparedEvent | ParkedEvent]) -> PlannedAhead | None:
+        """Plan while another batch is written. None if Postgres does not answer."""
+        ready = [item for item in events if isinstance(item, PreparedEvent)]
+        planned_at = time.monotonic()
+        with suppress(Unavailable):
+            plans = await self.plan(ready)
+            return PlannedAhead(planned_at, {id(item): plan for item, plan in zip(ready, plans, strict=True)})
+        return None
+
     async def _with_large_to_park(
         self, events: Sequence[PreparedEvent | ParkedEvent]
     ) -> list[PreparedEvent | ParkedEvent]:
@@ -219,7 +239,14 @@ class Pipeline:
         parked = {id(item): large(item) for item in found if item.event.event_id not in recorded}
         return [parked.get(id(item), item) for item in events]
 
-    async def _write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Rejected]:
+    async def _write(
+        self,
+        events: Sequence[PreparedEvent | ParkedEvent],
+        turn: Turn,
+        ahead: PlannedAhead | None = None,
+        *,
+        last: bool = True,
+    ) -> list[Rejected]:
         if not events:
             return []
         by_id: dict[str, PreparedEvent | ParkedEvent] = {}
@@ -235,17 +262,21 @@ class Pipeline:
             and not (isinstance(item, PreparedEvent) and item.chunk_of is not None)
         }
         try:
-            written = await self._commit([*by_id.values()], resolved)
+            written = await self._commit([*by_id.values()], resolved, ahead)
         except StoreRejected as error:
             if len(events) == 1:
                 why = InvalidEvent("store_rejected", f"Postgres cannot store it: {error}")
                 return [reject_message(events[0].message, why)]
             half = len(events) // 2
-            return [*await self._write(events[:half]), *await self._write(events[half:])]
+            first_half = await self._write(events[:half], turn, last=False)
+            return [*first_half, *await self._write(events[half:], turn, last=last)]
+        if written.parked:
+            self.parking.parked()
+        await turn.push(last=last and not rest)
         await self._written(part, by_id, written)
         conflicts = [item for item in part if item.event.event_id in written.conflicts]
         rejected = [reject_message(item.message, conflict(item.event.event_id)) for item in conflicts]
-        return [*rejected, *await self._write(rest)]
+        return [*rejected, *await self._write(rest, turn, last=last)]
 
     async def _written(
         self,
@@ -254,8 +285,6 @@ class Pipeline:
         written: WriteResult,
     ) -> None:
         """Push committed notifications, including earlier ones that may not have been pushed."""
-        if written.parked:
-            self.parking.parked()
         repeated = {
             event_id: item
             for event_id in written.repeated
@@ -336,7 +365,10 @@ class Pipeline:
             log.exception("push_failed", extra={"notifications": len(notifications)})
 
     async def _commit(
-        self, events: Sequence[PreparedEvent | ParkedEvent], resolved: Mapping[int, str]
+        self,
+        events: Sequence[PreparedEvent | ParkedEvent],
+        resolved: Mapping[int, str],
+        ahead: PlannedAhead | None,
     ) -> WriteResult:
         ready = [item for item in events if isinstance(item, PreparedEvent)]
         delays = self._backoff.delays()
@@ -344,7 +376,8 @@ class Pipeline:
         while True:
             try:
                 with BATCH_SECONDS.time():
-                    plans = await self.plan(ready)
+                    plans = None if ahead is None else ahead.of(ready)
+                    plans = await self.plan(ready) if plans is None else plans
                     written = await self._writer.write([*self._records(events, plans, locked)], resolved)
             except InboxesLocked as error:
                 if events[0].message.parked_id is not None or _is_chunk(events[0]):

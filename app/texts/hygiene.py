@@ -19,6 +19,7 @@ _GAPS = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u2060-\u2064\u206a-\u2
 _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
+_LEFT_TO_RIGHT = re.compile("[\x00-\u058f\u0900-\u1fff]*+")  # most texts, at half the cost of a search
 _SHOWN = re.compile(
     "[^\\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
@@ -64,7 +65,7 @@ def isolated(value: str) -> str:
 
 def has_direction(text: str) -> bool:
     """Whether a part of the text runs from right to left, or a character turns it."""
-    return _RIGHT_TO_LEFT.search(text) is not None
+    return _LEFT_TO_RIGHT.fullmatch(text) is None and _RIGHT_TO_LEFT.search(text) is not None
 
 
 def is_visible(text: str) -> bool:

@@ -33,7 +33,10 @@ class SlowPipeline:
         event = Event("an event", "x", {})
         batch.events.extend(PreparedEvent(message, event, cast(Any, None)) for message in messages)
 
-    async def write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Any]:
+    async def write(
+        self, events: Sequence[PreparedEvent | ParkedEvent], *, on_last: Callable[[], None]
+    ) -> list[Any]:
+        on_last()
         await self.free.wait()
         self.written += [item.message.value or b"" for item in events]
         return []

@@ -8,6 +8,7 @@ import pytest
 from app.domain.errors import InvalidEvent
 from app.domain.events import decode
 from app.testing import MemoryHub
+from app.texts import hygiene
 from app.texts.brand import Brand
 from app.texts.hygiene import clean, clean_values, is_visible, isolated, single_line
 from app.texts.i18n import LOCALES, N_, render
@@ -79,6 +80,12 @@ def test_a_name_in_a_sentence_turns_no_other_words(locale: str, name: str, shown
         "\0", shown
     )
     assert isolated(name) == shown
+
+
+def test_what_is_taken_for_left_to_right_at_once_has_nothing_that_turns() -> None:
+    plain = [chr(code) for code in range(0x3000) if hygiene._LEFT_TO_RIGHT.fullmatch(chr(code))]
+    assert hygiene._RIGHT_TO_LEFT.search("".join(plain)) is None
+    assert {*"aZ0 \n", "ж", "ệ"} <= {*plain}
 
 
 def test_a_name_is_isolated_in_mail_and_sms_too() -> None:

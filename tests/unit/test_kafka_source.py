@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from app.domain.errors import InvalidEvent, Unavailable
 from app.domain.events import Event
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
+from app.runtime.backoff import Backoff
 from app.settings.sources import KafkaSettings
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
@@ -71,6 +72,10 @@ class Pipeline:
         self.parked = set(parked)
         self.free = asyncio.Event()
         self.written: list[int] = []
+        self.begun: list[int] = []
+        """How many events each call has, at its beginning."""
+        self.failure: Exception | None = None
+        """What the next call that is free raises."""
 
     async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
         for message in messages:
@@ -80,8 +85,15 @@ class Pipeline:
             else:
                 batch.events.append(PreparedEvent(message, event, cast(Any, None)))
 
-    async def write(self, events: Sequence[PreparedEvent | ParkedEvent]) -> list[Any]:
+    async def write(
+        self, events: Sequence[PreparedEvent | ParkedEvent], *, on_last: Callable[[], None]
+    ) -> list[Any]:
+        on_last()
+        self.begun.append(len(events))
         await self.free.wait()
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
         self.written += [item.message.origin.offset for item in events]
         return []
 
@@ -161,6 +173,42 @@ async def test_batches_that_follow_each_other_closely_are_committed_together(
         await scene.until(lambda: scene.pipeline.written[-1] == offset)  # noqa: B023 - it is called at once
     await scene.source.stop(within=1)
     assert scene.consumer.committed == [1, 3], "and what is left at the end"
+
+
+async def test_a_full_batch_is_begun_behind_the_one_that_is_written_and_one_that_has_room_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = await started(monkeypatch, Pipeline())
+    scene.consumer.give(0)
+    await scene.until(lambda: scene.pipeline.begun == [1])
+    scene.consumer.give(*range(1, 6))
+    await scene.until(lambda: len(scene.source._next.batch.ready) == 5)
+    assert scene.pipeline.begun == [1]
+    scene.consumer.give(*range(6, 11))
+    await scene.until(lambda: scene.pipeline.begun == [1, 10])
+    scene.consumer.give(*range(11, 21))  # no third one, however full
+    await scene.until(lambda: len(scene.source._next.batch.ready) == 10)
+    assert scene.pipeline.begun == [1, 10]
+    scene.pipeline.free.set()
+    await scene.until(lambda: scene.consumer.committed[-1:] == [21])
+    assert scene.pipeline.written == [*range(21)]
+    await scene.source.stop(within=1)
+
+
+async def test_no_offset_passes_a_batch_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sources.kafka.source.RECONNECT_BACKOFF", Backoff(first=0.01, cap=0.01))
+    scene = await started(monkeypatch, Pipeline())
+    scene.consumer.give(0)
+    await scene.until(lambda: scene.pipeline.begun == [1])
+    scene.consumer.give(*range(1, 11))
+    await scene.until(lambda: scene.pipeline.begun == [1, 10])
+    scene.pipeline.failure = RuntimeError("the test's")
+    scene.pipeline.free.set()
+    await scene.until(lambda: scene.source._writing is None)
+    assert scene.consumer.committed == []
+    scene.consumer.give(*range(11))  # as a broker does, from the committed offset on
+    await scene.until(lambda: scene.consumer.committed == [11])
+    await scene.source.stop(within=1)
 
 
 async def test_the_offset_passes_what_is_parked_once_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The Kafka source: poll a batch, pass it through the pipeline, then commit the offsets.
 
-While one batch is written the next is polled and prepared, so that Postgres and the hub work at the same
-time (decision 007).
+While one batch is written the next is polled, prepared and, if it is full, planned. It is written while the
+one before is pushed, so that Postgres and the hub work at the same time (decision 007).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -56,6 +57,18 @@ class _Polled(NamedTuple):
     assignment: int
 
 
+class _Write:
+    """A batch on its way to Postgres."""
+
+    def __init__(self, work: Callable[[_Write], Coroutine[Any, Any, None]]) -> None:
+        self.is_last_part = False
+        """Whether its last transaction has begun, so that the next batch can't overtake it."""
+        self.task = asyncio.create_task(work(self), name="kafka batch")
+
+    def begin_last_part(self) -> None:
+        self.is_last_part = True
+
+
 def _empty() -> _Prepared:
     return _Prepared(Batch([], []), {})
 
@@ -90,7 +103,9 @@ class KafkaSource:
         self._next = _empty()
         self._assignment = 0  # counts: what was polled under an earlier one is not ours to finish
         self._polling: asyncio.Task[_Polled] | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: _Write | None = None
+        self._behind: _Write | None = None
+        """A full batch: planned while the one before is written, and written while that one is pushed."""
         self._writing_since = 0.0
         self._committing: asyncio.Task[None] | None = None
         self._one_commit = asyncio.Lock()
@@ -127,7 +142,7 @@ class KafkaSource:
 
     def _stands_still_for(self) -> float:
         """For how many seconds a batch has been written: to Postgres, or its dead letters to the broker."""
-        if self._writing is None or self._writing.done():
+        if self._writing is None or self._writing.task.done():
             return 0.0
         return time.monotonic() - self._writing_since
 
@@ -188,11 +203,11 @@ class KafkaSource:
 
     async def _disconnect(self) -> None:
         """Abandon the current batch, and leave the group."""
-        tasks = [task for task in (self._polling, self._writing, self._committing) if task is not None]
+        tasks = [task for task in (self._polling, *self._writes(), self._committing) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._polling = self._writing = None
+        self._polling = self._writing = self._behind = None
         self._next = _empty()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
@@ -206,7 +221,7 @@ class KafkaSource:
         """
         if self._polling is None and self._has_room():
             self._polling = asyncio.create_task(self._get(POLL_MS), name="kafka poll")
-        pending = {task for task in (self._polling, self._writing) if task is not None}
+        pending = {task for task in (self._polling, *self._writes()[:1]) if task is not None}
         done, _ = await asyncio.wait(
             pending, timeout=PAUSED_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
@@ -277,25 +292,41 @@ class KafkaSource:
         await self._dead_letters.put_parked(self._producer, Rejected(replace(message, origin=parked), error))
 
     async def _write_next(self) -> None:
-        if self._writing is not None and self._writing.done():
-            await self._written()
-        if self._writing is None and self._next.ends:
+        if self._writing is not None and self._writing.task.done():
+            await self._first_written()
+        before = self._writing
+        full = not self._has_room()
+        if self._next.ends and (before is None or (before.is_last_part and full and self._behind is None)):
             prepared, self._next = self._next, _empty()
-            self._writing = asyncio.create_task(self._finish(prepared), name="kafka batch")
-            self._writing_since = time.monotonic()
+            write = _Write(partial(self._finish, prepared, before))
+            if before is None:
+                self._writing, self._writing_since = write, time.monotonic()
+            else:
+                self._behind = write
+
+    def _writes(self) -> list[asyncio.Task[None]]:
+        return [write.task for write in (self._writing, self._behind) if write is not None]
 
     async def _written(self) -> None:
-        """Wait for the batch that is being written; raises what it raised."""
-        if self._writing is not None:
-            await asyncio.wait({self._writing})
-            writing, self._writing = self._writing, None
-            await writing
+        """Wait for the batches that are being written; raises what that raised."""
+        while self._writing is not None:
+            await self._first_written()
 
-    async def _finish(self, prepared: _Prepared) -> None:
-        """Store, push and dead-letter one batch, and schedule the commit."""
+    async def _first_written(self) -> None:
+        assert self._writing is not None
+        await asyncio.wait({self._writing.task})
+        writing, self._writing, self._behind = self._writing, self._behind, None
+        self._writing_since = time.monotonic()
+        await writing.task
+
+    async def _finish(self, prepared: _Prepared, before: _Write | None, write: _Write) -> None:
+        """Store, push and dead-letter one batch, and schedule the commit behind that of `before`."""
         batch, ends = prepared
         offsets = self._offsets
-        rejected = batch.rejected + await self._pipeline.write(batch.events)
+        rejected = batch.rejected + await self._pipeline.write(batch.events, on_last=write.begin_last_part)
+        if before is not None:
+            await asyncio.wait({before.task})
+            before.task.result()  # if it failed, this one is delivered again with it
         await self._dead_letters.put(self._producer, rejected)
         if offsets is not self._offsets:
             return  # the partitions were revoked meanwhile
@@ -345,8 +376,8 @@ class KafkaSource:
         """
         self._assignment += 1
         self._next = _empty()
-        if self._writing is not None:
-            await asyncio.wait({self._writing}, timeout=self._settings.shutdown_grace)
+        if writes := self._writes():
+            await asyncio.wait(writes, timeout=self._settings.shutdown_grace)
         await self._commit()
         self._offsets = OffsetTracker()
 
