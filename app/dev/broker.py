@@ -3,7 +3,7 @@
 It keeps everything in memory (5 MB a partition, then it drops the oldest), so each run starts empty. A Kafka
 topic that is used without having been named at the start gets four partitions. Clients should know:
 
-- It answers fetches only when their wait is over: keep `fetch_max_wait_ms` at 10–20.
+- It answers fetches only when their wait is over: keep `fetch_max_wait_ms` at 10–50.
 - A change in a consumer group, such as a member that comes back, takes `session_timeout_ms` less one second:
   keep that at 2000–3000.
 - The answer to a produce request says 1234 for its time; the record itself, once read, has the right one.
