@@ -34,6 +34,7 @@ FILES = (
 )
 TAGS = {
     "notifications": "A user's inbox. Needs the user's own token.",
+    "whole_inbox": "Seen, archive, delete: all of a user's inbox at once. Needs the user's own token.",
     "triage": "Unread again, archive, snooze: where a user keeps a notification. Needs the user's own token.",
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "devices": "The browsers of a user that take web push. Needs the user's own token.",

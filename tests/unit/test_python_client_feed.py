@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from notification_hub_client import (
+    AllDeleted,
     AsyncHubClient,
     AuthenticationError,
     Connected,
@@ -26,6 +27,7 @@ from notification_hub_client import (
     LiveEvent,
     NotificationArchived,
     NotificationReceived,
+    NotificationRetracted,
     UnavailableError,
 )
 
@@ -209,9 +211,16 @@ async def test_frames_of_the_triage_are_events_and_others_are_ignored() -> None:
         "last_seq": 1,
         "rev": 2,
     }
-    script = [CONNECTED, {"type": "of_a_later_version"}, archived | {"data": notification(1)}]
+    script: list[dict[str, Any]] = [
+        CONNECTED,
+        {"type": "of_a_later_version"},
+        archived | {"data": notification(1)},
+    ]
+    script.append({"type": "all_deleted", "up_to": 1, "unread": 0, "last_seq": 1, "rev": 3})
+    script.append(archived | {"type": "notification_retracted", "unseen": 0, "seen_up_to": 1})
     async with running(Server(scripts=[script])) as server:
-        assert await kinds(server, 2) == [Connected, NotificationArchived]
+        expected = [Connected, NotificationArchived, AllDeleted, NotificationRetracted]
+        assert await kinds(server, 4) == expected
 
 
 async def test_what_is_no_frame_of_a_hub_is_an_error() -> None:

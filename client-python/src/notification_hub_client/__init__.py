@@ -24,6 +24,7 @@ from notification_hub_client.errors import (
 )
 from notification_hub_client.event import Action, Actor, Attachment, Event, PublicEvent
 from notification_hub_client.models import (
+    AllChanged,
     AllMarkedRead,
     BulkResult,
     Delivery,
@@ -36,7 +37,10 @@ from notification_hub_client.models import (
     SentEvent,
 )
 from notification_hub_client.session import (
+    AllArchived,
+    AllDeleted,
     AllRead,
+    AllSeen,
     Connected,
     Disconnected,
     InboxErased,
@@ -45,9 +49,11 @@ from notification_hub_client.session import (
     NotificationDeleted,
     NotificationRead,
     NotificationReceived,
+    NotificationRetracted,
     NotificationSnoozed,
     NotificationUnarchived,
     NotificationUnread,
+    NotificationUpdated,
 )
 
 try:
@@ -58,8 +64,12 @@ except PackageNotFoundError:  # used from its source folder
 __all__ = [
     "Action",
     "Actor",
+    "AllArchived",
+    "AllChanged",
+    "AllDeleted",
     "AllMarkedRead",
     "AllRead",
+    "AllSeen",
     "AsyncHubClient",
     "AsyncInbox",
     "AsyncLiveFeed",
@@ -89,9 +99,11 @@ __all__ = [
     "NotificationDeleted",
     "NotificationRead",
     "NotificationReceived",
+    "NotificationRetracted",
     "NotificationSnoozed",
     "NotificationUnarchived",
     "NotificationUnread",
+    "NotificationUpdated",
     "Outcome",
     "Page",
     "PermissionDeniedError",

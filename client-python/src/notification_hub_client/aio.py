@@ -22,6 +22,7 @@ from notification_hub_client.client import refusal
 from notification_hub_client.errors import AuthenticationError, HubError, TransportError, error_of_close
 from notification_hub_client.event import Json, PublicEvent
 from notification_hub_client.models import (
+    AllChanged,
     AllMarkedRead,
     BulkResult,
     DryRun,
@@ -234,6 +235,18 @@ class AsyncInbox:
     async def mark_all_read(self, up_to: int | None = None) -> AllMarkedRead:
         """Mark all read, or those up to and including the `seq` `up_to`."""
         return await self._transport.call(calls.mark_all_read(self._user_id, up_to))
+
+    async def mark_all_seen(self, up_to: int | None = None) -> AllChanged:
+        """Note that the user saw all, or those up to the `seq` `up_to`, in a list. They stay unread."""
+        return await self._transport.call(calls.change_all(self._user_id, "seen", up_to))
+
+    async def archive_all(self, up_to: int | None = None) -> AllChanged:
+        """Move all of the inbox to the archive, or those up to and including the `seq` `up_to`."""
+        return await self._transport.call(calls.change_all(self._user_id, "archive", up_to))
+
+    async def delete_all(self, up_to: int | None = None) -> AllChanged:
+        """Delete all of the inbox permanently, or those up to and including the `seq` `up_to`."""
+        return await self._transport.call(calls.change_all(self._user_id, "delete", up_to))
 
     async def delete(self, notification_id: int) -> InboxCounters:
         """Delete one permanently; returns the counters after that."""

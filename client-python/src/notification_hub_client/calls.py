@@ -15,6 +15,7 @@ import httpx
 from notification_hub_client.errors import HubError, error_of_answer, seconds
 from notification_hub_client.event import Json, PublicEvent, body_of, to_json
 from notification_hub_client.models import (
+    AllChanged,
     AllMarkedRead,
     BulkResult,
     DryRun,
@@ -28,6 +29,12 @@ from notification_hub_client.models import (
 T = TypeVar("T")
 View = Literal["inbox", "archived", "snoozed"]
 Change = Literal["read", "unread", "archive", "unarchive"]
+ChangeAll = Literal["seen", "archive", "delete"]
+_ALL: Mapping[ChangeAll, tuple[str, str]] = {
+    "seen": ("POST", "/seen"),
+    "archive": ("PATCH", "/archive"),
+    "delete": ("DELETE", ""),
+}
 PREFIX = "/api/v2/notification-service"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.25, 10.0
 LONGEST_RETRY_AFTER_SECONDS = 60.0
@@ -178,6 +185,13 @@ def mark_all_read(user_id: UUID | str, up_to: int | None) -> Call[AllMarkedRead]
     return Call("PATCH", f"{_inbox(user_id)}/read", read, params, repeatable=up_to is not None)
 
 
+def change_all(user_id: UUID | str, what: ChangeAll, up_to: int | None) -> Call[AllChanged]:
+    """POST …/seen, PATCH …/archive or DELETE. Without `up_to` a repeated one would change newer ones too."""
+    method, path = _ALL[what]
+    params = {} if up_to is None else {"up_to": up_to}
+    return Call(method, _inbox(user_id) + path, _read_changed, params, repeatable=up_to is not None)
+
+
 def delete(user_id: UUID | str, notification_id: int) -> Call[InboxCounters]:
     """DELETE /notifications/{id}/users/{user_id}. A repeated one would get a 404 for its own success."""
     path = _notification(user_id, notification_id)
@@ -211,6 +225,10 @@ def _content(answer: httpx.Response) -> Any:
 def _read_page(answer: httpx.Response) -> Page:
     found: Sequence[Mapping[str, Any]] = _content(answer)
     return Page([Notification.from_json(each) for each in found], answer.links.get("next", {}).get("url"))
+
+
+def _read_changed(answer: httpx.Response) -> AllChanged:
+    return AllChanged(_content(answer)["up_to"], _read_counters(answer))
 
 
 def _read_counters(answer: httpx.Response) -> InboxCounters:

@@ -38,6 +38,8 @@ class Notification:
     actor: Actor | None = None
     thread_key: str | None = None
     expires_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    """When it returns to the inbox, as a new notification."""
 
     @property
     def event_type(self) -> str:
@@ -72,6 +74,7 @@ class Notification:
             actor=Actor(name=actor["name"], avatar=actor.get("avatar")) if actor else None,
             thread_key=data.get("thread_key"),
             expires_at=moment(data.get("expires_at")),
+            snoozed_until=moment(data.get("snoozed_until")),
         )
 
 
@@ -85,17 +88,21 @@ class InboxCounters:
     unread: int
     last_seq: int
     rev: int
+    unseen: int = 0
+    """Of the unread those with a `seq` above `seen_up_to`: no list that shows them was opened yet."""
+    seen_up_to: int = 0
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read those of a frame."""
-        return cls(data["unread"], data["last_seq"], data["rev"])
+        seen = (data.get("unseen", 0), data.get("seen_up_to", 0))
+        return cls(data["unread"], data["last_seq"], data["rev"], *seen)
 
     @classmethod
     def from_header(cls, header: str) -> Self:
         """Read the header `Inbox-Count`, such as `unread=2, last_seq=41, rev=13`."""
-        values = dict(part.strip().split("=", 1) for part in header.split(","))
-        return cls(int(values["unread"]), int(values["last_seq"]), int(values["rev"]))
+        parts = (part.strip().split("=", 1) for part in header.split(","))
+        return cls.from_json({name: int(value) for name, value in parts})
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,14 @@ class AllMarkedRead:
 
     up_to: int
     unread: int
+
+
+@dataclass(frozen=True)
+class AllChanged:
+    """Everything up to the `seq` `up_to` was changed; the counters after that."""
+
+    up_to: int
+    counters: InboxCounters
 
 
 @dataclass(frozen=True)

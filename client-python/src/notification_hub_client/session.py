@@ -119,26 +119,79 @@ class AllRead:
 
 
 @dataclass(frozen=True)
+class AllSeen:
+    """All notifications up to the `seq` `up_to` were seen in a list. They stay unread."""
+
+    up_to: int
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class AllArchived:
+    """All notifications of the inbox up to the `seq` `up_to` are in the archive."""
+
+    up_to: int
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class AllDeleted:
+    """All notifications of the inbox up to the `seq` `up_to` were deleted. The archive stays."""
+
+    up_to: int
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class NotificationUpdated:
+    """The publisher changed a notification. Its `id` and `seq` stay."""
+
+    notification: Notification
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
+class NotificationRetracted:
+    """The publisher withdrew a notification: it is gone from the inbox and the archive."""
+
+    id: int
+    counters: InboxCounters
+
+
+@dataclass(frozen=True)
 class InboxErased:
     """The inbox was erased and counts from 1 again: forget what you know of it."""
 
 
-Changed = NotificationUnread | NotificationArchived | NotificationUnarchived | NotificationSnoozed
+Changed = (
+    NotificationUnread
+    | NotificationArchived
+    | NotificationUnarchived
+    | NotificationSnoozed
+    | NotificationUpdated
+)
+Gone = NotificationDeleted | NotificationRetracted
+All = AllRead | AllSeen | AllArchived | AllDeleted
 LiveEvent = (
-    Connected
-    | Disconnected
-    | NotificationReceived
-    | NotificationRead
-    | NotificationDeleted
-    | Changed
-    | AllRead
-    | InboxErased
+    Connected | Disconnected | NotificationReceived | NotificationRead | Gone | Changed | All | InboxErased
 )
 _CHANGES: Mapping[str, type[Changed]] = {
     "notification_unread": NotificationUnread,
     "notification_archived": NotificationArchived,
     "notification_unarchived": NotificationUnarchived,
     "notification_snoozed": NotificationSnoozed,
+    "notification_updated": NotificationUpdated,
+}
+_BY_ID: Mapping[str, type[NotificationRead | Gone]] = {
+    "notification_read": NotificationRead,
+    "notification_deleted": NotificationDeleted,
+    "notification_retracted": NotificationRetracted,
+}
+_OF_ALL: Mapping[str, type[All]] = {
+    "all_read": AllRead,
+    "all_seen": AllSeen,
+    "all_archived": AllArchived,
+    "all_deleted": AllDeleted,
 }
 
 
@@ -188,12 +241,10 @@ class Feed:
                 yield Connected(frame["node"], InboxCounters.from_json(frame))
             case "resumed":
                 yield from self._resumed(frame)
-            case "notification_read":
-                yield NotificationRead(frame["id"], InboxCounters.from_json(frame))
-            case "notification_deleted":
-                yield NotificationDeleted(frame["id"], InboxCounters.from_json(frame))
-            case "all_read":
-                yield AllRead(frame["up_to"], InboxCounters.from_json(frame))
+            case str(kind) if kind in _BY_ID:
+                yield _BY_ID[kind](frame["id"], InboxCounters.from_json(frame))
+            case str(kind) if kind in _OF_ALL:
+                yield _OF_ALL[kind](frame["up_to"], InboxCounters.from_json(frame))
             case str(kind) if kind in _CHANGES:
                 yield _CHANGES[kind](Notification.from_json(frame["data"]), InboxCounters.from_json(frame))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -69,6 +70,24 @@ async def test_a_list_follows_all_pages(hub: Hub, user: str) -> None:
         await client.publish_many(message(user, f"Dish {number}") for number in range(5))
         listed = [each.seq async for each in client.inbox(user).list(page_size=2)]
     assert listed == [5, 4, 3, 2, 1]
+
+
+async def test_what_is_archived_or_snoozed_is_in_another_list(hub: Hub, user: str) -> None:
+    async with AsyncHubClient(hub.http, hub.token(user, scope="notifications:send")) as client:
+        await client.publish_many(message(user, f"Dish {number}") for number in range(4))
+        inbox = client.inbox(user)
+        one, two, three, _ = [each async for each in inbox.list()]
+        assert (await inbox.archive(one.id)).id == one.id
+        until = datetime.now(UTC) + timedelta(days=1)
+        assert (await inbox.snooze(two.id, until)).snoozed_until is not None
+        assert (await inbox.mark_unread((await inbox.mark_read(three.id)).id)).is_read is False
+        assert [each.seq async for each in inbox.list(view="archived")] == [one.seq]
+        assert [each.seq for each in (await inbox.page(view="snoozed")).notifications] == [two.seq]
+        assert (await inbox.mark_all_seen()).counters.unseen == 0
+        assert (await inbox.unarchive(one.id)).seq == one.seq
+        assert (await inbox.archive_all(up_to=three.seq)).up_to == three.seq
+        assert [each.seq async for each in inbox.list()] == [one.seq]
+        assert (await inbox.delete_all()).counters.unread == 0
 
 
 async def test_errors_carry_the_code_of_the_hub(hub: Hub, user: str) -> None:
