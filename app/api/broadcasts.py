@@ -40,9 +40,9 @@ class BroadcastResource:
         add_routes(
             (blueprint.get("/"), self.list_broadcasts),
             (blueprint.get("/<event_id:str>"), self.get_broadcast),
-            (blueprint.post("/<event_id:str>/pause"), self.pause),
-            (blueprint.post("/<event_id:str>/resume"), self.resume),
-            (blueprint.post("/<event_id:str>/cancel"), self.cancel),
+            (blueprint.post("/<event_id:str>/pause", name="pause_broadcast"), self.pause),
+            (blueprint.post("/<event_id:str>/resume", name="resume_broadcast"), self.resume),
+            (blueprint.post("/<event_id:str>/cancel", name="cancel_broadcast"), self.cancel),
         )
         return blueprint
 

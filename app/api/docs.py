@@ -149,9 +149,11 @@ def document(app: Sanic[Any, Any], version: str, tags: Mapping[str, str] = TAGS)
     """The OpenAPI 3.0 document of what `app` serves in these groups: handlers that are `described`."""
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     types = [*TYPES]
-    order = [*tags]
+    order, names = [*tags], set[str]()
     for route in sorted(_described(app, tags), key=lambda route: _place(route, order)):
         _, tag, name = route.name.split(".")
+        assert name not in names, f"two calls are named {name}: give one a `name` in its blueprint"
+        names.add(name)
         path = "/" + re.sub("<([a-z_]+):str>", r"{\1}", route.path)
         (method,) = route.methods
         operation: Operation = route.handler.operation  # type: ignore[attr-defined]

@@ -80,7 +80,7 @@ class TopicResource:
             (blueprint.post("/<topic_key:str>/followers"), self.change_followers),
             (blueprint.put(follower), self.follow),
             (blueprint.delete(follower), self.unfollow),
-            (blueprint.get("/users/<user_id:str>"), self.list_of_user),
+            (blueprint.get("/users/<user_id:str>", name="list_followed_topics"), self.list_of_user),
         )
         return blueprint
 

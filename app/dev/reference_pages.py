@@ -197,7 +197,7 @@ def _rest() -> str:
     document = docs.document(create_app(settings), __version__)
     lines: list[str] = []
     for tag in document["tags"]:
-        lines += [f"## {tag['name'].capitalize()}", "", tag["description"], ""]
+        lines += [f"## {tag['name'].replace('_', ' ').capitalize()}", "", tag["description"], ""]
         for path, calls in document["paths"].items():
             for method, call in calls.items():
                 if call["tags"] == [tag["name"]]:
