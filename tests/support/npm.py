@@ -16,15 +16,15 @@ needs_node = pytest.mark.skipif(
 )
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of Node's; its two outputs come as one."""
+def run(folder: Path, *command: str, within: float = 100) -> subprocess.CompletedProcess[str]:
+    """Run a command of Node's; its two outputs come as one. `within`: seconds."""
     return subprocess.run(
         command,
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=100,
+        timeout=within,
         check=False,
     )
 

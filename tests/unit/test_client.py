@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from tests.support.npm import CLIENT, needs_node, run
 
+SLOW = 400  # seconds, on a machine that does much else
+
 pytestmark = needs_node
 
 
@@ -41,9 +43,10 @@ def test_the_wrappers_for_react_and_vue_do_what_their_tests_say(package: Path) -
     assert tested.returncode == 0, tested.stdout[-6000:]
 
 
+@pytest.mark.timeout(2 * SLOW)
 @pytest.mark.slow  # the types of React and Vue take 10 s of CPU
 def test_the_wrappers_types_hold_under_strict_checks(package: Path) -> None:
-    checked = run(package, "npm", "run", "types:frameworks")
+    checked = run(package, "npm", "run", "types:frameworks", within=SLOW)
     assert checked.returncode == 0, checked.stdout
 
 
@@ -93,6 +96,7 @@ export const wrong = <NotificationBell theme="black" />;
 """
 
 
+@pytest.mark.timeout(3 * SLOW)
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["18", "19"])
 def test_an_empty_react_project_uses_the_packed_package_and_copies_nothing(
@@ -109,9 +113,8 @@ def test_an_empty_react_project_uses_the_packed_package_and_copies_nothing(
     assert added.returncode == 0, added.stdout
     (tmp_path / "page.tsx").write_text(REACT_PAGE)
     options = "--strict --noEmit --skipLibCheck --jsx react-jsx --module ESNext --moduleResolution bundler"
-    checked = run(
-        tmp_path, "npx", "tsc", *options.split(), "--target", "ES2022", "--lib", "ES2022,DOM", "page.tsx"
-    )
+    target = ("--target", "ES2022", "--lib", "ES2022,DOM")
+    checked = run(tmp_path, "npx", "tsc", *options.split(), *target, "page.tsx", within=SLOW)
     assert checked.returncode == 0, checked.stdout
     external = [f"--external:{name}" for name in ("react", "react/jsx-runtime")]
     built = run(

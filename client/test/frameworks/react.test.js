@@ -47,7 +47,7 @@ test("in StrictMode one connection serves all hooks, until the last is gone", as
   assert.equal(root.querySelector("notification-bell").inbox.list().length, 2, "the bell shows the same inbox");
   hub.publish();
   await settle(() => root.querySelector("b").textContent === "3");
-  assert.equal(root.querySelector("li").textContent, "title 3");
+  assert.equal(root.querySelector("li").textContent, "title 3 in en");
   await unmount();
   await until(() => hub.live.length === 0);
 });
