@@ -14,6 +14,7 @@ from app.domain.notifications import Notification, NotificationDraft, Notificati
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.sms import DEFAULT_LIMIT, SmsLimit
 from handlers.accounts import AccountLoggedOut
+from handlers.amendments import RetractionRequested, UpdateRequested
 from handlers.base import BaseMessageHandler, NotificationHandler
 from handlers.bookings import BookingCancelled, BookingConfirmed
 from handlers.food import FoodExpired, FoodExpiringSoon
@@ -50,6 +51,8 @@ HANDLERS: dict[str, BaseMessageHandler[Any]] = {
         PaymentRefund(),
         LowStock(),
         MessageRequested(_handler_of),
+        UpdateRequested(_handler_of),
+        RetractionRequested(_handler_of),
         AccountLoggedOut(),
         OtpRequested("register"),
         OtpRequested("reset_password"),
@@ -79,6 +82,7 @@ def handlers(
     }
     table[LowStock.event_type] = LowStock(stock_receivers)
     table[MessageRequested.event_type] = MessageRequested(_handler_of, sms_limit, image_hosts)
+    table[UpdateRequested.event_type] = UpdateRequested(_handler_of, image_hosts)
     table = {event_type: copy(handler) for event_type, handler in table.items()}
     for handler in table.values():
         handler.user_ids = user_ids

@@ -15,10 +15,11 @@ import msgspec
 from msgspec import Struct, inspect
 
 from app.domain.events import MAX_EVENT_ID_CHARS
+from handlers.amendments import RetractionRequested, UpdateRequested
 from handlers.audiences import AUDIENCE_SCHEMA
 from handlers.base import AUDIENCE, Audience, BaseMessageHandler, GroupEventHandler
 from handlers.forms import EVENT_FIELDS, MEANINGS, other_names, parts
-from handlers.messages import MessageRequest, MessageRequested
+from handlers.messages import MessageRequested
 from handlers.otp import OtpRequested
 from handlers.registry import ALIASES
 
@@ -56,7 +57,7 @@ def component_name(event_type: str) -> str:
 
 def event_schema(handler: BaseMessageHandler[Any], *, typed: bool = True) -> Schema:
     """The schema of one event type. Not `typed`: where the type may be left to the transport."""
-    if isinstance(handler, MessageRequested):
+    if isinstance(handler, MessageRequested | UpdateRequested | RetractionRequested):
         return _message(handler, typed)
     schema: Schema = {
         "title": component_name(handler.event_type),
@@ -72,18 +73,18 @@ def event_schema(handler: BaseMessageHandler[Any], *, typed: bool = True) -> Sch
     return schema | _recipients(handler)
 
 
-def _message(handler: MessageRequested, typed: bool) -> Schema:
+def _message(handler: BaseMessageHandler[Any], typed: bool) -> Schema:
     """Nothing of a message is left out; null is as good as absent."""
-    _, components = msgspec.json.schema_components([MessageRequest], ref_template="{name}")
-    fields = components.pop(MessageRequest.__name__)
+    _, components = msgspec.json.schema_components([handler.message_type], ref_template="{name}")
+    fields = components.pop(handler.message_type.__name__)
     properties = {
-        name: schema if name in fields["required"] else _nullable(_inlined(schema, components))
+        name: schema if name in fields.get("required", ()) else _nullable(_inlined(schema, components))
         for name, schema in fields["properties"].items()
     }
     return {
         "title": component_name(handler.event_type),
         "type": "object",
-        "required": [*(["event_type"] if typed else []), *fields["required"]],
+        "required": [*(["event_type"] if typed else []), *fields.get("required", ())],
         "properties": {
             "event_id": _EVENT_ID,
             "event_type": {"type": "string", "enum": names_of(handler)},

@@ -16,6 +16,7 @@ from app.api import cors, schemas
 from app.api.connection_endpoint import ConnectionEndpoint
 from app.api.errors import too_many
 from app.api.handshake import hand_over, token_of
+from app.api.languages import wanted_locale
 from app.api.parameters import MAX_SEQ, choice, number, one_number
 from app.api.routes import Routes
 from app.auth.addresses import limited_address
@@ -52,7 +53,8 @@ class EventStreamEndpoint(ConnectionEndpoint):
             if request.method == "HEAD":
                 return empty(200, _HEADERS)
             self._admission.check_capacity()
-            client = ClientInfo(limited_address(request.client_ip), key_of(token_bytes), asked_at)
+            address = limited_address(request.client_ip)
+            client = ClientInfo(address, key_of(token_bytes), asked_at, wanted_locale(request))
             await self._begin(request, claims, client, wanted)
         return None
 

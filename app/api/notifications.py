@@ -16,8 +16,8 @@ from app.api.auth import Authenticator
 from app.api.bodies import json_answer
 from app.api.envelope import Wrap
 from app.api.errors import Problem
-from app.api.headers import accept_language
-from app.api.parameters import MAX_SEQ, bad_parameter, choice, choices, flag, number, path_number
+from app.api.languages import wanted_locale
+from app.api.parameters import MAX_SEQ, bad_parameter, choice, choices, flag, given, number, path_number
 from app.api.routes import Routes, add_routes
 from app.api.whole_inbox import INBOX, AllChanged, all_changed, count_header
 from app.domain.details import SEVERITIES
@@ -33,7 +33,7 @@ from app.domain.preferences import CATEGORIES
 from app.realtime.changes import Changed, InboxCommands
 from app.realtime.protocol import SUBPROTOCOL, detailed_json
 from app.store.ports import Inboxes, Triage
-from app.texts.i18n import N_, negotiate, render
+from app.texts.i18n import N_, render
 from handlers.registry import details_json, filter_of, text_in
 
 MAX_NOTIFICATION_ROWS = 1000
@@ -152,12 +152,13 @@ class NotificationResource:
         page = await self._store.filtered_page(
             receiver, wanted, window._replace(before=before, limit=limit), MAX_PAGE_BYTES
         )
-        locale, shape = _locale(request), _shape(request)
+        locale, shape = wanted_locale(request), _shape(request)
         headers = _language_headers(locale)
         if page.before is not None:
             query = {**dict(_query_of(window, shape)), "before": page.before}
             query |= {"category": wanted.categories} if wanted.categories else {}
             query |= {"severity": wanted.severities} if wanted.severities else {}
+            query |= _lang(request)
             headers["Link"] = f'<{request.path}?{urlencode(query, doseq=True)}>; rel="next"'
         return json_answer([shape(_in(locale, item)) for item in page.notifications], headers=headers)
 
@@ -185,11 +186,11 @@ class NotificationResource:
             page = await self._archive.archive_page(receiver, place, rows + 1, before, MAX_PAGE_BYTES)
         end = min(rows, fitting(page, MAX_PAGE_BYTES))
         shown, more = page[:end], page[end:]
-        wanted = _locale(request)
+        wanted = wanted_locale(request)
         headers = _language_headers(wanted)
         if more:
             listed = ListWindow(limit or 0, None, unread, place)
-            query = {"before": shown[-1].seq, **dict(_query_of(listed, shape))}
+            query = {"before": shown[-1].seq, **dict(_query_of(listed, shape)), **_lang(request)}
             headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return json_answer([shape(_in(wanted, item)) for item in shown], headers=headers)
 
@@ -264,7 +265,7 @@ class NotificationResource:
         if changed is None:
             raise _not_found()
         found, count = changed
-        wanted = _locale(request)
+        wanted = wanted_locale(request)
         headers = _language_headers(wanted) | count_header(count)
         return json_answer((shape or _shape(request))(_in(wanted, found)), headers=headers)
 
@@ -281,7 +282,7 @@ class NotificationResource:
         count = await self._commands.delete(_id(notification_id), receiver)
         if count is None:
             raise _not_found()
-        spoken = _locale(request) or self._locale
+        spoken = wanted_locale(request) or self._locale
         headers = _language_headers(spoken) | count_header(count)
         message = render(spoken, DELETED, {})
         return json_answer(schemas.Confirmation(message), headers=headers)
@@ -292,6 +293,10 @@ def _filter(request: Request) -> NotificationFilter | None:
     categories = choices(request, "category", CATEGORIES)
     severities = choices(request, "severity", SEVERITIES)
     return filter_of(categories, severities) if categories or severities else None
+
+
+def _lang(request: Request) -> dict[str, object]:
+    return {"lang": lang} if (lang := next(iter(given(request, "lang")), None)) else {}
 
 
 def _query_of(window: ListWindow, shape: Callable[[Notification], object]) -> Iterator[tuple[str, object]]:
@@ -324,10 +329,6 @@ def _in(locale: str | None, notification: Notification) -> Notification:
     if text is None:
         return notification
     return msgspec.structs.replace(notification, title=text.title, content=text.content)
-
-
-def _locale(request: Request) -> str | None:
-    return negotiate(accept_language(request), "") or None
 
 
 def _language_headers(locale: str | None) -> dict[str, str]:

@@ -139,7 +139,16 @@ RESEND_QUERY: dict[str, dict[str, Any]] = {
 BOUNCES_QUERY: dict[str, dict[str, Any]] = {
     "recipient": {"type": "string", "description": "the address that the mail came to, from its envelope"},
 }
+LANGUAGE_QUERY: dict[str, dict[str, Any]] = {
+    "lang": {
+        "type": "string",
+        "maxLength": 100,
+        "description": "the language of texts: vi, en or ru. Else that of Accept-Language",
+        "example": "en",
+    },
+}
 RESUME_QUERY: dict[str, dict[str, Any]] = {
+    **LANGUAGE_QUERY,
     "after": {
         "type": "integer",
         "format": "int64",
@@ -150,6 +159,7 @@ RESUME_QUERY: dict[str, dict[str, Any]] = {
     },
 }
 EVENTS_QUERY: dict[str, dict[str, Any]] = {
+    **LANGUAGE_QUERY,
     "after": {
         "type": "integer",
         "format": "int64",
@@ -205,6 +215,15 @@ FOLLOWERS_QUERY: dict[str, dict[str, Any]] = {
 EXPLAIN_QUERY: dict[str, dict[str, Any]] = {
     "user_id": {"type": "string", "format": "uuid", "description": "only what concerns this user"},
 }
+AMENDING_QUERY: dict[str, dict[str, Any]] = {
+    "event_id": {"type": "string", "description": "the id of the event that you published"},
+    "thread_key": {"type": "string", "description": "the thread that you published it in; with `user_id`"},
+    "user_id": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "whose notifications; for several users several times. Without it all of the event's",
+    },
+}
 PROTOCOL_QUERY: dict[str, dict[str, Any]] = {
     "protocol": {
         "type": "string",
@@ -250,6 +269,7 @@ LIST_QUERY: dict[str, dict[str, Any]] = {
     "archived": {"type": "boolean", "description": "the archive in place of the inbox"},
     "snoozed": {"type": "boolean", "description": "what is snoozed, in place of the inbox"},
     **FILTER_QUERY,
+    **LANGUAGE_QUERY,
     **PROTOCOL_QUERY,
 }
 

@@ -19,6 +19,7 @@ from app.api.bodies import json_answer, json_body
 from app.api.errors import RETRY_AFTER_SECONDS, Problem
 from app.api.idempotency import Idempotency
 from app.api.routes import Routes, add_routes
+from app.domain.amendments import NO_SUCH_EVENT
 from app.domain.audiences import BroadcastState
 from app.domain.channels import DELIVERY_CHANNELS, EMAIL
 from app.domain.deliveries import Status
@@ -240,7 +241,7 @@ class SendingResource:
             self._source.check(request.body)
             return json_answer(await self._dry_run.of(request.body, str(uuid4()), service.user_id))
         except InvalidEvent as error:
-            raise _rejected(error) from None
+            raise rejected(error) from None
 
     async def send(self, request: Request, service: str, event: bytes) -> HTTPResponse:
         """Store an event of an authenticated service; once for each Idempotency-Key."""
@@ -250,7 +251,7 @@ class SendingResource:
             if not accepted.known:
                 raise _outcome_unknown(accepted.event_id)
             if accepted.refused is not None:
-                raise _rejected(accepted.refused)
+                raise rejected(accepted.refused)
             sent = self._sent(accepted)
             return json_answer(sent, HTTPStatus.ACCEPTED, {"Location": sent.follow})
 
@@ -380,7 +381,12 @@ def _event_id(quoted: str) -> str:
     return event_id
 
 
-def _rejected(error: InvalidEvent) -> Problem:
+def rejected(error: InvalidEvent) -> Problem:
+    """The answer to an event that can't be processed."""
+    if error.reason == NO_SUCH_EVENT:
+        return Problem(
+            HTTPStatus.NOT_FOUND, NO_SUCH_EVENT, N_("The event was rejected: %(why)s"), why=str(error)
+        )
     if error.reason == CONFLICT:
         return Problem(HTTPStatus.CONFLICT, CONFLICT, N_("The event was rejected: %(why)s"), why=str(error))
     return Problem(

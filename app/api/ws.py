@@ -13,6 +13,7 @@ from sanic import Blueprint, Request
 from app.api import schemas
 from app.api.connection_endpoint import ConnectionEndpoint
 from app.api.handshake import AcceptedHandshake, hand_over, token_of
+from app.api.languages import wanted_locale
 from app.api.parameters import MAX_SEQ, number
 from app.api.routes import Routes
 from app.auth.addresses import limited_address
@@ -50,7 +51,8 @@ class WebSocketEndpoint(ConnectionEndpoint):
         self._admission.check_capacity()
         after = number(request, "after", 0, MAX_SEQ)
         accepted = self._handshake.accept(request)
-        client = ClientInfo(limited_address(request.client_ip), token_key, asked_at)
+        address = limited_address(request.client_ip)
+        client = ClientInfo(address, token_key, asked_at, wanted_locale(request))
         connection = self._connection(accepted, claims, client)
         try:
             if reason := self._admission.excess(connection):

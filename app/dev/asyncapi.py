@@ -22,6 +22,7 @@ FROM_CLIENT = (
     session_frames.Resume,
     session_frames.Read,
     session_frames.Seen,
+    session_frames.Language,
     session_frames.Token,
     session_frames.Ping,
 )
@@ -34,6 +35,8 @@ TO_CLIENT = (
     session_frames.NotificationArchived,
     session_frames.NotificationUnarchived,
     session_frames.NotificationSnoozed,
+    session_frames.NotificationUpdated,
+    session_frames.NotificationRetracted,
     session_frames.AllRead,
     session_frames.AllSeen,
     session_frames.AllArchived,
@@ -119,6 +122,7 @@ _QUERY = {
             "description": "the token, if neither header nor subprotocol brings it",
         },
         "after": {"type": "integer", "minimum": 0, "description": "with hub.v1: resume after this seq"},
+        "lang": {"type": "string", "description": "the language of texts; else that of Accept-Language"},
     },
 }
 

@@ -150,6 +150,7 @@ _KINDS: Mapping[type, str] = {
 }
 _BY_NAME: Mapping[str, str] = {
     "access_token_id": "str",
+    "receivers": "Sequence[UUID | str]",
     "timestamp": "datetime | str | float",
     "to": "UUID | str",
     "user_id": "UUID | str | int",

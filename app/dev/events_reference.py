@@ -49,6 +49,11 @@ _NOTES: Mapping[str, str] = {
     "`LOW_STOCK_RECEIVERS`; if that is not set, it is recorded as a suppressed delivery, with a warning in "
     "the log.",
     "message": "`event_type` may be missing.",
+    "notification_updated": "Puts something newer in the place of notifications that the same publisher "
+    "sent: of the event `original_event_id`, or the newest of `thread_key` of `user_id` or `receivers`. What "
+    "isn't given stays; `actions: []` removes the buttons. [How to](../how-to/inbox.md).",
+    "notification_retracted": "Takes back notifications that the same publisher sent: of the event "
+    "`original_event_id`, or all of `thread_key` of `user_id` or `receivers`. [How to](../how-to/inbox.md).",
 }
 
 

@@ -103,9 +103,13 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Details)
 
 
-def to_column(details: Details) -> str | None:
-    """As they are stored in `notifications.details`: without those that have separate columns."""
+def to_column(details: Details, sender: str | None = None) -> str | None:
+    """Encode them as in `notifications.details`: without those that have columns of their own. With a thread
+    its `sender` is stored too, as only that one may change what is in it; no client gets it.
+    """
     kept = msgspec.structs.replace(details, thread_key=None, expires_at=None)
+    if sender is not None and details.thread_key is not None:
+        return _encoder.encode({**msgspec.to_builtins(kept), "sender": sender}).decode()
     return None if kept == NOTHING else _encoder.encode(kept).decode()
 
 

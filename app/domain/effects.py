@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.domain.amendments import Amendment
 from app.domain.deliveries import DeliveryDraft
 from app.domain.notifications import NotificationDraft
 from app.domain.user_ids import canonical_id
@@ -67,3 +68,5 @@ class Effects(msgspec.Struct, frozen=True):
     send_at: datetime | None = None
     logged_out: TokenBound = TokenBound()
     reaches_nobody: str | None = None
+    amendment: Amendment | None = None
+    """What changes of notifications of before; then there is nothing else."""

@@ -92,6 +92,29 @@ def scoped_id(event_id: str, sender: str) -> str:
     return f"{event_id}@{sender}"
 
 
+CHUNKS_PER_EVENT = 61
+"""Chunks of one large event. A prime number, so that the remainder depends on all bits of an id."""
+MAX_NAME_CHARS = 300
+"""Length of an event id in the keys of its chunks; a longer one is replaced by its hash."""
+
+
+def chunk_names(event_id: str) -> list[str]:
+    """The ids under which the chunks of a large event are recorded: `<event_id>#<n>/<chunks>`."""
+    name = _short(event_id)
+    return [f"{name}#{number}/{CHUNKS_PER_EVENT}" for number in range(CHUNKS_PER_EVENT)]
+
+
+def page_name(event_id: str, number: int) -> str:
+    """Name a page of a broadcast, as it is recorded: `<event_id>#page-<n>`."""
+    return f"{_short(event_id)}#page-{number}"
+
+
+def _short(event_id: str) -> str:
+    if len(event_id) <= MAX_NAME_CHARS:
+        return event_id
+    return hashlib.sha256(event_id.encode(errors="surrogatepass")).hexdigest()
+
+
 def separate_id(event_id: str, content: int | None) -> str:
     """Make the id of a conflicting event that an operator replays as a separate one: the same each time."""
     return f"{event_id}#{(content or 0) & (2**64 - 1):016x}"

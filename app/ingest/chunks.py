@@ -7,7 +7,6 @@ answer about its group, has each receiver in the same chunk, and a chunk that wa
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -19,19 +18,15 @@ from msgspec.structs import replace
 from app.domain.deliveries import DeliveryDraft
 from app.domain.effects import Effects
 from app.domain.events import Event
-from app.domain.identity import scoped_id
+from app.domain.identity import CHUNKS_PER_EVENT, chunk_names, scoped_id
 from app.ingest.batch import PreparedEvent
 
 MAX_ROWS_AT_ONCE = 500
 """An event with more rows is parked and written in chunks, so that other events do not wait for its
 transaction.
 """
-CHUNKS_PER_EVENT = 61
-"""Chunks of one event. A prime number, so that the remainder depends on all bits of an id."""
 ROWS_PER_TRANSACTION = 250
 """Rows of the chunks that are written together."""
-MAX_NAME_CHARS = 300
-"""Length of an event id in the keys of its chunks; a longer one is replaced by its hash."""
 _NOBODY = UUID(int=0)
 
 
@@ -52,10 +47,7 @@ def large_apart(events: Sequence[PreparedEvent]) -> Iterator[tuple[Sequence[Prep
 def chunk_keys(item: PreparedEvent) -> list[str]:
     """The deduplication keys of the event's chunks: `<event_id>#<n>/<chunks>`."""
     event_id, sender = item.event.event_id, item.identity.sender
-    name = event_id if sender is None else scoped_id(event_id, sender)
-    if len(name) > MAX_NAME_CHARS:
-        name = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
-    return [f"{name}#{number}/{CHUNKS_PER_EVENT}" for number in range(CHUNKS_PER_EVENT)]
+    return chunk_names(event_id if sender is None else scoped_id(event_id, sender))
 
 
 def divide(item: PreparedEvent) -> list[PreparedEvent]:

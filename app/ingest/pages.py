@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from uuid import UUID
@@ -12,9 +11,8 @@ from msgspec.structs import replace
 from app.domain.audiences import BroadcastWork
 from app.domain.effects import Effects
 from app.domain.events import Event
-from app.domain.identity import UNKNOWN, EventIdentity
+from app.domain.identity import UNKNOWN, EventIdentity, page_name
 from app.ingest.batch import PreparedEvent, SourceMessage
-from app.ingest.chunks import MAX_NAME_CHARS
 from app.store.broadcasts import PageRecord
 
 
@@ -76,7 +74,4 @@ def for_people(effects: Effects, users: Sequence[UUID]) -> Effects:
 
 def page_key(page: PageRecord) -> str:
     """The deduplication key of a page: `<event_id>#page-<n>`."""
-    name = page.event_id
-    if len(name) > MAX_NAME_CHARS:
-        name = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
-    return f"{name}#page-{page.number}"
+    return page_name(page.event_id, page.number)

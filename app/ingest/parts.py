@@ -30,12 +30,19 @@ def turns(messages: Sequence[SourceMessage]) -> Iterator[Sequence[SourceMessage]
 def parts(events: Sequence[E], max_rows: int) -> Iterator[tuple[Sequence[E], bool]]:
     """`events` in order, cut so that no transaction has many more than `max_rows` rows.
 
-    Yields with each part whether it has large events, which are parked as one row each.
+    Yields with each part whether it has large events, which are parked as one row each. An event that changes
+    notifications of before is a part by itself.
     """
     start = rows = 0
     has_large = False
     for position, item in enumerate(events):
         own = 1 if isinstance(item, ParkedEvent) else item.rows or 1
+        if isinstance(item, PreparedEvent) and item.request.effects.amendment is not None:
+            if start < position:
+                yield events[start:position], has_large
+            yield events[position : position + 1], False
+            start, rows, has_large = position + 1, 0, False
+            continue
         if own > MAX_ROWS_AT_ONCE and isinstance(item, PreparedEvent) and may_be_parked(item):
             own, has_large = 1, True
         rows += own

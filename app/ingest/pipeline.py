@@ -30,6 +30,7 @@ from app.ingest.prepare import Preparer, RememberedGroups, reject_message, sched
 from app.ingest.repeats import Repeats, token_bound
 from app.ingest.turn import PlannedAhead, Turn, Turns
 from app.realtime.bus import Bus
+from app.realtime.changes import amended_frame
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import BATCH_SECONDS, EVENTS, NOTIFICATIONS, STALLED
 from app.store.broadcasts import BroadcastDraft
@@ -263,6 +264,8 @@ class Pipeline:
         }
         try:
             written = await self._commit([*by_id.values()], resolved, ahead)
+        except InvalidEvent as error:  # it changes an event that there isn't
+            return [reject_message(events[0].message, error)]
         except StoreRejected as error:
             if len(events) == 1:
                 why = InvalidEvent("store_rejected", f"Postgres cannot store it: {error}")
@@ -293,6 +296,8 @@ class Pipeline:
         again = [item for each, item in repeated.items() if may_be_unpushed(item, written.repeated[each])]
         self._publish(await self._repeats.possibly_unpushed(again), redelivered=True)
         self._publish(written.notifications)
+        for each in written.amended:
+            self._bus.send_frame(each.receiver, amended_frame(each))
         for event_id in written.new:
             item = by_id[event_id]
             if isinstance(item, PreparedEvent) and item.audience is not None:
@@ -354,6 +359,7 @@ class Pipeline:
             chunk_of=item.chunk_of,
             withheld=plan.withheld(),
             page=item.page,
+            amendment=item.request.effects.amendment,
         )
 
     def _publish(self, notifications: Sequence[Notification], *, redelivered: bool = False) -> None:

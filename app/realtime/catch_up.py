@@ -7,6 +7,7 @@ import asyncio
 from app.domain.errors import Unavailable
 from app.realtime.connection import Connection, details_needed
 from app.realtime.inboxes import InboxReader
+from app.realtime.language import in_language
 from app.realtime.protocol import CloseCode, detailed_frame, notification_frame
 from app.store.inboxes import InboxState
 from handlers.registry import details_json
@@ -48,10 +49,12 @@ class CatchUp:
 async def send_missed(connection: Connection, state: InboxState) -> None:
     """Send what `state` says was missed, as fast as the client reads. The cursor has to be catching up."""
     frames: list[bytes] = []
+    locale = connection.client.locale
     for notification in state.missed:
         frame = notification_frame(notification)
         shown = connection.details >= details_needed(notification)
-        frames.append(detailed_frame(frame, details_json(notification)) if shown else frame)
+        frame = detailed_frame(frame, details_json(notification)) if shown else frame
+        frames.append(frame if locale is None else in_language(frame, locale))
         if sum(map(len, frames)) >= MAX_BYTES_PER_TURN:
             connection.send(b"".join(frames))
             frames.clear()

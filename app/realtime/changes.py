@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from msgspec import Raw
 
+from app.domain.amendments import Amended
 from app.domain.errors import Unavailable
 from app.domain.notifications import ExpiredNotifications, InboxCounters, Notification
 from app.realtime.bus import Bus
@@ -25,9 +26,11 @@ from app.realtime.session_frames import (
     NotificationArchived,
     NotificationDeleted,
     NotificationRead,
+    NotificationRetracted,
     NotificationSnoozed,
     NotificationUnarchived,
     NotificationUnread,
+    NotificationUpdated,
     OfAll,
     session_frame,
 )
@@ -130,8 +133,7 @@ class InboxCommands:
     def _moved(self, frame: type[Moved], user: UUID, changed: Changed | None) -> Changed | None:
         if changed is not None:
             notification, counters = changed
-            shown = Raw(detailed_json(notification, details_json(notification)))
-            self._bus.send_frame(user, session_frame(frame(notification.id, *counters, shown)))
+            self._bus.send_frame(user, session_frame(frame(notification.id, *counters, _shown(notification))))
         return changed
 
     async def look_at_times(self) -> None:
@@ -161,3 +163,15 @@ class InboxCommands:
 
     def _turn(self, user: UUID) -> asyncio.Lock:
         return self._turns.setdefault(user, asyncio.Lock())
+
+
+def amended_frame(amended: Amended) -> bytes:
+    """What a publisher's change is to the devices of the receiver."""
+    number, _, counters, notification, place = amended
+    if notification is None:
+        return session_frame(NotificationRetracted(number, *counters))
+    return session_frame(NotificationUpdated(number, *counters, _shown(notification), place))
+
+
+def _shown(notification: Notification) -> Raw:
+    return Raw(detailed_json(notification, details_json(notification)))

@@ -50,6 +50,8 @@ class ClientInfo(NamedTuple):
     """What the token it came with is remembered by."""
     asked_at: float = 0.0
     """The loop time before its token was verified: a logout after that ends the connection."""
+    locale: str | None = None
+    """The language of the texts that it gets; None: each as it is stored."""
 
 
 class DetailsShown(IntEnum):

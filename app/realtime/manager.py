@@ -10,6 +10,7 @@ from uuid import UUID
 from app.domain.notifications import Notification
 from app.realtime.connection import Connection, DetailsShown, details_needed
 from app.realtime.cursor import FETCH, SEND
+from app.realtime.language import InLanguages
 from app.realtime.logout import Logout
 from app.realtime.protocol import CloseCode, detailed_frame, notification_frame
 from app.realtime.publication import CarriedDetails, Push
@@ -113,16 +114,21 @@ class WebSocketManager:
 
     def _send(self, pushes: Iterable[tuple[Sequence[Connection], int, _Frames, bool]]) -> int:
         frames: dict[Connection, list[bytes]] = {}
+        languages = InLanguages()
         sent = 0
         for connections, seq, (plain, detailed, needed), redelivered in pushes:
             for connection in connections:
                 if seq == 0:
                     if connection.session:
-                        frames.setdefault(connection, []).append(plain)
+                        locale = connection.client.locale
+                        frame = plain if locale is None else languages.frame(plain, locale)
+                        frames.setdefault(connection, []).append(frame)
                     continue
                 step = connection.cursor.pushed(seq, redelivered)
                 if step is SEND:
                     frame = detailed if connection.details >= needed else plain
+                    if (locale := connection.client.locale) is not None:
+                        frame = languages.frame(frame, locale)
                     frames.setdefault(connection, []).append(frame)
                     sent += 1
                 elif step is FETCH:

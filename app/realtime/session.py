@@ -20,6 +20,7 @@ from app.realtime.protocol import CloseCode
 from app.realtime.resync import Resync
 from app.realtime.session_frames import (
     Failed,
+    Language,
     Ping,
     Pong,
     Read,
@@ -32,6 +33,7 @@ from app.realtime.session_frames import (
     session_frame,
 )
 from app.store.inboxes import InboxState
+from app.texts.i18n import negotiate
 
 log = logging.getLogger("hub.session")
 
@@ -81,6 +83,9 @@ class Sessions:
             return
         if isinstance(message, Ping):
             connection.send(_PONG)
+        elif isinstance(message, Language):
+            locale = negotiate(message.lang, "") or None
+            connection.client = connection.client._replace(locale=locale)
         else:
             self._in_background(self._answer(connection, message))
 

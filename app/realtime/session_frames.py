@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from app.domain.amendments import Place
 from app.domain.notifications import NotificationId
 from app.realtime.protocol import text_frame
 
@@ -31,6 +32,12 @@ class Seen(Struct, tag="seen"):
     """The user sees a list of all up to this `seq`, or of all there are."""
 
     up_to: Seq | None = None
+
+
+class Language(Struct, tag="language"):
+    """From now on texts are in this language; if it is none of the hub's, each as it is stored."""
+
+    lang: Annotated[str, Meta(max_length=100)]
 
 
 class Token(Struct, tag="token"):
@@ -115,6 +122,16 @@ class NotificationSnoozed(_Shown, tag="notification_snoozed"):
     """It is neither in the inbox nor in the archive; at `snoozed_until` it comes as a new one."""
 
 
+class NotificationUpdated(_Shown, tag="notification_updated"):
+    """Its publisher put something newer in its place; `place` is where it is."""
+
+    place: Place
+
+
+class NotificationRetracted(_OfOne, tag="notification_retracted"):
+    """Its publisher withdrew it: it is in no inbox and no archive any more."""
+
+
 class AllRead(_All, tag="all_read"):
     """All were marked as read."""
 
@@ -148,7 +165,7 @@ class Failed(Struct, tag="error"):
     detail: str
 
 
-ClientMessage = Resume | Read | Seen | Token | Ping
+ClientMessage = Resume | Read | Seen | Language | Token | Ping
 Moved = NotificationUnread | NotificationArchived | NotificationUnarchived | NotificationSnoozed
 OfAll = AllRead | AllSeen | AllArchived | AllDeleted
 ServerMessage = (
@@ -157,6 +174,8 @@ ServerMessage = (
     | NotificationRead
     | NotificationDeleted
     | Moved
+    | NotificationUpdated
+    | NotificationRetracted
     | OfAll
     | TokenRenewed
     | Pong

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.api import compat, events, sending, ws
 from app.api.admission import Admission
+from app.api.amending import AmendingResource
 from app.api.auth import Authenticator
 from app.api.broadcasts import BroadcastResource
 from app.api.callbacks import CallbackResource
@@ -433,6 +434,7 @@ def build_api(
             sends,
             _sent_events(store),
         ),
+        AmendingResource(authenticator, sends, settings.ingest.image_hosts).blueprint(REST),
         *_of_receivers(settings, store),
         *compat.blueprints(settings.http.compat_routes, context),
         ws.make_blueprint(WEBSOCKET, sockets.connect),

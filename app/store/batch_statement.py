@@ -17,7 +17,8 @@ import msgspec
 
 from app.domain import exact_json
 from app.domain.deliveries import SIGNAL, delivery_id
-from app.domain.details import NOTHING, Details, to_column
+from app.domain.details import NOTHING, to_column
+from app.domain.identity import EventIdentity
 from app.domain.notifications import Notification, NotificationDraft, event_hash
 from app.store.records import EventRecord
 from app.store.waiting import NewHold, new_holds
@@ -229,7 +230,7 @@ def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatem
     details = any(draft.details is not None for _, _, draft in drafts)
     withheld = any(event.withheld for event in events)
     values += _deliveries(events, now) if deliveries else ()
-    values += _details([draft.details or NOTHING for _, _, draft in drafts]) if details else ()
+    values += _details(drafts, identities) if details else ()
     values += _withheld(events) if withheld else ()
     text = _STATEMENTS[deliveries, details, withheld]
     return BatchStatement(text, values, events, rows, now)
@@ -241,12 +242,16 @@ def replacing(events: Sequence[EventRecord]) -> list[str]:
     return sorted(each for each in found if each is not None)
 
 
-def _details(each: Sequence[Details]) -> Sequence[list[Any]]:
-    """The columns of what notifications carry, a value for each draft."""
+def _details(
+    drafts: Sequence[tuple[int, str, NotificationDraft]], identities: Sequence[EventIdentity]
+) -> Sequence[list[Any]]:
+    """The columns of what notifications carry, a value for each draft of these events."""
+    carried = [draft.details or NOTHING for _, _, draft in drafts]
+    senders = [identities[number].sender for number, _, _ in drafts]
     return (
-        [to_column(details) for details in each],
-        [details.thread_key for details in each],
-        [details.expires_at for details in each],
+        [to_column(details, sender) for details, sender in zip(carried, senders, strict=True)],
+        [details.thread_key for details in carried],
+        [details.expires_at for details in carried],
     )
 
 

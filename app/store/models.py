@@ -32,6 +32,7 @@ class Base(DeclarativeBase):
 
 
 _ARCHIVED, _SNOOZED = "snoozed_until is null", "snoozed_until is not null"
+_OF_THREAD = "thread_key is not null"
 
 
 class NotificationRow(Base):
@@ -63,6 +64,7 @@ class NotificationRow(Base):
         Index("notifications_inbox", "receiver", "seq", unique=True, postgresql_include=["is_read"]),
         Index("notifications_age", "created_at"),
         Index("notifications_expiry", "expires_at", postgresql_where=text("expires_at is not null")),
+        Index("notifications_thread", "receiver", "thread_key", postgresql_where=text(_OF_THREAD)),
     )
 
 
@@ -95,6 +97,7 @@ class ArchivedNotificationRow(Base):
         Index("archived_notifications_snoozed", "receiver", "seq", postgresql_where=text(_SNOOZED)),
         Index("archived_notifications_due", "snoozed_until", postgresql_where=text(_SNOOZED)),
         Index("archived_notifications_age", "created_at"),
+        Index("archived_notifications_thread", "receiver", "thread_key", postgresql_where=text(_OF_THREAD)),
         Index("archived_notifications_expiry", "expires_at", postgresql_where=text("expires_at is not null")),
     )
 

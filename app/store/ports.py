@@ -55,13 +55,16 @@ class EventWriter(Protocol):
         Those with a `parked` draft are parked instead if they need an answer, or if parked events share their
         group or their order key, earlier ones of the same call included; a position is parked once.
         `resolved` are parked events (by `ParkedEventRecord.id`) that are among them, with their ids: in the
-        same transaction they cease to be parked, unless they are conflicts.
+        same transaction they cease to be parked, unless they are conflicts. An amendment is the only record
+        of its call.
 
         Raises:
             StoreRejected: The store can never take one of the values; nothing was recorded.
             InboxesLocked: Others hold the locks of some receivers' inboxes; nothing was recorded.
             PageTaken: One of the entries is a page that isn't the next one of a running broadcast; nothing
                 was recorded.
+            InvalidEvent: `NO_SUCH_EVENT`: the record is an amendment, and its sender published no such event;
+                nothing was recorded.
             Unavailable: The batch may have been committed, only the answer was lost. Call again with the same
                 records: those that were recorded stay as they are.
         """

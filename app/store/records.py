@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.domain.amendments import Amended, Amendment
 from app.domain.deliveries import DeliveryDraft, Hold, Withheld
 from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Notification, NotificationDraft
@@ -62,13 +63,16 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """Of an event for an audience: nothing else is recorded of it."""
     page: PageRecord | None = None
     """Of a page of a broadcast: what it makes of that."""
+    amendment: Amendment | None = None
+    """What it changes of notifications of before. Such an event is written by itself."""
 
 
 class WriteResult(NamedTuple):
     """`new`: ids of the events this call recorded. `notifications`: what was inserted, in rising `seq` for
     each receiver. `parked`: ids of the events that are parked, now or before. `conflicts`: ids of those whose
     id an event with other content has; nothing is recorded of them. The others are `repeated`, they changed
-    nothing: with what was recorded of them before. No event is in two of these.
+    nothing: with what was recorded of them before. No event is in two of these. `amended`: what a change of
+    notifications of before did.
     """
 
     new: Collection[str]
@@ -76,3 +80,4 @@ class WriteResult(NamedTuple):
     parked: Collection[str] = frozenset()
     repeated: Mapping[str, EventIdentity] = MappingProxyType({})
     conflicts: Collection[str] = frozenset()
+    amended: Sequence[Amended] = ()

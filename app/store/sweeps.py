@@ -54,14 +54,21 @@ with moved as (
 )
 {_INTO_ARCHIVE}
 """  # noqa: S608
-MOVE_ONE = f"""
+
+
+def moving(which: str) -> str:
+    """The statement that moves those of these notifications that are archived, and not moved yet."""
+    return f"""
 with moved as (
   delete from notifications using archive_sweeps as sweep
-  where id = $1 and notifications.receiver = $2 and {_IS_SWEPT.format(row="notifications")}
+  where {which} and {_IS_SWEPT.format(row="notifications")}
   returning notifications.*, {WAS_READ} as was_read
 )
 {_INTO_ARCHIVE}
 """  # noqa: S608
+
+
+MOVE_ONE = moving("id = $1 and notifications.receiver = $2")
 """Of a notification by its id: what looks into the archive finds it there."""
 _DONE = """
 with done as (

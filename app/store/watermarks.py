@@ -82,7 +82,7 @@ update inboxes set seen_up_to = greatest(seen_up_to, $2), seen_settled = $3, rev
 where user_id = $1 and settled = $4 and read_up_to = $5 and rev = $6
 returning $2::bigint as until, {COUNTS}
 """  # noqa: S608
-_UNREAD_AGAIN = f"""
+UNREAD_AGAIN = f"""
 update inboxes set rev = rev + 1, settled = settled - appended::int,
   unread_again = case when appended then array_append(unread_again, $2) else unread_again end
 from (
@@ -157,4 +157,4 @@ async def note_unread(connection: AsyncConnection, receiver: UUID, seq: int) -> 
         The counters after it; None if the inbox has `MAX_UNREAD_AGAIN` of them.
     """
     values = (receiver, seq, MAX_UNREAD_AGAIN)
-    return (await connection.exec_driver_sql(_UNREAD_AGAIN, values)).one_or_none()
+    return (await connection.exec_driver_sql(UNREAD_AGAIN, values)).one_or_none()

@@ -16,10 +16,12 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.amendments import Amended, Amendment
 from app.domain.errors import InboxesLocked
 from app.domain.notifications import Notification
 from app.domain.time import Now, moment
 from app.store import broadcasts
+from app.store.amendments import MAX_ROWS_AT_ONCE, Target, apply, cancel_deliveries, find
 from app.store.batch_statement import REPLACE, batch_statement, replacing
 from app.store.direct import direct
 from app.store.engine import store_errors
@@ -59,6 +61,8 @@ class BatchWriter:
         one of a running broadcast.
         """
         with store_errors():
+            if entries and entries[0].amendment is not None:
+                return await self._amend(entries[0], entries[0].amendment, resolved)
             suspects = self._locks.suspects_any and len(resolved) <= MAX_EVENTS_THAT_WAIT
             if suspects and (locked := await self._locks.suspected(_receivers(entries))):
                 raise InboxesLocked(locked)
@@ -67,6 +71,40 @@ class BatchWriter:
             if locked := await self._still_locked(_receivers(entries)):
                 raise InboxesLocked(locked)
             return await self._write(entries, resolved, waiting=True)
+
+    async def _amend(
+        self, entry: EventRecord, amendment: Amendment, resolved: Mapping[int, str]
+    ) -> WriteResult:
+        """Change notifications of before. Many are changed some at a time, the last ones with the event's id:
+        whatever ends this in between, the event does it again.
+
+        An event that was recorded before, and one that has to wait behind a parked one, changes nothing.
+        """
+        connections, amended = self._connections, list[Amended]()
+        async with connections.connection() as connection:
+            if entry.parked is not None:
+                async with connections.transaction(connection):
+                    if parked := await park(connection, [(entry.event_id, entry.parked)]):
+                        return WriteResult(frozenset(), [], parked)
+            target, parts = Target((), None), list[Sequence[int]]([()])
+            if not await taken(connection, [entry]):
+                target = await find(connection, amendment, entry.identity.sender)
+                ids = target.ids
+                cuts = range(0, len(ids), MAX_ROWS_AT_ONCE)
+                parts = [ids[at : at + MAX_ROWS_AT_ONCE] for at in cuts] or [()]
+            try:
+                for part in parts[:-1]:
+                    async with connections.transaction(connection):
+                        amended += await apply(connection, amendment, part)
+                async with connections.transaction(connection):
+                    written = await self._record(connection, [entry], resolved)
+                    if written.new:
+                        amended += await apply(connection, amendment, parts[-1])
+                        if amendment.update is None:
+                            await cancel_deliveries(connection, amendment, target)
+            except asyncpg.LockNotAvailableError:
+                raise InboxesLocked(frozenset(amendment.receivers)) from None
+            return written._replace(amended=amended)
 
     async def _still_locked(self, users: Set[UUID]) -> Set[UUID]:
         """Which inboxes are locked, and stay so for a moment: another batch that is being committed is waited

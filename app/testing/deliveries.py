@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from app.domain.amendments import Amendment
 from app.domain.deliveries import Attempt, Delivery, Status, delivery_id
 from app.domain.delivery_events import DeliveryEvent
 from app.domain.digests import DIGEST_TEMPLATE, DigestDue
 from app.domain.time import Now, moment
 from app.domain.waiting import RecentDeliveries
+from app.store.amendments import RETRACTED
 from app.store.records import DeliveryRecord, EventRecord
 
 
@@ -116,6 +118,27 @@ class MemoryDeliveries:
         self._check()
         return False
 
+    def retract(self, amendment: Amendment, now: datetime) -> None:
+        """Suppress what is pending of a retracted event, or thread."""
+        for row in [*self._rows.values()]:
+            theirs = not amendment.receivers or row.user_id in amendment.receivers
+            thread = row.data.get("details", {}).get("thread_key") if amendment.thread_key else None
+            meant = (
+                row.event_id == amendment.original if amendment.original else thread == amendment.thread_key
+            )
+            if row.status in (Status.PENDING, Status.HELD) and theirs and meant:
+                self._suppress(row, RETRACTED, now)
+
+    def _suppress(self, row: MemoryDelivery, reason: str, now: datetime) -> None:
+        self._rows[row.id] = msgspec.structs.replace(
+            row,
+            status=Status.SUPPRESSED,
+            reason=reason,
+            secret=None,
+            next_attempt_at=None,
+            finished_at=now,
+        )
+
     def _replace(self, groups: Iterable[str | None], now: datetime) -> None:
         """Suppress every pending code that has a newer one."""
         for group in groups:
@@ -123,14 +146,7 @@ class MemoryDeliveries:
             codes.sort(key=lambda row: row.event_at)  # stable: of equal ones the last recorded is the newest
             for row in codes[:-1]:
                 if row.status is Status.PENDING:
-                    self._rows[row.id] = msgspec.structs.replace(
-                        row,
-                        status=Status.SUPPRESSED,
-                        reason="a newer code replaced it",
-                        secret=None,
-                        next_attempt_at=None,
-                        finished_at=now,
-                    )
+                    self._suppress(row, "a newer code replaced it", now)
 
 
 def _delivery(entry: EventRecord, record: DeliveryRecord, now: datetime, number: int) -> MemoryDelivery:

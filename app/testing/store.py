@@ -12,9 +12,10 @@ from uuid import UUID
 import msgspec
 
 from app.domain import exact_json
+from app.domain.amendments import NO_SUCH_EVENT, Amended, Amendment, Place, updated
 from app.domain.deliveries import Withheld
-from app.domain.errors import StoreRejected
-from app.domain.identity import EventIdentity
+from app.domain.errors import InvalidEvent, StoreRejected
+from app.domain.identity import EventIdentity, scoped_id
 from app.domain.notifications import (
     MAX_GROUP_NAME_CHARS,
     MAX_TEMPLATE_CODE_CHARS,
@@ -34,6 +35,7 @@ from app.testing.parked import MemoryParkedEvents
 from app.testing.people import MemoryPeople
 from app.testing.scheduled import MemoryScheduledEvents
 from app.testing.topics import MemoryTopics
+from handlers.registry import details_of
 
 __all__ = ["MemoryDelivery", "MemoryStore"]
 
@@ -75,22 +77,74 @@ class MemoryStore(MemoryInboxes):
                 self.broadcasts.check_page(entry.page)
         now = self._now()
         parked = self.parked.park([(entry.event_id, entry.parked) for entry in entries if entry.parked])
+        for entry in entries:  # before anything is recorded
+            if entry.amendment is not None and entry.event_id not in parked and self._taken(entry) is None:
+                self._find(entry.amendment, entry.identity.sender)
         claims = self._claim([entry for entry in entries if entry.event_id not in parked], now)
         self.parked.unpark([number for number, name in resolved.items() if name not in claims.conflicts])
         notifications: list[Notification] = []
+        amended: Sequence[Amended] = ()
         for entry in claims.new.values():
             if entry.page is not None:
                 notified = sum(len(draft.receivers) for draft in entry.drafts)
                 self.broadcasts.advance(entry.page, notified, len(entry.deliveries))
             if entry.broadcast is not None:
                 self.broadcasts.accept(entry.event_id, entry.identity.sender, entry.broadcast)
+            if entry.amendment is not None:
+                amended = self._amend(entry.amendment, entry.identity.sender, moment(now))
             if entry.later is None:
                 notifications += self._insert(entry, moment(now))
                 self.deliveries.add(entry, moment(now))
                 self._withheld += [(entry.chunk_of or entry.event_id, each) for each in entry.withheld]
         return WriteResult(
-            frozenset(claims.new), notifications, parked, claims.repeated, frozenset(claims.conflicts)
+            frozenset(claims.new),
+            notifications,
+            parked,
+            claims.repeated,
+            frozenset(claims.conflicts),
+            amended,
         )
+
+    def _amend(self, amendment: Amendment, sender: str | None, now: datetime) -> list[Amended]:
+        changed = []
+        for inbox, number in self._find(amendment, sender):
+            place: Place = "inbox"
+            if number in inbox.archived:
+                place = "snoozed" if inbox.archived[number].snoozed_until else "archived"
+            rows = inbox.notifications if place == "inbox" else inbox.archived
+            receiver, after = rows[number].receiver, None
+            if amendment.update is None:
+                del rows[number]
+            else:
+                after = updated(amendment.update, rows[number], "", details_of(rows[number]).category)
+                rows[number] = after
+            changed.append(Amended(number, receiver, inbox.changed(), after, place))
+        if amendment.update is None:
+            self.deliveries.retract(amendment, now)
+        return changed
+
+    def _find(self, amendment: Amendment, sender: str | None) -> list[tuple[MemoryInbox, int]]:
+        names = {amendment.original, scoped_id(amendment.original or "", sender or "")}
+        events = {name for name in names if name in self._processed and self._is_of(name, sender)}
+        if amendment.original is not None and not events:
+            raise InvalidEvent(NO_SUCH_EVENT, "no event of this publisher with this id was processed")
+        found = []
+        for user, inbox in self._inboxes.items():
+            theirs = []
+            for number, each in [*inbox.notifications.items(), *inbox.archived.items()]:
+                event = self._events[number]
+                thread = each.details and each.details.thread_key
+                meant = event in events if amendment.original else thread == amendment.thread_key
+                if meant and (event not in self._processed or self._is_of(event, sender)):
+                    theirs.append((each.seq, number))
+            if amendment.thread_key is not None and amendment.update is not None:
+                theirs = [max(theirs)] if theirs else []
+            if not amendment.receivers or user in amendment.receivers:
+                found += [(inbox, number) for _, number in sorted(theirs)]
+        return found
+
+    def _is_of(self, event: str, sender: str | None) -> bool:
+        return self._processed[event][1].sender in (None, sender)
 
     def _claim(self, entries: Sequence[EventRecord], now: float) -> IdClaims:
         claims = IdClaims()

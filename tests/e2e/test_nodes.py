@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,31 @@ async def test_a_rolling_restart_under_load_loses_and_doubles_nothing(nodes: lis
     finally:
         for client in clients:
             await client.disconnect(abruptly=True)
+
+
+@pytest.mark.slow
+async def test_a_snooze_ends_on_time_whichever_node_stops_or_starts_meanwhile(nodes: list[Hub]) -> None:
+    user = new_user()
+    await nodes[0].publish(added(user))
+    (snoozed,) = await nodes[0].stored(user, 1)
+    until = datetime.now(UTC) + timedelta(seconds=3)
+    async with nodes[0].client(user) as http:
+        path = f"/notifications/{snoozed['id']}/users/{user}/snooze"
+        (await http.patch(path, params={"until": until.isoformat()})).raise_for_status()
+    client = Client(nodes, user)
+    client.start()
+    try:
+        await restart_all(nodes)
+
+        async def is_back() -> bool:
+            return len(client.seen) == 1
+
+        await eventually(is_back, "the notification is back", within=20)
+        (back,) = await nodes[0].stored(user, 1)
+        assert timedelta(0) <= back["created_at"] - until < timedelta(seconds=2)
+        assert (client.seen, client.wrong) == ([str(back["id"])], [])
+    finally:
+        await client.disconnect(abruptly=True)
 
 
 async def restart_all(nodes: list[Hub]) -> None:

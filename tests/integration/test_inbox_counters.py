@@ -15,6 +15,8 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cli import check
+from app.domain.amendments import Amendment, Texts, Update
+from app.domain.details import Details
 from app.domain.erasure import Subject
 from app.domain.errors import TooManyUnreadAgain
 from app.domain.notifications import InboxCounters, Notification
@@ -24,6 +26,7 @@ from app.store.counters import CounterStore
 from app.store.erasure import ErasingStore
 from app.store.inboxes import InboxStore
 from app.store.notifications import NotificationStore
+from app.store.records import EventRecord
 from app.store.triage import TriageStore
 from app.store.writer import BatchWriter
 from tests.support.store import engine_on, entry, stored_seqs
@@ -33,6 +36,7 @@ KINDS = (
     *("write", "write", "write", "read", "read", "again", "again", "delete", "all", "up to"),
     *("delete up to", "clear", "age", "unread", "erase"),
     *("seen", "seen", "seen up to", "archive all", "archive up to", "move", "move"),
+    *("update", "update", "update", "retract"),
     *("archive", "archive", "archive", "unarchive", "unarchive", "snooze", "wake"),
 )
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))]
@@ -69,6 +73,8 @@ class Inbox:
     archived: dict[int, bool] = field(default_factory=dict)
     """As `read`, of those that are archived."""
     snoozed: dict[int, bool] = field(default_factory=dict)
+    threads: dict[int, str] = field(default_factory=dict)
+    """Of each `seq`; no two that are there have the same."""
 
     @property
     def counters(self) -> InboxCounters:
@@ -77,9 +83,20 @@ class Inbox:
         unseen = sum(seq > seen_up_to for seq in unread)
         return InboxCounters(len(unread), self.last_seq, self.rev, unseen, seen_up_to)
 
+    def came(self, made: Notification) -> None:
+        """It is new here, also if it was here before with another `seq`."""
+        thread = thread_of(made)
+        self.threads = {seq: each for seq, each in self.threads.items() if each != thread}
+        self.read[made.seq], self.ids[made.seq], self.threads[made.seq] = False, made.id, thread
+
     def shown(self, *, unread: bool) -> list[tuple[int, bool]]:
         rows = sorted(self.read.items(), reverse=True)
         return [row for row in rows if not (unread and row[1])]
+
+
+def thread_of(notification: Notification) -> str:
+    assert notification.details is not None
+    return notification.details.thread_key or ""
 
 
 def shown(page: Sequence[Notification]) -> list[tuple[int, bool]]:
@@ -92,6 +109,8 @@ class Schedule:
     def __init__(self, nodes: Sequence[AsyncEngine], operator: asyncpg.Connection, chance: random.Random):
         self._nodes, self._operator, self._chance = nodes, operator, chance
         self.inboxes = {uuid4(): Inbox() for _ in range(3)}
+        self.titles: dict[tuple[UUID, str], str] = {}
+        """Of threads that were updated."""
 
     async def step(self) -> None:
         node, chance = self._chance.choice(self._nodes), self._chance
@@ -126,6 +145,8 @@ class Schedule:
             await self._seen(store, user, chance.randint(0, inbox.last_seq + 3) if kind != "seen" else None)
         elif kind in ("archive", "unarchive", "snooze", "wake"):
             await self._triage(kind, node, user)
+        elif kind in ("update", "retract"):
+            await self._amend(kind, node, user)
         elif kind in ("archive all", "archive up to"):
             await self._archive_all(node, user, inbox.last_seq // 2 if kind == "archive up to" else None)
         elif kind == "delete up to":
@@ -135,12 +156,37 @@ class Schedule:
 
     async def _write(self, node: AsyncEngine) -> None:
         receivers = self._chance.sample([*self.inboxes], self._chance.randint(1, 3))
-        events = [entry(*receivers) for _ in range(self._chance.randint(1, 4))]
+        threads = [Details(thread_key=str(uuid4())) for _ in range(self._chance.randint(1, 4))]
+        events = [entry(*receivers, details=thread) for thread in threads]
         for made in (await BatchWriter(node).write(events)).notifications:
             inbox = self.inboxes[made.receiver]
             inbox.last_seq += 1
             assert made.seq == inbox.last_seq
-            inbox.read[made.seq], inbox.ids[made.seq] = False, made.id
+            inbox.came(made)
+
+    async def _amend(self, kind: str, node: AsyncEngine, user: UUID) -> None:
+        """What its publisher does to a notification, wherever it is."""
+        inbox = self.inboxes[user]
+        places = {"inbox": inbox.read, "archived": inbox.archived, "snoozed": inbox.snoozed}
+        seq = self._chance.choice([*inbox.threads, 0])
+        thread, unread = inbox.threads.get(seq, "none"), self._chance.random() < 0.5
+        title = self._chance.choice(("newer", "newest"))
+        update = None if kind == "retract" else Update(texts={"": Texts(title, None)}, unread=unread)
+        event = EventRecord(str(uuid4()), amendment=Amendment(None, thread, [user], update))
+        amended = (await BatchWriter(node).write([event])).amended
+        place = next((name for name, each in places.items() if seq in each), None)
+        assert [each.place for each in amended] == ([] if place is None else [place])
+        if place is None:
+            return
+        inbox.rev += 1
+        if update is None:
+            del places[place][seq]
+        else:
+            places[place][seq] = places[place][seq] and not unread
+            self.titles[user, thread] = title
+        assert (amended[0].id, amended[0].counters) == (inbox.ids[seq], inbox.counters)
+        shown = amended[0].notification
+        assert shown is None or (shown.seq, shown.title, shown.is_read) == (seq, title, places[place][seq])
 
     async def _read_all(self, store: NotificationStore, user: UUID, up_to: int | None) -> None:
         inbox = self.inboxes[user]
@@ -199,7 +245,8 @@ class Schedule:
         gone_up_to = max(inbox.removed_up_to, await self._operator.fetchval(hidden, user))
         if goal is inbox.read and place is not inbox.read and seq <= gone_up_to:
             seq, is_read = inbox.last_seq + 1, False
-            inbox.last_seq, inbox.ids[seq] = seq, changed[0].id
+            inbox.last_seq = seq
+            inbox.came(changed[0])
         goal[seq] = is_read
         assert (changed[0].seq, changed[0].is_read, changed[1]) == (seq, is_read, inbox.counters)
 
@@ -216,7 +263,7 @@ class Schedule:
             inbox = self.inboxes[made.receiver]
             inbox.last_seq += 1
             assert (made.seq, made.is_read) == (inbox.last_seq, False)
-            inbox.read[made.seq], inbox.ids[made.seq] = False, made.id
+            inbox.came(made)
         for inbox in self.inboxes.values():
             inbox.snoozed.clear()
 
@@ -259,6 +306,8 @@ class Schedule:
             archive = TriageStore(node)
             archived = await archive.archive_page(user, "archived", 1000, None, 2**20)
             snoozed = await archive.archive_page(user, "snoozed", 1000, None, 2**20)
+            for each in (*archived, *snoozed, *await store.page(user, 1000)):
+                assert each.title == self.titles.get((user, thread_of(each)), "title")
             assert shown(archived) == sorted(inbox.archived.items(), reverse=True)
             assert shown(snoozed) == sorted(inbox.snoozed.items(), reverse=True)
         after = self._chance.randint(0, 5)
@@ -295,6 +344,7 @@ async def test_counters_hold_when_everything_happens_at_once(
         kinds = (
             *("write", "write", "read", "read", "again", "again", "delete", "all", "up to", "clean"),
             *("archive", "unarchive", "sweep", "move", "delete up to", "clear", "seen up to"),
+            *("update", "retract"),
         )
         match chance.choice(kinds):
             case "write":
@@ -314,6 +364,10 @@ async def test_counters_hold_when_everything_happens_at_once(
                 await store.delete_all(user, chance.randint(0, 60))
             case "seen up to":
                 await store.mark_all_seen(user, chance.randint(0, 60))
+            case "update" | "retract" as kind:
+                update = Update(unread=True) if kind == "update" else None
+                target = Amendment(None, f"thread {chance.randint(0, 19)}", users, update)
+                await BatchWriter(node).write([EventRecord(str(uuid4()), amendment=target)])
             case "sweep":
                 await TriageStore(node).archive_all(user, chance.randint(0, 60))
             case "move":
@@ -327,7 +381,8 @@ async def test_counters_hold_when_everything_happens_at_once(
             case "clean":
                 await CleaningStore(node).remove(Kind.NOTIFICATIONS, timedelta(0), chance.randint(1, 5))
 
-    written = await BatchWriter(nodes[0]).write([entry(*users) for _ in range(20)])
+    threads = [Details(thread_key=f"thread {number}") for number in range(20)]
+    written = await BatchWriter(nodes[0]).write([entry(*users, details=thread) for thread in threads])
     ids.extend((made.id, made.receiver) for made in written.notifications)
     for _ in range(5):
         await asyncio.gather(*(act() for _ in range(40)))

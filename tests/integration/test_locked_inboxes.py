@@ -16,10 +16,11 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.errors import InboxesLocked
+from app.domain.identity import CHUNKS_PER_EVENT
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import Rejected, SourceMessage
-from app.ingest.chunks import CHUNKS_PER_EVENT, MAX_ROWS_AT_ONCE
+from app.ingest.chunks import MAX_ROWS_AT_ONCE
 from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.runtime.backoff import Backoff

@@ -34,7 +34,8 @@ LIMITS = {"data_too_large", "nul_character", "not_json", "too_large"}
 def is_beyond_schemas(event_type: str, refused: InvalidEvent) -> bool:
     """Whether a schema can't say it: that a day exists, an address is one, the parts of a message fit."""
     text = str(refused)
-    of_a_message = event_type == "message" and " - at `$." not in text
+    parts_fit = ("message", "notification_updated", "notification_retracted")
+    of_a_message = event_type in parts_fit and " - at `$." not in text
     return refused.reason in LIMITS or of_a_message or "dd/mm/yyyy" in text or "email: " in text
 
 

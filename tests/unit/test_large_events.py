@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from app.domain.errors import InboxesLocked
+from app.domain.identity import MAX_NAME_CHARS
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import PreparedEvent, Rejected, SourceMessage
 from app.ingest.chunks import (
-    MAX_NAME_CHARS,
     MAX_ROWS_AT_ONCE,
     ROWS_PER_TRANSACTION,
     chunk_keys,

@@ -62,6 +62,7 @@ BY_NAME = {
     "actions": [Action(id="pay", label="Pay", url="/pay/7")],
     "actor": Actor(name="Lê Thị B", avatar="/b.png"),
     "template_code": None,
+    "original_event_id": None,
 }
 CLASSES = [getattr(events, name) for name in events.__all__]
 

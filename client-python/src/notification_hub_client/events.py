@@ -25,6 +25,8 @@ __all__ = [
     "GroupUserRemoved",
     "LowStock",
     "Message",
+    "NotificationRetracted",
+    "NotificationUpdated",
     "OtpChangeEmail",
     "OtpRegister",
     "OtpResetPassword",
@@ -424,6 +426,64 @@ class Message(PublicEvent):
     """What it is about: the same in all that belong together."""
     expires_at: datetime | None = None
     """RFC 3339 with an offset: when it vanishes from the inbox."""
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationUpdated(PublicEvent):
+    """The event `notification_updated`."""
+
+    event_type: ClassVar[str | None] = "notification_updated"
+
+    original_event_id: str | None = None
+    """The `event_id` of the event whose notifications change."""
+    thread_key: str | None = None
+    """What it is about: the same in all that belong together."""
+    receivers: Sequence[UUID | str] | None = None
+    """Who is notified."""
+    user_id: UUID | str | int | None = None
+    """The user: the inbox too, and their preferences."""
+    title: str | None = None
+    """The title; the subject of a mail."""
+    message: str | None = None
+    """The text."""
+    template_code: str | None = None
+    """A template instead of `message`."""
+    data: Mapping[str, Any] | None = None
+    """Of group events the fields below; of a `message` what fills its template."""
+    locale: str | None = None
+    """The language of the mail: vi, en or ru."""
+    category: Literal["groups", "food", "plans", "meals", "bookings", "payments", "inventory", "messages"] | None = None
+    """The category of its preferences."""
+    severity: Literal["critical", "info", "success", "warning"] | None = None
+    """How grave it is; info if it isn't said."""
+    url: str | None = None
+    """Where it leads: an http(s) URL, or a path of the page that begins with one `/`."""
+    actions: Sequence[Action] | None = None
+    """Up to two buttons: `id`, `label`, `url`; without `url` the page handles it."""
+    icon: str | None = None
+    """A name, or the https URL of an image of a host in IMAGE_HOSTS."""
+    image: str | None = None
+    """The https URL of an image, or a path of the page."""
+    actor: Actor | None = None
+    """Who did it: `name`, `avatar`."""
+    expires_at: datetime | None = None
+    """RFC 3339 with an offset: when it vanishes from the inbox."""
+    unread: bool | None = None
+    """Whether it is unread again."""
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationRetracted(PublicEvent):
+    """The event `notification_retracted`."""
+
+    event_type: ClassVar[str | None] = "notification_retracted"
+
+    original_event_id: str | None = None
+    """The `event_id` of the event whose notifications change."""
+    thread_key: str | None = None
+    """What it is about: the same in all that belong together."""
+    receivers: Sequence[UUID | str] | None = None
+    """Who is notified."""
+    user_id: UUID | str | int | None = None
+    """The user: the inbox too, and their preferences."""
 
 @dataclass(frozen=True, kw_only=True)
 class AccountLoggedOut(Event):

@@ -23,6 +23,35 @@ async def deliveries(hub: Hub, address: str) -> list[Any]:
     return await hub.rows("select * from deliveries where address = $1", address)
 
 
+async def test_a_service_updates_and_retracts_what_it_sent(hub: Hub, service: httpx.AsyncClient) -> None:
+    user = new_user()
+    async with hub.socket(user, subprotocols=["hub.v1"]) as session, hub.client(user) as client:
+        await receive(session)
+        sent = (await service.post("/notifications", json=inapp(user, thread_key="order 7"))).json()
+        first = (await receive(session))["data"]
+        by_thread = {"thread_key": "order 7", "user_id": user}
+        new = {"title": "Arrived", "severity": "success", "unread": True, "actions": []}
+        assert (await service.patch("/notifications", params=by_thread, json=new)).status_code == 202
+        frame = await receive(session)
+        assert (frame["type"], frame["id"], frame["place"]) == ("notification_updated", first["id"], "inbox")
+        assert (frame["data"]["title"], frame["data"]["severity"]) == ("Arrived", "success")
+        assert frame["data"]["content"] == first["content"]
+        listed = (await client.get(f"/notifications/users/{user}?protocol=hub.v1")).json()
+        assert listed == [frame["data"]]
+        gone = await service.delete("/notifications", params={"event_id": sent["id"]})
+        assert gone.status_code == 202
+        frame = await receive(session)
+        assert (frame["type"], frame["id"], frame["unread"]) == ("notification_retracted", first["id"], 0)
+        assert (await client.get(f"/notifications/users/{user}")).json() == []
+        unknown = await service.delete("/notifications", params={"event_id": "never sent"})
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_event")
+        for query in ({}, {"thread_key": "a"}, {"event_id": "a", **by_thread}):
+            assert (await service.delete("/notifications", params=query)).status_code == 400
+        wrong = await service.patch("/notifications", params=by_thread, json={"titel": "x"})
+        assert (wrong.status_code, "title" in wrong.json()["detail"]) == (400, True)
+        assert (await client.delete("/notifications", params=by_thread)).status_code == 403
+
+
 async def test_a_message_is_stored_when_the_answer_comes_and_pushed(
     hub: Hub, service: httpx.AsyncClient
 ) -> None:

@@ -283,6 +283,40 @@ async def test_what_is_archived_on_one_device_goes_and_comes_back_on_the_others(
         assert "severity=info" in following.headers["link"]
 
 
+async def test_live_notifications_are_in_the_language_of_their_reader_as_lists_are(hub: Hub) -> None:
+    user = new_user()
+    russian = {"Authorization": f"Bearer {token(user)}", "Accept-Language": "ru;q=0.9, fr"}
+    async with (
+        session(hub, user, "?lang=en") as english,
+        hub.socket(user, additional_headers=russian) as plain,
+        hub.socket(user) as stored,
+        hub.client(user) as client,
+    ):
+        await receive(english)
+        await hub.publish(added(user))
+
+        async def listed(**wanted: Any) -> dict[str, Any]:
+            answer = await client.get(f"/notifications/users/{user}", **wanted)
+            return dict(answer.raise_for_status().json()[0])
+
+        as_stored = (await receive(stored))["data"]
+        assert (await receive(plain))["data"] == await listed(headers={"Accept-Language": "ru"})
+        live = (await receive(english))["data"]
+        assert live == await listed(params={"lang": "en", "protocol": "hub.v1"})
+        assert as_stored == await listed()
+        assert len({live["title"], as_stored["title"], (await listed(params={"lang": "ru"}))["title"]}) > 1
+        await say(english, type="language", lang="ru-RU")
+        await say(english, type="ping")
+        assert (await receive(english))["type"] == "pong"
+        (await client.patch(f"/notifications/{live['id']}/users/{user}/archive")).raise_for_status()
+        archived = await receive(english)
+        assert archived["data"] == await listed(
+            params={"lang": "ru", "archived": "true", "protocol": "hub.v1"}
+        )
+        await say(english, type="resume", after=0)
+        assert (await receive(english))["type"] == "resumed"
+
+
 async def test_what_another_device_does_while_a_client_connects_is_delivered_after_the_greeting(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
