@@ -23,7 +23,7 @@ from app.domain.waiting import RecentDeliveries
 from app.store.direct import direct
 from app.store.engine import store_errors
 from app.store.records import EventRecord
-from app.store.watermarks import IS_READ
+from app.store.watermarks import GONE_UP_TO, IS_READ
 
 MAX_ENTRIES = 50
 """Of a digest; it says how many more there are."""
@@ -88,7 +88,7 @@ STATE_OF_NOTIFICATION = f"""(
   select case when {IS_READ} then 'read' when n.expires_at <= now() then 'expired'
     when n.seq <= i.seen_up_to then 'seen' else 'unseen' end
   from notifications n join inboxes i on i.user_id = n.receiver
-  where n.receiver = d.user_id and n.seq = d.seq and n.seq > i.removed_up_to
+  where n.receiver = d.user_id and n.seq = d.seq and n.seq > {GONE_UP_TO}
 )"""  # noqa: S608
 """Of the notification that a delivery `d` is about: null if it is gone. By the index of the inbox."""
 # What left the inbox, or was read, leaves the digest; what a provider was given already stays in it.
