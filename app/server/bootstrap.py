@@ -62,6 +62,7 @@ from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
 from app.realtime.changes import LOOK_AT_TIMES_SECONDS, InboxCommands
+from app.realtime.disconnected import LOOK_AT_DISCONNECTED_SECONDS, DisconnectedUsers
 from app.realtime.inboxes import InboxReader
 from app.realtime.manager import WebSocketManager
 from app.realtime.membership import UNRESPONSIVE_AFTER_SECONDS, Membership
@@ -149,6 +150,8 @@ class Realtime:
     watch: RevocationWatch
     commands: InboxCommands
     sessions: Sessions
+    disconnected: DisconnectedUsers | None
+    """None if nothing waits for users to disconnect."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,11 @@ def services_of(store: Store, realtime: Realtime, intake: Intake, outboxes: Outb
         every(SCHEDULE_POLL_SECONDS, intake.scheduler.hand_over_due, name="scheduler"),
         every(CLEAN_EVERY_SECONDS, store.cleaner.clean, name="cleaner"),
         every(LOOK_AT_TIMES_SECONDS, realtime.commands.look_at_times, name="times"),
+        *(
+            ()
+            if realtime.disconnected is None
+            else (every(LOOK_AT_DISCONNECTED_SECONDS, realtime.disconnected.look, name="disconnected"),)
+        ),
     )
 
 
@@ -264,7 +272,14 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
     reader = InboxReader(store.inboxes)
     catch_up = CatchUp(reader)
     membership = Membership(store.presence, partial(subscription, store.redis, settings.redis))
-    manager = WebSocketManager(catch_up.start, membership.user_disconnected)
+    disconnected = _disconnected_users(settings, store)
+
+    def user_disconnected(user: UUID) -> None:
+        membership.user_disconnected(user)
+        if disconnected is not None:
+            disconnected.user_disconnected(user)
+
+    manager = WebSocketManager(catch_up.start, user_disconnected)
     reconciler = Reconciler(manager, store.inboxes, catch_up, membership)
     resync = Resync(manager, membership, reader)
     bus = RedisBus(
@@ -275,8 +290,26 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
     sessions = Sessions(resync, reader, catch_up, commands, store.authenticator.claims, _history)
     watch = RevocationWatch(manager, store.revocations, store.revocation_feed)
     return Realtime(
-        TimerWheel(), reader, catch_up, membership, manager, reconciler, bus, watch, commands, sessions
+        TimerWheel(),
+        reader,
+        catch_up,
+        membership,
+        manager,
+        reconciler,
+        bus,
+        watch,
+        commands,
+        sessions,
+        disconnected,
     )
+
+
+def _disconnected_users(settings: Settings, store: Store) -> DisconnectedUsers | None:
+    """None if no step of an escalation waits for a connection to end."""
+    steps = [step for chain in settings.waits.rules.escalations.values() for step in chain]
+    if all(step.channel != WEBPUSH for step in steps):
+        return None
+    return DisconnectedUsers(store.deliveries.waiting.look_again)
 
 
 def build_intake(settings: Settings, store: Store, realtime: Realtime) -> Intake:

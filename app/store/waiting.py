@@ -17,7 +17,8 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain import exact_json
-from app.domain.deliveries import Hold, delivery_id
+from app.domain.channels import WEBPUSH
+from app.domain.deliveries import SIGNAL, Hold, delivery_id
 from app.domain.digests import DIGEST_TEMPLATE, DigestDue
 from app.domain.waiting import RecentDeliveries
 from app.store.direct import direct
@@ -25,6 +26,8 @@ from app.store.engine import store_errors
 from app.store.records import EventRecord
 from app.store.watermarks import GONE_UP_TO, IS_READ
 
+MAX_STEP_DAYS = 62
+"""Two months: how long after its event a step of an escalation may be waiting."""
 MAX_ENTRIES = 50
 """Of a digest; it says how many more there are."""
 # Of rows that this transaction inserted. Digests are locked in one order, after ids of events and inboxes; a
@@ -118,6 +121,16 @@ where {_IN_IT}
 """What became of a digest became of all that are in it."""
 
 
+# Of web pushes that were due while their user was connected. By the index on the user and the age.
+_LOOK_AGAIN = f"""
+update deliveries set next_attempt_at = now()
+where user_id = any($1::uuid[]) and created_at > now() - interval '{MAX_STEP_DAYS} days'
+  and channel = '{WEBPUSH}' and only_if is not null and status = 'pending'
+  and asked_at < now() and next_attempt_at > now()
+returning pg_notify('{SIGNAL}', '')
+"""  # noqa: S608
+
+
 class HeldDelivery(NamedTuple):
     """A message in a digest: what it would show by itself."""
 
@@ -187,6 +200,12 @@ class WaitingStore:
         with store_errors():
             columns = [list(column) for column in zip(*wanted, strict=True)]
             return [row[0] for row in await self._connections.fetch(_RECENT, *columns)]
+
+    async def look_again(self, users: Collection[UUID]) -> int:
+        """Make due what waits as these users were connected; how many steps that are."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return (await connection.exec_driver_sql(_LOOK_AGAIN, ([*users],))).rowcount
 
     async def content(self, digest: UUID) -> DigestContent:
         """What is in a digest now. What was read, or isn't in the inbox any more, has left it."""

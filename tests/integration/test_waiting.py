@@ -204,6 +204,20 @@ async def test_a_step_is_sent_unless_its_notification_was_read(scene: Scene) -> 
     assert {each.id for each in scene.channel.sent} == {unread.delivery, seen.delivery}
 
 
+async def test_a_push_that_waited_for_a_connection_to_end_is_due_then(scene: Scene) -> None:
+    user, other = uuid4(), uuid4()
+    for each in (user, other):
+        await hold(scene, each, step="unread", channel="webpush", address=str(uuid4()))
+    await hold(scene, user, step="unread", channel="webpush", address=str(uuid4()), due=far())
+    for leased in await scene.store.claim("webpush", 10, 600.0, codes=False):
+        await scene.store.reschedule(leased.id, "connected", 600.0, None, leased.attempts)
+    due = await scene.store.next_due("webpush", codes=False)
+    assert due is not None
+    assert due > 500
+    assert await scene.store.waiting.look_again([user]) == 1
+    assert [each.user_id for each in await scene.store.claim("webpush", 10, 600.0, codes=False)] == [user]
+
+
 async def test_messages_about_no_notification_stay_in_the_digest(scene: Scene) -> None:
     user = uuid4()
     message = mail(data={"title": "T", "message": "M"}, user_id=user)

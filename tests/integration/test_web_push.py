@@ -15,7 +15,7 @@ from app.domain.devices import Subscription
 from app.domain.errors import DeliveryFailed
 from app.domain.notifications import NotificationDraft
 from app.domain.planning import ABOUT_NOTIFICATION, DETAILS, URGENT
-from app.outbox.channel import ChannelPorts, DeliveryCancelled, Outgoing
+from app.outbox.channel import ChannelPorts, DeliveryCancelled, NotYet, Outgoing
 from app.outbox.webpush.channel import WebPushChannel
 from app.outbox.webpush.message import topic
 from app.runtime.outbound import OutboundClient, OutboundError, PrivateAddress
@@ -264,6 +264,9 @@ async def test_a_user_who_is_connected_gets_messages_and_no_notifications(scene:
         await scene.push(data=data, event_id=scene.event_id)
     assert cancelled.value.reason == "the user is connected"
     await scene.push(data={"title": "T", "message": "M"})
+    with pytest.raises(NotYet) as later:  # a step of an escalation: nobody has read it
+        await scene.push(data=data, event_id=scene.event_id, only_if="unread", age=600.0)
+    assert later.value.seconds == 300.0
     scene.is_connected = _redis_is_down
     await scene.push(data=data, event_id=scene.event_id)
     assert len(scene.browser.pushed) == 2
