@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from sqlalchemy import case, func, select, tuple_, update
+from sqlalchemy import Select, case, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import aliased
 
@@ -179,24 +179,16 @@ class DeliveryStore:
         """The newest first, `limit` of them: those older than the delivery `before`, with these values in
         these columns; `since` and `until` bound the time of making.
         """
-        query = select(*_COLUMNS).order_by(D.created_at.desc(), D.id.desc()).limit(limit)
-        for name, value in wanted.items():
-            match name:
-                case "since":
-                    query = query.where(D.created_at >= value)
-                case "until":
-                    query = query.where(D.created_at < value)
-                case _:
-                    query = query.where(getattr(D, name) == value)
+        place: tuple[datetime, UUID] | None = None
         with store_errors():
             async with self._engine.connect() as connection:
                 if before is not None:  # apart from the query: an index takes values, no subquery
-                    place = select(D.created_at).where(D.id == before)
-                    created_at = await connection.scalar(place)
+                    created_at = await connection.scalar(select(D.created_at).where(D.id == before))
                     if created_at is None:
                         return []
-                    query = query.where(tuple_(D.created_at, D.id) < tuple_(created_at, before))
-                return [_delivery(row) for row in await connection.execute(query)]
+                    place = created_at, before
+                found = await connection.execute(page_of_deliveries(limit, place, wanted))
+                return [_delivery(row) for row in found]
 
     async def get(self, delivery: UUID) -> tuple[Delivery, list[Attempt]] | None:
         """A delivery with its attempts, in order; None when there is none with that id."""
@@ -256,6 +248,37 @@ _DUE = case(
 _COLUMNS = [
     _DUE.label(name) if name == "next_attempt_at" else getattr(D, name) for name in Delivery.__struct_fields__
 ]
+
+
+_LEADING = ("event_id", "user_id", "foreign_user_id", "status", "channel")
+"""Filters whose index ends with the order of the list: the first that is given decides which one is read."""
+
+
+def page_of_deliveries(
+    limit: int, place: tuple[datetime, UUID] | None, wanted: Mapping[str, object]
+) -> Select[Any]:
+    """The query of `DeliveryStore.find`; `place` is the creation and the id of the delivery before the page.
+
+    A page reads as many rows as it shows. The leading filter is a range of one value, so that only its index
+    has the order: of an equality the planner may read all deliveries from the newest on, as their index has
+    the order of the table, and an event with a tenth of them may be old.
+    """
+    lead = next((name for name in _LEADING if name in wanted), None)
+    keys = (*(() if lead is None else (getattr(D, lead),)), D.created_at, D.id)
+    values = () if lead is None else (wanted[lead],)
+    since, until = wanted.get("since"), wanted.get("until")
+    query = select(*_COLUMNS).order_by(*(key.desc() for key in keys)).limit(limit)
+    for name in wanted.keys() - {lead, "since", "until"}:
+        query = query.where(getattr(D, name) == wanted[name])
+    if isinstance(until, datetime) and (place is None or until <= place[0]):
+        query = query.where(tuple_(*keys[:-1]) < tuple_(*values, until))
+    elif place is not None:
+        query = query.where(tuple_(*keys) < tuple_(*values, *place))
+    elif lead is not None:
+        query = query.where(keys[0] <= values[0])
+    if since is not None:
+        return query.where(tuple_(*keys[:-1]) >= tuple_(*values, since))
+    return query if lead is None else query.where(keys[0] >= values[0])
 
 
 def _delivery(row: Any) -> Delivery:

@@ -209,14 +209,24 @@ class DeliveryRow(Base):
         Index("deliveries_due", "channel", "next_attempt_at", postgresql_where=_DUE_OTHERS),
         Index("deliveries_codes_due", "channel", "next_attempt_at", postgresql_where=_DUE_CODES),
         Index("deliveries_newest", "created_at", "id"),
-        Index("deliveries_user", "user_id", "created_at"),
+        # A page of the log each, in its order; see `app.store.deliveries.page_of_deliveries`.
         Index(
-            "deliveries_foreign_user",
+            "deliveries_by_user",
+            "user_id",
+            "created_at",
+            "id",
+            postgresql_where=text("user_id is not null"),
+        ),
+        Index(
+            "deliveries_by_foreign_user",
             "foreign_user_id",
             "created_at",
+            "id",
             postgresql_where=text("foreign_user_id is not null"),
         ),
-        Index("deliveries_event", "event_id"),
+        Index("deliveries_by_event", "event_id", "created_at", "id"),
+        # Those that belong to nobody but their address, for erasure.
+        Index("deliveries_address", text("lower(address)"), postgresql_where=text("user_id is null")),
         Index("deliveries_replaces", "replaces", "event_at", postgresql_where=text("replaces is not null")),
         Index("deliveries_limit", "limit_key", "finished_at", postgresql_where=text("limit_key is not null")),
         Index("deliveries_status", "status", "created_at", "id"),
