@@ -264,8 +264,8 @@ def page_of_deliveries(
     the order of the table, and an event with a tenth of them may be old.
     """
     lead = next((name for name in _LEADING if name in wanted), None)
-    keys = (*(() if lead is None else (getattr(D, lead),)), D.created_at, D.id)
-    values = () if lead is None else (wanted[lead],)
+    keys: list[Any] = [*([] if lead is None else [getattr(D, lead)]), D.created_at, D.id]
+    values = [] if lead is None else [wanted[lead]]
     since, until = wanted.get("since"), wanted.get("until")
     query = select(*_COLUMNS).order_by(*(key.desc() for key in keys)).limit(limit)
     for name in wanted.keys() - {lead, "since", "until"}:

@@ -1,7 +1,9 @@
 """A person in the tables: found, counted and removed.
 
-What an index finds is removed a thousand rows at a time. Tables whose texts may name a person are read in
-pieces, so that no statement is long, no lock is held meanwhile, and an operator sees how far it has come.
+Their own rows are found by indexes, and removed a thousand at a time. Tables whose texts may name a person
+are read in pieces, so that no statement is long, no lock is held meanwhile, and an operator sees how far it
+has come. Where rows don't change, that is done once: later rounds read the pieces with matches, and by the
+index on their age the rows that came meanwhile.
 """
 
 from __future__ import annotations
@@ -33,9 +35,14 @@ def likely(subject: Subject) -> list[str]:
 
 
 _LIKE_SPECIAL, _ESCAPE = re.compile(r"([\\%_])"), r"\\\1"
-_ADDRESSED = named_in("address")
-_THEIR_DELIVERY = f"(user_id = :user or foreign_user_id = :foreign or (user_id is null and {_ADDRESSED}))"
-_OF_THEIR_DELIVERIES = f"delivery_id in (select id from deliveries where {{piece}} and {_THEIR_DELIVERY})"  # noqa: S608
+# Each part has an index.
+_THEIR_DELIVERY = """(
+  user_id = :user or foreign_user_id = :foreign or (
+    user_id is null
+    and lower(address) = any(array(select lower(each) from unnest(cast(:addresses as text[])) as each))
+  )
+)"""
+_OF_THEIR_DELIVERIES = f"delivery_id in (select id from deliveries where {_THEIR_DELIVERY})"  # noqa: S608
 _PARKED_TEXT = (
     "concat_ws(' ', event_id, position, sender, convert_from(body, 'UTF8'), encode(labels, 'escape'),"
     " encode(order_key, 'escape'))"
@@ -64,6 +71,7 @@ class _Rows(NamedTuple):
             "foreign": subject.foreign_id,
             "named": subject.pattern,
             "likely": likely(subject),
+            "addresses": subject.addresses,
         }
         return {name: value for name, value in values.items() if f":{name}" in self.where}
 
@@ -73,31 +81,43 @@ class _Together(NamedTuple):
 
     rows: Sequence[_Rows]
     read: str | None = None
+    age: str | None = None
+    """When a row was written, if the rows of that table don't change. It has an index."""
 
 
 _INBOX, _OWN = _Rows("inboxes", "user_id = :user"), _Rows("notifications", "receiver = :user")
-_ARCHIVE = _Rows("archived_notifications", "receiver = :user")
+# As the two indexes have it.
+_ARCHIVE = _Rows(
+    "archived_notifications",
+    "(receiver = :user and snoozed_until is null or receiver = :user and snoozed_until is not null)",
+)
 _SWEEPS = _Rows("archive_sweeps", "receiver = :user")
+_DELIVERIES = _Together(
+    (
+        _Rows("delivery_attempts", _OF_THEIR_DELIVERIES),
+        _Rows("delivery_events", _OF_THEIR_DELIVERIES),
+        _Rows("deliveries", _THEIR_DELIVERY),
+    )
+)
 _THEIRS = (
     _Together((_Rows("scheduled_events", f"{{piece}} and {named_in(_SCHEDULED_TEXT)}"),), "scheduled_events"),
     _Together((_Rows("parked_events", f"{{piece}} and {named_in(_PARKED_TEXT)}"),), "parked_events"),
     _Together((_Rows("broadcasts", f"{{piece}} and {named_in(_BROADCAST_TEXT)}"),), "broadcasts"),
     _Together((_Rows("idempotency_keys", f"{{piece}} and {named_in(_KEYS_TEXT)}"),), "idempotency_keys"),
-    _Together((_Rows("processed_events", f"{{piece}} and {named_in('event_id')}"),), "processed_events"),
     _Together(
-        (
-            _Rows("delivery_attempts", _OF_THEIR_DELIVERIES),
-            _Rows("delivery_events", _OF_THEIR_DELIVERIES),
-            _Rows("deliveries", f"{{piece}} and {_THEIR_DELIVERY}"),
-        ),
-        "deliveries",
+        (_Rows("processed_events", f"{{piece}} and {named_in('event_id')}"),),
+        "processed_events",
+        "processed_at",
     ),
+    _DELIVERIES,
     _Together(
         (_Rows("webhook_messages", f"{{piece}} and (user_id = :user or {named_in('data::text')})"),),
         "webhook_messages",
     ),
     _Together(
-        (_Rows("decisions", f"{{piece}} and (user_id = :user or {named_in('event_id')})"),), "decisions"
+        (_Rows("decisions", f"{{piece}} and (user_id = :user or {named_in('event_id')})"),),
+        "decisions",
+        "created_at",
     ),
     # The inbox first: its lock keeps out whoever writes into it, who then makes a new one.
     _Together((_INBOX, _OWN, _ARCHIVE, _SWEEPS)),
@@ -151,18 +171,46 @@ delete from notifications where ctid = any(array(
 )) returning seq
 """)
 
+_ARCHIVE_CHUNK = text(f"""
+delete from archived_notifications where id = any(array(
+  select id from archived_notifications where {_ARCHIVE.where} limit :most
+))
+""")  # noqa: S608
+_DELIVERY_CHUNK = text(f"select id from deliveries where {_THEIR_DELIVERY} limit :most")  # noqa: S608
+_OF_CHUNK = [
+    text(f"delete from {table} where {column} = any(:ids)")  # noqa: S608
+    for table, column in (
+        ("delivery_attempts", "delivery_id"),
+        ("delivery_events", "delivery_id"),
+        ("deliveries", "id"),
+    )
+]
+_BEFORE = text("select cast(now() - interval '15 minutes' as text)")
+"""When each transaction that may still write had not begun: they last seconds."""
+
 Progress = Callable[[str, float], None]
 """Called with the name of a table and the share of it, or of the inbox, that was read or removed, 0 to 1."""
 
 
+class _Read(NamedTuple):
+    """What was found when a table was read whole."""
+
+    pieces: Sequence[str]
+    """Those that name the subject."""
+    since: str
+    """What may have come after it was read."""
+
+
 class ErasingStore:
-    """The tables as a place (see `app.domain.erasure.Place`). Looking reads several of them whole."""
+    """The tables as a place (see `app.domain.erasure.Place`). The first look reads several of them whole."""
 
     def __init__(self, engine: AsyncEngine, progress: Progress = lambda *_: None) -> None:
         self._engine = engine
         self._progress = progress
         self._of_others: dict[str, list[Found]] = {}
         """What others' rows hold, by the pattern: it stays, so it is looked for once."""
+        self._read: dict[tuple[str, str], _Read] = {}
+        """By the table and the pattern."""
 
     async def addresses(self, subject: Subject) -> list[str]:
         """Those of their profile, and those that events gave for them."""
@@ -189,13 +237,17 @@ class ErasingStore:
                 return found + self._of_others[subject.pattern]
 
     async def erase(self, subject: Subject) -> Sequence[Found]:
-        """As `Place.erase`."""
+        """Remove their rows, table by table; return how many there were."""
         found = []
         for group in _THEIRS:
+            if group is _DELIVERIES:
+                found += await self._erase_deliveries(subject)
+                continue
             removed = [0] * len(group.rows)
             if _OWN in group.rows:
                 removed[group.rows.index(_OWN)] = await self._shrink(subject)
-            for piece in await self._pieces(group):
+                removed[group.rows.index(_ARCHIVE)] = await self._shrink_archive(subject)
+            for piece in await self._pieces(group, subject):
                 with store_errors():
                     async with self._engine.begin() as connection:
                         for index, rows in enumerate(group.rows):
@@ -224,18 +276,57 @@ class ErasingStore:
             self._progress("notifications", max(seqs, default=until) / max(until, 1))
         return removed
 
+    async def _shrink_archive(self, subject: Subject) -> int:
+        removed, chunk = 0, MAX_ROWS_PER_CHUNK
+        while chunk == MAX_ROWS_PER_CHUNK:
+            values = {"user": subject.user_id, "most": MAX_ROWS_PER_CHUNK}
+            with store_errors():
+                async with self._engine.begin() as connection:
+                    chunk = (await connection.execute(_ARCHIVE_CHUNK, values)).rowcount
+            removed += chunk
+        return removed
+
+    async def _erase_deliveries(self, subject: Subject) -> list[Found]:
+        counted = _DELIVERIES.rows[-1]
+        values = counted.values(subject)
+        with store_errors():
+            async with self._engine.connect() as connection:
+                total = await connection.scalar(counted.statement("select count(*)"), values) or 0
+        removed, chunk = [0] * len(_OF_CHUNK), MAX_ROWS_PER_CHUNK
+        while chunk == MAX_ROWS_PER_CHUNK:
+            with store_errors():
+                async with self._engine.begin() as connection:
+                    asked = await connection.execute(_DELIVERY_CHUNK, {**values, "most": MAX_ROWS_PER_CHUNK})
+                    ids = asked.scalars().all()
+                    for index, statement in enumerate(_OF_CHUNK):
+                        removed[index] += (await connection.execute(statement, {"ids": ids})).rowcount
+            chunk = len(ids)
+            self._progress(counted.table, min(1.0, removed[-1] / max(total, 1)))
+        return [Found(rows.table, number) for rows, number in zip(_DELIVERIES.rows, removed, strict=True)]
+
     async def _count(self, connection: AsyncConnection, group: _Together, subject: Subject) -> list[Found]:
         counts = [0] * len(group.rows)
-        for piece in await self._pieces(group, connection):
+        since, matched = await connection.scalar(_BEFORE), []
+        for piece in await self._pieces(group, subject, connection):
             for index, rows in enumerate(group.rows):
                 counted = rows.statement("select count(*)", piece), rows.values(subject)
-                counts[index] += await connection.scalar(*counted) or 0
+                number = await connection.scalar(*counted) or 0
+                counts[index] += number
+                if number:
+                    matched.append(piece)
+        if group.read is not None and group.age is not None:
+            self._read.setdefault((group.read, subject.pattern), _Read(matched, f"{group.age} >= '{since}'"))
         return [Found(rows.table, number) for rows, number in zip(group.rows, counts, strict=True)]
 
-    async def _pieces(self, group: _Together, connection: AsyncConnection | None = None) -> Iterator[str]:
-        """Conditions that part the table that is read."""
+    async def _pieces(
+        self, group: _Together, subject: Subject, connection: AsyncConnection | None = None
+    ) -> Iterator[str]:
+        """Conditions that part the table that is read; no row meets two of them."""
         if group.read is None:
             return iter(("true",))
+        if (known := self._read.get((group.read, subject.pattern))) is not None:
+            older = [f"{piece} and not {known.since}" for piece in known.pieces]
+            return iter((*older, known.since))
         if connection is None:
             with store_errors():
                 async with self._engine.connect() as own:

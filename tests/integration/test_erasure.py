@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.deliveries import DeliveryDraft, Status
@@ -171,6 +172,44 @@ async def test_large_tables_are_read_and_inboxes_removed_piece_by_piece(
     left = [each for each in await store.look(Subject(user)) if each.number]
     assert [each.where for each in left] == ["notifications of others"]
     assert len(await stored_seqs(operator, other)) == 80
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [rows for group in erasure._THEIRS if group.read is None for rows in group.rows],
+    ids=lambda rows: rows.table,
+)
+async def test_their_own_rows_are_found_by_an_index(engine: AsyncEngine, rows: erasure._Rows) -> None:
+    async with engine.connect() as connection:
+        plan = await connection.execute(
+            text(f"explain (costs off) {rows.statement('select count(*)')}"), rows.values(SUBJECT)
+        )
+        lines = [line.strip() for line in plan.scalars()]
+    scans = [line for line in lines if " Scan" in line and "Function Scan" not in line]
+    assert scans
+    assert not [line for line in scans if "Seq Scan" in line]
+    assert "Index Cond:" in "\n".join(lines)
+
+
+async def test_tables_whose_rows_never_change_are_read_whole_once(
+    engine: AsyncEngine, operator: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "PIECE_BLOCKS_COUNT", 1)
+    await operator.execute("truncate processed_events")
+    user, writer, read = uuid4(), BatchWriter(engine), list[str]()
+    old = "insert into processed_events (event_id, processed_at) values ($1, now() - interval '1 day')"
+    await operator.executemany(old, [(f"other-{uuid4()}-{'x' * 80}",) for _ in range(300)])
+    await operator.execute(old, f"of-{user}")
+    store = ErasingStore(engine, lambda table, _: read.append(table))
+    assert number([*await store.look(Subject(user))], "processed_events") == 1
+    assert read.count("processed_events") > 3
+    read.clear()
+    await writer.write([entry(uuid4(), event_id=f"new-{user}")])
+    assert number([*await store.look(Subject(user))], "processed_events") == 2
+    assert number([*await store.erase(Subject(user))], "processed_events") == 2
+    assert number([*await store.look(Subject(user))], "processed_events") == 0
+    assert "processed_events" not in read
+    assert await operator.fetchval("select count(*) from processed_events") == 300
 
 
 async def test_an_inbox_shows_nothing_from_the_first_moment_and_goes_a_little_at_a_time(
