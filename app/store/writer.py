@@ -14,10 +14,12 @@ from types import MappingProxyType
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.amendments import Amended, Amendment
 from app.domain.errors import InboxesLocked
+from app.domain.identity import Relation, scoped_id
 from app.domain.notifications import Notification
 from app.domain.time import Now, moment
 from app.store import broadcasts
@@ -87,7 +89,7 @@ class BatchWriter:
                     if parked := await park(connection, [(entry.event_id, entry.parked)]):
                         return WriteResult(frozenset(), [], parked)
             target, parts = Target((), None), list[Sequence[int]]([()])
-            if not await taken(connection, [entry]):
+            if not await _is_recorded(connection, entry):
                 target = await find(connection, amendment, entry.identity.sender)
                 ids = target.ids
                 cuts = range(0, len(ids), MAX_ROWS_AT_ONCE)
@@ -177,6 +179,16 @@ class BatchWriter:
         return WriteResult(
             frozenset(claims.new), notifications, frozenset(), claims.repeated, frozenset(claims.conflicts)
         )
+
+
+async def _is_recorded(connection: asyncpg.Connection, entry: EventRecord) -> bool:
+    """Whether the event was recorded before, under its id or, if that is another service's, its own."""
+    recorded = (await taken(connection, [entry])).get(entry.event_id)
+    sender = entry.identity.sender
+    if recorded is None or sender is None or entry.identity.relation_to(recorded) is not Relation.FOREIGN:
+        return recorded is not None
+    own = msgspec.structs.replace(entry, event_id=scoped_id(entry.event_id, sender))
+    return bool(await taken(connection, [own]))
 
 
 def _is_one_statement(entry: EventRecord) -> bool:

@@ -15,7 +15,7 @@ from app.domain import exact_json
 from app.domain.amendments import NO_SUCH_EVENT, Amended, Amendment, Place, updated
 from app.domain.deliveries import Withheld
 from app.domain.errors import InvalidEvent, StoreRejected
-from app.domain.identity import EventIdentity, scoped_id
+from app.domain.identity import EventIdentity, Relation, scoped_id
 from app.domain.notifications import (
     MAX_GROUP_NAME_CHARS,
     MAX_TEMPLATE_CODE_CHARS,
@@ -78,7 +78,7 @@ class MemoryStore(MemoryInboxes):
         now = self._now()
         parked = self.parked.park([(entry.event_id, entry.parked) for entry in entries if entry.parked])
         for entry in entries:  # before anything is recorded
-            if entry.amendment is not None and entry.event_id not in parked and self._taken(entry) is None:
+            if entry.amendment is not None and entry.event_id not in parked and not self._is_recorded(entry):
                 self._find(entry.amendment, entry.identity.sender)
         claims = self._claim([entry for entry in entries if entry.event_id not in parked], now)
         self.parked.unpark([number for number, name in resolved.items() if name not in claims.conflicts])
@@ -104,6 +104,13 @@ class MemoryStore(MemoryInboxes):
             frozenset(claims.conflicts),
             amended,
         )
+
+    def _is_recorded(self, entry: EventRecord) -> bool:
+        found, sender = self._taken(entry), entry.identity.sender
+        if found is None or sender is None or entry.identity.relation_to(found) is not Relation.FOREIGN:
+            return found is not None
+        own = msgspec.structs.replace(entry, event_id=scoped_id(entry.event_id, sender))
+        return self._taken(own) is not None
 
     def _amend(self, amendment: Amendment, sender: str | None, now: datetime) -> list[Amended]:
         changed = []

@@ -151,6 +151,15 @@ async def test_an_id_that_two_services_used_means_each_ones_event(store: Store) 
     assert [each.receiver for each in await amend(store, Amendment(event), "bank")] == [first]
 
 
+async def test_the_id_of_a_change_may_be_another_services_too(store: Store) -> None:
+    user, change = uuid4(), str(uuid4())
+    own = await publish(store, user, sender="shop")
+    await publish(store, uuid4(), sender="bank", event_id=change)
+    for amended in (1, 0):
+        assert len(await amend(store, Amendment(own, update=NEWER), "shop", change)) == amended
+    assert await titles(store, user) == [(1, "newer", False)]
+
+
 async def test_a_change_that_comes_again_has_no_effect_and_one_that_comes_too_early_is_no_event(
     store: Store,
 ) -> None:
