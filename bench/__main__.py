@@ -9,11 +9,33 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import bus, cases, machine, mail, profile, reconnect_storm, report, stalled_readers, transports
+from bench import (
+    broadcast,
+    bus,
+    cases,
+    machine,
+    mail,
+    profile,
+    reconnect_storm,
+    report,
+    stalled_readers,
+    transports,
+)
 from bench.clients import Clients, run_clients
 from bench.options import Options, parse
 from bench.progress import say
-from bench.results import BusCost, FullSpeed, Idle, MailRate, Paced, Results, Stopped, Storm, TransportResult
+from bench.results import (
+    BroadcastRun,
+    BusCost,
+    FullSpeed,
+    Idle,
+    MailRate,
+    Paced,
+    Results,
+    Stopped,
+    Storm,
+    TransportResult,
+)
 from bench.site import HUB, NAIVE, Site, Target, open_site
 
 _EMBEDDED_BYTES = 4 * 4_000_000  # what the embedded broker surely keeps of a Kafka topic of four partitions
@@ -57,6 +79,7 @@ def _measure(site: Site, hub: Target, clients: Clients, options: Options, load_b
         _stopped(site, hub, clients, options) if "stopped" in options.cases else [],
         _mail(options) if "mail" in options.cases else [],
         _transports(site, hub, clients, options) if "transports" in options.cases else [],
+        _broadcast(site, hub, clients, options) if "broadcast" in options.cases else [],
     )
 
 
@@ -109,6 +132,13 @@ def _stopped(site: Site, hub: Target, clients: Clients, options: Options) -> lis
         run_clients() as stoppers,
     ):
         done = stalled_readers.stopped(stage, stoppers, options.rate, options.seconds)
+    say(report.line(done))
+    return [done]
+
+
+def _broadcast(site: Site, hub: Target, clients: Clients, options: Options) -> list[BroadcastRun]:
+    with cases.stage(site, hub, clients, options.users, options.partitions) as stage:
+        done = broadcast.broadcast(stage, options.people, options.rate, options.seconds)
     say(report.line(done))
     return [done]
 

@@ -73,6 +73,11 @@ class Publisher:
             self._produce(load.message(index), index)
         self._flush()
 
+    def send(self, message: bytes) -> None:
+        """Publish one message; returns when the broker has it."""
+        self._produce(message, 0)
+        self._flush()
+
     def paced(self, load: Load, rate: float, on_progress: Callable[[int], None]) -> float:
         """Publish at `rate` events a second, whatever becomes of them; the rate that was reached."""
         begin = reported = time.monotonic()

@@ -27,10 +27,11 @@ _SIZES = {
     "missed": (2, 2, "notifications that each of those resumes"),
     "readers": (1_000, 100, "connected users, of whom 1 in 100 stops reading"),
     "bus_rounds": (200, 20, "batches over the bus"),
+    "people": (1_000_000, 2_000, "people in the audience of a broadcast"),
     "mails": (1_000, 50, "mails over kept connections; a fifth of that over one connection each"),
     "partitions": (4, 4, "partitions of the Kafka topics"),
 }
-CASES = ("full", "paced", "idle", "bus", "storm", "stopped", "mail", "transports")
+CASES = ("full", "paced", "idle", "bus", "storm", "stopped", "mail", "transports", "broadcast")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Options:
     missed: int
     readers: int
     bus_rounds: int
+    people: int
     mails: int
     partitions: int
     cases: tuple[str, ...]

@@ -11,6 +11,7 @@ from bench import plots
 from bench.report_texts import HEAD, HOW
 from bench.results import (
     HTTP_BULK,
+    BroadcastRun,
     BusCost,
     FullSpeed,
     Idle,
@@ -26,6 +27,7 @@ from bench.results import (
 
 GOAL_BUS_US, GOAL_GONE_SECONDS, GOAL_P99_RATIO, GOAL_MEMORY_RATIO = 1.0, 10, 1.2, 1.1
 GOAL_MAIL_RATIO = 5
+GOAL_BROADCAST_P99_RATIO = 2.0
 GOAL_BULK_RATE = 5000
 GOAL_RATIO, GOAL_P99_MS, GOAL_BYTES, GOAL_TASKS = 15, 50, 6 * 1024, 0
 _NAMES = {"hub": "the hub", "naive": "the baseline"}
@@ -87,6 +89,16 @@ def _(result: Stopped) -> str:
 
 
 @line.register
+def _(result: BroadcastRun) -> str:
+    p99 = f"{result.p99_meanwhile:.1f} ms (worst {result.p99_worst:.1f}, calm {result.p99_calm:.1f})"
+    return (
+        f"a broadcast to {result.people:,} people: {result.people / max(result.seconds, 0.001):,.0f}/s, "
+        f"beside {result.rate:,.0f} events/s with a p99 of {p99}, memory × {result.memory:.2f}, "
+        f"{_losses(result.problems)}"
+    )
+
+
+@line.register
 def _(result: MailRate) -> str:
     return (
         f"mail, the server {result.round_trip:g} ms away: {result.pooled:,.0f}/s, one connection a mail "
@@ -111,7 +123,12 @@ def problems(results: Results) -> list[str]:
     """What the hub lost, doubled or disordered; empty is what it should be."""
     compared: list[FullSpeed | Paced] = [*results.full_speed, *results.paced]
     found = [problem for each in compared if each.target == "hub" for problem in each.problems]
-    alone: list[Storm | Stopped | TransportResult] = [*results.storm, *results.stopped, *results.transports]
+    alone: list[Storm | Stopped | TransportResult | BroadcastRun] = [
+        *results.storm,
+        *results.stopped,
+        *results.transports,
+        *results.broadcasts,
+    ]
     return found + [problem for each in alone for problem in each.problems]
 
 
@@ -146,6 +163,7 @@ def markdown(results: Results) -> str:
         *_stopped(results),
         *_mail(results),
         *_transports(results),
+        *_broadcasts(results),
     ]
     return "\n".join([*parts, _conditions(results), HOW])
 
@@ -179,6 +197,11 @@ def _verdict(results: Results) -> str:
         rows.append(("p99 of the others", "≤ 1.2 ×", f"{times:.2f} ×", met))
         met = stopped.memory <= GOAL_MEMORY_RATIO
         rows.append(("memory with them", "≤ 1.1 ×", f"{stopped.memory:.2f} ×", met))
+    for told in results.broadcasts:
+        times, met = told.p99_ratio, told.p99_ratio <= GOAL_BROADCAST_P99_RATIO
+        rows.append((f"p99 beside a broadcast to {told.people:,}", "≤ 2 ×", f"{times:.2f} ×", met))
+        met = told.memory <= GOAL_MEMORY_RATIO
+        rows.append(("memory with it", "≤ 1.1 ×", f"{told.memory:.2f} ×", met))
     for mail in (each for each in results.mail if each.round_trip):
         what = f"mails over kept connections, {mail.round_trip:g} ms away"
         rows.append((what, f"≥ {GOAL_MAIL_RATIO} ×", f"{mail.ratio:.1f} ×", mail.ratio >= GOAL_MAIL_RATIO))
@@ -350,6 +373,16 @@ def _transports(results: Results) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     )
     return ["## Transports\n", *head, *(_speed_row(each.transport, each) for each in results.transports), ""]
+
+
+def _broadcasts(results: Results) -> list[str]:
+    if not results.broadcasts:
+        return []
+    return [
+        "## Broadcasts\n",
+        *(f"- {line(each)[0].upper()}{line(each)[1:]}" for each in results.broadcasts),
+        "",
+    ]
 
 
 def _times(ours: float, theirs: float) -> str:

@@ -163,6 +163,27 @@ class Stopped(msgspec.Struct, frozen=True):
         return median(self.p99_with) / median(self.p99_without)
 
 
+class BroadcastRun(msgspec.Struct, frozen=True):
+    """One event for many people, beside the load that was measured without it first."""
+
+    people: int
+    seconds: float
+    """From its acceptance to its end."""
+    rate: float
+    """Events a second beside it."""
+    p99_calm: float
+    p99_meanwhile: float
+    """Milliseconds, from produce to the socket; the median of the rounds, and the worst of them."""
+    p99_worst: float
+    memory: float
+    """RSS with it, at most, over RSS before."""
+    problems: list[str]
+
+    @property
+    def p99_ratio(self) -> float:
+        return self.p99_meanwhile / self.p99_calm
+
+
 class MailRate(msgspec.Struct, frozen=True):
     """Mails a second to a server `round_trip` milliseconds away, over `connections` at once."""
 
@@ -208,3 +229,4 @@ class Results(msgspec.Struct):
     stopped: list[Stopped]
     mail: list[MailRate]
     transports: list[TransportResult]
+    broadcasts: list[BroadcastRun] = []

@@ -38,7 +38,7 @@ def stopped(stage: Stage, stoppers: Clients, rate: float, seconds: float) -> Sto
         serial += events
         before = stage.server.process.memory_info().rss
         gone = _stop_some(stage, stoppers, count) if with_stopped else None
-        with _watched_memory(stage) as sizes:
+        with watched_memory(stage) as sizes:
             what = f"{count} stopped" if with_stopped else "all read"
             run = pace(stage, stage.load(serial, events), rate, what)
         p99[with_stopped].append(percentiles(run.received)["p99"])
@@ -97,7 +97,7 @@ def _connections(port: int, secret: str) -> int:
 
 
 @contextmanager
-def _watched_memory(stage: Stage) -> Iterator[list[int]]:
+def watched_memory(stage: Stage) -> Iterator[list[int]]:
     """The server's RSS while this is open."""
     sizes = [stage.server.process.memory_info().rss]
     done = threading.Event()
