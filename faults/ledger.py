@@ -17,6 +17,8 @@ T = TypeVar("T", bound=Hashable)
 SENT = ("mails", "dead_letters")
 """What goes out at least once: twice when a node dies or hangs, or loses Postgres, in the middle of it."""
 
+COLUMNS = ("rows", "frames", "mails", "dead_letters", "people")
+"""The columns of the ledger that are counts."""
 RowKey = tuple[str, int]
 """One row or frame: the receiver, and the serial number of the event."""
 
@@ -31,6 +33,8 @@ class Due:
     """The serial numbers of the events that also carry a mail."""
     dead_letters: set[int] = field(default_factory=set)
     """Of those that can't be handled."""
+    people: set[RowKey] = field(default_factory=set)
+    """Who is in the audience of a broadcast, and has no client."""
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Found:
     mails: Sequence[tuple[int, str]] = ()
     """Serial number and Message-ID."""
     dead_letters: Sequence[int] = ()
+    people: Sequence[RowKey] = ()
+    """Whom broadcasts notified, beside the users with clients."""
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -71,6 +77,8 @@ class Ledger(msgspec.Struct, frozen=True):
     """Clients that weren't notified in the order of `seq`."""
     mail_ids_wrong: int
     """Mails of one event with different Message-IDs."""
+    people: Count = Count(0, 0, 0, 0)
+    """Of broadcasts, without clients."""
 
     def problems(self, *, may_repeat: Collection[str] = ()) -> list[str]:
         """What went wrong, in words; empty when nothing did.
@@ -82,7 +90,7 @@ class Ledger(msgspec.Struct, frozen=True):
             "clients notified out of order": self.order_wrong,
             "mails with a second Message-ID": self.mail_ids_wrong,
         }
-        for name in ("rows", "frames", "mails", "dead_letters"):
+        for name in COLUMNS:
             count: Count = getattr(self, name)
             what = name.replace("_", " ")
             wrong |= {f"{what} lost": count.lost, f"{what} of no event": count.strange}
@@ -112,6 +120,7 @@ def balance(due: Due, found: Found) -> Ledger:
         ),
         order_wrong=sum(not _in_order(received, order.get(user, [])) for user, received in found.frames),
         mail_ids_wrong=_ids_wrong(found.mails),
+        people=_count(due.people, found.people),
     )
 
 

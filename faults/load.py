@@ -109,6 +109,17 @@ class Load:
             self.due.rows.add((user, serial))
         return self._added(serial, [user])
 
+    def broadcast(self, topic: str, users: Sequence[str], crowd: Sequence[str]) -> None:
+        """Publish an event to the followers of a topic: users of the ledger, and others without clients."""
+        serial = self.due.produced
+        self.due.produced += 1
+        self.due.rows.update((user, serial) for user in users)
+        self.due.people.update((user, serial) for user in crowd)
+        event = self._added(serial, [])
+        del event["receivers"]
+        value = json.dumps({**event, "audience": {"topic": topic}}).encode()
+        self._producer.produce(self._topic, value, on_delivery=partial(self._note, None))
+
     async def _publish(self, rate: float, events: float, over: asyncio.Event, mixture: Mixture) -> None:
         begin, sent = time.monotonic(), 0
         while sent < events and not over.is_set():

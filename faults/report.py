@@ -10,7 +10,7 @@ import faults.experiments  # noqa: F401 - registers them
 from bench.clients import ROOT
 from faults import results
 from faults.experiment import EXPERIMENTS, Experiment
-from faults.ledger import Count
+from faults.ledger import COLUMNS, Count
 from faults.results import Figure, Result
 
 RESULTS = ROOT / "docs" / "reliability.json"
@@ -24,7 +24,7 @@ def plain(result: Result) -> str:
     if (ledger := result.ledger) is not None:
         lines.append(f"  {'':12}{'due':>10}{'found':>10}{'lost':>8}{'doubled':>9}{'strange':>9}")
         lines.append(f"  {'produced':12}{ledger.produced:>10,}")
-        for name in ("rows", "frames", "mails", "dead_letters"):
+        for name in COLUMNS:
             count: Count = getattr(ledger, name)
             lines.append(
                 f"  {name.replace('_', ' '):12}{count.due:>10,}{count.found:>10,}{count.lost:>8,}"
@@ -60,8 +60,9 @@ def tables(found: Mapping[str, Result]) -> str:
         *(f"| {number} | {', '.join(names)} |" for number, names in sorted(promises.items())),
         "",
         "| guarantees | experiment | events | rows lost / doubled | frames lost / doubled "
-        "| mails lost / doubled | dead letters lost / doubled | figures | passed | commit, date | repeat |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| mails lost / doubled | dead letters lost / doubled | people of broadcasts lost / doubled "
+        "| figures | passed | commit, date | repeat |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(_row(each, found.get(each.name)) for each in EXPERIMENTS.values()),
         "",
         *(f"- {line}" for line in sorted({_machine(each) for each in found.values()})),
@@ -74,13 +75,12 @@ def _row(experiment: Experiment, result: Result | None) -> str:
     again = f"`make faults EXPERIMENTS={experiment.name}`"
     cells: tuple[str, ...]
     if result is None:
-        cells = (experiment.promises, name, *("",) * 6, "not run yet", "–", again)
+        cells = (experiment.promises, name, *("",) * 7, "not run yet", "–", again)
         return f"| {' | '.join(cells)} |"
     size = "" if result.size == 1 else f" SIZE={result.size:g}"
-    counts: tuple[str, ...] = ("",) * 5
+    counts: tuple[str, ...] = ("",) * 6
     if (ledger := result.ledger) is not None:
-        columns = (ledger.rows, ledger.frames, ledger.mails, ledger.dead_letters)
-        counts = (f"{ledger.produced:,}", *(_count(each) for each in columns))
+        counts = (f"{ledger.produced:,}", *(_count(getattr(ledger, name)) for name in COLUMNS))
     figures = "; ".join(_figure(figure) for figure in result.figures)
     problems = "; ".join(result.problems).replace("|", "/").replace("\n", " ")
     cells = (

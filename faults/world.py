@@ -39,6 +39,10 @@ select
 from unnest($2::uuid[], $3::int[]) as known (user_id, last_seq)
 join notifications on receiver = known.user_id and seq > known.last_seq
 """
+PEOPLE = """
+select receiver::text, (raw_data->>$1)::int from notifications
+where (raw_data->>$1)::int = any($2::int[]) and receiver <> all($3::uuid[])
+"""
 _NOBODY = "http://127.0.0.1:9"  # the user service: the events name their receivers
 
 Say = Callable[[str], None]
@@ -210,6 +214,8 @@ class World:
                 SERIAL,
                 self.users,
             )
+            broadcasts = [*{serial for _, serial in self.load.due.people}]
+            people = await connection.fetch(PEOPLE, SERIAL, broadcasts, self.users)
         finally:
             await connection.close()
         found = Found(
@@ -217,6 +223,7 @@ class World:
             frames=[(client.user, list(map(int, client.seen))) for client in self.clients],
             mails=self.mails.found,
             dead_letters=await self._dead_letters(),
+            people=[tuple(row) for row in people],
         )
         for client in self.clients:
             for wrong in client.wrong[:3]:

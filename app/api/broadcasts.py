@@ -39,10 +39,10 @@ class BroadcastResource:
         blueprint = Routes("broadcasts", url_prefix=f"{prefix}/broadcasts")
         add_routes(
             (blueprint.get("/"), self.list_broadcasts),
-            (blueprint.get("/<event_id:str>"), self.get_broadcast),
-            (blueprint.post("/<event_id:str>/pause", name="pause_broadcast"), self.pause),
-            (blueprint.post("/<event_id:str>/resume", name="resume_broadcast"), self.resume),
-            (blueprint.post("/<event_id:str>/cancel", name="cancel_broadcast"), self.cancel),
+            (blueprint.get("/<broadcast_id:str>"), self.get_broadcast),
+            (blueprint.post("/<broadcast_id:str>/pause"), self.pause_broadcast),
+            (blueprint.post("/<broadcast_id:str>/resume"), self.resume_broadcast),
+            (blueprint.post("/<broadcast_id:str>/cancel"), self.cancel_broadcast),
         )
         return blueprint
 
@@ -72,9 +72,9 @@ class BroadcastResource:
         {200: schemas.Answer("The broadcast", Broadcast)},
         errors=(400, 401, 403, 404, 503),
     )
-    async def get_broadcast(self, request: Request, event_id: str) -> HTTPResponse:
+    async def get_broadcast(self, request: Request, broadcast_id: str) -> HTTPResponse:
         """How far a broadcast is."""
-        return json_answer(await self._found(request, event_id))
+        return json_answer(await self._found(request, broadcast_id))
 
     @schemas.described(
         "Pause a broadcast",
@@ -82,9 +82,9 @@ class BroadcastResource:
         {200: schemas.Answer("The broadcast is paused", Broadcast)},
         errors=(400, 401, 403, 404, 409, 503),
     )
-    async def pause(self, request: Request, event_id: str) -> HTTPResponse:
+    async def pause_broadcast(self, request: Request, broadcast_id: str) -> HTTPResponse:
         """Stop a broadcast until it is resumed."""
-        return await self._move(request, event_id, self._store.pause, BroadcastState.PAUSED)
+        return await self._move(request, broadcast_id, self._store.pause, BroadcastState.PAUSED)
 
     @schemas.described(
         "Resume a broadcast",
@@ -92,9 +92,9 @@ class BroadcastResource:
         {200: schemas.Answer("The broadcast is running", Broadcast)},
         errors=(400, 401, 403, 404, 409, 503),
     )
-    async def resume(self, request: Request, event_id: str) -> HTTPResponse:
+    async def resume_broadcast(self, request: Request, broadcast_id: str) -> HTTPResponse:
         """Go on with a paused broadcast."""
-        return await self._move(request, event_id, self._store.resume, BroadcastState.RUNNING)
+        return await self._move(request, broadcast_id, self._store.resume, BroadcastState.RUNNING)
 
     @schemas.described(
         "Cancel a broadcast",
@@ -102,15 +102,15 @@ class BroadcastResource:
         {200: schemas.Answer("The broadcast is cancelled", Broadcast)},
         errors=(400, 401, 403, 404, 409, 503),
     )
-    async def cancel(self, request: Request, event_id: str) -> HTTPResponse:
+    async def cancel_broadcast(self, request: Request, broadcast_id: str) -> HTTPResponse:
         """End a broadcast for good."""
-        return await self._move(request, event_id, self._store.cancel, BroadcastState.CANCELLED)
+        return await self._move(request, broadcast_id, self._store.cancel, BroadcastState.CANCELLED)
 
     async def _move(
-        self, request: Request, event_id: str, move: Callable[[str], Awaitable[bool]], to: BroadcastState
+        self, request: Request, broadcast_id: str, move: Callable[[str], Awaitable[bool]], to: BroadcastState
     ) -> HTTPResponse:
         """Move it to a state, in which it may be already."""
-        found = await self._found(request, event_id)
+        found = await self._found(request, broadcast_id)
         await move(found.id)
         moved = await self._store.get(found.id)
         if moved is None or moved.state is not to:
@@ -123,10 +123,10 @@ class BroadcastResource:
             )
         return json_answer(moved)
 
-    async def _found(self, request: Request, event_id: str) -> Broadcast:
+    async def _found(self, request: Request, broadcast_id: str) -> Broadcast:
         """The service's own broadcast with this id goes first. Raises `Problem`."""
         service = await self._authenticator.service(request, SEND)
-        name = unquote(event_id)
+        name = unquote(broadcast_id)
         if "\0" not in name:
             for stored_as in (scoped_id(name, service.user_id), name):
                 if (found := await self._store.get(stored_as, service.user_id)) is not None:

@@ -280,6 +280,7 @@ _OTHER_IDS: dict[str, dict[str, Any]] = {
     "image": {"type": "string", "maxLength": 100, "description": "the signed name in the mail"},
     "notification_id": schema_of(NotificationId),
     "event_id": {"type": "string", "minLength": 1, "maxLength": MAX_EVENT_ID_CHARS},
+    "broadcast_id": {"type": "string", "minLength": 1, "description": "the id of its event"},
     "topic_key": {"type": "string", "pattern": TOPIC_KEY_PATTERN, "example": "release-notes"},
     "preference_id": {"type": "string", "minLength": 1, "example": "food.email"},
     "old_user_id": {"type": "string", "minLength": 1, "example": "1"},

@@ -80,7 +80,7 @@ class TopicResource:
             (blueprint.post("/<topic_key:str>/followers"), self.change_followers),
             (blueprint.put(follower), self.follow),
             (blueprint.delete(follower), self.unfollow),
-            (blueprint.get("/users/<user_id:str>", name="list_followed_topics"), self.list_of_user),
+            (blueprint.get("/users/<user_id:str>"), self.list_followed),
         )
         return blueprint
 
@@ -181,7 +181,7 @@ class TopicResource:
         errors=(400, 401, 403, 503),
         query=schemas.TOPICS_QUERY,
     )
-    async def list_of_user(self, request: Request, user_id: str) -> HTTPResponse:
+    async def list_followed(self, request: Request, user_id: str) -> HTTPResponse:
         """List what a user follows, a page at a time."""
         owner = await self._authenticator.owner_or_service(request, user_id, SEND)
         user = owner or self._authenticator.user_in_path(user_id)

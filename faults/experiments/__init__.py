@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from faults.experiments import nodes, kafka, transactions, postgres, redis, user_service  # isort: skip
-from faults.experiments import poison, duplicates, clock, schedules, soak  # isort: skip
+from faults.experiments import poison, duplicates, clock, broadcasts, schedules, soak  # isort: skip
 
 __all__ = [
+    "broadcasts",
     "clock",
     "duplicates",
     "kafka",

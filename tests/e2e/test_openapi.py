@@ -31,7 +31,7 @@ EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", settings().max_examples // 10))
 """How many requests are made up for a call, besides its examples: 3, and 10 in `make test-long`."""
 SEED = int(os.environ.get("SEED", "1"))
 REFUSED = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429", "5xx"]
-TEXTS = ("event_id", "preference_id", "token", "image")
+TEXTS = ("event_id", "broadcast_id", "topic_key", "preference_id", "token", "image")
 """Of the parameters in paths those that are no UUIDs."""
 MAX_PATH_CHARS = 1001
 """Of a parameter, each up to 12 bytes: a head may have 16 KB, and 431 is the answer to a longer one."""
@@ -69,7 +69,9 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def environment(environment: dict[str, str]) -> dict[str, str]:
-    return {**environment, "VAPID_PRIVATE_KEY": VAPID_PRIVATE_KEY, "VAPID_SUBJECT": VAPID_SUBJECT}
+    """Broadcasts take long, so that they can be paused, resumed and cancelled."""
+    vapid = {"VAPID_PRIVATE_KEY": VAPID_PRIVATE_KEY, "VAPID_SUBJECT": VAPID_SUBJECT}
+    return {**environment, **vapid, "BROADCAST_RATE": "0.001"}
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +96,19 @@ async def document(hub: Hub) -> dict[str, Any]:
 async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str, list[str]]:
     """By name of a parameter, values behind which there is something."""
     message = {"user_id": user, "to": user, "title": "Hello", "message": "How are you?"}
+    news = {"type": "inapp", "title": "News", "message": "It is dark."}
     mail = message | {"type": "email", "to": "user@example.com"}
     events: list[dict[str, Any]] = [
         *({**message, "type": "inapp", "event_id": f"inapp-{number}"} for number in range(20)),
         *({**mail, "event_id": f"mail-{number}"} for number in range(3)),
+        *({**news, "event_id": f"news-{n}", "audience": {"topic": "news"}} for n in range(20)),
         *({**mail, "event_id": f"later-{n}", "send_at": "2100-01-01T00:00:00Z"} for n in range(5)),
     ]
     secrets = (SecretStr(hub.environment[name]) for name in ("JWT_SECRET", "DATABASE_URL"))
     box = SecretBox((), *secrets)
     tokens, images = UnsubscribeTokens((), box), DeliveryTokens(box, OPENED)
     async with httpx.AsyncClient(base_url=hub.http + REST, headers=authorization, verify=NO_TLS) as client:
+        await client.post("/topics/news/followers", json={"add": [new_user() for _ in range(3)]})
         sent = await client.post("/notifications/bulk", json={"notifications": events})
         assert sent.json()["accepted"] == len(events), sent.text
         notifications = (await client.get(f"/notifications/users/{user}")).json()
@@ -116,6 +121,8 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         "delivery_id": [each["id"] for each in deliveries],
         "device_id": [each.raise_for_status().json()["id"] for each in devices],
         "image": [f"{images.make(uuid.UUID(each['id']))}.gif" for each in deliveries],
+        "broadcast_id": [f"news-{number}" for number in range(20)],
+        "topic_key": ["news", "release-notes"],
         "event_id": [event["event_id"] for event in events],
         "preference_id": ["food.email", "plans.sms", "security.email"],
         "token": [tokens.make(Unsubscription("food", "email", uuid.UUID(user)))] * 5,
@@ -173,13 +180,15 @@ def run(
 
     @schema.hook
     def flatmap_path_parameters(
-        _: HookContext, made_up: dict[str, Any] | None
+        context: HookContext, made_up: dict[str, Any] | None
     ) -> st.SearchStrategy[dict[str, Any] | None]:
         """In paths stands mostly what is known, but what is wrong on purpose stays wrong."""
         if made_up is None:
             return st.none()
+        # What is cancelled can't be paused: the first value is the one that is tried the most.
+        last_first = context.operation is not None and context.operation.path.endswith("/cancel")
         values = {
-            name: st.sampled_from([*known.get(name, []), value])
+            name: st.sampled_from([*known.get(name, [])[:: -1 if last_first else 1], value])
             if right(name, value)
             else st.just(value if len(str(value)) <= MAX_PATH_CHARS else str(value)[:MAX_PATH_CHARS])
             for name, value in made_up.items()

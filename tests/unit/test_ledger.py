@@ -14,12 +14,14 @@ DUE = Due(
     rows={("ann", 0), ("ben", 0), ("ann", 1), ("ann", 2), ("ann", 3)},
     mails={2, 3},
     dead_letters={4},
+    people={("cat", 0), ("dan", 0)},
 )
 WHOLE = Found(
     rows=[("ann", 2, 1), ("ann", 1, 0), ("ben", 1, 0), ("ann", 3, 2), ("ann", 4, 3)],
     frames=[("ann", [0, 1, 2, 3]), ("ben", [0])],
     mails=[(3, "<3@hub>"), (2, "<2@hub>")],
     dead_letters=[4],
+    people=[("dan", 0), ("cat", 0)],
 )
 
 
@@ -53,6 +55,9 @@ def test_all_that_was_due_and_nothing_else_is_no_problem() -> None:
         (replace(WHOLE, dead_letters=[]), ["1 dead letters lost"]),
         (replace(WHOLE, dead_letters=[4, 4]), ["1 dead letters doubled"]),
         (replace(WHOLE, dead_letters=[4, 0]), ["1 dead letters of no event"]),
+        (replace(WHOLE, people=[("cat", 0)]), ["1 people lost"]),
+        (replace(WHOLE, people=[*WHOLE.people, ("cat", 0)]), ["1 people doubled"]),
+        (replace(WHOLE, people=[*WHOLE.people, ("eve", 0)]), ["1 people of no event"]),
     ],
     ids=lambda value: value[0].replace(" ", "-") if isinstance(value, list) else "found",
 )
@@ -66,6 +71,7 @@ def test_after_a_crash_mails_and_dead_letters_may_be_repeated_but_rows_and_frame
         frames=[("ann", [0, 1, 2, 3, 3]), ("ben", [0])],
         mails=[*WHOLE.mails, (2, "<2@hub>")],
         dead_letters=[4, 4],
+        people=WHOLE.people,
     )
     ledger = balance(DUE, twice)
     assert ledger.problems(may_repeat=SENT) == ["1 rows doubled", "1 frames doubled"]
