@@ -122,7 +122,10 @@ class BroadcastWorker:
             passed, self._working, work = following.passed, following.work, following.work
             pause = passed / self._rate if self._rate else 0.0
             others = min(self._pipeline.last_batch(), MAX_PAUSE_SECONDS)
-            await asyncio.sleep(max(others, began + pause - loop.time()))
+            left = max(others, began + pause - loop.time())
+            if left > MAX_TURN_SECONDS:
+                break
+            await asyncio.sleep(left)
         await self._release(work)
 
     def _prepared(self, work: BroadcastWork) -> PreparedEvent | Rejected:

@@ -94,3 +94,30 @@ async def test_what_cannot_be_an_audience_is_refused_by_name(service: httpx.Asyn
         assert named in refused.json()["detail"], refused.text
     booking = {"event_type": "booking.confirmed", "booking_id": "1", "audience": {"everyone": True}}
     assert "about one person" in (await service.post("/notifications", json=booking)).json()["detail"]
+
+
+async def test_a_broadcast_is_paused_resumed_and_cancelled(hub: Hub, service: httpx.AsyncClient) -> None:
+    topic, one, other = f"topic-{uuid4()}", f"one-{uuid4()}", f"other-{uuid4()}"
+    for event_id in (one, other):
+        await hub.rows(
+            """
+            insert into broadcasts (event_id, event_type, source, sender, audience, body, next_page_at)
+            values ($1, 'message', 'http', 'shop', $2, $3, '2100-01-01')
+            """,
+            event_id,
+            json.dumps({"topic": topic}),
+            json.dumps(message(topic)).encode(),
+        )
+
+    async def move(event_id: str, how: str) -> Any:
+        answer = await service.post(f"/broadcasts/{event_id}/{how}")
+        return answer.json()["state"] if answer.status_code == 200 else answer.json()["code"]
+
+    assert await move(one, "resume") == "running", "as it is"
+    assert [await move(one, "pause") for _ in range(2)] == ["paused", "paused"]
+    assert [await move(one, "cancel") for _ in range(2)] == ["cancelled", "cancelled"]
+    assert [await move(one, how) for how in ("pause", "resume")] == ["broadcast_state"] * 2
+    await move(other, "pause")
+    assert await move(other, "resume") == "running"
+    assert (await done(service, other))["state"] == "done"
+    assert await move(f"none-{uuid4()}", "pause") == "no_such_broadcast"
