@@ -41,9 +41,7 @@ from handlers.details import EARLIEST, GIVEN_FIELDS, LATEST, usable
 
 PLAIN = "plain"
 OPEN = sorted(name for name in TEMPLATES if not name.startswith("otp_") and name != DIGEST_TEMPLATE)
-"""The mail templates that a message may name: not those of codes, which have events of their own, nor that of
-digests.
-"""
+"""The mail templates that a message may name: not those of codes and digests."""
 TITLE = N_("You have a new message")
 MAX_MESSAGE_CHARS = 10_000
 

@@ -42,7 +42,7 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
         "entries": [
             {
                 "title": "Milk expires on 01/12/2026",
-                "text": "It is in the fridge, on the top shelf.",
+                "text": "It is in the fridge, on the top shelf.",  # term
                 "url": "https://example.com/food/17",
             },
             {"title": "john_doe joined Family Group", "text": "Say hello!"},

@@ -104,7 +104,7 @@ _decoder = msgspec.json.Decoder(Details)
 
 
 def to_column(details: Details, sender: str | None = None) -> str | None:
-    """Encode them as in `notifications.details`: without those that have columns of their own. With a thread
+    """Encode them as in `notifications.details`: without those that have separate columns. With a thread
     its `sender` is stored too, as only that one may change what is in it; no client gets it.
     """
     kept = msgspec.structs.replace(details, thread_key=None, expires_at=None)
