@@ -49,7 +49,7 @@ PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="module">
   };
   window.shown = () => inboxes.map((inbox, n) => ({
     state: inbox.state.name, more: inbox.hasMore, unread: inbox.unreadCount(), received: received[n],
-    list: inbox.list().map(({ seq, is_read }) => [seq, is_read]),
+    list: inbox.list().map(({ seq, is_read, title }) => [seq, is_read, title]),
   }));
 </script>"""
 
@@ -80,6 +80,7 @@ class Schedule:
         self._services = services
         self._random = random.Random(seed)
         self.done: list[str] = []
+        self._threads = 0
         self.difference = ""
 
     async def run(self) -> None:
@@ -100,6 +101,10 @@ class Schedule:
             (2, "markUnread", lambda: self._does("markUnread")),
             (2, "archive", lambda: self._does("archive")),
             (1, "markAllRead", lambda: self._does("markAllRead")),
+            (3, "update", self._update),
+            (2, "retract", self._retract),
+            (1, "seen", lambda: self._all("POST", "/seen")),
+            (1, "archive all", lambda: self._all("PATCH", "/archive")),
             (1, "loadMore", lambda: self._does("loadMore")),
             (2, "leave", lambda: self._does("leave")),
             (1, "die", self._die),
@@ -111,9 +116,32 @@ class Schedule:
     async def _publish(self, count: int) -> None:
         node = self._random.choice(self._nodes)
         message = {"type": "inapp", "user_id": self._tabs.user, "title": "title", "message": "message"}
-        body = {"notifications": [message] * count}
+        self._threads += count
+        threads = range(self._threads - count, self._threads)
+        body = {"notifications": [{**message, "thread_key": f"thread {number}"} for number in threads]}
         answer = await self._services.post(f"{node.http}{REST}/notifications/bulk", json=body)
         assert answer.is_success, answer.text
+
+    async def _update(self) -> None:
+        new = {"title": f"title {self._random.randint(1, 1000)}", "unread": self._random.random() < 0.5}
+        await self._amend("PATCH", json=new)
+
+    async def _retract(self) -> None:
+        await self._amend("DELETE")
+
+    async def _amend(self, method: str, **more: Any) -> None:
+        """What the publisher does to one of its notifications, which may be gone."""
+        node = self._random.choice(self._nodes)
+        target = {"thread_key": f"thread {self._random.randrange(self._threads)}", "user_id": self._tabs.user}
+        answer = await self._services.request(
+            method, f"{node.http}{REST}/notifications", params=target, **more
+        )
+        assert answer.is_success, answer.text
+
+    async def _all(self, method: str, call: str) -> None:
+        async with self._random.choice(self._nodes).client(self._tabs.user) as client:
+            answer = await client.request(method, f"/notifications/users/{self._tabs.user}{call}")
+            assert answer.is_success, answer.text
 
     async def _does(self, what: str) -> None:
         page, inbox, chance = (
@@ -145,7 +173,7 @@ class Schedule:
             path = f"/notifications/users/{self._tabs.user}"
             listed = (await client.get(path)).json()
             unread = (await client.get(f"{path}/unread-count")).json()["unread"]
-        return [[item["seq"], item["is_read"]] for item in listed], unread
+        return [[item["seq"], item["is_read"], item["title"]] for item in listed], unread
 
 
 def _difference(shown: dict[str, Any], rows: list[list[object]], unread: int) -> str:
@@ -158,7 +186,7 @@ def _difference(shown: dict[str, Any], rows: list[list[object]], unread: int) ->
         "unread": shown["unread"] != unread,
         "received": received != sorted(set(received)),
         "not received": bool(received)
-        and not {seq for seq, _ in rows if seq >= received[0]} <= set(received),
+        and not {seq for seq, *_ in rows if seq >= received[0]} <= set(received),
     }
     found = [name for name, is_wrong in wrong.items() if is_wrong]
     return f"{found}: {shown['state']}, {shown['unread']} unread of {unread}" if found else ""
