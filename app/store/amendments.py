@@ -124,26 +124,25 @@ class Target(NamedTuple):
 
 
 async def find(connection: asyncpg.Connection, amendment: Amendment, sender: str | None) -> Target:
-    """Find what this sender means.
+    """Find what this sender means, in the caller's transaction.
 
     Raises `InvalidEvent` (`NO_SUCH_EVENT`) if it sent no event with that id. What came over a broker is
     anybody's; what came over HTTP is that service's.
     """
-    async with connection.transaction():
-        await connection.execute(_PLANNER)
-        if amendment.thread_key is not None:
-            values = ([*amendment.receivers], amendment.thread_key, sender)
-            rows = await connection.fetch(_OF_THREAD, *values)
-            if amendment.update is not None:  # the newest of a thread is what it says now
-                rows = [*{row["receiver"]: row for row in sorted(rows, key=lambda row: row["seq"])}.values()]
-            return Target([row["id"] for row in rows], None)
-        name, written = await _recorded(connection, amendment.original or "", sender)
-        if amendment.receivers:
-            receivers = ([*amendment.receivers], event_hash(name), NEWEST_ROWS_COUNT)
-            rows = await connection.fetch(_OF_RECEIVERS, *receivers)
-        else:
-            rows = await connection.fetch(_OF_EVENT, written, event_hash(name))
-        return Target([*dict.fromkeys(row["id"] for row in rows)], name)
+    await connection.execute(_PLANNER)
+    if amendment.thread_key is not None:
+        values = ([*amendment.receivers], amendment.thread_key, sender)
+        rows = await connection.fetch(_OF_THREAD, *values)
+        if amendment.update is not None:  # the newest of a thread is what it says now
+            rows = [*{row["receiver"]: row for row in sorted(rows, key=lambda row: row["seq"])}.values()]
+        return Target([row["id"] for row in rows], None)
+    name, written = await _recorded(connection, amendment.original or "", sender)
+    if amendment.receivers:
+        receivers = ([*amendment.receivers], event_hash(name), NEWEST_ROWS_COUNT)
+        rows = await connection.fetch(_OF_RECEIVERS, *receivers)
+    else:
+        rows = await connection.fetch(_OF_EVENT, written, event_hash(name))
+    return Target([*dict.fromkeys(row["id"] for row in rows)], name)
 
 
 async def _recorded(

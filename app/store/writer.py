@@ -88,12 +88,12 @@ class BatchWriter:
                 async with connections.transaction(connection):
                     if parked := await park(connection, [(entry.event_id, entry.parked)]):
                         return WriteResult(frozenset(), [], parked)
-            target, parts = Target((), None), list[Sequence[int]]([()])
-            if not await _is_recorded(connection, entry):
-                target = await find(connection, amendment, entry.identity.sender)
-                ids = target.ids
-                cuts = range(0, len(ids), MAX_ROWS_AT_ONCE)
-                parts = [ids[at : at + MAX_ROWS_AT_ONCE] for at in cuts] or [()]
+            target = Target((), None)
+            async with connections.transaction(connection):
+                if not await _is_recorded(connection, entry):
+                    target = await find(connection, amendment, entry.identity.sender)
+            cuts = range(0, len(target.ids), MAX_ROWS_AT_ONCE)
+            parts = [target.ids[at : at + MAX_ROWS_AT_ONCE] for at in cuts] or [()]
             try:
                 for part in parts[:-1]:
                     async with connections.transaction(connection):

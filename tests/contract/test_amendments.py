@@ -15,6 +15,7 @@ from app.domain.details import Details
 from app.domain.errors import InvalidEvent
 from app.domain.identity import EventIdentity
 from app.domain.notifications import InboxCounters
+from app.store import writer
 from app.store.records import DeliveryRecord, EventRecord
 from tests.contract.conftest import Store
 from tests.support.store import draft
@@ -22,6 +23,11 @@ from tests.support.store import draft
 THREAD = Details(thread_key="order-7", severity="info")
 NEWER = Update(texts={"": Texts("newer", None)}, details=Details(severity="success"))
 FUTURE = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_ROWS_AT_ONCE", 3)
 
 
 async def publish(
