@@ -44,6 +44,8 @@ _UNNAMED = {
 INTAKE_SHARE = 0.3
 MAX_DIRECT_CONNECTIONS = 2
 """One for the batches of a node and one for the chunks of large events: each is written one at a time."""
+MAX_DIRECT_READERS = 1
+"""Connections that read the inboxes of new clients (`app.realtime.inboxes`): one call at a time."""
 INTAKE_LOCK_TIMEOUT_MS = 200
 """A batch that meets a locked inbox is written without that inbox's events after this time."""
 
@@ -56,7 +58,7 @@ def make_engine(settings: PostgresSettings) -> AsyncEngine:
 class Engines(NamedTuple):
     """The two pools of a node, together of `settings.pool_size` connections.
 
-    Two of those of `intake` are made beside its pool (`app.store.direct`).
+    Two of those of `intake` and one of `shared` are made beside the pools (`app.store.direct`).
     """
 
     intake: AsyncEngine
@@ -69,7 +71,8 @@ def make_engines(settings: PostgresSettings) -> Engines:
     intake = max(1, int(settings.pool_size * INTAKE_SHARE))
     timeout = {"lock_timeout": str(INTAKE_LOCK_TIMEOUT_MS)}
     pool = max(1, intake - MAX_DIRECT_CONNECTIONS)
-    return Engines(_engine(settings, pool, timeout), _engine(settings, settings.pool_size - intake))
+    shared = max(1, settings.pool_size - intake - MAX_DIRECT_READERS)
+    return Engines(_engine(settings, pool, timeout), _engine(settings, shared))
 
 
 def _engine(

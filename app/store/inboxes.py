@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.details import from_columns
 from app.domain.notifications import InboxCounters, Notification
+from app.store.direct import direct
 from app.store.engine import store_errors
 from app.store.watermarks import COUNTS, GONE_UP_TO, IS_READ
 
@@ -60,6 +61,7 @@ class InboxStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._connections = direct(engine)
 
     async def last_seqs(self, users: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
         """How far the inboxes of these users go; one that never got anything is left out."""
@@ -72,27 +74,25 @@ class InboxStore:
     async def states(self, wanted: Sequence[tuple[UUID, int | None]], most: int) -> list[InboxState]:
         """The state of each (user, after); with an `after`, the next `most` notifications that follow it.
 
-        What is committed before the call is in the answer.
+        What is committed before the call is in the answer. A call takes a connection beside the pool.
         """
         users = [user for user, _ in wanted]
         with store_errors():
-            async with self._engine.connect() as connection:
-                states = (await connection.exec_driver_sql(_STATES, (users,))).all()
-                until = [
-                    state.last_seq if after is None else min(state.last_seq, after + most)
-                    for state, (_, after) in zip(states, wanted, strict=True)
-                ]
-                missed: list[list[Notification]] = [[] for _ in wanted]
-                behind = [
-                    (number, user, after, end)
-                    for number, ((user, after), end) in enumerate(zip(wanted, until, strict=True))
-                    if after is not None and after < end
-                ]
-                if behind:
-                    numbers, *columns = (list(column) for column in zip(*behind, strict=True))
-                    rows = await connection.exec_driver_sql(_MISSED, tuple(columns))
-                    for row in rows:
-                        missed[numbers[row[0] - 1]].append(_notification(list(row[1:])))
+            states = await self._connections.fetch(_STATES, users)
+            until = [
+                state["last_seq"] if after is None else min(state["last_seq"], after + most)
+                for state, (_, after) in zip(states, wanted, strict=True)
+            ]
+            missed: list[list[Notification]] = [[] for _ in wanted]
+            behind = [
+                (number, user, after, end)
+                for number, ((user, after), end) in enumerate(zip(wanted, until, strict=True))
+                if after is not None and after < end
+            ]
+            if behind:
+                numbers, *columns = (list(column) for column in zip(*behind, strict=True))
+                for number, *values in await self._connections.fetch(_MISSED, *columns):
+                    missed[numbers[number - 1]].append(_notification(values))
         return [
             InboxState(InboxCounters._make(state), end, found)
             for state, end, found in zip(states, until, missed, strict=True)
