@@ -92,6 +92,8 @@ class HtmlBody:
         self.text = TextPart()
         self.hidden: list[str] = []
         self._open: list[_Element] = []
+        self._counts: Counter[str] = Counter()  # of `_open`, by key
+        self._tags = 0  # of `_open`, those that are written
         self._omitted: Counter[str] = Counter()
         self._links: list[_Link] = []  # a cell of a table may have links inside the table's
 
@@ -136,10 +138,10 @@ class HtmlBody:
         if len(self._open) >= MAX_NESTED_ELEMENTS:
             self._omitted["table"] += 1
             self.text.separate("table")
-        elif grid and self._depth() + 3 <= MAX_NESTED_TAGS:
+        elif grid and self._tags + 3 <= MAX_NESTED_TAGS:
             self._start("table", "table", "<table>")
         else:
-            self._open.append(_Element("table", "", framed=False))
+            self._push(_Element("table", "", framed=False))
             self.text.separate("table")
 
     def start(self, tag: Tag) -> None:
@@ -218,7 +220,7 @@ class HtmlBody:
 
     def _start_link(self, url: str | None) -> None:
         self._close("a")  # HTML has no links inside links
-        if self._depth() > MAX_NESTED_TAGS:
+        if self._tags > MAX_NESTED_TAGS:
             return
         self._continue_link(_Link(url, [], 0))
 
@@ -233,7 +235,7 @@ class HtmlBody:
         framed: bool | None = None,
     ) -> None:
         """Start an element. One that is nested too deep is left out; it still separates words."""
-        if self._depth() >= MAX_NESTED_TAGS or len(self._open) >= MAX_NESTED_ELEMENTS:
+        if self._tags >= MAX_NESTED_TAGS or len(self._open) >= MAX_NESTED_ELEMENTS:
             self._omitted[key] += 1
             if key not in _INLINE:
                 self.add(" ")
@@ -241,17 +243,27 @@ class HtmlBody:
             return
         framed = key in FRAMED if framed is None else framed
         self.html.append(html)
-        self._open.append(_Element(key, tag, framed or key == "row"))
+        self._push(_Element(key, tag, framed or key == "row"))
         if framed or key == "row":
             self.text.open(key, number, mark)
         else:
             self.text.separate(key)
 
-    def _depth(self) -> int:
-        return sum(each.tag != "" for each in self._open)
+    def _push(self, element: _Element) -> None:
+        self._open.append(element)
+        self._counts[element.key] += 1
+        self._tags += element.tag != ""
+
+    def _pop(self) -> _Element:
+        element = self._open.pop()
+        self._counts[element.key] -= 1
+        self._tags -= element.tag != ""
+        return element
 
     def _end_paragraph(self) -> None:
         """A paragraph ends where a block begins. A link in it goes on behind it, as in browsers."""
+        if not self._counts["p"]:
+            return
         link = None
         for each in reversed(self._open):
             if each.key == "p":
@@ -263,7 +275,7 @@ class HtmlBody:
         else:
             return
         while self._open[-1].key != "p":
-            element = self._open.pop()
+            element = self._pop()
             if element.key == "a":
                 self._end_tag_of(self._links.pop())
             else:
@@ -282,7 +294,7 @@ class HtmlBody:
     def _continue_link(self, link: _Link) -> None:
         self._links.append(link._replace(at=len(self.html)))
         self.html.append(_with("a", href=link.url))
-        self._open.append(_Element("a", "a", framed=False))
+        self._push(_Element("a", "a", framed=False))
 
     def _close(self, key: str) -> None:
         if self._omitted[key]:
@@ -292,6 +304,8 @@ class HtmlBody:
             self._close_to(key)
 
     def _has(self, key: str, barriers: frozenset[str]) -> bool:
+        if not self._counts[key]:
+            return False
         for each in reversed(self._open):
             if each.key == key:
                 return True
@@ -304,7 +318,7 @@ class HtmlBody:
             pass
 
     def _end_innermost(self) -> str:
-        element = self._open.pop()
+        element = self._pop()
         if element.key == "a":
             self._end_link(self._links.pop())
         elif element.tag:
@@ -338,6 +352,8 @@ def _barriers(key: str) -> frozenset[str]:
 
 def _with(tag: str, **attributes: object) -> str:
     """A start tag with those attributes that have a value."""
+    if not any(value is not None for value in attributes.values()):
+        return f"<{tag}>"
     given = "".join(
         Markup(' {}="{}"').format(name, value) for name, value in attributes.items() if value is not None
     )

@@ -24,7 +24,9 @@ RULE = "--------------------"
 _LINK_END, _BLANK, _TAB, _LINE = "\0", "\x01", "\x02", "\x03"
 _KEPT = str.maketrans({" ": _BLANK, "\t": _TAB, "\n": _LINE})
 _SHOWN = str.maketrans({_BLANK: " ", _TAB: "\t", _LINE: "\n"})
+_SPACES = re.compile(r"\s+")
 _BLANKS = re.compile(r"[ \t]+")
+_MANY_LINES = re.compile(r"\n{3,}")
 _GLUED = re.compile(rf"{_LINK_END}(?=[\w(<\"'/#?&=-])")
 _EMPTY_LINES = re.compile(r"\n(?=\n)")
 _STARTS = re.compile(rf"([\n{_LINE}])(?!{_BLANK}?(?:[\n{_LINE}]|$))")
@@ -66,7 +68,7 @@ class TextPart:
 
     def add(self, text: str) -> None:
         """Add text of the document; its white space stays in `<pre>` alone."""
-        self._write(text if self._preformatted else re.sub(r"\s+", " ", text))
+        self._write(text if self._preformatted else _SPACES.sub(" ", text))
 
     def add_address(self, url: str) -> None:
         """Add an address that stands alone, so that nothing may follow it at once."""
@@ -249,6 +251,7 @@ def _kept(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    text = _GLUED.sub(" ", text).replace(_LINK_END, "")
+    if _LINK_END in text:
+        text = _GLUED.sub(" ", text).replace(_LINK_END, "")
     lines = (_BLANKS.sub(" ", line).strip(" \t\r\f\v") for line in text.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    return _MANY_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
