@@ -1,4 +1,4 @@
-"""`run.py mail test`: send a mail step by step, and explain what fails and how to fix it."""
+"""`run.py mail test`: send a mail by each provider, and explain what fails and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ from aiosmtplib import SMTP, SMTPException
 from app.cli.group import new_app
 from app.domain.addresses import Mailbox, mailbox
 from app.domain.errors import ConfigurationError, DeliveryFailed
+from app.outbox.channel import Outgoing, wanted
 from app.outbox.email.message import build, to_bytes
-from app.outbox.email.smtp import Server, abort, classify
+from app.outbox.email.provider import ComposedMail, MailProvider
+from app.outbox.email.providers import MailSections, make_providers
+from app.outbox.email.smtp import Server, abort, classify, configured_sender
+from app.outbox.email.smtp_provider import SmtpProvider
 from app.settings import load_section, notices
 from app.settings.channels import SmtpSettings
+from app.settings.mail_providers import MailgunSettings, SendGridSettings, SesSettings
 from app.texts.rendering import Mail
 
 RENEWAL_WARNING_DAYS = 14
@@ -35,25 +40,27 @@ app = new_app()
 
 @app.callback()
 def _mail() -> None:
-    """Check the SMTP settings."""
+    """Check the settings of mail."""
 
 
 @app.command()
 def test(to: Annotated[str, typer.Option(metavar="ADDRESS", help="The recipient of the test mail.")]) -> int:
-    """Send a test mail step by step. Prints what fails and how to fix it."""
+    """Send a test mail by each provider of EMAIL_PROVIDERS. Prints what fails and how to fix it."""
     return asyncio.run(run(to))
 
 
 async def run(to: str) -> int:
-    """Check the settings by sending a mail to `to`. Prints each step and returns the exit status.
+    """Check the settings by sending a mail to `to` by each provider. Prints each step and returns the exit
+    status.
 
-    Raises `ConfigurationError` if no mail server is configured, or if `to` is not usable.
+    Raises `ConfigurationError` if no provider is configured, or if `to` is not usable.
     """
-    # Only this section: a machine that checks mail may not have the other settings.
-    settings = load_section(SmtpSettings)
+    # Only these sections: a machine that checks mail may not have the other settings.
+    smtp = load_section(SmtpSettings)
+    apis = (load_section(SendGridSettings), load_section(MailgunSettings), load_section(SesSettings))
     for notice in notices():
         print(notice.why)
-    if settings.host is None:
+    if smtp.missing is not None:
         raise ConfigurationError(
             "SMTP_HOST is not set, so mail is simulated. Set it to the mail server's name."
         )
@@ -63,7 +70,34 @@ async def run(to: str) -> int:
         raise ConfigurationError(f"--to: {error}.") from None
     if not recipient.ascii:
         raise ConfigurationError("--to must be ASCII before the @, which every server accepts.")
-    return 0 if await _Check(Server(settings), recipient).succeeds() else 1
+    providers = make_providers(MailSections(smtp, *apis))
+    succeeded = True
+    for provider in providers:
+        if len(providers) > 1:
+            print(f"{provider.name}:")
+        if isinstance(provider, SmtpProvider):
+            succeeded &= await _Check(Server(smtp), recipient).succeeds()
+        else:
+            succeeded &= await _taken_by(provider, smtp, recipient)
+        await provider.close()
+    return 0 if succeeded else 1
+
+
+async def _taken_by(provider: MailProvider, smtp: SmtpSettings, to: Mailbox) -> bool:
+    """Send the mail by an API. Prints what the API answers."""
+    origin = configured_sender(smtp.sender)
+    delivery = uuid4()
+    message = build(_TEST, origin, to, message_id=f"{delivery}@{origin.mailbox.domain}")
+    path = (smtp.return_path or str(origin.mailbox)).replace("*", "test")
+    mail = ComposedMail(Outgoing(delivery, "plain", str(to), "en", {}), message, to, path)
+    try:
+        found = await provider.send(mail, provider.encode(mail), wanted)
+    except DeliveryFailed as failure:
+        _say("✗", "send", str(failure))
+        _say(" ", "", f"→ {_API_REMEDY if failure.of_provider else _BY_STEP['recipient']}")
+        return False
+    _say("✓", "send", f"{provider.name} took the mail{'' if found is None else f' as {found}'}")
+    return True
 
 
 class _Check:
@@ -202,6 +236,10 @@ _SILENT = (
     "first byte, as on port 465: then set SMTP_SECURITY=tls."
 )
 _CERTIFICATE_ELSE = "Configure the server with a valid certificate and its whole chain."
+_API_REMEDY = (
+    "Check the provider's key, its endpoint and region, and that MAIL_FROM is an address or domain that you "
+    "verified there."
+)
 _BY_CODE = {
     "tls_not_offered": (
         "Use the server's port for submission (SMTP_PORT=587), or SMTP_SECURITY=tls with port 465. If the "

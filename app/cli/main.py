@@ -17,7 +17,7 @@ COMMANDS = {
     "migrate": LazyCommand("app.cli.migrate", "Bring the database to the newest migration"),
     "outbox": LazyCommand("app.cli.outbox", "Deliver mail and SMS in a separate process"),
     "bounces": LazyCommand("app.cli.bounces", "Read the mails that mail servers send back (IMAP)"),
-    "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the SMTP settings"),
+    "mail": LazyCommand("app.cli.mail_test", "mail test --to you@example.com: check the settings of mail"),
     "vapid": LazyCommand("app.cli.vapid", "Make the key that signs web push"),
     "check": LazyCommand("app.cli.check", "Check events before they are published: check event.json"),
     "erase": LazyCommand("app.cli.erase", "Erase everything that the hub stores about one person"),

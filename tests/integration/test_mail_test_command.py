@@ -17,6 +17,7 @@ from app.settings import Settings
 from tests.support.certificates import DAYS, Authority
 from tests.support.hub import ROOT
 from tests.support.mail import LOGIN
+from tests.support.mail_apis import DOMAIN, KEY, SES_KEY, run_mail_api
 from tests.support.smtp_server import DROP, HANG, SmtpServer, Step, running
 
 TO = "you@example.com"
@@ -272,3 +273,42 @@ async def test_the_command(check: Check, server: SmtpServer, tmp_path: Path) -> 
     assert status == 1
     assert "✗ recipient 550 5.1.1 no such user" in said
     assert LOGIN[1] not in said
+
+
+API_SETTINGS = {
+    "sendgrid": {"SENDGRID_API_KEY": KEY},
+    "mailgun": {"MAILGUN_API_KEY": KEY, "MAILGUN_DOMAIN": DOMAIN},
+    "ses": {"SES_REGION": "eu-west-1", "SES_ACCESS_KEY_ID": SES_KEY, "SES_SECRET_ACCESS_KEY": KEY},
+}
+
+
+@pytest.mark.parametrize("kind", API_SETTINGS)
+async def test_a_provider_with_an_api_is_tried_too(
+    check: Check, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with run_mail_api(kind) as api:
+        settings = {"EMAIL_PROVIDERS": kind, f"{kind.upper()}_ENDPOINT": api.address, **API_SETTINGS[kind]}
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        status, lines = await check.run()
+        assert (status, lines) == (0, [f"✓ send      {kind} took the mail as id-1"])
+        assert [each.to for each in api.arrived] == [TO]
+        api.fail(401, f'{{"message": "the key {KEY} is wrong"}}')
+        status, (wrong, advice) = await check.run()
+    assert status == 1
+    assert wrong.startswith("✗ send      401")
+    assert KEY not in wrong
+    assert "MAIL_FROM" in advice
+
+
+async def test_each_of_several_providers_is_tried(
+    check: Check, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check.set(server)
+    monkeypatch.setenv("EMAIL_PROVIDERS", "sendgrid,smtp")
+    monkeypatch.setenv("SENDGRID_API_KEY", KEY)
+    monkeypatch.setenv("SENDGRID_ENDPOINT", "http://127.0.0.1:9")
+    status, lines = await check.run()
+    assert status == 1
+    assert [line.split()[1] for line in lines if line[0] in "✓✗"] == ["send", *STEPS]
+    assert [line for line in lines if line.endswith(":")] == ["sendgrid:", "smtp:"]
