@@ -126,9 +126,10 @@ async def test_deliveries_go_with_their_attempts_but_never_one_that_is_to_be_tri
 ) -> None:
     await operator.execute("""
         insert into deliveries (id, event_id, channel, template, locale, data, event_at, created_at,
-          next_attempt_at)
+          next_attempt_at, finished_at)
         select gen_random_uuid(), what || days, 'email', '', '', '{}', now(),
-          now() - make_interval(days => days), case what when 'waits' then now() end
+          now() - make_interval(days => days), case what when 'waits' then now() end,
+          case what when 'done' then now() end
         from unnest(array['done', 'waits']) what, unnest(array[89, 91]) days;
         insert into delivery_attempts select id, 1, now(), 0.1, 'failed' from deliveries;
     """)
@@ -206,8 +207,12 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
             "number, gen_random_uuid(), now(), '', '{}', true, '', '', 1",
         ),
         Kind.DELIVERIES: (
-            "id, event_id, channel, template, locale, data, event_at",
-            "gen_random_uuid(), number, 'email', '', '', '{}', now()",
+            "id, event_id, channel, template, locale, data, event_at, finished_at",
+            "gen_random_uuid(), number, 'email', '', '', '{}', now(), now()",
+        ),
+        Kind.BROADCASTS: (
+            "event_id, event_type, source, audience, body, finished_at",
+            "number, '', '', '{}', '', now()",
         ),
     }[kind]
     if kind is Kind.WEBHOOKS:
