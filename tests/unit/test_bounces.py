@@ -5,6 +5,7 @@ The mails in `bounces/` are written by us, in the shapes of the servers that the
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -159,3 +160,19 @@ async def test_a_mail_server_may_pass_mails_on() -> None:
     assert await served.post(at, raw("postfix_unknown"), {"Authorization": "Bearer wrong-hunter2"}) == 403
     assert len(served.reports.recorded) == 2
     assert await Served().post(at, raw("postfix_unknown"), login) == 404
+
+
+@pytest.mark.parametrize(
+    "piece", ["client host ", "sender ", "user ", "daily ", "\n\nStatus: 5.1.1 ", "<", "message ", "550 "]
+)
+def test_a_report_of_a_megabyte_takes_no_longer_than_its_length(piece: str) -> None:
+    """Whoever gets a mail has its return path, and can send back anything."""
+    said = piece * (900_000 // len(piece))
+    mail = (MAILS / "postfix_unknown.eml").read_bytes()
+    for long in (
+        mail.replace(b"Diagnostic-Code: smtp;", f"Diagnostic-Code: smtp; {said} ".encode()),
+        f"From: mailer-daemon@x.example\nTo: {PATH.of(DELIVERY)}\nSubject: failure notice\n\n{said}".encode(),
+    ):
+        begun = time.process_time()
+        read_returned(long, PATH, NOW, [PATH.of(DELIVERY)])
+        assert time.process_time() - begun < 20  # what is quadratic takes hours

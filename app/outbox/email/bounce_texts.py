@@ -70,6 +70,7 @@ def failed(said: str, status: str = "") -> BounceVerdict:
         said: The words of the server that refused the mail, or of the one that gave up.
         status: The enhanced status code of the report, which may say less than the words.
     """
+    said = said[:MAX_TEXT_CHARS]
     basic = re.search(r"(?<![0-9.])([45][0-9][0-9])(?![0-9.])", said)
     if _NO_DOMAIN.search(said):  # whatever its status: Gmail gives up at once, with 4.0.0
         return BounceVerdict(EventKind.BOUNCED, f"dsn_{status or 550}", said)

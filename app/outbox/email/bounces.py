@@ -35,6 +35,9 @@ _STATUS_FIELD = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _FIELD = re.compile(r"^(Action|Status|Diagnostic-Code):[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 _ACTION = re.compile(r"^Action:[ \t]*failed", re.IGNORECASE | re.MULTILINE)
 _DIAGNOSTIC_TYPE = re.compile(r"^[A-Za-z][\w.-]{0,30}\s*;\s*")
+MAX_READ_BYTES = (
+    128 * 1024
+)  # of one mail: what it returns is behind what it says, and a parser takes its time
 MAX_PARTS_COUNT = 50  # looked at of one mail
 MAX_BOUNDARIES_COUNT = 50  # the parser's time is their number times that of lines
 
@@ -58,6 +61,7 @@ def read_returned(
         now: The time that it is reported for if its own can't be.
         recipients: The addresses that it was sent to, where they are known beside its headers.
     """
+    raw = raw[:MAX_READ_BYTES]
     if raw.lower().count(b"boundary=") > MAX_BOUNDARIES_COUNT:
         return ReturnedMail([], False)
     try:

@@ -129,6 +129,7 @@ _PATTERNS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
 )
+MAX_WORDS_CHARS = 1000  # looked at; whoever gets a mail can send back a report with any number of them
 _BY_WORDS = [(refused, re.compile("|".join(patterns))) for refused, patterns in _PATTERNS]
 _ENHANCED = re.compile(r"(?:^|[^0-9.])([245])\.([0-9]{1,3})\.([0-9]{1,3})(?![0-9.])")
 
@@ -148,7 +149,7 @@ def refusal(code: int, words: str, *, recipient: bool) -> Refusal:
         recipient: Whether RCPT TO was refused, or else the mail itself.
     """
     status = enhanced_status(words)
-    said = " ".join(words.lower().split())
+    said = " ".join(words[:MAX_WORDS_CHARS].lower().split())
     of_words = next((refused for refused, pattern in _BY_WORDS if pattern.search(said)), None)
     if status is not None:
         severity, detail = status
