@@ -49,7 +49,7 @@ HOW = """\
   Over HTTP a separate process sends prepared requests over persistent connections: 500 notifications in
   each of 4 concurrent requests, or one in each of 64; measured from the first request to the last frame.
   "What feeds it" is Kafka, RabbitMQ, Redis (which also serves the rest of the hub) or that process.
-- **Broadcasts.** One event for the followers of a topic, whom COPY has written and nobody is connected
-  for, is worked off beside a paced load. Its rate is that of `BROADCAST_RATE`, if that allows no more.
+- **Broadcasts.** One event for the followers of a topic, whom COPY has written and who are not connected,
+  is processed beside a paced load. Its rate is that of `BROADCAST_RATE`, if that allows no more.
 - Postgres syncs every commit to disk. The hub's settings are the production defaults, at log level warning.
 """
