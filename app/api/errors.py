@@ -303,7 +303,8 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return unavailable(error.dependency)
         case SanicException() if problem := _sanic_problem(request, error):
             return problem
-    log.error("request_failed", exc_info=error, extra={"route": request.path})
+    # not the path: that of an unsubscribe link holds a token
+    log.error("request_failed", exc_info=error, extra={"route": request.uri_template or request.path})
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal",

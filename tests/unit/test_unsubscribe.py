@@ -224,6 +224,18 @@ async def test_a_forged_token_changes_nothing(served: Served, method: str, numbe
     assert served.suppressions.added == []
 
 
+async def test_a_fault_of_the_hub_logs_no_token(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("of the hub")
+
+    token = TOKENS.make(OF_ADDRESS)
+    served.suppressions.add = fail  # type: ignore[method-assign, assignment]
+    assert (await served.ask("POST", token)).status == 500
+    (record,) = (each for each in caplog.records if each.message == "request_failed")
+    assert vars(record)["route"] == "/unsubscribe/<token:str>"
+    assert token not in caplog.text
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_the_page_is_in_the_readers_language_and_safe(served: Served, method: str, locale: str) -> None:
