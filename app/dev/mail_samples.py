@@ -49,5 +49,6 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
         ],
         "count": 3,
         "group_name": "Family Group",
+        "url": "https://example.com/inbox",
     },
 }

@@ -6,7 +6,7 @@ The states are drawn in docs/how-to/digests.md and docs/how-to/escalation.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.domain.notifications import MAX_TITLE_CHARS
 from app.domain.planning import MAX_PUSH_CHARS, URGENT, People
 from app.domain.preferences import NOBODY_KNOWN, Evaluator, Verdict
 from app.domain.time import Now, moment
+from app.domain.waiting import absolute
 from app.outbox.channel import Channel, Confirm, DeliveryCancelled, NotYet, Outgoing, Receipt, wanted
 from app.runtime.metrics import DIGEST_ITEMS, DIGESTS, WAITS_CANCELLED
 from app.store.waiting import HeldDelivery, WaitingStore
@@ -37,14 +38,23 @@ class WaitingChannel:
     """A channel that is asked for what waited only if it is still wanted. All else it takes as it is."""
 
     def __init__(
-        self, channel: Channel, waiting: WaitingStore, people: People, evaluator: Evaluator, now: Now
+        self,
+        channel: Channel,
+        waiting: WaitingStore,
+        people: People,
+        evaluator: Evaluator,
+        now: Now,
+        base_url: str | None = None,
     ) -> None:
-        """`people` and `evaluator` decide again: preferences and quiet hours may have changed."""
+        """`people` and `evaluator` decide again: preferences and quiet hours may have changed. `base_url` is
+        where paths lead, and the mail of a digest.
+        """
         self._channel = channel
         self._waiting = waiting
         self._people = people
         self._evaluator = evaluator
         self._now = now
+        self._base_url = base_url
 
     @property
     def name(self) -> str:
@@ -105,11 +115,16 @@ class WaitingChannel:
             WAITS_CANCELLED.labels(self.name, "item").inc(content.left)
         if not content.newest:
             raise DeliveryCancelled(Status.SUPPRESSED, EMPTY)
-        entries = [entry_of(each) for each in content.newest]
-        return digest_data(entries, content.total, outgoing.data.get("group_name")), content.total
+        data: dict[str, Any] = {
+            "entries": [entry_of(each, self._base_url) for each in content.newest],
+            "count": content.total,
+            "url": self._base_url,
+            "group_name": outgoing.data.get("group_name"),
+        }
+        return {name: value for name, value in data.items() if value is not None}, content.total
 
 
-def entry_of(held: HeldDelivery) -> dict[str, Any]:
+def entry_of(held: HeldDelivery, base_url: str | None = None) -> dict[str, Any]:
     """What a digest shows of a message: its title, its text, and where it leads."""
     entries = held.data.get("entries")
     if held.template == DIGEST_TEMPLATE and isinstance(entries, list):  # a step of an escalation
@@ -122,16 +137,12 @@ def entry_of(held: HeldDelivery) -> dict[str, Any]:
         title, text = held.template, []
     if text and text[0] == title:  # a message without a title has its first line as one
         del text[0]
-    return {
+    entry = {
         "title": shortened(title, MAX_TITLE_CHARS),
         "text": shortened("\n".join(text), MAX_PUSH_CHARS),
     }
-
-
-def digest_data(entries: Sequence[Mapping[str, Any]], total: int, group_name: object) -> Mapping[str, Any]:
-    """What fills the template `digest`."""
-    named = {"group_name": group_name} if isinstance(group_name, str) else {}
-    return {"entries": entries, "count": total, **named}
+    url = None if held.url is None else absolute(held.url, base_url)
+    return entry if url is None else entry | {"url": url}
 
 
 def _cancelled(notification: str | None) -> DeliveryCancelled:

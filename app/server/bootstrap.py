@@ -396,6 +396,7 @@ def build_outboxes(settings: Settings, store: Store, *, run: bool = True) -> Out
         people=store.people,
         evaluator=Evaluator(settings.ingest.preferences_off),
         now=store.wall_clock.now,
+        base_url=settings.waits.base_url,
     )
     workers = [
         Outbox(store.deliveries, decided(channel), store.secrets, settings.outbox, codes=codes)

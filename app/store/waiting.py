@@ -109,13 +109,19 @@ from (
 ) as gone
 where d.id = gone.id and d.status = 'held'
 """  # noqa: S608
-_IN_IT = "digest_id = $1 and id <> $1 and status in ('held', 'failed', 'sent', 'delivered')"
+_IN_IT = "d.digest_id = $1 and d.id <> $1 and d.status in ('held', 'failed', 'sent', 'delivered')"
 _ENTRIES = f"""
-select template, locale, data::text as data, count(*) over () as total from deliveries
-where {_IN_IT} order by created_at desc, number desc limit {MAX_ENTRIES}
+select template, locale, data::text as data, total, (
+    select n.details ->> 'url' from notifications n where n.receiver = d.user_id and n.seq = d.seq
+  ) as url
+from (
+  select d.*, count(*) over () as total from deliveries d where {_IN_IT}
+  order by d.created_at desc, d.number desc limit {MAX_ENTRIES}
+) as d
+order by d.created_at desc, d.number desc
 """  # noqa: S608
 FINISH_HELD = f"""
-update deliveries set status = $2, reason = coalesce($3, 'sent in a digest'), finished_at = now()
+update deliveries d set status = $2, reason = coalesce($3, 'sent in a digest'), finished_at = now()
 where {_IN_IT}
 """  # noqa: S608
 """What became of a digest became of all that are in it."""
@@ -132,11 +138,12 @@ returning pg_notify('{SIGNAL}', '')
 
 
 class HeldDelivery(NamedTuple):
-    """A message in a digest: what it would show by itself."""
+    """A message in a digest: what it would show by itself, and where its notification leads."""
 
     template: str
     locale: str
     data: Mapping[str, Any]
+    url: str | None = None
 
 
 class DigestContent(NamedTuple):
@@ -213,7 +220,9 @@ class WaitingStore:
             async with self._engine.begin() as connection:
                 left = (await connection.exec_driver_sql(_LEAVE, (digest,))).rowcount
                 rows = (await connection.exec_driver_sql(_ENTRIES, (digest,))).all()
-        newest = [HeldDelivery(row.template, row.locale, exact_json.decode(row.data)) for row in rows]
+        newest = [
+            HeldDelivery(row.template, row.locale, exact_json.decode(row.data), row.url) for row in rows
+        ]
         return DigestContent(newest, rows[0].total if rows else 0, left)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from app.domain.deliveries import Hold, Status, delivery_id
+from app.domain.details import Details
 from app.domain.errors import DeliveryFailed
 from app.outbox.channel import Outgoing
 from app.outbox.waiting import EMPTY
@@ -31,12 +32,14 @@ class Held(NamedTuple):
 async def hold(scene: Scene, user: UUID, title: str = "T", **given: Any) -> Held:
     """An event with a notification and a delivery that waits: in a digest, or with `only_if` a step."""
     event_id, key = str(uuid4()), given.pop("key", str(user))
+    details = given.pop("details", None)
     due = given.pop("due", datetime.now(UTC))
     step = given.pop("step", None)
     waits = Hold(only_if=step) if step is not None else Hold(key, group_name="Us")
     message = mail(data={"title": title, "message": "M"}, user_id=user, **given)
     record = DeliveryRecord(message, due_at=due, category="food", hold=waits)
-    written = await scene.writer.write([EventRecord(event_id, [draft([user])], [record])])
+    shown = draft([user], details=details)
+    written = await scene.writer.write([EventRecord(event_id, [shown], [record])])
     (made,) = written.notifications
     return Held(delivery_id(event_id, message), made.id, made.seq)
 
@@ -81,6 +84,16 @@ async def test_what_was_read_together_leaves_the_digest(scene: Scene) -> None:
     await scene.ends(await digest_of(scene, held[0]), Status.SENT)
     statuses = [await status(scene, each) for each in held]
     assert statuses == [Status.SENT, Status.SUPPRESSED, Status.SENT]
+
+
+async def test_each_message_links_to_where_its_notification_leads(scene: Scene) -> None:
+    user = uuid4()
+    leads = Details(url="https://app.example.com/food/17")
+    held = [await hold(scene, user, details=leads), await hold(scene, user)]
+    await scene.node()
+    await scene.ends(await digest_of(scene, held[0]), Status.SENT)
+    (sent,) = scene.channel.sent
+    assert [each.get("url") for each in sent.data["entries"]] == [None, leads.url]
 
 
 async def test_an_empty_digest_is_not_sent(scene: Scene) -> None:
