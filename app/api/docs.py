@@ -36,6 +36,7 @@ TAGS = {
     "notifications": "A user's inbox. Needs the user's own token.",
     "whole_inbox": "Seen, archive, delete: all of a user's inbox at once. Needs the user's own token.",
     "triage": "Unread again, archive, snooze: where a user keeps a notification. Needs the user's own token.",
+    "clicks": "What a user clicked, for outbound webhooks. Needs the user's own token.",
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "devices": "The browsers of a user that take web push. Needs the user's own token.",
     "topics": "What people follow. For services with the scope `notifications:send`; users join and leave "

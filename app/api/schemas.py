@@ -231,6 +231,14 @@ PROTOCOL_QUERY: dict[str, dict[str, Any]] = {
         "description": "with all that notifications carry, as the frames of the session protocol show them",
     },
 }
+CLICK_QUERY: dict[str, dict[str, Any]] = {
+    "action": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 64,
+        "description": "the `id` of the action; without it the notification's own link",
+    },
+}
 SNOOZE_QUERY: dict[str, dict[str, Any]] = {
     "until": {
         "type": "string",

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from app import __version__
-from app.dev import asyncapi_events
+from app.dev import asyncapi_events, asyncapi_webhooks
 from app.domain.notifications import notification_form
 from app.realtime import session_frames
 from app.realtime.event_format import Closing
@@ -69,7 +69,7 @@ def document() -> dict[str, Any]:
                 {"bindings": {"ws": {"query": _QUERY}}},
             ),
             "events": _channel("/api/v2/notification-service/notifications/users/{user_id}/events", streamed),
-            **asyncapi_events.channels(),
+            **asyncapi_events.channels() | asyncapi_webhooks.channels(),
         },
         "operations": {
             "stream": _operation("send", "The same as Server-Sent Events.", streamed, channel="events"),
@@ -77,15 +77,16 @@ def document() -> dict[str, Any]:
                 "send", "What the hub sends; a plain client gets NotificationFrame only.", to_client
             ),
             "command": _operation("receive", "What a client of hub.v1 may send.", from_client),
-            **asyncapi_events.operations(),
+            **asyncapi_events.operations() | asyncapi_webhooks.operations(),
         },
         "components": {
             "messages": {
                 name: {"payload": {"$ref": f"#/components/schemas/{name}"}}
                 for name in (*to_client, "Closing", *from_client)
             }
-            | asyncapi_events.messages(),
-            "schemas": schemas | asyncapi_events.schemas(),
+            | asyncapi_events.messages()
+            | asyncapi_webhooks.messages(),
+            "schemas": schemas | asyncapi_events.schemas() | asyncapi_webhooks.schemas(),
         },
     }
 

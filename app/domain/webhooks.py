@@ -6,19 +6,89 @@ import hmac
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
+
+import msgspec
 
 KINDS = (
     "delivery.sent",
     "delivery.delivered",
     "delivery.failed",
+    "notification.seen",
     "notification.read",
+    "notification.clicked",
     "notification.archived",
     "person.unsubscribed",
 )
 """What endpoints may ask for."""
 UNSUBSCRIBED = KINDS[-1]
+
+
+class DeliveryReported(msgspec.Struct, forbid_unknown_fields=True):
+    """`data` of a delivery's message. `status` says what became of it."""
+
+    delivery_id: UUID
+    event_id: str
+    user_id: UUID | None
+    foreign_user_id: str | None
+    channel: str
+    category: str | None
+    template: str
+    status: str
+    reason: str | None
+    error_code: str | None
+    provider_id: str | None
+
+
+class NotificationReported(msgspec.Struct, forbid_unknown_fields=True):
+    """`data` about one notification of a user."""
+
+    notification_id: int
+    user_id: UUID
+    seq: int
+
+
+class ReadReported(msgspec.Struct, forbid_unknown_fields=True):
+    """`data` of one notification that was read, or of all up to a `seq`."""
+
+    user_id: UUID
+    notification_id: int | None = None
+    seq: int | None = None
+    read_up_to: int | None = None
+
+
+class SeenReported(msgspec.Struct, forbid_unknown_fields=True):
+    """`data` of what a user saw: everything up to a `seq`."""
+
+    user_id: UUID
+    seen_up_to: int
+
+
+class ClickReported(NotificationReported):
+    """`data` of a click: on an action, or (null) on the notification's own link."""
+
+    action: str | None
+
+
+class UnsubscribeReported(msgspec.Struct, forbid_unknown_fields=True):
+    """`data` of who unsubscribed: a user, or a masked address."""
+
+    category: str
+    channel: str
+    user_id: UUID | None = None
+    address: str | None = None
+
+
+DATA: Mapping[str, type[msgspec.Struct]] = {
+    **dict.fromkeys(KINDS[:3], DeliveryReported),
+    "notification.seen": SeenReported,
+    "notification.read": ReadReported,
+    "notification.clicked": ClickReported,
+    "notification.archived": NotificationReported,
+    UNSUBSCRIBED: UnsubscribeReported,
+}
+"""What `data` is, by kind."""
 SECRET_BYTES = 32
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret

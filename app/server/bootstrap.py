@@ -16,6 +16,7 @@ from app.api.amending import AmendingResource
 from app.api.auth import Authenticator
 from app.api.broadcasts import BroadcastResource
 from app.api.callbacks import CallbackResource
+from app.api.clicked import ClickResource
 from app.api.compat.context import CompatContext
 from app.api.deliveries import DeliveryResource
 from app.api.devices import DeviceResource
@@ -508,11 +509,12 @@ def _sent_events(store: Store) -> SentEventResource:
 
 
 def _of_users(settings: Settings, store: Store) -> Sequence[Blueprint]:
-    """What users register and follow, and the broadcasts to those who follow."""
+    """What users register, follow and click, and the broadcasts to those who follow."""
     authenticator, topics = store.authenticator, TopicStore(store.engine)
     return (
         DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),
         TopicResource(authenticator, topics, settings.ingest.user_ids).blueprint(REST),
+        ClickResource(authenticator, WebhookStore(store.engine)).blueprint(REST),
         BroadcastResource(authenticator, BroadcastStore(store.engine)).blueprint(REST),
     )
 

@@ -91,6 +91,20 @@ with disabled as (
 )
 select id from disabled
 """
+# Of the inbox, or of the archive, as the click may come later; what was deleted with all is gone.
+_CLICKED = """
+with clicked as (
+  select n.id, n.receiver, n.seq, n.details from notifications n join inboxes i on i.user_id = n.receiver
+  where n.id = $1 and n.receiver = $2 and n.seq > i.removed_up_to
+  union all
+  select id, receiver, seq, details from archived_notifications where id = $1 and receiver = $2
+)
+select webhook_emit('notification.clicked', receiver, jsonb_build_object(
+  'notification_id', id, 'user_id', receiver, 'seq', seq, 'action', $3::text
+))
+from clicked
+where $3::text is null or details->'actions' @> jsonb_build_array(jsonb_build_object('id', $3::text))
+"""
 _EMIT = "select webhook_emit($1, $2::uuid, $3::text::jsonb)"
 
 
@@ -196,6 +210,12 @@ class WebhookStore:
     async def emit(self, kind: str, user_id: UUID | None, data: dict[str, Any]) -> None:
         """Add a message for each endpoint that asks for the kind."""
         await self._rows(_EMIT, kind, user_id, msgspec.json.encode(data).decode())
+
+    async def clicked(self, notification: int, user_id: UUID, action: str | None) -> bool:
+        """Add a message that the user clicked their notification, or one of its actions; False if there is
+        none.
+        """
+        return bool(await self._rows(_CLICKED, notification, user_id, action))
 
     async def _rows(self, statement: str, *values: object) -> Sequence[Any]:
         with store_errors():

@@ -14,7 +14,7 @@ from tests.support.hub import eventually
 
 RATE = 100.0
 TOPIC = "everyone-else"
-SECONDS = 60.0
+SECONDS = 90.0
 """That the broadcast takes without faults, at any size: faults have to meet it."""
 KILLS = 6
 AWAY_SECONDS = 10.0
@@ -49,13 +49,12 @@ async def broadcast(run: Run) -> None:
             await fault(run, world)
         await _passed(run, world, people + len(world.users))
         run.figure("the broadcast was done after", time.monotonic() - begun, "s")
-        await asyncio.gather(*(node.until_ready() for node in world.nodes))
 
 
 async def _kill(run: Run, world: World) -> None:
     node = run.chance.choice(world.nodes)
     await node.kill()
-    node.launch()
+    await node.start_again()  # one that starts while Postgres is away ends by itself
 
 
 async def _restart_postgres(run: Run, world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.secrets import SecretBox
 from app.domain.deliveries import DeliveryDraft
+from app.domain.details import Action, Details
 from app.domain.notifications import NotificationDraft
-from app.domain.webhooks import KINDS, UNSUBSCRIBED, message_id, new_secret, secret_key, signature
+from app.domain.webhooks import DATA, KINDS, UNSUBSCRIBED, message_id, new_secret, secret_key, signature
 from app.outbox.webhooks.worker import WebhookWorker, secret_fernet
 from app.runtime.backoff import Backoff
 from app.runtime.outbound import OutboundAnswer, OutboundClient, OutboundError
@@ -117,6 +118,12 @@ async def sent_to(scene: Scene, url: str, number: int, worker: WebhookWorker) ->
     return await eventually(enough, f"{number} messages")
 
 
+def check_documented(told: Sequence[Mapping[str, Any]]) -> None:
+    """The data is as docs/asyncapi.yml says."""
+    for each in told:
+        msgspec.convert(each["data"], DATA[each["type"]])
+
+
 async def test_deliveries_are_reported_to_endpoints_that_ask_for_them(scene: Scene) -> None:
     _, every = await scene.endpoint()
     _, failures = await scene.endpoint("delivery.failed")
@@ -129,6 +136,7 @@ async def test_deliveries_are_reported_to_endpoints_that_ask_for_them(scene: Sce
     told = await sent_to(scene, every, 3, worker)
     (failed,) = await sent_to(scene, failures, 1, worker)
     await worker.stop()
+    check_documented(told)
     assert sorted(each["type"] for each in told) == ["delivery.delivered", "delivery.failed", "delivery.sent"]
     assert failed["type"] == "delivery.failed"
     assert failed["data"] | {"delivery_id": None} == {
@@ -156,6 +164,7 @@ async def test_what_is_read_and_who_unsubscribes_is_reported(scene: Scene) -> No
     worker = scene.worker()
     told = await sent_to(scene, url, 3, worker)
     await worker.stop()
+    check_documented(told)
     assert sorted(each["type"] for each in told) == [
         "notification.read",
         "notification.read",
@@ -164,6 +173,31 @@ async def test_what_is_read_and_who_unsubscribes_is_reported(scene: Scene) -> No
     read = [each["data"] for each in told if each["type"] == "notification.read"]
     assert {"notification_id": newest.id, "user_id": str(user), "seq": 3} in read
     assert {"user_id": str(user), "read_up_to": 3} in read
+
+
+async def test_what_is_seen_and_clicked_is_reported(scene: Scene) -> None:
+    _, url = await scene.endpoint("notification.seen", "notification.clicked")
+    user, details = uuid4(), Details(actions=(Action("ok", "OK"),))
+    draft = NotificationDraft(None, None, [user], "MESSAGE", "{}", "T", "C", details=details)
+    await BatchWriter(scene.engine).write([EventRecord(str(uuid4()), [draft])])
+    store = NotificationStore(scene.engine)
+    made = (await store.page(user, 1))[0]
+    await store.mark_all_seen(user, None)
+    await store.mark_all_seen(user, None)
+    assert await scene.store.clicked(made.id, user, None)
+    assert await scene.store.clicked(made.id, user, "ok")
+    assert not await scene.store.clicked(made.id, user, "other")
+    assert not await scene.store.clicked(made.id, uuid4(), None)
+    worker = scene.worker()
+    told = await sent_to(scene, url, 3, worker)
+    await worker.stop()
+    clicked = {"notification_id": made.id, "user_id": str(user), "seq": 1}
+    check_documented(told)
+    assert sorted([(each["type"], each["data"]) for each in told], key=str) == [
+        ("notification.clicked", {**clicked, "action": "ok"}),
+        ("notification.clicked", {**clicked, "action": None}),
+        ("notification.seen", {"user_id": str(user), "seen_up_to": 1}),
+    ]
 
 
 async def test_messages_are_signed_with_both_secrets_while_one_is_rotated(scene: Scene) -> None:

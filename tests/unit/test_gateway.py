@@ -41,7 +41,13 @@ CALLS = [
     ("PATCH", f"{REST}/notifications/7/users/{USER}/read", {}, "hub-notifications"),
     *(
         ("PATCH", f"{REST}/notifications/7/users/{USER}/{call}", {}, "hub-notifications")
-        for call in ("unread", "archive", "unarchive", "snooze?until=2030-01-01T00:00:00Z")
+        for call in (
+            "unread",
+            "clicked?action=ok",
+            "archive",
+            "unarchive",
+            "snooze?until=2030-01-01T00:00:00Z",
+        )
     ),
     ("POST", f"{REST}/notifications/users/{USER}/seen?up_to=7", {}, "hub-notifications"),
     ("PATCH", f"{REST}/notifications/users/{USER}/archive?up_to=7", {}, "hub-notifications"),
