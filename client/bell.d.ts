@@ -18,6 +18,16 @@ export interface NotificationBellAttributes {
   "preferences-url"?: string;
   /** The number of unread ones stands before the page's title, such as `(3) Kitchen`. */
   "title-badge"?: boolean | "";
+  /** What the badges count: `unread`, or `unseen`, what came after the list was last opened on any device. */
+  badge?: "unread" | "unseen";
+  /** Ids of categories with a tab each, such as `food,payments`. */
+  categories?: string;
+  /** A dot on the page's icon while the badge counts something. */
+  "favicon-badge"?: boolean | "";
+  /** The address of a sound for what is new. */
+  sound?: string;
+  /** A notification of the browser's for what is new while the page is hidden. A click on the bell asks for the permission. */
+  "browser-notifications"?: boolean | "";
 }
 
 export interface NotificationBellEventMap extends HTMLElementEventMap {
@@ -76,6 +86,12 @@ export interface BellTexts {
   tabArchive?: string;
   unreadAgain?: string;
   archive?: string;
+  archiveAll?: string;
+  snooze?: string;
+  snoozed?: string;
+  inAnHour?: string;
+  tomorrow?: string;
+  nextWeek?: string;
   unarchive?: string;
   archived?: string;
   unarchived?: string;
@@ -83,6 +99,8 @@ export interface BellTexts {
   emptyUnread?: string;
   emptyArchive?: string;
   settings?: string;
+  /** Names of the attribute's `categories`, by their ids; otherwise the hub's. */
+  categories?: Record<string, string>;
 }
 
 /** A bell with the number of unread ones, the list below it, and a toast for what is new. */

@@ -97,6 +97,8 @@ export interface Preference {
   readonly enabled: boolean;
   /** Who decided it; `always` can't be changed. */
   readonly by: "person" | "default" | "always";
+  /** When messages are sent together, if the person has chosen that: `daily at 18:00`. */
+  readonly digest?: string;
 }
 
 export interface Preferences {
@@ -150,7 +152,8 @@ export interface Inbox {
   markAllRead(): Promise<void>;
   /** The person looks at the list: nothing of it is unseen any more. */
   markAllSeen(): Promise<void>;
-  archiveAll(): Promise<void>;
+  /** Up to this `seq`, or all that this page has heard of. */
+  archiveAll(upTo?: number): Promise<void>;
   /** Delete all of the inbox for good; the archive stays. */
   removeAll(): Promise<void>;
   /** Delete for good. One that is gone already is none to complain about. */

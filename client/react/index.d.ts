@@ -44,6 +44,14 @@ export interface NotificationBellProps extends Attributes<BellElement> {
   quiet?: boolean;
   preferencesUrl?: string;
   titleBadge?: boolean;
+  /** Ids with a tab each, such as `food,payments`. */
+  categories?: string;
+  /** What the badges count. */
+  badge?: "unread" | "unseen";
+  faviconBadge?: boolean;
+  /** The address of a sound for what is new. */
+  sound?: string;
+  browserNotifications?: boolean;
   getToken?: GetToken;
   inbox?: Inbox;
   texts?: BellTexts;

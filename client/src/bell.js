@@ -3,6 +3,7 @@ import { Base, define, make, upgrade } from "./bell/dom.js";
 import { languageAround } from "./bell/language.js";
 import { Panel } from "./bell/panel.js";
 import { share, stand } from "./bell/shared.js";
+import { askToShow, markIcon, play, showOutside } from "./bell/signals.js";
 import { sheet } from "./bell/style.js";
 import { Texts, WORDS } from "./bell/texts.js";
 import { Toasts } from "./bell/toasts.js";
@@ -20,7 +21,7 @@ const TICK = 30_000; // ms between looks at how long ago things were
 
 /** `<notification-bell>`; bell.d.ts says what it does. */
 export class NotificationBell extends Base {
-  static observedAttributes = ["url", "user-id", "lang"];
+  static observedAttributes = ["url", "user-id", "lang", "categories"];
 
   /** @type {import("../bell.d.ts").GetToken | undefined} */
   #getToken;
@@ -40,8 +41,12 @@ export class NotificationBell extends Base {
   #loaded = false;
   #loadingMore = false;
   #failed = false;
-  /** @type {import("../index.d.ts").View} */
+  /** One of the inbox's views, or the id of a category. */
   #view = "inbox";
+  /** @type {Record<string, string>} the hub's names of categories */
+  #names = {};
+  #seeing = false;
+  #swept = 0; // the `seq` up to which all are archived, unless that is undone
   /** @type {Set<number>} */
   #deleted = new Set(); // shown as such, and deleted on the hub unless that is undone
   /** @type {{said: string, undo: () => unknown, settle: () => void} | undefined} */
@@ -49,7 +54,7 @@ export class NotificationBell extends Base {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #settling;
   /** @type {Notification[]} */
-  #unseen = []; // what came while nobody looked at the page
+  #unshown = []; // what came while nobody looked at the page
   #due = false;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #ticking;
@@ -63,6 +68,8 @@ export class NotificationBell extends Base {
       act: (notification, action, event) => this.#chosen(notification, event, action),
       read: ({ id, is_read: read }) => this.#try((inbox) => (read ? inbox.markUnread(id) : inbox.markRead(id))),
       archive: ({ id }) => this.#archive(id),
+      snooze: ({ id }, until) => this.#snooze(id, until),
+      archiveAll: () => this.#archiveAll(),
       remove: ({ id }) => this.#remove(id),
       look: (view) => this.#look(view),
       undo: () => this.#undo(),
@@ -127,7 +134,7 @@ export class NotificationBell extends Base {
     this.#connected = true;
     upgrade(this, "getToken", "inbox", "texts");
     addEventListener("pagehide", this.#settle);
-    document.addEventListener("visibilitychange", this.#seen);
+    document.addEventListener("visibilitychange", this.#looked);
     this.#pageLanguage.observe(document.documentElement, { attributeFilter: ["lang"] });
     this.#join();
   }
@@ -135,7 +142,7 @@ export class NotificationBell extends Base {
   disconnectedCallback() {
     this.#connected = false;
     removeEventListener("pagehide", this.#settle);
-    document.removeEventListener("visibilitychange", this.#seen);
+    document.removeEventListener("visibilitychange", this.#looked);
     this.#pageLanguage.disconnect();
     this.panel.settle();
     this.#leave();
@@ -176,19 +183,22 @@ export class NotificationBell extends Base {
         this.#update();
       }),
       inbox.on("notification", (notification) => {
-        if (standing.first && document.hidden) this.#unseen.push(notification);
-        else if (standing.first) this.#came(notification);
+        if (!standing.first) return;
+        this.#signal(notification);
+        if (document.hidden) this.#unshown.push(notification);
+        else this.#came(notification);
       }),
     ];
   }
 
   #leave() {
     this.#settle();
-    this.#unseen = [];
+    this.#unshown = [];
     for (const leave of this.#leaving.splice(0)) leave();
     this.#seat?.leave();
     this.#seat = this.#inbox = undefined;
     this.#loaded = this.#loadingMore = this.#failed = false;
+    this.#view = "inbox";
     this.panel.list.clear();
     this.#ended("");
   }
@@ -230,24 +240,33 @@ export class NotificationBell extends Base {
     const state = inbox?.state ?? { name: "idle" };
     const closed = state.name === "closed";
     const shown = inbox && !closed ? inbox : undefined;
-    const all = (shown?.list() ?? []).filter(({ id }) => !this.#deleted.has(id));
-    const hidden = (shown?.list() ?? []).filter(({ id, is_read: read }) => !read && this.#deleted.has(id)).length;
-    const unread = (shown?.unreadCount() ?? 0) - hidden;
-    const view = this.#view;
-    const list = view === "inbox" ? all : (shown?.list(view) ?? []).filter(({ id }) => !this.#deleted.has(id));
+    const stays = (/** @type {Notification} */ { id, seq }) => !this.#deleted.has(id) && seq > this.#swept;
+    const loaded = shown?.list() ?? [];
+    const all = loaded.filter(stays);
+    const hidden = loaded.filter((one) => !one.is_read && !stays(one)).length;
+    const left = (shown?.unreadCount() ?? 0) - hidden;
+    const unread = this.#swept ? all.filter(({ is_read: read }) => !read).length : left;
+    const unseen = this.getAttribute("badge") === "unseen";
+    const count = unseen ? Math.min(unread, shown?.unseenCount() ?? 0) : unread;
     this.#loaded ||= state.name === "live" || all.length > 0;
-    this.button.show(this.#texts, state, unread);
-    if (this.hasAttribute("title-badge")) this.#entitle(unread);
+    this.button.show(this.#texts, state, count, unseen ? "fresh" : "unread");
+    if (this.hasAttribute("title-badge")) this.#entitle(count);
+    if (this.hasAttribute("favicon-badge")) markIcon(count > 0);
     this.toasts.settle(all);
     if (!this.open) return;
+    this.#see();
+    const view = this.#view;
+    const list = (shown ? this.#listOf(shown) : []).filter((one) => stays(one) || (view === "archived" && !this.#deleted.has(one.id)));
     this.panel.show({
       texts: this.#texts,
       state,
       loaded: this.#loaded && !(this.#loadingMore && !list.length),
       view,
+      tabs: this.#tabs,
+      empty: this.#texts.words[view === "unread" ? "emptyUnread" : view === "archived" ? "emptyArchive" : "empty"],
       list,
       unread,
-      hasMore: view === "inbox" ? (inbox?.hasMore ?? false) : (inbox?.canLoadMore(view) ?? false),
+      hasMore: inbox ? this.#hasMore(inbox) : false,
       loadingMore: this.#loadingMore,
       failed: this.#failed,
       done: this.#undoable?.said ?? "",
@@ -255,18 +274,94 @@ export class NotificationBell extends Base {
     });
   }
 
-  /** @param {number} unread */
-  #entitle(unread) {
-    const title = (unread ? `(${this.#texts.badge(unread)}) ` : "") + document.title.replace(COUNT, "");
+  get #categories() {
+    return (this.getAttribute("categories") ?? "").split(",").map((id) => id.trim()).filter(Boolean);
+  }
+
+  get #tabs() {
+    const { words, names } = this.#texts;
+    const categories = this.#categories.map((view) => ({ view, name: names[view] ?? this.#names[view] ?? view }));
+    return [{ view: "inbox", name: words.tabAll }, { view: "unread", name: words.tabUnread }, ...categories, { view: "archived", name: words.tabArchive }];
+  }
+
+  /** The list that the view is of. */
+  get #source() {
+    return this.#view === "unread" || this.#view === "archived" ? this.#view : "inbox";
+  }
+
+  /** @param {Inbox} inbox */
+  #listOf(inbox) {
+    const list = inbox.list(this.#source);
+    return this.#categories.includes(this.#view) ? list.filter(({ category }) => category === this.#view) : list;
+  }
+
+  /** @param {Inbox} inbox */
+  #hasMore(inbox) {
+    const source = this.#source;
+    return source === "inbox" ? inbox.hasMore : inbox.canLoadMore(source);
+  }
+
+  /** What the list shows while somebody looks at it is seen. If that fails, the next change tries it again. */
+  async #see() {
+    const inbox = this.#inbox;
+    if (!inbox || this.#seeing || document.hidden || inbox.state.name !== "live" || !inbox.unseenCount()) return;
+    this.#seeing = true;
+    await inbox.markAllSeen().catch(() => {});
+    this.#seeing = false;
+  }
+
+  /** @param {Notification} notification */
+  #signal(notification) {
+    const sound = this.getAttribute("sound");
+    if (sound) play(sound);
+    if (!document.hidden || !this.hasAttribute("browser-notifications")) return;
+    showOutside(notification, () => this.#dispatch("notificationopen", notification) && this.#try((inbox) => inbox.markRead(notification.id)));
+  }
+
+  /** Ask the hub for the names of categories, once that they are needed. */
+  async #learnNames() {
+    const inbox = this.#inbox;
+    const unknown = this.#categories.some((id) => !(id in this.#names) && !(id in this.#texts.names));
+    const known = unknown && (await inbox?.preferences.get().catch(() => undefined));
+    if (!known || inbox !== this.#inbox) return;
+    this.#names = Object.fromEntries(known.categories.map(({ id, name }) => [id, name]));
+    this.#update();
+  }
+
+  /** @param {number} count */
+  #entitle(count) {
+    const title = (count ? `(${this.#texts.badge(count)}) ` : "") + document.title.replace(COUNT, "");
     if (title !== document.title) document.title = title;
   }
 
-  /** @param {import("../index.d.ts").View} view */
+  /** @param {string} view */
   #look(view) {
     this.#view = view;
     this.panel.scroll.scrollTop = 0;
     this.#show();
-    if (view === "archived" || !this.#inbox?.list(view).length) this.#older();
+    if (this.#inbox && (view === "archived" || !this.#listOf(this.#inbox).length)) this.#older();
+  }
+
+  /**
+   * @param {number} id
+   * @param {Date} until
+   */
+  #snooze(id, until) {
+    this.#settle();
+    this.#offer(this.#texts.words.snoozed, () => this.#try((inbox) => inbox.unarchive(id)));
+    this.#try((inbox) => inbox.snooze(id, until));
+  }
+
+  /** All that the list shows; it isn't done before it can't be undone any more. */
+  #archiveAll() {
+    const upTo = this.#inbox?.list()[0]?.seq ?? 0;
+    this.#settle();
+    this.#swept = upTo;
+    const archive = () => this.#try((inbox) => inbox.archiveAll(upTo)).then(() => {
+      this.#swept = 0;
+      this.#update();
+    });
+    this.#offer(this.#texts.words.archived, () => (this.#swept = 0), archive);
   }
 
   /** @param {number} id */
@@ -318,9 +413,10 @@ export class NotificationBell extends Base {
     this.#update();
   }
 
-  #seen = () => {
+  #looked = () => {
     if (document.hidden) return;
-    for (const notification of this.#unseen.splice(0)) this.#came(notification);
+    for (const notification of this.#unshown.splice(0)) this.#came(notification);
+    this.#update();
   };
 
   /** @param {boolean} open */
@@ -329,6 +425,8 @@ export class NotificationBell extends Base {
     clearInterval(this.#ticking);
     this.#failed = false;
     if (open) {
+      if (this.hasAttribute("browser-notifications")) askToShow();
+      this.#learnNames();
       this.toasts.clear();
       this.#ticking = setInterval(() => this.panel.list.tick(this.#texts), TICK);
       this.#show();
@@ -365,12 +463,11 @@ export class NotificationBell extends Base {
 
   async #older() {
     const inbox = this.#inbox;
-    const view = this.#view;
-    const more = view === "inbox" ? inbox?.hasMore : inbox?.canLoadMore(view);
-    if (!inbox || !more || this.#loadingMore) return;
+    const source = this.#source;
+    if (!inbox || !this.#hasMore(inbox) || this.#loadingMore) return;
     this.#loadingMore = true;
     this.#update();
-    const done = await this.#try(() => inbox.loadMore(view));
+    const done = await this.#try(() => inbox.loadMore(source));
     if (inbox !== this.#inbox) return;
     this.#loadingMore = false;
     this.#update();

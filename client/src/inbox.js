@@ -153,17 +153,21 @@ class Inbox {
     return this.#all("read");
   }
 
-  archiveAll() {
-    return this.#all("archive");
+  /** @param {number} [upTo] */
+  archiveAll(upTo) {
+    return this.#all("archive", upTo);
   }
 
   removeAll() {
     return this.#all("");
   }
 
-  /** @param {Parameters<Rest["all"]>[0]} call for everything that this page has heard of */
-  async #all(call) {
-    this.#did(await this.rest.all(call, this.#store.lastSeq));
+  /**
+   * @param {Parameters<Rest["all"]>[0]} call
+   * @param {number} [upTo] otherwise everything that this page has heard of
+   */
+  async #all(call, upTo = this.#store.lastSeq) {
+    this.#did(await this.rest.all(call, upTo));
   }
 
   /** @param {number} id */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { languageOf } from "../src/bell/language.js";
-import { Texts, WORDS } from "../src/bell/texts.js";
+import { Texts, WORDS, snoozes } from "../src/bell/texts.js";
 
 const NOW = new Date(2026, 10, 21, 12, 0).getTime();
 const before = (ms) => new Date(NOW - ms).toISOString();
@@ -60,6 +60,31 @@ test("how long ago is said as people do", () => {
   assert.equal(ago("en", 6 * 24 * HOUR), "6 days ago");
   assert.equal(ago("en", 7 * 24 * HOUR), "November 14");
   assert.match(ago("en", 365 * 24 * HOUR), /2025/);
+});
+
+test("days are today, yesterday, or dates by the language", () => {
+  const day = (language, ms) => new Texts(language).day(before(ms), NOW);
+  assert.deepEqual(["en", "vi", "ru"].map((language) => day(language, 0)), ["Today", "Hôm nay", "Сегодня"]);
+  assert.equal(day("en", -HOUR), "Today", "the hub's clock is ahead");
+  assert.equal(day("en", 13 * HOUR), "Yesterday");
+  assert.equal(day("en", 49 * HOUR), "Thursday, November 19");
+  assert.match(day("en", 365 * 24 * HOUR), /2025/);
+  assert.equal(new Texts("en", { lang: "ar" }).day(before(0), NOW), "اليوم");
+});
+
+test("a snooze ends in an hour, tomorrow at nine, or on Monday at nine", () => {
+  const ends = (now) => snoozes(now.getTime()).map(([word, moment]) => [word, moment.toString().slice(0, 21)]);
+  assert.deepEqual(ends(new Date(2026, 10, 21, 12, 30)), [
+    ["inAnHour", "Sat Nov 21 2026 13:30"],
+    ["tomorrow", "Sun Nov 22 2026 09:00"],
+    ["nextWeek", "Mon Nov 23 2026 09:00"],
+  ]);
+  for (const day of [22, 23, 29, 30]) {
+    const [, , [, monday]] = snoozes(new Date(2026, 10, day, 1).getTime());
+    assert.equal(monday.getDay(), 1);
+    assert.ok(monday.getTime() - new Date(2026, 10, day, 1).getTime() <= 8 * 24 * HOUR);
+    assert.ok(monday.getTime() > new Date(2026, 10, day, 1).getTime() + 24 * HOUR || day % 7 === 1);
+  }
 });
 
 test("the first wished language that there is counts, whatever its region", () => {

@@ -69,15 +69,32 @@ const COMMON = { url: String, userId: String, lang: String, theme: String, getTo
 
 export const NotificationBell = /** @type {any} */ (defineComponent({
   name: "NotificationBell",
-  props: { ...COMMON, quiet: Boolean, preferencesUrl: String, titleBadge: Boolean, inbox: Object, open: Boolean },
+  props: {
+    ...COMMON,
+    quiet: Boolean,
+    preferencesUrl: String,
+    titleBadge: Boolean,
+    categories: String,
+    badge: String,
+    faviconBadge: Boolean,
+    sound: String,
+    browserNotifications: Boolean,
+    inbox: Object,
+    open: Boolean,
+  },
   setup(props) {
     const provided = inject(KEY, {});
     const { inbox } = useInbox(() => (props.userId || props.inbox ? {} : toValue(provided)));
     return () => h("notification-bell", {
       ...attributes(props),
-      quiet: props.quiet ? "" : undefined,
       "preferences-url": props.preferencesUrl,
-      "title-badge": props.titleBadge ? "" : undefined,
+      categories: props.categories,
+      badge: props.badge,
+      sound: props.sound,
+      quiet: given(props.quiet),
+      "title-badge": given(props.titleBadge),
+      "favicon-badge": given(props.faviconBadge),
+      "browser-notifications": given(props.browserNotifications),
       ".inbox": props.inbox ?? inbox.value,
       ".open": props.open,
     });
@@ -95,6 +112,11 @@ export const NotificationPreferences = /** @type {any} */ (defineComponent({
     });
   },
 }));
+
+/** @param {boolean | undefined} on */
+function given(on) {
+  return on ? "" : undefined;
+}
 
 /**
  * What both elements take. A name that begins with a dot is a property's.

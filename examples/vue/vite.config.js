@@ -4,7 +4,7 @@ import { defineConfig } from "vite";
 const hub = process.env.HUB ?? "http://localhost:8000"; // the one of `make run`
 
 export default defineConfig({
-  plugins: [vue({ template: { compilerOptions: { isCustomElement: (tag) => tag === "notification-bell" } } })],
+  plugins: [vue()],
   server: {
     fs: { allow: ["../.."] }, // the library stands in this repository
     // One origin for the page and the hub, as behind a gateway. There ALLOWED_ORIGINS names the page's origin;

@@ -56,6 +56,12 @@ STUB = f"""
     async archive() {{}},
     async unarchive() {{}},
     async remove() {{}},
+    async snooze() {{}},
+    async archiveAll() {{}},
+    async markAllSeen() {{ stub.unseen = 0; }},
+    unseen: 0,
+    unseenCount: () => stub.unseen,
+    preferences: {{ get: async () => ({{ categories: [{{ id: "food", name: "Food" }}] }}) }},
     unreadCount: () => stub.items.filter((one) => !one.is_read).length + stub.older,
     become(changes, fresh = []) {{
       Object.assign(stub, changes);

@@ -65,6 +65,7 @@ def _opened(changes: dict[str, Any], then: Shows | None = None) -> Shows:
 
     async def show(page: Page) -> None:
         await become(page, {"items": [], "older": 0, "hasMore": False, **LIVE, **changes})
+        await page.evaluate("bell.inbox = stub")  # as a page that is opened in this state
         await bell(page).click()
         if then is not None:
             await then(page)
@@ -103,9 +104,22 @@ async def _archive(page: Page) -> None:
     await panel(page).get_by_role("tab", name="Archive").click()
 
 
+async def _categories(page: Page) -> None:
+    await page.evaluate("bell.setAttribute('categories', 'food,plans')")
+    items = [{**each, "category": "food"} for each in carrying()]
+    await _opened({"items": items})(page)
+    await panel(page).get_by_role("tab", name="Food").click()
+
+
+async def _snooze(page: Page) -> None:
+    await rows(page).nth(1).hover()
+    await rows(page).nth(1).get_by_role("button", name="Snooze").click()
+
+
 async def _error(page: Page) -> None:
     await rows(page).first.hover()
     await rows(page).first.get_by_role("button", name="Mark as read").click()
+    await panel(page).locator("[part=status]").wait_for()
 
 
 async def _long(page: Page) -> None:
@@ -149,7 +163,9 @@ STATES: dict[str, Shows] = {
     "hover": _opened({"items": carrying()}, _hover),
     "undo": _opened({"items": carrying()}, _undo),
     "archive": _opened({"items": carrying(), "archived": notifications()[2:]}, _archive),
-    "archive-empty": _opened({"items": carrying()}, _archive),
+    "archive-empty": _opened({"items": carrying(), "archived": []}, _archive),
+    "categories": _categories,
+    "snooze": _opened({"items": carrying()}, _snooze),
     "empty": _opened({}),
     "loading": _opened({"state": {"name": "connecting"}}),
     "offline": _opened({"items": notifications(), "state": {"name": "offline"}}),

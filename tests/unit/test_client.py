@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.hub import ROOT
 from tests.support.npm import CLIENT, needs_node, run
 
 SLOW = 400  # seconds, on a machine that does much else
@@ -127,3 +128,10 @@ def test_an_empty_react_project_uses_the_packed_package_and_copies_nothing(
         shutil.copytree(CLIENT / name, tmp_path / name)
     tested = run(tmp_path, "node", "--test", "test/frameworks/react.test.js")
     assert tested.returncode == 0, tested.stdout[-6000:]
+
+
+def test_the_pages_of_the_examples_are_short_and_the_readme_shows_them_as_they_are() -> None:
+    plain, react = ROOT / "examples" / "plain.html", ROOT / "examples" / "react" / "src" / "main.tsx"
+    for page in (plain, react):
+        assert len(page.read_text("utf-8").splitlines()) < 40
+    assert react.read_text("utf-8") in (CLIENT / "README.md").read_text("utf-8")

@@ -17,15 +17,16 @@ export class Button {
   /**
    * @param {import("./texts.js").Texts} texts
    * @param {import("../../index.d.ts").State} state
-   * @param {number} unread
+   * @param {number} count
+   * @param {"unread" | "fresh"} counts what is counted
    */
-  show(texts, state, unread) {
+  show(texts, state, count, counts) {
     const { title, waiting, offline } = texts.words;
     const trouble = state.name === "closed" ? texts.closed(state.code) : Reflect.get({ waiting, offline }, state.name);
-    const said = [title, unread && texts.counted("unread", unread), trouble];
+    const said = [title, count && texts.counted(counts, count), trouble];
     this.root.setAttribute("aria-label", said.filter(Boolean).join(", "));
     this.root.classList.toggle("away", Boolean(trouble));
-    this.badge.hidden = !unread;
-    say(this.badge, texts.badge(unread));
+    this.badge.hidden = !count;
+    say(this.badge, texts.badge(count));
   }
 }

@@ -1,5 +1,7 @@
 import { icon, iconButton, make, say } from "./dom.js";
 import { face, linkOrButton, picture, severityOf } from "./look.js";
+import { swipes } from "./swipe.js";
+import { snoozes } from "./texts.js";
 
 /**
  * @typedef {import("../../index.d.ts").Notification} Notification
@@ -9,6 +11,7 @@ import { face, linkOrButton, picture, severityOf } from "./look.js";
  * @property {(notification: Notification, event: Event) => void} open
  * @property {(notification: Notification, action: import("../../index.d.ts").Action, event: Event) => void} act
  * @property {(notification: Notification) => void} read marks it read, or unread if it is read
+ * @property {(notification: Notification, until: Date) => void} snooze
  * @property {(notification: Notification) => void} archive or puts it back, if it is archived
  * @property {(notification: Notification) => void} remove
  */
@@ -49,6 +52,9 @@ class Row {
       part: "action action-delete",
       onclick: () => deeds.remove(this.notification),
     });
+    this.later = iconButton("clock", { title: words.snooze, label: `${words.snooze}: ${title}`, onclick: () => this.#offer(words, deeds) });
+    this.later.setAttribute("aria-expanded", "false");
+    this.until = make("div", { class: "choices", role: "group", "aria-label": words.snooze, hidden: true });
     this.text = make("p", { id: `c-${id}`, class: "content", part: "item-content", dir: "auto" }, content);
     this.more = make("button", {
       type: "button",
@@ -64,8 +70,9 @@ class Row {
     }, action.label));
     const body = make("div", { class: "body" }, make("h3", {}, this.main), this.text, this.more, picture(image, "image", ""));
     if (choices.length) body.append(make("div", { class: "choices" }, ...choices));
-    body.append(make("div", { class: "foot" }, this.time, make("div", { class: "deeds" }, ...(archived ? [] : [this.check]), this.move, this.bin)));
+    body.append(make("div", { class: "foot" }, this.time, make("div", { class: "deeds" }, ...(archived ? [] : [this.check, this.later]), this.move, this.bin)), this.until);
     this.root = make("li", { class: `row ${severity ?? ""}` }, face(notification), body);
+    swipes(this.root, (forwards) => deeds[forwards && !archived ? "read" : "archive"](this.notification));
     this.update(notification, texts);
   }
 
@@ -89,6 +96,22 @@ class Row {
     if (!this.root.classList.contains("unfolded")) this.more.hidden = this.text.scrollHeight <= this.text.clientHeight + 1;
   }
 
+  /**
+   * Offer until when it can be snoozed, or no longer.
+   *
+   * @param {Texts["words"]} words
+   * @param {Deeds} deeds
+   */
+  #offer(words, deeds) {
+    const offered = (this.until.hidden = !this.until.hidden);
+    this.later.setAttribute("aria-expanded", String(!offered));
+    this.until.replaceChildren(...snoozes(Date.now()).map(([word, moment]) => make("button", {
+      type: "button",
+      part: "snooze",
+      onclick: () => deeds.snooze(this.notification, moment),
+    }, words[word])));
+  }
+
   /** @param {Texts["words"]} words */
   #unfold(words) {
     const whole = this.root.classList.toggle("unfolded");
@@ -100,8 +123,9 @@ class Row {
 export class List {
   /** @type {Map<number, Row>} */
   #rows = new Map();
+  /** @type {Map<string, HTMLElement>} the headings of days */
+  #days = new Map();
   #deeds;
-
   #archived = false;
 
   /** @param {Deeds} deeds */
@@ -121,14 +145,29 @@ export class List {
     this.#archived = archived;
     const old = this.#rows;
     this.#rows = new Map(notifications.map((one) => [one.id, this.#row(old.get(one.id), one, texts)]));
-    for (const [id, row] of old) if (this.#rows.get(id) !== row) row.root.remove();
-    let place = root.firstElementChild;
-    for (const { root: item } of this.#rows.values()) {
-      if (item === place) place = item.nextElementSibling;
-      else root.insertBefore(item, place);
-    }
+    const items = this.#withDays(texts);
+    for (const item of [...root.children]) if (!items.includes(/** @type {HTMLElement} */ (item))) item.remove();
+    items.forEach((item, place) => item === root.children[place] || root.insertBefore(item, root.children[place] ?? null));
     this.tick(texts);
     this.measure();
+  }
+
+  /**
+   * The rows, with a heading before the first of each day.
+   *
+   * @param {Texts} texts
+   */
+  #withDays(texts) {
+    const now = Date.now();
+    const before = this.#days;
+    this.#days = new Map();
+    return [...this.#rows.values()].flatMap(({ root, notification }) => {
+      const day = texts.day(notification.created_at, now);
+      if (this.#days.has(day)) return [root];
+      const heading = before.get(day) ?? make("li", { class: "day", role: "none", part: "day", dir: "auto" }, day);
+      this.#days.set(day, heading);
+      return [heading, root];
+    });
   }
 
   /** Offer the rest of the texts that don't fit, at the width that the list has now. */
@@ -139,6 +178,7 @@ export class List {
   /** Nothing stays of it, which another language or another person needs. */
   clear() {
     this.#rows.clear();
+    this.#days.clear();
     this.root.replaceChildren();
   }
 
@@ -154,7 +194,7 @@ export class List {
    * @param {Element | null} element
    */
   placeOf(element) {
-    return [...this.root.children].findIndex((item) => item.contains(element));
+    return [...this.#rows.values()].findIndex(({ root }) => root.contains(element));
   }
 
   /**
@@ -177,11 +217,9 @@ export class List {
    * @param {Texts} texts
    */
   #row(row, notification, texts) {
-    const known = row?.notification;
-    if (!row || known?.title !== notification.title || known.content !== notification.content) {
-      return new Row(notification, texts, this.#deeds, this.#archived);
-    }
-    if (known !== notification) row.update(notification, texts);
+    if (row?.notification === notification) return row;
+    if (!row || besides(row.notification) !== besides(notification)) return new Row(notification, texts, this.#deeds, this.#archived);
+    row.update(notification, texts);
     return row;
   }
 
@@ -198,6 +236,15 @@ export class List {
     } else return;
     event.preventDefault();
   }
+}
+
+/**
+ * All that a row doesn't update.
+ *
+ * @param {Notification} notification
+ */
+function besides(notification) {
+  return JSON.stringify({ ...notification, is_read: undefined });
 }
 
 /** What stands in place of the list when there is nothing to list. */

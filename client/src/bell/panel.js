@@ -9,13 +9,17 @@ const AHEAD = "300px"; // how near the end of the list is when older ones are lo
  * @typedef {import("../../index.d.ts").Notification} Notification
  * @typedef {import("../../index.d.ts").State} State
  * @typedef {import("./texts.js").Texts} Texts
- * @typedef {import("../../index.d.ts").View} InboxView
+ * @typedef {object} Tab
+ * @property {string} view
+ * @property {string} name
  *
  * @typedef {object} View what there is to show
  * @property {Texts} texts
  * @property {State} state
  * @property {boolean} loaded
- * @property {InboxView} view
+ * @property {string} view
+ * @property {readonly Tab[]} tabs
+ * @property {string} empty what is said when the list is empty
  * @property {readonly Notification[]} list
  * @property {number} unread
  * @property {boolean} hasMore
@@ -25,12 +29,9 @@ const AHEAD = "300px"; // how near the end of the list is when older ones are lo
  * @property {string | null} preferences where the link at the foot leads
  *
  * @typedef {import("./list.js").Deeds & {
- *   look: (view: InboxView) => void, undo: () => void, readAll: () => void, older: () => void, connect: () => void, toggled: (open: boolean) => void,
+ *   look: (view: string) => void, undo: () => void, readAll: () => void, archiveAll: () => void, older: () => void, connect: () => void, toggled: (open: boolean) => void,
  * }} Wishes
  */
-
-/** @type {[InboxView, "tabAll" | "tabUnread" | "tabArchive", "empty" | "emptyUnread" | "emptyArchive"][]} */
-const VIEWS = [["inbox", "tabAll", "empty"], ["unread", "tabUnread", "emptyUnread"], ["archived", "tabArchive", "emptyArchive"]];
 
 /** The dialog below the bell. It is no modal one: the browser closes it on Escape or a click elsewhere. */
 export class Panel {
@@ -54,21 +55,19 @@ export class Panel {
     this.heading = make("h2", { id: "title", part: "title" });
     this.count = make("p", { class: "count", part: "count" });
     this.readAll = make("button", { type: "button", class: "pill", part: "read-all", onclick: wishes.readAll });
+    this.archiveAll = iconButton("archive", { part: "archive-all", onclick: wishes.archiveAll });
     this.close = iconButton("close", { onclick: () => this.root.hidePopover?.() });
     this.bar = make("p", { class: "bar", part: "status" });
     this.list = new List(wishes);
     this.instead = new Instead(wishes.connect);
     this.skeleton = skeleton();
     this.older = make("button", { type: "button", class: "pill older", part: "older", onclick: wishes.older });
-    this.tabs = VIEWS.map(([view]) => make("button", {
-      type: "button",
-      role: "tab",
-      id: `tab-${view}`,
-      part: "tab",
-      "aria-controls": "view",
-      onclick: () => wishes.look(view),
-    }));
-    const tabs = make("div", { class: "tabs", part: "tabs", role: "tablist", onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event) }, ...this.tabs);
+    this.tabs = make("div", {
+      class: "tabs",
+      part: "tabs",
+      role: "tablist",
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event),
+    });
     this.done = make("span", {});
     this.undo = make("button", { type: "button", class: "pill", part: "undo", onclick: wishes.undo });
     this.snack = make("div", { class: "snack", part: "snackbar" }, this.done, this.undo);
@@ -76,7 +75,7 @@ export class Panel {
     this.foot = make("div", { class: "settings" }, this.settings);
     this.scroll = make("div", { class: "scroll", part: "scroll", id: "view", role: "tabpanel" }, this.skeleton, this.list.root, this.instead.root, this.older);
     const titles = make("div", {}, this.heading, this.count);
-    const header = make("div", { class: "head", part: "header" }, titles, this.readAll, this.close);
+    const header = make("div", { class: "head", part: "header" }, titles, this.readAll, this.archiveAll, this.close);
     this.root = make("div", {
       id: "panel",
       class: "panel",
@@ -89,7 +88,7 @@ export class Panel {
         if (newState === "closed" && this.root.matches(":focus-within")) this.bell.focus();
       },
       ontoggle: () => this.settle(),
-    }, header, tabs, this.bar, this.scroll, this.snack, this.foot);
+    }, header, this.tabs, this.bar, this.scroll, this.snack, this.foot);
     this.observer = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && wishes.older(), {
       root: this.scroll,
       rootMargin: AHEAD,
@@ -117,7 +116,7 @@ export class Panel {
   }
 
   /** @param {View} view */
-  #show({ texts, state, loaded, view, list, unread, hasMore, loadingMore, failed, done, preferences }) {
+  #show({ texts, state, loaded, view, tabs, empty, list, unread, hasMore, loadingMore, failed, done, preferences }) {
     const { words } = texts;
     const closed = state.name === "closed";
     const away = state.name === "offline" || state.name === "waiting" ? words[state.name] : "";
@@ -129,13 +128,9 @@ export class Panel {
     say(this.bar, failed ? words.failed : away);
     this.bar.hidden = !this.bar.textContent;
     this.bar.classList.toggle("failed", failed);
-    VIEWS.forEach(([name, word], place) => {
-      const selected = name === view;
-      say(this.tabs[place], words[word]);
-      this.tabs[place].setAttribute("aria-selected", String(selected));
-      this.tabs[place].tabIndex = selected ? 0 : -1;
-      if (selected) this.scroll.setAttribute("aria-labelledby", `tab-${name}`);
-    });
+    this.archiveAll.setAttribute("aria-label", (this.archiveAll.title = words.archiveAll));
+    this.archiveAll.hidden = closed || view !== "inbox" || !list.length;
+    this.#showTabs(tabs, view);
     say(this.done, done);
     say(this.undo, words.undo);
     this.snack.hidden = !done;
@@ -149,22 +144,47 @@ export class Panel {
     else this.list.show(list, texts, view === "archived");
     if (closed) this.instead.show(texts.closed(state.code), { button: words.connect });
     else {
-      const empty = VIEWS.find(([name]) => name === view)?.[2] ?? "empty";
-      this.instead.show(loaded && !list.length && !hasMore ? words[empty] : "", view === "inbox" ? { hint: words.emptyHint } : {});
+      this.instead.show(loaded && !list.length && !hasMore ? empty : "", view === "inbox" ? { hint: words.emptyHint } : {});
     }
     say(this.older, loadingMore ? words.loading : words.older);
     this.older.hidden = closed || !loaded || !hasMore;
+  }
+
+  /**
+   * @param {readonly Tab[]} tabs
+   * @param {string} view
+   */
+  #showTabs(tabs, view) {
+    const { children } = this.tabs;
+    while (children.length > tabs.length) children[children.length - 1].remove();
+    tabs.forEach((tab, place) => {
+      const button = children[place] ?? this.tabs.appendChild(make("button", {
+        type: "button",
+        role: "tab",
+        id: `tab-${place}`,
+        part: "tab",
+        "aria-controls": "view",
+        onclick: (/** @type {Event} */ { currentTarget }) => this.wishes.look(/** @type {HTMLElement} */ (currentTarget).dataset.view ?? ""),
+      }));
+      const selected = tab.view === view;
+      /** @type {HTMLElement} */ (button).dataset.view = tab.view;
+      say(button, tab.name);
+      button.setAttribute("aria-selected", String(selected));
+      button.setAttribute("tabindex", selected ? "0" : "-1");
+      if (selected) this.scroll.setAttribute("aria-labelledby", button.id);
+    });
   }
 
   /** @param {KeyboardEvent} event on a tab */
   #pressed(event) {
     const back = getComputedStyle(this.root).direction === "rtl" ? "ArrowRight" : "ArrowLeft";
     if (!/^Arrow(Left|Right)$/.test(event.key)) return;
-    const place = this.tabs.findIndex((tab) => tab === event.target) + (event.key === back ? -1 : 1);
-    const next = (place + VIEWS.length) % VIEWS.length;
+    const tabs = /** @type {HTMLElement[]} */ ([...this.tabs.children]);
+    const place = tabs.findIndex((tab) => tab === event.target) + (event.key === back ? -1 : 1);
+    const next = tabs[(place + tabs.length) % tabs.length];
     event.preventDefault();
-    this.wishes.look(VIEWS[next][0]);
-    this.tabs[next].focus();
+    this.wishes.look(next.dataset.view ?? "");
+    next.focus();
   }
 
   /** Do what opening and closing bring. The browser closes what leaves the page, without an event. */

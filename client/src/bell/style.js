@@ -31,9 +31,10 @@ time, .count, h2 { unicode-bidi: plaintext; }
 .count { color: var(--soft); font-size: .8125rem; line-height: 1.3; }
 .icon { display: grid; flex: none; place-items: center; width: 2rem; height: 2rem; border-radius: 50%; color: var(--soft); font-size: .9375rem; }
 .pill:hover, .icon:hover { background: var(--hover); color: var(--text); }
+.icon[aria-expanded="true"] { background: var(--hover); color: var(--accent); }
 [part~="action-delete"]:hover { background: color-mix(in srgb, var(--danger) 12%, var(--surface)); color: var(--danger); }
-.tabs { display: flex; flex: none; gap: .25rem; padding-inline: .75rem; border-bottom: 1px solid var(--line); }
-.tabs button { min-height: 2.25rem; padding-inline: .5rem; border-bottom: 2px solid transparent; color: var(--soft); font-size: .8125rem; font-weight: 600; }
+.tabs { display: flex; flex: none; gap: .25rem; overflow-x: auto; scrollbar-width: none; padding-inline: .75rem; border-bottom: 1px solid var(--line); }
+.tabs button { flex: none; min-height: 2.25rem; padding-inline: .5rem; border-bottom: 2px solid transparent; color: var(--soft); font-size: .8125rem; font-weight: 600; }
 .tabs button:hover { color: var(--text); }
 .tabs [aria-selected="true"] { border-color: var(--accent); color: var(--accent); }
 .tabs :focus-visible { outline-offset: -2px; }
@@ -46,7 +47,8 @@ time, .count, h2 { unicode-bidi: plaintext; }
 .row:not(.unread) [part="action"] svg + svg { display: block; }
 .scroll { display: flex; flex: auto; flex-direction: column; min-height: 0; overflow: auto; overscroll-behavior: contain; scrollbar-width: thin; }
 
-.row { position: relative; display: grid; grid-template-columns: 2.25rem minmax(0, 1fr); column-gap: .75rem; padding-block: .85rem; padding-inline: 1.5rem 1.125rem; border-bottom: 1px solid var(--line); }
+.day { padding-block: .7rem .3rem; padding-inline: 1.5rem; color: var(--soft); font-size: .75rem; font-weight: 700; }
+.row { position: relative; touch-action: pan-y; display: grid; grid-template-columns: 2.25rem minmax(0, 1fr); column-gap: .75rem; padding-block: .85rem; padding-inline: 1.5rem 1.125rem; border-bottom: 1px solid var(--line); }
 .row:hover { background: var(--hover); }
 .unread { background: var(--tint); }
 .unread::before { content: ""; position: absolute; top: 1.725rem; inset-inline-start: .55rem; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
@@ -73,7 +75,7 @@ time, .count, h2 { unicode-bidi: plaintext; }
 .image { display: block; max-width: 100%; max-height: 10rem; margin-top: .5rem; border-radius: .5rem; object-fit: cover; }
 .choices { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: .6rem; }
 .choices > * { display: inline-flex; align-items: center; min-height: 2rem; padding: .25rem .8rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--surface); color: var(--text); font-size: .8125rem; font-weight: 600; text-decoration: none; }
-.choices > :first-child { border-color: var(--accent); background: var(--accent); color: var(--surface); }
+.choices:not([role]) > :first-child { border-color: var(--accent); background: var(--accent); color: var(--surface); }
 .choices > :hover { filter: brightness(.94); }
 .unread .content { color: var(--text); }
 time { color: var(--soft); font-size: .8125rem; }

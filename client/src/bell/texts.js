@@ -35,6 +35,12 @@ import { directionOf } from "./language.js";
  * @property {string} tabArchive
  * @property {string} unreadAgain
  * @property {string} archive
+ * @property {string} archiveAll
+ * @property {string} snooze
+ * @property {string} snoozed
+ * @property {string} inAnHour
+ * @property {string} tomorrow
+ * @property {string} nextWeek
  * @property {string} unarchive
  * @property {string} archived
  * @property {string} unarchived
@@ -78,6 +84,12 @@ export const WORDS = {
     tabArchive: "Archive",
     unreadAgain: "Mark as unread",
     archive: "Archive",
+    archiveAll: "Archive all",
+    snooze: "Snooze",
+    snoozed: "Snoozed",
+    inAnHour: "In an hour",
+    tomorrow: "Tomorrow morning",
+    nextWeek: "Next week",
     unarchive: "Move to inbox",
     archived: "Archived",
     unarchived: "Moved to inbox",
@@ -118,6 +130,12 @@ export const WORDS = {
     tabArchive: "Архив",
     unreadAgain: "Отметить непрочитанным",
     archive: "В архив",
+    archiveAll: "Всё в архив",
+    snooze: "Отложить",
+    snoozed: "Отложено",
+    inAnHour: "Через час",
+    tomorrow: "Завтра утром",
+    nextWeek: "На следующей неделе",
     unarchive: "Вернуть во входящие",
     archived: "Перемещено в архив",
     unarchived: "Возвращено во входящие",
@@ -158,6 +176,12 @@ export const WORDS = {
     tabArchive: "Lưu trữ",
     unreadAgain: "Đánh dấu chưa đọc",
     archive: "Lưu trữ",
+    archiveAll: "Lưu trữ tất cả",
+    snooze: "Tạm ẩn",
+    snoozed: "Đã tạm ẩn",
+    inAnHour: "Sau 1 giờ",
+    tomorrow: "Sáng mai",
+    nextWeek: "Tuần sau",
     unarchive: "Chuyển về hộp thư",
     archived: "Đã lưu trữ",
     unarchived: "Đã chuyển về hộp thư",
@@ -170,6 +194,7 @@ export const WORDS = {
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]; // ms
 const WEEK = 7; // days
+const MORNING = 9; // o'clock
 const MOST = 99; // that fit into the badge
 
 /** What the bell says, in one language. */
@@ -183,7 +208,8 @@ export class Texts {
    * @param {import("../../bell.d.ts").BellTexts} [given] the page's own, in the language that they name; what they lack
    *   is said in the other one
    */
-  constructor(language, { lang = language, ...given } = {}) {
+  constructor(language, { lang = language, categories = {}, ...given } = {}) {
+    this.names = categories;
     this.language = lang;
     this.direction = directionOf(lang);
     this.words = /** @type {Words} */ ({ ...WORDS[language], ...given });
@@ -224,6 +250,22 @@ export class Texts {
     return then.toLocaleDateString(this.language, { day: "numeric", month: "long", year });
   }
 
+  /**
+   * The day of a moment: today, yesterday, or its date.
+   *
+   * @param {string} moment
+   * @param {number} now unix time in ms
+   */
+  day(moment, now) {
+    const then = new Date(moment);
+    const days = Math.round((midnight(now) - midnight(then)) / DAY);
+    const year = then.getFullYear() === new Date(now).getFullYear() ? undefined : "numeric";
+    const said = days < 2
+      ? this.#relative.format(-Math.max(0, days), "day")
+      : then.toLocaleDateString(this.language, { weekday: "long", day: "numeric", month: "long", year });
+    return said.charAt(0).toLocaleUpperCase(this.language) + said.slice(1);
+  }
+
   /** @param {string} moment */
   exactly(moment) {
     return new Date(moment).toLocaleString(this.language, { dateStyle: "full", timeStyle: "short" });
@@ -239,6 +281,22 @@ export class Texts {
     if (code === 403 || code === 4503) return forbidden;
     return code === 401 || code >= 4500 ? signedOut : ended;
   }
+}
+
+/**
+ * Until when something can be snoozed.
+ *
+ * @param {number} now unix time in ms
+ * @returns {["inAnHour" | "tomorrow" | "nextWeek", Date][]} by the clock here; a week begins on Monday
+ */
+export function snoozes(now) {
+  const morning = (/** @type {number} */ days) => {
+    const day = new Date(now);
+    day.setDate(day.getDate() + days);
+    day.setHours(MORNING, 0, 0, 0);
+    return day;
+  };
+  return [["inAnHour", new Date(now + HOUR)], ["tomorrow", morning(1)], ["nextWeek", morning((8 - new Date(now).getDay()) % 7 || 7)]];
 }
 
 /** @param {Date | number} moment */

@@ -1,6 +1,6 @@
-import { useState } from "react";
+import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
-import "notification-hub-client/jsx";
+import { InboxProvider, NotificationBell, NotificationPreferences, useUnreadCount } from "notification-hub-client/react";
 
 const USER = "456e7890-e89b-12d3-a456-426614174001";
 
@@ -10,21 +10,25 @@ async function getToken(): Promise<string> {
   return users.find(({ id }: { id: string }) => id === USER).token;
 }
 
-function App() {
+function Page() {
   const [chosen, setChosen] = useState("");
+  const unread = useUnreadCount();
   return (
     <>
       <header>
-        <h1>Kitchen</h1>
-        <notification-bell
-          user-id={USER}
-          getToken={getToken}
-          onnotificationopen={({ detail }) => setChosen(detail.title)}
-        />
+        <h1>Kitchen: {unread} unread</h1>
+        <NotificationBell titleBadge categories="food,plans" onNotificationOpen={({ detail }) => setChosen(detail.title)} />
       </header>
       <main role="status">{chosen && `You chose “${chosen}”.`}</main>
+      <NotificationPreferences />
     </>
   );
 }
 
-createRoot(document.getElementById("root")!).render(<App />);
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <InboxProvider userId={USER} getToken={getToken} locale="en">
+      <Page />
+    </InboxProvider>
+  </StrictMode>,
+);

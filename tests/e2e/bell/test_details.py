@@ -176,6 +176,7 @@ async def test_older_ones_that_could_not_be_loaded_are_asked_for_by_the_button(p
     }""")
     await become(page, {**LIST, "hasMore": True})
     await bell(page).click()
+    await panel(page).locator("[part=older]").scroll_into_view_if_needed()
     await expect(panel(page).get_by_text("Something went wrong. Try again.")).to_be_visible()
     await panel(page).get_by_role("button", name="Show older notifications").click()
     await expect(panel(page).get_by_role("button", name="Show older notifications")).to_be_hidden()
@@ -231,6 +232,7 @@ async def test_what_the_inbox_before_still_does_is_no_matter_of_the_next(page: P
     await page.evaluate("() => { stub.loadMore = () => new Promise((_, no) => { window.fail = no; }); }")
     await become(page, {**LIST, "hasMore": True})
     await bell(page).click()
+    await panel(page).locator("[part=older]").scroll_into_view_if_needed()
     await page.wait_for_function("Boolean(window.fail)")
     await page.evaluate("""() => {
       window.asked = 0;
@@ -309,7 +311,7 @@ async def test_motion_is_left_out_for_who_wants_none(page: Page) -> None:
 
 RECORDING = """() => {
   window.calls = [];
-  for (const name of ["archive", "unarchive", "remove", "markUnread"]) {
+  for (const name of ["archive", "unarchive", "remove", "markUnread", "snooze", "archiveAll", "markRead"]) {
     stub[name] = async (id) => void calls.push([name, id]);
   }
 }"""
@@ -366,4 +368,84 @@ async def test_tabs_show_what_is_unread_and_what_is_archived(page: Page, axe: Ax
     await expect(panel(page).get_by_text("The archive is empty")).to_be_visible()
     await expect(panel(page).get_by_role("link", name="Notification settings")).to_have_attribute(
         "href", "/settings"
+    )
+
+
+async def test_what_the_list_shows_is_seen_and_can_be_snoozed_or_archived_at_once(
+    page: Page, axe: Axe
+) -> None:
+    await page.evaluate(RECORDING)
+    await page.evaluate("""() => {
+      stub.markAllSeen = async () => { calls.push(["markAllSeen"]); stub.become({ unseen: 0 }); };
+      bell.setAttribute("badge", "unseen");
+      bell.setAttribute("categories", "food, plans");
+    }""")
+    items = [{**each, "category": "food" if each["id"] == 2 else "plans"} for each in carrying()]
+    await become(page, {**LIST, "items": items, "unseen": 1})
+    await expect(bell(page)).to_have_accessible_name("Notifications, 1 new notification")
+    await bell(page).click()
+    await expect(badge(page)).to_be_hidden()
+    await expect(panel(page).get_by_role("tab")).to_have_text(["All", "Unread", "Food", "plans", "Archive"])
+    await expect(panel(page).locator("[part=day]").first).to_have_text("Today")
+    await rows(page).first.get_by_role("button", name="Snooze").click()
+    await axe.check(page)
+    await rows(page).first.get_by_role("button", name="In an hour").click()
+    await panel(page).get_by_role("button", name="Undo").click()
+    await panel(page).get_by_role("tab", name="Food").click()
+    await expect(rows(page)).to_have_count(1)
+    await panel(page).get_by_role("tab", name="All").click()
+    await panel(page).get_by_role("button", name="Archive all").click()
+    await expect(rows(page)).to_have_count(0)
+    await panel(page).get_by_role("button", name="Undo").click()
+    await expect(rows(page)).to_have_count(5)
+    await panel(page).get_by_role("button", name="Archive all").click()
+    await page.keyboard.press("Escape")
+    calls = await page.evaluate("calls")
+    assert calls == [["markAllSeen"], ["snooze", 1], ["unarchive", 1], ["archiveAll", 10]]
+
+
+async def test_a_finger_swipes_a_row_away_or_marks_it(page: Page) -> None:
+    await page.evaluate(RECORDING)
+    await become(page, LIST)
+    await bell(page).click()
+    touch = await page.context.new_cdp_session(page)
+    await touch.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for way in (-120, 120, 40):
+        box = await rows(page).first.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + 20
+        for kind, points in (
+            ("touchStart", [{"x": x, "y": y}]),
+            ("touchMove", [{"x": x + way / 2, "y": y}]),
+            ("touchMove", [{"x": x + way, "y": y}]),
+            ("touchEnd", []),
+        ):
+            await touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    await page.wait_for_function("calls.length > 1")
+    assert await page.evaluate("calls") == [["archive", 1], ["markRead", 1]]
+
+
+async def test_what_is_new_is_heard_and_seen_outside_of_the_page(page: Page) -> None:
+    await page.evaluate("""() => {
+      window.heard = [];
+      Object.defineProperty(document, "hidden", { get: () => true });
+      window.Audio = class { constructor(url) { this.url = url; } async play() { heard.push(this.url); } };
+      window.Notification = class {
+        static permission = "granted";
+        constructor(title, { tag }) { heard.push([title, tag]); window.shown = this; }
+        close() {}
+      };
+      bell.setAttribute("sound", "/ding.mp3");
+      for (const name of ["browser-notifications", "favicon-badge"]) bell.setAttribute(name, "");
+    }""")
+    await page.evaluate(RECORDING)
+    plain = await page.evaluate("document.querySelector('link[rel=icon]').href")
+    await become(page, LIST, fresh=1)
+    assert await page.evaluate("heard") == ["/ding.mp3", ["Plan #41 was assigned", "hub-1"]]
+    await page.evaluate("shown.onclick()")
+    await page.wait_for_function("calls.length === 1")
+    await page.wait_for_function("document.querySelector('link[rel=icon]').href.startsWith('data:image/png')")
+    await become(page, {"items": []})
+    await page.wait_for_function(
+        "plain => document.querySelector('link[rel=icon]').href === plain", arg=plain
     )
