@@ -24,7 +24,13 @@ async function mounted(element) {
   document.body.append(root);
   const made = createRoot(root);
   await act(() => made.render(element));
-  const settle = (holds) => act(() => until(holds));
+  // React 18 renders nothing before `act` ends
+  const settle = async (holds) => {
+    for (let looks = 0; !holds(); looks++) {
+      assert.ok(looks < 500, `never: ${holds}`);
+      await act(() => new Promise((resolve) => setTimeout(resolve, 5)));
+    }
+  };
   return { root, settle, render: (next) => act(() => made.render(next)), unmount: () => act(() => made.unmount()) };
 }
 
