@@ -31,13 +31,21 @@ class DirectConnections:
     A connection is lost with its first error, other than of a value or a lock.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], session: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        arguments: Mapping[str, Any],
+        session: Mapping[str, str] | None,
+        max_idle: float = MAX_IDLE_SECONDS,
+    ) -> None:
         """`arguments` are those of `asyncpg.connect`. `session`: what to set in each transaction, behind a
         pooler; None without one.
         """
+        self._max_idle = max_idle
         self._arguments = arguments
         self._session = None if session is None else {**session, **_PLANNER}
         self._idle: list[tuple[asyncpg.Connection, float]] = []
+        self._closed = 0
+        """How often `close` was called. A connection from before it isn't kept."""
 
     @property
     def needs_transactions(self) -> bool:
@@ -47,16 +55,21 @@ class DirectConnections:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection of the caller's own. Raises what `store_errors` translates."""
-        connection = await self._live() or await self._connect()
+        found = await self._live()
+        closed = self._closed
+        connection = found or await self._connect()
+        is_usable = False
         try:
             yield connection
+            is_usable = True
         except BaseException as error:
-            if _says_nothing_bad(error):
+            is_usable = _says_nothing_bad(error)
+            raise
+        finally:
+            if is_usable and closed == self._closed:
                 self._idle.append((connection, monotonic()))
             else:
                 connection.terminate()
-            raise
-        self._idle.append((connection, monotonic()))
 
     @asynccontextmanager
     async def transaction(self, connection: asyncpg.Connection) -> AsyncIterator[None]:
@@ -78,7 +91,8 @@ class DirectConnections:
                 return await connection.fetch(statement, *values)
 
     async def close(self) -> None:
-        """End the connections that nobody uses."""
+        """End the connections: those in use when their callers have done with them."""
+        self._closed += 1
         while self._idle:
             self._idle.pop()[0].terminate()
         await asyncio.sleep(0)  # their sockets are closed in the loop's next round
@@ -88,9 +102,8 @@ class DirectConnections:
             connection, used_at = self._idle.pop()
             if connection.is_closed():
                 continue
-            if monotonic() - used_at < MAX_IDLE_SECONDS or await _answers(connection):
+            if monotonic() - used_at < self._max_idle or await _answers(connection):
                 return connection
-            connection.terminate()
             await self.close()  # what ended one in silence ended the others
         return None
 
@@ -114,11 +127,17 @@ def _says_nothing_bad(error: BaseException) -> bool:
 
 
 async def _answers(connection: asyncpg.Connection) -> bool:
+    """Whether it is alive; it is terminated if not, and where this is cancelled."""
+    is_alive = False
     try:
         await connection.execute("select 1", timeout=PING_TIMEOUT_SECONDS)
+        is_alive = True
     except (asyncpg.PostgresError, *LOST):
-        return False
-    return True
+        pass
+    finally:
+        if not is_alive:
+            connection.terminate()
+    return is_alive
 
 
 def direct(engine: AsyncEngine) -> DirectConnections:
