@@ -94,7 +94,15 @@ class Authenticator:
         """The caller, if it is the user in the path; None for a service whose token has the scope. Receives
         the body. Raises as `owner` and `service` do.
         """
-        claims = await self._verified(self._verifier.verify_service, bearer_token(request))
+        limits = self._limits
+        if limits is not None:
+            limits.check_address(request)
+        try:
+            claims = await self._verified(self._verifier.verify_service, bearer_token(request))
+        except Unauthorized:
+            if limits is not None:
+                limits.count_address(request)
+            raise
         if scope not in claims.scopes:
             return await self.owner(request, user_id)
         await self.service(request, scope)
