@@ -43,6 +43,7 @@ TAGS = {
     "with their own tokens.",
     "broadcasts": "Events for the followers of a topic, or for everyone, while they are processed. For "
     "services with the scope `notifications:send`.",
+    "amending": "Update and retract what was sent. For services with the scope `notifications:send`.",
     "sending": "For services whose token has the scope `notifications:send`.",
     "deliveries": "The status of each mail, SMS and web push, for services with the scope `deliveries:read`.",
     "explain": "Why an event reached somebody, or not, for services with the scope `deliveries:read`.",

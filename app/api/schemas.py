@@ -217,10 +217,15 @@ EXPLAIN_QUERY: dict[str, dict[str, Any]] = {
 }
 AMENDING_QUERY: dict[str, dict[str, Any]] = {
     "event_id": {"type": "string", "description": "the id of the event that you published"},
-    "thread_key": {"type": "string", "description": "the thread that you published it in; with `user_id`"},
+    "thread_key": {
+        "type": "string",
+        "description": "the thread that you published it in; with `user_id`",
+        "example": "order-7",
+    },
     "user_id": {
         "type": "array",
         "items": {"type": "string"},
+        "example": ["456e7890-e89b-12d3-a456-426614174001"],
         "description": "whose notifications; for several users several times. Without it all of the event's",
     },
 }
@@ -304,6 +309,17 @@ _LANGUAGE = {"type": "string", "description": "the language of texts: vi, en or 
 
 _MESSAGE = {"type": "inapp", "user_id": _USER, "title": "Your kitchen", "message": "Three plans are done."}
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "NotificationUpdate": {
+        "arrived": {
+            "summary": "Newer texts, without buttons, unread again",
+            "value": {
+                "title": "Order 7 has arrived",
+                "message": "At your door.",
+                "actions": [],
+                "unread": True,
+            },
+        },
+    },
     "MessageOrEvent": {
         "inapp": {"summary": "A message in the inbox", "value": _MESSAGE},
         "mail": {
