@@ -68,8 +68,10 @@ def measure(site: Site, target: Target, mails: int, rate: float, seconds: float)
     """Let the hub mail a backlog of `mails`, then publish codes at `rate` a second for `seconds`."""
     number = next(_numbers)
     codes = f"bench.codes.{target.name}.{number}"
-    if not site.embedded_broker:  # that one makes it at the first use
+    notifications = f"bench.mails.{target.name}.{number}"
+    if not site.embedded_broker:  # that one makes them at the first use
         make_topic(site.kafka, codes, 1)
+        make_topic(site.kafka, notifications, 1)
     with _sink() as sink:
         environment = {
             "SMTP_HOST": "127.0.0.1",
@@ -80,7 +82,7 @@ def measure(site: Site, target: Target, mails: int, rate: float, seconds: float)
             "OTP_COOLDOWN": "0",
         }
         own = dataclasses.replace(target, environment={**target.environment, **environment})
-        with run_server(site, own, f"bench.mails.{target.name}.{number}") as server:
+        with run_server(site, own, notifications) as server:
             _backlog(site, server, sink, "warm", _WARM_UP_MAILS)
             say(f"{target.name}: {mails:,} mails …")
             per_second = _backlog(site, server, sink, "mail", mails)
