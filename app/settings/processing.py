@@ -16,6 +16,7 @@ from app.settings.section import (
     Bytes,
     CommaSeparated,
     Days,
+    PeoplePerSecond,
     Seconds,
     Section,
     WithBatchSize,
@@ -219,7 +220,7 @@ class BroadcastSettings(Section):
 
     title: ClassVar = "Broadcasts"
 
-    rate: float = Field(
+    rate: PeoplePerSecond = Field(
         default=2000.0,
         ge=0,
         le=1_000_000,

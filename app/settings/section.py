@@ -17,6 +17,7 @@ class Unit(NamedTuple):
 
 
 Seconds = Annotated[float, Unit("seconds")]
+PeoplePerSecond = Annotated[float, Unit("people a second")]
 Milliseconds = Annotated[int, Unit("milliseconds")]
 Days = Annotated[int, Unit("days")]
 Bytes = Annotated[int, Unit("bytes")]

@@ -26,9 +26,9 @@ FIELDS = MessageRequest.__struct_fields__
         ("userId", "did you mean `user_id`?"),
         ("subject", "did you mean `title`?"),
         ("body", "did you mean `message`?"),
-        ("cc", "attachments, category, "),
-        ("url", "attachments, category, "),
-        ("x" * 500, "attachments, category, "),
+        ("cc", "attachments, audience, category, "),
+        ("url", "attachments, audience, category, "),
+        ("x" * 500, "attachments, audience, category, "),
     ],
 )
 def test_an_unknown_field_of_a_message_is_named_with_the_nearest(field: str, meant: str) -> None:
