@@ -293,6 +293,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  inboxes": "1",
         "  notifications": "2",
         "  archived_notifications": "1",
+        "  archive_sweeps": "0",
         "  topic_followers": "1",
         "  devices": "1",
         "  preferences": "1",
