@@ -26,6 +26,8 @@ SCOPES = {
     "POST /notify/email": "notifications:send",
     "GET /notifications/{}": "notifications:send",
     "DELETE /notifications/{}": "notifications:send",
+    "PATCH /notifications": "notifications:send",
+    "DELETE /notifications": "notifications:send",
     "GET /topics": "notifications:send",
     "GET /broadcasts": "notifications:send",
     "GET /broadcasts/{}": "notifications:send",
