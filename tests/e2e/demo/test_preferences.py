@@ -62,6 +62,7 @@ async def test_low_stock_is_mailed_to_who_wants_it_and_has_an_address(page: Page
     await choices.get_by_label("Language").select_option("English")
     await choices.get_by_role("button", name="Save profile").click()
     await expect(choices.locator("form").get_by_role("status")).to_have_text("Profile: saved.")
+    await expect(state(inbox(page, demo.MAI))).to_have_text("Live")  # again, in her language
     await click_event(page, "low_stock")
     await expect(page.locator("#mails").get_by_text(address)).to_be_visible()
     await expect(page.frame_locator("#mail iframe").locator("body")).to_contain_text("Espresso beans 1 kg")
