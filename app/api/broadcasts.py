@@ -88,7 +88,7 @@ class BroadcastResource:
 
     @schemas.described(
         "Resume a broadcast",
-        "It goes on after the last person whom it has passed.",
+        "It continues after the last person that it has passed.",
         {200: schemas.Answer("The broadcast is running", Broadcast)},
         errors=(400, 401, 403, 404, 409, 503),
     )

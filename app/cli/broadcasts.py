@@ -48,7 +48,7 @@ def show(broadcast: BroadcastId) -> int:
 
 @app.command()
 def pause(broadcast: BroadcastId) -> int:
-    """Stop it after the page that is being written; `resume` goes on."""
+    """Stop it after the page that is being written; `resume` continues it."""
     return _moved(broadcast, lambda store: store.pause(broadcast))
 
 

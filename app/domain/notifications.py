@@ -123,7 +123,7 @@ class ListWindow(NamedTuple):
 
 
 class FilteredPage(NamedTuple):
-    """A part of a filtered list, newest first, and the `seq` below which it goes on; None: nowhere."""
+    """Part of a filtered list, newest first, and the `seq` below which the next begins; None if none does."""
 
     notifications: Sequence[Notification]
     before: int | None

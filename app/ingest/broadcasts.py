@@ -30,7 +30,7 @@ log = logging.getLogger("hub.broadcasts")
 MAX_PEOPLE_PER_PAGE = 250
 """As many as a transaction of large events has: with longer ones others would wait longer."""
 POLL_SECONDS = 2.0  # in case another node accepted a broadcast and died
-LEASE_SECONDS = 10.0  # until another node goes on after one that died
+LEASE_SECONDS = 10.0  # until another node continues what a dead one began
 MAX_TURN_SECONDS = 2.0  # that a node works on a broadcast before it looks for others
 MAX_PAUSE_SECONDS = 0.2  # between pages, while other events are written
 LOCKED_PAUSE_SECONDS = 1.0  # while all who are left have a locked inbox

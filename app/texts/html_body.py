@@ -261,7 +261,7 @@ class HtmlBody:
         return element
 
     def _end_paragraph(self) -> None:
-        """A paragraph ends where a block begins. A link in it goes on behind it, as in browsers."""
+        """A paragraph ends where a block begins. A link in it continues after it, as in browsers."""
         if not self._counts["p"]:
             return
         link = None
