@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -78,7 +79,7 @@ class WaitingChannel:
         try:
             await self._decide(outgoing)
             if not outgoing.digest:
-                return await self._channel.send(outgoing, confirm)
+                return await self._channel.send(outgoing, partial(self._confirm, outgoing, confirm))
             data, items = await self._content(outgoing)
         except DeliveryCancelled:
             WAITS_CANCELLED.labels(self.name, "digest" if outgoing.digest else "step").inc()
@@ -92,10 +93,14 @@ class WaitingChannel:
         """See `Channel.close`."""
         await self._channel.close()
 
+    async def _confirm(self, outgoing: Outgoing, confirm: Confirm) -> None:
+        """Look again right before a step is sent: its provider may have let it wait."""
+        await confirm()
+        _check(outgoing.only_if, await self._waiting.state_of_notification(outgoing.id))
+
     async def _decide(self, outgoing: Outgoing) -> None:
         """Raises `DeliveryCancelled` or `NotYet` if it isn't to be sent now."""
-        if outgoing.only_if is not None and outgoing.notification not in _STILL[outgoing.only_if]:
-            raise _cancelled(outgoing.notification)
+        _check(outgoing.only_if, outgoing.notification)
         if outgoing.user_id is None or outgoing.category is None:
             return
         known = await self._people.people([outgoing.user_id])
@@ -143,6 +148,12 @@ def entry_of(held: HeldDelivery, base_url: str | None = None) -> dict[str, Any]:
     }
     url = None if held.url is None else absolute(held.url, base_url)
     return entry if url is None else entry | {"url": url}
+
+
+def _check(only_if: str | None, notification: str | None) -> None:
+    """Raises `DeliveryCancelled` for a step of a notification that isn't as it has to be any more."""
+    if only_if is not None and notification not in _STILL[only_if]:
+        raise _cancelled(notification)
 
 
 def _cancelled(notification: str | None) -> DeliveryCancelled:

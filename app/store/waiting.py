@@ -94,18 +94,23 @@ STATE_OF_NOTIFICATION = f"""(
   where n.receiver = d.user_id and n.seq = d.seq and n.seq > {GONE_UP_TO}
 )"""  # noqa: S608
 """Of the notification that a delivery `d` is about: null if it is gone. By the index of the inbox."""
-# What left the inbox, or was read, leaves the digest; what a provider was given already stays in it.
+_STATE = f"select {STATE_OF_NOTIFICATION} from deliveries d where d.id = $1"  # noqa: S608
+# What left the inbox, or was read, leaves the digest, and so does the step of one that was seen if it is for
+# unseen ones. What a provider was given already stays in the digest.
 _LEAVE = f"""
 update deliveries d set next_attempt_at = null, finished_at = now(),
   status = case when gone.expired then 'expired' else 'suppressed' end,
   reason = case when gone.expired then 'it expired' when gone.state is null
-    then 'the notification was deleted or archived' else 'the notification was read' end
+    then 'the notification was deleted or archived' else 'the notification was ' || gone.state end
 from (
   select id, expires_at <= now() or state = 'expired' as expired, state from (
-    select d.id, d.seq, d.expires_at, {STATE_OF_NOTIFICATION} as state
+    select d.id, d.seq, d.expires_at, d.only_if, {STATE_OF_NOTIFICATION} as state
     from deliveries d where d.digest_id = $1 and d.id <> $1 and d.status = 'held'
   ) as held
-  where expires_at <= now() or (seq is not null and coalesce(state in ('read', 'expired'), true))
+  where expires_at <= now() or (
+    seq is not null
+    and (state is null or state in ('read', 'expired') or (state = 'seen' and only_if = 'unseen'))
+  )
 ) as gone
 where d.id = gone.id and d.status = 'held'
 """  # noqa: S608
@@ -213,6 +218,13 @@ class WaitingStore:
         with store_errors():
             async with self._engine.begin() as connection:
                 return (await connection.exec_driver_sql(_LOOK_AGAIN, ([*users],))).rowcount
+
+    async def state_of_notification(self, delivery: UUID) -> str | None:
+        """As it is now: see `Outgoing.notification`."""
+        with store_errors():
+            async with self._engine.connect() as connection:
+                state: str | None = (await connection.exec_driver_sql(_STATE, (delivery,))).scalar()
+                return state
 
     async def content(self, digest: UUID) -> DigestContent:
         """What is in a digest now. What was read, or isn't in the inbox any more, has left it."""

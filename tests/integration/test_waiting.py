@@ -35,7 +35,8 @@ async def hold(scene: Scene, user: UUID, title: str = "T", **given: Any) -> Held
     details = given.pop("details", None)
     due = given.pop("due", datetime.now(UTC))
     step = given.pop("step", None)
-    waits = Hold(only_if=step) if step is not None else Hold(key, group_name="Us")
+    only_if = given.pop("only_if", None)
+    waits = Hold(only_if=step) if step is not None else Hold(key, only_if=only_if, group_name="Us")
     message = mail(data={"title": title, "message": "M"}, user_id=user, **given)
     record = DeliveryRecord(message, due_at=due, category="food", hold=waits)
     shown = draft([user], details=details)
@@ -215,6 +216,34 @@ async def test_a_step_is_sent_unless_its_notification_was_read(scene: Scene) -> 
     assert await scene.ends(read.delivery, Status.SUPPRESSED) == "the notification was read"
     assert await scene.ends(gone.delivery, Status.SUPPRESSED) == "the notification was deleted or archived"
     assert {each.id for each in scene.channel.sent} == {unread.delivery, seen.delivery}
+
+
+async def test_a_step_is_not_sent_that_was_read_while_its_provider_let_it_wait(scene: Scene) -> None:
+    store, user = NotificationStore(scene.engine), uuid4()
+    step = await hold(scene, user, step="unread")
+
+    async def slow(_: Outgoing) -> None:  # as a mail server that doesn't greet for a while
+        assert await store.mark_read(step.notification, user)
+
+    scene.channel.answer = slow
+    await scene.node()
+    assert await scene.ends(step.delivery, Status.SUPPRESSED) == "the notification was read"
+    assert scene.channel.sent == []
+
+
+async def test_a_step_for_the_unseen_leaves_its_digest_when_it_is_seen(scene: Scene) -> None:
+    store, user = NotificationStore(scene.engine), uuid4()
+    held = [
+        await hold(scene, user, title, only_if=only_if)
+        for title, only_if in (("unseen", "unseen"), ("unread", "unread"), ("message", None))
+    ]
+    later = await hold(scene, user, "later", only_if="unseen")
+    await store.mark_all_seen(user, held[-1].seq)
+    await scene.node()
+    await scene.ends(later.delivery, Status.SENT)
+    (sent,) = scene.channel.sent
+    assert titles(sent) == ["later", "message", "unread"]
+    assert await scene.ends(held[0].delivery, Status.SUPPRESSED) == "the notification was seen"
 
 
 async def test_a_push_that_waited_for_a_connection_to_end_is_due_then(scene: Scene) -> None:

@@ -58,6 +58,7 @@ class TakesAll(Channel):
         return self.channel
 
     async def send(self, outgoing: Outgoing, confirm: Confirm = wanted) -> Receipt:
+        await confirm()
         self.sent.append([each["title"] for each in outgoing.data["entries"]])
         return Receipt(None)
 
@@ -75,6 +76,7 @@ class World:
         self.messages: list[Message] = []
         self.digests: dict[str, DigestDue] = {}
         self.read: set[int] = set()
+        self.state: str | None = None
         evaluator = Evaluator(())
         waits = WaitPlanner(WaitSettings(**rules).rules, evaluator, self, "en", usual_details)
         self.planner = Planner(self.people, evaluator, "en", self.clock, waits=waits)
@@ -92,6 +94,10 @@ class World:
 
     async def recent(self, wanted: Sequence[RecentDeliveries]) -> Sequence[int]:
         return [0 for _ in wanted]
+
+    async def state_of_notification(self, delivery: UUID) -> str | None:
+        """Of the step whose turn it is."""
+        return self.state
 
     async def content(self, digest: UUID) -> DigestContent:
         """What is in the digest whose turn it is."""
@@ -125,7 +131,7 @@ class World:
         due = planned.decision.until
         while due is not None:
             self.now = due
-            state = "read" if reads_at is not None and reads_at <= due else "unseen"
+            self.state = state = "read" if reads_at is not None and reads_at <= due else "unseen"
             outgoing = self.outgoing(
                 planned, only_if=planned.hold and planned.hold.only_if, notification=state
             )
