@@ -56,6 +56,10 @@ class Hourly(NamedTuple):
                 return DigestDue(quarter)
         return DigestDue(now + timedelta(hours=1))  # an offset of before the 1970s
 
+    def slot(self, begins: datetime, due: datetime) -> str:
+        """As of `AtTime`."""
+        return f"{due.timestamp():.0f}"
+
 
 class Fixed(NamedTuple):
     """So many seconds from the first message on."""
@@ -65,6 +69,10 @@ class Fixed(NamedTuple):
     def due(self, now: datetime, zone: ZoneInfo) -> DigestDue:
         """When a digest that begins now is sent."""
         return DigestDue(now + timedelta(seconds=self.seconds))
+
+    def slot(self, begins: datetime, due: datetime) -> str:
+        """As of `AtTime`: no two are further apart than the window is long."""
+        return f"{self.seconds} {begins.timestamp() // self.seconds:.0f}"
 
 
 class Sliding(NamedTuple):
@@ -76,6 +84,10 @@ class Sliding(NamedTuple):
     def due(self, now: datetime, zone: ZoneInfo) -> DigestDue:
         """When a digest that begins now is sent if nothing else joins it."""
         return DigestDue(now + timedelta(seconds=self.gap), now + timedelta(seconds=self.most))
+
+    def slot(self, begins: datetime, due: datetime) -> str:
+        """As of `AtTime`: no two are further apart than the gap."""
+        return f"{self.gap} {begins.timestamp() // self.gap:.0f}"
 
 
 class AtTime(NamedTuple):
@@ -98,6 +110,12 @@ class AtTime(NamedTuple):
             if self.weekday in (None, day.weekday())
         )
         return DigestDue(next(moment for moment in moments if moment > now))
+
+    def slot(self, begins: datetime, due: datetime) -> str:
+        """What messages have in common that begin to wait at different times, in the future, and can share a
+        digest: it is due after each of these moments. `due` is when a digest is that begins at `begins`.
+        """
+        return f"{due.timestamp():.0f}"
 
 
 Window = Hourly | Fixed | Sliding | AtTime

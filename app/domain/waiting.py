@@ -23,6 +23,7 @@ from app.domain.digests import (
     NO_RULE,
     DigestDue,
     DigestRule,
+    Window,
     digest_key,
     joins,
     shown_duration,
@@ -87,6 +88,8 @@ class _Candidate(NamedTuple):
     place: int
     person: Person
     rule: DigestRule
+    due: DigestDue
+    """When a digest is due that begins with it."""
     key: str
     recent: RecentDeliveries | None
     """Of a rule with a throttle."""
@@ -130,9 +133,9 @@ class WaitPlanner:
             candidate
             for number, plan in enumerate(plans)
             if plan.deliveries
-            for candidate in self._candidates(number, requests[number], plan, known)
+            for candidate in self._candidates(number, requests[number], plan, known, now)
         ]
-        return await self._digested(requests, plans, found, now) if found else plans
+        return await self._digested(requests, plans, found) if found else plans
 
     # Escalation
 
@@ -204,7 +207,7 @@ class WaitPlanner:
     # Digests
 
     def _candidates(
-        self, number: int, request: PlanRequest, plan: Plan, known: Mapping[UUID, Person]
+        self, number: int, request: PlanRequest, plan: Plan, known: Mapping[UUID, Person], now: datetime
     ) -> Iterator[_Candidate]:
         if request.urgent or request.category == ALWAYS_ON:
             return
@@ -223,14 +226,30 @@ class WaitPlanner:
             recent = None
             if throttle is not None and draft.user_id is not None:
                 recent = RecentDeliveries(draft.user_id, request.category, draft.channel, throttle.seconds)
-            yield _Candidate(number, place, person, rule, self._key(request, draft, rule), recent)
+            due, slot = self._due(planned, person, rule.overflow, now)
+            yield _Candidate(number, place, person, rule, due, self._key(request, draft, rule, slot), recent)
+
+    def _due(
+        self, planned: PlannedDelivery, person: Person, window: Window, now: datetime
+    ) -> tuple[DigestDue, str | None]:
+        """When a digest is due that begins with the message; and the slot whose digest it joins, if it is a
+        step. A step begins to wait when it is due, so it may join no digest that is sent before.
+        """
+        is_step = planned.hold is not None
+        begins = planned.decision.until if is_step and planned.decision.until else now
+        due = window.due(begins, person.zone or self._rules.zone)
+        quiet = None if person.quiet_hours is None else person.quiet_hours.until(due.at)
+        slot = window.slot(begins, due.at)
+        if quiet is not None:
+            due = DigestDue(quiet, None if due.latest is None else max(quiet, due.latest))
+            slot = f"quiet hours {quiet.timestamp():.0f}"
+        return due, slot if is_step else None
 
     async def _digested(
         self,
         requests: Sequence[PlanRequest],
         plans: list[Plan],
         candidates: Sequence[_Candidate],
-        now: datetime,
     ) -> list[Plan]:
         wanted = [*dict.fromkeys(each.recent for each in candidates if each.recent is not None)]
         counts = dict(zip(wanted, await self._store.recent(wanted), strict=True)) if wanted else {}
@@ -246,7 +265,7 @@ class WaitPlanner:
                     counted.add((each.plan, recent))
                     continue
             planned = deliveries[each.plan][each.place]
-            deliveries[each.plan][each.place] = self._joined(each, planned, requests[each.plan], due_at, now)
+            deliveries[each.plan][each.place] = self._joined(each, planned, requests[each.plan], due_at)
         return [
             msgspec.structs.replace(plan, deliveries=theirs) if theirs else plan
             for plan, theirs in zip(plans, deliveries, strict=True)
@@ -258,17 +277,10 @@ class WaitPlanner:
         planned: PlannedDelivery,
         request: PlanRequest,
         due_at: MutableMapping[str, DigestDue],
-        now: datetime,
     ) -> PlannedDelivery:
         """The delivery in a digest, which is noted in `due_at`."""
-        _, _, person, rule, key, _ = candidate
+        _, _, person, rule, due, key, _ = candidate
         zone = person.zone or self._rules.zone
-        is_step = planned.hold is not None
-        begins = planned.decision.until if is_step and planned.decision.until else now
-        due = rule.overflow.due(begins, zone)
-        quiet = None if person.quiet_hours is None else person.quiet_hours.until(due.at)
-        if quiet is not None:
-            due = DigestDue(quiet, None if due.latest is None else max(quiet, due.latest))
         due_at[key] = due_at[key].joined(due) if key in due_at else due
         reason = joins(due_at[key].at, zone)
         if rule.throttle is not None:
@@ -283,7 +295,7 @@ class WaitPlanner:
         )
         return PlannedDelivery(planned.draft, Decision(Verdict.WAIT, reason, due_at[key].at), hold)
 
-    def _key(self, request: PlanRequest, draft: DeliveryDraft, rule: DigestRule) -> str:
+    def _key(self, request: PlanRequest, draft: DeliveryDraft, rule: DigestRule, slot: str | None) -> str:
         notification = request.effects.notification
         about: str | None = None
         if notification is not None and rule.key == "group":
@@ -291,7 +303,8 @@ class WaitPlanner:
         elif notification is not None and rule.key == "thread":
             about = over(self._usual_details(notification), notification.details).thread_key
         user = draft.foreign_user_id if draft.user_id is None else str(draft.user_id)
-        return digest_key(user, draft.address, request.category, draft.channel, rule.key, about)
+        steps = () if slot is None else ("steps", slot)
+        return digest_key(user, draft.address, request.category, draft.channel, rule.key, about, *steps)
 
     def _is_critical(self, request: PlanRequest) -> bool:
         draft = request.effects.notification

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.domain.deliveries import DeliveryDraft
 from app.domain.details import Details
-from app.domain.digests import DigestDue
+from app.domain.digests import MAX_GAPS_COUNT, DigestDue, read_duration
 from app.domain.effects import Effects
 from app.domain.errors import ConfigurationError
 from app.domain.notifications import NotificationDraft
@@ -75,7 +75,8 @@ class World:
         self.person = person
         self.messages: list[Message] = []
         self.digests: dict[str, DigestDue] = {}
-        self.read: set[int] = set()
+        self.reads: dict[int, datetime] = {}
+        """When which are read."""
         self.state: str | None = None
         evaluator = Evaluator(())
         waits = WaitPlanner(WaitSettings(**rules).rules, evaluator, self, "en", usual_details)
@@ -102,9 +103,11 @@ class World:
     async def content(self, digest: UUID) -> DigestContent:
         """What is in the digest whose turn it is."""
         held = [
-            each for each in self.messages if each.digest == self.due_key and each.number not in self.read
+            each
+            for each in self.messages
+            if each.digest == self.due_key and self.reads.get(each.number, self.now + MINUTE) > self.now
         ]
-        newest = [HeldDelivery("plain", "en", each.planned.draft.data) for each in held]
+        newest = [HeldDelivery(each.planned.draft.template, "en", each.planned.draft.data) for each in held]
         return DigestContent(newest, len(newest), 0)
 
     async def event(self, number: int, at: datetime, *, mail: bool = False) -> list[PlannedDelivery]:
@@ -146,16 +149,21 @@ class World:
         raise AssertionError("it waits for nothing")
 
     async def send_digest(self, key: str) -> list[str]:
-        """What the digest with this key shows when it is due; nothing if it isn't sent."""
+        """What the digest with this key shows when it is sent, which is `now` then; nothing if it isn't."""
         self.due_key, self.now = key, self.digests.pop(key).at
         (first, *_) = [each for each in self.messages if each.digest == key]
         try:
-            await self.deciding["email"].send(self.outgoing(first.planned, digest=True))
+            while True:
+                try:
+                    await self.deciding["email"].send(self.outgoing(first.planned, digest=True))
+                except NotYet as later:
+                    self.now += timedelta(seconds=later.seconds)
+                else:
+                    return self.channels["email"].sent[-1]
         except DeliveryCancelled:
             return []
         finally:
             self.messages = [each for each in self.messages if each.digest != key]
-        return self.channels["email"].sent[-1]
 
     def outgoing(self, planned: PlannedDelivery, **more: Any) -> Outgoing:
         draft = planned.draft
@@ -242,12 +250,12 @@ async def test_each_message_is_in_the_next_daily_digest_unless_it_was_read(
         if read is not None
     }
 
+    world.reads = reads
+
     async def send_due(until: datetime | None) -> None:
         for key, due in [*world.digests.items()]:
-            if until is None or due.at <= until:
-                world.read = {number for number, moment in reads.items() if moment <= due.at}
-                if titles := await world.send_digest(key):
-                    shown[due.at] = sorted(titles)
+            if (until is None or due.at <= until) and (titles := await world.send_digest(key)):
+                shown[due.at] = sorted(titles)
 
     for moment, number in timeline:
         await send_due(moment)
@@ -257,6 +265,79 @@ async def test_each_message_is_in_the_next_daily_digest_unless_it_was_read(
             expected.setdefault(due, []).append(f"M{number}")
     await send_due(None)
     assert shown == {moment: sorted(titles) for moment, titles in expected.items()}
+
+
+windows = st.sampled_from(
+    [
+        *("hourly", "every 7m", "every 3h", "sliding 10m up to 25m", "sliding 2h"),
+        *("daily at 02:30", "daily at 18:00", "weekly on sunday at 02:30", "weekly on monday at 09:00"),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(near_a_change, people, windows, st.booleans(), schedule)
+async def test_in_any_window_each_message_is_sent_once_unless_it_was_read(
+    start: datetime, person: Profile, window: str, steps: bool, events: list[tuple[int, int | None]]
+) -> None:
+    """In a digest, outside quiet hours, and no later than at the end of its window or of quiet hours then.
+
+    With `steps` the messages are those of an escalation, which begin to wait when they are due (and no quiet
+    hours are).
+    """
+    assume(person.quiet_from != person.quiet_until)
+    world = World(person, digests=f"food.email={window}", escalations="food.email=after 5m" if steps else "")
+    timeline = sorted((start + delay * MINUTE, number) for number, (delay, _) in enumerate(events))
+    happened = {number: moment for moment, number in timeline}
+    waits_from = {
+        number: first_allowed(moment + 5 * MINUTE, person) if steps else moment
+        for number, moment in happened.items()
+    }
+    world.reads = {
+        number: happened[number] + read * MINUTE
+        for number, (_, read) in enumerate(events)
+        if read is not None
+    }
+    sent: list[tuple[datetime, list[int]]] = []
+
+    async def send_due(until: datetime | None) -> None:
+        for key, due in sorted(world.digests.items(), key=lambda item: item[1].at):
+            if until is None or due.at <= until:
+                titles = await world.send_digest(key)
+                sent.append((world.now, [int(title[1:].split()[0]) for title in titles]))
+
+    for moment, number in timeline:
+        await send_due(moment)
+        await world.event(number, moment, mail=not steps)
+    await send_due(None)
+    shown = [number for _, numbers in sent for number in numbers]
+    assert len(shown) == len({*shown}), "each once"
+    for moment, numbers in sent:
+        assert first_allowed(moment, person) == moment, "in quiet hours"
+        for number in numbers:
+            assert waits_from[number] < moment <= latest_of(waits_from[number], window, person)
+            assert world.reads.get(number, moment + MINUTE) > moment, "it was read"
+    for number in happened.keys() - {*shown}:
+        assert world.reads[number] <= latest_of(waits_from[number], window, person), "it is lost"
+
+
+def latest_of(moment: datetime, window: str, person: Profile) -> datetime:
+    """When a message has to be sent at the latest that begins to wait at this moment."""
+    zone = ZoneInfo(person.time_zone or "UTC")
+    match window.split():
+        case ["hourly"]:
+            end = moment + MINUTE
+            while end.astimezone(zone).minute:
+                end += MINUTE
+        case ["every", duration] | ["sliding", _, "up", "to", duration]:
+            end = moment + timedelta(seconds=read_duration(duration))
+        case ["sliding", gap]:
+            end = moment + MAX_GAPS_COUNT * timedelta(seconds=read_duration(gap))
+        case ["daily", *_]:
+            end = moment + timedelta(days=1, hours=25)  # the exact time: the test above
+        case _:
+            end = moment + timedelta(days=7, hours=25)
+    return first_allowed(end, person)
 
 
 def next_at(now: datetime, at: time, zone: ZoneInfo) -> datetime:
@@ -312,3 +393,19 @@ async def test_a_critical_notification_waits_for_no_digest() -> None:
 def test_settings_name_what_is_wrong(setting: str, text: str, named: str) -> None:
     with pytest.raises((ValueError, ConfigurationError), match=named):
         WaitSettings.model_validate({setting: text})
+
+
+async def test_a_step_joins_no_digest_that_is_sent_before_it_is_due() -> None:
+    world = World(Profile(email=ADDRESS), digests="food.email=every 15m", escalations="food.email=after 2h")
+    start = world.now
+    await world.event(1, start, mail=True)
+    (direct,) = world.digests
+    await world.event(2, start + MINUTE)
+    (step,) = world.digests.keys() - {direct}
+    await world.event(3, start + 131 * MINUTE)
+    (later,) = world.digests.keys() - {direct, step}
+    assert {key: (due.at - start) / MINUTE for key, due in world.digests.items()} == {
+        direct: 15,
+        step: 136,
+        later: 266,
+    }
