@@ -14,11 +14,20 @@ import msgspec
 
 T = TypeVar("T", bound=Hashable)
 
-SENT = ("mails", "dead_letters")
+SENT = ("mails", "dead_letters", "digest_items", "steps")
 """What goes out at least once: twice when a node dies or hangs, or loses Postgres, in the middle of it."""
 
-COLUMNS = ("rows", "frames", "mails", "dead_letters", "people")
-"""The columns of the ledger that are counts."""
+COLUMNS = {
+    "rows": "rows",
+    "frames": "frames",
+    "mails": "mails",
+    "dead_letters": "dead letters",
+    "people": "people of broadcasts",
+    "digest_items": "digest items",
+    "steps": "escalation steps",
+    "snoozes": "ends of snoozes",
+}
+"""The columns of the ledger that are counts, and how reports call them."""
 RowKey = tuple[str, int]
 """One row or frame: the receiver, and the serial number of the event."""
 
@@ -35,6 +44,12 @@ class Due:
     """Of those that can't be handled."""
     people: set[RowKey] = field(default_factory=set)
     """Who is in the audience of a broadcast, and has no client."""
+    digest_items: set[int] = field(default_factory=set)
+    """The events that nobody read: each is in one digest."""
+    steps: set[int] = field(default_factory=set)
+    """The events that nobody read: each is escalated."""
+    snoozes: set[RowKey] = field(default_factory=set)
+    """What was snoozed, and neither archived nor unarchived meanwhile: it comes back."""
 
 
 @dataclass
@@ -50,6 +65,12 @@ class Found:
     dead_letters: Sequence[int] = ()
     people: Sequence[RowKey] = ()
     """Whom broadcasts notified, beside the users with clients."""
+    digest_items: Sequence[tuple[int, str]] = ()
+    """Serial number of an event in a digest, and the Message-ID of that."""
+    steps: Sequence[tuple[int, str]] = ()
+    """As `mails`, of the mails of steps."""
+    snoozes: Sequence[RowKey] = ()
+    """What clients received again."""
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -76,9 +97,12 @@ class Ledger(msgspec.Struct, frozen=True):
     order_wrong: int
     """Clients that weren't notified in the order of `seq`."""
     mail_ids_wrong: int
-    """Mails of one event with different Message-IDs."""
+    """Mails of one event with different Message-IDs. Such is an event that two digests hold."""
     people: Count = Count(0, 0, 0, 0)
     """Of broadcasts, without clients."""
+    digest_items: Count = Count(0, 0, 0, 0)
+    steps: Count = Count(0, 0, 0, 0)
+    snoozes: Count = Count(0, 0, 0, 0)
 
     def problems(self, *, may_repeat: Collection[str] = ()) -> list[str]:
         """What went wrong, in words; empty when nothing did.
@@ -90,9 +114,8 @@ class Ledger(msgspec.Struct, frozen=True):
             "clients notified out of order": self.order_wrong,
             "mails with a second Message-ID": self.mail_ids_wrong,
         }
-        for name in COLUMNS:
+        for name, what in COLUMNS.items():
             count: Count = getattr(self, name)
-            what = name.replace("_", " ")
             wrong |= {f"{what} lost": count.lost, f"{what} of no event": count.strange}
             if name not in may_repeat:
                 wrong[f"{what} doubled"] = count.doubled
@@ -119,8 +142,11 @@ def balance(due: Due, found: Found) -> Ledger:
             sorted(seq for seq, _ in rows) != list(range(1, len(rows) + 1)) for rows in inboxes.values()
         ),
         order_wrong=sum(not _in_order(received, order.get(user, [])) for user, received in found.frames),
-        mail_ids_wrong=_ids_wrong(found.mails),
+        mail_ids_wrong=sum(map(_ids_wrong, (found.mails, found.digest_items, found.steps))),
         people=_count(due.people, found.people),
+        digest_items=_count(due.digest_items, [serial for serial, _ in found.digest_items]),
+        steps=_count(due.steps, [serial for serial, _ in found.steps]),
+        snoozes=_count(due.snoozes, found.snoozes),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -120,6 +120,36 @@ class Load:
         value = json.dumps({**event, "audience": {"topic": topic}}).encode()
         self._producer.produce(self._topic, value, on_delivery=partial(self._note, None))
 
+    def publish(self, event_of: Callable[[int], dict[str, Any]]) -> int:
+        """Publish an event of which the experiment knows itself what is due. Returns its serial number, which
+        `event_of` gets.
+        """
+        serial = self.due.produced
+        self.due.produced += 1
+        value = json.dumps(event_of(serial)).encode()
+        self._producer.produce(self._topic, value, on_delivery=partial(self._note, serial))
+        return serial
+
+    def booking(self, serial: int, user: str, to: str) -> dict[str, Any]:
+        """A notification and a mail."""
+        return {
+            "event_id": f"{self._mark}-{serial}",
+            "event_type": "booking.confirmed",
+            "user_email": to,
+            "user_id": user,
+            "booking_id": f"BOOK-{serial}",
+            "movie_title": "Movie Name",
+            "showtime": "2026-12-15 19:30",
+            "seats": ["A1"],
+            "total_amount": 25.5,
+            SERIAL: serial,
+        }
+
+    def expired(self, serial: int, user: str) -> dict[str, Any]:
+        """A notification of the category food, whose title names the serial number."""
+        data = {"group_name": NAME, "unit_name": f"BOX-{serial}", "storage_name": "Fridge", SERIAL: serial}
+        return self._added(serial, [user]) | {"event_type": "food_expired", "data": data}
+
     async def _publish(self, rate: float, events: float, over: asyncio.Event, mixture: Mixture) -> None:
         begin, sent = time.monotonic(), 0
         while sent < events and not over.is_set():
@@ -142,7 +172,7 @@ class Load:
             due.dead_letters.add(serial)
         elif _is_one_of(serial, mixture.mail_every) and not large:  # each 400th is a 50th too
             user = self._chance.choice(self._users)
-            value = json.dumps(self._booking(serial, user)).encode()
+            value = json.dumps(self.booking(serial, user, address(serial))).encode()
             due.rows.add((user, serial))
             due.mails.add(serial)
         else:
@@ -177,20 +207,6 @@ class Load:
             "group_id": GROUP,
             "receivers": receivers,
             "data": {"group_name": NAME, "requester_username": "john_doe", SERIAL: serial},
-        }
-
-    def _booking(self, serial: int, user: str) -> dict[str, Any]:
-        return {
-            "event_id": f"{self._mark}-{serial}",
-            "event_type": "booking.confirmed",
-            "user_email": address(serial),
-            "user_id": user,
-            "booking_id": f"BOOK-{serial}",
-            "movie_title": "Movie Name",
-            "showtime": "2026-12-15 19:30",
-            "seats": ["A1"],
-            "total_amount": 25.5,
-            SERIAL: serial,
         }
 
 

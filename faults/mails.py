@@ -8,8 +8,16 @@ from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
+from typing import NamedTuple
 
 from faults.load import DOMAIN, serial_of
+
+
+class CaughtMail(NamedTuple):
+    """A mail, and when the mail catcher received it (unix seconds)."""
+
+    message: EmailMessage
+    received_at: float
 
 
 class Mails:
@@ -20,7 +28,7 @@ class Mails:
         self._known = set(os.listdir(folder))
         self.found: list[tuple[int, str]] = []
         """Of the events' mails: serial number and Message-ID, in the order of their coming."""
-        self.others: defaultdict[str, list[EmailMessage]] = defaultdict(list)
+        self.others: defaultdict[str, list[CaughtMail]] = defaultdict(list)
         """By address, what went elsewhere."""
 
     def read(self) -> set[int]:
@@ -37,4 +45,5 @@ class Mails:
         if address.endswith(f"@{DOMAIN}"):
             self.found.append((serial_of(address), str(message["Message-ID"])))
         else:
-            self.others[address].append(message)
+            received_at = int(path.name.partition("-")[0]) / 1e9
+            self.others[address].append(CaughtMail(message, received_at))

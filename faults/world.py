@@ -112,6 +112,15 @@ class Progress:
 
 
 @dataclass
+class Waited:
+    """What an experiment found of what waited, as the ledger takes it (`faults.ledger.Found`)."""
+
+    digest_items: list[tuple[int, str]] = field(default_factory=list)
+    steps: list[tuple[int, str]] = field(default_factory=list)
+    snoozes: list[RowKey] = field(default_factory=list)
+
+
+@dataclass
 class World:
     """What an experiment works on. Its load and its faults are the experiment's own business."""
 
@@ -124,6 +133,7 @@ class World:
     chance: random.Random
     say: Say
     progress: Progress = field(default_factory=Progress)
+    waited: Waited = field(default_factory=Waited)
     _rows: set[RowKey] = field(default_factory=set)
     _last_seq: dict[str, int] = field(default_factory=dict)
     _looking: asyncpg.Connection | None = None
@@ -224,6 +234,9 @@ class World:
             mails=self.mails.found,
             dead_letters=await self._dead_letters(),
             people=[tuple(row) for row in people],
+            digest_items=self.waited.digest_items,
+            steps=self.waited.steps,
+            snoozes=self.waited.snoozes,
         )
         for client in self.clients:
             for wrong in client.wrong[:3]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults.experiments import nodes, kafka, transactions, postgres, redis, user_service  # isort: skip
-from faults.experiments import poison, duplicates, clock, broadcasts, schedules, soak  # isort: skip
+from faults.experiments import poison, duplicates, clock, waiting, broadcasts, schedules, soak  # isort: skip
 
 __all__ = [
     "broadcasts",
@@ -18,4 +18,5 @@ __all__ = [
     "soak",
     "transactions",
     "user_service",
+    "waiting",
 ]

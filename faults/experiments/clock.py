@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,13 +15,12 @@ import httpx
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from faults.disturb import WRONG, wrong_clocks
 from faults.experiment import Run, experiment
 from faults.world import Node, World
 from tests.support.hub import close_code, eventually, new_user, token
-from tests.support.install_tools import faketime
 from tests.support.mailbox import new_address, text_of
 
-WRONG = 300  # seconds
 RATE = 100.0
 TOKENS_LIVE = 200  # seconds; less than the clocks are wrong
 SOON = 10.0  # seconds
@@ -36,12 +34,9 @@ PATIENCE = 30.0  # seconds for an answer: how fast it is isn't asked here
     promises="1, 2, 3, 4, 7",
 )
 async def clock(run: Run) -> None:
-    library = faketime()
-    assert library is not None, "needs libfaketime, which `make faults` installs as root on Debian"
-    wrong = {0: _off(library, WRONG), 1: _off(library, -WRONG)}
     seconds = run.sized(120, least=15)
     begun = time.monotonic()
-    async with run.world(own_settings=wrong, settings={"OTP_COOLDOWN": "0"}) as world:
+    async with run.world(own_settings=wrong_clocks(), settings={"OTP_COOLDOWN": "0"}) as world:
         first = datetime.now(UTC)
         async with world.load.publishing(RATE):
             await asyncio.gather(*(_noted(run, check) for check in _checks(run, world)))
@@ -72,15 +67,6 @@ async def _noted(run: Run, check: Coroutine[Any, Any, None]) -> None:
         await check
     except (AssertionError, OSError, TimeoutError, WebSocketException, httpx.HTTPError) as error:
         run.problems.append(str(error).partition("\n")[0] or type(error).__name__)
-
-
-def _off(library: Path, seconds: int) -> dict[str, str]:
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME": f"{seconds:+d}",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
 
 
 async def _takes_good_tokens_only(_: Run, node: Node, name: str) -> None:
@@ -160,7 +146,7 @@ async def _newest_code_counts(world: World) -> None:
             await hub.publish(event, topic=topic, partition=partition)
             found = world.mails.others[address]
             await eventually(partial(_longer, found, number), f"code {number + 1} of an address", PATIENCE)
-            assert f"10000{number}" in text_of(found[-1]), "an older code took a newer one's place"
+            assert f"10000{number}" in text_of(found[-1].message), "an older code took a newer one's place"
 
 
 async def _longer(found: Sequence[object], number: int) -> bool:

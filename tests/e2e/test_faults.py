@@ -37,7 +37,7 @@ def shown(result: Result) -> str:
     return "\n".join([*result.problems, str(result.ledger)])
 
 
-@pytest.mark.parametrize("name", ["kill-9", "clock"])
+@pytest.mark.parametrize("name", ["kill-9", "clock", "digests", "escalations", "snoozes"])
 async def test_an_experiment_passes(site: Site, tmp_path: Path, name: str) -> None:
     result = await runner.run(EXPERIMENTS[name], site, tmp_path, 1, SMALL)
     assert not result.problems, shown(result)

@@ -15,6 +15,9 @@ DUE = Due(
     mails={2, 3},
     dead_letters={4},
     people={("cat", 0), ("dan", 0)},
+    digest_items={1, 2},
+    steps={3},
+    snoozes={("ann", 1)},
 )
 WHOLE = Found(
     rows=[("ann", 2, 1), ("ann", 1, 0), ("ben", 1, 0), ("ann", 3, 2), ("ann", 4, 3)],
@@ -22,6 +25,9 @@ WHOLE = Found(
     mails=[(3, "<3@hub>"), (2, "<2@hub>")],
     dead_letters=[4],
     people=[("dan", 0), ("cat", 0)],
+    digest_items=[(2, "<digest@hub>"), (1, "<digest@hub>")],
+    steps=[(3, "<step@hub>")],
+    snoozes=[("ann", 1)],
 )
 
 
@@ -55,9 +61,21 @@ def test_all_that_was_due_and_nothing_else_is_no_problem() -> None:
         (replace(WHOLE, dead_letters=[]), ["1 dead letters lost"]),
         (replace(WHOLE, dead_letters=[4, 4]), ["1 dead letters doubled"]),
         (replace(WHOLE, dead_letters=[4, 0]), ["1 dead letters of no event"]),
-        (replace(WHOLE, people=[("cat", 0)]), ["1 people lost"]),
-        (replace(WHOLE, people=[*WHOLE.people, ("cat", 0)]), ["1 people doubled"]),
-        (replace(WHOLE, people=[*WHOLE.people, ("eve", 0)]), ["1 people of no event"]),
+        (replace(WHOLE, people=[("cat", 0)]), ["1 people of broadcasts lost"]),
+        (replace(WHOLE, people=[*WHOLE.people, ("cat", 0)]), ["1 people of broadcasts doubled"]),
+        (replace(WHOLE, people=[*WHOLE.people, ("eve", 0)]), ["1 people of broadcasts of no event"]),
+        (replace(WHOLE, digest_items=WHOLE.digest_items[:1]), ["1 digest items lost"]),
+        (replace(WHOLE, digest_items=[*WHOLE.digest_items, (1, "<digest@hub>")]), ["1 digest items doubled"]),
+        (
+            replace(WHOLE, digest_items=[*WHOLE.digest_items, (3, "<digest@hub>")]),
+            ["1 digest items of no event"],
+        ),
+        (replace(WHOLE, steps=[]), ["1 escalation steps lost"]),
+        (replace(WHOLE, steps=[*WHOLE.steps, (3, "<step@hub>")]), ["1 escalation steps doubled"]),
+        (replace(WHOLE, steps=[*WHOLE.steps, (1, "<step@hub>")]), ["1 escalation steps of no event"]),
+        (replace(WHOLE, snoozes=[]), ["1 ends of snoozes lost"]),
+        (replace(WHOLE, snoozes=[("ann", 1), ("ann", 1)]), ["1 ends of snoozes doubled"]),
+        (replace(WHOLE, snoozes=[("ann", 1), ("ann", 2)]), ["1 ends of snoozes of no event"]),
     ],
     ids=lambda value: value[0].replace(" ", "-") if isinstance(value, list) else "found",
 )
@@ -72,12 +90,30 @@ def test_after_a_crash_mails_and_dead_letters_may_be_repeated_but_rows_and_frame
         mails=[*WHOLE.mails, (2, "<2@hub>")],
         dead_letters=[4, 4],
         people=WHOLE.people,
+        digest_items=[*WHOLE.digest_items, (1, "<digest@hub>")],
+        steps=[*WHOLE.steps, (3, "<step@hub>")],
+        snoozes=[("ann", 1), ("ann", 1)],
     )
     ledger = balance(DUE, twice)
-    assert ledger.problems(may_repeat=SENT) == ["1 rows doubled", "1 frames doubled"]
+    assert ledger.problems(may_repeat=SENT) == [
+        "1 rows doubled",
+        "1 frames doubled",
+        "1 ends of snoozes doubled",
+    ]
+    assert (ledger.digest_items.doubled, ledger.steps.doubled) == (1, 1)
     assert (ledger.mails.doubled, ledger.dead_letters.doubled) == (1, 1)
 
 
 def test_a_mail_that_comes_twice_has_one_message_id() -> None:
     twice = replace(WHOLE, mails=[*WHOLE.mails, (2, "<other@hub>")])
+    assert problems(twice, may_repeat=SENT) == ["1 mails with a second Message-ID"]
+
+
+def test_an_event_in_two_digests_is_a_problem_also_after_a_crash() -> None:
+    twice = replace(WHOLE, digest_items=[*WHOLE.digest_items, (1, "<next digest@hub>")])
+    assert problems(twice, may_repeat=SENT) == ["1 mails with a second Message-ID"]
+
+
+def test_a_step_that_is_taken_twice_is_a_problem_also_after_a_crash() -> None:
+    twice = replace(WHOLE, steps=[*WHOLE.steps, (3, "<other step@hub>")])
     assert problems(twice, may_repeat=SENT) == ["1 mails with a second Message-ID"]
