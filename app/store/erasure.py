@@ -8,8 +8,11 @@ index on their age the rows that came meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from time import monotonic
 from typing import NamedTuple
 
 from sqlalchemy import TextClause, text
@@ -22,6 +25,8 @@ PIECE_BLOCKS_COUNT = 4096
 """Blocks of a table (32 MB) that one statement reads."""
 MAX_ROWS_PER_CHUNK = 1000
 """Of an inbox, in one transaction."""
+PAUSE_SHARE = 2.0
+"""Of the time that a transaction takes: how long others then have Postgres to themselves."""
 
 
 def named_in(words: str) -> str:
@@ -268,9 +273,8 @@ class ErasingStore:
         removed, chunk = 0, MAX_ROWS_PER_CHUNK
         while until is not None and chunk == MAX_ROWS_PER_CHUNK:
             values = {"user": subject.user_id, "until": until, "most": MAX_ROWS_PER_CHUNK}
-            with store_errors():
-                async with self._engine.begin() as connection:
-                    seqs = (await connection.execute(_CHUNK, values)).scalars().all()
+            async with self._chunk() as connection:
+                seqs = (await connection.execute(_CHUNK, values)).scalars().all()
             chunk = len(seqs)
             removed += chunk
             self._progress("notifications", max(seqs, default=until) / max(until, 1))
@@ -280,9 +284,8 @@ class ErasingStore:
         removed, chunk = 0, MAX_ROWS_PER_CHUNK
         while chunk == MAX_ROWS_PER_CHUNK:
             values = {"user": subject.user_id, "most": MAX_ROWS_PER_CHUNK}
-            with store_errors():
-                async with self._engine.begin() as connection:
-                    chunk = (await connection.execute(_ARCHIVE_CHUNK, values)).rowcount
+            async with self._chunk() as connection:
+                chunk = (await connection.execute(_ARCHIVE_CHUNK, values)).rowcount
             removed += chunk
         return removed
 
@@ -294,15 +297,23 @@ class ErasingStore:
                 total = await connection.scalar(counted.statement("select count(*)"), values) or 0
         removed, chunk = [0] * len(_OF_CHUNK), MAX_ROWS_PER_CHUNK
         while chunk == MAX_ROWS_PER_CHUNK:
-            with store_errors():
-                async with self._engine.begin() as connection:
-                    asked = await connection.execute(_DELIVERY_CHUNK, {**values, "most": MAX_ROWS_PER_CHUNK})
-                    ids = asked.scalars().all()
-                    for index, statement in enumerate(_OF_CHUNK):
-                        removed[index] += (await connection.execute(statement, {"ids": ids})).rowcount
+            async with self._chunk() as connection:
+                asked = await connection.execute(_DELIVERY_CHUNK, {**values, "most": MAX_ROWS_PER_CHUNK})
+                ids = asked.scalars().all()
+                for index, statement in enumerate(_OF_CHUNK):
+                    removed[index] += (await connection.execute(statement, {"ids": ids})).rowcount
             chunk = len(ids)
             self._progress(counted.table, min(1.0, removed[-1] / max(total, 1)))
         return [Found(rows.table, number) for rows, number in zip(_DELIVERIES.rows, removed, strict=True)]
+
+    @asynccontextmanager
+    async def _chunk(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, and a pause after it."""
+        begin = monotonic()
+        with store_errors():
+            async with self._engine.begin() as connection:
+                yield connection
+        await asyncio.sleep((monotonic() - begin) * PAUSE_SHARE)
 
     async def _count(self, connection: AsyncConnection, group: _Together, subject: Subject) -> list[Found]:
         counts = [0] * len(group.rows)
