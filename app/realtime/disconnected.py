@@ -1,9 +1,13 @@
-"""Users whose last connection on this node ended: what waited for that is looked at again."""
+"""Users whose last connection on this node ended, or died with its node: what waited for that is looked at
+again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from uuid import UUID
+
+from app.domain.errors import Unavailable
 
 LOOK_AT_DISCONNECTED_SECONDS = 5.0
 """A user who is back within this time, as after a page was loaded again, counts as connected."""
@@ -25,7 +29,11 @@ class DisconnectedUsers:
             self._latest.add(user)
 
     async def look(self) -> None:
-        """Pass on those who were noted before the last call, each once."""
+        """Pass on those who were noted before the last call, each once; again if Postgres doesn't answer."""
         users, self._earlier, self._latest = self._earlier, self._latest, set()
-        if users:
+        if not users:
+            return
+        try:
             await self._look_again(users)
+        except Unavailable:  # of Postgres: the next call passes them on too
+            self._earlier |= users

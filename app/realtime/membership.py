@@ -63,6 +63,7 @@ class Membership:
         self._subscribe = subscribe
         self._users: Collection[UUID] = ()
         self._listener: Listener | None = None
+        self._user_gone: Callable[[UUID], None] | None = None
         self._lost = asyncio.Event()
         self._failures = 0
         """To join, in a row."""
@@ -97,10 +98,22 @@ class Membership:
         """
         return self.joined and not self.others and _now() - self._answered_at < LEASE_SECONDS
 
-    def attach(self, users: Collection[UUID], listener: Listener) -> None:
-        """Call this before `start`. `users` always holds all who are connected to this node."""
+    def attach(
+        self,
+        users: Collection[UUID],
+        listener: Listener,
+        user_gone: Callable[[UUID], None] | None = None,
+    ) -> None:
+        """Call this before `start`.
+
+        Args:
+            users: Always holds all who are connected to this node.
+            listener: Gets what happens.
+            user_gone: Called for users of a node that died, unless another node has them.
+        """
         self._users = users
         self._listener = listener
+        self._user_gone = user_gone
 
     async def start(self) -> None:
         """Begin to join, in the background."""
@@ -211,7 +224,7 @@ class Membership:
         try:
             while self._gone:
                 node = next(iter(self._gone))
-                await self._presence.forget(node)
+                await self._presence.forget(node, self._user_gone)
                 self._gone.discard(node)
         except REDIS_ERRORS as error:
             log.warning("presence_not_cleaned", extra={"why": type(error).__name__})

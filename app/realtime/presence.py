@@ -7,7 +7,7 @@ clocks of the nodes don't matter.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, NewType
 from uuid import UUID
 
@@ -36,16 +36,19 @@ end
 """
 _FORGET = """
 local key, node = KEYS[1], ARGV[1]
-local entries = redis.call('HGETALL', key)
+local entries, gone = redis.call('HGETALL', key), {}
 for number = 1, #entries, 2 do
   local nodes, others, found = entries[number + 1], '', false
   for at = 1, #nodes, 8 do
     local other = string.sub(nodes, at, at + 7)
     if other == node then found = true else others = others .. other end
   end
-  if found and others == '' then redis.call('HDEL', key, entries[number])
+  if found and others == '' then
+    redis.call('HDEL', key, entries[number])
+    gone[#gone + 1] = entries[number]
   elseif found then redis.call('HSET', key, entries[number], others) end
 end
+return gone
 """
 _BEAT = """
 local key, node, silent_after = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -137,10 +140,17 @@ class Presence:
         seconds, microseconds = await self._redis.eval(_TIME, 1, self._nodes)
         return int(seconds) + int(microseconds) / 1e6
 
-    async def forget(self, node: NodeId) -> None:
-        """Remove all entries of a node that left or died."""
+    async def forget(self, node: NodeId, gone: Callable[[UUID], None] | None = None) -> None:
+        """Remove all entries of a node that left or died.
+
+        `gone` is called for each user who is connected to no other node. If several nodes forget one at once,
+        one of them gets each user.
+        """
         for bucket in range(BUCKET_COUNT):
-            await self._redis.eval(_FORGET, 1, self._bucket(bucket), node)
+            users = await self._redis.eval(_FORGET, 1, self._bucket(bucket), node)
+            if gone is not None:
+                for user in users:
+                    gone(UUID(bytes=user))
         await self._redis.zrem(self._nodes, node)
 
     async def publish(self, publications: Collection[tuple[NodeId, bytes]]) -> None:

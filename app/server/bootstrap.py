@@ -185,7 +185,7 @@ def build_realtime(settings: Settings, store: Store) -> Realtime:
     bus = RedisBus(
         manager, store.presence, membership, reconciler.soon, resync.start, store.revocations.forget
     )
-    membership.attach(manager.users, bus)
+    membership.attach(manager.users, bus, None if disconnected is None else disconnected.user_disconnected)
     commands = InboxCommands(store.notifications, store.triage, bus)
     sessions = Sessions(resync, reader, catch_up, commands, store.authenticator.claims, _history)
     watch = RevocationWatch(manager, store.revocations, store.revocation_feed)

@@ -323,6 +323,24 @@ async def test_what_a_dead_node_left_is_cleaned_away_and_it_is_sent_nothing(star
     assert here.presence.pushed() == dict.fromkeys(users, 1)
     here.presence.failing.clear()
     await told([here, there], users)
+    assert here.orphaned == there.orphaned == [], "others have its users"
     hold.released.set()
     await acquainted([here, there, dead])
     await told([here, there, dead], users)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_users_of_a_dead_node_whom_no_other_has_are_named_once(start: Start) -> None:
+    here, there, dead = await start(3)
+    users = [uuid4() for _ in range(50)]
+    for user in users:
+        await dead.arrive(user)
+    for user in users[:20]:
+        await there.arrive(user)
+    hold = dead.presence.hold("beat")
+    await hold.reached.wait()
+    await here.presence.silence(dead.id)
+    await until(lambda: len(here.orphaned) + len(there.orphaned) >= 30, "they are named")
+    await told([here, there], users)
+    assert sorted([*here.orphaned, *there.orphaned]) == sorted(users[20:])
+    hold.released.set()

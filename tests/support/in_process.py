@@ -86,9 +86,9 @@ class WatchedPresence(Presence):
         await self._pass("beat")
         return await super().beat(node, unresponsive_after)
 
-    async def forget(self, node: NodeId) -> None:
+    async def forget(self, node: NodeId, gone: Callable[[UUID], None] | None = None) -> None:
         await self._pass("forget")
-        await super().forget(node)
+        await super().forget(node, gone)
 
     async def silence(self, node: NodeId) -> None:
         """Let it count as dead, as if its last heartbeat was long ago."""
@@ -126,6 +126,8 @@ class Node:
         self.resynced = 0
         self.gone: list[UUID] = []
         """The users whose logout it received."""
+        self.orphaned: list[UUID] = []
+        """The users of dead nodes whom it got."""
         self.bus = RedisBus(
             self.manager,
             self.presence,
@@ -143,7 +145,7 @@ class Node:
         return self.membership.node
 
     async def start(self) -> None:
-        self.membership.attach(self.manager.users, self.bus)
+        self.membership.attach(self.manager.users, self.bus, self.orphaned.append)
         await self.membership.start()
         await self.bus.start()
 

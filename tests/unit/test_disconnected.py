@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID, uuid4
 
+from app.domain.errors import Unavailable
 from app.realtime.disconnected import MAX_NOTED_USERS, DisconnectedUsers
 
 
@@ -37,3 +38,22 @@ async def test_of_very_many_users_some_are_left_to_the_later_look() -> None:
     await users.look()
     await users.look()
     assert len(passed) == MAX_NOTED_USERS
+
+
+async def test_while_postgres_does_not_answer_nobody_is_forgotten() -> None:
+    passed: list[Collection[UUID]] = []
+    away = [Unavailable("postgres", "it restarts")]
+
+    async def look_again(users: Collection[UUID]) -> None:
+        if away:
+            raise away.pop()
+        passed.append(users)
+
+    users, (first, second) = DisconnectedUsers(look_again), (uuid4(), uuid4())
+    users.user_disconnected(first)
+    await users.look()
+    users.user_disconnected(second)
+    await users.look()
+    assert passed == []
+    await users.look()
+    assert passed == [{first, second}]
