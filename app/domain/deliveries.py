@@ -56,6 +56,10 @@ class Hold(NamedTuple):
     """
 
     digest: str | None = None
+    due: datetime | None = None
+    """When the digest is due if this message is its first. The one that was open when this was planned may be
+    closed when it is stored.
+    """
     latest: datetime | None = None
     """How long later messages may postpone the digest; None: not at all."""
     only_if: str | None = None

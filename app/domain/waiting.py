@@ -289,6 +289,7 @@ class WaitPlanner:
         by_group = rule.key == "group" and notification is not None
         hold = Hold(
             key,
+            due.at,
             due.latest,
             planned.hold.only_if if planned.hold is not None else None,
             notification.group_name if notification is not None and by_group else None,

@@ -178,7 +178,7 @@ def new_holds(event: EventRecord, seqs: Mapping[UUID, int]) -> Sequence[NewHold]
         NewHold(
             delivery_id(event.chunk_of or event.event_id, record.draft),
             hold.digest,
-            record.due_at,
+            hold.due,
             hold.latest,
             None if record.draft.user_id is None else seqs.get(record.draft.user_id),
             hold.only_if,

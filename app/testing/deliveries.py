@@ -74,7 +74,7 @@ class MemoryDeliveries:
     def _join(self, row: MemoryDelivery, record: DeliveryRecord, key: str, now: datetime) -> None:
         """Hold a delivery in the digest with this key, which is made if it is the first."""
         assert record.hold is not None
-        due = DigestDue(record.due_at or now, record.hold.latest)
+        due = DigestDue(record.hold.due or now, record.hold.latest)
         digest, before = self._digests.get(key, (uuid4(), due))
         due = before.joined(due)
         self._digests[key] = digest, due

@@ -36,7 +36,7 @@ async def hold(scene: Scene, user: UUID, title: str = "T", **given: Any) -> Held
     due = given.pop("due", datetime.now(UTC))
     step = given.pop("step", None)
     only_if = given.pop("only_if", None)
-    waits = Hold(only_if=step) if step is not None else Hold(key, only_if=only_if, group_name="Us")
+    waits = Hold(only_if=step) if step is not None else Hold(key, due, only_if=only_if, group_name="Us")
     message = mail(data={"title": title, "message": "M"}, user_id=user, **given)
     record = DeliveryRecord(message, due_at=due, category="food", hold=waits)
     shown = draft([user], details=details)
@@ -263,7 +263,9 @@ async def test_a_push_that_waited_for_a_connection_to_end_is_due_then(scene: Sce
 async def test_messages_about_no_notification_stay_in_the_digest(scene: Scene) -> None:
     user = uuid4()
     message = mail(data={"title": "T", "message": "M"}, user_id=user)
-    record = DeliveryRecord(message, due_at=datetime.now(UTC), category="food", hold=Hold("key of one"))
+    record = DeliveryRecord(
+        message, due_at=datetime.now(UTC), category="food", hold=Hold("key of one", datetime.now(UTC))
+    )
     await scene.writer.write([EventRecord("alone", (), [record])])
     await scene.node()
     await scene.ends(delivery_id("alone", message), Status.SENT)

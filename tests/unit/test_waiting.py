@@ -123,9 +123,8 @@ class World:
         for each in plan.deliveries:
             key = each.hold.digest if each.hold is not None else None
             self.messages.append(Message(number, each, key))
-            if key is not None and each.decision.until is not None:
-                assert each.hold is not None
-                due = DigestDue(each.decision.until, each.hold.latest)
+            if key is not None and each.hold is not None and each.hold.due is not None:
+                due = DigestDue(each.hold.due, each.hold.latest)
                 self.digests[key] = self.digests[key].joined(due) if key in self.digests else due
         return [*plan.deliveries]
 
@@ -409,3 +408,13 @@ async def test_a_step_joins_no_digest_that_is_sent_before_it_is_due() -> None:
         step: 136,
         later: 266,
     }
+
+
+async def test_what_joins_a_digest_begins_another_of_full_length_if_that_is_closed_meanwhile() -> None:
+    world = World(Profile(email=ADDRESS), digests="food.email=every 15m")
+    start = world.now
+    await world.event(1, start, mail=True)
+    (second,) = await world.event(2, start + 14 * MINUTE, mail=True)
+    assert second.hold is not None
+    assert second.decision.until == start + 15 * MINUTE
+    assert second.hold.due == start + 29 * MINUTE
