@@ -31,8 +31,11 @@ class WallClock:
     """
 
     def __init__(self, others: Mapping[str, Ask], own: Now = time.time, steady: Now = time.monotonic) -> None:
-        """`others`: two clocks by name. `steady` may have any beginning, and is never set."""
+        """`others`: two clocks by name; until the second has answered once, the first one counts. `steady`
+        may have any beginning, and is never set.
+        """
         self._others = others
+        self._first = next(iter(others))
         self._own = own
         self._steady = steady
         self._ahead: dict[str, float] = {}  # of the steady one, in seconds
@@ -53,10 +56,13 @@ class WallClock:
         return self._ahead.keys() == self._others.keys()
 
     def now(self) -> float:
-        """Unix seconds: this machine's until both others have answered once."""
-        if not self._known:
-            return self._own()
+        """Unix seconds: those of the first of the others until both have answered once, of this machine until
+        that one has.
+        """
         steady = self._steady()
+        if not self._known:
+            ahead = self._ahead.get(self._first)
+            return self._own() if ahead is None else steady + ahead
         return sorted((self._own(), *(steady + ahead for ahead in self._ahead.values())))[1]
 
     def loop_time(self, unix_seconds: float) -> float:

@@ -23,7 +23,8 @@ STANDSTILL_SECONDS = 120.0
 @experiment(
     "broadcast",
     "a broadcast to 100,000 people beside other events; of 3 nodes one is 5 minutes ahead and one 5 minutes "
-    "behind; meanwhile kill -9 of a node, 6 times, a restart of Postgres, and a Redis that is away for 10 s",
+    "behind; meanwhile kill -9 of a node, 6 times, a restart of Postgres, and a Redis that is away for 10 s "
+    "while a node starts",
     promises="1, 2, 3, 4",
     may_repeat=SENT,
 )

@@ -26,7 +26,7 @@ LATE_SECONDS = WRONG / 2
 """That something may be late, by faults that never last so long."""
 _FAULTS = (
     "of 3 nodes one is 5 minutes ahead and one 5 minutes behind; meanwhile kill -9 of a node, 6 times, a "
-    "restart of Postgres, and a Redis that is away for 10 s"
+    "restart of Postgres, and a Redis that is away for 10 s while a node starts"
 )
 _SETTINGS = {**FAST_REBALANCE, "DELIVERY_LEASE": "10"}
 _JOINED = """
