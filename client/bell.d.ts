@@ -89,6 +89,7 @@ export interface BellTexts {
   archiveAll?: string;
   snooze?: string;
   snoozed?: string;
+  anotherTime?: string;
   inAnHour?: string;
   tomorrow?: string;
   nextWeek?: string;

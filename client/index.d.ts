@@ -148,6 +148,8 @@ export interface Inbox {
   unarchive(id: number): Promise<void>;
   /** Out of the inbox until then, within a year; it comes back as a new one. */
   snooze(id: number, until: Date | string): Promise<void>;
+  /** Report that the person followed the link, or with `action`, its id, chose that button: the hub's webhooks say so. */
+  reportClick(id: number, action?: string): Promise<void>;
   /** What came after this page last heard stays as it is, in this and the next three. */
   markAllRead(): Promise<void>;
   /** The person looks at the list: nothing of it is unseen any more. */

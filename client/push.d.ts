@@ -12,6 +12,7 @@ export interface PushOptions {
 /** What of an inbox is needed: `createInbox` makes one. */
 export interface PushInbox {
   markRead(id: number): Promise<void>;
+  reportClick?(id: number, action?: string): Promise<void>;
 }
 
 /** Whether this browser can take web push on this page. On iOS only a page on the home screen can. */
@@ -50,5 +51,5 @@ export interface PushClick {
   action?: string;
 }
 
-/** Mark a notification read when its web push is clicked. `clicked` is called for each click. The answer stops it. */
+/** Mark a notification read, and report the click, when its web push is clicked. `clicked` is called for each click. The answer stops it. */
 export function markReadOnClick(inbox: PushInbox, clicked?: (click: PushClick) => void): () => void;

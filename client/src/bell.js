@@ -454,6 +454,7 @@ export class NotificationBell extends Base {
     const wanted = elsewhere || this.#dispatch(name, action ? { notification, action } : notification);
     if (!wanted) event.preventDefault();
     else if (!read) this.#try((inbox) => inbox.markRead(id));
+    if (wanted && (link || action)) this.#inbox?.reportClick(id, action?.id).catch(() => {}); // nothing waits for the report
     if (!elsewhere && (link || matchMedia(PHONE).matches)) this.open = false;
   }
 

@@ -141,6 +141,14 @@ class Inbox {
     return this.#change(id, "snooze", new Date(until).toISOString());
   }
 
+  /**
+   * @param {number} id
+   * @param {string} [action]
+   */
+  reportClick(id, action) {
+    return this.rest.clicked(id, action);
+  }
+
   unseenCount() {
     return this.#store.unseen;
   }

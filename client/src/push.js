@@ -99,7 +99,7 @@ async function subscriptionHere({ serviceWorker }) {
 }
 
 /**
- * Mark a notification read when its web push is clicked; the service worker says so, to a page that it opened, too.
+ * Mark a notification read, and report the click, when its web push is clicked; the service worker says so, to a page that it opened, too.
  *
  * @param {PushInbox} inbox
  * @param {(click: { notification: number, action?: string }) => void} [clicked] called for each click
@@ -112,6 +112,7 @@ export function markReadOnClick(inbox, clicked = () => {}) {
     if (data?.type !== CLICKED) return;
     const { notification, action } = data;
     inbox.markRead(notification).catch(() => {}); // it may be gone
+    inbox.reportClick?.(notification, action).catch(() => {});
     clicked({ notification, action });
   };
   navigator.serviceWorker.addEventListener("message", heard);

@@ -89,6 +89,14 @@ export class Rest {
   }
 
   /**
+   * @param {number} id
+   * @param {string} [action]
+   */
+  async clicked(id, action) {
+    await this.#call("PATCH", `${INBOXES}/${id}/users/${this.user}/clicked${action ? `?action=${encodeURIComponent(action)}` : ""}`);
+  }
+
+  /**
    * Change everything up to a `seq`.
    *
    * @param {keyof typeof SWEEPS} call

@@ -14,6 +14,7 @@ export class Hub {
   rev = 0; // counts changes
   inbox = 0; // counts those that were erased
   sockets = new Set();
+  clicks = []; // that were reported
   requests = []; // of REST: "GET /users/…"
   opened = []; // addresses of sockets
   revoked = new Set(); // tokens
@@ -220,6 +221,7 @@ export class Hub {
     if (this.portal) return new Response("<!doctype html><title>Sign in to this network</title>");
     const [, id] = /^\/(\d+)\//.exec(path) ?? [];
     if (id) {
+      if (path.endsWith("/clicked")) this.clicks.push([Number(id), query.get("action")]);
       const done = this.#change(method === "DELETE" ? "" : path.split("/").pop(), Number(id));
       return done ? this.#changed(done === true ? {} : spoken(done, locale)) : problem(404, "no_such_notification");
     }
@@ -240,6 +242,7 @@ export class Hub {
   #change(call, id) {
     if (call === "read") return this.read(id);
     if (call === "unread") return this.unread_(id);
+    if (call === "clicked") return this.rows.some((row) => row.id === id);
     if (call === "archive") return this.move(id, "archive", "notification_archived");
     if (call === "unarchive") return this.move(id, "rows", "notification_unarchived");
     if (call === "snooze") return this.move(id, "snoozed", "notification_snoozed");

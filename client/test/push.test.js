@@ -140,10 +140,12 @@ test("a browser that is signed out is removed from the hub and unsubscribes", as
   assert.equal(registration.pushManager.current, null);
 });
 
-test("a click marks the notification read", async () => {
+test("a click marks the notification read, and is reported", async () => {
   const read = [];
+  const reported = [];
   const clicks = [];
-  const stop = markReadOnClick({ markRead: async (id) => void read.push(id) }, (click) => clicks.push(click));
+  const inbox = { markRead: async (id) => void read.push(id), reportClick: async (...click) => void reported.push(click) };
+  const stop = markReadOnClick(inbox, (click) => clicks.push(click));
   await Promise.resolve();
   assert.deepEqual(registration.active.posted, [{ type: "hub-push-ask" }]);
   for (const listener of listeners) {
@@ -151,6 +153,7 @@ test("a click marks the notification read", async () => {
     listener({ data: "something else" });
   }
   assert.deepEqual(read, [3]);
+  assert.deepEqual(reported, [[3, "retry"]]);
   assert.deepEqual(clicks, [{ notification: 3, action: "retry" }]);
   stop();
   assert.equal(listeners.size, 0);

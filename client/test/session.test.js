@@ -343,6 +343,9 @@ test("marking read, all read, removing: here at once, and on the hub", async () 
   assert.equal(tab.inbox.unreadCount(), 0);
   assert.equal(hub.unread, 0);
   await during(tab.inbox.remove(3));
+  await during(tab.inbox.reportClick(2, "pay"));
+  assert.deepEqual(hub.clicks, [[2, "pay"]]);
+  assert.equal(hub.requests.at(-1), "PATCH /2/users/user/clicked");
   await assert.rejects(during(tab.inbox.markRead(3)), { name: "InboxError", status: 404, code: "no_such_notification" });
 });
 

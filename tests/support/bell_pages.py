@@ -71,6 +71,8 @@ STUB = f"""
     }},
     loadMore: () => new Promise(() => {{}}),
     async markRead() {{ throw new Error("no"); }},
+    reported: [],
+    async reportClick(...click) {{ stub.reported.push(click); throw new Error("no"); }},
     listeners: () => Object.values(listeners).reduce((count, {{ size }}) => count + size, 0),
   }};
   bell.inbox = stub;

@@ -1,7 +1,7 @@
 import { icon, iconButton, make, say } from "./dom.js";
 import { face, linkOrButton, picture, severityOf } from "./look.js";
 import { swipes } from "./swipe.js";
-import { snoozes } from "./texts.js";
+import { snoozable, snoozes } from "./texts.js";
 
 /**
  * @typedef {import("../../index.d.ts").Notification} Notification
@@ -109,7 +109,24 @@ class Row {
       type: "button",
       part: "snooze",
       onclick: () => deeds.snooze(this.notification, moment),
-    }, words[word])));
+    }, words[word])), this.#moment(words, deeds));
+    this.until.scrollIntoView({ block: "nearest" });
+  }
+
+  /**
+   * A time of one's own.
+   *
+   * @param {Texts["words"]} words
+   * @param {Deeds} deeds
+   */
+  #moment(words, deeds) {
+    const [min, max] = snoozable(Date.now());
+    const moment = make("input", { type: "datetime-local", required: true, min, max, "aria-label": words.anotherTime, title: words.anotherTime });
+    const choose = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      deeds.snooze(this.notification, new Date(moment.value));
+    };
+    return make("form", { part: "snooze-form", onsubmit: choose }, moment, make("button", { part: "snooze" }, words.snooze));
   }
 
   /** @param {Texts["words"]} words */
@@ -225,8 +242,9 @@ export class List {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const place = this.placeOf(/** @type {Element} */ (event.target));
+    const target = /** @type {Element} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || target.matches("input")) return;
+    const place = this.placeOf(target);
     /** @type {Record<string, number>} */
     const goals = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: Infinity };
     if (event.key in goals) this.focus(goals[event.key]);

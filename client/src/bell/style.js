@@ -73,10 +73,12 @@ time, .count, h2 { unicode-bidi: plaintext; }
 .more:hover { text-decoration: underline; }
 .more, .choices { position: relative; z-index: 1; }
 .image { display: block; max-width: 100%; max-height: 10rem; margin-top: .5rem; border-radius: .5rem; object-fit: cover; }
-.choices { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: .6rem; }
-.choices > * { display: inline-flex; align-items: center; min-height: 2rem; padding: .25rem .8rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--surface); color: var(--text); font-size: .8125rem; font-weight: 600; text-decoration: none; }
+.choices { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: .6rem; scroll-margin: .85rem; }
+.choices > :not(form), form > * { display: inline-flex; align-items: center; min-height: 2rem; padding: .25rem .8rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--surface); color: var(--text); font-size: .8125rem; font-weight: 600; text-decoration: none; }
 .choices:not([role]) > :first-child { border-color: var(--accent); background: var(--accent); color: var(--surface); }
-.choices > :hover { filter: brightness(.94); }
+form { display: flex; flex: 1 1 100%; gap: .5rem; }
+form > input { flex: 1; min-width: 0; font: inherit; font-size: .8125rem; }
+.choices > :not(form):hover, form > button:hover { filter: brightness(.94); }
 .unread .content { color: var(--text); }
 time { color: var(--soft); font-size: .8125rem; }
 .foot { display: flex; align-items: center; min-height: 1.25rem; margin-top: .3rem; }
@@ -110,7 +112,7 @@ time { color: var(--soft); font-size: .8125rem; }
   .panel::backdrop { background: rgb(10 14 26 / 45%); }
   .toasts { inset: var(--notification-bell-toast-inset, auto .75rem .75rem); width: auto; max-width: none; }
   .tabs button { min-height: 2.75rem; }
-  .icon, .pill, .choices > * { min-width: 2.5rem; min-height: 2.5rem; }
+  .icon, .pill, .choices > :not(form), form > * { min-width: 2.5rem; min-height: 2.5rem; }
   .deeds { margin-block: -.7rem; }
 }
 @media (prefers-reduced-motion: no-preference) {

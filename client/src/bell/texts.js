@@ -38,6 +38,7 @@ import { directionOf } from "./language.js";
  * @property {string} archiveAll
  * @property {string} snooze
  * @property {string} snoozed
+ * @property {string} anotherTime
  * @property {string} inAnHour
  * @property {string} tomorrow
  * @property {string} nextWeek
@@ -87,6 +88,7 @@ export const WORDS = {
     archiveAll: "Archive all",
     snooze: "Snooze",
     snoozed: "Snoozed",
+    anotherTime: "Another time",
     inAnHour: "In an hour",
     tomorrow: "Tomorrow morning",
     nextWeek: "Next week",
@@ -133,6 +135,7 @@ export const WORDS = {
     archiveAll: "Всё в архив",
     snooze: "Отложить",
     snoozed: "Отложено",
+    anotherTime: "Другое время",
     inAnHour: "Через час",
     tomorrow: "Завтра утром",
     nextWeek: "На следующей неделе",
@@ -179,6 +182,7 @@ export const WORDS = {
     archiveAll: "Lưu trữ tất cả",
     snooze: "Tạm ẩn",
     snoozed: "Đã tạm ẩn",
+    anotherTime: "Thời điểm khác",
     inAnHour: "Sau 1 giờ",
     tomorrow: "Sáng mai",
     nextWeek: "Tuần sau",
@@ -195,6 +199,7 @@ export const WORDS = {
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]; // ms
 const WEEK = 7; // days
 const MORNING = 9; // o'clock
+const LONGEST_SNOOZE = 364 * DAY; // the hub takes a year
 const MOST = 99; // that fit into the badge
 
 /** What the bell says, in one language. */
@@ -297,6 +302,18 @@ export function snoozes(now) {
     return day;
   };
   return [["inAnHour", new Date(now + HOUR)], ["tomorrow", morning(1)], ["nextWeek", morning((8 - new Date(now).getDay()) % 7 || 7)]];
+}
+
+/**
+ * The times between which something can be snoozed, as an `<input type="datetime-local">` has them.
+ *
+ * @param {number} now unix time in ms
+ */
+export function snoozable(now) {
+  return [MINUTE, LONGEST_SNOOZE].map((ahead) => {
+    const moment = new Date(now + ahead);
+    return new Date(+moment - moment.getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
+  });
 }
 
 /** @param {Date | number} moment */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Literal
 
 import pytest
@@ -64,9 +65,10 @@ async def test_a_row_leads_where_its_notification_does_and_the_page_may_go_there
         ["notificationopen", 1, None],
     ]
     assert page.url == "https://kitchen.example/"
+    assert await page.evaluate("stub.reported") == []
 
 
-async def test_a_link_is_followed_and_the_panel_closes(page: Page) -> None:
+async def test_a_link_is_followed_and_reported_and_the_panel_closes(page: Page) -> None:
     await become(page, {**LIST, "items": carrying()})
     await bell(page).click()
     await page.evaluate("stub.markRead = async () => {}")
@@ -79,6 +81,11 @@ async def test_a_link_is_followed_and_the_panel_closes(page: Page) -> None:
     await rows(page).first.get_by_role("link", name="Urgent").click()
     await expect(panel(page)).to_be_hidden()
     assert await page.evaluate("followed")
+    assert await page.evaluate("stub.reported") == [[1, None]]
+    await expect(panel(page).locator("[part=status]")).to_be_hidden()
+    await page.evaluate("bell.open = true")
+    await rows(page).first.get_by_role("button", name="Not now").click()
+    assert await page.evaluate("stub.reported") == [[1, None], [1, "later"]]
 
 
 async def test_a_long_text_is_cut_after_three_lines_until_somebody_wants_more(page: Page) -> None:
@@ -403,6 +410,28 @@ async def test_what_the_list_shows_is_seen_and_can_be_snoozed_or_archived_at_onc
     await page.wait_for_function("calls.length > 3")  # the browser says later that the list has closed
     calls = await page.evaluate("calls")
     assert calls == [["markAllSeen"], ["snooze", 1], ["unarchive", 1], ["archiveAll", 10]]
+
+
+async def test_a_notification_is_snoozed_until_a_time_of_ones_own_by_keyboard(page: Page, axe: Axe) -> None:
+    await page.evaluate(RECORDING)
+    await page.evaluate("""() => {
+      stub.snooze = async (id, until) => void calls.push([id, until.getFullYear(), until.getHours()]);
+    }""")
+    await become(page, {**LIST, "items": carrying()})
+    await bell(page).click()
+    await rows(page).first.get_by_role("button", name="Snooze").press("Enter")
+    moment = rows(page).first.get_by_label("Another time")
+    await moment.fill("2020-01-01T09:30")
+    await moment.press("Enter")
+    assert await moment.evaluate("moment => moment.validity.rangeUnderflow")
+    assert await page.evaluate("calls") == []
+    day = date.today() + timedelta(days=200)
+    await moment.press("Delete")  # is the field's, and deletes no notification
+    await moment.fill(f"{day}T09:30")
+    await axe.check(page)
+    await moment.press("Enter")
+    await expect(panel(page)).to_contain_text("Snoozed")
+    assert await page.evaluate("calls") == [[1, day.year, 9]]
 
 
 async def test_a_finger_swipes_a_row_away_or_marks_it(page: Page) -> None:
