@@ -72,6 +72,10 @@ class NotYet(Exception):  # noqa: N818 - no error
         self.seconds = seconds
 
 
+class Outdated(Exception):  # noqa: N818 - no error
+    """A `Confirm` raises it: the message is composed again, as what it shows has changed since."""
+
+
 class ChannelPorts(NamedTuple):
     """What channels may ask besides their providers. A channel that lacks what it needs is simulated."""
 

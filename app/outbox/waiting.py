@@ -22,7 +22,16 @@ from app.domain.planning import MAX_PUSH_CHARS, URGENT, People
 from app.domain.preferences import NOBODY_KNOWN, Evaluator, Verdict
 from app.domain.time import Now, moment
 from app.domain.waiting import absolute
-from app.outbox.channel import Channel, Confirm, DeliveryCancelled, NotYet, Outgoing, Receipt, wanted
+from app.outbox.channel import (
+    Channel,
+    Confirm,
+    DeliveryCancelled,
+    NotYet,
+    Outdated,
+    Outgoing,
+    Receipt,
+    wanted,
+)
 from app.runtime.metrics import DIGEST_ITEMS, DIGESTS, WAITS_CANCELLED
 from app.store.waiting import HeldDelivery, WaitingStore
 from app.texts.rendering import lines_of_text
@@ -80,18 +89,34 @@ class WaitingChannel:
             await self._decide(outgoing)
             if not outgoing.digest:
                 return await self._channel.send(outgoing, partial(self._confirm, outgoing, confirm))
-            data, items = await self._content(outgoing)
+            return await self._send_digest(outgoing, confirm)
         except DeliveryCancelled:
             WAITS_CANCELLED.labels(self.name, "digest" if outgoing.digest else "step").inc()
             raise
-        receipt = await self._channel.send(msgspec.structs.replace(outgoing, data=data), confirm)
-        DIGESTS.labels(self.name).inc()
-        DIGEST_ITEMS.labels(self.name).inc(items)
-        return receipt
 
     async def close(self) -> None:
         """See `Channel.close`."""
         await self._channel.close()
+
+    async def _send_digest(self, outgoing: Outgoing, confirm: Confirm) -> Receipt:
+        """Compose it, and again if something leaves it while the provider lets it wait."""
+        while True:
+            data, items = await self._content(outgoing)
+            digest = msgspec.structs.replace(outgoing, data=data)
+            try:
+                receipt = await self._channel.send(digest, partial(self._confirm_digest, outgoing, confirm))
+            except Outdated:
+                continue
+            DIGESTS.labels(self.name).inc()
+            DIGEST_ITEMS.labels(self.name).inc(items)
+            return receipt
+
+    async def _confirm_digest(self, outgoing: Outgoing, confirm: Confirm) -> None:
+        await confirm()
+        left = await self._waiting.leave(outgoing.id)
+        if left:
+            WAITS_CANCELLED.labels(self.name, "item").inc(left)
+            raise Outdated
 
     async def _confirm(self, outgoing: Outgoing, confirm: Confirm) -> None:
         """Look again right before a step is sent: its provider may have let it wait."""

@@ -226,8 +226,14 @@ class WaitingStore:
                 state: str | None = (await connection.exec_driver_sql(_STATE, (delivery,))).scalar()
                 return state
 
+    async def leave(self, digest: UUID) -> int:
+        """Take out of a digest what was read, or isn't in the inbox any more; how many that are."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                return (await connection.exec_driver_sql(_LEAVE, (digest,))).rowcount
+
     async def content(self, digest: UUID) -> DigestContent:
-        """What is in a digest now. What was read, or isn't in the inbox any more, has left it."""
+        """What is in a digest now, after `leave`."""
         with store_errors():
             async with self._engine.begin() as connection:
                 left = (await connection.exec_driver_sql(_LEAVE, (digest,))).rowcount

@@ -8,7 +8,9 @@ import time
 import pytest
 import uvloop
 
+from app.domain.deliveries import Status
 from app.outbox import failures
+from app.outbox.channel import DeliveryCancelled, Outdated
 from app.outbox.email import pool as smtp_pool
 from app.outbox.email.channel import EmailChannel
 from tests.support.certificates import Authority
@@ -178,6 +180,20 @@ async def test_a_cancelled_send_leaves_no_half_conversation(
     await asyncio.gather(sending, return_exceptions=True)
     await channel.send(mail("binh@example.com"))
     assert [received.recipient for received in server.messages] == ["binh@example.com"]
+
+
+@pytest.mark.parametrize("why", [Outdated(), DeliveryCancelled(Status.SUPPRESSED, "it was read")])
+async def test_what_the_hub_holds_back_at_the_last_moment_keeps_the_connection(
+    server: SmtpServer, channel: EmailChannel, why: Exception
+) -> None:
+    async def refuse() -> None:
+        raise why
+
+    with pytest.raises(type(why)):
+        await channel.send(mail(), refuse)
+    await channel.send(mail("binh@example.com"))
+    assert [received.recipient for received in server.messages] == ["binh@example.com"]
+    assert server.connections == 1
 
 
 def test_under_uvloop(authority: Authority) -> None:

@@ -130,6 +130,40 @@ async def test_a_digest_is_retried_as_the_same_message(scene: Scene) -> None:
     assert await status(scene, later[0]) is Status.HELD
 
 
+async def test_what_is_read_while_the_provider_lets_a_digest_wait_is_not_in_it(scene: Scene) -> None:
+    store, user = NotificationStore(scene.engine), uuid4()
+    held = [await hold(scene, user, title) for title in ("one", "two", "three")]
+    to_read = [each.notification for each in held[:2]]
+
+    async def slow(_: Outgoing) -> None:  # as a mail server that doesn't greet for a while
+        if to_read:
+            assert await store.mark_read(to_read.pop(), user)
+
+    scene.channel.answer = slow
+    await scene.node()
+    digest = await digest_of(scene, held[0])
+    await scene.ends(digest, Status.SENT)
+    (sent,) = scene.channel.sent
+    assert (titles(sent), sent.data["count"]) == (["three"], 1)
+    statuses = [await status(scene, each) for each in held]
+    assert statuses == [Status.SUPPRESSED, Status.SUPPRESSED, Status.SENT]
+    _, attempts = await scene.store.get(digest) or (None, [])
+    assert len(attempts) == 1
+
+
+async def test_a_digest_is_not_sent_if_all_is_read_while_the_provider_lets_it_wait(scene: Scene) -> None:
+    store, user = NotificationStore(scene.engine), uuid4()
+    held = [await hold(scene, user) for _ in range(2)]
+
+    async def slow(_: Outgoing) -> None:
+        await store.mark_all_read(user, None)
+
+    scene.channel.answer = slow
+    await scene.node()
+    assert await scene.ends(await digest_of(scene, held[0]), Status.SUPPRESSED) == EMPTY
+    assert scene.channel.sent == []
+
+
 async def test_all_in_a_digest_fail_with_it(scene: Scene) -> None:
     user = uuid4()
     held = [await hold(scene, user) for _ in range(2)]

@@ -100,6 +100,10 @@ class World:
         """Of the step whose turn it is."""
         return self.state
 
+    async def leave(self, digest: UUID) -> int:
+        """Nothing is read between composing a digest and sending it."""
+        return 0
+
     async def content(self, digest: UUID) -> DigestContent:
         """What is in the digest whose turn it is."""
         held = [

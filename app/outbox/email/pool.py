@@ -23,7 +23,7 @@ from aiosmtplib import (
 )
 
 from app.domain.errors import Unavailable
-from app.outbox.channel import Confirm, DeliveryCancelled, wanted
+from app.outbox.channel import Confirm, DeliveryCancelled, Outdated, wanted
 from app.outbox.email.smtp import Server, Timeouts
 from app.outbox.failures import FailFastBreaker
 
@@ -105,7 +105,7 @@ class Pool:
         try:
             await confirm()
             return await connection.send(envelope)
-        except (SMTPResponseException, SMTPNotSupported, DeliveryCancelled, Unavailable):
+        except (SMTPResponseException, SMTPNotSupported, DeliveryCancelled, Outdated, Unavailable):
             raise  # refused properly, by the server or by the hub
         except BaseException:
             connection.abort()
