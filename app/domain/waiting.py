@@ -238,11 +238,14 @@ class WaitPlanner:
         is_step = planned.hold is not None
         begins = planned.decision.until if is_step and planned.decision.until else now
         due = window.due(begins, person.zone or self._rules.zone)
-        quiet = None if person.quiet_hours is None else person.quiet_hours.until(due.at)
         slot = window.slot(begins, due.at)
-        if quiet is not None:
-            due = DigestDue(quiet, None if due.latest is None else max(quiet, due.latest))
-            slot = f"quiet hours {quiet.timestamp():.0f}"
+        if person.quiet_hours is not None:
+            at, latest = person.quiet_hours.until(due.at), due.latest
+            if latest is not None:
+                latest = max(person.quiet_hours.until(latest) or latest, at or due.at)
+            if at is not None:
+                slot = f"quiet hours {at.timestamp():.0f}"
+            due = DigestDue(at or due.at, latest)
         return due, slot if is_step else None
 
     async def _digested(

@@ -315,6 +315,7 @@ async def test_in_any_window_each_message_is_sent_once_unless_it_was_read(
     await send_due(None)
     shown = [number for _, numbers in sent for number in numbers]
     assert len(shown) == len({*shown}), "each once"
+    assert len({moment for moment, _ in sent}) == len(sent), "two at the same moment, as after quiet hours"
     for moment, numbers in sent:
         assert first_allowed(moment, person) == moment, "in quiet hours"
         for number in numbers:
