@@ -280,6 +280,13 @@ windows = st.sampled_from(
 
 @settings(deadline=None)
 @given(near_a_change, people, windows, st.booleans(), schedule)
+@example(  # the latest moment of a sliding window is in quiet hours, and a message comes after it
+    datetime(2026, 4, 4, 15, tzinfo=UTC),
+    Profile(time_zone="UTC", email=ADDRESS, quiet_from=time(17, 1), quiet_until=time(5)),
+    "sliding 2h",
+    False,
+    [(0, None), (1, None), (720, None)],
+)
 async def test_in_any_window_each_message_is_sent_once_unless_it_was_read(
     start: datetime, person: Profile, window: str, steps: bool, events: list[tuple[int, int | None]]
 ) -> None:
