@@ -21,13 +21,14 @@ from app.domain.errors import DeliveryFailed, StoreFailed, Unavailable
 from app.outbox.attachments import load
 from app.outbox.channel import Channel, DeliveryCancelled, NotYet, Outgoing
 from app.outbox.failures import Deferred, SetupFailed
+from app.outbox.results import ResultRecorder
 from app.outbox.unsubscribe import UnsubscribeLinks
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import ATTEMPT_SECONDS, DELIVERIES
 from app.runtime.services import Background
 from app.runtime.tasks import end
 from app.settings.processing import OutboxSettings
-from app.store.deliveries import AttemptResult, DeliveryStore, LeasedDelivery
+from app.store.deliveries import AttemptResult, DeliveryResult, DeliveryStore, LeasedDelivery
 from app.store.suppressions import ALL, BOUNCE_DAYS, suppressed_because
 
 log = logging.getLogger("hub.outbox")
@@ -77,6 +78,7 @@ class Outbox:
     ) -> None:
         """`channel` is its own; `backoff` has the delays between the attempts of one delivery."""
         self._store = store
+        self._results = ResultRecorder(store)
         self._channel = channel
         self._box = box
         self._settings = settings
@@ -108,6 +110,7 @@ class Outbox:
             await asyncio.wait(self._attempts, timeout=max(0.0, begun + within - time.monotonic()))
         left = list(self._attempts.values())
         await end(*self._attempts)
+        await self._results.close(RELEASE_TIMEOUT_SECONDS)
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
                 await self._store.release([(leased.id, leased.attempts) for leased in left])
@@ -284,9 +287,10 @@ class Outbox:
         self, leased: LeasedDelivery, status: Status, reason: str | None, tried: AttemptResult | None = None
     ) -> None:
         DELIVERIES.labels(leased.channel, status.value).inc()
+        result = DeliveryResult(leased.id, leased.attempts, status, reason, tried)
         for delay in POSTGRES_BACKOFF.delays():  # a mail that was sent and isn't noted goes out twice
             try:
-                await self._store.finish(leased.id, status, reason, tried, leased.attempts)
+                await self._results.record(result)
                 return
             except Unavailable as error:
                 log.error("delivery_not_noted", extra={"delivery": leased.id, "why": str(error)})

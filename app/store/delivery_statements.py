@@ -78,13 +78,16 @@ NEXT_CODE = f"""
 {_NEXT_DUE}
 where next_attempt_at is not null and replaces is not null and channel = $1 and not {_BUSY}
 """
-# Only by who has it still: after the lease another node may have taken it, and be as far.
+# Only by who has it still: after the lease another node may have taken it, and be as far. The array makes
+# Postgres find the rows by their key; of one id there is one result.
 FINISH = """
-update deliveries set status = $2, reason = coalesce($3, reason), error_code = $4, error = $5,
-  provider_id = coalesce($6, provider_id), segments = coalesce($8, segments), next_attempt_at = null,
-  secret = null, finished_at = now()
-where id = $1 and attempts = $7 and finished_at is null
-returning digest_id = id
+update deliveries d set status = new.status, reason = coalesce(new.reason, d.reason),
+  error_code = new.error_code, error = new.error, provider_id = coalesce(new.provider_id, d.provider_id),
+  segments = coalesce(new.segments, d.segments), next_attempt_at = null, secret = null, finished_at = now()
+from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[])
+  as new (id, number, status, reason, error_code, error, provider_id, segments)
+where d.id = new.id and d.id = any($1) and d.attempts = new.number and d.finished_at is null
+returning d.id, d.digest_id = d.id as is_digest
 """
 # Not later than it expires: then its secret is erased.
 AGAIN = """
@@ -102,7 +105,11 @@ where d.id = held.id and d.attempts = held.attempts and d.status = 'sending'
 NOTE = """
 insert into delivery_attempts
   (delivery_id, number, started_at, seconds, outcome, error_code, error, provider_id)
-select id, $2::int, $3::timestamptz, $4::float8, $5::text, $6::text, $7::text, $8::text
-from deliveries where id = $1 for key share
+select d.id, new.number, new.started_at, new.seconds, new.outcome, new.error_code, new.error, new.provider_id
+from unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::float8[], $5::text[], $6::text[], $7::text[],
+            $8::text[])
+  as new (id, number, started_at, seconds, outcome, error_code, error, provider_id)
+join deliveries d on d.id = new.id
+where d.id = any($1) for key share of d
 on conflict (delivery_id, number) do nothing
 """

@@ -22,7 +22,7 @@ from app.realtime.presence import NodeId, Presence
 from app.runtime.redis import connect
 from app.runtime.tasks import end
 from app.store import erasure
-from app.store.deliveries import AttemptResult, DeliveryStore
+from app.store.deliveries import AttemptResult, DeliveryResult, DeliveryStore
 from app.store.erasure import ErasingStore, likely, named_in
 from app.store.notifications import NotificationStore
 from app.store.records import DeliveryRecord, EventRecord
@@ -270,7 +270,7 @@ async def test_of_a_delivery_erased_during_its_attempt_nothing_is_noted(
     await store.erase(Subject(user))
     tried = AttemptResult(datetime.now(UTC), 0.1, "smtp_451", f"{user.hex}@example.com is busy")
     if done:
-        await deliveries.finish(each.id, Status.SENT, None, tried, each.attempts)
+        await deliveries.finish([DeliveryResult(each.id, each.attempts, Status.SENT, None, tried)])
     else:
         await deliveries.reschedule(each.id, None, 1.0, tried, each.attempts)
     assert await store.addresses(Subject(user)) == []

@@ -17,7 +17,7 @@ from app.domain.deliveries import Status, delivery_id
 from app.domain.errors import DeliveryFailed, Unavailable
 from app.outbox.worker import Outbox
 from app.store import delivery_statements as sql
-from app.store.deliveries import DeliverySignal, DeliveryStore, LeasedDelivery
+from app.store.deliveries import DeliveryResult, DeliverySignal, DeliveryStore, LeasedDelivery
 from app.store.records import DeliveryRecord, EventRecord
 from tests.support.hub import eventually
 from tests.support.outbox import QUICK, FakeChannel, Scene, code, mail, secret_box
@@ -225,8 +225,8 @@ async def test_an_attempt_that_ends_after_its_lease_changes_nothing(scene: Scene
     late = await scene.store.claim("email", 1, 0.0, codes=False)
     again = await scene.store.claim("email", 1, 60.0, codes=False)
     assert [late[0].attempts, again[0].attempts] == [1, 2]
-    await scene.store.finish(delivery, Status.SENT, None, None, 2)
-    await scene.store.finish(delivery, Status.FAILED, "too late", None, 1)
+    await scene.store.finish([DeliveryResult(delivery, 2, Status.SENT)])
+    await scene.store.finish([DeliveryResult(delivery, 1, Status.FAILED, "too late")])
     await scene.store.reschedule(delivery, None, 0.0, None, 1)
     await scene.store.release([(delivery, 1)])
     assert await stands(scene, delivery) == ("sent", None)

@@ -29,6 +29,8 @@ OF_BATCHES = {
     "ids of scheduled events": event_ids._SCHEDULED,
     "locked inboxes": inbox_locks._LOCKED,
     "people": preferences._PEOPLE,
+    "deliveries are finished": delivery_statements.FINISH,
+    "attempts are noted": delivery_statements.NOTE,
 }
 OF_OTHERS = {
     "a parked event is tried again": parked._RETRY,
