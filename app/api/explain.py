@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import unquote
@@ -25,6 +25,7 @@ from app.domain.channels import INAPP, WEBPUSH
 from app.domain.deliveries import Delivery, Status, Withheld, masked
 from app.domain.identity import scoped_id
 from app.domain.preferences import Verdict
+from app.domain.time import Now, moment
 from app.ingest.dry_run import IN_INBOX, SIMULATE, Outcome
 from app.store.ports import Broadcasts, Decisions, DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import ScheduledState
@@ -64,7 +65,7 @@ class Explained(msgspec.Struct):
 
 
 class ExplainPorts(NamedTuple):
-    """Where the traces of an event are."""
+    """Where the traces of an event are, and what time it is."""
 
     scheduled: ScheduledEvents
     parked: ParkedEvents
@@ -72,6 +73,7 @@ class ExplainPorts(NamedTuple):
     deliveries: DeliveryLog
     decisions: Decisions
     broadcasts: Broadcasts
+    now: Now
 
 
 class _EventState(NamedTuple):
@@ -113,9 +115,10 @@ class ExplainResource:
             wanted["user_id"] = user_id
         deliveries = await self._ports.deliveries.find(MAX_OUTCOMES + 1, **wanted)
         withheld = await self._ports.decisions.of_event(state.stored_as, user_id, MAX_OUTCOMES + 1)
+        now = moment(self._ports.now())
         outcomes = [
             *await self._in_inbox(state.stored_as, user_id),
-            *map(_of_delivery, reversed(deliveries[:MAX_OUTCOMES])),
+            *(outcome_of(each, now) for each in reversed(deliveries[:MAX_OUTCOMES])),
             *_of_decisions(withheld[:MAX_OUTCOMES]),
         ]
         found = await self._ports.broadcasts.get(state.stored_as)
@@ -167,11 +170,12 @@ def _untraced(user_id: UUID, broadcast: BroadcastState | None) -> ExplainedOutco
     return ExplainedOutcome(INAPP, Verdict.SUPPRESS.value, NO_TRACE, user_id)
 
 
-def _of_delivery(each: Delivery) -> ExplainedOutcome:
+def outcome_of(each: Delivery, now: datetime) -> ExplainedOutcome:
+    """What became of a delivery, or what it waits for."""
     waits = each.status is Status.PENDING and each.attempts == 0 and each.next_attempt_at is not None
     verdict, until = Verdict.SEND.value, None
     if each.status is Status.HELD or (
-        waits and each.next_attempt_at is not None and each.next_attempt_at > datetime.now(UTC)
+        waits and each.next_attempt_at is not None and each.next_attempt_at > now
     ):
         verdict, until = Verdict.WAIT.value, each.next_attempt_at
     elif each.status in (Status.SUPPRESSED, Status.EXPIRED):

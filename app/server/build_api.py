@@ -139,6 +139,7 @@ def _of_deliveries(store: Store, channels: Sequence[str]) -> Sequence[Blueprint]
         store.deliveries,
         DecisionStore(store.engine),
         BroadcastStore(store.engine),
+        store.wall_clock.now,
     )
     return (
         DeliveryResource(store.authenticator, store.deliveries, channels).blueprint(REST),
