@@ -32,6 +32,9 @@ FINISHED_WITHIN_SECONDS = 120.0
 ATTEMPT_SECONDS = 5.0
 TRY_AGAIN = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
+MISSED = (httpx.HTTPError, AttributeError)
+"""AttributeError: of anyio on uvloop, if a node dies right after it accepted the connection."""
+
 Ask = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 
 
@@ -53,7 +56,7 @@ async def answered(run: Run, world: World, user: str, ask: Ask) -> httpx.Respons
                 answer = await ask(client)
             if answer.status_code not in TRY_AGAIN:
                 return answer
-        except httpx.HTTPError:
+        except MISSED:
             pass
         await asyncio.sleep(0.2)
 
