@@ -72,7 +72,10 @@ class Supervisor:
         self._lifeline, self._held = os.pipe()
 
     def run(self) -> int:
-        """Returns when all workers have ended: 0, or 1 if one couldn't start in the first place."""
+        """Returns when all workers have ended: 0, or 1 if one couldn't start in the first place.
+
+        A worker that somebody killed or stopped before it was ready is replaced, as it would be later.
+        """
         woken, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(woken, False)
@@ -165,7 +168,7 @@ class Supervisor:
             self._note_ready(worker)
         if self._stop_by is not None:
             return
-        if not worker.was_ready:
+        if not worker.was_ready and os.waitstatus_to_exitcode(status) > 0:
             log.error("worker_never_ready", extra={"pid": pid})
             self._status = 1
             self._stop()
