@@ -17,6 +17,7 @@ from app.cli.group import new_app
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
+    from app.settings import Settings
     from app.store.webhooks import WebhookStore
 
 T = TypeVar("T")
@@ -36,7 +37,10 @@ def _webhooks() -> None:
 
 @app.command()
 def add(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The https URL that takes the POST requests.")],
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="The https URL that takes the POST requests, or kafka:TOPIC."),
+    ],
     kinds: Annotated[
         str, typer.Option("--kinds", metavar="KIND,KIND", help="Only these kinds of events; all by default.")
     ] = "",
@@ -47,8 +51,8 @@ def add(
 
     chosen, secret = _kinds(kinds), new_secret()
 
-    async def run(store: WebhookStore, fernet: MultiFernet, allow_private: bool) -> UUID | None:
-        _check_url(url, allow_private=allow_private)
+    async def run(store: WebhookStore, fernet: MultiFernet, settings: Settings) -> UUID | None:
+        _check_url(url, settings)
         return await store.add(url, chosen, fernet.encrypt(secret.encode()))
 
     made = _run(run)
@@ -124,16 +128,21 @@ def _kinds(given: str) -> list[str]:
     return [*dict.fromkeys(chosen)]
 
 
-def _check_url(url: str, *, allow_private: bool) -> None:
+def _check_url(url: str, settings: Settings) -> None:
     from app.domain.outbound import https_url
+    from app.domain.webhooks import kafka_topic
 
     try:
-        https_url(url, allow_private=allow_private)
+        topic = kafka_topic(url)
+        if topic is None:
+            https_url(url, allow_private=settings.webhooks.allow_private)
+        elif topic in settings.kafka.topics.values():
+            raise ValueError("the hub consumes this topic; name one of another service")
     except ValueError as error:
         raise typer.BadParameter(f"{error}.", param_hint="URL") from None
 
 
-def _run(call: Callable[[WebhookStore, MultiFernet, bool], Awaitable[T]]) -> T:
+def _run(call: Callable[[WebhookStore, MultiFernet, Settings], Awaitable[T]]) -> T:
     from app import settings
     from app.auth.secrets import SecretBox
     from app.outbox.webhooks.worker import secret_fernet
@@ -145,7 +154,7 @@ def _run(call: Callable[[WebhookStore, MultiFernet, bool], Awaitable[T]]) -> T:
         box = SecretBox(given.outbox.delivery_keys, given.auth.jwt_secret, given.postgres.url)
         engine = make_engine(given.postgres)
         try:
-            return await call(WebhookStore(engine), secret_fernet(box), given.webhooks.allow_private)
+            return await call(WebhookStore(engine), secret_fernet(box), given)
         finally:
             await engine.dispose()
 

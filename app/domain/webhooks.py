@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -89,9 +90,24 @@ DATA: Mapping[str, type[msgspec.Struct]] = {
     UNSUBSCRIBED: UnsubscribeReported,
 }
 """What `data` is, by kind."""
+KAFKA_URL = "kafka:"
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 SECRET_BYTES = 32
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret
+
+
+def kafka_topic(url: str) -> str | None:
+    """The Kafka topic that an endpoint's URL names, as `kafka:hub-events` does; None if it is another URL.
+
+    Raises `ValueError` if Kafka has no such names.
+    """
+    if not url.startswith(KAFKA_URL):
+        return None
+    topic = url.removeprefix(KAFKA_URL)
+    if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+        raise ValueError("it must be kafka: and the name of a topic: letters, digits, '.', '_' and '-'")
+    return topic
 
 
 def new_secret() -> str:

@@ -57,6 +57,7 @@ from app.server.hub import Hub
 from app.server.node_parts import Intake, Outboxes, Realtime, Store
 from app.settings import Settings
 from app.sources import BROKERS, Ingest, Source
+from app.sources.kafka.records import KafkaRecords
 from app.store.audiences import AudienceStore
 from app.store.broadcasts import BroadcastStore
 from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
@@ -316,7 +317,10 @@ def _webhooks(settings: Settings, store: Store) -> Sequence[Service]:
     client = OutboundClient(
         client_context(), given.timeout, MAX_WEBHOOK_CONNECTIONS, allow_private=given.allow_private
     )
-    worker = WebhookWorker(WebhookStore(store.engine), client, store.secrets, given, store.wall_clock.now)
+    records = KafkaRecords(settings.kafka, given.timeout)
+    worker = WebhookWorker(
+        WebhookStore(store.engine), client, records, store.secrets, given, store.wall_clock.now
+    )
     return (
         Part(stop=worker.stop),
         every(WEBHOOK_POLL_SECONDS, worker.round, name="webhooks"),

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaConsumer
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,11 +25,12 @@ from app.outbox.webhooks.worker import WebhookWorker, secret_fernet
 from app.runtime.backoff import Backoff
 from app.runtime.outbound import OutboundAnswer, OutboundClient, OutboundError
 from app.runtime.tls import client_context
+from app.sources.kafka.records import KafkaRecords
 from app.store.notifications import NotificationStore
 from app.store.records import DeliveryRecord, EventRecord
 from app.store.webhooks import WebhookStore
 from app.store.writer import BatchWriter
-from tests.support.hub import eventually
+from tests.support.hub import eventually, free_port
 from tests.support.settings import settings_on
 from tests.support.store import engine_on
 
@@ -59,19 +61,35 @@ class Client(OutboundClient):
         return [msgspec.json.decode(body) for asked, _, body in self.posted if asked == url]
 
 
+class Topics:
+    """Keeps the records that it is given; `error`: refuses them."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, str | None, Mapping[str, str], bytes]] = []
+        self.error: OutboundError | None = None
+
+    async def send(self, topic: str, key: str | None, headers: Mapping[str, str], value: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        self.records.append((topic, key, headers, value))
+
+    async def close(self) -> None:
+        pass
+
+
 class Scene:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.store = WebhookStore(engine)
         self.client = Client()
+        self.topics: Any = Topics()
         self.box = SecretBox((), SecretStr("s" * 40), SecretStr("postgresql://localhost/x"))
         self.secrets: list[str] = []
 
     def worker(self, **changes: Any) -> WebhookWorker:
         settings = settings_on("redis://redis", **changes).webhooks
-        return WebhookWorker(
-            self.store, self.client, self.box, settings, lambda: NOW, Backoff(first=0.001, cap=0.001)
-        )
+        pause = Backoff(first=0.001, cap=0.001)
+        return WebhookWorker(self.store, self.client, self.topics, self.box, settings, lambda: NOW, pause)
 
     def encrypted(self) -> bytes:
         self.secrets.append(new_secret())
@@ -198,6 +216,74 @@ async def test_what_is_seen_and_clicked_is_reported(scene: Scene) -> None:
         ("notification.clicked", {**clicked, "action": None}),
         ("notification.seen", {"user_id": str(user), "seen_up_to": 1}),
     ]
+
+
+async def test_a_chosen_action_is_written_to_a_kafka_topic(scene: Scene, kafka: str) -> None:
+    """To a topic of a real Kafka, whose records are then read."""
+    topic, user = f"actions-{uuid4().hex}", uuid4()
+    made = await scene.store.add(f"kafka:{topic}", ["notification.clicked"], scene.encrypted())
+    assert made is not None
+    details = Details(actions=(Action("ok", "OK"),))
+    draft = NotificationDraft(None, None, [user], "MESSAGE", "{}", "T", "C", details=details)
+    await BatchWriter(scene.engine).write([EventRecord(str(uuid4()), [draft])])
+    notification = (await NotificationStore(scene.engine).page(user, 1))[0]
+    assert await scene.store.clicked(notification.id, user, "ok")
+    settings = settings_on("redis://redis", kafka_bootstrap_servers=kafka)
+    scene.topics = KafkaRecords(settings.kafka, 15.0)
+    worker = scene.worker()
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        await worker.round()
+        record = await asyncio.wait_for(consumer.getone(), 30)
+    finally:
+        await consumer.stop()
+        await worker.stop()
+    told, headers = msgspec.json.decode(record.value), dict(record.headers)
+    check_documented([told])
+    assert (told["type"], told["data"]["action"], record.key) == (
+        "notification.clicked",
+        "ok",
+        str(user).encode(),
+    )
+    named, sent_at = headers["webhook-id"].decode(), int(headers["webhook-timestamp"])
+    key = secret_key(scene.secrets[-1])
+    assert headers["webhook-signature"].decode() == signature([key], named, sent_at, record.value)
+
+
+async def test_a_kafka_that_is_away_gets_the_message_later(scene: Scene) -> None:
+    made = await scene.store.add("kafka:actions", KINDS, scene.encrypted())
+    assert made is not None
+    await scene.store.emit("person.unsubscribed", None, {"category": "food", "channel": "email"})
+    scene.topics.error = OutboundError("Kafka: KafkaConnectionError")
+    worker = scene.worker()
+
+    async def retried() -> bool:
+        await worker.round()
+        found = next(each for each in await scene.store.endpoints() if each.id == made)
+        return found.failing_since is not None and found.pending == 1
+
+    await eventually(retried, "it is tried again")
+    scene.topics.error = None
+
+    async def written() -> bool:
+        await worker.round()
+        return bool(scene.topics.records) and not await scene.waiting(made)
+
+    await eventually(written, "it is written")
+    await worker.stop()
+    ((topic, key, headers, value),) = scene.topics.records
+    assert (topic, key) == ("actions", None)
+    assert msgspec.json.decode(value)["type"] == "person.unsubscribed"
+    assert headers["webhook-id"].startswith("msg_")
+
+
+async def test_a_kafka_that_does_not_answer_is_given_up_in_time() -> None:
+    settings = settings_on("redis://redis", kafka_bootstrap_servers=f"127.0.0.1:{free_port()}")
+    records = KafkaRecords(settings.kafka, 0.5)
+    with pytest.raises(OutboundError, match="Kafka"):
+        await records.send("actions", None, {}, b"{}")
+    await records.close()
 
 
 async def test_messages_are_signed_with_both_secrets_while_one_is_rotated(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""Sends webhook messages: each endpoint has a task, so a slow one delays no other.
+"""Sends webhook messages, as POST requests or Kafka records: each endpoint has a task; none delays another.
 
 Several nodes share the work. What a node that dies had claimed is due again after the lease.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -20,7 +21,7 @@ from app.auth.secrets import SecretBox
 from app.domain.errors import Unavailable
 from app.domain.outbound import https_url
 from app.domain.time import Now, moment
-from app.domain.webhooks import message_id, secret_key, signature
+from app.domain.webhooks import kafka_topic, message_id, secret_key, signature
 from app.outbox.failures import retry_after
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import WEBHOOKS
@@ -52,6 +53,24 @@ class WebhookFailed(Exception):  # noqa: N818
         self.gone = gone
 
 
+class Records(Protocol):
+    """What writes to Kafka topics."""
+
+    async def send(self, topic: str, key: str | None, headers: Mapping[str, str], value: bytes) -> None:
+        """Return when it is written. Raises `OutboundError`."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
+class _Subject(msgspec.Struct):
+    """Whom the data of a message is about."""
+
+    user_id: str | None = None
+
+
 class WebhookWorker:
     """Sends what is due, in `round`s."""
 
@@ -59,6 +78,7 @@ class WebhookWorker:
         self,
         store: WebhookStore,
         client: OutboundClient,
+        records: Records,
         box: SecretBox,
         settings: WebhookSettings,
         now: Now = time.time,
@@ -66,6 +86,7 @@ class WebhookWorker:
     ) -> None:
         self._store = store
         self._client = client
+        self._records = records
         self._fernet = secret_fernet(box)
         self._settings = settings
         self._now = now
@@ -89,6 +110,7 @@ class WebhookWorker:
         """Stop sending, and close all connections. What wasn't finished is due again after the lease."""
         await end(*self._running.values())
         await self._client.close()
+        await self._records.close()
 
     def _ended(self, endpoint: UUID, _: asyncio.Task[None]) -> None:
         del self._running[endpoint]
@@ -142,6 +164,10 @@ class WebhookWorker:
             "webhook-signature": signature(self._keys(message.secrets), named, sent_at, body),
         }
         try:
+            if (topic := kafka_topic(message.url)) is not None:
+                subject = msgspec.json.decode(message.data, type=_Subject)
+                await self._records.send(topic, subject.user_id, headers, body)
+                return
             https_url(message.url, allow_private=self._settings.allow_private)
             answer = await self._client.post(message.url, headers, body)
         except ValueError as error:
