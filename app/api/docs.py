@@ -49,6 +49,7 @@ TAGS = {
     "explain": "Why an event reached somebody, or not, for services with the scope `deliveries:read`.",
     "opened": "The image in mails by which their opening is recorded. Its name is signed.",
     "unsubscribe": "The unsubscribe link of mails. Needs no access token: the link contains its own.",
+    "preferences_page": "The page with all preferences behind that link.",
     "callbacks": "What mail and SMS providers report. Needs no access token: each call is signed.",
     "websocket": "Live notifications. Swagger UI cannot open a WebSocket: see docs/reference/protocol.md.",
     "operation": "For operators. Only the metrics need a token.",

@@ -162,7 +162,7 @@ class PreferenceResource:
             _changeable(choice)
         given = {name: value for name, value in asdict(changes.profile).items() if value is not UNSET}
         before, _ = await self._store.get(owner)
-        profile = _checked(msgspec.structs.replace(_profile_body(before), **given))
+        profile = checked_profile(msgspec.structs.replace(profile_body(before), **given))
         await self._store.change(owner, {name: getattr(profile, name) for name in given}, changes.choices)
         return await self._answer(request, owner)
 
@@ -174,7 +174,7 @@ class PreferenceResource:
             [Named(each, render(locale, name, {})) for each, name in names.items()]
             for names in (CATEGORY_NAMES, CHANNEL_NAMES)
         )
-        body = Preferences(_profile_body(profile), self._all(choices, digests), categories, channels)
+        body = Preferences(profile_body(profile), self._all(choices, digests), categories, channels)
         return json_answer(body, headers={"Content-Language": locale})
 
     async def list_of(self, owner: UUID) -> list[Preference]:
@@ -225,9 +225,9 @@ class PreferenceResource:
     async def set_profile(self, request: Request, user_id: str) -> HTTPResponse:
         """Replace the profile: language, addresses, quiet hours."""
         owner = await self._authenticator.owner(request, user_id)
-        profile = _checked(json_body(request, ProfileBody))
+        profile = checked_profile(json_body(request, ProfileBody))
         await self._store.set_profile(owner, profile)
-        return json_answer(_profile_body(profile))
+        return json_answer(profile_body(profile))
 
     @schemas.described(
         "Delete the profile",
@@ -350,7 +350,7 @@ def _no_such_preference() -> Problem:
     )
 
 
-def _checked(body: ProfileBody) -> Profile:
+def checked_profile(body: ProfileBody) -> Profile:
     """The profile. Raises `Problem` that names the first invalid field."""
     if body.locale is not None and body.locale not in LOCALES:
         raise bad_body(f"`locale` must be one of {', '.join(LOCALES)}")
@@ -372,7 +372,8 @@ def _checked(body: ProfileBody) -> Profile:
     return Profile(body.locale, body.time_zone, begins, ends, body.email, body.phone)
 
 
-def _profile_body(profile: Profile) -> ProfileBody:
+def profile_body(profile: Profile) -> ProfileBody:
+    """The profile as the API has it."""
     begins, ends = (
         None if clock is None else f"{clock:%H:%M}" for clock in (profile.quiet_from, profile.quiet_until)
     )

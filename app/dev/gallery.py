@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
-from babel import Locale
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import NotFound
 
+from app.api.branded_page import BrandedPages
 from app.api.routes import Routes
 from app.api.unsubscribe import UnsubscribePage
 from app.dev.mail_samples import SAMPLES
 from app.outbox.unsubscribe import is_transactional
 from app.settings import Settings
 from app.texts.brand import Brand
-from app.texts.i18n import LOCALES
+from app.texts.i18n import LOCALES, language_name
 from app.texts.rendering import Mail, MailRenderer, sms_text
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ UNSUBSCRIBE = "https://example.com/unsubscribe"
 DARK = "@media (prefers-color-scheme: dark)"
 SCHEMES = {"light": "@media not all", "dark": "@media all"}  # what DARK becomes
 WIDTHS = {"phone": 390, "desktop": 800}
-LANGUAGES = {locale: (name := str(Locale(locale).display_name))[:1].upper() + name[1:] for locale in LOCALES}
+LANGUAGES = {locale: language_name(locale) for locale in LOCALES}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 _OPTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -164,7 +164,7 @@ def take_pictures() -> None:
     if chromium is None:
         sys.exit("Chromium is not installed. Install it, for example with `apt-get install chromium`.")
     brand = Brand("Notification hub", "#0b6e99", None, "Example Ltd, 1 Example Street")
-    renderer, unsubscribing = MailRenderer(brand), UnsubscribePage(brand)
+    renderer, unsubscribing = MailRenderer(brand), UnsubscribePage(BrandedPages(brand))
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)

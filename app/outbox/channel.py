@@ -38,6 +38,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     """That of the event; unknown of old deliveries."""
     unsubscribe: str | None = None
     """The URL where its receiver can end messages of this kind, if they can."""
+    preferences: str | None = None
+    """The URL of all preferences of its receiver, for a mail with such a link."""
     confidential: bool = False
     """Whether `data` holds a secret. Then the provider's texts aren't stored, as they may quote it."""
     event_id: str | None = None

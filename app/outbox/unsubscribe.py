@@ -26,6 +26,11 @@ class UnsubscribeLinks:
         self._base = settings.public_url and settings.public_url.rstrip("/")
         self._tokens = UnsubscribeTokens(settings.unsubscribe_keys, box)
 
+    def settings_of(self, leased: LeasedDelivery) -> str | None:
+        """The page with all preferences of the receiver, where the mail has a link and they are a user."""
+        link = self.of(leased) if leased.user_id is not None else None
+        return link and f"{link}/preferences"
+
     def of(self, leased: LeasedDelivery) -> str | None:
         """The link of a mail that its receiver can switch off, bound to the person, else to the address."""
         if self._base is None or leased.channel != EMAIL or leased.category is None:

@@ -245,6 +245,7 @@ class Outbox:
             attachments,
             category=leased.category,
             unsubscribe=self._links.of(leased),
+            preferences=self._links.settings_of(leased),
             confidential=bool(secret),
             event_id=leased.event_id,
             user_id=leased.user_id,

@@ -10,6 +10,7 @@ from sanic import Blueprint
 from app.api import compat, events, sending, ws
 from app.api.admission import Admission
 from app.api.amending import AmendingResource
+from app.api.branded_page import BrandedPages
 from app.api.broadcasts import BroadcastResource
 from app.api.callbacks import CallbackResource
 from app.api.clicked import ClickResource
@@ -24,6 +25,7 @@ from app.api.idempotency import Idempotency
 from app.api.notifications import NotificationResource
 from app.api.opened import OpenedResource
 from app.api.preferences import PreferenceResource
+from app.api.preferences_page import PreferencesPageResource
 from app.api.prefixes import REST, WEBSOCKET
 from app.api.sending import SendingResource, SentEventResource
 from app.api.sign_in import SignIn
@@ -154,15 +156,19 @@ def _of_receivers(settings: Settings, store: Store) -> Sequence[Blueprint]:
     opened = OpenedResource(
         store.authenticator, store.deliveries.reports, DeliveryTokens(store.secrets, OPENED)
     )
-    return _unsubscribing(settings, store), reports.blueprint(), opened.blueprint()
+    return *_unsubscribing(settings, store), reports.blueprint(), opened.blueprint()
 
 
-def _unsubscribing(settings: Settings, store: Store) -> Blueprint:
+def _unsubscribing(settings: Settings, store: Store) -> tuple[Blueprint, Blueprint]:
     tokens = UnsubscribeTokens(settings.outbox.unsubscribe_keys, store.secrets)
-    suppressions, brand = store.deliveries.suppressions, settings.brand.brand()
+    pages, evaluator = BrandedPages(settings.brand.brand()), Evaluator(settings.ingest.preferences_off)
     locale = settings.ingest.default_locale
     emit = WebhookStore(store.engine).emit
-    return UnsubscribeResource(tokens, store.people, suppressions, emit, brand, locale).blueprint()
+    suppressions = store.deliveries.suppressions
+    return (
+        UnsubscribeResource(tokens, store.people, suppressions, emit, pages, locale).blueprint(),
+        PreferencesPageResource(tokens, store.people, evaluator, pages, locale).blueprint(),
+    )
 
 
 def _endpoints(

@@ -16,7 +16,7 @@ from gettext import GNUTranslations
 from pathlib import Path
 from typing import NamedTuple
 
-from babel.core import negotiate_locale
+from babel.core import Locale, negotiate_locale
 from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -120,6 +120,12 @@ def localised_number(locale: str, number: float | Decimal) -> str:
     exact = Decimal(str(number)) + 0  # no minus before zero
     whole = exact == exact.to_integral_value()
     return format_decimal(exact, "#,##0" if whole else "#,##0.00##", locale=locale)
+
+
+def language_name(locale: str) -> str:
+    """The name of a language in that language, such as Tiếng Việt."""
+    name = str(Locale(locale).display_name)
+    return name[:1].upper() + name[1:]
 
 
 def negotiate(accept_language: str | None, default: str) -> str:

@@ -59,13 +59,18 @@ class MailRenderer:
         self._look = _look(brand)
 
     def render(
-        self, template: str, locale: str, data: Mapping[str, Any], unsubscribe: str | None = None
+        self,
+        template: str,
+        locale: str,
+        data: Mapping[str, Any],
+        unsubscribe: str | None = None,
+        preferences: str | None = None,
     ) -> Mail:
-        """The mail in `locale`; with `unsubscribe`, a URL, its footer has an unsubscribe link.
+        """The mail in `locale`; its footer links to the URLs `unsubscribe` and `preferences`, if given.
 
         Raises `UnknownTemplate`, or `UnfitData` if `data` lacks a field of the template.
         """
-        own = {**self._own, "unsubscribe": unsubscribe}
+        own = {**self._own, "unsubscribe": unsubscribe, "preferences": preferences}
         text = _module(_TEXT, "txt", template, locale, data, own)
         html = _module(_HTML, "html", template, locale, data, own | self._look)
         return Mail(one_line(str(vars(text)["subject"])), _tidy(str(text)), str(html))

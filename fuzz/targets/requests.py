@@ -27,7 +27,7 @@ from app.api.compat.message_service import OldMessage
 from app.api.errors import Problem, problem_response
 from app.api.handshake import token_of
 from app.api.idempotency import MAX_KEY_CHARS, _key
-from app.api.preferences import NewChoice, PreferenceChoice, ProfileBody, _checked
+from app.api.preferences import NewChoice, PreferenceChoice, ProfileBody, checked_profile
 from app.api.sending import Bulk, NotifyEmail
 from app.auth.repeat_offenders import RepeatOffenders, key_of
 from app.auth.tokens import LEEWAY_SECONDS, MAX_UNIX_SECONDS, TokenVerifier
@@ -148,7 +148,7 @@ def check_bodies(data: bytes) -> None:
     try:
         body = json_body(request, form)
         if isinstance(body, ProfileBody):
-            profile = _checked(body)
+            profile = checked_profile(body)
             check_text(profile.email or "", 320)
     except Problem as problem:
         _check_problem(request, problem)

@@ -29,7 +29,12 @@ class Texts:
     """Shows the code, in all parts of the mail."""
 
     def render(
-        self, template: str, locale: str, data: Mapping[str, Any], unsubscribe: str | None = None
+        self,
+        template: str,
+        locale: str,
+        data: Mapping[str, Any],
+        unsubscribe: str | None = None,
+        preferences: str | None = None,
     ) -> Mail:
         shown = f"{template} {data['code']}"
         return Mail(

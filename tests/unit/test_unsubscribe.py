@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import html5lib
@@ -17,14 +18,17 @@ from sanic import Sanic
 from sanic_testing.testing import SanicASGITestClient
 
 from app.api import errors
+from app.api.branded_page import BrandedPages
+from app.api.preferences_page import PreferencesPageResource
 from app.api.unsubscribe import UnsubscribeResource
 from app.auth.secrets import SecretBox
 from app.auth.unsubscribe_tokens import MAX_AGE_DAYS, UnsubscribeTokens, Unsubscription
 from app.domain.channels import CHANNELS
-from app.domain.preferences import CATEGORIES, TRANSACTIONAL
+from app.domain.preferences import ALWAYS_ON, CATEGORIES, CHOICES, TRANSACTIONAL, Evaluator
 from app.outbox.unsubscribe import UnsubscribeLinks
 from app.settings.processing import OutboxSettings
 from app.store.deliveries import LeasedDelivery
+from app.store.preferences import Profile
 from app.store.suppressions import hashed
 from app.testing.people import MemoryPeople
 from app.texts.brand import Brand
@@ -170,10 +174,11 @@ class Served:
             self.people,
             self.suppressions,  # type: ignore[arg-type]
             self._report,
-            Brand("Bếp & Co", "#0b6e99"),
+            pages := BrandedPages(Brand("Bếp & Co", "#0b6e99")),
             "en",
         )
-        self.app.blueprint(resource.blueprint())
+        page = PreferencesPageResource(TOKENS, self.people, Evaluator(("food.sms",)), pages, "en")
+        self.app.blueprint([resource.blueprint(), page.blueprint()])
 
     async def _report(self, kind: str, user_id: UUID | None, data: dict[str, Any]) -> None:
         self.reported.append((kind, user_id, data))
@@ -250,12 +255,110 @@ async def test_the_page_is_in_the_readers_language_and_safe(served: Served, meth
     assert "form-action 'self'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "script" not in answer.text
-    assert not re.search(r"(?:src|href)=", answer.text)
+    assert not re.search(r"(?:src|href)=(?!\"[A-Za-z0-9_-]+/preferences\")", answer.text)
 
 
 async def test_without_a_language_it_is_that_of_the_mail(served: Served) -> None:
     assert 'lang="vi"' in (await served.ask("GET", TOKENS.make(OF_USER))).text
     assert 'lang="ru"' in (await served.ask("POST", TOKENS.make(OF_ADDRESS))).text
+
+
+PAGE = f"{TOKENS.make(OF_USER)}/preferences"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def checked(text: str) -> set[str]:
+    """What the page shows as on."""
+    page = html5lib.parse(text, namespaceHTMLElements=False)
+    return {each.attrib["value"] for each in page.iter("input") if "checked" in each.attrib}
+
+
+async def test_the_page_with_all_preferences_shows_what_is_on(served: Served) -> None:
+    await served.people.set_choice(USER, "plans.email", False)
+    answer = await served.ask("GET", PAGE)
+    assert answer.status == 200
+    assert checked(answer.text) == set(CHOICES) - {"plans.email", "food.sms"}
+    assert (await served.people.get(USER))[1] == {"plans.email": False}
+    assert f'href="{PAGE}"' in (await served.ask("GET", PAGE.split("/")[0])).text
+    assert "href=" not in (await served.ask("GET", TOKENS.make(OF_ADDRESS))).text
+
+
+async def test_the_page_saves_what_differs_and_nothing_else(served: Served) -> None:
+    await served.people.set_profile(USER, Profile(email="an@example.com", phone="+84912345678"))
+    on = set(CHOICES) - {"meals.email", "food.sms"} | {"no.such", f"{ALWAYS_ON}.email"}
+    body = urlencode(
+        {
+            "on": sorted(on),
+            "quiet_from": "22:00",
+            "quiet_until": "07:00",
+            "time_zone": "Asia/Ho_Chi_Minh",
+            "locale": "ru",
+            "email": "other@example.com",
+            "whole": 1,
+        },
+        doseq=True,
+    )
+    answer = await served.ask("POST", PAGE, body, **FORM)
+    assert answer.status == 200
+    assert "Сохранено" in answer.text
+    profile, choices = await served.people.get(USER)
+    assert choices == {"meals.email": False}, "a default that nobody touched stays one"
+    assert (profile.email, profile.phone, profile.locale, str(profile.quiet_from)) == (
+        "an@example.com",
+        "+84912345678",
+        "ru",
+        "22:00:00",
+    )
+    assert checked(answer.text) == set(CHOICES) - {"meals.email", "food.sms"}
+    assert "example.com" not in answer.text
+    everything = await served.ask("POST", PAGE, f"{body}&none=1", **FORM)
+    assert checked(everything.text) == {each for each in CHOICES if each.startswith(f"{ALWAYS_ON}.")}
+
+
+async def test_quiet_hours_that_cannot_be_saved_change_nothing(served: Served) -> None:
+    for field in ("quiet_from=22:00", "quiet_from=x&quiet_until=y&time_zone=z", "locale=xx", "time_zone=%00"):
+        answer = await served.ask("POST", PAGE, f"{field}&none=1&whole=1", **FORM)
+        assert answer.status == 400
+        assert 'class="note"' in answer.text
+        assert (await served.people.get(USER)) == (Profile(), {})
+
+
+@pytest.mark.parametrize(
+    "body", ["", "none=1", "List-Unsubscribe=One-Click", "\ud83d", "on=%ff&" * 300, "{}", "on[]=food.email"]
+)
+async def test_what_is_no_form_of_the_page_changes_nothing(served: Served, body: str) -> None:
+    answer = await served.ask("POST", PAGE, body.encode("utf-8", "surrogatepass").decode("latin-1"), **FORM)
+    assert answer.status == 400
+    assert (await served.people.get(USER)) == (Profile(), {})
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_no_other_link_has_the_page(served: Served, method: str) -> None:
+    for token in (*(forged()[number] for number in (0, 2, 4, 10, 11)), TOKENS.make(OF_ADDRESS)):
+        answer = await served.ask(method, f"{token}/preferences", "none=1&whole=1", **FORM)
+        assert answer.status == 404
+        assert "<form" not in answer.text
+    assert (await served.people.get(USER))[1] == {}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+async def test_the_page_with_all_preferences_is_in_the_readers_language(served: Served, locale: str) -> None:
+    answer = await served.ask("GET", PAGE, **{"Accept-Language": locale})
+    parser = html5lib.HTMLParser(namespaceHTMLElements=False)
+    page = parser.parse(answer.text)
+    assert parser.errors == []
+    assert page.attrib["lang"] == locale == answer.headers["content-language"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "<script" not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_mail_to_a_user_leads_to_their_preferences() -> None:
+    links = UnsubscribeLinks(OutboxSettings(public_url="https://hub.example.com/"), box())
+    assert links.settings_of(leased()) is None
+    link = links.settings_of(leased(user_id=USER)) or ""
+    assert link.endswith("/preferences")
+    assert (TOKENS.read(link.split("/")[-2]) or OF_ADDRESS).user_id == USER
 
 
 def test_each_category_and_channel_has_a_name() -> None:

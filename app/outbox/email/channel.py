@@ -38,9 +38,14 @@ class Renderer(Protocol):
     """Renders a template and its data as the texts of a mail."""
 
     def render(
-        self, template: str, locale: str, data: Mapping[str, Any], unsubscribe: str | None = None
+        self,
+        template: str,
+        locale: str,
+        data: Mapping[str, Any],
+        unsubscribe: str | None = None,
+        preferences: str | None = None,
     ) -> Mail:
-        """`unsubscribe` is the URL to end this kind of mail with."""
+        """`unsubscribe` is the URL to end this kind of mail with, `preferences` that of all preferences."""
 
 
 class MailRoute(NamedTuple):
@@ -183,7 +188,9 @@ class EmailChannel:
         unsubscribe = outgoing.unsubscribe
         if self._unsubscribe_url is not None and not is_transactional(outgoing.template, outgoing.category):
             unsubscribe = f"{self._unsubscribe_url}{outgoing.id}"
-        mail = self._renderer.render(outgoing.template, outgoing.locale, outgoing.data, unsubscribe)
+        mail = self._renderer.render(
+            outgoing.template, outgoing.locale, outgoing.data, unsubscribe, outgoing.preferences
+        )
         if self._opens is not None:
             mail = mail._replace(html=self._opens.add_to(mail.html, outgoing))
         message = build(

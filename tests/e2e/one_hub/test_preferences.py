@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from app.auth.secrets import SecretBox
+from app.auth.unsubscribe_tokens import UnsubscribeTokens, Unsubscription
 from tests.support.hub import NO_TLS, REST, Hub, new_user
 
 PROFILE = {
@@ -186,3 +190,24 @@ async def test_preferences_are_their_owners_only(hub: Hub) -> None:
         assert (await nobody.get(path)).status_code == 401
     async with hub.client(user) as owner:
         assert (await owner.put(f"{path}/food.pigeon", json={"enabled": True})).status_code == 404
+
+
+async def test_the_page_behind_a_mails_link_changes_them_without_a_sign_in(hub: Hub) -> None:
+    user = new_user()
+    secrets = (SecretStr(hub.environment[name]) for name in ("JWT_SECRET", "DATABASE_URL"))
+    token = UnsubscribeTokens((), SecretBox((), *secrets)).make(
+        Unsubscription("food", "email", uuid.UUID(user))
+    )
+    form = {"on": ["food.inapp", "plans.email"], "locale": "vi", "whole": "1"}
+    async with httpx.AsyncClient(base_url=hub.http, verify=NO_TLS) as anybody:
+        page = await anybody.get(f"/unsubscribe/{token}/preferences")
+        assert 'value="food.email"' in page.text
+        saved = await anybody.post(f"/unsubscribe/{token}/preferences", data=form)
+        assert saved.status_code == 200, saved.text
+    async with hub.client(user) as client:
+        now = await client.get(f"/preferences/users/{user}")
+    assert {name for name, each in by_id(now).items() if each["enabled"] and each["by"] != "always"} == {
+        "food.inapp",
+        "plans.email",
+    }
+    assert now.json()["profile"]["locale"] == "vi"
