@@ -30,7 +30,7 @@ from app.ingest.user_service import UserService
 from app.outbox import make_channels
 from app.outbox.channel import Channel, ChannelPorts
 from app.outbox.waiting import WaitingChannel
-from app.outbox.webhooks.worker import MAX_WEBHOOK_CONNECTIONS, WEBHOOK_POLL_SECONDS, WebhookWorker
+from app.outbox.webhooks.worker import MAX_WEBHOOK_CONNECTIONS, WEBHOOK_POLL_SECONDS, Targets, WebhookWorker
 from app.outbox.worker import Outbox
 from app.realtime.bus import RedisBus
 from app.realtime.catch_up import CatchUp
@@ -319,7 +319,7 @@ def _webhooks(settings: Settings, store: Store) -> Sequence[Service]:
     )
     records = KafkaRecords(settings.kafka, given.timeout)
     worker = WebhookWorker(
-        WebhookStore(store.engine), client, records, store.secrets, given, store.wall_clock.now
+        WebhookStore(store.engine), Targets(client, records), store.secrets, given, store.wall_clock.now
     )
     return (
         Part(stop=worker.stop),

@@ -21,7 +21,7 @@ from app.domain.deliveries import DeliveryDraft
 from app.domain.details import Action, Details
 from app.domain.notifications import NotificationDraft
 from app.domain.webhooks import DATA, KINDS, UNSUBSCRIBED, message_id, new_secret, secret_key, signature
-from app.outbox.webhooks.worker import WebhookWorker, secret_fernet
+from app.outbox.webhooks.worker import Targets, WebhookWorker, secret_fernet
 from app.runtime.backoff import Backoff
 from app.runtime.outbound import OutboundAnswer, OutboundClient, OutboundError
 from app.runtime.tls import client_context
@@ -89,7 +89,9 @@ class Scene:
     def worker(self, **changes: Any) -> WebhookWorker:
         settings = settings_on("redis://redis", **changes).webhooks
         pause = Backoff(first=0.001, cap=0.001)
-        return WebhookWorker(self.store, self.client, self.topics, self.box, settings, lambda: NOW, pause)
+        return WebhookWorker(
+            self.store, Targets(self.client, self.topics), self.box, settings, lambda: NOW, pause
+        )
 
     def encrypted(self) -> bytes:
         self.secrets.append(new_secret())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -65,6 +65,13 @@ class Records(Protocol):
         ...
 
 
+class Targets(NamedTuple):
+    """What messages are sent by, to `https:` and to `kafka:` URLs."""
+
+    client: OutboundClient
+    records: Records
+
+
 class _Subject(msgspec.Struct):
     """Whom the data of a message is about."""
 
@@ -77,16 +84,14 @@ class WebhookWorker:
     def __init__(
         self,
         store: WebhookStore,
-        client: OutboundClient,
-        records: Records,
+        targets: Targets,
         box: SecretBox,
         settings: WebhookSettings,
         now: Now = time.time,
         backoff: Backoff = BACKOFF,
     ) -> None:
         self._store = store
-        self._client = client
-        self._records = records
+        self._client, self._records = targets
         self._fernet = secret_fernet(box)
         self._settings = settings
         self._now = now
