@@ -53,7 +53,7 @@ def main() -> int:
                 figures, found = _measure(site, target, clients, options)
                 rounds[target.name].append(figures)
                 problems += [f"{target.name}: {problem}" for problem in found]
-                measured = ", ".join(f"{name} {figure:,.1f}" for name, figure in figures.items())
+                measured = ", ".join(f"{name} {figure:,.2f}" for name, figure in figures.items())
                 say(f"round {number + 1}, {target.name}: {measured}")
     print(_table(rounds["before"], rounds["after"]))
     print("\n".join(problems) or "nothing lost, nothing doubled")
@@ -102,6 +102,8 @@ def _of_paced(paced: Paced) -> Figures:
 def _of_mail(mailed: mail_hub.MailedByHub) -> Figures:
     return {
         "mails/s": mailed.per_second,
+        "a mail, hub CPU ms": mailed.cpu["hub"],
+        "a mail, Postgres CPU ms": mailed.cpu["postgres"],
         "one-time code, p50 ms": mailed.percentile(0.5),
         "one-time code, p99 ms": mailed.percentile(0.99),
     }
@@ -111,7 +113,7 @@ def _table(before: list[Figures], after: list[Figures]) -> str:
     lines = ["| | before | after | after / before |", "|---|---|---|---|"]
     for name in before[0]:
         old, new = (median(figures[name] for figures in each) for each in (before, after))
-        lines.append(f"| {name} | {old:,.1f} | {new:,.1f} | {new / old:.3f} |")
+        lines.append(f"| {name} | {old:,.2f} | {new:,.2f} | {new / old:.3f} |")
     return "\n".join(lines)
 
 

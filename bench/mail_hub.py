@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jwt
 from confluent_kafka import Producer
 
+from bench import cpu
 from bench.clients import ROOT
 from bench.events import make_topic
 from bench.progress import say
@@ -29,9 +30,12 @@ _numbers = itertools.count(1)
 
 
 class MailedByHub(NamedTuple):
-    """What one hub did: mails a second of a backlog, and the times of codes in milliseconds, sorted."""
+    """What one hub did: mails a second of a backlog, milliseconds of CPU that one took, by process, and the
+    times of codes in milliseconds, sorted.
+    """
 
     per_second: float
+    cpu: dict[str, float]
     codes: list[float]
     problems: list[str]
 
@@ -85,14 +89,16 @@ def measure(site: Site, target: Target, mails: int, rate: float, seconds: float)
         with run_server(site, own, notifications) as server:
             _backlog(site, server, sink, "warm", _WARM_UP_MAILS)
             say(f"{target.name}: {mails:,} mails …")
+            meter = cpu.Meter({"hub": cpu.of(server.process), "postgres": cpu.of_postgres(site.home)})
             per_second = _backlog(site, server, sink, "mail", mails)
+            used = {name: 1e3 * seconds / mails for name, seconds in meter.read().cpu.items()}
             producer: Any = Producer({"bootstrap.servers": site.kafka, "linger.ms": 0})
             _codes(producer, codes, sink, _WARM_UP_CODES, rate)
             say(f"{target.name}: {int(rate * seconds):,} codes …")
             latencies = _codes(producer, codes, sink, int(rate * seconds), rate)
     lost = mails + int(rate * seconds) - len(latencies) - _count(sink, "mail")
     problems = [f"{lost} mails are missing"] * (lost > 0) + [f"{sink.doubled} doubled"] * (sink.doubled > 0)
-    return MailedByHub(per_second, sorted(latencies), problems)
+    return MailedByHub(per_second, used, sorted(latencies), problems)
 
 
 @contextmanager
