@@ -26,6 +26,15 @@ from tests.support.tabs import CLIENT, LONGEST_PAUSE, PAGE
 
 PROGRAM = next(filter(None, map(shutil.which, FIREFOX)), None)
 needs_firefox = pytest.mark.skipif(PROGRAM is None, reason="no Firefox: its tests are skipped")
+KEYS = {
+    "Tab": "\ue004",
+    "Enter": "\ue007",
+    "Control": "\ue009",
+    "Escape": "\ue00c",
+    "ArrowDown": "\ue015",
+    "Delete": "\ue017",
+}
+"""As WebDriver encodes them (https://www.w3.org/TR/webdriver2/#keyboard-actions)."""
 _LISTENS = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 _TYPES = {".js": "text/javascript", "": "text/html; charset=utf-8"}
 
@@ -65,10 +74,10 @@ class FirefoxPage:
         self._target = {"context": context}
 
     async def evaluate(self, expression: str) -> Any:
-        """The value of an expression of JavaScript, which JSON can hold."""
+        """The value of an expression of JavaScript, which JSON can hold; that of a promise is awaited."""
         said = await self._firefox.call(
             "script.evaluate",
-            expression=f"JSON.stringify(({expression}) ?? null)",
+            expression=f"(async () => JSON.stringify((await ({expression})) ?? null))()",
             target=self._target,
             awaitPromise=True,
         )
@@ -80,6 +89,20 @@ class FirefoxPage:
             return bool(await self.evaluate(expression))
 
         await eventually(holds, expression, within=within)
+
+    async def press(self, *keys: str) -> None:
+        """Press these one after the other: characters, or `KEYS` by name. `Control+z` holds the first."""
+        actions = [
+            {"type": kind, "value": KEYS.get(key, key)}
+            for pressed in keys
+            for kind, key in _pressed(pressed.split("+"))
+        ]
+        source = {"type": "key", "id": "keyboard", "actions": actions}
+        await self._firefox.call("input.performActions", actions=[source], **self._target)
+
+
+def _pressed(keys: list[str]) -> list[tuple[str, str]]:
+    return [("keyDown", key) for key in keys] + [("keyUp", key) for key in reversed(keys)]
 
 
 class FirefoxTabs:
@@ -148,13 +171,13 @@ async def run_firefox(home: Path) -> AsyncIterator[Firefox]:
 
 
 @asynccontextmanager
-async def page_server(port: int) -> AsyncIterator[str]:
+async def page_server(port: int, page: str = PAGE) -> AsyncIterator[str]:
     """The origin of a server that has the page, the client library and tokens."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
-            path, kind = _content(head.split(b" ", 2)[1].decode())
+            path, kind = _content(head.split(b" ", 2)[1].decode(), page)
             writer.write(
                 f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(path)}\r\n"
                 "Connection: close\r\n\r\n".encode()
@@ -170,7 +193,7 @@ async def page_server(port: int) -> AsyncIterator[str]:
         server.close()
 
 
-def _content(target: str) -> tuple[bytes, str]:
+def _content(target: str, page: str) -> tuple[bytes, str]:
     parts = urlsplit(target)
     if parts.path == "/token":
         [user] = parse_qs(parts.query)["user"]
@@ -178,7 +201,7 @@ def _content(target: str) -> tuple[bytes, str]:
     if parts.path.startswith("/notification-hub-client/"):
         file = CLIENT / parts.path.removeprefix("/notification-hub-client/")
         return file.read_bytes(), _TYPES[file.suffix]
-    return PAGE.encode(), _TYPES[""]
+    return page.encode(), _TYPES[""]
 
 
 @asynccontextmanager
