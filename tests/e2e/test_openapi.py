@@ -37,7 +37,7 @@ MAX_PATH_CHARS = 1001
 """Of a parameter, each up to 12 bytes: a head may have 16 KB, and 431 is the answer to a longer one."""
 SCOPES = "notifications:send deliveries:read deliveries:resend metrics:read"
 # The requests are made while the first test waits for its fixtures.
-pytestmark = pytest.mark.timeout(120 + 30 * EXAMPLES)
+pytestmark = pytest.mark.timeout(240 + 60 * EXAMPLES)
 
 schemathesis.serializer.alias("message/rfc822", "text/plain")
 
