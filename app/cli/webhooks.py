@@ -39,7 +39,7 @@ def _webhooks() -> None:
 def add(
     url: Annotated[
         str,
-        typer.Argument(metavar="URL", help="The https URL that takes the POST requests, or kafka:TOPIC."),
+        typer.Argument(metavar="URL", help="The https URL that takes the POST requests, or BROKER:TOPIC."),
     ],
     kinds: Annotated[
         str, typer.Option("--kinds", metavar="KIND,KIND", help="Only these kinds of events; all by default.")
@@ -130,16 +130,19 @@ def _kinds(given: str) -> list[str]:
 
 def _check_url(url: str, settings: Settings) -> None:
     from app.domain.outbound import https_url
-    from app.domain.webhooks import kafka_topic
+    from app.domain.webhooks import record_place
+    from app.sources import BROKERS
 
+    brokers = {each.name: each for each in BROKERS if each.records(settings, 0.0) is not None}
+    place = record_place(url)
     try:
-        topic = kafka_topic(url)
-        if topic is None:
+        if place is None or place[0] not in brokers:
             https_url(url, allow_private=settings.webhooks.allow_private)
-        elif topic in settings.kafka.topics.values():
+        elif place[1] in [each.name for each in brokers[place[0]].inputs(settings)]:
             raise ValueError("the hub consumes this topic; name one of another service")
     except ValueError as error:
-        raise typer.BadParameter(f"{error}.", param_hint="URL") from None
+        topics = " or ".join(f"{name}:TOPIC" for name in brokers)
+        raise typer.BadParameter(f"{error}. {topics} is accepted, too.", param_hint="URL") from None
 
 
 def _run(call: Callable[[WebhookStore, MultiFernet, Settings], Awaitable[T]]) -> T:

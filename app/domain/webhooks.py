@@ -90,24 +90,16 @@ DATA: Mapping[str, type[msgspec.Struct]] = {
     UNSUBSCRIBED: UnsubscribeReported,
 }
 """What `data` is, by kind."""
-KAFKA_URL = "kafka:"
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_PLACE = re.compile(r"([a-z]+):([A-Za-z0-9._-]{1,249})")
 SECRET_BYTES = 32
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret
 
 
-def kafka_topic(url: str) -> str | None:
-    """The Kafka topic that an endpoint's URL names, as `kafka:hub-events` does; None if it is another URL.
-
-    Raises `ValueError` if Kafka has no such names.
-    """
-    if not url.startswith(KAFKA_URL):
-        return None
-    topic = url.removeprefix(KAFKA_URL)
-    if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
-        raise ValueError("it must be kafka: and the name of a topic: letters, digits, '.', '_' and '-'")
-    return topic
+def record_place(url: str) -> tuple[str, str] | None:
+    """The broker and the topic that an endpoint's URL names, as `BROKER:TOPIC`; None if it is another URL."""
+    found = _PLACE.fullmatch(url)
+    return None if found is None or found[2].strip(".") == "" else (found[1], found[2])
 
 
 def new_secret() -> str:

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import httpcore
 
@@ -25,6 +25,16 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 class PrivateAddress(Exception):  # noqa: N818
     """The host is in a private network, and that isn't allowed."""
+
+
+class Records(Protocol):
+    """What writes records to the topics of a broker."""
+
+    async def send(self, topic: str, key: str | None, headers: Mapping[str, str], value: bytes) -> None:
+        """Return when the broker has it. Raises `OutboundError`: it may have it all the same."""
+
+    async def close(self) -> None:
+        """Disconnect."""
 
 
 class OutboundError(Exception):

@@ -57,7 +57,6 @@ from app.server.hub import Hub
 from app.server.node_parts import Intake, Outboxes, Realtime, Store
 from app.settings import Settings
 from app.sources import BROKERS, Ingest, Source
-from app.sources.kafka.records import KafkaRecords
 from app.store.audiences import AudienceStore
 from app.store.broadcasts import BroadcastStore
 from app.store.cleaner import CLEAN_EVERY_SECONDS, Cleaner
@@ -317,7 +316,11 @@ def _webhooks(settings: Settings, store: Store) -> Sequence[Service]:
     client = OutboundClient(
         client_context(), given.timeout, MAX_WEBHOOK_CONNECTIONS, allow_private=given.allow_private
     )
-    records = KafkaRecords(settings.kafka, given.timeout)
+    records = {
+        broker.name: written
+        for broker in BROKERS
+        if (written := broker.records(settings, given.timeout)) is not None
+    }
     worker = WebhookWorker(
         WebhookStore(store.engine), Targets(client, records), store.secrets, given, store.wall_clock.now
     )

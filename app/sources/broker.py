@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the command line loads this module for the names alone
     from app.ingest.batch import SourceMessage
     from app.ingest.batcher import Batcher
     from app.ingest.pipeline import Pipeline
+    from app.runtime.outbound import Records
     from app.settings.sources import SourceSections
     from app.sources.dlq import DlqReader
 
@@ -98,6 +99,12 @@ class Broker(Protocol):
 
         Entering it raises `ConfigurationError` if the broker isn't configured. It raises `Unavailable` when
         the broker doesn't answer, now or later.
+        """
+
+    def records(self, settings: SourceSections, timeout: float) -> Records | None:
+        """What writes the messages of webhooks to its topics; None if they can't go there.
+
+        `timeout`: seconds that a record may take, the connection included.
         """
 
     def retained_events(self, settings: SourceSections) -> Sequence[Place]:

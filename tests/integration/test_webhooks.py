@@ -90,7 +90,7 @@ class Scene:
         settings = settings_on("redis://redis", **changes).webhooks
         pause = Backoff(first=0.001, cap=0.001)
         return WebhookWorker(
-            self.store, Targets(self.client, self.topics), self.box, settings, lambda: NOW, pause
+            self.store, Targets(self.client, {"kafka": self.topics}), self.box, settings, lambda: NOW, pause
         )
 
     def encrypted(self) -> bytes:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from app.domain.webhooks import kafka_topic, message_id, new_secret, secret_key, signature
+from app.domain.webhooks import message_id, new_secret, record_place, secret_key, signature
 
 
 def test_the_example_of_standard_webhooks_is_signed_as_there() -> None:
@@ -36,9 +36,10 @@ def test_secrets_differ_and_ids_are_stable() -> None:
     assert message_id(UUID(int=7)) == message_id(UUID(int=7)) == f"msg_{7:032x}"
 
 
-def test_a_kafka_url_names_a_topic() -> None:
-    assert kafka_topic("kafka:hub-events.v1") == "hub-events.v1"
-    assert kafka_topic("https://kafka:9092/") is None
-    for url in ("kafka:", "kafka:a/b", "kafka://broker/topic", "kafka:..", "kafka:" + "x" * 250, "kafka:é"):
-        with pytest.raises(ValueError, match="name of a topic"):
-            kafka_topic(url)
+def test_a_url_may_name_a_broker_and_a_topic() -> None:
+    assert record_place("kafka:hub-events.v1") == ("kafka", "hub-events.v1")
+    for url in (
+        *("https://kafka:9092/", "kafka:", "kafka:a/b", "kafka://broker/topic", "kafka:..", "kafka:é"),
+        *("kafka:" + "x" * 250, "Kafka:x", "kafka:x\n"),
+    ):
+        assert record_place(url) is None

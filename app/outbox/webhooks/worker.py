@@ -1,4 +1,4 @@
-"""Sends webhook messages, as POST requests or Kafka records: each endpoint has a task; none delays another.
+"""Sends webhook messages, as POST requests or as records: each endpoint has a task, so none delays another.
 
 Several nodes share the work. What a node that dies had claimed is due again after the lease.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,11 +21,11 @@ from app.auth.secrets import SecretBox
 from app.domain.errors import Unavailable
 from app.domain.outbound import https_url
 from app.domain.time import Now, moment
-from app.domain.webhooks import kafka_topic, message_id, secret_key, signature
+from app.domain.webhooks import message_id, record_place, secret_key, signature
 from app.outbox.failures import retry_after
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import WEBHOOKS
-from app.runtime.outbound import OutboundClient, OutboundError, PrivateAddress
+from app.runtime.outbound import OutboundClient, OutboundError, PrivateAddress, Records
 from app.runtime.tasks import end
 from app.settings.processing import WebhookSettings
 from app.store.webhooks import WebhookMessage, WebhookStore
@@ -53,23 +53,11 @@ class WebhookFailed(Exception):  # noqa: N818
         self.gone = gone
 
 
-class Records(Protocol):
-    """What writes to Kafka topics."""
-
-    async def send(self, topic: str, key: str | None, headers: Mapping[str, str], value: bytes) -> None:
-        """Return when it is written. Raises `OutboundError`."""
-        ...
-
-    async def close(self) -> None:
-        """Disconnect."""
-        ...
-
-
 class Targets(NamedTuple):
-    """What messages are sent by, to `https:` and to `kafka:` URLs."""
+    """What messages are sent by: to https URLs, and to topics of brokers, by the names of these."""
 
     client: OutboundClient
-    records: Records
+    records: Mapping[str, Records]
 
 
 class _Subject(msgspec.Struct):
@@ -115,7 +103,8 @@ class WebhookWorker:
         """Stop sending, and close all connections. What wasn't finished is due again after the lease."""
         await end(*self._running.values())
         await self._client.close()
-        await self._records.close()
+        for each in self._records.values():
+            await each.close()
 
     def _ended(self, endpoint: UUID, _: asyncio.Task[None]) -> None:
         del self._running[endpoint]
@@ -169,9 +158,9 @@ class WebhookWorker:
             "webhook-signature": signature(self._keys(message.secrets), named, sent_at, body),
         }
         try:
-            if (topic := kafka_topic(message.url)) is not None:
+            if (place := record_place(message.url)) is not None and place[0] in self._records:
                 subject = msgspec.json.decode(message.data, type=_Subject)
-                await self._records.send(topic, subject.user_id, headers, body)
+                await self._records[place[0]].send(place[1], subject.user_id, headers, body)
                 return
             https_url(message.url, allow_private=self._settings.allow_private)
             answer = await self._client.post(message.url, headers, body)

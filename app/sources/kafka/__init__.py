@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.sources.broker import EventInput, Ingest, Source
 
 if TYPE_CHECKING:
+    from app.runtime.outbound import Records
     from app.settings.sources import SourceSections
     from app.sources.dlq import DlqReader
 
@@ -69,6 +70,12 @@ class KafkaBroker:
         from app.sources.kafka.dlq import open_dlq
 
         return open_dlq(settings.kafka)
+
+    def records(self, settings: SourceSections, timeout: float) -> Records:
+        """As `Broker.records`."""
+        from app.sources.kafka.records import KafkaRecords
+
+        return KafkaRecords(settings.kafka, timeout)
 
     def retained_events(self, settings: SourceSections) -> tuple[()]:
         """As `Broker.retained_events`."""

@@ -48,6 +48,9 @@ class RabbitBroker:
 
         return open_dlq(settings.rabbitmq)
 
+    def records(self, settings: SourceSections, timeout: float) -> None:
+        """None, as webhooks don't write here."""
+
     def retained_events(self, settings: SourceSections) -> tuple[()]:
         """As `Broker.retained_events`."""
         return ()

@@ -50,6 +50,9 @@ class RedisBroker:
 
         return open_dlq(settings.redis_streams)
 
+    def records(self, settings: SourceSections, timeout: float) -> None:
+        """None, as webhooks don't write here."""
+
     def retained_events(self, settings: SourceSections) -> Sequence[Place]:
         """As `Broker.retained_events`."""
         from app.sources.redis.retained import EventStream
