@@ -113,6 +113,8 @@ export interface Preferences {
 export interface PreferenceChanges {
   /** By `category.channel`, such as `food.email`; null returns to the default. */
   choices?: Record<string, boolean | null>;
+  /** `immediate`, `hourly`, `daily at 18:00` or `weekly on monday at 09:00`, for email and sms; null returns to the operator's. */
+  digests?: Record<string, string | null>;
   profile?: Partial<Profile>;
 }
 

@@ -76,10 +76,16 @@ class ProfileChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PreferenceChanges(msgspec.Struct, forbid_unknown_fields=True):
-    """`choices` by the id of the preference; null returns to the default."""
+    """`choices` and `digests` by the id of the preference; null returns to the default, or to the operator's
+    rule.
+    """
 
     choices: Annotated[
         dict[str, bool | None], Meta(max_length=len(CHOICES), examples=[{"food.email": False}])
+    ] = {}
+    digests: Annotated[
+        dict[str, Annotated[str, Meta(max_length=64)] | None],
+        Meta(max_length=len(CHOICES), examples=[{"food.email": "daily at 18:00"}]),
     ] = {}
     profile: ProfileChanges = ProfileChanges()
 
@@ -148,22 +154,27 @@ class PreferenceResource:
 
     @schemas.described(
         "Change several preferences",
-        "Sets these choices and fields of the profile, all or none; the others stay. null returns a choice "
-        "to its default, and unsets a field.",
+        "Sets these choices, digests and fields of the profile, all or none; the others stay. null returns a "
+        "choice to its default and a digest to the operator's rule, and unsets a field.",
         {200: schemas.Answer("The profile and all preferences", Preferences)},
         errors=(400, 401, 403, 409, 503),
         body=PreferenceChanges,
     )
     async def change_preferences(self, request: Request, user_id: str) -> HTTPResponse:
-        """`PATCH /preferences/users/{user_id}`: several choices and fields of the profile."""
+        """`PATCH /preferences/users/{user_id}`: several choices, digests and fields of the profile."""
         owner = await self._authenticator.owner(request, user_id)
         changes = json_body(request, PreferenceChanges)
-        for choice in changes.choices:
+        for choice in (*changes.choices, *changes.digests):
             _changeable(choice)
+        digests = {
+            choice: None if window is None else _digest_window(choice, window)
+            for choice, window in changes.digests.items()
+        }
         given = {name: value for name, value in asdict(changes.profile).items() if value is not UNSET}
         before, _ = await self._store.get(owner)
         profile = checked_profile(msgspec.structs.replace(profile_body(before), **given))
-        await self._store.change(owner, {name: getattr(profile, name) for name in given}, changes.choices)
+        fields = {name: getattr(profile, name) for name in given}
+        await self._store.change(owner, fields, changes.choices, digests)
         return await self._answer(request, owner)
 
     async def _answer(self, request: Request, owner: UUID) -> HTTPResponse:
@@ -312,9 +323,13 @@ class PreferenceResource:
 
 
 def _digest(choice: str, given: str | msgspec.UnsetType | None) -> str | msgspec.UnsetType | None:
-    """The digest as it is stored. Raises `Problem` if the channel has none, or it is no window for people."""
     if given is None or isinstance(given, msgspec.UnsetType):
         return given
+    return _digest_window(choice, given)
+
+
+def _digest_window(choice: str, given: str) -> str:
+    """The window as it is stored. Raises `Problem` if the channel has none, or it is no window for people."""
     if not choice.endswith(tuple(f".{channel}" for channel in DIGEST_CHANNELS)):
         raise bad_body(f"`digest` is accepted for {' and '.join(DIGEST_CHANNELS)} only")
     try:

@@ -427,11 +427,15 @@ class PreferencesPort(People, Protocol):
         """Return to the operator's default; whether the choice was set."""
 
     async def change(
-        self, user_id: UUID, profile: Mapping[str, Any], choices: Mapping[str, bool | None]
+        self,
+        user_id: UUID,
+        profile: Mapping[str, Any],
+        choices: Mapping[str, bool | None],
+        digests: Mapping[str, str | None] = ...,
     ) -> None:
-        """Set these fields of `Profile` and these choices, all or none; the others stay.
+        """Set these fields of `Profile`, these choices and these digests, all or none; the others stay.
 
-        None unsets a field, and returns a choice to the operator's default.
+        None unsets a field, and returns a choice or a digest to what the operator set.
         """
 
     async def digests(self, user_id: UUID) -> dict[str, str]:

@@ -32,6 +32,7 @@ cross join lateral (select * from preferences where user_id = wanted.user_id lim
 
 
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
+NOTHING_DROPPED: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -122,26 +123,41 @@ class PreferenceStore:
                 return (await connection.execute(statement)).rowcount > 0
 
     async def change(
-        self, user_id: UUID, profile: Mapping[str, Any], choices: Mapping[str, bool | None]
+        self,
+        user_id: UUID,
+        profile: Mapping[str, Any],
+        choices: Mapping[str, bool | None],
+        digests: Mapping[str, str | None] = NO_DIGESTS,
     ) -> None:
-        """Set these fields of the profile and these choices in one statement; None drops a choice."""
-        made = {choice: on for choice, on in choices.items() if on is not None}
-        values = {**profile, **({"choices": made} if choices else {})}
+        """As `PreferencesPort.change`, in one statement."""
+        values = dict(profile)
+        dropped: dict[str, list[str]] = {}
+        given: dict[str, Mapping[str, Any]] = {"choices": choices, "digests": digests}
+        for column, changes in given.items():
+            if changes:
+                values[column] = {choice: value for choice, value in changes.items() if value is not None}
+                dropped[column] = [choice for choice, value in changes.items() if value is None]
         if values:
-            await self._upsert(user_id, values, dropped=[each for each in choices if each not in made])
+            await self._upsert(user_id, values, dropped=dropped)
 
     async def _upsert(
-        self, user_id: UUID, values: dict[str, Any], only_if: Any = None, dropped: Sequence[str] = ()
+        self,
+        user_id: UUID,
+        values: dict[str, Any],
+        only_if: Any = None,
+        dropped: Mapping[str, Sequence[str]] = NOTHING_DROPPED,
     ) -> bool:
-        """Set these columns, adding to `choices` and removing those `dropped` from them.
+        """Set these columns, adding to `choices` and `digests` and removing those `dropped` from them.
 
         Returns whether `only_if` held for the row that was there.
         """
         new = insert(P).values(user_id=user_id, **values)
         changed = dict(values) | {"updated_at": func.now()}
-        if "choices" in values:
-            added = P.choices.op("||")(new.excluded.choices)
-            changed["choices"] = added.op("-")(cast(list(dropped), ARRAY(Text))) if dropped else added
+        for column in (P.choices, P.digests):
+            if (name := column.key) in values:
+                added = func.coalesce(column, cast({}, JSONB)).op("||")(new.excluded[name])
+                gone = dropped.get(name)
+                changed[name] = added.op("-")(cast(list(gone), ARRAY(Text))) if gone else added
         statement = new.on_conflict_do_update(index_elements=[P.user_id], set_=changed, where=only_if)
         with store_errors():
             async with self._engine.begin() as connection:

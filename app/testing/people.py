@@ -10,7 +10,7 @@ import msgspec
 
 from app.domain.errors import Unavailable
 from app.domain.preferences import Person
-from app.store.preferences import Profile
+from app.store.preferences import NO_DIGESTS, Profile
 
 
 class MemoryPeople:
@@ -79,15 +79,21 @@ class MemoryPeople:
         return True
 
     async def change(
-        self, user_id: UUID, profile: Mapping[str, Any], choices: Mapping[str, bool | None]
+        self,
+        user_id: UUID,
+        profile: Mapping[str, Any],
+        choices: Mapping[str, bool | None],
+        digests: Mapping[str, str | None] = NO_DIGESTS,
     ) -> None:
-        """Set these fields of the profile and these choices; None unsets."""
+        """Set these fields of the profile, these choices and these digests; None unsets."""
         known, chosen = await self.get(user_id)
-        if not profile and not choices:
+        if not profile and not choices and not digests:
             return
         chosen |= {choice: on for choice, on in choices.items() if on is not None}
         left = {choice: on for choice, on in chosen.items() if choices.get(choice, on) is not None}
         self._rows[user_id] = (msgspec.structs.replace(known, **profile), left)
+        for choice, digest in digests.items():
+            await self.set_digest(user_id, choice, digest)
 
     def _check(self) -> None:
         if self.unavailable:

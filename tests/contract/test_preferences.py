@@ -96,6 +96,23 @@ async def test_fields_and_choices_are_changed_together_and_the_others_stay(peopl
     assert await people.get(user) == (Profile(phone="+84912345678"), chosen)
 
 
+async def test_digests_are_changed_together_and_the_others_stay(people: PreferencesPort) -> None:
+    user = uuid4()
+    await people.change(user, {}, {}, {"food.email": None})
+    assert await people.digests(user) == {}
+    await people.change(user, {}, {}, {"food.email": "hourly", "plans.email": "hourly"})
+    changes = {"food.email": None, "plans.sms": "daily at 18:00"}
+    await people.change(user, {"locale": "ru"}, {"food.sms": True}, changes)
+    assert await people.digests(user) == {"plans.email": "hourly", "plans.sms": "daily at 18:00"}
+    await people.change(user, {"locale": "vi"}, {"food.sms": None})
+    assert await people.digests(user) == {"plans.email": "hourly", "plans.sms": "daily at 18:00"}
+    assert await people.get(user) == (Profile("vi"), {})
+    with_choice = uuid4()
+    await people.set_choice(with_choice, "food.email", False)
+    await people.change(with_choice, {}, {}, {"food.email": "hourly", "food.sms": None})
+    assert await people.digests(with_choice) == {"food.email": "hourly"}
+
+
 async def test_who_has_set_nothing_has_no_choice_to_drop_and_may_add_one(people: PreferencesPort) -> None:
     user = uuid4()
     assert not await people.drop_choice(user, "food.sms")
@@ -131,6 +148,7 @@ async def test_preferences_that_are_away_are_unavailable_in_every_call(
         people.set_choice(user, "food.sms", True),
         people.drop_choice(user, "food.sms"),
         people.change(user, {"locale": "ru"}, {}),
+        people.change(user, {}, {}, {"food.email": "hourly"}),
     ):
         with pytest.raises(Unavailable) as unavailable:
             await asking

@@ -122,6 +122,33 @@ async def test_several_are_changed_at_once_or_none(hub: Hub) -> None:
         assert by_id(back)["food.email"]["by"] == "default"
 
 
+async def test_digests_are_changed_with_choices_or_not_at_all(hub: Hub) -> None:
+    user = new_user()
+    path = f"/preferences/users/{user}"
+    async with hub.client(user) as client:
+        digests = {"food.email": "Daily at 7:30", "plans.sms": "hourly"}
+        answer = await client.patch(path, json={"choices": {"food.sms": False}, "digests": digests})
+        now = by_id(answer)
+        assert (now["food.email"]["digest"], now["plans.sms"]["digest"]) == ("daily at 07:30", "hourly")
+        assert (now["food.email"]["by"], now["food.sms"]["enabled"]) == ("default", False)
+        for refused, status in (
+            ({"food.email": None, "plans.email": "every 5m"}, 400),
+            ({"food.email": None, "food.inapp": "hourly"}, 400),
+            ({"food.email": None, "food.pigeon": "hourly"}, 400),
+            ({"food.email": None, "security.email": "hourly"}, 409),
+            ({"food.email": None, "food.pigeon": None}, 400),
+            ({"food.email": None, "security.email": None}, 409),
+            ({"food.email": 5}, 400),
+        ):
+            body = {"choices": {"food.sms": True}, "digests": refused}
+            assert (await client.patch(path, json=body)).status_code == status
+        kept = by_id(await client.get(path))
+        assert (kept["food.email"]["digest"], kept["food.sms"]["enabled"]) == ("daily at 07:30", False)
+        back = by_id(await client.patch(path, json={"digests": {"food.email": None}}))
+        assert "digest" not in back["food.email"]
+        assert back["plans.sms"]["digest"] == "hourly"
+
+
 async def test_categories_and_channels_have_names_in_the_reader_s_language(hub: Hub) -> None:
     user = new_user()
     async with hub.client(user) as client:
