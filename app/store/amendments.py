@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from app.domain.details import NOTHING, from_columns, to_column
 from app.domain.errors import InvalidEvent
 from app.domain.identity import chunk_names, page_name, scoped_id
 from app.domain.notifications import InboxCounters, Notification, event_hash
+from app.store.broadcasts import stop
 from app.store.sweeps import moving
 from app.store.watermarks import COUNTS, GONE_UP_TO, IS_READ, MAX_UNREAD_AGAIN, UNREAD_AGAIN
 from handlers.registry import details_of
@@ -29,8 +30,10 @@ MAX_ROWS_AT_ONCE = 500
 NEWEST_ROWS_COUNT = 1000
 """Of each receiver's inbox, among which the notification of an event is looked for."""
 PAGES_PER_QUERY = 100
+# A batch takes its `created_at` from the clock of its node when it begins to write, and may have waited.
+_BEFORE, _AFTER = timedelta(seconds=2), timedelta(seconds=10)
 RETRACTED = "its publisher retracted the notification"
-"""Why a delivery is suppressed."""
+"""Why a delivery is suppressed, and a broadcast cancelled."""
 
 _PLANNER = "select set_config('enable_seqscan', 'off', true), set_config('enable_nestloop', 'on', true)"
 _TABLES = ("notifications", "archived_notifications")
@@ -59,14 +62,13 @@ _OF_RECEIVERS = "\nunion all\n".join(
         ("archived_notifications", "snoozed_until is not null", "snoozed"),
     )
 )
-# A batch takes its `created_at` from the clock of its node when it begins to write, and may have waited.
 _OF_EVENT = "\nunion all\n".join(
     f"""
-select id, receiver, seq from unnest($1::timestamptz[]) as written (at) cross join lateral (
-  select id, receiver, seq, event_hash from {table}
-  where created_at >= at - interval '2 seconds' and created_at < at + interval '10 seconds'
+select id, receiver, seq from unnest($1::timestamptz[], $2::timestamptz[]) as written (since, until)
+cross join lateral (
+  select id, receiver, seq, event_hash from {table} where created_at >= since and created_at < until
 ) as of_{table}
-where event_hash = $2
+where event_hash = $3
 """  # noqa: S608
     for table in _TABLES
 )
@@ -137,11 +139,14 @@ async def find(connection: asyncpg.Connection, amendment: Amendment, sender: str
             rows = [*{row["receiver"]: row for row in sorted(rows, key=lambda row: row["seq"])}.values()]
         return Target([row["id"] for row in rows], None)
     name, written = await _recorded(connection, amendment.original or "", sender)
+    if amendment.update is None and not amendment.receivers:
+        await stop(connection, name, RETRACTED)
     if amendment.receivers:
         receivers = ([*amendment.receivers], event_hash(name), NEWEST_ROWS_COUNT)
         rows = await connection.fetch(_OF_RECEIVERS, *receivers)
     else:
-        rows = await connection.fetch(_OF_EVENT, written, event_hash(name))
+        since, until = _spans([*written, *await _pages_written(connection, name)])
+        rows = await connection.fetch(_OF_EVENT, since, until, event_hash(name))
     return Target([*dict.fromkeys(row["id"] for row in rows)], name)
 
 
@@ -174,6 +179,18 @@ async def _pages_written(connection: asyncpg.Connection, name: str) -> list[date
             break
         written += [row["processed_at"] for row in found]
     return written
+
+
+def _spans(written: Sequence[datetime]) -> tuple[list[datetime], list[datetime]]:
+    """From when until when there may be notifications of events that were recorded then: no moment twice."""
+    since, until = list[datetime](), list[datetime]()
+    for at in sorted(written):
+        if until and at - _BEFORE <= until[-1]:
+            until[-1] = at + _AFTER
+        else:
+            since.append(at - _BEFORE)
+            until.append(at + _AFTER)
+    return since, until
 
 
 async def apply(connection: asyncpg.Connection, amendment: Amendment, ids: Sequence[int]) -> list[Amended]:

@@ -144,6 +144,13 @@ async def advance(connection: asyncpg.Connection, page: PageRecord, notified: in
         raise PageTaken(page.event_id)
 
 
+async def stop(connection: asyncpg.Connection, event_id: str, reason: str) -> None:
+    """Cancel the broadcast, if it is one that hasn't ended, in the caller's transaction. A page that is being
+    written is waited for.
+    """
+    await connection.execute(_END, event_id, BroadcastState.CANCELLED.value, reason)
+
+
 class BroadcastStore:
     """`Broadcasts` in Postgres."""
 

@@ -159,6 +159,12 @@ class MemoryBroadcasts:
         self._end(row, BroadcastState.CANCELLED)
         return True
 
+    def stop(self, event_id: str, reason: str) -> None:
+        """As `app.store.broadcasts.stop`."""
+        row = self._rows.get(event_id)
+        if row is not None and row.finished_at is None:
+            self._end(row, BroadcastState.CANCELLED, reason)
+
     async def running(self) -> tuple[int, float]:
         """As `Broadcasts.running`."""
         self._check()

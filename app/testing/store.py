@@ -24,6 +24,7 @@ from app.domain.notifications import (
     NotificationDraft,
 )
 from app.domain.time import Now, moment
+from app.store.amendments import RETRACTED
 from app.store.event_ids import IdClaims
 from app.store.inboxes import InboxState
 from app.store.notifications import newest_rows
@@ -114,6 +115,10 @@ class MemoryStore(MemoryInboxes):
 
     def _amend(self, amendment: Amendment, sender: str | None, now: datetime) -> list[Amended]:
         changed = []
+        if amendment.update is None and amendment.original is not None and not amendment.receivers:
+            for name in {amendment.original, scoped_id(amendment.original, sender or "")}:
+                if name in self._processed and self._is_of(name, sender):
+                    self.broadcasts.stop(name, RETRACTED)
         for inbox, number in self._find(amendment, sender):
             place: Place = "inbox"
             if number in inbox.archived:

@@ -16,8 +16,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from app.domain.amendments import Amendment
 from app.domain.audiences import BroadcastState
 from app.domain.errors import InboxesLocked, Unavailable
+from app.domain.identity import EventIdentity, page_name
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
 from app.ingest import broadcasts
@@ -354,3 +356,59 @@ async def test_a_broadcast_of_an_event_that_has_expired_ends(scene: Scene) -> No
     await scene.worker().work_due()
     assert await scene.told(users) == {}
     assert await scene.state() is BroadcastState.FAILED
+
+
+async def retract(scene: Scene) -> int:
+    """How many notifications the retraction of the broadcast takes back."""
+    change = Amendment(scene.event_id)
+    event = EventRecord(str(uuid4()), identity=EventIdentity(1, None), amendment=change)
+    return len((await scene.store.writer.write([event])).amended)
+
+
+async def test_a_retraction_stops_a_running_broadcast_and_takes_back_what_it_wrote(scene: Scene) -> None:
+    users = await scene.follow(3 * PAGE)
+    await scene.accept()
+    scene.writer.after = crash
+    with pytest.raises(Crash):
+        await scene.worker().work_due()
+    scene.writer.after = None
+    assert await retract(scene) == PAGE
+    assert await scene.state() is BroadcastState.CANCELLED
+    await scene.leases_end()
+    await scene.worker().work_due()
+    assert await scene.told(users) == {}
+
+
+async def test_a_retraction_takes_back_pages_that_were_written_later(
+    scene: Scene, where: str, request: pytest.FixtureRequest
+) -> None:
+    """Minutes later, as a million people take."""
+    users = await scene.follow(3 * PAGE)
+    await scene.accept()
+    await scene.worker().work_due()
+    if where == POSTGRES:
+        async with request.getfixturevalue("engines")[0].begin() as connection:
+            later = text(
+                "update processed_events set processed_at = processed_at + make_interval(secs => :seconds) "
+                "where event_id = :event"
+            )
+            for page, seconds in ((1, 5), (2, 60)):
+                values = {"event": page_name(scene.event_id, page), "seconds": seconds}
+                await connection.execute(later, values)
+            await connection.execute(
+                text(
+                    "update notifications set created_at = created_at + make_interval(secs => :seconds) "
+                    "where receiver = any(:users)"
+                ),
+                [
+                    {"seconds": 5, "users": users[PAGE : 2 * PAGE]},
+                    {"seconds": 60, "users": users[2 * PAGE :]},
+                ],
+            )
+    assert await retract(scene) == 3 * PAGE
+    assert await scene.told(users) == {}
+    assert await scene.state() is BroadcastState.DONE
+
+
+async def crash(_: Sequence[EventRecord]) -> None:
+    raise Crash
