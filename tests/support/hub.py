@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,8 @@ _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.1  # each question costs CPU, of which the hub that is waited for needs some
 
 T = TypeVar("T")
+_PORTS = range(11_000, 32_768)
+"""Below those that Linux gives to outgoing connections."""
 
 
 async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, within: float = WAIT) -> T:
@@ -55,9 +58,12 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, within: 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that is free, and that no outgoing connection is given meanwhile."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def token(user_id: str | uuid.UUID, **changes: Any) -> str:
