@@ -146,14 +146,14 @@ def _check_url(url: str, settings: Settings) -> None:
 
 
 def _run(call: Callable[[WebhookStore, MultiFernet, Settings], Awaitable[T]]) -> T:
-    from app import settings
     from app.auth.secrets import SecretBox
+    from app.cli import operator_settings
     from app.outbox.webhooks.worker import secret_fernet
     from app.store.engine import make_engine
     from app.store.webhooks import WebhookStore
 
     async def run() -> T:
-        given = settings.load()
+        given = operator_settings.load()
         box = SecretBox(given.outbox.delivery_keys, given.auth.jwt_secret, given.postgres.url)
         engine = make_engine(given.postgres)
         try:

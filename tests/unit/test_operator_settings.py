@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from app.cli import operator_settings
+from app.cli.main import main
 from app.domain.errors import ConfigurationError
 
 SETTINGS = {
@@ -57,3 +59,23 @@ def test_a_database_that_is_named_is_never_another_one(
 def test_where_no_hub_runs_the_missing_settings_are_named() -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL is not set"):
         operator_settings.load()
+
+
+@pytest.mark.parametrize(
+    "command", ["webhooks list", "parked list", "broadcasts list", "check counters", "dlq list"]
+)
+def test_each_command_for_operators_takes_them(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = {
+        "database_url": "postgresql://postgres@127.0.0.1:1/hub",
+        "redis_url": "redis://127.0.0.1:1/0",
+        "redis_events_url": "redis://127.0.0.1:1/1",
+        "kafka_bootstrap_servers": "127.0.0.1:1",
+    }
+    (tmp_path / "dev.json").write_text(json.dumps({"settings": SETTINGS | nobody}))
+    monkeypatch.setattr(sys, "argv", ["run.py", *command.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1  # nothing answers there
+    assert "using the hub that `make run` started" in capsys.readouterr().err

@@ -13,6 +13,7 @@ const SUBJECTS = {
   otp: "Codes by mail",
   booking: "Bookings by mail",
   payment: "Payments by mail",
+  notification: "Changes of notifications",
 };
 const ALL = "all";
 const DRY_RUN = "dry-run";
