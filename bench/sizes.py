@@ -34,7 +34,7 @@ from app.ingest.parked import ParkedPorts, ParkedWorker
 from app.ingest.pipeline import Pipeline, PipelinePorts
 from app.runtime.tasks import end
 from app.store import migrations
-from app.store.cleaner import PAUSE_SECONDS
+from app.store.cleaner import MAX_NOTIFICATIONS_PER_TRANSACTION, NOTIFICATIONS_PAUSE_SECONDS
 from app.store.cleaning import CleaningStore, Kind
 from app.store.engine import Engines, make_engines
 from app.store.erasure import ErasingStore
@@ -55,8 +55,7 @@ CALLS_COUNT = 50
 """Of each request to an inbox."""
 BATCH_ROWS = 500
 MAX_BATCHES = 100
-RETENTION_ROWS = 500
-"""A transaction, as the cleaner removes them."""
+READ_ALL_SECONDS = 1.0
 
 
 @dataclass
@@ -137,8 +136,9 @@ _CALLS: Mapping[str, Callable[[Stage, UUID], Awaitable[object]]] = {
 
 
 async def read_all(stage: Stage) -> Sequence[Figure]:
-    """Read-all of the heavy inbox."""
+    """Read-all of the heavy inbox. As it takes milliseconds, others are measured for a second from it on."""
     took = await _seconds(stage.inboxes.mark_all_read(HEAVY, None))
+    await asyncio.sleep(READ_ALL_SECONDS)
     return [Figure("read-all", "the call", took * 1000, "ms")]
 
 
@@ -169,15 +169,17 @@ async def retention(stage: Stage) -> Sequence[Figure]:
     begin = time.perf_counter()
     while time.perf_counter() - begin < stage.seconds:
         started = time.perf_counter()
-        found = await store.remove(Kind.NOTIFICATIONS, timedelta(days=AGE_DAYS / 2), RETENTION_ROWS)
+        found = await store.remove(
+            Kind.NOTIFICATIONS, timedelta(days=AGE_DAYS / 2), MAX_NOTIFICATIONS_PER_TRANSACTION
+        )
         batches.append(time.perf_counter() - started)
         removed += found or 0
         if not found:
             break
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(NOTIFICATIONS_PAUSE_SECONDS)
     return [
         Figure("retention", "removed", removed / (time.perf_counter() - begin), "/s"),
-        Figure("retention", f"{RETENTION_ROWS} rows, p99", _p(99, batches) * 1000, "ms"),
+        Figure("retention", f"{MAX_NOTIFICATIONS_PER_TRANSACTION} rows, p99", _p(99, batches) * 1000, "ms"),
     ]
 
 
