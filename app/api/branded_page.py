@@ -92,6 +92,11 @@ th, td { padding: 8px 4px; border-bottom: 1px solid %(light_line)s; text-align: 
 thead th { font-size: 14px; color: %(light_soft)s; }
 tbody th { text-align: start; }
 input[type=checkbox] { width: 22px; height: 22px; margin: 0; accent-color: %(brand)s; }
+details { margin: 24px 0 0; }
+summary { font-weight: bold; cursor: pointer; }
+details fieldset { margin-top: 14px; }
+details label { margin-top: 4px; }
+details select { font-size: 15px; }
 fieldset { margin: 24px 0 0; padding: 0; border: 0; }
 legend { padding: 0; font-weight: bold; }
 label { display: block; margin-top: 10px; font-size: 14px; }
@@ -103,7 +108,7 @@ option { background: %(light_card)s; color: %(light_text)s; }
 .row > * { flex: 1; min-width: 0; }
 .buttons { display: flex; flex-wrap: wrap; gap: 12px; margin-top: 28px; }
 button.quiet { border-color: %(light_soft)s; background: transparent; color: inherit; }
-:is(input, select, a):focus-visible { outline: 3px solid %(light_text)s; outline-offset: 2px; }
+:is(input, select, summary, a):focus-visible { outline: 3px solid %(light_text)s; outline-offset: 2px; }
 @media (max-width: 40rem) {
   main { margin: 0; padding: 24px; border-width: 0 0 1px; border-radius: 0; }
   button { width: 100%%; }
@@ -116,7 +121,7 @@ button.quiet { border-color: %(light_soft)s; background: transparent; color: inh
   main { background: %(dark_card)s; border-color: %(dark_line)s; }
   p { color: %(dark_soft)s; }
   button { border-color: %(edge_dark)s; }
-  button:focus-visible, :is(input, select, a):focus-visible { outline-color: %(dark_text)s; }
+  button:focus-visible, :is(input, select, summary, a):focus-visible { outline-color: %(dark_text)s; }
   .note, th, td { border-color: %(dark_line)s; }
   thead th { color: %(dark_soft)s; }
   input:not([type=checkbox]), select, button.quiet { border-color: %(dark_soft)s; }

@@ -19,6 +19,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from app.api import schemas
 from app.api.branded_page import BrandedPages
+from app.api.digest_fields import digest_changes, digest_fields
 from app.api.errors import Problem
 from app.api.headers import accept_language
 from app.api.preferences import ProfileBody, checked_profile, profile_body
@@ -39,6 +40,7 @@ _ON = "on"
 _NONE_BUTTON = "none"
 _WHOLE = "whole"
 """The last field of the form."""
+_DIGEST = "digest"
 _PROFILE = ("quiet_from", "quiet_until", "time_zone", "locale")
 _TITLE = N_("Notification settings")
 _MORE = N_("Choose what you receive, and how. Security messages are always sent.")
@@ -57,10 +59,13 @@ _ALL_OFF = N_("Turn everything off")
 
 
 class PreferencesForm(msgspec.Struct):
-    """What the page sends. `on` is there for each preference that is on."""
+    """What the page sends. `on` is there for each preference that is on; `digest` is a preference and how
+    often its messages are sent, or the preference alone for the operator's rule.
+    """
 
     whole: Annotated[Literal["1"], Meta(examples=["1"])]
     on: Annotated[list[str], Meta(examples=[["food.email"]])] = []
+    digest: Annotated[list[str], Meta(examples=[["food.email daily at 18:00", "plans.email"]])] = []
     none: Annotated[str, Meta(examples=["1"])] | None = None
     quiet_from: Annotated[str, Meta(examples=["22:00"])] | None = None
     quiet_until: Annotated[str, Meta(examples=["07:00"])] | None = None
@@ -114,10 +119,10 @@ class PreferencesPageResource:
     @schemas.described(
         "Save the preferences",
         "Called by the page. Preferences whose id is not in `on` are turned off, all of them with `none`. "
-        "Fields of the profile that are left out stay.",
+        "Fields of the profile and digests that are left out stay.",
         {
             200: schemas.Answer("Saved, as a page", str, "text/html"),
-            400: schemas.Answer("Quiet hours that cannot be saved, as a page", str, "text/html"),
+            400: schemas.Answer("Quiet hours or a digest that cannot be saved, as a page", str, "text/html"),
             404: schemas.Answer("The link is not valid", str, "text/html"),
         },
         errors=(503,),
@@ -134,16 +139,19 @@ class PreferencesPageResource:
         if _WHOLE not in form:  # what is cut off or of another page would turn everything off
             return await self._page(request, wanted, user_id, _NOT_READ, HTTPStatus.BAD_REQUEST)
         profile, choices = await self._people.get(user_id)
+        digests = await self._people.digests(user_id)
         before = profile_body(profile)
         given = {name: form[name][0] or None for name in _PROFILE if name in form}
         try:
             after = checked_profile(msgspec.structs.replace(before, **given))
+            windows = digest_changes(form.get(_DIGEST, ()), digests)
         except Problem:
             return await self._page(request, wanted, user_id, _NOT_SAVED, HTTPStatus.BAD_REQUEST)
+        except ValueError:
+            return await self._page(request, wanted, user_id, _NOT_READ, HTTPStatus.BAD_REQUEST)
         checked = () if _NONE_BUTTON in form else form.get(_ON, ())
-        await self._people.change(
-            user_id, {name: getattr(after, name) for name in given}, self._changes(choices, checked)
-        )
+        fields = {name: getattr(after, name) for name in given}
+        await self._people.change(user_id, fields, self._changes(choices, checked), windows)
         return await self._page(request, wanted, user_id, _SAVED)
 
     def _read(self, token: str) -> tuple[UUID | None, Unsubscription | None]:
@@ -184,6 +192,7 @@ class PreferencesPageResource:
             note=_NOTE.format(words(note)) if note is not None else "",
             channels=Markup().join(_COLUMN.format(words(name)) for name in CHANNEL_NAMES.values()),
             rows=Markup().join(self._row(words, category, choices) for category in CATEGORIES),
+            digests=digest_fields(locale, await self._people.digests(user_id)),
             quiet=words(_QUIET),
             quiet_more=words(_QUIET_MORE),
             profile=_profile(words, profile_body(profile)),
@@ -272,6 +281,7 @@ _CONTENT = Markup("""<p>{more}</p>
 <tbody>
 {rows}</tbody>
 </table>
+{digests}
 <fieldset>
 <legend>{quiet}</legend>
 <p>{quiet_more}</p>

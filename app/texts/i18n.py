@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babel.core import Locale, negotiate_locale
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_time, get_day_names
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -91,6 +91,11 @@ def placeholders(message: Translatable) -> frozenset[str]:
 def localised_date(locale: str, day: date) -> str:
     """A day in the format of `locale`, unambiguous about day and month."""
     return format_date(day, format="medium", locale=locale)
+
+
+def weekday_name(locale: str, weekday: int) -> str:
+    """The name of a day of the week (0 is Monday), as within a sentence."""
+    return str(get_day_names("wide", locale=locale)[weekday])
 
 
 def localised_moment(locale: str, text: str) -> str:

@@ -315,6 +315,27 @@ async def test_the_page_saves_what_differs_and_nothing_else(served: Served) -> N
     assert checked(everything.text) == {each for each in CHOICES if each.startswith(f"{ALWAYS_ON}.")}
 
 
+async def test_the_page_saves_how_often_messages_are_sent(served: Served) -> None:
+    await served.people.set_digest(USER, "food.email", "weekly on friday at 07:15")
+    await served.people.set_digest(USER, "plans.email", "hourly")
+    page = html5lib.parse((await served.ask("GET", PAGE)).text, namespaceHTMLElements=False)
+    selects = [each for each in page.iter("select") if each.attrib["name"] == "digest"]
+    assert len(selects) == 2 * (len(CATEGORIES) - 1)
+    shown = [each.attrib["value"] for each in page.iter("option") if "selected" in each.attrib]
+    assert {"food.email weekly on friday at 07:15", "plans.email hourly", "food.sms"} < set(shown)
+    given = ["food.email", "plans.email hourly", "meals.sms daily at 8:00", f"{ALWAYS_ON}.email hourly"]
+    refused = await served.ask(
+        "POST", PAGE, urlencode({"digest": [*given, "x y"], "whole": 1}, doseq=True), **FORM
+    )
+    assert refused.status == 400
+    saved = await served.ask("POST", PAGE, urlencode({"digest": given, "whole": 1}, doseq=True), **FORM)
+    assert saved.status == 200
+    assert await served.people.digests(USER) == {"plans.email": "hourly", "meals.sms": "daily at 08:00"}
+    kept = await served.ask("POST", PAGE, "whole=1&digest=plans.email+every+15m", **FORM)
+    assert kept.status == 400
+    assert len(await served.people.digests(USER)) == 2
+
+
 async def test_quiet_hours_that_cannot_be_saved_change_nothing(served: Served) -> None:
     for field in ("quiet_from=22:00", "quiet_from=x&quiet_until=y&time_zone=z", "locale=xx", "time_zone=%00"):
         answer = await served.ask("POST", PAGE, f"{field}&none=1&whole=1", **FORM)
