@@ -26,6 +26,14 @@ export interface PreferencesTexts {
   all?: string;
   allHint?: string;
   alwaysOn?: string;
+  often?: string;
+  oftenHint?: string;
+  immediate?: string;
+  hourly?: string;
+  daily?: string;
+  weekly?: string;
+  day?: string;
+  time?: string;
   quiet?: string;
   quietHint?: string;
   from?: string;

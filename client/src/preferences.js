@@ -11,7 +11,6 @@ const OFFERED = 10_000; // ms that the button to undo is there; the key works af
 /**
  * @typedef {import("../index.d.ts").Preferences} Preferences
  * @typedef {import("../index.d.ts").PreferenceChanges} Changes
- * @typedef {import("../push.d.ts").PushDevice} PushDevice
  */
 
 /** `<notification-preferences>`; preferences.d.ts says what it does. */
@@ -23,7 +22,7 @@ export class NotificationPreferences extends Base {
   /** @type {import("../preferences.d.ts").PreferencesTexts | undefined} */
   #given;
   /** @type {import("./preferences/form.js").Said} */
-  #said = { words: WORDS.en, language: "en" };
+  #said = { words: WORDS.en, language: "en", spoken: "en" };
   /** @type {import("../index.d.ts").Inbox["preferences"] | undefined} */
   #hub;
   /** @type {Form | undefined} */
@@ -32,10 +31,6 @@ export class NotificationPreferences extends Base {
   #known; // as the hub said it last
   /** @type {Preferences | undefined} */
   #shown; // with what is being saved
-  /** @type {typeof import("./push.js") | undefined} */
-  #push;
-  /** @type {PushDevice[] | undefined} */
-  #devices;
   /** @type {Promise<unknown>} */
   #saving = Promise.resolve(); // one change after the other
   #pending = 0;
@@ -123,7 +118,7 @@ export class NotificationPreferences extends Base {
     const spoken = languageAround(WORDS, this);
     const words = { ...WORDS[spoken], ...this.#given };
     const language = words.lang ?? spoken;
-    this.#said = { words, language };
+    this.#said = { words, language, spoken };
     Object.assign(this.root, { lang: language, dir: directionOf(language) });
     this.#joining++;
     this.#form = this.#known = this.#shown = this.#hub = undefined;
@@ -149,34 +144,40 @@ export class NotificationPreferences extends Base {
       const [known, devices] = await Promise.all([hub.get(), this.#listDevices().catch(() => undefined)]);
       if (joining !== this.#joining) return;
       this.#known = this.#shown = known;
-      this.#devices = devices;
-      this.#build(known);
+      this.#build(known, devices);
     } catch (error) {
       if (joining === this.#joining) this.#fail(this.#why(error), true);
     }
     if (joining === this.#joining) this.root.setAttribute("aria-busy", "false");
   }
 
+  /** @returns {Promise<HTMLElement | undefined>} none if the hub sends no web push */
   async #listDevices() {
-    this.#push ??= await import("./push.js");
-    return this.#push.pushDevices(this.#options);
+    const { Devices } = await import("./preferences/devices.js");
+    const joining = this.#joining;
+    const devices = new Devices(this.#said, this.#options, {
+      began: () => this.#fail(""),
+      saved: () => joining === this.#joining && this.#announce(this.#said.words.saved),
+      failed: (error, blocked) => joining === this.#joining && this.#fail(isDenied(error) ? blocked : this.#why(error)),
+    });
+    return (await devices.load()) ? devices.root : undefined;
   }
 
-  /** @param {Preferences} known */
-  #build(known) {
+  /**
+   * @param {Preferences} known
+   * @param {HTMLElement | undefined} devices
+   */
+  #build(known, devices) {
     this.#form = new Form(this.#said, {
       change: (changes) => this.#change(changes),
-      enable: () => this.#pushes((push) => push.enablePush(this.#options)),
-      remove: (device) => this.#pushes((push) => push.removePushDevice(this.#options, device)),
-    }, known, Boolean(this.#devices));
+      fail: (error) => this.#fail(this.#why(error)),
+    }, known, devices);
     this.body.replaceChildren(this.#form.root);
     this.#show();
   }
 
   #show() {
-    const devices = this.#devices ?? [];
-    const here = devices.some((device) => device.here);
-    if (this.#shown) this.#form?.show(this.#shown, devices, Boolean(this.#push?.isPushSupported()) && !here);
+    if (this.#shown) this.#form?.show(this.#shown);
   }
 
   /**
@@ -239,28 +240,6 @@ export class NotificationPreferences extends Base {
     this.#change(last.changes, true);
   }
 
-  /**
-   * Change the devices, then list them again.
-   *
-   * @param {(push: typeof import("./push.js")) => Promise<unknown>} deed
-   */
-  async #pushes(deed) {
-    const joining = this.#joining;
-    if (!this.#push) return;
-    this.#fail("");
-    try {
-      await deed(this.#push);
-      const devices = await this.#listDevices();
-      if (joining !== this.#joining) return;
-      this.#devices = devices;
-      this.#show();
-      this.#announce(this.#said.words.saved);
-    } catch (error) {
-      const denied = /** @type {{code?: string}} */ (error).code === "push_denied";
-      if (joining === this.#joining) this.#fail(denied ? this.#said.words.blocked : this.#why(error));
-    }
-  }
-
   /** @param {any} error what the hub refuses, it explains in the reader's language */
   #why({ status, message }) {
     return status >= 400 && status < 500 ? message : this.#said.words.failed;
@@ -282,6 +261,11 @@ export class NotificationPreferences extends Base {
   #announce(text) {
     this.live.replaceChildren(make("p", {}, text)); // a new element is read out even if it says the same again
   }
+}
+
+/** @param {any} error */
+function isDenied({ code }) {
+  return code === "push_denied";
 }
 
 define("notification-preferences", NotificationPreferences);

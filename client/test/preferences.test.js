@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { changed, everything, inverse } from "../src/preferences/changes.js";
+import { read, write } from "../src/preferences/digests.js";
+import { LATER_WORDS } from "../src/preferences/later-texts.js";
 import { WORDS } from "../src/preferences/texts.js";
 import { allZones, matching, zoneOf } from "../src/preferences/zones.js";
 import { Browser } from "./browser.js";
@@ -13,13 +15,19 @@ const PROFILE = { locale: null, time_zone: null, quiet_from: null, quiet_until: 
 const one = (id, enabled, by) => ({ id, category: id.split(".")[0], channel: id.split(".")[1], enabled, by });
 const KNOWN = {
   profile: PROFILE,
-  preferences: [one("food.email", true, "default"), one("food.sms", false, "person"), one("security.email", true, "always")],
+  preferences: [
+    one("food.email", true, "default"),
+    { ...one("food.sms", false, "person"), digest: "hourly" },
+    one("security.email", true, "always"),
+  ],
   categories: [],
   channels: [],
 };
 
 test("every language has every text", () => {
-  for (const words of Object.values(WORDS)) assert.deepEqual(Object.keys(words), Object.keys(WORDS.en));
+  assert.deepEqual(Object.keys(LATER_WORDS), Object.keys(WORDS));
+  for (const known of [WORDS, LATER_WORDS])
+    for (const words of Object.values(known)) assert.deepEqual(Object.keys(words), Object.keys(known.en));
 });
 
 test("a change and its inverse leave all as it was", () => {
@@ -27,6 +35,8 @@ test("a change and its inverse leave all as it was", () => {
     { choices: { "food.email": false, "food.sms": true } },
     { choices: { "food.sms": null }, profile: { locale: "vi" } },
     { profile: { email: null, quiet_from: "22:00" } },
+    { digests: { "food.email": "daily at 18:00", "food.sms": null }, profile: { time_zone: "Asia/Tokyo" } },
+    { choices: { "food.sms": true }, digests: { "food.sms": "immediate" } },
     everything(KNOWN, false),
   ]) {
     const after = changed(KNOWN, changes);
@@ -38,6 +48,12 @@ test("a change and its inverse leave all as it was", () => {
 test("everything is off or as by default, and what is always on is left alone", () => {
   assert.deepEqual(everything(KNOWN, false), { choices: { "food.email": false, "food.sms": false } });
   assert.deepEqual(everything(KNOWN, true), { choices: { "food.email": null, "food.sms": null } });
+});
+
+test("a digest is read and written as the hub has it", () => {
+  for (const digest of ["immediate", "hourly", "daily at 18:00", "weekly on sunday at 07:05"]) assert.equal(write(read(digest)), digest);
+  assert.equal(write(read(undefined)), null);
+  assert.deepEqual(read("weekly on monday at 09:00"), { how: "weekly", day: "monday", time: "09:00" });
 });
 
 test("time zones are found by city, region, offset and without accents", () => {

@@ -52,6 +52,7 @@ inbox.preferences.set({ choices: { "food.email": false }, profile: { locale: "vi
   ({ preferences, profile }) => [preferences.find(({ by }) => by === "person")?.enabled === true, profile.email?.trim()],
 );
 inbox.preferences.get().then(({ categories: [first] }) => first?.name.trim());
+inbox.preferences.set({ digests: { "food.email": "daily at 18:00", "food.sms": null } });
 // @ts-expect-error on, off or the default
 inbox.preferences.set({ choices: { "food.email": "on" } });
 const settings: NotificationPreferences = document.createElement("notification-preferences");

@@ -133,6 +133,22 @@ async def _preferences(page: Page) -> None:
     await settings(page).get_by_role("switch").first.wait_for()
 
 
+async def _digests(page: Page) -> None:
+    hub = PreferencesHub()
+    hub.profile |= {"time_zone": "Asia/Ho_Chi_Minh"}
+    hub.choices = {"plans.sms": False, "inventory.sms": False, "messages.email": False, "messages.sms": False}
+    hub.digests = {"groups.email": "hourly", "food.email": "daily at 18:00", "food.sms": "immediate"}
+    hub.digests["plans.email"] = "weekly on wednesday at 09:30"
+    await open_preferences(page, hub)
+    await settings(page).locator("summary").click()
+    await settings(page).locator("li select").first.wait_for()
+
+
+async def _digests_ru(page: Page) -> None:
+    await page.evaluate("document.documentElement.lang = 'ru'")
+    await _digests(page)
+
+
 async def _zones(page: Page) -> None:
     await _preferences(page)
     await settings(page).get_by_role("combobox", name="Time zone").fill("asia")
@@ -175,6 +191,8 @@ STATES: dict[str, Shows] = {
     "old-events": _opened({"items": notifications()}),
     "arabic": _arabic,
     "preferences": _preferences,
+    "preferences-digests": _digests,
+    "preferences-digests-ru": _digests_ru,
     "preferences-zones": _zones,
     "preferences-saved": _saved,
     "preferences-failed": _preferences_failed,

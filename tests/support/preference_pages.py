@@ -28,6 +28,7 @@ class PreferencesHub:
     def __init__(self) -> None:
         self.profile: dict[str, Any] = {**EMPTY, "email": "mai@example.com"}
         self.choices: dict[str, bool] = {}
+        self.digests: dict[str, str] = {}
         self.changes: list[dict[str, Any]] = []
         self.refuses = 0
         self.devices = [
@@ -61,6 +62,8 @@ class PreferencesHub:
         self.profile |= changes.get("profile", {})
         self.choices |= changes.get("choices", {})
         self.choices = {choice: on for choice, on in self.choices.items() if on is not None}
+        self.digests |= changes.get("digests", {})
+        self.digests = {choice: digest for choice, digest in self.digests.items() if digest is not None}
 
     def _answer(self, language: str) -> dict[str, Any]:
         return {
@@ -80,7 +83,8 @@ class PreferencesHub:
         choice = f"{category}.{channel}"
         by = "always" if category == ALWAYS_ON else "person" if choice in self.choices else "default"
         enabled = self.choices.get(choice, choice != "inventory.email")
-        return {"id": choice, "category": category, "channel": channel, "enabled": enabled, "by": by}
+        digest = {"digest": self.digests[choice]} if choice in self.digests else {}
+        return {"id": choice, "category": category, "channel": channel, "enabled": enabled, "by": by} | digest
 
 
 async def open_preferences(page: Page, hub: PreferencesHub | None = None) -> PreferencesHub:

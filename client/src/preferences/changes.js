@@ -10,11 +10,12 @@
  * @param {Changes} changes
  * @returns {Preferences}
  */
-export function changed(known, { choices = {}, profile = {} }) {
-  const preferences = known.preferences.map((one) => {
+export function changed(known, { choices = {}, digests = {}, profile = {} }) {
+  const preferences = known.preferences.map(({ digest: before, ...one }) => {
     const enabled = choices[one.id];
-    if (enabled === undefined) return one;
-    return { ...one, enabled: enabled ?? (one.by === "person" || one.enabled), by: enabled === null ? "default" : "person" };
+    const digest = digests[one.id] === undefined ? before : digests[one.id];
+    if (enabled !== undefined) one = { ...one, enabled: enabled ?? (one.by === "person" || one.enabled), by: enabled === null ? "default" : "person" };
+    return digest ? { ...one, digest } : one;
   });
   return { ...known, preferences: /** @type {Preferences["preferences"]} */ (preferences), profile: { ...known.profile, ...profile } };
 }
@@ -26,10 +27,11 @@ export function changed(known, { choices = {}, profile = {} }) {
  * @param {Changes} changes
  * @returns {Changes}
  */
-export function inverse({ preferences, profile: fields }, { choices = {}, profile = {} }) {
+export function inverse({ preferences, profile: fields }, { choices = {}, digests = {}, profile = {} }) {
   const before = preferences.filter(({ id }) => id in choices).map(({ id, by, enabled }) => [id, by === "person" ? enabled : null]);
+  const windows = preferences.filter(({ id }) => id in digests).map(({ id, digest = null }) => [id, digest]);
   const names = /** @type {(keyof typeof fields)[]} */ (Object.keys(profile));
-  return { choices: Object.fromEntries(before), profile: Object.fromEntries(names.map((name) => [name, fields[name]])) };
+  return { choices: Object.fromEntries(before), digests: Object.fromEntries(windows), profile: Object.fromEntries(names.map((name) => [name, fields[name]])) };
 }
 
 /**

@@ -15,11 +15,13 @@ export class ZoneField {
   /**
    * @param {string} label
    * @param {(id: string) => void} choose
+   * @param {string} [id] begins the ids of its elements
    */
-  constructor(label, choose) {
+  constructor(label, choose, id = "zone") {
     this.choose = choose;
+    this.id = id;
     this.list = make("ul", {
-      id: "zones",
+      id: `${id}s`,
       role: "listbox",
       "aria-label": label,
       part: "options",
@@ -35,7 +37,7 @@ export class ZoneField {
       spellcheck: "false",
       "aria-autocomplete": "list",
       "aria-expanded": "false",
-      "aria-controls": "zones",
+      "aria-controls": `${id}s`,
       onfocus: () => this.input.select(), // what is typed takes the place of the zone
       onclick: () => this.#open(""),
       oninput: () => this.#open(this.input.value),
@@ -56,7 +58,7 @@ export class ZoneField {
     this.#zones ??= allZones();
     this.#shown = matching(this.#zones, words);
     const options = this.#shown.map(({ id, name, offset }, place) => make("li", {
-      id: `zone-${place}`,
+      id: `${this.id}-${place}`,
       role: "option",
       "aria-selected": String(id === this.#id),
     }, make("span", {}, name), make("small", {}, offset)));

@@ -1,26 +1,25 @@
 import { make } from "../bell/dom.js";
 import { everything } from "./changes.js";
-import { ZoneField } from "./combobox.js";
+import { group, item, line, option, toggle } from "./parts.js";
 import { WORDS } from "./texts.js";
-import { zoneHere } from "./zones.js";
+import { zoneHere } from "./zone-here.js";
 
 const NIGHT = { quiet_from: "22:00", quiet_until: "07:00" };
-const TYPED = 600; // ms; a time is typed in two parts
+const DIGESTED = ["email", "sms"]; // the channels whose messages can be sent together
 
 /**
  * @typedef {import("../../index.d.ts").Preferences} Preferences
  * @typedef {import("../../index.d.ts").PreferenceChanges} Changes
- * @typedef {import("../../push.d.ts").PushDevice} PushDevice
  * @typedef {import("../../preferences.d.ts").PreferencesTexts} Given
  *
  * @typedef {object} Wishes
  * @property {(changes: Changes) => void} change
- * @property {() => void} enable web push in this browser
- * @property {(device: PushDevice) => void} remove
+ * @property {(error: unknown) => void} fail
  *
  * @typedef {object} Said in what language
  * @property {import("./texts.js").Words & Given} words
  * @property {string} language
+ * @property {string} spoken the language of what `words` doesn't say
  */
 
 /** All controls; each change is a wish. What is shown is what `show` was given last. */
@@ -29,50 +28,43 @@ export class Form {
   #switches = new Map();
   /** @type {Preferences | undefined} */
   #shown;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #typing;
+  /** @type {import("./quiet.js").QuietTimes | undefined} */
+  #times;
+  #loading = false; // the times
+  /** @type {import("./digests.js").Digests | undefined} */
+  #digests;
 
   /**
    * @param {Said} said
    * @param {Wishes} wishes
    * @param {Preferences} preferences of which the categories and channels are listed
-   * @param {boolean} pushes whether the hub sends web push
+   * @param {HTMLElement | undefined} devices that take web push; undefined if the hub sends none
    */
-  constructor(said, wishes, preferences, pushes) {
+  constructor(said, wishes, preferences, devices) {
     const { words } = said;
     this.said = said;
     this.wishes = wishes;
     this.all = toggle(words.all, () => this.#shown && wishes.change(everything(this.#shown, this.all.checked)));
     this.quiet = toggle(words.quiet, () => this.#quiet());
-    this.from = this.#time();
-    this.until = this.#time();
-    this.zone = new ZoneField(words.zone, (id) => wishes.change({ profile: { time_zone: id } }));
-    this.times = make("div", { class: "fields" },
-      field(words.from, this.from), field(words.until, this.until), field(words.zone, this.zone.root));
+    this.times = make("div", {});
     this.language = make("select", {
       part: "input",
       onchange: () => wishes.change({ profile: { locale: this.language.value || null } }),
     }, option("", words.anyLanguage), ...Object.keys(WORDS).map((code) => option(code, nameOf(code), code)));
     this.addresses = make("ul", {});
     this.addressed = group(words.addresses, this.addresses);
-    this.devices = make("ul", {});
-    this.enable = make("button", { type: "button", class: "pill", part: "enable", onclick: wishes.enable }, words.enable);
-    this.pushed = group(words.devices, this.devices, this.enable);
-    this.pushed.hidden = !pushes;
+    this.often = make("details", { part: "group", ontoggle: () => this.#openDigests(preferences) },
+      make("summary", {}, make("h3", {}, words.often), make("small", {}, words.oftenHint)));
     this.root = make("div", {},
       line(words.all, words.allHint, this.all),
-      this.#table(preferences, pushes),
+      this.#table(preferences, Boolean(devices)), this.often,
       line(words.quiet, words.quietHint, this.quiet), this.times,
       line(words.language, "", this.language),
-      this.addressed, this.pushed);
+      this.addressed, ...(devices ? [devices] : []));
   }
 
-  /**
-   * @param {Preferences} preferences
-   * @param {readonly PushDevice[]} devices
-   * @param {boolean} enabling whether web push can be turned on here
-   */
-  show(preferences, devices, enabling) {
+  /** @param {Preferences} preferences */
+  show(preferences) {
     const { profile } = preferences;
     this.#shown = preferences;
     for (const { id, enabled } of preferences.preferences) {
@@ -81,15 +73,35 @@ export class Form {
     }
     this.all.checked = preferences.preferences.some(({ by, enabled }) => by !== "always" && enabled);
     this.quiet.checked = profile.quiet_from !== null;
-    this.times.hidden = !this.quiet.checked;
-    this.from.value = profile.quiet_from ?? "";
-    this.until.value = profile.quiet_until ?? "";
-    this.zone.show(profile.time_zone ?? "");
+    if (this.quiet.checked) void this.#loadTimes();
+    this.#times?.show(preferences);
     this.language.value = profile.locale ?? "";
     this.#showAddresses(preferences);
-    this.devices.replaceChildren(...devices.map((device) => this.#device(device)));
-    this.devices.hidden = !devices.length;
-    this.enable.hidden = !enabling;
+    this.often.hidden = !preferences.preferences.some((one) => one.enabled && isDigested(one));
+    this.#digests?.show(preferences);
+  }
+
+  /** @param {Preferences} preferences of which the categories and channels are listed */
+  async #openDigests({ categories, channels, preferences }) {
+    if (!this.often.open || this.#digests) return;
+    try {
+      const { Digests } = await import("./digests.js");
+      if (this.#digests) return; // opened twice meanwhile
+      const digested = preferences.filter(isDigested);
+      const rows = categories.map(({ id: category, name }) => ({
+        name: this.#name("categories", category, name),
+        cells: channels.flatMap(({ id: channel, name }) => {
+          const one = digested.find((one) => one.category === category && one.channel === channel);
+          return one ? [{ id: one.id, name: this.#name("channels", channel, name) }] : [];
+        }),
+      }));
+      this.#digests = new Digests(this.said, this.wishes.change, rows.filter(({ cells }) => cells.length));
+      this.#digests.appendTo(this.often);
+      if (this.#shown) this.#digests.show(this.#shown);
+    } catch (error) {
+      this.often.open = false;
+      this.wishes.fail(error);
+    }
   }
 
   /** @param {Preferences} preferences */
@@ -146,93 +158,24 @@ export class Form {
     this.wishes.change({ profile: this.quiet.checked ? { ...NIGHT, time_zone: zone } : none });
   }
 
-  #time() {
-    return make("input", {
-      type: "time",
-      required: true,
-      part: "input",
-      onchange: () => {
-        clearTimeout(this.#typing);
-        this.#typing = setTimeout(() => this.#typed(), TYPED);
-      },
-      onblur: () => this.#typed(),
-    });
-  }
-
-  #typed() {
-    clearTimeout(this.#typing);
-    const [quiet_from, quiet_until] = [this.from.value, this.until.value];
-    const profile = this.#shown?.profile;
-    if (!profile?.quiet_from || (quiet_from === profile.quiet_from && quiet_until === profile.quiet_until)) return;
-    if (quiet_from && quiet_until) this.wishes.change({ profile: { quiet_from, quiet_until } });
-  }
-
-  /** @param {PushDevice} device */
-  #device(device) {
-    const { words, language } = this.said;
-    const date = new Date(device.created_at).toLocaleDateString(language, { dateStyle: "medium" });
-    const more = [device.here && words.here, words.since.replace("{date}", date)].filter(Boolean).join(", ");
-    return item(device.browser, more, make("button", {
-      type: "button",
-      class: "pill",
-      part: "remove",
-      "aria-label": `${words.remove}: ${device.browser}, ${more}`,
-      onclick: () => this.wishes.remove(device),
-    }, words.remove));
+  async #loadTimes() {
+    if (this.#loading) return;
+    this.#loading = true;
+    try {
+      const { QuietTimes } = await import("./quiet.js");
+      this.#times = new QuietTimes(this.said, this.wishes.change);
+      this.times.replaceChildren(this.#times.root);
+      if (this.#shown) this.#times.show(this.#shown);
+    } catch (error) {
+      this.#loading = false;
+      this.wishes.fail(error);
+    }
   }
 }
 
-/**
- * @param {string} label
- * @param {() => void} onchange
- */
-function toggle(label, onchange) {
-  return make("input", { type: "checkbox", role: "switch", part: "switch", "aria-label": label, onchange });
-}
-
-/**
- * @param {string} name
- * @param {string} hint
- * @param {HTMLElement} control
- */
-function line(name, hint, control) {
-  const texts = make("span", {}, make("b", {}, name));
-  if (hint) texts.append(make("small", {}, hint));
-  return make("label", { class: "line" }, texts, control);
-}
-
-/**
- * @param {string} name
- * @param {HTMLElement} control
- */
-function field(name, control) {
-  return make("label", {}, make("small", {}, name), control);
-}
-
-/**
- * @param {string} name
- * @param {string} more
- * @param {HTMLElement[]} controls
- */
-function item(name, more, ...controls) {
-  return make("li", { part: "row" }, make("span", {}, make("bdi", {}, name), make("small", {}, more)), ...controls);
-}
-
-/**
- * @param {string} name
- * @param {HTMLElement[]} content
- */
-function group(name, ...content) {
-  return make("section", { part: "group" }, make("h3", {}, name), ...content);
-}
-
-/**
- * @param {string} value
- * @param {string} text
- * @param {string} [lang]
- */
-function option(value, text, lang) {
-  return make("option", { value, lang }, text);
+/** @param {Preferences["preferences"][number]} preference */
+function isDigested({ by, channel }) {
+  return by !== "always" && DIGESTED.includes(channel);
 }
 
 /**

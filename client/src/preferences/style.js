@@ -8,7 +8,11 @@ h2 { margin-bottom: .75rem; font-size: 1.25rem; }
 h3, b, th[scope="row"] { font-weight: 600; }
 small { display: block; color: var(--soft); font-size: .8125rem; font-weight: 400; }
 ul { list-style: none; }
-.line, section { padding-block: .9rem; border-top: 1px solid var(--line); }
+.line, section, details { padding-block: .9rem; border-top: 1px solid var(--line); }
+summary { display: grid; grid-template-columns: 1fr auto; align-items: center; column-gap: 1rem; cursor: pointer; list-style: none; }
+summary::-webkit-details-marker { display: none; }
+summary::after { content: ""; grid-area: 1 / 2 / 3; width: .6rem; height: .6rem; margin-inline-end: .9rem; border: solid var(--soft); border-width: 0 2px 2px 0; transform: rotate(45deg); }
+[open] > summary::after { transform: rotate(225deg); }
 .line, li { display: flex; align-items: center; justify-content: space-between; gap: 1rem; }
 .line > span { min-width: 0; }
 table { width: 100%; border-top: 1px solid var(--line); border-collapse: collapse; table-layout: fixed; }

@@ -1,12 +1,4 @@
-/** Browsers' names of zones that have been renamed since. */
-/** @type {Record<string, string>} */
-const RENAMED = {
-  "Asia/Calcutta": "Asia/Kolkata",
-  "Asia/Katmandu": "Asia/Kathmandu",
-  "Asia/Rangoon": "Asia/Yangon",
-  "Asia/Saigon": "Asia/Ho_Chi_Minh",
-  "Europe/Kiev": "Europe/Kyiv",
-};
+import { RENAMED } from "./zone-here.js";
 
 /**
  * @typedef {object} Zone
@@ -14,12 +6,6 @@ const RENAMED = {
  * @property {string} name as people read it
  * @property {string} offset such as GMT+7
  */
-
-/** The zone that this browser is in. */
-export function zoneHere() {
-  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-  return RENAMED[timeZone] ?? timeZone;
-}
 
 /**
  * All zones that the browser knows, by name.

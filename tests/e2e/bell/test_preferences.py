@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, expect
+from pathlib import Path
 
+import pytest
+from playwright.async_api import Browser, Page, Route, expect
+
+from tests.e2e.bell.conftest import ORIGIN
 from tests.support.axe import Axe
 from tests.support.browser import needs_chromium
 from tests.support.hub import eventually
+from tests.support.npm import run
 from tests.support.preference_pages import PreferencesHub, open_preferences, settings
 
 pytestmark = needs_chromium
+
+STRICT = "default-src 'none'; script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'"
+PLAIN = """<!doctype html><html lang="en"><head><title>Kitchen</title>
+<script type="module" src="/page.js"></script></head>
+<body><notification-preferences user-id="u"></notification-preferences></body></html>"""
+SCRIPT = """import "/%s"; document.querySelector("notification-preferences").getToken = () => "a.b.c";"""
 
 
 async def changed(hub: PreferencesHub, count: int) -> None:
@@ -97,3 +108,94 @@ async def test_what_can_not_be_loaded_is_loaded_when_the_network_is_back(page: P
     await page.evaluate("settings.texts = { lang: 'ar', title: 'إعدادات', categories: { food: 'الطعام' } }")
     await expect(shown.get_by_role("switch", name="الطعام: Email")).to_be_visible()
     assert await shown.locator("[part=root]").evaluate("root => getComputedStyle(root).direction") == "rtl"
+
+
+async def test_how_often_messages_are_sent_is_chosen_and_undone_by_the_keyboard(page: Page, axe: Axe) -> None:
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url.rpartition("/")[2]))
+    hub = await open_preferences(page)
+    shown = settings(page)
+    press = page.keyboard.press
+    await expect(shown.get_by_role("switch", name="Food: Email")).to_be_checked()
+    assert not {"digests.js", "quiet.js"} & set(loaded)
+    await shown.get_by_role("switch", name="Messages: Push").focus()
+    await press("Tab")
+    await press("Enter")
+    food = shown.get_by_role("combobox", name="Food: Email")
+    await expect(food).to_be_visible()
+    await expect(shown.get_by_role("combobox", name="Stock: Email")).to_be_hidden()  # it is off
+    await expect(shown.get_by_role("combobox", name="Security: Email")).to_have_count(0)
+    await axe.check(page)
+    await food.focus()
+    await press("W")
+    await press("Tab")
+    day = shown.get_by_role("combobox", name="Food: Email, day")
+    await expect(day).to_be_focused()
+    await press("T")
+    await expect(day).to_have_value("tuesday")
+    await changed(hub, 2)
+    zone = hub.changes[0]["profile"]["time_zone"]
+    assert hub.changes[0]["digests"] == {"food.email": "weekly on monday at 18:00"}
+    assert hub.digests == {"food.email": "weekly on tuesday at 18:00"}
+    await expect(shown.get_by_role("combobox", name="Time zone")).to_be_visible()
+    await axe.check(page)
+    await shown.get_by_label("Food: Email, time").fill("07:30")
+    await changed(hub, 3)
+    assert hub.digests == {"food.email": "weekly on tuesday at 07:30"}
+    assert hub.profile["time_zone"] == zone
+    for _ in range(3):
+        await press("Control+z")
+    await changed(hub, 6)
+    await expect(food).to_have_value("")
+    await expect(day).to_be_hidden()
+    assert (hub.digests, hub.profile["time_zone"]) == ({}, None)
+    hub.refuses = 409
+    await food.select_option("hourly")
+    await expect(shown.get_by_text("No, not now.").first).to_be_visible()
+    await expect(food).to_have_value("")
+
+
+async def test_what_is_loaded_later_and_can_not_be_is_tried_again(page: Page) -> None:
+    await page.route("**/digests.js", lambda route: route.abort())
+    await open_preferences(page)
+    shown = settings(page)
+    await shown.locator("summary").click()
+    await expect(shown.get_by_text("That didn't work. Try again.").first).to_be_visible()
+    await expect(shown.locator("details")).not_to_have_attribute("open", "")
+    await page.unroute("**/digests.js")
+    await shown.locator("summary").click()
+    await expect(shown.get_by_role("combobox", name="Food: Email")).to_be_visible()
+
+
+@pytest.mark.parametrize("module", ["src/preferences.js", "dist/preferences.min.js"])
+async def test_a_strict_policy_needs_no_exception(browser: Browser, package: Path, module: str) -> None:
+    """Neither for the modules, which import others when they are needed, nor for the single file."""
+    if module.startswith("dist"):
+        built = run(package, "npm", "run", "build")
+        assert built.returncode == 0, built.stdout
+    pages = {"/": ("text/html", PLAIN), "/page.js": ("text/javascript", SCRIPT % module)}
+
+    async def answer(route: Route) -> None:
+        path, *_ = route.request.url.removeprefix(ORIGIN).partition("?")
+        headers = {"Content-Security-Policy": STRICT}
+        if path in pages:
+            kind, body = pages[path]
+            await route.fulfill(body=body, headers=headers | {"Content-Type": kind})
+        else:
+            await route.fulfill(path=package / path.removeprefix("/"), content_type="text/javascript")
+
+    complaints: list[str] = []
+    async with await browser.new_context() as context:
+        await context.route(f"{ORIGIN}/**", answer)
+        await context.route("**/api/v2/notification-service/**", PreferencesHub().answer)
+        page = await context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{ORIGIN}/")
+        shown = settings(page)
+        await shown.get_by_role("switch", name="Quiet hours").check()
+        await expect(shown.get_by_label("From")).to_have_value("22:00")
+        await shown.locator("summary").click()
+        await expect(shown.get_by_role("combobox", name="Food: Email")).to_be_visible()
+        await expect(shown.get_by_role("button", name="Remove: Firefox")).to_be_visible()
+    assert complaints == []
