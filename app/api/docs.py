@@ -39,6 +39,7 @@ TAGS = {
     "clicks": "What a user clicked, for outbound webhooks. Needs the user's own token.",
     "preferences": "A user's profile, and the channels of each category. Needs the user's own token.",
     "devices": "The browsers of a user that take web push. Needs the user's own token.",
+    "addresses": "A user's addresses, confirmed by a code that is sent to them. Needs the user's own token.",
     "topics": "What people follow. For services with the scope `notifications:send`; users join and leave "
     "with their own tokens.",
     "broadcasts": "Events for the followers of a topic, or for everyone, while they are processed. For "

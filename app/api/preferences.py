@@ -122,7 +122,16 @@ class Preferences(msgspec.Struct):
 class PreferenceResource:
     """The calls of the user that the path names."""
 
-    def __init__(self, authenticator: Authenticator, store: PreferencesPort, evaluator: Evaluator) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        store: PreferencesPort,
+        evaluator: Evaluator,
+        *,
+        confirm_addresses: bool = False,
+    ) -> None:
+        """`confirm_addresses`: whether the profile takes no address that isn't its own already."""
+        self._confirm_addresses = confirm_addresses
         self._authenticator = authenticator
         self._store = store
         self._evaluator = evaluator
@@ -173,6 +182,7 @@ class PreferenceResource:
         given = {name: value for name, value in asdict(changes.profile).items() if value is not UNSET}
         before, _ = await self._store.get(owner)
         profile = checked_profile(msgspec.structs.replace(profile_body(before), **given))
+        self._check_addresses(before, profile)
         fields = {name: getattr(profile, name) for name in given}
         await self._store.change(owner, fields, changes.choices, digests)
         return await self._answer(request, owner)
@@ -237,6 +247,9 @@ class PreferenceResource:
         """Replace the profile: language, addresses, quiet hours."""
         owner = await self._authenticator.owner(request, user_id)
         profile = checked_profile(json_body(request, ProfileBody))
+        if self._confirm_addresses:
+            before, _ = await self._store.get(owner)
+            self._check_addresses(before, profile)
         await self._store.set_profile(owner, profile)
         return json_answer(profile_body(profile))
 
@@ -302,6 +315,15 @@ class PreferenceResource:
                 N_("This preference is not set. The default applies already."),
             )
         return json_answer(await self._preference(owner, choice))
+
+    def _check_addresses(self, before: Profile, after: Profile) -> None:
+        new = {after.email, after.phone} - {before.email, before.phone, None}
+        if self._confirm_addresses and new:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                "unconfirmed_address",
+                N_("A new address has to be confirmed. POST /addresses sends a code to it."),
+            )
 
     async def _preference(self, user_id: UUID, choice: str) -> Preference:
         _, choices = await self._store.get(user_id)

@@ -24,6 +24,7 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "otp_register": _CODE,
     "otp_reset_password": _CODE,
     "otp_change_email": _CODE,
+    "otp_confirm_address": _CODE,
     "booking_confirmation": _BOOKING,
     "booking_cancellation": _BOOKING,
     "payment_success": _PAYMENT,

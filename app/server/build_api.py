@@ -8,6 +8,7 @@ from functools import partial
 from sanic import Blueprint
 
 from app.api import compat, events, sending, ws
+from app.api.addresses import AddressResource
 from app.api.admission import Admission
 from app.api.amending import AmendingResource
 from app.api.branded_page import BrandedPages
@@ -43,6 +44,7 @@ from app.server.node_parts import Intake, Outboxes, Realtime, Store
 from app.settings import Settings
 from app.settings.edge import WebSocketSettings
 from app.sources.http import HttpSource
+from app.store.addresses import AddressStore
 from app.store.broadcasts import BroadcastStore
 from app.store.decisions import DecisionStore
 from app.store.engine import check_postgres
@@ -50,6 +52,7 @@ from app.store.idempotency import IdempotencyStore
 from app.store.parked import ParkedStore
 from app.store.topics import TopicStore
 from app.store.webhooks import WebhookStore
+from app.store.writer import BatchWriter
 
 
 def build_api(
@@ -70,7 +73,7 @@ def build_api(
     }
     source = HttpSource(intake.batcher, wait, settings.ingest.image_hosts)
     inboxes = _inboxes(settings, store, realtime)
-    preferences = PreferenceResource(authenticator, store.people, Evaluator(settings.ingest.preferences_off))
+    preferences = _preferences(settings, store)
     sends = SendingResource(REST, authenticator, source, idempotency, dry_run, outboxes.tested)
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
     return admission, (
@@ -89,6 +92,16 @@ def build_api(
         ws.make_blueprint(WEBSOCKET, sockets.connect),
         events.make_blueprint(REST, streams.connect),
         OperationResource(authenticator, checks).blueprint(REST),
+    )
+
+
+def _preferences(settings: Settings, store: Store) -> PreferenceResource:
+    ingest = settings.ingest
+    return PreferenceResource(
+        store.authenticator,
+        store.people,
+        Evaluator(ingest.preferences_off),
+        confirm_addresses=ingest.confirm_addresses,
     )
 
 
@@ -127,10 +140,17 @@ def _of_users(settings: Settings, store: Store) -> Sequence[Blueprint]:
     authenticator, topics = store.authenticator, TopicStore(store.engine)
     return (
         DeviceResource(authenticator, store.devices, settings.webpush).blueprint(REST),
+        _addresses(store).blueprint(REST),
         TopicResource(authenticator, topics, settings.ingest.user_ids).blueprint(REST),
         ClickResource(authenticator, WebhookStore(store.engine)).blueprint(REST),
         BroadcastResource(authenticator, BroadcastStore(store.engine)).blueprint(REST),
     )
+
+
+def _addresses(store: Store) -> AddressResource:
+    now = store.wall_clock.now
+    writer = BatchWriter(store.engine, now)
+    return AddressResource(store.authenticator, AddressStore(store.engine), store.secrets, writer, now)
 
 
 def _of_deliveries(store: Store, channels: Sequence[str]) -> Sequence[Blueprint]:

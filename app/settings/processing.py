@@ -50,6 +50,12 @@ class IngestSettings(WithBatchSize):
         "separated by commas. Everything else is on. The category security is always on.",
     )
 
+    confirm_addresses: bool = Field(
+        default=False,
+        validation_alias="CONFIRM_ADDRESSES",
+        description="Whether the profile takes only addresses that the user has confirmed by a code "
+        "(`POST /addresses`). If not, users can also set addresses directly, and your page confirms them.",
+    )
     image_hosts: CommaSeparated = Field(
         default=(),
         validation_alias="IMAGE_HOSTS",

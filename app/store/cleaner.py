@@ -40,6 +40,7 @@ class Cleaner:
             Kind.DECISIONS: event_ids_kept,
             Kind.WEBHOOKS: event_ids_kept,
             Kind.REQUESTS: REQUESTS_KEPT,
+            Kind.ADDRESSES: REQUESTS_KEPT,
         }
         if retention is not None:
             kinds = (Kind.NOTIFICATIONS, Kind.ARCHIVED, Kind.DELIVERIES)

@@ -72,6 +72,8 @@ class Kind(Enum):
     DECISIONS = ("decisions", "created_at", "true")
     WEBHOOKS = ("webhook_messages", "created_at", "finished_at is not null")
     """Those that were sent, or given up."""
+    ADDRESSES = ("addresses", "created_at", "confirmed_at is null")
+    """Those that nobody confirmed in time, and those of before."""
     REQUESTS = ("idempotency_keys", "created_at", "true")
     NOTIFICATIONS = ("notifications", "created_at", "true")
     ARCHIVED = ("archived_notifications", "created_at", "snoozed_until is null")

@@ -128,7 +128,13 @@ _THEIRS = (
     _Together((_INBOX, _OWN, _ARCHIVE, _SWEEPS)),
     _Together((_Rows("topic_followers", "user_id = :user"),)),
     # Last, as they hold their addresses: after a crash the next run has to find them.
-    _Together((_Rows("devices", "user_id = :user"), _Rows("preferences", "user_id = :user"))),
+    _Together(
+        (
+            _Rows("devices", "user_id = :user"),
+            _Rows("addresses", "user_id = :user"),
+            _Rows("preferences", "user_id = :user"),
+        )
+    ),
 )
 _OF_OTHERS = (
     *(
@@ -155,12 +161,17 @@ _OF_OTHERS = (
         ),
         "preferences",
     ),
+    _Together(
+        (_Rows("addresses", f"{{piece}} and user_id <> :user and {named_in('address')}"),), "addresses"
+    ),
 )
 _ADDRESSES = """
 select unnest(array[email, phone]) from preferences where user_id = :user
 union select id::text from devices where user_id = :user
-union select address from deliveries where user_id = :user or foreign_user_id = :foreign
+union select address from deliveries
+  where (user_id = :user or foreign_user_id = :foreign) and template <> 'otp_confirm_address'
 """
+# An address that they asked to confirm may be another person's.
 _BLOCKS = "select pg_relation_size(cast(:name as regclass)) / current_setting('block_size')::int"
 # As when they delete all themselves: nobody finds or counts the rows any more, so removing them takes no lock
 # of the inbox.

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    SmallInteger,
     String,
     Text,
     Time,
@@ -318,6 +319,28 @@ class DeviceRow(Base):
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     __table_args__ = (Index("devices_user", "user_id"),)
+
+
+class AddressRow(Base):
+    """An address that a user asked to confirm. `code_hash` is there while its code is worth something."""
+
+    __tablename__ = "addresses"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID]
+    channel: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(Text)
+    code_hash: Mapped[bytes | None]
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    confirmed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        Index("addresses_user", "user_id", "created_at"),
+        Index("addresses_address", text("lower(address)"), "created_at"),
+        Index("addresses_age", "created_at"),
+    )
 
 
 class TopicRow(Base):

@@ -120,6 +120,14 @@ async def leave_traces(hub: Hub, rabbitmq: RabbitMQ, redis_events: RedisServer, 
     )
     await hub.rows(
         """
+        insert into addresses (id, user_id, channel, address, expires_at, confirmed_at)
+        values (gen_random_uuid(), $1, 'email', $2, now(), now())
+        """,
+        uuid.UUID(who.user),
+        who.email,
+    )
+    await hub.rows(
+        """
         insert into broadcasts (event_id, event_type, source, audience, body, state)
         values ($1, 'message', 'http', '{"everyone": true}', convert_to('for ' || $1, 'UTF8'), 'paused')
         """,
@@ -296,6 +304,7 @@ async def test_nothing_of_the_person_is_left_and_another_is_untouched(
         "  archive_sweeps": "0",
         "  topic_followers": "1",
         "  devices": "1",
+        "  addresses": "1",
         "  preferences": "1",
     }
     assert ("it removes no records" in left) == kept

@@ -49,6 +49,8 @@ OF_THE_RUNNING = {f"POST {REST}/broadcasts/{{broadcast_id}}/{call}" for call in 
 """Of broadcasts that weren't cancelled before (tests/e2e/one_hub/test_broadcasts.py)."""
 WHOLE_INBOX = [f"{REST}/notifications/users/{{user_id}}{path}" for path in ("", "/archive")]
 """Where all of an inbox is deleted and archived: called last, as other calls need something in it."""
+CONFIRM = f"POST {REST}/addresses/{{address_id}}/confirm"
+"""Needs the code that was sent to the address: tests/e2e/test_addresses.py."""
 SOCKET = f"GET {WEBSOCKET}/notifications/users/{{user_id}}"
 
 
@@ -126,6 +128,7 @@ async def known(hub: Hub, user: str, authorization: dict[str, str]) -> dict[str,
         "notification_id": [str(each["id"]) for each in notifications],
         "delivery_id": [each["id"] for each in deliveries],
         "device_id": [each.raise_for_status().json()["id"] for each in devices],
+        "address_id": [new_user()] * 5,
         "image": [f"{images.make(uuid.UUID(each['id']))}.gif" for each in deliveries],
         "broadcast_id": [f"news-{number}" for number in range(20)],
         "topic_key": ["news", "release-notes"],
@@ -225,7 +228,7 @@ def test_every_call_was_seen_at_work(run: Run, document: dict[str, Any]) -> None
         for method, operation in operations.items()
     }
     unreached = {call: run.statuses[call] for call in wanted if not run.statuses[call] & wanted[call]}
-    assert unreached.keys() - OF_THE_RUNNING == {SOCKET, *CALLBACKS}, unreached
+    assert unreached.keys() - OF_THE_RUNNING == {SOCKET, CONFIRM, *CALLBACKS}, unreached
     assert 426 in run.statuses[SOCKET], "as far as HTTP comes there"
 
 

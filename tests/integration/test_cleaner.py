@@ -197,6 +197,10 @@ async def test_no_table_is_read_whole_not_even_by_a_plan_made_while_it_was_empty
             "endpoint_id, kind, data, finished_at",
             "(select id from webhook_endpoints limit 1), '', '{}', now()",
         ),
+        Kind.ADDRESSES: (
+            "id, user_id, channel, address, expires_at",
+            "gen_random_uuid(), gen_random_uuid(), '', '', now()",
+        ),
         Kind.REQUESTS: ("service, key, fingerprint, handled_until", "'', number, '', now()"),
         Kind.NOTIFICATIONS: (
             "receiver, created_at, template_code, raw_data, title, content, seq",

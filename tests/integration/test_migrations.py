@@ -34,7 +34,7 @@ TABLES = {
     *("notifications", "inboxes", "processed_events", "deliveries", "delivery_attempts"),
     *("preferences", "scheduled_events", "parked_events", "idempotency_keys"),
     *("suppressions", "delivery_events", "devices", "archived_notifications", "archive_sweeps"),
-    *("decisions", "webhook_endpoints", "webhook_messages", "topics", "topic_followers"),
+    *("decisions", "webhook_endpoints", "webhook_messages", "topics", "topic_followers", "addresses"),
     "broadcasts",
 }
 

@@ -65,6 +65,9 @@ CALLS = [
     ("POST", f"{REST}/devices", {}, "hub-devices"),
     ("GET", f"{REST}/devices/key", {}, "hub-devices"),
     ("DELETE", f"{REST}/devices/{USER}", {}, "hub-devices"),
+    ("POST", f"{REST}/addresses", {}, "hub-addresses"),
+    ("POST", f"{REST}/addresses/{USER}/confirm", {}, "hub-addresses"),
+    ("DELETE", f"{REST}/addresses/{USER}", {}, "hub-addresses"),
     ("PUT", f"{REST}/topics/news/followers/{USER}", {}, "hub-topics"),
     ("GET", f"{REST}/topics/users/{USER}?limit=5", {}, "hub-topics"),
     ("GET", f"{REST}/health", {}, "hub-open"),
@@ -157,6 +160,7 @@ def test_no_route_leads_upstream_to_metrics() -> None:
 def test_every_route_but_the_open_and_the_browsers_asks_for_a_token_that_has_not_expired() -> None:
     checked = {route["name"] for _, route, plugins in routes(KONG) if "jwt" in plugins}
     assert checked == {
+        "hub-addresses",
         "hub-compat",
         "hub-devices",
         "hub-topics",
@@ -178,6 +182,7 @@ def test_a_browser_may_ask_without_a_token_what_a_page_may_do() -> None:
             assert plugins["jwt"]["run_on_preflight"] is False
     allowed = {route["name"] for _, route, _ in routes(KONG) if "OPTIONS" in route["methods"]}
     assert allowed == {
+        "hub-addresses",
         "hub-compat",
         "hub-devices",
         "hub-events",
@@ -191,6 +196,7 @@ def test_a_token_in_the_address_is_taken_for_live_connections_only() -> None:
     taken = {route["name"]: p["jwt"]["uri_param_names"] for _, route, p in routes(KONG) if "jwt" in p}
     assert taken.pop("hub-websocket") == taken.pop("hub-events") == ["jwt"]
     assert taken == {
+        "hub-addresses": [],
         "hub-compat": [],
         "hub-devices": [],
         "hub-notifications": [],

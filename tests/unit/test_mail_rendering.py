@@ -37,7 +37,7 @@ UNSUBSCRIBE = "https://example.com/unsubscribe?a=1&b=2"
 READABLE = 4.5  # WCAG 2.2, 1.4.3
 GMAIL_CLIPS = 102 * 1024  # bytes
 VOID = {"meta", "br", "hr", "img"}
-OTP = ("otp_register", "otp_reset_password", "otp_change_email")
+OTP = ("otp_register", "otp_reset_password", "otp_change_email", "otp_confirm_address")
 REQUIRED = {
     "booking_confirmation": {"booking_id"},
     "booking_cancellation": {"booking_id"},

@@ -59,7 +59,7 @@ class Call(NamedTuple):
     @property
     def of_who_asks(self) -> bool:
         """Whether it is about the user whose token comes with it: nobody else can be named."""
-        return self.path.startswith("/devices")
+        return self.path.startswith(("/devices", "/addresses"))
 
     async def ask(self, client: httpx.AsyncClient, bearer: str | None) -> httpx.Response:
         path = re.sub("{.*?}", lambda _: new_user(), self.path)
