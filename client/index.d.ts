@@ -118,6 +118,17 @@ export interface PreferenceChanges {
   profile?: Partial<Profile>;
 }
 
+/** An address of the person: confirmed, and so that of the profile, or one whose code is still expected. */
+export interface ContactAddress {
+  readonly id: string;
+  readonly channel: "email" | "sms";
+  readonly address: string;
+  readonly status: "pending" | "confirmed";
+  readonly created_at: string;
+  /** Until when the code can be used. */
+  readonly expires_at: string | null;
+}
+
 export interface Inbox {
   readonly state: State;
   /** The person's preferences, which need no connection. Both reject with `InboxError`. */
@@ -125,6 +136,17 @@ export interface Inbox {
     get(): Promise<Preferences>;
     /** All of the changes, or none; resolves to the preferences after them. */
     set(changes: PreferenceChanges): Promise<Preferences>;
+  };
+  /** The person's addresses, which need no connection either. All reject with `InboxError`. */
+  readonly addresses: {
+    /** The confirmed ones, and those whose code is still expected. */
+    list(): Promise<ContactAddress[]>;
+    /** Have a code sent to a new address; at most 5 an hour. */
+    add(channel: string, address: string): Promise<ContactAddress>;
+    /** The address becomes the profile's. A wrong code rejects with `wrong_code`, a late one with `no_valid_code`. */
+    confirm(id: string, code: string): Promise<ContactAddress>;
+    /** From the profile as well. */
+    remove(id: string): Promise<unknown>;
   };
   /** Whether there are older notifications than those listed. */
   readonly hasMore: boolean;

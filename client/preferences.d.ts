@@ -42,6 +42,13 @@ export interface PreferencesTexts {
   language?: string;
   anyLanguage?: string;
   addresses?: string;
+  change?: string;
+  add?: string;
+  cancel?: string;
+  /** With `{address}`. */
+  codeSent?: string;
+  confirm?: string;
+  send?: string;
   devices?: string;
   enable?: string;
   blocked?: string;

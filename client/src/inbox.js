@@ -46,6 +46,13 @@ class Inbox {
       /** @param {import("../index.d.ts").PreferenceChanges} changes */
       set: (changes) => rest.preferences(changes),
     };
+    /** @type {import("../index.d.ts").Inbox["addresses"]} */
+    this.addresses = {
+      list: () => rest.addresses("GET"),
+      add: (channel, address) => rest.addresses("POST", "", { channel, address }),
+      confirm: (id, code) => rest.addresses("POST", `/${id}/confirm`, { code }),
+      remove: (id) => rest.addresses("DELETE", `/${id}`),
+    };
   }
 
   get state() {

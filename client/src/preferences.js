@@ -23,7 +23,7 @@ export class NotificationPreferences extends Base {
   #given;
   /** @type {import("./preferences/form.js").Said} */
   #said = { words: WORDS.en, language: "en", spoken: "en" };
-  /** @type {import("../index.d.ts").Inbox["preferences"] | undefined} */
+  /** @type {Pick<import("../index.d.ts").Inbox, "preferences" | "addresses"> | undefined} */
   #hub;
   /** @type {Form | undefined} */
   #form;
@@ -130,7 +130,7 @@ export class NotificationPreferences extends Base {
     this.body.replaceChildren(make("p", { class: "soft" }, words.loading));
     const options = this.#options;
     if (!options.userId || !this.#getToken) return;
-    this.#hub = createInbox(options).preferences;
+    this.#hub = createInbox(options);
     this.#load();
   }
 
@@ -141,10 +141,10 @@ export class NotificationPreferences extends Base {
     this.root.setAttribute("aria-busy", "true");
     this.#fail("");
     try {
-      const [known, devices] = await Promise.all([hub.get(), this.#listDevices().catch(() => undefined)]);
+      const [known, devices] = await Promise.all([hub.preferences.get(), this.#listDevices().catch(() => undefined)]);
       if (joining !== this.#joining) return;
       this.#known = this.#shown = known;
-      this.#build(known, devices);
+      this.#build(known, devices, hub);
     } catch (error) {
       if (joining === this.#joining) this.#fail(this.#why(error), true);
     }
@@ -166,14 +166,35 @@ export class NotificationPreferences extends Base {
   /**
    * @param {Preferences} known
    * @param {HTMLElement | undefined} devices
+   * @param {Pick<import("../index.d.ts").Inbox, "addresses">} hub
    */
-  #build(known, devices) {
+  #build(known, devices, hub) {
     this.#form = new Form(this.#said, {
       change: (changes) => this.#change(changes),
       fail: (error) => this.#fail(this.#why(error)),
+      why: (error) => this.#why(error),
+      reload: () => this.#reload(),
+      addresses: hub.addresses,
     }, known, devices);
     this.body.replaceChildren(this.#form.root);
     this.#show();
+  }
+
+  /** Show what was changed beside the form. */
+  async #reload() {
+    const joining = this.#joining;
+    const known = await this.#hub?.preferences.get();
+    if (!known || joining !== this.#joining) return;
+    this.#known = known;
+    if (!this.#pending) this.#shown = known;
+    this.#show();
+    this.#announce(this.#said.words.saved);
+    this.#tell(known);
+  }
+
+  /** @param {Preferences} known */
+  #tell(known) {
+    this.dispatchEvent(new CustomEvent("preferenceschange", { detail: known, bubbles: true, composed: true }));
   }
 
   #show() {
@@ -197,7 +218,7 @@ export class NotificationPreferences extends Base {
     this.#fail("");
     this.#show();
     this.#pending++;
-    this.#saving = this.#saving.then(() => hub.set(changes)).then(
+    this.#saving = this.#saving.then(() => hub.preferences.set(changes)).then(
       (known) => joining === this.#joining && this.#saved(known, undoing ? undefined : back),
       (error) => joining === this.#joining && this.#refused(error),
     );
@@ -218,7 +239,7 @@ export class NotificationPreferences extends Base {
     this.undo.hidden = !this.#undoable.length;
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => (this.snack.hidden = !this.undo.matches(":focus")), OFFERED);
-    this.dispatchEvent(new CustomEvent("preferenceschange", { detail: known, bubbles: true, composed: true }));
+    this.#tell(known);
   }
 
   /** @param {unknown} error */

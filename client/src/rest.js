@@ -119,6 +119,15 @@ export class Rest {
 
   /**
    * @param {string} method
+   * @param {string} [path] below that of the addresses
+   * @param {object} [given] the body
+   */
+  async addresses(method, path = "", given) {
+    return body(await this.#call(method, `/addresses${path}`, JSON.stringify(given)));
+  }
+
+  /**
+   * @param {string} method
    * @param {string} path
    * @param {string} [json] the body
    */

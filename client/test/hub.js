@@ -206,6 +206,8 @@ export class Hub {
     if (this.foreign) throw new TypeError("Failed to fetch");
     if (pathname.endsWith("/events")) return this.#stream(owner, address, headers, signal);
     if (pathname.includes("/preferences/")) return json(this.preferences(method, body && JSON.parse(body), headers["Accept-Language"]));
+    const [, below] = /\/addresses(.*)$/.exec(pathname) ?? [];
+    if (below !== undefined) return json(this.addresses(method, below, body && JSON.parse(body)));
     const answer = this.#answer(method, path, searchParams, headers);
     await this.#wait(owner);
     return answer;

@@ -82,3 +82,22 @@ test("preferences are asked for and set without a connection", async () => {
   assert.deepEqual(await answered, [KNOWN, KNOWN]);
   assert.deepEqual(asked, [["GET", undefined, "vi"], ["PATCH", changes, "vi"]]);
 });
+
+test("addresses are listed, added, confirmed and removed", async () => {
+  const clock = new Clock();
+  const hub = new Hub(clock);
+  const tab = new Browser(clock, hub).open({ locale: "vi" });
+  tab.inbox.close();
+  const asked = [];
+  hub.addresses = (...call) => asked.push(call) && [{ id: "a" }];
+  const { addresses } = tab.inbox;
+  const answered = Promise.all([addresses.list(), addresses.add("email", "a@b.example"), addresses.confirm("a", "1"), addresses.remove("a")]);
+  await clock.pass(1000);
+  assert.deepEqual((await answered)[0], [{ id: "a" }]);
+  assert.deepEqual(asked, [
+    ["GET", "", undefined],
+    ["POST", "", { channel: "email", address: "a@b.example" }],
+    ["POST", "/a/confirm", { code: "1" }],
+    ["DELETE", "/a", undefined],
+  ]);
+});

@@ -9,9 +9,10 @@ const LOADED = ["../bell/dom.js", "./parts.js", "./zone-here.js"];
 const PARTS = [
   { name: "library", source: "src/index.js", most: 8 * 1024 },
   { name: "bell", source: "src/bell.js", external: ["../index.js"], most: 16 * 1024 },
-  { name: "preferences", source: "src/preferences.js", external: ["./index.js", "./preferences/devices.js", "./quiet.js", "./digests.js"], most: 8 * 1024 },
+  { name: "preferences", source: "src/preferences.js", external: ["./index.js", "./preferences/devices.js", "./quiet.js", "./digests.js", "./addresses.js"], most: 8 * 1024 },
   { name: "preferences, web push", source: "src/preferences/devices.js", external: LOADED, most: 4 * 1024 },
   { name: "preferences, quiet hours", source: "src/preferences/quiet.js", external: LOADED, most: 4 * 1024 },
+  { name: "preferences, addresses", source: "src/preferences/addresses.js", external: LOADED, most: 4 * 1024 },
   { name: "preferences, digests", source: "src/preferences/digests.js", external: LOADED, most: 4 * 1024 },
 ];
 

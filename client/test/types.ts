@@ -53,6 +53,9 @@ inbox.preferences.set({ choices: { "food.email": false }, profile: { locale: "vi
 );
 inbox.preferences.get().then(({ categories: [first] }) => first?.name.trim());
 inbox.preferences.set({ digests: { "food.email": "daily at 18:00", "food.sms": null } });
+inbox.addresses.add("email", "mai@example.com").then(({ id }) => inbox.addresses.confirm(id, "482913"));
+// @ts-expect-error codes are texts
+inbox.addresses.confirm("a", 482913);
 // @ts-expect-error on, off or the default
 inbox.preferences.set({ choices: { "food.email": "on" } });
 const settings: NotificationPreferences = document.createElement("notification-preferences");

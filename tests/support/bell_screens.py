@@ -144,6 +144,19 @@ async def _digests(page: Page) -> None:
     await settings(page).locator("li select").first.wait_for()
 
 
+async def _addresses(page: Page) -> None:
+    await _preferences(page)
+    shown = settings(page)
+    await shown.get_by_role("button", name="Change: Addresses").click()
+    await shown.get_by_role("button", name="Add: SMS").click()
+    await shown.get_by_role("textbox", name="SMS").fill("+84912345678")
+    await shown.get_by_role("button", name="Send code").click()
+    await shown.get_by_role("textbox", name="Code that").fill("123456")
+    await shown.get_by_role("button", name="Confirm").click()
+    await shown.get_by_text("The code is wrong.").wait_for()
+    await shown.get_by_role("button", name="Change: Email").click()
+
+
 async def _digests_ru(page: Page) -> None:
     await page.evaluate("document.documentElement.lang = 'ru'")
     await _digests(page)
@@ -192,6 +205,7 @@ STATES: dict[str, Shows] = {
     "arabic": _arabic,
     "preferences": _preferences,
     "preferences-digests": _digests,
+    "preferences-addresses": _addresses,
     "preferences-digests-ru": _digests_ru,
     "preferences-zones": _zones,
     "preferences-saved": _saved,

@@ -12,6 +12,7 @@ from app.texts.categories import CATEGORY_NAMES, CHANNEL_NAMES
 from app.texts.i18n import render
 from tests.support.bell_pages import LIBRARY
 
+CODE = "482913"
 EMPTY = dict.fromkeys(("locale", "time_zone", "quiet_from", "quiet_until", "email", "phone"))
 MOUNT = f"""async () => {{
   await import("{LIBRARY}/preferences.js");
@@ -29,6 +30,7 @@ class PreferencesHub:
         self.profile: dict[str, Any] = {**EMPTY, "email": "mai@example.com"}
         self.choices: dict[str, bool] = {}
         self.digests: dict[str, str] = {}
+        self.addresses: list[dict[str, Any]] = []
         self.changes: list[dict[str, Any]] = []
         self.refuses = 0
         self.devices = [
@@ -52,10 +54,36 @@ class PreferencesHub:
             if request.method == "DELETE":
                 self.devices = [each for each in self.devices if each["id"] != path.rpartition("/")[2]]
             await route.fulfill(json=self.devices)
+        elif path.startswith("/addresses"):
+            given = json.loads(request.post_data or "{}")
+            status, answer = self._address(request.method, path, given)
+            await route.fulfill(status=status, json=answer)
         else:
             if request.method == "PATCH":
                 self._change(json.loads(request.post_data or "{}"))
             await route.fulfill(json=self._answer(language if language in ("vi", "ru") else "en"))
+
+    def _address(self, method: str, path: str, given: dict[str, Any]) -> tuple[int, Any]:
+        """As the hub: CODE is the code of each."""
+        if method == "GET":
+            return 200, self.addresses
+        if "channel" in given:
+            times = {"created_at": "2030-01-01T00:00:00Z", "expires_at": "2030-01-01T00:10:00Z"}
+            added = {"id": f"a{len(self.addresses)}", "status": "pending", **given, **times}
+            self.addresses.append(added)
+            return 201, added
+        (found,) = (each for each in self.addresses if each["id"] == path.split("/")[2])
+        field = {"email": "email", "sms": "phone"}[found["channel"]]
+        if method == "DELETE":
+            self.addresses.remove(found)
+            if self.profile[field] == found["address"]:
+                self.profile[field] = None
+            return 200, {"message": "The address was removed."}
+        if given["code"] != CODE:
+            return 409, {"code": "wrong_code", "detail": "The code is wrong."}
+        found["status"] = "confirmed"
+        self.profile[field] = found["address"]
+        return 200, found
 
     def _change(self, changes: dict[str, Any]) -> None:
         self.changes.append(changes)

@@ -1,6 +1,6 @@
 import { make } from "../bell/dom.js";
 import { ZoneField } from "./combobox.js";
-import { sheet } from "./digests-style.js";
+import { adopt } from "./later-style.js";
 import { LATER_WORDS } from "./later-texts.js";
 import { line, option } from "./parts.js";
 import { timeInput } from "./time-input.js";
@@ -75,8 +75,7 @@ export class Digests {
    */
   appendTo(place) {
     place.append(this.root);
-    const root = place.getRootNode();
-    if (root instanceof ShadowRoot) root.adoptedStyleSheets.push(sheet());
+    adopt(this.root);
   }
 
   /** @param {Preferences} preferences */

@@ -15,6 +15,9 @@ const DIGESTED = ["email", "sms"]; // the channels whose messages can be sent to
  * @typedef {object} Wishes
  * @property {(changes: Changes) => void} change
  * @property {(error: unknown) => void} fail
+ * @property {(error: unknown) => string} why something failed, in words
+ * @property {() => Promise<void>} reload the preferences
+ * @property {import("../../index.d.ts").Inbox["addresses"]} addresses
  *
  * @typedef {object} Said in what language
  * @property {import("./texts.js").Words & Given} words
@@ -31,6 +34,8 @@ export class Form {
   /** @type {import("./quiet.js").QuietTimes | undefined} */
   #times;
   #loading = false; // the times
+  /** @type {import("./addresses.js").Addresses | undefined} */
+  #contacts;
   /** @type {import("./digests.js").Digests | undefined} */
   #digests;
 
@@ -52,7 +57,8 @@ export class Form {
       onchange: () => wishes.change({ profile: { locale: this.language.value || null } }),
     }, option("", words.anyLanguage), ...Object.keys(WORDS).map((code) => option(code, nameOf(code), code)));
     this.addresses = make("ul", {});
-    this.addressed = group(words.addresses, this.addresses);
+    this.contacts = make("div", { class: "kept" }, this.addresses,
+      make("button", { type: "button", class: "pill", part: "change", "aria-label": `${words.change}: ${words.addresses}`, onclick: () => this.#openAddresses(preferences) }, words.change));
     this.often = make("details", { part: "group", ontoggle: () => this.#openDigests(preferences) },
       make("summary", {}, make("h3", {}, words.often), make("small", {}, words.oftenHint)));
     this.root = make("div", {},
@@ -60,7 +66,7 @@ export class Form {
       this.#table(preferences, Boolean(devices)), this.often,
       line(words.quiet, words.quietHint, this.quiet), this.times,
       line(words.language, "", this.language),
-      this.addressed, ...(devices ? [devices] : []));
+      group(words.addresses, this.contacts), ...(devices ? [devices] : []));
   }
 
   /** @param {Preferences} preferences */
@@ -76,7 +82,8 @@ export class Form {
     if (this.quiet.checked) void this.#loadTimes();
     this.#times?.show(preferences);
     this.language.value = profile.locale ?? "";
-    this.#showAddresses(preferences);
+    if (this.#contacts) this.#contacts.show(preferences);
+    else this.#showAddresses(preferences);
     this.often.hidden = !preferences.preferences.some((one) => one.enabled && isDigested(one));
     this.#digests?.show(preferences);
   }
@@ -104,13 +111,28 @@ export class Form {
     }
   }
 
+  /** @param {Preferences} preferences of which the channels are listed */
+  async #openAddresses({ channels }) {
+    try {
+      const { Addresses } = await import("./addresses.js");
+      const { change, reload: changed, why, addresses } = this.wishes;
+      const named = channels.map(({ id, name }) => ({ id, name: this.#name("channels", id, name) }));
+      const contacts = new Addresses(this.said, addresses, { change, changed, why }, named);
+      if (this.#shown) contacts.show(this.#shown);
+      await contacts.load();
+      this.#contacts = contacts;
+      contacts.putInto(this.contacts);
+    } catch (error) {
+      this.wishes.fail(error);
+    }
+  }
+
   /** @param {Preferences} preferences */
   #showAddresses({ profile: { email, phone }, channels }) {
     const of = /** @type {Record<string, string | null>} */ ({ email, sms: phone });
     const given = channels.filter(({ id }) => of[id]);
     const rows = given.map(({ id, name }) => item(of[id] ?? "", this.#name("channels", id, name)));
     this.addresses.replaceChildren(...rows);
-    this.addressed.hidden = !given.length;
   }
 
   /**

@@ -1,4 +1,4 @@
-/** @typedef {"from" | "until" | "zone" | "day" | "time" | "immediate" | "hourly" | "daily" | "weekly" | "devices" | "enable" | "blocked" | "here" | "since" | "remove"} Later */
+/** @typedef {"from" | "until" | "zone" | "day" | "time" | "immediate" | "hourly" | "daily" | "weekly" | "add" | "cancel" | "codeSent" | "confirm" | "send" | "devices" | "enable" | "blocked" | "here" | "since" | "remove"} Later */
 
 /**
  * What only the parts say that are loaded later.
@@ -16,6 +16,11 @@ export const LATER_WORDS = {
     weekly: "Weekly on …",
     day: "day",
     time: "time",
+    add: "Add",
+    cancel: "Cancel",
+    codeSent: "Code that was sent to {address}",
+    confirm: "Confirm",
+    send: "Send code",
     devices: "Push notifications",
     enable: "Turn on in this browser",
     blocked: "This browser blocks notifications. Allow them in its settings.",
@@ -33,6 +38,11 @@ export const LATER_WORDS = {
     weekly: "Каждую неделю: …",
     day: "день",
     time: "время",
+    add: "Добавить",
+    cancel: "Отмена",
+    codeSent: "Код, отправленный на {address}",
+    confirm: "Подтвердить",
+    send: "Отправить код",
     devices: "Push-уведомления",
     enable: "Включить в этом браузере",
     blocked: "Браузер блокирует уведомления. Разрешите их в его настройках.",
@@ -50,6 +60,11 @@ export const LATER_WORDS = {
     weekly: "Hằng tuần vào …",
     day: "ngày",
     time: "giờ",
+    add: "Thêm",
+    cancel: "Hủy",
+    codeSent: "Mã đã gửi đến {address}",
+    confirm: "Xác nhận",
+    send: "Gửi mã",
     devices: "Thông báo đẩy",
     enable: "Bật trên trình duyệt này",
     blocked: "Trình duyệt đang chặn thông báo. Hãy cho phép trong cài đặt của trình duyệt.",

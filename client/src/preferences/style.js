@@ -13,7 +13,8 @@ summary { display: grid; grid-template-columns: 1fr auto; align-items: center; c
 summary::-webkit-details-marker { display: none; }
 summary::after { content: ""; grid-area: 1 / 2 / 3; width: .6rem; height: .6rem; margin-inline-end: .9rem; border: solid var(--soft); border-width: 0 2px 2px 0; transform: rotate(45deg); }
 [open] > summary::after { transform: rotate(225deg); }
-.line, li { display: flex; align-items: center; justify-content: space-between; gap: 1rem; }
+.line, li, .kept { display: flex; align-items: center; justify-content: space-between; gap: 1rem; }
+.kept ul { flex: 1; }
 .line > span { min-width: 0; }
 table { width: 100%; border-top: 1px solid var(--line); border-collapse: collapse; table-layout: fixed; }
 th, td { padding: .55rem .25rem; text-align: center; }

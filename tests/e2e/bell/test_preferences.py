@@ -12,7 +12,7 @@ from tests.support.axe import Axe
 from tests.support.browser import needs_chromium
 from tests.support.hub import eventually
 from tests.support.npm import run
-from tests.support.preference_pages import PreferencesHub, open_preferences, settings
+from tests.support.preference_pages import CODE, PreferencesHub, open_preferences, settings
 
 pytestmark = needs_chromium
 
@@ -165,6 +165,65 @@ async def test_what_is_loaded_later_and_can_not_be_is_tried_again(page: Page) ->
     await page.unroute("**/digests.js")
     await shown.locator("summary").click()
     await expect(shown.get_by_role("combobox", name="Food: Email")).to_be_visible()
+
+
+async def test_an_address_is_changed_by_a_code_with_the_keyboard_alone(page: Page, axe: Axe) -> None:
+    hub = await open_preferences(page)
+    shown = settings(page)
+    press, write = page.keyboard.press, page.keyboard.insert_text
+    await page.evaluate(
+        "addEventListener('preferenceschange', ({ detail }) => (window.told = detail.profile))"
+    )
+    await shown.get_by_role("button", name="Change: Addresses").focus()
+    await press("Enter")
+    await expect(shown.get_by_role("button", name="Remove: Email")).to_be_focused()
+    await press("Tab")
+    await press("Enter")
+    await expect(shown.get_by_role("textbox", name="Email")).to_be_focused()
+    await write("new@example.com")
+    await press("Enter")
+    code = shown.get_by_role("textbox", name="Code that was sent to new@example.com")
+    await expect(code).to_be_focused()
+    await axe.check(page)
+    await write("000000")
+    await press("Enter")
+    await expect(shown.get_by_role("alert").first).to_have_text("The code is wrong.")
+    await axe.check(page)
+    assert hub.profile["email"] == "mai@example.com"
+    await code.fill(CODE)
+    await press("Enter")
+    await expect(shown.get_by_role("button", name="Change: Email")).to_be_focused()
+    await expect(shown.get_by_text("new@example.com")).to_be_visible()
+    await expect(shown.get_by_role("status")).to_have_text("Saved")
+    assert await page.evaluate("told.email") == "new@example.com"
+    await shown.get_by_role("button", name="Remove: Email").click()
+    await expect(shown.get_by_role("button", name="Add: Email")).to_be_focused()
+    assert (hub.profile["email"], hub.addresses) == (None, [])
+
+
+async def test_an_address_that_was_set_otherwise_is_removed_and_comes_back_by_undo(page: Page) -> None:
+    hub = PreferencesHub()
+    hub.addresses = [
+        {
+            "id": "a0",
+            "channel": "sms",
+            "address": "+84912345678",
+            "status": "pending",
+            "expires_at": "2030-01-01",
+        }
+    ]
+    await open_preferences(page, hub)
+    shown = settings(page)
+    await shown.get_by_role("button", name="Change: Addresses").click()
+    await expect(shown.get_by_label("Code that was sent to +84912345678")).to_be_visible()
+    await shown.get_by_role("button", name="Cancel: SMS").click()
+    await expect(shown.get_by_role("button", name="Add: SMS")).to_be_focused()
+    await shown.get_by_role("button", name="Remove: Email").click()
+    await expect(shown.get_by_role("button", name="Add: Email")).to_be_visible()
+    await changed(hub, 1)
+    assert (hub.profile["email"], hub.addresses) == (None, [])
+    await shown.get_by_role("button", name="Undo").click()
+    await expect(shown.get_by_text("mai@example.com")).to_be_visible()
 
 
 @pytest.mark.parametrize("module", ["src/preferences.js", "dist/preferences.min.js"])
