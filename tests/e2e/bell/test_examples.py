@@ -7,18 +7,26 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.support.bell_pages import badge, bell, rows, toasts
+from tests.support.bell_pages import badge, bell, panel, rows, toasts
 from tests.support.browser import needs_chromium
-from tests.support.hub import ROOT, Hub
+from tests.support.hub import NO_TLS, REST, ROOT, Hub, token
 from tests.support.network import FaultyProxy
 from tests.support.npm import install, run
 from tests.support.tabs import README_USER, Tabs, open_tabs
 
 BLOCK = re.compile(r"^```html\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = {"plain": "plain.html", "react": "react/src/main.tsx", "vue": "vue/src/App.vue"}
+MAX_LINES = 40
+TITLE = """() => {
+  const { inbox } = document.querySelector("notification-bell");
+  const [newest] = inbox.list();
+  return newest.title === "Milk" && document.title === `(${inbox.unreadCount()}) Kitchen`;
+}"""
 MEDIA = {".js": "text/javascript", ".css": "text/css"}
 
 pytestmark = needs_chromium
@@ -54,6 +62,32 @@ async def first_notification(tabs: Tabs, page: Page) -> None:
     await expect(rows(page).first).to_contain_text("Family Group")
 
 
+async def follow_a_deep_link(tabs: Tabs, page: Page) -> None:
+    """With the title's badge, then in the tab of a category, to the page that a notification names."""
+    message = {"type": "inapp", "user_id": tabs.user, "title": "Milk", "message": "It expires today."}
+    headers = {"Authorization": f"Bearer {token('kitchen-service', scope='notifications:send')}"}
+    async with httpx.AsyncClient(headers=headers, verify=NO_TLS) as service:
+        sent = {**message, "category": "food", "url": "/food/7"}
+        answer = await service.post(f"{tabs.hub.http}{REST}/notifications", json=sent)
+        assert answer.is_success, answer.text
+    await page.wait_for_function(TITLE)
+    if not await panel(page).is_visible():
+        await bell(page).click()
+    tab = panel(page).get_by_role("tab")
+    await expect(tab).to_have_text(["All", "Unread", "Food", "Plans", "Archive"])
+    await tab.nth(3).click()
+    await expect(rows(page)).to_have_count(0)
+    await tab.nth(2).click()
+    await page.route("**/food/7", lambda route: route.fulfill(body="<h1>Milk</h1>", content_type="text/html"))
+    await rows(page).first.get_by_role("link").click()
+    await page.wait_for_url("**/food/7")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_few_lines(page: str) -> None:
+    assert len((ROOT / "examples" / PAGES[page]).read_text("utf-8").splitlines()) < MAX_LINES
+
+
 @pytest.mark.parametrize("document", ["README.md", "client/README.md"])
 async def test_the_readme_s_bell_shows_a_first_notification(tabs: Tabs, document: str) -> None:
     found = [
@@ -68,6 +102,7 @@ async def test_plain_html(tabs: Tabs) -> None:
     await first_notification(tabs, page)
     await rows(page).first.get_by_role("button").first.click()
     await expect(page.locator("#chosen")).to_contain_text("Family Group")
+    await follow_a_deep_link(tabs, page)
 
 
 @pytest.mark.timeout(300)
@@ -88,3 +123,4 @@ async def test_a_framework_builds_with_it_and_shows_it(tabs: Tabs, examples: Pat
     await first_notification(tabs, page)
     await rows(page).first.get_by_role("button").first.click()
     await expect(page.locator("main")).to_contain_text("You chose")
+    await follow_a_deep_link(tabs, page)
