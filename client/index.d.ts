@@ -156,7 +156,10 @@ export interface Inbox {
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
   /** The notifications loaded so far, newest first. The same array until something changes. */
   list(view?: View): readonly Notification[];
-  /** Whether a list goes on. The archive is empty until it is asked for. */
+  /**
+   * Whether a list goes on. The archive is empty until it is asked for, and ends earlier when all are archived, older
+   * ones that weren't loaded among them.
+   */
   canLoadMore(view?: View): boolean;
   /** Load older ones into the list. Rejects with `InboxError`. */
   loadMore(view?: View): Promise<void>;
@@ -165,6 +168,7 @@ export interface Inbox {
   unseenCount(): number;
   /** This and the next four reject with `InboxError`: 404 when it is gone, which the list knows then. */
   markRead(id: number): Promise<void>;
+  /** 404 also for one that is archived or snoozed, which stays where it is. */
   markUnread(id: number): Promise<void>;
   /** Out of the inbox, which neither lists nor counts it any more. */
   archive(id: number): Promise<void>;

@@ -113,11 +113,11 @@ class Inbox {
 
   /** @param {View} [view] */
   async loadMore(view = "inbox") {
-    const before = this.#store.end(view);
-    const { rev } = this.#store;
-    if (!before) return;
-    const page = await this.rest.page(undefined, before === Infinity ? undefined : before, view);
-    this.#update(() => this.#store.extend(page, before, rev, view));
+    for (let asked, done = false; !done && (asked = this.#store.ask(view)); ) {
+      const { before, take } = asked;
+      const page = await this.rest.page(undefined, before, view);
+      this.#update(() => void (done = take(page)));
+    }
   }
 
   /** @param {number} id */
@@ -201,7 +201,8 @@ class Inbox {
     try {
       this.#did(await this.rest.change(id, call, until));
     } catch (error) {
-      if (error instanceof InboxError && error.status === 404) this.#did({ type: "notification_deleted", id });
+      // one that isn't in the inbox can't be unread, but may be archived
+      if (call !== "unread" && error instanceof InboxError && error.status === 404) this.#did({ type: "notification_deleted", id });
       throw error;
     }
   }

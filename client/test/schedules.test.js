@@ -12,7 +12,10 @@ import { Hub } from "./hub.js";
 const STEPS = 40;
 const SCHEDULES = Number(process.env.SCHEDULES ?? 60);
 const FIRST = Number(process.env.SEED ?? process.env.FIRST ?? 1); // FIRST=$RANDOM looks for what nobody saw yet
-const COUNT = process.env.SEED ? 1 : SCHEDULES;
+const FAILED = [347, 970, 1235, 1348, 1385, 1417, 1655, 3025, 3745, 3864, 4011, 4027, 4121, 4199, 4215, 4395, 4695, 6034]; // once
+const SEEDS = process.env.SEED
+  ? [FIRST]
+  : [...Array.from({ length: SCHEDULES }, (_, n) => FIRST + n), ...(process.env.FIRST ? [] : FAILED)];
 
 /** Numbers from 0 to 1 that follow from a seed (mulberry32). */
 function randomOf(seed) {
@@ -157,7 +160,7 @@ const brief = ({ seq, is_read, title }) => `${seq} ${is_read ? "read" : "unread"
 
 for (const shares of [true, false]) {
   test(`old state + events = freshly loaded state, ${shares ? "one connection" : "a connection each"}`, async () => {
-    for (let seed = FIRST; seed < FIRST + COUNT; seed++) {
+    for (const seed of SEEDS) {
       const schedule = new Schedule(seed, shares);
       try {
         await schedule.run();

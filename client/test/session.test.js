@@ -6,11 +6,14 @@ import { Hub } from "./hub.js";
 
 let clock, hub, browser;
 
-beforeEach(() => {
+beforeEach(() => begin());
+
+/** A world with nothing in it; `random` delays what happens there. */
+function begin(random) {
   clock = new Clock();
-  hub = new Hub(clock);
+  hub = new Hub(clock, random);
   browser = new Browser(clock, hub);
-});
+}
 
 /** A tab that is live. */
 async function live(options) {
@@ -129,6 +132,87 @@ test("a count that is overtaken by a notification is right, and nobody is asked"
   await clock.pass(3000);
   assert.equal(tab.inbox.unreadCount(), 120);
   assert.equal(hub.requests.length, asked);
+});
+
+/** What the archive of a tab is, and whether it goes on. */
+const archiveOf = ({ inbox }) => [inbox.list("archived").map(({ seq }) => seq), inbox.canLoadMore("archived")];
+
+test("what is archived at any moment of the archive's loading is in it", async () => {
+  for (let ms = 0; ms < 80; ms++) {
+    begin(Math.random);
+    hub.publish(5);
+    hub.move(1, "archive", "notification_archived");
+    const tab = await live();
+    const loading = tab.inbox.loadMore("archived");
+    await clock.pass(ms);
+    hub.move(3, "archive", "notification_archived");
+    await Promise.all([loading, clock.pass(1000)]);
+    assert.deepEqual(archiveOf(tab), [[3, 1], false], `${ms} ms after it was asked for`);
+  }
+});
+
+test("all that are archived at any moment of the archive's loading are in it", async () => {
+  for (let ms = 0; ms < 80; ms++) {
+    begin(Math.random);
+    hub.publish(70);
+    const tab = await live();
+    const loading = tab.inbox.loadMore("archived");
+    await clock.pass(ms);
+    hub.archiveAll();
+    await Promise.all([loading, clock.pass(1000)]);
+    const [listed, goesOn] = archiveOf(tab);
+    assert.deepEqual(listed, Array.from({ length: listed.length }, (_, n) => 70 - n), `${ms} ms after it was asked for`);
+    assert.deepEqual([listed.length >= 50, goesOn], [true, true], `${ms} ms after it was asked for`);
+  }
+});
+
+test("what comes back at any moment while older ones are loaded is among them", async () => {
+  for (let ms = 0; ms < 80; ms++) {
+    begin(Math.random);
+    hub.publish(70);
+    hub.move(3, "archive", "notification_archived");
+    const tab = await live();
+    const loading = tab.inbox.loadMore();
+    await clock.pass(ms);
+    hub.move(3, "rows", "notification_unarchived");
+    await Promise.all([loading, clock.pass(1000)]);
+    assert.deepEqual(seqs(tab), Array.from({ length: 70 }, (_, n) => 70 - n), `${ms} ms after it was asked for`);
+  }
+});
+
+test("all that are archived can be loaded, also those that weren't listed, whatever the archive had before", async () => {
+  hub.publish(120);
+  const tab = await live();
+  await during(tab.inbox.loadMore("archived"));
+  assert.deepEqual(archiveOf(tab), [[], false]);
+  hub.archiveAll(100);
+  await clock.pass(1000);
+  assert.deepEqual(archiveOf(tab), [Array.from({ length: 30 }, (_, n) => 100 - n), true]);
+  await during(tab.inbox.loadMore("archived"));
+  await during(tab.inbox.loadMore("archived"));
+  assert.deepEqual(archiveOf(tab), [Array.from({ length: 100 }, (_, n) => 100 - n), false]);
+});
+
+test("one that is archived stays in the archive when it can't be marked as unread", async () => {
+  hub.publish(2);
+  hub.move(1, "archive", "notification_archived");
+  const tab = await live();
+  await during(tab.inbox.loadMore("archived"));
+  await assert.rejects(during(tab.inbox.markUnread(1)), { status: 404 });
+  assert.deepEqual(archiveOf(tab), [[1], false]);
+});
+
+test("thousands that were missed are all notified of, though one of them was changed before they were loaded", async () => {
+  hub.publish(1);
+  const tab = await live();
+  await during(tab.inbox.remove(1));
+  hub.up = false;
+  hub.close(1006);
+  hub.publish(2500);
+  await during(tab.inbox.markUnread(2400));
+  hub.up = true;
+  await clock.pass(30_000);
+  assert.deepEqual(tab.told, Array.from({ length: 2500 }, (_, n) => 2 + n));
 });
 
 test("of two counts that come in the other order the later one holds", async () => {
