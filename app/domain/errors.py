@@ -74,6 +74,15 @@ class PageTaken(HubError):  # noqa: N818
         super().__init__(f"the broadcast {event_id} is elsewhere")
 
 
+class PlanOutdated(HubError):  # noqa: N818
+    """Others have sent what a throttle lets through since the batch was planned. Nothing was written: plan it
+    again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("a throttle was reached since this was planned")
+
+
 class StoreRejected(HubError):  # noqa: N818
     """Postgres refuses the values themselves (a data error): a retry can't succeed."""
 

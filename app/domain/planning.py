@@ -18,6 +18,7 @@ from app.domain.channels import INAPP, WEBPUSH
 from app.domain.deliveries import DeliveryDraft, Hold, Withheld, masked
 from app.domain.details import NOTHING, Details, over
 from app.domain.devices import Devices
+from app.domain.digests import Throttle
 from app.domain.effects import Effects
 from app.domain.notifications import NotificationDraft
 from app.domain.preferences import NOBODY_KNOWN, Decision, Evaluator, Person, Verdict, choice_id
@@ -51,6 +52,8 @@ class PlannedDelivery(NamedTuple):
     draft: DeliveryDraft
     decision: Decision
     hold: Hold | None = None
+    throttle: Throttle | None = None
+    """What lets it through now; checked again in the transaction that writes it."""
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         found = [Withheld(INAPP, decision.reason, user) for user, decision in self.not_notified]
         if self.not_notified and all(decision is EXPIRED for _, decision in self.not_notified):
             found = [Withheld(INAPP, EXPIRED.reason)]
-        for draft, decision, _ in self.declined:
+        for draft, decision, *_ in self.declined:
             address = masked(draft.address) if draft.address and draft.channel != WEBPUSH else None
             found.append(Withheld(draft.channel, decision.reason, draft.user_id, address))
         return [*dict.fromkeys(found)]
@@ -292,7 +295,7 @@ def _to_devices(
     planned: PlannedDelivery, devices: Mapping[UUID, Sequence[UUID]]
 ) -> Iterator[PlannedDelivery]:
     """A message by web push that names no device is one to each of the user's."""
-    draft, decision, _ = planned
+    draft, decision, *_ = planned
     if draft.channel != WEBPUSH or draft.address is not None:
         yield planned
     elif theirs := devices.get(draft.user_id or _NO_ONE, ()):

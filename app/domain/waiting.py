@@ -260,14 +260,14 @@ class WaitPlanner:
         counted: set[tuple[int, RecentDeliveries]] = set()  # an event counts once
         deliveries = [[*plan.deliveries] for plan in plans]
         for each in candidates:
-            if (recent := each.recent) is not None and each.rule.throttle is not None:
-                if (each.plan, recent) in counted:
-                    continue
-                if counts[recent] < each.rule.throttle.most:
+            planned = deliveries[each.plan][each.place]
+            if (recent := each.recent) is not None and (throttle := each.rule.throttle) is not None:
+                if (each.plan, recent) not in counted and counts[recent] < throttle.most:
                     counts[recent] += 1
                     counted.add((each.plan, recent))
+                if (each.plan, recent) in counted:
+                    deliveries[each.plan][each.place] = planned._replace(throttle=throttle)
                     continue
-            planned = deliveries[each.plan][each.place]
             deliveries[each.plan][each.place] = self._joined(each, planned, requests[each.plan], due_at)
         return [
             msgspec.structs.replace(plan, deliveries=theirs) if theirs else plan
@@ -325,7 +325,7 @@ def absolute(url: str, base: str | None) -> str | None:
 
 
 def _may_wait(planned: PlannedDelivery) -> bool:
-    draft, decision, _ = planned
+    draft, decision, *_ = planned
     return (
         decision.verdict is not Verdict.SUPPRESS
         and draft.address is not None
@@ -340,7 +340,7 @@ def _later(
     planned: PlannedDelivery, receivers: Collection[UUID], step: EscalationStep, due: datetime
 ) -> PlannedDelivery:
     """A web push of the notification to one of the receivers, as a step; any other delivery as it is."""
-    push, decision, _ = planned
+    push, decision, *_ = planned
     about = push.channel == WEBPUSH and push.data.get(ABOUT_NOTIFICATION) and push.user_id in receivers
     if not about or decision.verdict is Verdict.SUPPRESS:
         return planned

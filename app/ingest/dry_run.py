@@ -137,7 +137,7 @@ class DryRun:
                 yield Outcome(INAPP, Verdict.SEND.value, IN_INBOX, receiver)
         for receiver, decision in plan.not_notified:
             yield Outcome(INAPP, decision.verdict.value, decision.reason, receiver)
-        for delivery, decision, _ in (*plan.deliveries, *plan.declined):
+        for delivery, decision, *_ in (*plan.deliveries, *plan.declined):
             verdict, reason, until = self._simulation(delivery.channel, decision)
             address = masked(delivery.address) if delivery.address else None
             yield Outcome(delivery.channel, verdict, reason, delivery.user_id, address, until)

@@ -15,7 +15,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from app.domain.errors import InboxesLocked, InvalidEvent, StoreFailed, StoreRejected, Unavailable
+from app.domain.errors import (
+    InboxesLocked,
+    InvalidEvent,
+    PlanOutdated,
+    StoreFailed,
+    StoreRejected,
+    Unavailable,
+)
 from app.domain.identity import EventIdentity
 from app.domain.notifications import Group, Notification
 from app.domain.planning import Plan, Planner
@@ -345,8 +352,9 @@ class Pipeline:
                 decision.verdict is Verdict.SUPPRESS,
                 item.request.category,
                 hold,
+                throttle,
             )
-            for draft, decision, hold in plan.deliveries
+            for draft, decision, hold, throttle in plan.deliveries
         ]
         return EventRecord(
             item.event.event_id,
@@ -392,6 +400,8 @@ class Pipeline:
                 if error.users <= locked:  # events that cannot be parked wait here
                     await asyncio.sleep(next(delays))
                 locked |= error.users
+            except PlanOutdated:  # at most as often as the throttle lets something through
+                ahead = None
             except Unavailable as error:
                 STALLED.inc()
                 self._log_unavailable(error, len(events))

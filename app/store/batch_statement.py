@@ -290,6 +290,6 @@ def _deliveries(events: Sequence[EventRecord], now: datetime) -> Sequence[list[A
         )
         for number, event in enumerate(events, 1)
         for event_at in (min(event.happened_at or now, now),)  # publishers' clocks may be ahead
-        for draft, secret, due_at, reason, suppressed, category, _ in event.deliveries
+        for draft, secret, due_at, reason, suppressed, category, *_ in event.deliveries
     ]
     return [list(column) for column in zip(*rows, strict=True)]

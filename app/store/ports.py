@@ -65,6 +65,8 @@ class EventWriter(Protocol):
                 was recorded.
             InvalidEvent: `NO_SUCH_EVENT`: the record is an amendment, and its sender published no such event;
                 nothing was recorded.
+            PlanOutdated: More deliveries would be sent than their `throttle` lets through; nothing was
+                recorded.
             Unavailable: The batch may have been committed, only the answer was lost. Call again with the same
                 records: those that were recorded stay as they are.
         """

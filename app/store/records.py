@@ -11,6 +11,7 @@ import msgspec
 
 from app.domain.amendments import Amended, Amendment
 from app.domain.deliveries import DeliveryDraft, Hold, Withheld
+from app.domain.digests import Throttle
 from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Notification, NotificationDraft
 from app.store.broadcasts import BroadcastDraft, PageRecord
@@ -30,6 +31,8 @@ class DeliveryRecord(NamedTuple):
     """That of the event, by which its receiver can switch it off."""
     hold: Hold | None = None
     """What it waits for besides `due_at`."""
+    throttle: Throttle | None = None
+    """It is written only as long as this lets it through."""
 
 
 class ScheduledEvent(NamedTuple):

@@ -76,7 +76,7 @@ select digest_key, next_attempt_at, digest_latest from deliveries
 where digest_key = any($1::text[]) and digest_key is not null
 """
 # By the index on the user and the age.
-_RECENT = """
+RECENT = """
 select (
   select count(distinct event_id) from deliveries d
   where d.user_id = wanted.user_id and d.created_at > now() - make_interval(secs => wanted.seconds)
@@ -87,6 +87,7 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::float8[]) with ordinality
   as wanted (user_id, category, channel, seconds, place)
 order by place
 """
+"""The number of events for each `RecentDeliveries`."""
 STATE_OF_NOTIFICATION = f"""(
   select case when {IS_READ} then 'read' when n.expires_at <= now() then 'expired'
     when n.seq <= i.seen_up_to then 'seen' else 'unseen' end
@@ -211,7 +212,7 @@ class WaitingStore:
         """See `app.domain.waiting.WaitingDeliveries`."""
         with store_errors():
             columns = [list(column) for column in zip(*wanted, strict=True)]
-            return [row[0] for row in await self._connections.fetch(_RECENT, *columns)]
+            return [row[0] for row in await self._connections.fetch(RECENT, *columns)]
 
     async def look_again(self, users: Collection[UUID]) -> int:
         """Make due what waits as these users were connected; how many steps that are."""

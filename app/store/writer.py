@@ -31,6 +31,7 @@ from app.store.event_ids import IdClaims, schedule, taken, taken_elsewhere
 from app.store.inbox_locks import InboxLocks, lock_free
 from app.store.parked import park, unpark
 from app.store.records import EventRecord, WriteResult
+from app.store.throttles import check_throttles
 from app.store.waiting import NewHold, hold
 
 _WAIT_FOR_LOCKS = "set local lock_timeout = 0"
@@ -60,7 +61,7 @@ class BatchWriter:
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is. After
         `InboxesLocked` nothing is. Raises `PageTaken`, and writes nothing, for a page that isn't the next
-        one of a running broadcast.
+        one of a running broadcast; `PlanOutdated`, and writes nothing, if a throttle was reached meanwhile.
         """
         with store_errors():
             if entries and entries[0].amendment is not None:
@@ -131,6 +132,7 @@ class BatchWriter:
             async with self._connections.transaction(connection):
                 if waiting:
                     await connection.execute(_WAIT_FOR_LOCKS)
+                await check_throttles(connection, entries)
                 parked: Collection[str] = frozenset()
                 if drafts_to_park:
                     parked = await park(connection, drafts_to_park)
@@ -198,7 +200,10 @@ def _is_one_statement(entry: EventRecord) -> bool:
         and entry.identity.sender is None
         and entry.broadcast is None
         and entry.page is None
-        and all(each.draft.replaces is None and each.hold is None for each in entry.deliveries)
+        and all(
+            each.draft.replaces is None and each.hold is None and each.throttle is None
+            for each in entry.deliveries
+        )
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from app.domain import exact_json
 from app.domain.amendments import NO_SUCH_EVENT, Amended, Amendment, Place, updated
 from app.domain.deliveries import Withheld
-from app.domain.errors import InvalidEvent, StoreRejected
+from app.domain.errors import InvalidEvent, PlanOutdated, StoreRejected
 from app.domain.identity import EventIdentity, Relation, scoped_id
 from app.domain.notifications import (
     MAX_GROUP_NAME_CHARS,
@@ -29,6 +29,7 @@ from app.store.event_ids import IdClaims
 from app.store.inboxes import InboxState
 from app.store.notifications import newest_rows
 from app.store.records import DeliveryRecord, EventRecord, WriteResult
+from app.store.throttles import throttled
 from app.testing.broadcasts import MemoryAudiences, MemoryBroadcasts
 from app.testing.deliveries import MemoryDeliveries, MemoryDelivery
 from app.testing.inboxes import MemoryInbox, MemoryInboxes
@@ -76,6 +77,7 @@ class MemoryStore(MemoryInboxes):
             _check_storable(entry)
             if entry.page is not None:
                 self.broadcasts.check_page(entry.page)
+        await self._check_throttles(entries)
         now = self._now()
         parked = self.parked.park([(entry.event_id, entry.parked) for entry in entries if entry.parked])
         for entry in entries:  # before anything is recorded
@@ -105,6 +107,12 @@ class MemoryStore(MemoryInboxes):
             frozenset(claims.conflicts),
             amended,
         )
+
+    async def _check_throttles(self, entries: Sequence[EventRecord]) -> None:
+        wanted = throttled(entries)
+        counts = await self.deliveries.recent([*wanted])
+        if any(count + new > most for count, (new, most) in zip(counts, wanted.values(), strict=True)):
+            raise PlanOutdated
 
     def _is_recorded(self, entry: EventRecord) -> bool:
         found, sender = self._taken(entry), entry.identity.sender

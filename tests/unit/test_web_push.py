@@ -384,8 +384,8 @@ class Scene:
         planner = Planner(self.people, Evaluator(off), "en", lambda: NOON, push)
         (plan,) = await planner.plan([PlanRequest(effects, "food", urgent, lambda _: effects)])
         return (
-            [(draft, decision.verdict, decision.reason) for draft, decision, _ in plan.deliveries],
-            [decision.reason for _, decision, _ in plan.declined],
+            [(draft, decision.verdict, decision.reason) for draft, decision, *_ in plan.deliveries],
+            [decision.reason for _, decision, *_ in plan.declined],
         )
 
 
@@ -476,5 +476,5 @@ async def test_a_hub_without_web_push_asks_for_no_devices_and_says_why_a_message
     (plan,) = await planner.plan(
         [PlanRequest(Effects(deliveries=[draft]), "messages", False, lambda _: Effects())]
     )
-    ((_, decision, _),) = plan.deliveries
+    ((_, decision, *_),) = plan.deliveries
     assert (decision.verdict, decision.reason) == (Verdict.SUPPRESS, "this hub sends no web push")
