@@ -27,6 +27,7 @@ from app.domain.topics import (
     Follower,
     Joined,
     Topic,
+    TopicDeletion,
     is_topic_key,
 )
 from app.domain.user_ids import UserIds
@@ -36,6 +37,8 @@ from app.texts.i18n import LOCALES, N_, Translatable, negotiate, render
 
 MAX_FOLLOWERS_PER_CALL = 10_000
 MAX_PAGE_ROWS = 1_000
+MAX_DELETE_SECONDS = 10.0
+"""That one call removes followers, well below the time limit of responses."""
 FOLLOWS, LEFT = N_("The user follows the topic."), N_("The user no longer follows the topic.")
 
 AnyUserId = Annotated[str | int, Meta(examples=["456e7890-e89b-12d3-a456-426614174001"])]
@@ -76,6 +79,7 @@ class TopicResource:
         add_routes(
             (blueprint.get("/"), self.list_topics),
             (blueprint.put("/<topic_key:str>"), self.put_topic),
+            (blueprint.delete("/<topic_key:str>"), self.delete_topic),
             (blueprint.get("/<topic_key:str>/followers"), self.list_followers),
             (blueprint.post("/<topic_key:str>/followers"), self.change_followers),
             (blueprint.put(follower), self.follow),
@@ -112,6 +116,25 @@ class TopicResource:
         await self._authenticator.service(request, SEND)
         key = _key(topic_key)
         return json_answer(await self._store.put(key, is_open=json_body(request, TopicChange).open))
+
+    @schemas.described(
+        "Delete a topic",
+        "Removes its followers, and cancels the broadcasts to it that are running or paused. One call takes "
+        "about 10 seconds at most: if followers are left then, it answers 202, and the topic stays, closed. "
+        "Repeat the call until it answers 200. Followers that are added meanwhile are removed as well.",
+        {
+            200: schemas.Answer("The topic is deleted", TopicDeletion),
+            202: schemas.Answer("Followers are left: repeat the call", TopicDeletion),
+        },
+        errors=(400, 401, 403, 404, 503),
+    )
+    async def delete_topic(self, request: Request, topic_key: str) -> HTTPResponse:
+        """Delete a topic with its followers."""
+        await self._authenticator.service(request, SEND)
+        done = await self._store.delete(_key(topic_key), MAX_DELETE_SECONDS)
+        if done is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "no_such_topic", N_("There is no topic with this key."))
+        return json_answer(done, HTTPStatus.OK if done.deleted else HTTPStatus.ACCEPTED)
 
     @schemas.described(
         "List the followers of a topic",

@@ -48,6 +48,13 @@ class FollowedTopic(msgspec.Struct, frozen=True):
     followed_at: Annotated[datetime, Meta(tz=True)]
 
 
+class TopicDeletion(msgspec.Struct, frozen=True):
+    """What a call that deletes a topic has done. Unless it is `deleted`, followers are left: call again."""
+
+    removed: Annotated[int, Meta(ge=0, description="followers that this call removed")]
+    deleted: bool
+
+
 class Joined(Enum):
     """What came of a user's wish to follow a topic."""
 

@@ -75,6 +75,14 @@ update broadcasts set state = $2, reason = $3, body = '', deferred = '{}', lease
   finished_at = now()
 where event_id = $1 and state in ('running', 'paused')
 """
+TOPIC_DELETED = "its topic was deleted"
+"""Why a broadcast is cancelled."""
+END_OF_TOPIC = f"""
+update broadcasts set state = 'cancelled', reason = '{TOPIC_DELETED}', body = '', deferred = '{{}}',
+  leased_until = null, finished_at = now()
+where audience ->> 'topic' = $1 and state in ('running', 'paused')
+"""  # noqa: S608
+"""Cancels all broadcasts to a topic. Pages that are being written are waited for."""
 _RUNNING = """
 select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
 from broadcasts where state = 'running'

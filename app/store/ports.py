@@ -27,7 +27,7 @@ from app.domain.notifications import (
     NotificationFilter,
 )
 from app.domain.planning import People
-from app.domain.topics import FollowedTopic, Follower, Joined, Topic
+from app.domain.topics import FollowedTopic, Follower, Joined, Topic, TopicDeletion
 from app.store.inboxes import InboxState
 from app.store.parked import ParkedEventRecord, ParkedState, ParkedStatus
 from app.store.preferences import Profile
@@ -327,10 +327,17 @@ class Suppressions(Protocol):
 
 
 class Topics(Protocol):
-    """The topics that people follow. Each change is atomic; reads see every committed write."""
+    """The topics that people follow. Each change but `delete` is atomic; reads see every committed write."""
 
     async def put(self, key: str, *, is_open: bool) -> Topic:
         """Make the topic, or set whether users may follow it with their tokens."""
+
+    async def delete(self, key: str, seconds: float) -> TopicDeletion | None:
+        """Delete the topic with its followers, and cancel the broadcasts to it; None if there is none.
+
+        Followers are removed in chunks, for about `seconds`. If some are left, the topic stays, closed, and
+        another call continues. Who is added meanwhile is removed as well.
+        """
 
     async def topics(self, limit: int, after: str) -> Sequence[Topic]:
         """At most `limit` topics with a key above `after`, by their keys."""

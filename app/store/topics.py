@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.domain.topics import MAX_OWN_TOPICS, FollowedTopic, Follower, Joined, Topic
+from app.domain.topics import MAX_OWN_TOPICS, FollowedTopic, Follower, Joined, Topic, TopicDeletion
+from app.store.broadcasts import END_OF_TOPIC
 from app.store.engine import store_errors
 
 _PUT = """
@@ -45,6 +48,28 @@ _LOCK = "select pg_advisory_xact_lock(hashtextextended('notification hub: topics
 _FOLLOWS = "select 1 from topic_followers where topic_key = $1 and user_id = $2"
 _OPEN = "select 1 from topics where key = $1 and open"
 _COUNT = "select count(*) from (select from topic_followers where user_id = $1 limit $2) as followed"
+# Who adds followers shares the lock, so that none are added while the last check for them is made.
+_SHARED = "select pg_advisory_xact_lock_shared(hashtextextended('notification hub: topic ' || $1::text, 0))"
+_ALONE = "select pg_advisory_xact_lock(hashtextextended('notification hub: topic ' || $1::text, 0))"
+_CLOSE = "update topics set open = false where key = $1"
+# From the last one on: what was removed before is not read again.
+_REMOVE_CHUNK = """
+with chunk as materialized (
+  select user_id from topic_followers where topic_key = $1 and user_id > $2
+  order by user_id limit $3 for update
+), removed as (
+  delete from topic_followers f using chunk where f.topic_key = $1 and f.user_id = chunk.user_id
+)
+select count(*)::int, (array_agg(user_id order by user_id desc))[1] from chunk
+"""
+_FORGET = """
+delete from topics where key = $1 and not exists (select from topic_followers where topic_key = $1)
+"""
+_IS_THERE = "select 1 from topics where key = $1"
+MAX_FOLLOWERS_PER_CHUNK = 5_000
+"""That are removed in one transaction."""
+PAUSE_SHARE = 1.0
+"""Of the time that a chunk takes: how long others then have Postgres to themselves."""
 FIRST = UUID(int=0)
 """Below the id of every user."""
 
@@ -60,6 +85,40 @@ class TopicStore:
         (row,) = await self._rows(_PUT, key, is_open)
         return Topic(*row)
 
+    async def delete(self, key: str, seconds: float) -> TopicDeletion | None:
+        """See `Topics.delete`."""
+        end, removed, after = monotonic() + seconds, 0, FIRST
+        if not await self._close(key):
+            return None
+        while True:
+            began = monotonic()
+            ((number, last),) = await self._rows(_REMOVE_CHUNK, key, after, MAX_FOLLOWERS_PER_CHUNK)
+            removed += number
+            if number < MAX_FOLLOWERS_PER_CHUNK and await self._forget(key):
+                return TopicDeletion(removed, True)
+            if monotonic() > end:
+                return TopicDeletion(removed, False)
+            after = last if number == MAX_FOLLOWERS_PER_CHUNK else FIRST  # some were added below
+            await asyncio.sleep((monotonic() - began) * PAUSE_SHARE)
+
+    async def _close(self, key: str) -> bool:
+        with store_errors():
+            async with self._engine.begin() as connection:
+                if (await connection.exec_driver_sql(_CLOSE, (key,))).rowcount == 0:
+                    return False
+                await connection.exec_driver_sql(END_OF_TOPIC, (key,))
+                return True
+
+    async def _forget(self, key: str) -> bool:
+        """Delete the topic, unless it has followers. Broadcasts that were accepted meanwhile end too."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(_ALONE, (key,))
+                if (await connection.exec_driver_sql(_FORGET, (key,))).rowcount:
+                    await connection.exec_driver_sql(END_OF_TOPIC, (key,))
+                    return True
+                return not await _any(connection, _IS_THERE, key)
+
     async def topics(self, limit: int, after: str) -> Sequence[Topic]:
         """See `Topics.topics`."""
         return [Topic(*row) for row in await self._rows(_TOPICS, after, limit)]
@@ -72,6 +131,7 @@ class TopicStore:
             async with self._engine.begin() as connection:
                 added = removed = 0
                 if add:
+                    await connection.exec_driver_sql(_SHARED, (key,))
                     await connection.exec_driver_sql(_MAKE, (key,))
                     added = (await connection.exec_driver_sql(_ADD, (key, list(add)))).rowcount
                 if remove:
@@ -85,6 +145,7 @@ class TopicStore:
                 await connection.exec_driver_sql(_LOCK, (str(user_id),))
                 if await _any(connection, _FOLLOWS, key, user_id):
                     return Joined.FOLLOWS
+                await connection.exec_driver_sql(_SHARED, (key,))
                 if not await _any(connection, _OPEN, key):
                     return Joined.CLOSED
                 count = (await connection.exec_driver_sql(_COUNT, (user_id, MAX_OWN_TOPICS))).scalar_one()

@@ -16,7 +16,7 @@ from app.domain.audiences import (
 )
 from app.domain.errors import PageTaken
 from app.domain.time import Now, moment
-from app.store.broadcasts import BroadcastDraft, PageRecord
+from app.store.broadcasts import TOPIC_DELETED, BroadcastDraft, PageRecord
 from app.store.topics import FIRST
 from app.testing.people import MemoryPeople
 from app.testing.topics import MemoryTopics
@@ -164,6 +164,12 @@ class MemoryBroadcasts:
         row = self._rows.get(event_id)
         if row is not None and row.finished_at is None:
             self._end(row, BroadcastState.CANCELLED, reason)
+
+    def stop_topic(self, topic: str) -> None:
+        """As `app.store.broadcasts.END_OF_TOPIC`."""
+        for row in self._rows.values():
+            if row.work.audience.topic == topic and row.finished_at is None:
+                self._end(row, BroadcastState.CANCELLED, TOPIC_DELETED)
 
     async def running(self) -> tuple[int, float]:
         """As `Broadcasts.running`."""

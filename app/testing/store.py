@@ -59,9 +59,9 @@ class MemoryStore(MemoryInboxes):
         self._processed: dict[str, tuple[float, EventIdentity]] = {}
         self.scheduled = MemoryScheduledEvents(self._processed, self._check, now)
         self.parked = MemoryParkedEvents(self._check, now)
-        self.topics = MemoryTopics(self._check, now)
-        self.people = MemoryPeople()
         self.broadcasts = MemoryBroadcasts(self._check, now)
+        self.topics = MemoryTopics(self._check, now, self.broadcasts.stop_topic)
+        self.people = MemoryPeople()
         self.audiences = MemoryAudiences(self.topics, self.people, self._inboxes, locale)
         self.deliveries = MemoryDeliveries(self._check, now)
         self._withheld: list[tuple[str, Withheld]] = []

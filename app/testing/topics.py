@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from app.domain.time import Now, moment
-from app.domain.topics import MAX_OWN_TOPICS, FollowedTopic, Follower, Joined, Topic
+from app.domain.topics import MAX_OWN_TOPICS, FollowedTopic, Follower, Joined, Topic, TopicDeletion
 from app.store.topics import FIRST
 
 
 class MemoryTopics:
     """`Topics` without Postgres."""
 
-    def __init__(self, check: Callable[[], None], now: Now) -> None:
-        """`check` raises `Unavailable` while the store is not to answer."""
+    def __init__(self, check: Callable[[], None], now: Now, stop_topic: Callable[[str], None]) -> None:
+        """`check` raises `Unavailable` while the store is not to answer; `stop_topic` cancels the broadcasts
+        to a topic.
+        """
+        self._stop_topic = stop_topic
         self._check = check
         self._now = now
         self._topics: dict[str, Topic] = {}
@@ -32,6 +35,14 @@ class MemoryTopics:
         made = moment(self._now()) if known is None else known.created_at
         self._topics[key] = Topic(key, is_open, made)
         return self._topics[key]
+
+    async def delete(self, key: str, seconds: float) -> TopicDeletion | None:
+        """See `Topics.delete`."""
+        self._check()
+        if self._topics.pop(key, None) is None:
+            return None
+        self._stop_topic(key)
+        return TopicDeletion(len(self._followers.pop(key, {})), True)
 
     async def topics(self, limit: int, after: str) -> Sequence[Topic]:
         """See `Topics.topics`."""

@@ -22,6 +22,7 @@ from app.domain.errors import InboxesLocked, Unavailable
 from app.domain.identity import EventIdentity, page_name
 from app.domain.planning import Planner
 from app.domain.preferences import Evaluator
+from app.domain.topics import TopicDeletion
 from app.ingest import broadcasts
 from app.ingest.batch import SourceMessage
 from app.ingest.broadcasts import BroadcastPorts, BroadcastWorker
@@ -376,6 +377,40 @@ async def test_a_retraction_stops_a_running_broadcast_and_takes_back_what_it_wro
     assert await scene.state() is BroadcastState.CANCELLED
     await scene.leases_end()
     await scene.worker().work_due()
+    assert await scene.told(users) == {}
+
+
+async def test_a_topic_that_is_deleted_cancels_its_broadcasts(scene: Scene) -> None:
+    users = await scene.follow(3 * PAGE)
+    await scene.accept()
+    scene.writer.after = crash
+    with pytest.raises(Crash):
+        await scene.worker().work_due()
+    scene.writer.after = None
+    running, scene.event_id = scene.event_id, f"event-{uuid4()}"
+    await scene.accept({"everyone": True})
+    assert await scene.store.topics.delete(scene.topic, 60) == TopicDeletion(len(users), True)
+    cancelled = await scene.store.broadcasts.get(running)
+    assert cancelled is not None
+    assert (cancelled.state, cancelled.reason) == (BroadcastState.CANCELLED, "its topic was deleted")
+    await scene.leases_end()
+    await scene.worker().work_due()
+    assert await scene.state() is BroadcastState.DONE, "that to everyone goes on"
+    scene.event_id = running
+    assert await scene.told(users) == dict.fromkeys(users[:PAGE], 1)
+
+
+async def test_a_page_that_is_being_written_is_the_last_one_of_a_deleted_topic(scene: Scene) -> None:
+    users = await scene.follow(3 * PAGE)
+    await scene.accept()
+
+    async def delete(_: Sequence[EventRecord]) -> None:
+        scene.writer.before = None
+        await scene.store.topics.delete(scene.topic, 60)
+
+    scene.writer.before = delete
+    await scene.worker().work_due()
+    assert await scene.state() is BroadcastState.CANCELLED
     assert await scene.told(users) == {}
 
 

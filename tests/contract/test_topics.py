@@ -9,7 +9,7 @@ import pytest
 
 from app.domain import topics
 from app.domain.errors import Unavailable
-from app.domain.topics import Joined
+from app.domain.topics import Joined, TopicDeletion
 from app.store.ports import PreferencesPort
 from tests.contract.conftest import Store
 
@@ -85,10 +85,66 @@ async def test_what_a_user_follows_is_listed_by_key(store: Store) -> None:
     assert keys[0] not in [each.key for each in await store.topics.topics(1000, keys[0])]
 
 
+async def test_a_topic_is_deleted_with_its_followers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.store.topics.MAX_FOLLOWERS_PER_CHUNK", 2)
+    key, other, user = new_key(), new_key(), uuid4()
+    await store.topics.put(key, is_open=True)
+    await store.topics.change(key, add=USERS)
+    await store.topics.change(other, add=USERS)
+    assert await store.topics.delete(key, 60) == TopicDeletion(len(USERS), True)
+    assert await following(store, key) == []
+    assert await following(store, other) == USERS
+    assert key not in [each.key for each in await store.topics.topics(1000, key[:-1])]
+    assert key not in [each.key for each in await store.topics.of_user(USERS[0], 1000)]
+    assert await store.topics.join(key, user) is Joined.CLOSED
+    assert await store.topics.delete(key, 60) is None
+    await store.topics.change(key, add=[user])
+    assert await following(store, key) == [user], "the key can be used again"
+    assert await store.topics.delete(key, 60) == TopicDeletion(1, True)
+    await store.topics.put(key, is_open=True)
+    assert await store.topics.delete(key, 60) == TopicDeletion(0, True)
+
+
+async def test_a_call_that_has_no_more_time_leaves_a_closed_topic(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.store.topics.MAX_FOLLOWERS_PER_CHUNK", 2)
+    key, removed = new_key(), 0
+    await store.topics.put(key, is_open=True)
+    await store.topics.change(key, add=USERS)
+    while (done := await store.topics.delete(key, 0)) is not None:
+        removed += done.removed
+        listed = [each for each in await store.topics.topics(1000, key[:-1]) if each.key == key]
+        assert [each.open for each in listed] == ([] if done.deleted else [False])
+        assert len(await following(store, key)) == len(USERS) - removed
+    assert removed == len(USERS)
+
+
+SLOW_ADD = """
+insert into topic_followers (topic_key, user_id)
+select $1, user_id from unnest($2::uuid[]) as added (user_id), (select pg_sleep(0.3)) as slowly
+"""
+
+
+async def test_nobody_follows_a_topic_that_was_deleted_while_they_were_added(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, users = new_key(), [uuid4() for _ in range(3)]
+    await store.topics.change(key, add=USERS)
+    monkeypatch.setattr("app.store.topics._ADD", SLOW_ADD)
+    adding = asyncio.create_task(store.topics.change(key, add=users))
+    await asyncio.sleep(0.1)
+    gone = await store.topics.delete(key, 60)
+    assert await adding == (3, 0)
+    assert gone == TopicDeletion(len(USERS) + len(users), True)
+    assert await following(store, key) == []
+
+
 async def test_a_store_that_does_not_answer_raises(away: tuple[Store, PreferencesPort]) -> None:
     topics = away[0].topics
     for call in (
         lambda: topics.put("x", is_open=True),
+        lambda: topics.delete("x", 1),
         lambda: topics.topics(1, ""),
         lambda: topics.change("x", add=USERS),
         lambda: topics.join("x", USERS[0]),

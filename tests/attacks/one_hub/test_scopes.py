@@ -35,6 +35,7 @@ SCOPES = {
     "POST /broadcasts/{}/resume": "notifications:send",
     "POST /broadcasts/{}/cancel": "notifications:send",
     "PUT /topics/{}": "notifications:send",
+    "DELETE /topics/{}": "notifications:send",
     "GET /topics/{}/followers": "notifications:send",
     "POST /topics/{}/followers": "notifications:send",
 }

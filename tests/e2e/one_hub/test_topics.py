@@ -45,6 +45,19 @@ async def test_a_service_manages_followers_and_users_join_what_is_open(
     assert removed.json() == {"added": 0, "removed": 2}
 
 
+async def test_a_service_deletes_a_topic(hub: Hub, service: httpx.AsyncClient) -> None:
+    key, me = f"topic-{uuid4()}", new_user()
+    await service.post(f"/topics/{key}/followers", json={"add": [me, new_user()]})
+    async with hub.client(me) as client:
+        assert (await client.delete(f"/topics/{key}")).status_code == 403
+        deleted = await service.delete(f"/topics/{key}")
+        assert (deleted.status_code, deleted.json()) == (200, {"removed": 2, "deleted": True})
+        assert (await client.get(f"/topics/users/{me}")).json() == []
+    unknown = await service.delete(f"/topics/{key}")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_topic")
+    assert (await service.delete("/topics/users")).status_code == 400
+
+
 async def test_what_is_wrong_is_named(service: httpx.AsyncClient) -> None:
     me = new_user()
     for path, body, named in (
