@@ -61,6 +61,10 @@ class BaseMessageHandler(ABC, Generic[M]):
     """The only source it is accepted from, if other sources are open to services that mustn't send it."""
     addressed_by: ClassVar[Sequence[str]] = ()
     """The fields that say whom it is for, the one with users' ids first. None: it can't have an audience."""
+    offers: ClassVar[Sequence[str]] = ()
+    """The channels by which all whom it notifies in-app are offered a message too (`DeliveryDraft.offered`).
+    If a notification has no trace of that message beside it, it was off by default: no row says so.
+    """
     required_in_other_spellings: ClassVar[bool] = False
     """Whether required fields may be numbers in texts and texts in numbers, as optional ones may."""
     user_ids: UserIds = UUIDS_ONLY

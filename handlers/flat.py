@@ -164,6 +164,7 @@ class RecipientsEventHandler(FlatEventHandler[Recipients, D], Generic[D]):
     """A flat event for the users it names: in their inboxes, and by mail to the address in each profile."""
 
     addressed_by = (RECEIVERS,)
+    offers = (EMAIL,)
     envelope_type = Recipients
 
     def handle(

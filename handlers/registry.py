@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from typing import Any
 
 import msgspec
 
+from app.domain.deliveries import Withheld
 from app.domain.details import Details, fields_json, over
 from app.domain.effects import Text
 from app.domain.notifications import Notification, NotificationDraft, NotificationFilter
+from app.domain.preferences import off_by_default
 from app.domain.user_ids import UUIDS_ONLY, UserIds
 from app.texts.sms import DEFAULT_LIMIT, SmsLimit
 from handlers.accounts import AccountLoggedOut
@@ -114,6 +116,20 @@ def details_of(notification: Notification) -> Details:
     """What a notification carries: what its publisher set, else what its event type says."""
     usual = _usual(notification.template_code, bytes(notification.raw_data))
     return over(usual, notification.details)
+
+
+def implied_refusals(notification: Notification, traced: Collection[str]) -> Iterator[Withheld]:
+    """What a notification's receiver was offered and did not get, as it is off by default: no row says so.
+
+    Args:
+        notification: That of the event.
+        traced: The channels for which a delivery or a decision of the event for this user is stored.
+    """
+    handler = HANDLERS.get(notification.template_code.lower())
+    if handler is not None:
+        for channel in handler.offers:
+            if channel not in traced:
+                yield Withheld(channel, off_by_default(handler.category, channel), notification.receiver)
 
 
 def usual_details(draft: NotificationDraft) -> Details:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple
@@ -24,12 +24,14 @@ from app.domain.audiences import BroadcastState
 from app.domain.channels import INAPP, WEBPUSH
 from app.domain.deliveries import Delivery, Status, Withheld, masked
 from app.domain.identity import scoped_id
+from app.domain.notifications import Notification
 from app.domain.preferences import Verdict
 from app.domain.time import Now, moment
 from app.ingest.dry_run import IN_INBOX, SIMULATE, Outcome
 from app.store.ports import Broadcasts, Decisions, DeliveryLog, ParkedEvents, ProcessedEvents, ScheduledEvents
 from app.store.scheduled import ScheduledState
 from app.texts.i18n import N_
+from handlers.registry import implied_refusals
 
 MAX_OUTCOMES = 1000
 """Of deliveries, and again of decisions."""
@@ -51,7 +53,8 @@ class ExplainedOutcome(Outcome, kw_only=True):
 class Explained(msgspec.Struct):
     """`status`: processed, scheduled, parked, cancelled or failed, with the `reason`. `broadcast`: the state
     of the broadcast of an event for an audience, which may not have come to all of them yet. Each receiver's
-    notification is listed with `user_id` only; whatever was not sent is always listed. `truncated`: there is
+    notification, and a mail that is off by default, is listed with `user_id` only; whatever else was not sent
+    is always listed. `truncated`: there is
     more than an answer holds.
     """
 
@@ -116,10 +119,13 @@ class ExplainResource:
         deliveries = await self._ports.deliveries.find(MAX_OUTCOMES + 1, **wanted)
         withheld = await self._ports.decisions.of_event(state.stored_as, user_id, MAX_OUTCOMES + 1)
         now = moment(self._ports.now())
+        in_inbox = await self._in_inbox(state.stored_as, user_id)
+        traced = {each.channel for each in deliveries} | {each.channel for each in withheld}
         outcomes = [
-            *await self._in_inbox(state.stored_as, user_id),
+            *map(_of_notification, in_inbox),
             *(outcome_of(each, now) for each in reversed(deliveries[:MAX_OUTCOMES])),
             *_of_decisions(withheld[:MAX_OUTCOMES]),
+            *(more for each in in_inbox for more in _of_decisions(implied_refusals(each, traced))),
         ]
         found = await self._ports.broadcasts.get(state.stored_as)
         broadcast = None if found is None else found.state
@@ -146,20 +152,13 @@ class ExplainResource:
                     return _EventState(name, "processed", send_at=found and found.send_at)
         raise Problem(HTTPStatus.NOT_FOUND, "no_such_event", N_("No sent or scheduled event has this id."))
 
-    async def _in_inbox(self, event_id: str, user_id: UUID | None) -> Iterator[ExplainedOutcome]:
-        if user_id is None:
-            return iter(())
-        found = await self._ports.processed.find({event_id: [user_id]})
-        return (
-            ExplainedOutcome(
-                INAPP,
-                Verdict.SEND.value,
-                IN_INBOX,
-                user_id,
-                status="read" if each.is_read else "unread",
-            )
-            for each in found
-        )
+    async def _in_inbox(self, event_id: str, user_id: UUID | None) -> Sequence[Notification]:
+        return () if user_id is None else await self._ports.processed.find({event_id: [user_id]})
+
+
+def _of_notification(each: Notification) -> ExplainedOutcome:
+    status = "read" if each.is_read else "unread"
+    return ExplainedOutcome(INAPP, Verdict.SEND.value, IN_INBOX, each.receiver, status=status)
 
 
 def _untraced(user_id: UUID, broadcast: BroadcastState | None) -> ExplainedOutcome:
@@ -196,6 +195,6 @@ def outcome_of(each: Delivery, now: datetime) -> ExplainedOutcome:
     )
 
 
-def _of_decisions(withheld: Sequence[Withheld]) -> Iterator[ExplainedOutcome]:
+def _of_decisions(withheld: Iterable[Withheld]) -> Iterator[ExplainedOutcome]:
     for each in withheld:
         yield ExplainedOutcome(each.channel, Verdict.SUPPRESS.value, each.reason, each.user_id, each.address)

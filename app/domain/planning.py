@@ -21,7 +21,15 @@ from app.domain.devices import Devices
 from app.domain.digests import Throttle
 from app.domain.effects import Effects
 from app.domain.notifications import NotificationDraft
-from app.domain.preferences import NOBODY_KNOWN, Decision, Evaluator, Person, Verdict, choice_id
+from app.domain.preferences import (
+    NOBODY_KNOWN,
+    Decision,
+    Evaluator,
+    Person,
+    Verdict,
+    choice_id,
+    off_by_default,
+)
 from app.domain.time import Now, moment
 
 PUSH_TEMPLATE = "plain"
@@ -44,6 +52,8 @@ class PlanRequest(msgspec.Struct, frozen=True, gc=False):
     category: str
     urgent: bool
     in_locale: Callable[[str], Effects]
+    offers: Sequence[str] = ()
+    """See `BaseMessageHandler.offers`."""
 
 
 class PlannedDelivery(NamedTuple):
@@ -54,6 +64,8 @@ class PlannedDelivery(NamedTuple):
     hold: Hold | None = None
     throttle: Throttle | None = None
     """What lets it through now; checked again in the transaction that writes it."""
+    implied: bool = False
+    """Whether why it is not sent follows from its user's notification, so that no row has to say so."""
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +85,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         found = [Withheld(INAPP, decision.reason, user) for user, decision in self.not_notified]
         if self.not_notified and all(decision is EXPIRED for _, decision in self.not_notified):
             found = [Withheld(INAPP, EXPIRED.reason)]
-        for draft, decision, *_ in self.declined:
+        for draft, decision, *_ in (each for each in self.declined if not each.implied):
             address = masked(draft.address) if draft.address and draft.channel != WEBPUSH else None
             found.append(Withheld(draft.channel, decision.reason, draft.user_id, address))
         return [*dict.fromkeys(found)]
@@ -237,6 +249,7 @@ class Planner:
                 notifications, not_notified = self._notifications(request, draft, known, now)
         if not request.effects.deliveries:
             return Plan(notifications, (), (), not_notified)
+        notified = {user for each in notifications for user in each.receivers} if request.offers else ()
         deliveries: list[PlannedDelivery] = []
         declined: list[PlannedDelivery] = []
         for number, each in enumerate(request.effects.deliveries):
@@ -244,7 +257,10 @@ class Planner:
             planned = self._delivery(request, number, each, person, now)
             accepted = planned.decision.verdict is not Verdict.SUPPRESS or not each.offered
             asked_for = person.choices.get(choice_id(request.category, each.channel), False)
-            (deliveries if accepted or asked_for else declined).append(planned)
+            if accepted or asked_for:
+                deliveries.append(planned)
+            else:
+                declined.append(planned._replace(implied=_is_implied(request, planned, notified)))
         deliveries, repeated = _once_for_each_address(deliveries)
         return Plan(notifications, deliveries, declined + repeated, not_notified)
 
@@ -283,6 +299,16 @@ class Planner:
         if person.locale is not None and person.locale != self._locale:
             draft = request.in_locale(person.locale).deliveries[number]
         return PlannedDelivery(msgspec.structs.replace(draft, address=address), decision)
+
+
+def _is_implied(request: PlanRequest, declined: PlannedDelivery, notified: Collection[UUID]) -> bool:
+    """Whether it is off by default, and its user gets the notification of an event type that offers it."""
+    channel, user = declined.draft.channel, declined.draft.user_id
+    return (
+        channel in request.offers
+        and declined.decision.reason == off_by_default(request.category, channel)
+        and user in notified
+    )
 
 
 def shown_details(details: Details) -> dict[str, Any]:

@@ -70,6 +70,11 @@ def choice_id(category: str, channel: str) -> str:
     return f"{category}.{channel}"
 
 
+def off_by_default(category: str, channel: str) -> str:
+    """Why a person who has made no choice gets no message of a category by a channel."""
+    return f"{category} by {channel} is off by default"
+
+
 CHOICES = tuple(choice_id(category, channel) for category in CATEGORIES for channel in CHANNELS)
 
 
@@ -95,7 +100,7 @@ class Evaluator:
             return Decision(Verdict.SEND, "security messages can't be turned off")
         choice = person.choices.get(choice_id(category, channel))
         if choice is None and not self.on_by_default(category, channel):
-            return Decision(Verdict.SUPPRESS, f"{category} by {channel} is off by default")
+            return Decision(Verdict.SUPPRESS, off_by_default(category, channel))
         if choice is False:
             return Decision(Verdict.SUPPRESS, f"the person turned off {category} by {channel}")
         if channel != INAPP and not urgent and person.quiet_hours is not None:

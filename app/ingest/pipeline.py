@@ -354,7 +354,7 @@ class Pipeline:
                 hold,
                 throttle,
             )
-            for draft, decision, hold, throttle in plan.deliveries
+            for draft, decision, hold, throttle, _ in plan.deliveries
         ]
         return EventRecord(
             item.event.event_id,

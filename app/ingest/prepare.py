@@ -136,7 +136,8 @@ class Preparer:
         effects = handler.handle(parsed, body, group, self._locale)
         category = handler.category if effects.category is None else effects.category
         urgent = handler.urgent if effects.urgent is None else effects.urgent
-        return PlanRequest(effects, category, urgent, partial(handler.handle, parsed, body, group))
+        in_locale = partial(handler.handle, parsed, body, group)
+        return PlanRequest(effects, category, urgent, in_locale, handler.offers)
 
     def _group(
         self,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from app.domain.deliveries import Delivery, Status
+from app.domain.deliveries import Delivery, Status, Withheld
 from app.domain.notifications import Notification
 from app.domain.planning import Planner
 from app.domain.preferences import CHOICES, Evaluator
@@ -24,7 +24,7 @@ from app.store.ports import PreferencesPort
 from app.store.preferences import Profile
 from app.testing import MemoryBus, MemoryGroups
 from app.texts.i18n import LOCALES
-from handlers.registry import HANDLERS
+from handlers.registry import HANDLERS, implied_refusals
 from tests.contract.conftest import Store
 
 OFF = ("inventory.email", "food.inapp")
@@ -165,9 +165,18 @@ async def test_the_dry_run_is_what_then_happens(scene: Scene, said: list[Any], m
         assert happened == would
     withheld = await scene.store.decisions.of_event(event["event_id"], None, 100)
     refused = {(each.channel, str(each.user_id), each.verdict, each.reason) for each in tried.outcomes}
-    kept = {(each.channel, str(each.user_id), "suppress", each.reason) for each in withheld}
+    traced = {(row.channel, row.user_id) for row in rows} | {
+        (each.channel, each.user_id) for each in withheld
+    }
+    implied = [
+        more
+        for each in told
+        for more in implied_refusals(each, {channel for channel, user in traced if user == each.receiver})
+    ]
+    assert make is stock or not implied
+    kept = {(each.channel, str(each.user_id), "suppress", each.reason) for each in (*withheld, *implied)}
     assert kept | happened == {each for each in refused if each[::2] != ("inapp", "send")}, (
-        "what leaves no delivery leaves its reason"
+        "what leaves no delivery leaves its reason, or the notification says it"
     )
     for user in users:
         theirs = await scene.store.decisions.of_event(event["event_id"], user, 100)
@@ -240,6 +249,24 @@ async def test_of_an_offer_each_hears_why_they_do_not_get_it(scene: Scene) -> No
     assert {row.user_id: row.reason for row in await scene.deliveries(event["event_id"])} == {
         user: mails[user][1] for user in (wants, reachable)
     }
+
+
+async def test_what_is_off_by_default_is_stored_only_where_no_notification_implies_it(scene: Scene) -> None:
+    indifferent, without_inbox, refuses = users = [uuid4() for _ in range(3)]
+    await scene.people.set_choice(without_inbox, "inventory.inapp", False)
+    await scene.people.set_choice(refuses, "inventory.email", False)
+    event = stock(users) | {"event_id": str(uuid4())}
+    await scene.happen(event)
+    stored = await scene.store.decisions.of_event(event["event_id"], None, 100)
+    assert {(each.user_id, each.channel, each.reason) for each in stored} == {
+        (without_inbox, "inapp", "the person turned off inventory by inapp"),
+        (without_inbox, "email", "inventory by email is off by default"),
+        (refuses, "email", "the person turned off inventory by email"),
+    }
+    (notification,) = await scene.told(indifferent)
+    off = Withheld("email", "inventory by email is off by default", indifferent)
+    assert [*implied_refusals(notification, ())] == [off]
+    assert [*implied_refusals(notification, {"email"})] == []
 
 
 async def test_a_code_can_not_be_switched_off(scene: Scene) -> None:

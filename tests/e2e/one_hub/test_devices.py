@@ -184,6 +184,26 @@ async def test_explain_says_why_something_was_not_sent_in_the_words_of_the_dry_r
         assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_event")
 
 
+async def test_explain_says_what_is_off_by_default_though_no_row_does(
+    hub: Hub, service: httpx.AsyncClient
+) -> None:
+    user, other = new_user(), new_user()
+    stock = {"event_type": "low_stock", "product_name": "Beans", "current_stock": 3, "threshold": 10}
+    event = {**stock, "receivers": [user, other], "event_id": new_user()}
+    tried = (await service.post("/notifications/dry-run", json=event)).json()["outcomes"]
+    sent = (await service.post("/notifications", json=event)).json()["id"]
+    assert (await service.get(f"/events/{sent}/explain")).json()["outcomes"] == []
+    for each in (user, other):
+        found = (await service.get(f"/events/{sent}/explain", params={"user_id": each})).json()["outcomes"]
+        shared = ("channel", "verdict", "reason", "user_id", "address", "until")
+        told, expected = (
+            [tuple(one[name] for name in shared) for one in it if one["user_id"] == each]
+            for it in (found, tried)
+        )
+        assert told == expected
+        assert told[1][1:3] == ("suppress", "inventory by email is off by default")
+
+
 async def test_a_mail_to_a_suppressed_address_is_explained_before_and_after(
     hub: Hub, service: httpx.AsyncClient, environment: dict[str, str]
 ) -> None:
