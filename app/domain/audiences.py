@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from app.domain.amendments import Amendment
+
 
 class AudienceFilter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Those of an audience whose profile says one of these. Who has set no language has the hub's default;
@@ -52,7 +54,13 @@ class Broadcast(msgspec.Struct, frozen=True):
     passed: Annotated[int, Meta(ge=0, description="of them, for whom it was decided")]
     notified: Annotated[int, Meta(ge=0, description="of them, who got a notification")]
     deliveries: Annotated[int, Meta(ge=0, description="mails, SMS and web pushes that were planned")]
-    deferred: Annotated[int, Meta(ge=0, description="people whose inbox was locked; they follow at the end")]
+    deferred: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="people with a locked inbox, or named in an update: they follow at the end",
+        ),
+    ]
     created_at: Annotated[datetime, Meta(tz=True)]
     finished_at: Annotated[datetime, Meta(tz=True)] | None
 
@@ -76,6 +84,10 @@ class BroadcastWork(NamedTuple):
     deferred: Sequence[UUID]
     counted: bool
     """Whether the people in its audience were counted."""
+    amendments: Sequence[Amendment] = ()
+    """What its publisher has changed since it was accepted: of those who come next."""
+    amended: int = 0
+    """How often."""
 
 
 class AudiencePage(NamedTuple):

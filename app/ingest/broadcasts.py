@@ -16,6 +16,7 @@ from app.domain.audiences import AudiencePage, BroadcastWork
 from app.domain.errors import InboxesLocked, InvalidEvent, PageTaken, Unavailable
 from app.domain.planning import EXPIRED
 from app.domain.time import Now, moment
+from app.ingest.amended_pages import AmendedEvent
 from app.ingest.batch import PreparedEvent, Rejected
 from app.ingest.pages import message_of, once_per_locale, page_of
 from app.ingest.pipeline import Pipeline
@@ -109,14 +110,15 @@ class BroadcastWorker:
             return
         if not work.counted:
             await self._count(work)
+        event = AmendedEvent(item, work.amendments)
         loop = asyncio.get_running_loop()
         end = loop.time() + MAX_TURN_SECONDS
         while loop.time() < end:
             began = loop.time()
-            if self._expired(item):
+            if self._expired(event.item(event.for_most)):
                 await self._fail(work, InvalidEvent("expired", EXPIRED.reason))
                 return
-            following = await self._page(work, item)
+            following = await self._page(work, event)
             if following is None:
                 return
             passed, self._working, work = following.passed, following.work, following.work
@@ -146,15 +148,21 @@ class BroadcastWorker:
         except Unavailable as error:
             log.warning("audience_not_counted", extra={"event_id": work.event_id, "why": str(error)})
 
-    async def _page(self, work: BroadcastWork, item: PreparedEvent) -> _Following | None:
-        """Write the next page. Returns what follows it; None if nothing does here."""
+    async def _page(self, work: BroadcastWork, event: AmendedEvent) -> _Following | None:
+        """Write the next page, for people whom the same updates concern. The others among them are deferred.
+        Returns what follows it; None if nothing does here.
+        """
         if work.exhausted:
-            page = AudiencePage(work.deferred[: self._most], work.cursor, True)
-            deferred = list(work.deferred[self._most :])
+            updates = event.of(work.deferred[0])
+            users = [user for user in work.deferred if event.of(user) == updates][: self._most]
+            page, now = AudiencePage(users, work.cursor, True), {*users}
+            deferred = [user for user in work.deferred if user not in now]
         else:
+            updates = event.for_most
             page = await self._audiences.page(work.audience, work.accepted_at, work.cursor, self._most)
-            deferred = list(work.deferred)
-        record = await self._write(work, item, page, deferred)
+            deferred = [*work.deferred, *(user for user in page.users if event.of(user) != updates)]
+            page = page._replace(users=[user for user in page.users if event.of(user) == updates])
+        record = await self._write(work, event, updates, page, deferred)
         if record is None:
             return None
         BROADCAST_PEOPLE.inc(record.passed)
@@ -167,17 +175,23 @@ class BroadcastWorker:
         return _Following(following, record.passed)
 
     async def _write(
-        self, work: BroadcastWork, item: PreparedEvent, page: AudiencePage, deferred: list[UUID]
+        self,
+        work: BroadcastWork,
+        event: AmendedEvent,
+        updates: tuple[int, ...],
+        page: AudiencePage,
+        deferred: list[UUID],
     ) -> PageRecord | None:
         """Write the page, without those whose inbox is locked: they are deferred. None if nothing is."""
         users = list(page.users)
         while True:
             pause = len(users) / self._rate if self._rate else 0.0
             progress = (page.cursor, page.exhausted, deferred, len(users))
-            record = PageRecord(work.event_id, work.pages, *progress, pause, LEASE_SECONDS)
+            record = PageRecord(work.event_id, work.pages, *progress, pause, LEASE_SECONDS, work.amended)
+            wanted = [user for user in users if user not in event.retracted]
             try:
-                rejected = await self._pipeline.write([page_of(item, users, record)])
-            except PageTaken:  # another node wrote it, or somebody paused or cancelled it
+                rejected = await self._pipeline.write([page_of(event.item(updates), wanted, record)])
+            except PageTaken:  # another node wrote it, or somebody paused, changed or cancelled it
                 return None
             except InboxesLocked as error:
                 free = [user for user in users if user not in error.users]

@@ -423,9 +423,16 @@ class Pipeline:
 def _broadcast(item: PreparedEvent, parked: ParkedDraft | None) -> EventRecord:
     """The record of an event that is for an audience."""
     assert item.audience is not None
-    message = item.message
+    message, notification = item.message, item.effects.notification
+    details = None if notification is None else notification.details
+    thread = None if details is None else details.thread_key
     draft = BroadcastDraft(
-        item.event.event_type, message.source, item.audience, message.value or b"", message.happened_at
+        item.event.event_type,
+        message.source,
+        item.audience,
+        message.value or b"",
+        message.happened_at,
+        thread,
     )
     return EventRecord(
         item.event.event_id,

@@ -20,7 +20,7 @@ from app.domain.details import NOTHING, from_columns, to_column
 from app.domain.errors import InvalidEvent
 from app.domain.identity import chunk_names, page_name, scoped_id
 from app.domain.notifications import InboxCounters, Notification, event_hash
-from app.store.broadcasts import stop
+from app.store.broadcasts import note, stop
 from app.store.sweeps import moving
 from app.store.watermarks import COUNTS, GONE_UP_TO, IS_READ, MAX_UNREAD_AGAIN, UNREAD_AGAIN
 from handlers.registry import details_of
@@ -126,13 +126,15 @@ class Target(NamedTuple):
 
 
 async def find(connection: asyncpg.Connection, amendment: Amendment, sender: str | None) -> Target:
-    """Find what this sender means, in the caller's transaction.
+    """Find what this sender means, in the caller's transaction. A broadcast of which not all is written yet
+    ends, or is changed from now on.
 
     Raises `InvalidEvent` (`NO_SUCH_EVENT`) if it sent no event with that id. What came over a broker is
     anybody's; what came over HTTP is that service's.
     """
     await connection.execute(_PLANNER)
     if amendment.thread_key is not None:
+        await note(connection, None, sender, amendment)
         values = ([*amendment.receivers], amendment.thread_key, sender)
         rows = await connection.fetch(_OF_THREAD, *values)
         if amendment.update is not None:  # the newest of a thread is what it says now
@@ -141,6 +143,8 @@ async def find(connection: asyncpg.Connection, amendment: Amendment, sender: str
     name, written = await _recorded(connection, amendment.original or "", sender)
     if amendment.update is None and not amendment.receivers:
         await stop(connection, name, RETRACTED)
+    else:
+        await note(connection, name, sender, amendment)
     if amendment.receivers:
         receivers = ([*amendment.receivers], event_hash(name), NEWEST_ROWS_COUNT)
         rows = await connection.fetch(_OF_RECEIVERS, *receivers)

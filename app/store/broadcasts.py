@@ -15,15 +15,17 @@ import asyncpg
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.amendments import Amendment, noted
 from app.domain.audiences import Broadcast, BroadcastAudience, BroadcastState, BroadcastWork
 from app.domain.errors import PageTaken
 from app.store.engine import store_errors
 
 _ACCEPT = """
-insert into broadcasts (event_id, event_type, source, sender, audience, body, happened_at)
-select event_id, event_type, source, sender, audience::jsonb, body, happened_at
-from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[])
-  as new (event_id, event_type, source, sender, audience, body, happened_at)
+insert into broadcasts (event_id, event_type, source, sender, audience, body, happened_at, thread_key)
+select event_id, event_type, source, sender, audience::jsonb, body, happened_at, thread_key
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[],
+            $8::text[])
+  as new (event_id, event_type, source, sender, audience, body, happened_at, thread_key)
 on conflict (event_id) do nothing
 """
 # The row's lock keeps others from the same page until the commit; then the number is another one.
@@ -33,8 +35,8 @@ update broadcasts set pages = pages + 1, cursor = $3, exhausted = $4, deferred =
   next_page_at = now() + make_interval(secs => $9),
   leased_until = case when $10 then null else now() + make_interval(secs => $11) end,
   state = case when $10 then 'done' else state end, body = case when $10 then '' else body end,
-  finished_at = case when $10 then now() end
-where event_id = $1 and pages = $2 and state = 'running'
+  amendments = case when $10 then '[]' else amendments end, finished_at = case when $10 then now() end
+where event_id = $1 and pages = $2 and amended = $12 and state = 'running'
 returning event_id
 """
 _CLAIM = """
@@ -46,7 +48,8 @@ with next as (
 update broadcasts b set leased_until = now() + make_interval(secs => $1)
 from next where b.event_id = next.event_id
 returning b.event_id, b.event_type, b.source, b.sender, b.body, b.happened_at, b.created_at as accepted_at,
-  b.audience::text as audience, b.pages, b.cursor, b.exhausted, b.deferred, b.people is not null as counted
+  b.audience::text as audience, b.pages, b.cursor, b.exhausted, b.deferred, b.people is not null as counted,
+  b.amendments::text as amendments, b.amended
 """
 _RELEASE = """
 update broadcasts set leased_until = null,
@@ -71,18 +74,31 @@ update broadcasts set state = $3, leased_until = null, next_page_at = now()
 where event_id = $1 and state = $2
 """
 _END = """
-update broadcasts set state = $2, reason = $3, body = '', deferred = '{}', leased_until = null,
+update broadcasts set state = $2, reason = $3, body = '', amendments = '[]', deferred = '{}',
+  leased_until = null,
   finished_at = now()
 where event_id = $1 and state in ('running', 'paused')
 """
 TOPIC_DELETED = "its topic was deleted"
 """Why a broadcast is cancelled."""
 END_OF_TOPIC = f"""
-update broadcasts set state = 'cancelled', reason = '{TOPIC_DELETED}', body = '', deferred = '{{}}',
+update broadcasts set state = 'cancelled', reason = '{TOPIC_DELETED}', body = '', amendments = '[]',
+  deferred = '{{}}',
   leased_until = null, finished_at = now()
 where audience ->> 'topic' = $1 and state in ('running', 'paused')
 """  # noqa: S608
 """Cancels all broadcasts to a topic. Pages that are being written are waited for."""
+_OPEN_BROADCASTS = """
+select event_id, amendments::text as amendments from broadcasts
+where {which} and state in ('running', 'paused') order by event_id for update
+"""
+_OPEN_OF_EVENT = _OPEN_BROADCASTS.format(which="event_id = $1")
+_OPEN_OF_THREAD = _OPEN_BROADCASTS.format(
+    which="thread_key = $1 and finished_at is null and (sender is null or sender = $2)"
+)
+_NOTE = """
+update broadcasts set amendments = $2::jsonb, amended = amended + 1, leased_until = null where event_id = $1
+"""
 _RUNNING = """
 select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
 from broadcasts where state = 'running'
@@ -97,6 +113,7 @@ class BroadcastDraft(NamedTuple):
     audience: BroadcastAudience
     body: bytes
     happened_at: datetime | None
+    thread_key: str | None = None
 
 
 class PageRecord(NamedTuple):
@@ -115,6 +132,8 @@ class PageRecord(NamedTuple):
     """Seconds until the next page is due."""
     lease: float
     """Seconds that it stays with its node."""
+    amended: int = 0
+    """The changes by its publisher that the page has: see `BroadcastWork.amended`."""
 
     @property
     def is_last(self) -> bool:
@@ -135,6 +154,7 @@ async def accept(
             _json(draft.audience),
             draft.body,
             draft.happened_at,
+            draft.thread_key,
         )
         for event_id, sender, draft in drafts
     ]
@@ -144,10 +164,11 @@ async def accept(
 async def advance(connection: asyncpg.Connection, page: PageRecord, notified: int, deliveries: int) -> None:
     """Move the broadcast on in the caller's transaction, which writes the page.
 
-    Raises `PageTaken` if the page was written before, or the broadcast doesn't run any more.
+    Raises `PageTaken` if the page was written before, its publisher has changed the event since it was
+    planned, or the broadcast doesn't run any more.
     """
     values = (page.event_id, page.number, page.cursor, page.exhausted, list(page.deferred), page.passed)
-    timing = (notified, deliveries, page.pause, page.is_last, page.lease)
+    timing = (notified, deliveries, page.pause, page.is_last, page.lease, page.amended)
     if await connection.fetchrow(_ADVANCE, *values, *timing) is None:
         raise PageTaken(page.event_id)
 
@@ -157,6 +178,31 @@ async def stop(connection: asyncpg.Connection, event_id: str, reason: str) -> No
     written is waited for.
     """
     await connection.execute(_END, event_id, BroadcastState.CANCELLED.value, reason)
+
+
+async def note(
+    connection: asyncpg.Connection, event_id: str | None, sender: str | None, amendment: Amendment
+) -> None:
+    """Have the later pages of a broadcast be as its publisher wants them now, in the caller's transaction. A
+    page that is being written is waited for: what this transaction then reads has all that lack the change.
+
+    Args:
+        connection: That of the transaction.
+        event_id: The event as it is recorded; None: the broadcasts of the thread.
+        sender: Who changes it.
+        amendment: The change.
+    """
+    if event_id is None:
+        rows = await connection.fetch(_OPEN_OF_THREAD, amendment.thread_key, sender)
+    else:
+        rows = await connection.fetch(_OPEN_OF_EVENT, event_id)
+    for row in rows:
+        changes = noted(_amendments(row["amendments"]), amendment)
+        await connection.execute(_NOTE, row["event_id"], msgspec.json.encode(changes).decode())
+
+
+def _amendments(column: str) -> Sequence[Amendment]:
+    return msgspec.json.decode(column, type=list[Amendment])
 
 
 class BroadcastStore:
@@ -169,7 +215,8 @@ class BroadcastStore:
         """As `Broadcasts.claim`."""
         for row in await self._rows(_CLAIM, lease):
             audience = msgspec.json.decode(row.audience, type=BroadcastAudience)
-            return BroadcastWork(**row._asdict() | {"audience": audience})
+            changes = _amendments(row.amendments)
+            return BroadcastWork(**row._asdict() | {"audience": audience, "amendments": changes})
         return None
 
     async def release(self, event_id: str, pages: int, pause: float = 0.0) -> None:

@@ -53,7 +53,10 @@ _PARKED_TEXT = (
     " encode(order_key, 'escape'))"
 )
 _SCHEDULED_TEXT = "concat_ws(' ', event_id, convert_from(body, 'UTF8'))"
-_BROADCAST_TEXT = "concat_ws(' ', event_id, sender, audience::text, convert_from(body, 'UTF8'))"
+_BROADCAST_TEXT = (
+    "concat_ws(' ', event_id, sender, audience::text, thread_key, convert_from(body, 'UTF8'),"
+    " jsonb_path_query_array(amendments, '$[*].update')::text)"
+)
 _KEYS_TEXT = "concat_ws(' ', service, key, convert_from(answer, 'UTF8'))"
 _NOTIFICATION_TEXT = "concat_ws(' ', group_name, title, content, raw_data::text, details::text, thread_key)"
 _PROFILE_TEXT = "concat_ws(' ', email, phone)"

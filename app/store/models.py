@@ -391,8 +391,16 @@ class BroadcastRow(Base):
     next_page_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     leased_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    thread_key: Mapped[str | None] = mapped_column(Text)
+    amendments: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
+    amended: Mapped[int] = mapped_column(server_default="0")
 
     __table_args__ = (
+        Index(
+            "broadcasts_thread",
+            "thread_key",
+            postgresql_where=text("thread_key is not null and finished_at is null"),
+        ),
         Index("broadcasts_due", "next_page_at", postgresql_where=text("state = 'running'")),
         Index("broadcasts_newest", "created_at", "event_id"),
         Index("broadcasts_done", "finished_at", postgresql_where=text("finished_at is not null")),

@@ -90,12 +90,12 @@ class BatchWriter:
                     if parked := await park(connection, [(entry.event_id, entry.parked)]):
                         return WriteResult(frozenset(), [], parked)
             target = Target((), None)
-            async with connections.transaction(connection):
-                if not await _is_recorded(connection, entry):
-                    target = await find(connection, amendment, entry.identity.sender)
-            cuts = range(0, len(target.ids), MAX_ROWS_AT_ONCE)
-            parts = [target.ids[at : at + MAX_ROWS_AT_ONCE] for at in cuts] or [()]
             try:
+                async with connections.transaction(connection):
+                    if not await _is_recorded(connection, entry):
+                        target = await find(connection, amendment, entry.identity.sender)
+                cuts = range(0, len(target.ids), MAX_ROWS_AT_ONCE)
+                parts = [target.ids[at : at + MAX_ROWS_AT_ONCE] for at in cuts] or [()]
                 for part in parts[:-1]:
                     async with connections.transaction(connection):
                         amended += await apply(connection, amendment, part)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from app.domain.amendments import Amendment, noted
 from app.domain.audiences import (
     AudiencePage,
     Broadcast,
@@ -26,6 +27,7 @@ from app.testing.topics import MemoryTopics
 class _BroadcastRow:
     work: BroadcastWork
     number: int
+    thread_key: str | None
     state: BroadcastState = BroadcastState.RUNNING
     reason: str | None = None
     people: int | None = None
@@ -67,16 +69,17 @@ class MemoryBroadcasts:
 
     def accept(self, event_id: str, sender: str | None, draft: BroadcastDraft) -> None:
         """See `app.store.broadcasts.accept`."""
-        event_type, source, audience, body, happened_at = draft
+        event_type, source, audience, body, happened_at, thread_key = draft
         accepted_at = moment(self._now())
         event = (event_id, event_type, source, sender, body, happened_at, accepted_at)
         work = BroadcastWork(*event, audience, 0, FIRST, False, (), False)
-        self._rows.setdefault(event_id, _BroadcastRow(work, len(self._rows)))
+        self._rows.setdefault(event_id, _BroadcastRow(work, len(self._rows), thread_key))
 
     def check_page(self, page: PageRecord) -> None:
         """Raises `PageTaken`."""
         row = self._rows.get(page.event_id)
-        if row is None or row.state is not BroadcastState.RUNNING or row.work.pages != page.number:
+        next_page = None if row is None else (row.work.pages, row.work.amended)
+        if row is None or row.state is not BroadcastState.RUNNING or next_page != (page.number, page.amended):
             raise PageTaken(page.event_id)
 
     def advance(self, page: PageRecord, notified: int, deliveries: int) -> None:
@@ -165,6 +168,15 @@ class MemoryBroadcasts:
         if row is not None and row.finished_at is None:
             self._end(row, BroadcastState.CANCELLED, reason)
 
+    def note(self, event_id: str | None, sender: str | None, amendment: Amendment) -> None:
+        """See `app.store.broadcasts.note`."""
+        for name, row in self._rows.items():
+            of_thread = event_id is None and row.thread_key == amendment.thread_key and _is_of(row, sender)
+            if row.finished_at is None and (of_thread or name == event_id):
+                changes = noted(row.work.amendments, amendment)
+                row.work = row.work._replace(amendments=changes, amended=row.work.amended + 1)
+                row.leased_until = 0.0
+
     def stop_topic(self, topic: str) -> None:
         """As `app.store.broadcasts.END_OF_TOPIC`."""
         for row in self._rows.values():
@@ -188,7 +200,7 @@ class MemoryBroadcasts:
 
     def _end(self, row: _BroadcastRow, state: BroadcastState, reason: str | None = None) -> None:
         row.state, row.reason, row.finished_at = state, reason, moment(self._now())
-        row.work = row.work._replace(body=b"", deferred=())
+        row.work = row.work._replace(body=b"", deferred=(), amendments=())
 
 
 def _is_of(row: _BroadcastRow, sender: str | None) -> bool:

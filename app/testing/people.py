@@ -26,6 +26,10 @@ class MemoryPeople:
         """Everyone who has set anything."""
         return self._rows.keys()
 
+    def locale(self, user: UUID) -> str:
+        """The language that the user has chosen; empty if none."""
+        return self._rows[user][0].locale or "" if user in self._rows else ""
+
     async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
         """As `People.people`."""
         self._check()

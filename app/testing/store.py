@@ -123,10 +123,7 @@ class MemoryStore(MemoryInboxes):
 
     def _amend(self, amendment: Amendment, sender: str | None, now: datetime) -> list[Amended]:
         changed = []
-        if amendment.update is None and amendment.original is not None and not amendment.receivers:
-            for name in {amendment.original, scoped_id(amendment.original, sender or "")}:
-                if name in self._processed and self._is_of(name, sender):
-                    self.broadcasts.stop(name, RETRACTED)
+        self._amend_broadcasts(amendment, sender)
         for inbox, number in self._find(amendment, sender):
             place: Place = "inbox"
             if number in inbox.archived:
@@ -136,12 +133,24 @@ class MemoryStore(MemoryInboxes):
             if amendment.update is None:
                 del rows[number]
             else:
-                after = updated(amendment.update, rows[number], "", details_of(rows[number]).category)
+                category = details_of(rows[number]).category
+                after = updated(amendment.update, rows[number], self.people.locale(receiver), category)
                 rows[number] = after
             changed.append(Amended(number, receiver, inbox.changed(), after, place))
         if amendment.update is None:
             self.deliveries.retract(amendment, now)
         return changed
+
+    def _amend_broadcasts(self, amendment: Amendment, sender: str | None) -> None:
+        if amendment.original is None:
+            self.broadcasts.note(None, sender, amendment)
+            return
+        for name in {amendment.original, scoped_id(amendment.original, sender or "")}:
+            if name in self._processed and self._is_of(name, sender):
+                if amendment.update is None and not amendment.receivers:
+                    self.broadcasts.stop(name, RETRACTED)
+                else:
+                    self.broadcasts.note(name, sender, amendment)
 
     def _find(self, amendment: Amendment, sender: str | None) -> list[tuple[MemoryInbox, int]]:
         names = {amendment.original, scoped_id(amendment.original or "", sender or "")}
