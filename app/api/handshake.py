@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from base64 import b64encode
+from binascii import a2b_base64
+from collections.abc import Collection
+from hashlib import sha1
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from sanic import Request
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHeader
-from websockets.http11 import Request as WebSocketRequest
-from websockets.http11 import Response
 from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from app.api.auth import bearer_token
 from app.api.errors import Problem
@@ -22,10 +20,18 @@ from app.auth.origins import origin_allowed
 from app.realtime.connection import Connection
 from app.realtime.protocol import SUBPROTOCOL, TOKEN_SUBPROTOCOL
 from app.realtime.websocket import FrameProtocol, logger
+from app.runtime.http1 import lower
 from app.settings.edge import WebSocketSettings
 from app.texts.i18n import N_
 
 VERSION = "13"
+KEY_BYTES = 16
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
+_WITH_SUBPROTOCOL = f"\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n".encode()
 _UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": VERSION}
 
 
@@ -34,13 +40,10 @@ class AcceptedHandshake(NamedTuple):
 
     ws: FrameProtocol
     """To be disposed of, unless a connection gets it and the transport."""
-    answer: Response
+    answer: bytes
     """101, still to be sent."""
-
-    @property
-    def session(self) -> bool:
-        """Whether the client speaks the session protocol."""
-        return self.ws.subprotocol == SUBPROTOCOL
+    session: bool
+    """Whether the client speaks the session protocol."""
 
 
 class Handshake:
@@ -69,21 +72,23 @@ class Handshake:
     def accept(self, request: Request) -> AcceptedHandshake:
         """Check the headers, and choose the subprotocol. Raises `Problem` (400, 426)."""
         self.check_version(request)
+        if request.method != "GET" or request.version != "1.1":
+            raise _bad_handshake()
+        if "upgrade" not in [lower(option) for option in _tokens(request, "connection")]:
+            raise _websocket_only()
+        if not offers_websocket(request):
+            raise _websocket_only()
+        accept = _accept_key(request.headers.getall("sec-websocket-key", []))
+        session = SUBPROTOCOL in _tokens(request, "sec-websocket-protocol")
+        if accept is None or _has_body(request):
+            raise _bad_handshake()
+        answer = _ANSWER + accept + (_WITH_SUBPROTOCOL if session else b"\r\n\r\n")
         ws = FrameProtocol(
-            select_subprotocol=_select_subprotocol,
-            state=State.OPEN,  # Sanic has parsed the request; what follows are frames
+            state=State.OPEN,  # the request is parsed; what follows are frames
             max_size=self._max_message,
             logger=logger,
         )
-        try:
-            headers = Headers(_handshake_headers(request))
-        except InvalidHeader:  # its text repeats the header, which may be the one with the token
-            raise _bad_handshake() from None
-        answer = ws.accept(WebSocketRequest(request.path, headers, request.method, f"HTTP/{request.version}"))
-        if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS and not _has_body(request):
-            return AcceptedHandshake(ws, answer)
-        ws.dispose()
-        raise _websocket_only() if answer.status_code == HTTPStatus.UPGRADE_REQUIRED else _bad_handshake()
+        return AcceptedHandshake(ws, answer, session)
 
 
 def token_of(request: Request) -> str | None:
@@ -115,37 +120,31 @@ def hand_over(request: Request, answer: bytes, connection: Connection) -> None:
         connection.data_received(rest)
 
 
-def _handshake_headers(request: Request) -> Iterator[tuple[str, str]]:
-    """The headers that the handshake consists of, each list on one line.
-
-    Other headers may hold any bytes (RFC 9110, 5.5), as cookies do, and are not read. No extension is
-    supported, so none is negotiated. Raises `InvalidHeader`.
-    """
-    if offers_websocket(request):
-        yield "Upgrade", "websocket"
-    for name in ("Connection", "Sec-WebSocket-Protocol"):
-        if items := list_items(request, name):
-            yield name, _ascii(name, ", ".join(items))
-    for name in ("Sec-WebSocket-Key", "Sec-WebSocket-Version"):
-        for value in request.headers.getall(name, []):
-            yield name, _ascii(name, value.strip(BLANKS))
+def _tokens(request: Request, name: str) -> list[str]:
+    """The items of a list of tokens. Raises `Problem` (400) for anything else."""
+    items = list_items(request, name)
+    if not all(map(_TOKEN.fullmatch, items)):
+        raise _bad_handshake()
+    return items
 
 
-def _ascii(name: str, value: str) -> str:
-    if not value.isascii():
-        raise InvalidHeader(name)
-    return value
+def _accept_key(keys: list[str]) -> bytes | None:
+    """What shows that the handshake was read (RFC 6455, 4.2.2); None unless there is one key of 16 bytes."""
+    if len(keys) != 1:
+        return None
+    try:
+        key = keys[0].strip(BLANKS).encode()
+        if len(a2b_base64(key, strict_mode=True)) != KEY_BYTES:
+            return None
+    except ValueError:
+        return None
+    return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def _has_body(request: Request) -> bool:
     """Whether something other than frames would follow the handshake."""
     headers = request.headers
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers or "expect" in headers
-
-
-def _select_subprotocol(ws: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    # the token that stands beside it is never echoed
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
 
 
 def _bad_handshake() -> Problem:

@@ -75,7 +75,7 @@ class WebSocketEndpoint(ConnectionEndpoint):
 
     def _hand_over(self, request: Request, accepted: AcceptedHandshake, connection: Connection) -> None:
         self._admission.check_wanted(request, connection)
-        hand_over(request, accepted.answer.serialize(), connection)
+        hand_over(request, accepted.answer, connection)
 
 
 def connection_context(

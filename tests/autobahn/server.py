@@ -63,7 +63,7 @@ class EchoEndpoint:
     async def connect(self, request: Request, user_id: str) -> None:
         accepted = self._handshake.accept(request)
         connection = Echo(accepted.ws, _ANYONE, self._context, on_message=_send_back)
-        hand_over(request, accepted.answer.serialize(), connection)
+        hand_over(request, accepted.answer, connection)
 
 
 def _send_back(connection: Connection, text: bytes) -> None:
