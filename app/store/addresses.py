@@ -1,7 +1,8 @@
 """Addresses that people confirm, in Postgres.
 
 A request for a code is a row, which stays for a day: rows are what the limits count. A confirmed address is
-the profile's, which is what deliveries go to; a profile that is set otherwise later ends the confirmation.
+the profile's, which is what deliveries go to. A profile that is set otherwise later ends the confirmation
+(`PreferenceStore`).
 """
 
 from __future__ import annotations
@@ -28,16 +29,13 @@ from app.store.engine import store_errors
 
 _COLUMNS = {EMAIL: "email", SMS: "phone"}
 """Of the profile, by channel."""
-# The user first, then the address: all requests in one order, so that none can deadlock, and the limits hold.
-_LOCK = "select pg_advisory_xact_lock(hashtextextended('notification hub: addresses ' || $1::text, 0))"
+# Of a user, and of an address whoever asks. The user first, then the address: all take them in one order, so
+# that none can deadlock, the limits hold, and what is confirmed is what the profile has.
+LOCK = "select pg_advisory_xact_lock(hashtextextended('notification hub: addresses ' || $1::text, 0))"
 _SHOWN = """
-select a.id, a.channel, a.address, a.created_at, a.expires_at, a.confirmed_at
-from addresses a left join preferences p on p.user_id = a.user_id
-where a.user_id = $1 and (
-  a.confirmed_at is not null and a.address = case a.channel when 'email' then p.email else p.phone end
-  or a.code_hash is not null and a.expires_at > now()
-)
-order by a.created_at, a.id
+select id, channel, address, created_at, expires_at, confirmed_at from addresses
+where user_id = $1 and (confirmed_at is not null or code_hash is not null and expires_at > now())
+order by created_at, id
 """
 # In how many seconds fewer than the limit are of the last hour; null: now.
 _WAIT = """
@@ -57,7 +55,7 @@ returning id, channel, address, created_at, expires_at, confirmed_at
 """
 _CODE = """
 select channel, address, code_hash, code_hash is not null and expires_at > now() as valid
-from addresses where id = $1 and user_id = $2 for update
+from addresses where id = $1 and user_id = $2
 """
 _MISS = """
 update addresses set tries = tries + 1, code_hash = case when tries + 1 < $2 then code_hash end where id = $1
@@ -95,8 +93,8 @@ class AddressStore:
         """
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(_LOCK, (str(wanted.user_id),))
-                await connection.exec_driver_sql(_LOCK, (wanted.address.lower(),))
+                await connection.exec_driver_sql(LOCK, (str(wanted.user_id),))
+                await connection.exec_driver_sql(LOCK, (wanted.address.lower(),))
                 for each in await _shown(connection, wanted.user_id):
                     if each.status is AddressStatus.CONFIRMED and each.address == wanted.address:
                         return RequestedCode(each)
@@ -114,6 +112,7 @@ class AddressStore:
         """
         with store_errors():
             async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(LOCK, (str(user_id),))
                 found = await connection.exec_driver_sql(_CODE, (address_id, user_id))
                 row = found.one_or_none()
                 if row is None:
@@ -133,6 +132,7 @@ class AddressStore:
         """Remove an address of `of_user`, from the profile too; whether there was one."""
         with store_errors():
             async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(LOCK, (str(user_id),))
                 found = await connection.exec_driver_sql(_CODE, (address_id, user_id))
                 row = found.one_or_none()
                 shown = {each.id: each for each in await _shown(connection, user_id)}

@@ -11,15 +11,18 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from sqlalchemy import ARRAY, Text, cast, func, select, update
+from sqlalchemy import ARRAY, Text, Update, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.channels import EMAIL, SMS
 from app.domain.digests import windows
 from app.domain.preferences import Person
 from app.domain.quiet_hours import QuietHours
+from app.store.addresses import LOCK
 from app.store.direct import direct
 from app.store.engine import store_errors
+from app.store.models import AddressRow as A
 from app.store.models import PreferenceRow as P
 
 # One index probe a user; most have said nothing, and cost no row.
@@ -31,6 +34,8 @@ cross join lateral (select * from preferences where user_id = wanted.user_id lim
 """
 
 
+_CHANNELS = {"email": EMAIL, "phone": SMS}
+"""Of the addresses in a profile, by its field."""
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 NOTHING_DROPPED: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -161,7 +166,17 @@ class PreferenceStore:
         statement = new.on_conflict_do_update(index_elements=[P.user_id], set_=changed, where=only_if)
         with store_errors():
             async with self._engine.begin() as connection:
+                if fields := _CHANNELS.keys() & values.keys():
+                    await connection.exec_driver_sql(LOCK, (str(user_id),))
+                    for field in fields:
+                        await connection.execute(_confirmation_ended(user_id, field, values[field]))
                 return (await connection.execute(statement)).rowcount > 0
+
+
+def _confirmation_ended(user_id: UUID, field: str, address: str | None) -> Update:
+    """Of an address that is not that of the profile any more."""
+    ended = (A.user_id == user_id, A.channel == _CHANNELS[field], A.confirmed_at.is_not(None))
+    return update(A).where(*ended, A.address.is_distinct_from(address)).values(confirmed_at=None)
 
 
 def _person(row: Any) -> Person:

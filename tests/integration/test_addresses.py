@@ -89,6 +89,8 @@ async def test_an_address_counts_once_its_code_was_right(store: AddressStore, en
     assert (again.address.id, again.address.status, again.send) == (pending, AddressStatus.CONFIRMED, False)
     await people.change(user, {"email": "other@example.com"}, {})
     assert await shown(store, user) == [], "a profile that is set otherwise ends the confirmation"
+    await people.set_profile(user, Profile(email=address))
+    assert await shown(store, user) == [], "for good"
 
 
 async def test_a_new_request_ends_the_one_before_it_and_a_new_address_replaces_the_old(
@@ -150,3 +152,24 @@ async def test_nobody_gets_more_codes_in_an_hour_than_the_limits_allow(
         user=user,
     )
     assert (await ask(store, user, new_mailbox())).send
+
+
+async def test_calls_for_one_user_at_once_never_deadlock_and_leave_what_one_order_leaves(
+    store: AddressStore, engine: AsyncEngine
+) -> None:
+    people = PreferenceStore(engine)
+    for _ in range(20):
+        user, address = uuid4(), new_mailbox()
+        first = await added(store, user, address)
+        assert await store.confirm(user, first, right) is CodeResult.RIGHT
+        second = await added(store, user, new_mailbox())
+        await asyncio.gather(
+            store.confirm(user, second, right),
+            people.set_profile(user, Profile(email="other@example.com")),
+            store.remove(user, first),
+            people.change(user, {"email": None}, {}),
+            ask(store, user, new_mailbox()),
+        )
+        profile, _ = await people.get(user)
+        confirmed = [each.address for each in await store.of_user(user) if each.status == "confirmed"]
+        assert confirmed in ([], [profile.email])
