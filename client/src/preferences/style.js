@@ -41,6 +41,7 @@ section li { padding-block: .4rem; }
 section > .pill { margin-top: .4rem; background: var(--accent); color: var(--surface); }
 .bar .pill { border: 1px solid; }
 .bar { display: flex; align-items: center; justify-content: space-between; gap: .75rem; margin-bottom: .75rem; border: 1px solid; border-radius: .5rem; }
+[part] { scroll-margin-bottom: 4.5rem; }
 .snack { position: sticky; bottom: .75rem; margin: .75rem 0 0; }
 @container (max-width: 30rem) {
   .root { padding-inline: 1rem; }
