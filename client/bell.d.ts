@@ -22,6 +22,11 @@ export interface NotificationBellAttributes {
   badge?: "unread" | "unseen";
   /** Ids of categories with a tab each, such as `food,payments`. */
   categories?: string;
+  /**
+   * What belongs together is one row that expands: three or more notifications of one day with the same `group_id`
+   * (`group`), `thread_key` (`thread`) or category. Each by itself when it is missing.
+   */
+  "group-by"?: "group" | "thread" | "category";
   /** A dot on the page's icon while the badge counts something. */
   "favicon-badge"?: boolean | "";
   /** The address of a sound for what is new. */
@@ -100,6 +105,12 @@ export interface BellTexts {
   emptyUnread?: string;
   emptyArchive?: string;
   settings?: string;
+  /** The heading of a group: `{n}` are in it, `{name}` is the group's. */
+  things?: PluralForms;
+  /** The heading of a thread: `{name}` is its newest title, `{n}` is the number of the others. */
+  andMore?: PluralForms;
+  markedRead?: string;
+  markedUnread?: string;
   /** Names of the attribute's `categories`, by their ids; otherwise the hub's. */
   categories?: Record<string, string>;
 }

@@ -48,6 +48,8 @@ export interface NotificationBellProps extends Attributes<BellElement> {
   categories?: string;
   /** What the badges count. */
   badge?: "unread" | "unseen";
+  /** Three or more notifications of one day that belong together are one row, which expands. */
+  groupBy?: "group" | "thread" | "category";
   faviconBadge?: boolean;
   /** The address of a sound for what is new. */
   sound?: string;

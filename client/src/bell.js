@@ -1,14 +1,16 @@
 import { Button } from "./bell/button.js";
 import { Base, define, make, upgrade } from "./bell/dom.js";
 import { languageAround } from "./bell/language.js";
+import { Row, put } from "./bell/list.js";
 import { Panel } from "./bell/panel.js";
 import { share, stand } from "./bell/shared.js";
-import { askToShow, markIcon, play, showOutside } from "./bell/signals.js";
+import { askToShow, play } from "./bell/signals.js";
 import { sheet } from "./bell/style.js";
 import { Texts, WORDS } from "./bell/texts.js";
 import { Toasts } from "./bell/toasts.js";
 
 const PHONE = "(max-width: 30rem)"; // where the list covers the page
+const AT_ONCE = 50; // changes that are sent before the first is answered
 const UNDO = 5000; // ms in which what was deleted or archived can be taken back
 const COUNT = /^\(\d+\+?\) /; // before the page's title
 const TICK = 30_000; // ms between looks at how long ago things were
@@ -17,11 +19,12 @@ const TICK = 30_000; // ms between looks at how long ago things were
  * @typedef {import("../index.d.ts").Inbox} Inbox
  * @typedef {import("../index.d.ts").Notification} Notification
  * @typedef {import("../index.d.ts").State} State
+ * @typedef {"markRead" | "markUnread" | "archive" | "unarchive" | "snooze" | "remove"} Call
  */
 
 /** `<notification-bell>`; bell.d.ts says what it does. */
 export class NotificationBell extends Base {
-  static observedAttributes = ["url", "user-id", "lang", "categories"];
+  static observedAttributes = ["url", "user-id", "lang", "categories", "group-by"];
 
   /** @type {import("../bell.d.ts").GetToken | undefined} */
   #getToken;
@@ -45,10 +48,12 @@ export class NotificationBell extends Base {
   #view = "inbox";
   /** @type {Record<string, string>} the hub's names of categories */
   #names = {};
+  #by = ""; // what is grouped by
+  #gathers = true; // or the part that groups is still being loaded
   #seeing = false;
   #swept = 0; // the `seq` up to which all are archived, unless that is undone
   /** @type {Set<number>} */
-  #deleted = new Set(); // shown as such, and deleted on the hub unless that is undone
+  #hidden = new Set(); // what is being moved, or will be deleted unless that is undone
   /** @type {{said: string, undo: () => unknown, settle: () => void} | undefined} */
   #undoable;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -66,11 +71,12 @@ export class NotificationBell extends Base {
     this.panel = new Panel(this.button.root, {
       open: (notification, event) => this.#chosen(notification, event),
       act: (notification, action, event) => this.#chosen(notification, event, action),
-      read: ({ id, is_read: read }) => this.#try((inbox) => (read ? inbox.markUnread(id) : inbox.markRead(id))),
-      archive: ({ id }) => this.#archive(id),
-      snooze: ({ id }, until) => this.#snooze(id, until),
+      read: (ones, said) => this.#read(ones, said),
+      archive: (ones) => this.#archive(ones),
+      offer: (row) => this.#try(() => extras(({ offer }) => offer(row, this.#texts.words))),
+      snooze: (ones, until) => this.#move(this.#texts.words.snoozed, ones, "snooze", "unarchive", until),
       archiveAll: () => this.#archiveAll(),
-      remove: ({ id }) => this.#remove(id),
+      remove: (ones) => this.#remove(ones),
       look: (view) => this.#look(view),
       undo: () => this.#undo(),
       readAll: () => this.#try((inbox) => inbox.markAllRead(), this.#texts.words.allRead),
@@ -167,7 +173,24 @@ export class NotificationBell extends Base {
     const inbox = this.#given ?? this.#seat?.inbox;
     if (inbox) this.#listen(inbox);
     if (this.#getToken) this.#seat?.start(this.#getToken);
+    this.#group();
     this.#show();
+  }
+
+  /** Load the part that groups, where the page wants groups. If that fails, each notification is shown by itself. */
+  async #group() {
+    const by = this.getAttribute("group-by") ?? "";
+    const { list } = this.panel;
+    if (by === this.#by) return;
+    this.#by = by;
+    list.groups = undefined;
+    this.#gathers = !by;
+    const part = by && (await import("./bell/groups.js").catch(() => undefined));
+    if (by !== this.#by) return;
+    if (!part) this.#by = ""; // it is tried again when the list is opened again
+    else list.groups = new part.Groups(by, { Row, put, root: /** @type {ShadowRoot} */ (this.shadowRoot), name: this.#nameOf, changed: () => this.#update() });
+    this.#gathers = true;
+    this.#update();
   }
 
   /** @param {Inbox} inbox */
@@ -240,7 +263,7 @@ export class NotificationBell extends Base {
     const state = inbox?.state ?? { name: "idle" };
     const closed = state.name === "closed";
     const shown = inbox && !closed ? inbox : undefined;
-    const stays = (/** @type {Notification} */ { id, seq }) => !this.#deleted.has(id) && seq > this.#swept;
+    const stays = (/** @type {Notification} */ { id, seq }) => !this.#hidden.has(id) && seq > this.#swept;
     const loaded = shown?.list() ?? [];
     const all = loaded.filter(stays);
     const hidden = loaded.filter((one) => !one.is_read && !stays(one)).length;
@@ -251,22 +274,24 @@ export class NotificationBell extends Base {
     this.#loaded ||= state.name === "live" || all.length > 0;
     this.button.show(this.#texts, state, count, unseen ? "fresh" : "unread");
     if (this.hasAttribute("title-badge")) this.#entitle(count);
-    if (this.hasAttribute("favicon-badge")) markIcon(count > 0);
+    if (this.hasAttribute("favicon-badge")) extras(({ markIcon }) => markIcon(count > 0)).catch(() => {});
     this.toasts.settle(all);
     if (!this.open) return;
     this.#see();
     const view = this.#view;
-    const list = (shown ? this.#listOf(shown) : []).filter((one) => stays(one) || (view === "archived" && !this.#deleted.has(one.id)));
+    const list = (shown && this.#gathers ? this.#listOf(shown) : []).filter((one) => stays(one) || (view === "archived" && !this.#hidden.has(one.id)));
+    const hasMore = Boolean(inbox && this.#hasMore(inbox));
     this.panel.show({
       texts: this.#texts,
       state,
-      loaded: this.#loaded && !(this.#loadingMore && !list.length),
+      loaded: this.#loaded && this.#gathers && !(this.#loadingMore && !list.length),
       view,
       tabs: this.#tabs,
       empty: this.#texts.words[view === "unread" ? "emptyUnread" : view === "archived" ? "emptyArchive" : "empty"],
       list,
       unread,
-      hasMore: inbox ? this.#hasMore(inbox) : false,
+      hasMore,
+      end: hasMore ? inbox?.list(this.#source).at(-1)?.created_at : undefined,
       loadingMore: this.#loadingMore,
       failed: this.#failed,
       done: this.#undoable?.said ?? "",
@@ -278,9 +303,12 @@ export class NotificationBell extends Base {
     return (this.getAttribute("categories") ?? "").split(",").map((id) => id.trim()).filter(Boolean);
   }
 
+  /** @param {string} id of a category */
+  #nameOf = (id) => this.#texts.names[id] ?? this.#names[id] ?? id;
+
   get #tabs() {
-    const { words, names } = this.#texts;
-    const categories = this.#categories.map((view) => ({ view, name: names[view] ?? this.#names[view] ?? view }));
+    const { words } = this.#texts;
+    const categories = this.#categories.map((view) => ({ view, name: this.#nameOf(view) }));
     return [{ view: "inbox", name: words.tabAll }, { view: "unread", name: words.tabUnread }, ...categories, { view: "archived", name: words.tabArchive }];
   }
 
@@ -315,13 +343,14 @@ export class NotificationBell extends Base {
     const sound = this.getAttribute("sound");
     if (sound) play(sound);
     if (!document.hidden || !this.hasAttribute("browser-notifications")) return;
-    showOutside(notification, () => this.#dispatch("notificationopen", notification) && this.#try((inbox) => inbox.markRead(notification.id)));
+    extras(({ showOutside }) => showOutside(notification, () => this.#dispatch("notificationopen", notification) && this.#read([notification]))).catch(() => {});
   }
 
   /** Ask the hub for the names of categories, once that they are needed. */
   async #learnNames() {
     const inbox = this.#inbox;
-    const unknown = this.#categories.some((id) => !(id in this.#names) && !(id in this.#texts.names));
+    const asked = this.#by === "category" && !Object.keys(this.#names).length;
+    const unknown = asked || this.#categories.some((id) => !(id in this.#names) && !(id in this.#texts.names));
     const known = unknown && (await inbox?.preferences.get().catch(() => undefined));
     if (!known || inbox !== this.#inbox) return;
     this.#names = Object.fromEntries(known.categories.map(({ id, name }) => [id, name]));
@@ -342,20 +371,9 @@ export class NotificationBell extends Base {
     if (this.#inbox && (view === "archived" || !this.#listOf(this.#inbox).length)) this.#older();
   }
 
-  /**
-   * @param {number} id
-   * @param {Date} until
-   */
-  #snooze(id, until) {
-    this.#settle();
-    this.#offer(this.#texts.words.snoozed, () => this.#try((inbox) => inbox.unarchive(id)));
-    this.#try((inbox) => inbox.snooze(id, until));
-  }
-
   /** All that the list shows; it isn't done before it can't be undone any more. */
   #archiveAll() {
     const upTo = this.#inbox?.list()[0]?.seq ?? 0;
-    this.#settle();
     this.#swept = upTo;
     const archive = () => this.#try((inbox) => inbox.archiveAll(upTo)).then(() => {
       this.#swept = 0;
@@ -364,24 +382,67 @@ export class NotificationBell extends Base {
     this.#offer(this.#texts.words.archived, () => (this.#swept = 0), archive);
   }
 
-  /** @param {number} id */
-  #archive(id) {
-    const back = this.#view === "archived";
+  /** @param {readonly Notification[]} ones */
+  #archive(ones) {
     const { archived, unarchived } = this.#texts.words;
-    this.#settle();
-    this.#offer(back ? unarchived : archived, () => this.#try((inbox) => (back ? inbox.archive(id) : inbox.unarchive(id))));
-    this.#try((inbox) => (back ? inbox.unarchive(id) : inbox.archive(id)));
+    if (this.#view === "archived") this.#move(unarchived, ones, "unarchive", "archive");
+    else this.#move(archived, ones, "archive", "unarchive");
   }
 
-  /** @param {number} id */
-  #remove(id) {
-    this.#settle();
-    this.#deleted.add(id);
-    const remove = () => this.#try((inbox) => inbox.remove(id)).then(() => {
-      this.#deleted.delete(id);
+  /**
+   * @param {readonly Notification[]} ones
+   * @param {string} [said] none: nothing is said, and it can't be undone
+   */
+  #read(ones, said) {
+    const [call, back] = ones[0].is_read ? /** @type {const} */ (["markUnread", "markRead"]) : /** @type {const} */ (["markRead", "markUnread"]);
+    const doing = this.#each(ones, call);
+    if (said) this.#offer(said, () => doing.then(() => this.#each(ones, back)));
+  }
+
+  /** @param {readonly Notification[]} ones */
+  #remove(ones) {
+    const show = this.#hide(ones);
+    this.#offer(this.#texts.words.removed, show, () => this.#each(ones, "remove").then(show));
+  }
+
+  /**
+   * Move them out of the list that is shown, or back.
+   *
+   * @param {string} said
+   * @param {readonly Notification[]} ones
+   * @param {Call} call
+   * @param {Call} back undoes it
+   * @param {Date} [until]
+   */
+  #move(said, ones, call, back, until) {
+    const doing = this.#each(ones, call, until).then(this.#hide(ones));
+    this.#offer(said, () => doing.then(() => this.#each(ones, back)));
+  }
+
+  /**
+   * Show the list without them; the answer shows them again.
+   *
+   * @param {readonly Notification[]} ones
+   */
+  #hide(ones) {
+    for (const { id } of ones) this.#hidden.add(id);
+    return () => {
+      for (const { id } of ones) this.#hidden.delete(id);
       this.#update();
+    };
+  }
+
+  /**
+   * @param {readonly Notification[]} ones
+   * @param {Call} call
+   * @param {Date} [until]
+   */
+  #each(ones, call, until = new Date()) {
+    return this.#try(async (inbox) => {
+      for (let at = 0; at < ones.length; at += AT_ONCE) {
+        await Promise.all(ones.slice(at, at + AT_ONCE).map(({ id }) => inbox[call](id, until)));
+      }
     });
-    this.#offer(this.#texts.words.removed, () => this.#deleted.delete(id), remove);
   }
 
   /**
@@ -392,6 +453,7 @@ export class NotificationBell extends Base {
    * @param {() => unknown} [settle] does it, when it isn't undone
    */
   #offer(said, undo, settle = () => {}) {
+    this.#settle();
     this.#undoable = { said, undo, settle };
     this.#settling = setTimeout(this.#settle, UNDO);
     this.#announce(said);
@@ -426,6 +488,7 @@ export class NotificationBell extends Base {
     this.#failed = false;
     if (open) {
       if (this.hasAttribute("browser-notifications")) askToShow();
+      this.#group();
       this.#learnNames();
       this.toasts.clear();
       this.#ticking = setInterval(() => this.panel.list.tick(this.#texts), TICK);
@@ -466,13 +529,16 @@ export class NotificationBell extends Base {
     const inbox = this.#inbox;
     const source = this.#source;
     if (!inbox || !this.#hasMore(inbox) || this.#loadingMore) return;
+    const { groups, root } = this.panel.list;
+    const before = root.childElementCount;
     this.#loadingMore = true;
     this.#update();
     const done = await this.#try(() => inbox.loadMore(source));
     if (inbox !== this.#inbox) return;
     this.#loadingMore = false;
-    this.#update();
-    if (done && this.open) this.panel.lookForEnd();
+    this.#show();
+    const grew = !groups || root.childElementCount > before; // else a group may take all pages
+    if (done && this.open && grew) this.panel.lookForEnd();
   }
 
   /**
@@ -504,6 +570,15 @@ export class NotificationBell extends Base {
     const cancelable = name !== "belltoggle";
     return this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true, cancelable }));
   }
+}
+
+/**
+ * Do something with the part that is loaded when it is wanted.
+ *
+ * @param {(part: typeof import("./bell/extras.js")) => void} deed
+ */
+function extras(deed) {
+  return import("./bell/extras.js").then(deed);
 }
 
 define("notification-bell", NotificationBell);

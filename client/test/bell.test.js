@@ -3,16 +3,21 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { languageOf } from "../src/bell/language.js";
-import { Texts, WORDS, snoozes } from "../src/bell/texts.js";
+import { WORDS as GROUPS, gathered } from "../src/bell/groups.js";
+import { snoozes } from "../src/bell/extras.js";
+import { Texts, WORDS } from "../src/bell/texts.js";
 
 const NOW = new Date(2026, 10, 21, 12, 0).getTime();
 const before = (ms) => new Date(NOW - ms).toISOString();
 const [MINUTE, HOUR] = [60_000, 3_600_000];
 
 test("every language has every text", () => {
-  for (const words of Object.values(WORDS)) {
-    assert.deepEqual(Object.keys(words), Object.keys(WORDS.en));
-    for (const word of Object.values(words)) assert.ok(typeof word === "string" ? word : word.other);
+  for (const all of [WORDS, GROUPS]) {
+    assert.deepEqual(Object.keys(all), Object.keys(WORDS));
+    for (const words of Object.values(all)) {
+      assert.deepEqual(Object.keys(words), Object.keys(all.en));
+      for (const word of Object.values(words)) assert.ok(typeof word === "string" ? word : word.other);
+    }
   }
 });
 
@@ -70,6 +75,47 @@ test("days are today, yesterday, or dates by the language", () => {
   assert.equal(day("en", 49 * HOUR), "Thursday, November 19");
   assert.match(day("en", 365 * 24 * HOUR), /2025/);
   assert.equal(new Texts("en", { lang: "ar" }).day(before(0), NOW), "اليوم");
+});
+
+/** The ids of each row that a list shows, from top to bottom. */
+const shown = (by, ...notifications) => {
+  const list = notifications.map((one, place) => ({ notification: { id: place + 1, created_at: before(0), ...one } }));
+  return gathered(list, by).map(({ rows }) => rows.map(({ notification: { id } }) => id));
+};
+
+test("three of a group and of a day are one row at the place of the newest", () => {
+  const [family, office] = ["Family", "Office"].map((name) => ({ group_id: name, group_name: name }));
+  assert.deepEqual(shown("group", office, family, office, family, family, {}, office), [[1, 3, 7], [2, 4, 5], [6]]);
+  assert.deepEqual(shown("group", family, office, family), [[1], [2], [3]], "two stay where they are");
+  const past = { ...family, created_at: before(24 * HOUR) };
+  assert.deepEqual(shown("group", family, family, past, past, past), [[1], [2], [3, 4, 5]], "by days");
+  assert.deepEqual(shown("group", family, family, { ...family, group_name: null }), [[1], [2], [3]], "without a name");
+  const critical = { ...family, severity: "critical" };
+  assert.deepEqual(shown("group", family, critical, family, family, critical), [[1, 3, 4], [2], [5]]);
+});
+
+test("threads and categories are groups, too, and nothing else is", () => {
+  const one = { thread_key: "7", category: "food", group_id: "1", group_name: "Family" };
+  assert.deepEqual(shown("thread", one, { ...one, thread_key: "8" }, one, one), [[1, 3, 4], [2]]);
+  assert.deepEqual(shown("category", one, { ...one, category: "plans" }, one, one), [[1, 3, 4], [2]]);
+  for (const by of ["", "sender", "toString"]) assert.deepEqual(shown(by, one, one, one), [[1], [2], [3]]);
+});
+
+test("whatever comes, each is shown once, and the newest of each row are in the order of the list", () => {
+  let seed = 7;
+  const random = (most) => (seed = (seed * 48271) % 2147483647) % most;
+  for (let round = 0; round < 200; round += 1) {
+    const list = Array.from({ length: random(30) }, () => ({
+      created_at: before(random(3) * 24 * HOUR),
+      category: ["food", "plans", undefined][random(3)],
+      severity: ["info", "critical"][random(2)],
+    }));
+    const rows = shown("category", ...list);
+    assert.deepEqual(rows.flat().sort((one, other) => one - other), list.map((_, place) => place + 1));
+    const newest = rows.map(([first]) => first);
+    assert.deepEqual(newest, newest.toSorted((one, other) => one - other));
+    assert.ok(rows.every((row) => row.length === 1 || row.length > 2));
+  }
 });
 
 test("a snooze ends in an hour, tomorrow at nine, or on Monday at nine", () => {

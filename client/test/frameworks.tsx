@@ -11,7 +11,7 @@ export function Page({ userId }: { userId?: string }) {
   const count: number = useUnreadCount();
   return (
     <InboxProvider userId={userId} getToken={async () => "token"}>
-      <NotificationBell ref={bell} titleBadge theme="dark" onNotificationOpen={({ detail }) => detail.title.trim()} />
+      <NotificationBell ref={bell} titleBadge groupBy="group" theme="dark" onNotificationOpen={({ detail }) => detail.title.trim()} />
       <NotificationPreferences className="settings" onPreferencesChange={({ detail }) => detail.profile.locale?.trim()} />
       <button onClick={() => inbox?.markAllRead()}>{count.toFixed()}</button>
       {state.name === "closed" && state.reason}
@@ -29,7 +29,7 @@ export const component = {
     const { notifications, inbox } = vue.useInbox();
     const count = vue.useUnreadCount();
     return () => [
-      h(vue.NotificationBell, { titleBadge: true, onNotificationopen: ({ detail }) => detail.title.trim() }),
+      h(vue.NotificationBell, { titleBadge: true, groupBy: "thread", onNotificationopen: ({ detail }) => detail.title.trim() }),
       h(vue.NotificationPreferences, { theme: "dark" }),
       h("button", { onClick: () => inbox.value?.archive(1) }, count.value.toFixed()),
       notifications.value.map(({ title }) => h("p", title)),

@@ -37,9 +37,11 @@ if (bell) {
   // @ts-expect-error an inbox, not its options
   bell.inbox = { url: "https://app.example.com" };
 }
-const attributes: NotificationBellAttributes = { "user-id": "1", lang: "vi", theme: "dark" };
+const attributes: NotificationBellAttributes = { "user-id": "1", lang: "vi", theme: "dark", "group-by": "thread" };
 // @ts-expect-error no such theme
 attributes.theme = "black";
+// @ts-expect-error nothing is grouped by it
+attributes["group-by"] = "sender";
 
 const push = { url: location.origin, getToken: () => "token" };
 const device: Promise<string> = enablePush({ ...push, serviceWorker: "/worker.js" });

@@ -137,6 +137,41 @@ def notifications() -> list[dict[str, Any]]:
     ]
 
 
+def grouped(day: datetime | None = None) -> list[dict[str, Any]]:
+    """Ten of one day, newest first: six of the Family Group, one of them critical, two of the Office.
+
+    `day`: when the newest was created; otherwise at noon of the day before yesterday.
+    """
+    newest = day or datetime.now(UTC).replace(hour=12, minute=40) - timedelta(days=2)
+    told: list[tuple[str | None, str, dict[str, Any]]] = [
+        ("Family Group", "Lan added milk to the fridge", {"actor": {"name": "Lan Anh"}}),
+        ("Office", "Coffee runs out", {"icon": "box"}),
+        ("Family Group", "Rice expires tomorrow", {"severity": "warning", "icon": "food"}),
+        (None, "Your password was changed", {"icon": "lock"}),
+        ("Family Group", "The fridge is open", {"severity": "critical", "icon": "food"}),
+        ("Family Group", "Minh left the group", {"icon": "users", "is_read": True}),
+        ("Family Group", "Dinner was planned", {"icon": "calendar", "is_read": True, "thread_key": "dinner"}),
+        ("Office", "Tea was bought", {"icon": "box", "is_read": True, "thread_key": "dinner"}),
+        ("Family Group", "Lan was added", {"icon": "user", "is_read": True, "thread_key": "dinner"}),
+        (None, "Welcome", {"is_read": True}),
+    ]
+    return [
+        {
+            "id": number + 1,
+            "seq": 20 - number,
+            "title": title,
+            "content": "It is due tomorrow at half past six.",
+            "template_code": "PLAN_ASSIGNED",
+            "is_read": False,
+            "created_at": (newest - timedelta(minutes=3 * number)).isoformat(),
+            "category": "food",
+            **({"group_id": group.lower(), "group_name": group} if group else {}),
+            **more,
+        }
+        for number, (group, title, more) in enumerate(told)
+    ]
+
+
 async def become(page: Page, changes: dict[str, Any], fresh: int = 0) -> None:
     """The inbox says this, and that so many are new."""
     await page.evaluate(

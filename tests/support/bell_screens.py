@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from tests.support.bell_pages import (
     become,
     bell,
     carrying,
+    grouped,
     notifications,
     page_of,
     panel,
@@ -93,6 +95,34 @@ async def _badge(page: Page) -> None:
 
 async def _hover(page: Page) -> None:
     await rows(page).nth(1).hover()
+
+
+def _groups(then: Shows | None = None) -> Shows:
+    """The list in groups, of now and of some days before."""
+
+    async def show(page: Page) -> None:
+        await page.evaluate("bell.setAttribute('group-by', 'group')")
+        older = [{**each, "id": each["id"] + 100, "seq": each["seq"] - 10} for each in grouped()]
+        await _opened({"items": grouped(datetime.now(UTC)) + older}, then)(page)
+
+    return show
+
+
+async def _expand(page: Page) -> None:
+    await panel(page).get_by_role("button", expanded=False, name="things in").first.click()
+
+
+async def _arabic_groups(page: Page) -> None:
+    name = "مجموعة العائلة"
+    words = {**ARABIC, "things": {"few": "{n} إشعارات في {name}", "other": "{n} إشعارا في {name}"}}
+    await page.evaluate("texts => { bell.texts = texts; document.documentElement.dir = 'rtl'; }", words)
+    await page.evaluate("bell.setAttribute('group-by', 'group')")
+    items = [
+        {**each, "title": ARABIC_ITEMS[place % 3], "group_name": name}
+        for place, each in enumerate(grouped(datetime.now(UTC)))
+    ]
+    await _opened({"items": items})(page)
+    await panel(page).get_by_role("button", expanded=False, name=name).first.click()
 
 
 async def _undo(page: Page) -> None:
@@ -190,6 +220,9 @@ STATES: dict[str, Shows] = {
     "toasts": _toasts,
     "list": _opened({"items": carrying()}),
     "hover": _opened({"items": carrying()}, _hover),
+    "groups": _groups(),
+    "groups-expanded": _groups(_expand),
+    "groups-arabic": _arabic_groups,
     "undo": _opened({"items": carrying()}, _undo),
     "archive": _opened({"items": carrying(), "archived": notifications()[2:]}, _archive),
     "archive-empty": _opened({"items": carrying(), "archived": []}, _archive),

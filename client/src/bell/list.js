@@ -1,34 +1,40 @@
 import { icon, iconButton, make, say } from "./dom.js";
 import { face, linkOrButton, picture, severityOf } from "./look.js";
 import { swipes } from "./swipe.js";
-import { snoozable, snoozes } from "./texts.js";
 
 /**
  * @typedef {import("../../index.d.ts").Notification} Notification
  * @typedef {import("./texts.js").Texts} Texts
  *
- * @typedef {object} Deeds what can be done with a notification
+ * @typedef {object} Deeds what can be done with notifications
  * @property {(notification: Notification, event: Event) => void} open
  * @property {(notification: Notification, action: import("../../index.d.ts").Action, event: Event) => void} act
- * @property {(notification: Notification) => void} read marks it read, or unread if it is read
- * @property {(notification: Notification, until: Date) => void} snooze
- * @property {(notification: Notification) => void} archive or puts it back, if it is archived
- * @property {(notification: Notification) => void} remove
+ * @property {(ones: readonly Notification[], said?: string) => void} read marks them read, or unread if the first is read;
+ *   can be undone if something is said
+ * @property {(row: Row) => void} offer until when it can be snoozed, or no longer
+ * @property {(ones: readonly Notification[], until: Date) => void} snooze
+ * @property {(ones: readonly Notification[]) => void} archive or puts them back, if they are archived
+ * @property {(ones: readonly Notification[]) => void} remove
  */
 
-/** One notification in the list. */
-class Row {
+/** One notification in the list, or a group of them. */
+export class Row {
+  /** @type {Row[]} those of a group that is expanded */
+  members = [];
+
   /**
    * @param {Notification} notification
    * @param {Texts} texts
    * @param {Deeds} deeds
    * @param {boolean} archived
+   * @param {"li" | "div"} [tag]
    */
-  constructor(notification, texts, deeds, archived) {
+  constructor(notification, texts, deeds, archived, tag = "li") {
     const { id, title, content, created_at: at, url, image, actions = [] } = notification;
     const { words } = texts;
     const severity = severityOf(notification);
     this.notification = notification;
+    this.deeds = deeds;
     this.unread = make("span", { class: "hidden", dir: "auto" }); // with its own direction it decides none around it
     this.main = linkOrButton(url, {
       class: "main",
@@ -38,21 +44,21 @@ class Row {
       onclick: (/** @type {Event} */ event) => deeds.open(this.notification, event),
     }, this.unread, ...(severity ? [make("span", { class: "hidden", dir: "auto" }, `${words[severity]}: `)] : []), title);
     this.time = make("time", { part: "item-time", datetime: at, title: texts.exactly(at) });
-    this.check = iconButton("check", { title: words.read, onclick: () => deeds.read(this.notification) });
+    this.check = iconButton("check", { title: words.read, onclick: () => deeds.read([this.notification]) });
     this.check.append(icon("dot"));
     const goal = archived ? "unarchive" : "archive";
     this.move = iconButton(goal, {
       title: words[goal],
       label: `${words[goal]}: ${title}`,
-      onclick: () => deeds.archive(this.notification),
+      onclick: () => deeds.archive([this.notification]),
     });
     this.bin = iconButton("bin", {
       title: words.remove,
       label: `${words.remove}: ${title}`,
       part: "action action-delete",
-      onclick: () => deeds.remove(this.notification),
+      onclick: () => deeds.remove([this.notification]),
     });
-    this.later = iconButton("clock", { title: words.snooze, label: `${words.snooze}: ${title}`, onclick: () => this.#offer(words, deeds) });
+    this.later = iconButton("clock", { title: words.snooze, label: `${words.snooze}: ${title}`, onclick: () => deeds.offer(this) });
     this.later.setAttribute("aria-expanded", "false");
     this.until = make("div", { class: "choices", role: "group", "aria-label": words.snooze, hidden: true });
     this.text = make("p", { id: `c-${id}`, class: "content", part: "item-content", dir: "auto" }, content);
@@ -71,8 +77,8 @@ class Row {
     const body = make("div", { class: "body" }, make("h3", {}, this.main), this.text, this.more, picture(image, "image", ""));
     if (choices.length) body.append(make("div", { class: "choices" }, ...choices));
     body.append(make("div", { class: "foot" }, this.time, make("div", { class: "deeds" }, ...(archived ? [] : [this.check, this.later]), this.move, this.bin)), this.until);
-    this.root = make("li", { class: `row ${severity ?? ""}` }, face(notification), body);
-    swipes(this.root, (forwards) => deeds[forwards && !archived ? "read" : "archive"](this.notification));
+    this.item = this.root = make(tag, { class: `row ${severity ?? ""}` }, face(notification), body);
+    swipes(this.root, (forwards) => deeds[forwards && !archived ? "read" : "archive"]([this.notification]));
     this.update(notification, texts);
   }
 
@@ -96,39 +102,6 @@ class Row {
     if (!this.root.classList.contains("unfolded")) this.more.hidden = this.text.scrollHeight <= this.text.clientHeight + 1;
   }
 
-  /**
-   * Offer until when it can be snoozed, or no longer.
-   *
-   * @param {Texts["words"]} words
-   * @param {Deeds} deeds
-   */
-  #offer(words, deeds) {
-    const offered = (this.until.hidden = !this.until.hidden);
-    this.later.setAttribute("aria-expanded", String(!offered));
-    this.until.replaceChildren(...snoozes(Date.now()).map(([word, moment]) => make("button", {
-      type: "button",
-      part: "snooze",
-      onclick: () => deeds.snooze(this.notification, moment),
-    }, words[word])), this.#moment(words, deeds));
-    this.until.scrollIntoView({ block: "nearest" });
-  }
-
-  /**
-   * A time of one's own.
-   *
-   * @param {Texts["words"]} words
-   * @param {Deeds} deeds
-   */
-  #moment(words, deeds) {
-    const [min, max] = snoozable(Date.now());
-    const moment = make("input", { type: "datetime-local", required: true, min, max, "aria-label": words.anotherTime, title: words.anotherTime });
-    const choose = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      deeds.snooze(this.notification, new Date(moment.value));
-    };
-    return make("form", { part: "snooze-form", onsubmit: choose }, moment, make("button", { part: "snooze" }, words.snooze));
-  }
-
   /** @param {Texts["words"]} words */
   #unfold(words) {
     const whole = this.root.classList.toggle("unfolded");
@@ -140,6 +113,10 @@ class Row {
 export class List {
   /** @type {Map<number, Row>} */
   #rows = new Map();
+  /** @type {Row[]} from top to bottom */
+  #shown = [];
+  /** @type {import("./groups.js").Groups | undefined} */
+  groups;
   /** @type {Map<string, HTMLElement>} the headings of days */
   #days = new Map();
   #deeds;
@@ -154,17 +131,19 @@ export class List {
   /**
    * @param {readonly Notification[]} notifications newest first
    * @param {Texts} texts
-   * @param {boolean} archived
+   * @param {string} view the tab
+   * @param {string} [end] when the oldest that is loaded was created, if there are older ones
    */
-  show(notifications, texts, archived) {
-    const { root } = this;
+  show(notifications, texts, view, end) {
+    const archived = view === "archived";
     if (archived !== this.#archived) this.clear();
     this.#archived = archived;
     const old = this.#rows;
     this.#rows = new Map(notifications.map((one) => [one.id, this.#row(old.get(one.id), one, texts)]));
-    const items = this.#withDays(texts);
-    for (const item of [...root.children]) if (!items.includes(/** @type {HTMLElement} */ (item))) item.remove();
-    items.forEach((item, place) => item === root.children[place] || root.insertBefore(item, root.children[place] ?? null));
+    const rows = [...this.#rows.values()];
+    const tops = this.groups?.gather(rows, texts, this.#deeds, view, end) ?? rows;
+    this.#shown = tops.flatMap((row) => [row, ...row.members]);
+    put(this.root, this.#withDays(tops, texts));
     this.tick(texts);
     this.measure();
   }
@@ -172,29 +151,31 @@ export class List {
   /**
    * The rows, with a heading before the first of each day.
    *
+   * @param {Row[]} rows
    * @param {Texts} texts
    */
-  #withDays(texts) {
+  #withDays(rows, texts) {
     const now = Date.now();
     const before = this.#days;
     this.#days = new Map();
-    return [...this.#rows.values()].flatMap(({ root, notification }) => {
+    return rows.flatMap(({ item, notification }) => {
       const day = texts.day(notification.created_at, now);
-      if (this.#days.has(day)) return [root];
+      if (this.#days.has(day)) return [item];
       const heading = before.get(day) ?? make("li", { class: "day", role: "none", part: "day", dir: "auto" }, day);
       this.#days.set(day, heading);
-      return [heading, root];
+      return [heading, item];
     });
   }
 
   /** Offer the rest of the texts that don't fit, at the width that the list has now. */
   measure() {
-    for (const row of this.#rows.values()) row.measure();
+    for (const row of this.#shown) row.measure();
   }
 
   /** Nothing stays of it, which another language or another person needs. */
   clear() {
     this.#rows.clear();
+    this.#shown = [];
     this.#days.clear();
     this.root.replaceChildren();
   }
@@ -202,7 +183,7 @@ export class List {
   /** @param {Texts} texts */
   tick(texts) {
     const now = Date.now();
-    for (const { time, notification } of this.#rows.values()) say(time, texts.ago(notification.created_at, now));
+    for (const { time, notification } of this.#shown) say(time, texts.ago(notification.created_at, now));
   }
 
   /**
@@ -211,7 +192,7 @@ export class List {
    * @param {Element | null} element
    */
   placeOf(element) {
-    return [...this.#rows.values()].findIndex(({ root }) => root.contains(element));
+    return this.#shown.findIndex(({ root }) => root.contains(element));
   }
 
   /**
@@ -222,7 +203,7 @@ export class List {
    * @returns {boolean} whether there is any
    */
   focus(place, bin = false) {
-    const rows = [...this.#rows.values()];
+    const rows = this.#shown;
     const row = rows[Math.min(Math.max(place, 0), rows.length - 1)];
     (bin ? row?.bin : row?.main)?.focus();
     return Boolean(row);
@@ -249,11 +230,23 @@ export class List {
     const goals = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: Infinity };
     if (event.key in goals) this.focus(goals[event.key]);
     else if (event.key === "Delete" || event.key === "e") {
-      const { notification } = [...this.#rows.values()][place];
-      if (!event.repeat) this.#deeds[event.key === "e" ? "archive" : "remove"](notification); // one for each press
+      const { deeds, notification } = this.#shown[place];
+      if (!event.repeat) deeds[event.key === "e" ? "archive" : "remove"]([notification]); // one for each press
     } else return;
     event.preventDefault();
   }
+}
+
+/**
+ * Make these an element's children. Those that are in their place already keep the focus.
+ *
+ * @param {Element} parent
+ * @param {Element[]} items
+ */
+export function put(parent, items) {
+  const { children } = parent;
+  for (const item of [...children]) if (!items.includes(item)) item.remove();
+  items.forEach((item, place) => item === children[place] || parent.insertBefore(item, children[place] ?? null));
 }
 
 /**

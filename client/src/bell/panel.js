@@ -23,6 +23,7 @@ const AHEAD = "300px"; // how near the end of the list is when older ones are lo
  * @property {readonly Notification[]} list
  * @property {number} unread
  * @property {boolean} hasMore
+ * @property {string} [end] when the oldest that is loaded was created, if there are older ones
  * @property {boolean} loadingMore
  * @property {boolean} failed the last thing that somebody wanted
  * @property {string} done what can be undone; nothing when it is empty
@@ -101,10 +102,13 @@ export class Panel {
 
   /** @param {View} view */
   show(view) {
-    const { activeElement } = /** @type {ShadowRoot} */ (this.root.getRootNode());
+    const root = /** @type {ShadowRoot} */ (this.root.getRootNode());
+    const activeElement = /** @type {HTMLElement | null} */ (root.activeElement);
+    const preventScroll = !activeElement?.matches(":focus-visible"); // who scrolled away by hand stays there
     const place = this.list.placeOf(activeElement);
     const onBin = Boolean(activeElement?.matches("[part~=action-delete]"));
     this.#show(view);
+    if (activeElement?.isConnected && activeElement !== root.activeElement) activeElement.focus({ preventScroll }); // it was moved
     const lost = activeElement && (!activeElement.isConnected || activeElement.closest("[hidden]"));
     if (lost && this.open && !(place >= 0 && this.list.focus(place, onBin))) this.root.focus();
   }
@@ -116,7 +120,7 @@ export class Panel {
   }
 
   /** @param {View} view */
-  #show({ texts, state, loaded, view, tabs, empty, list, unread, hasMore, loadingMore, failed, done, preferences }) {
+  #show({ texts, state, loaded, view, tabs, empty, list, unread, hasMore, end, loadingMore, failed, done, preferences }) {
     const { words } = texts;
     const closed = state.name === "closed";
     const away = state.name === "offline" || state.name === "waiting" ? words[state.name] : "";
@@ -141,7 +145,7 @@ export class Panel {
     this.skeleton.hidden = loaded || closed;
     this.list.root.hidden = closed || !list.length;
     if (closed) this.list.clear();
-    else this.list.show(list, texts, view === "archived");
+    else this.list.show(list, texts, view, end);
     if (closed) this.instead.show(texts.closed(state.code), { button: words.connect });
     else {
       this.instead.show(loaded && !list.length && !hasMore ? empty : "", view === "inbox" ? { hint: words.emptyHint } : {});

@@ -198,8 +198,6 @@ export const WORDS = {
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]; // ms
 const WEEK = 7; // days
-const MORNING = 9; // o'clock
-const LONGEST_SNOOZE = 364 * DAY; // the hub takes a year
 const MOST = 99; // that fit into the badge
 
 /** What the bell says, in one language. */
@@ -215,6 +213,7 @@ export class Texts {
    */
   constructor(language, { lang = language, categories = {}, ...given } = {}) {
     this.names = categories;
+    this.otherwise = language;
     this.language = lang;
     this.direction = directionOf(lang);
     this.words = /** @type {Words} */ ({ ...WORDS[language], ...given });
@@ -286,34 +285,6 @@ export class Texts {
     if (code === 403 || code === 4503) return forbidden;
     return code === 401 || code >= 4500 ? signedOut : ended;
   }
-}
-
-/**
- * Until when something can be snoozed.
- *
- * @param {number} now unix time in ms
- * @returns {["inAnHour" | "tomorrow" | "nextWeek", Date][]} by the clock here; a week begins on Monday
- */
-export function snoozes(now) {
-  const morning = (/** @type {number} */ days) => {
-    const day = new Date(now);
-    day.setDate(day.getDate() + days);
-    day.setHours(MORNING, 0, 0, 0);
-    return day;
-  };
-  return [["inAnHour", new Date(now + HOUR)], ["tomorrow", morning(1)], ["nextWeek", morning((8 - new Date(now).getDay()) % 7 || 7)]];
-}
-
-/**
- * The times between which something can be snoozed, as an `<input type="datetime-local">` has them.
- *
- * @param {number} now unix time in ms
- */
-export function snoozable(now) {
-  return [MINUTE, LONGEST_SNOOZE].map((ahead) => {
-    const moment = new Date(now + ahead);
-    return new Date(+moment - moment.getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
-  });
 }
 
 /** @param {Date | number} moment */

@@ -35,10 +35,10 @@ async function mounted(element) {
 }
 
 test("on a server it is an empty list and a bell to be filled", () => {
-  const page = h(InboxProvider, { ...ME, getToken: () => "" }, h(List), h(Count), h(NotificationBell, { titleBadge: true, quiet: false, className: "b" }));
+  const page = h(InboxProvider, { ...ME, getToken: () => "" }, h(List), h(Count), h(NotificationBell, { titleBadge: true, quiet: false, groupBy: "group", className: "b" }));
   const html = renderToString(page);
   assert.match(html, /<ul data-state="idle"><\/ul><b>0<\/b>/);
-  assert.match(html, /<notification-bell title-badge="" class="b"><\/notification-bell>/);
+  assert.match(html, /<notification-bell title-badge="" group-by="group" class="b"><\/notification-bell>/);
 });
 
 test("in StrictMode one connection serves all hooks, until the last is gone", async () => {

@@ -37,8 +37,8 @@ function mounted(component) {
 }
 
 test("on a server it is an empty list and a bell to be filled", async () => {
-  const html = await renderToString(createSSRApp(page({ ...ME, getToken: () => "" }, List, Count, [NotificationBell, { titleBadge: true }])));
-  assert.match(html, /<ul data-state="idle"><\/ul><b>0<\/b><notification-bell title-badge(="")?/);
+  const html = await renderToString(createSSRApp(page({ ...ME, getToken: () => "" }, List, Count, [NotificationBell, { titleBadge: true, groupBy: "thread" }])));
+  assert.match(html, /<ul data-state="idle"><\/ul><b>0<\/b><notification-bell group-by="thread" title-badge(="")?/);
 });
 
 test("one connection serves all composables, until the last is gone", async () => {

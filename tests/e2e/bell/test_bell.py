@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
@@ -16,6 +17,7 @@ from tests.support.network import FaultyProxy
 from tests.support.tabs import Tabs, open_tabs
 
 ONE_BELL = page_of("<notification-bell></notification-bell>", LIVE)
+GROUPS = page_of("<notification-bell group-by='group'></notification-bell>", LIVE)
 TWO_BELLS = page_of("<notification-bell></notification-bell><notification-bell></notification-bell>", LIVE)
 
 pytestmark = needs_chromium
@@ -24,7 +26,10 @@ expect.set_options(timeout=10_000)
 
 @pytest_asyncio.fixture
 async def tabs(hub: Hub, proxy: FaultyProxy, browser: Browser) -> AsyncIterator[Tabs]:
-    async with open_tabs(browser, proxy.origin, hub, reduced_motion="reduce", locale="en-GB") as opened:
+    noon = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"  # where no day ends soon
+    async with open_tabs(
+        browser, proxy.origin, hub, reduced_motion="reduce", locale="en-GB", timezone_id=noon
+    ) as opened:
         yield opened
 
 
@@ -103,6 +108,30 @@ async def test_what_is_read_or_deleted_in_one_tab_is_so_in_the_other(tabs: Tabs)
     for each in (page, other):
         await expect(badge(each)).to_be_hidden()
         await expect(rows(each).get_by_role("button", name="Mark as read")).to_have_count(0)
+
+
+async def test_a_group_grows_live_and_is_archived_and_brought_back_in_both_tabs(tabs: Tabs) -> None:
+    page, other = await live(tabs, GROUPS), await live(tabs, GROUPS)
+    await come(tabs, page, 3)
+    for each in (page, other):
+        await bell(each).click()
+    heading = re.compile("^Unread: 3 things in Family Group$")
+    await expect(rows(other).get_by_role("button", name=heading)).to_be_visible()
+    await rows(page).get_by_role("button", name=heading).click()
+    await expect(rows(page)).to_have_count(1 + 3)
+    await come(tabs, page, 1)
+    await expect(rows(page)).to_have_count(1 + 4)
+    archive = "Archive: 4 things in Family Group"
+    await rows(page).get_by_role("button", name=archive).click()
+    for each in (page, other):
+        await expect(rows(each)).to_have_count(0)
+        await expect(badge(each)).to_be_hidden()
+    await panel(page).get_by_role("button", name="Undo").click()
+    await expect(rows(page)).to_have_count(1 + 4)
+    await expect(rows(other)).to_have_count(1)
+    await expect(badge(other)).to_have_text("4")
+    await rows(other).get_by_role("button", name="Mark as read: 4 things").click()
+    await expect(badge(page)).to_be_hidden()
 
 
 async def test_the_keyboard_alone_does_it_all(tabs: Tabs) -> None:

@@ -471,6 +471,7 @@ async def test_what_is_new_is_heard_and_seen_outside_of_the_page(page: Page) -> 
     await page.evaluate(RECORDING)
     plain = await page.evaluate("document.querySelector('link[rel=icon]').href")
     await become(page, LIST, fresh=1)
+    await page.wait_for_function("heard.length === 2")
     assert await page.evaluate("heard") == ["/ding.mp3", ["Plan #41 was assigned", "hub-1"]]
     await page.evaluate("shown.onclick()")
     await page.wait_for_function("calls.length === 1")

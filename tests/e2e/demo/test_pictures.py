@@ -16,7 +16,7 @@ from app.dev import demo
 from app.dev.transports import service_token
 from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.pictures import IMAGES, PAGE, take
-from tests.support.hub import NO_TLS, REST
+from tests.support.hub import GROUP, NO_TLS, REST
 
 MESSAGES = (
     (timedelta(days=5), "A member joined Family Group", "Say hello to Linh."),
@@ -34,11 +34,12 @@ class Picture(NamedTuple):
     width: int
     height: int
     scheme: Literal["light", "dark"]
-    shows: Literal["list", "toast"]
+    shows: Literal["list", "groups", "toast"]
 
 
 PICTURES = {
     "bell-desktop": Picture(960, 620, "light", "list"),
+    "bell-groups": Picture(960, 620, "light", "groups"),
     "bell-phone": Picture(390, 780, "light", "list"),
     "bell-phone-dark": Picture(390, 780, "dark", "list"),
     "bell-toast-dark": Picture(960, 620, "dark", "toast"),
@@ -67,6 +68,11 @@ async def test_take_a_picture_of_the_bell(hub: DevHub, browser: Browser, name: s
     if picture.shows == "list":
         await page.locator("notification-bell [part=button]").click()
         await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(len(MESSAGES))
+        await page.evaluate("document.activeElement.blur()")
+    elif picture.shows == "groups":
+        await page.evaluate("document.querySelector('notification-bell').setAttribute('group-by', 'group')")
+        await page.locator("notification-bell [part=button]").click()
+        await page.get_by_role("dialog").get_by_role("button", name="things in Family Group").first.click()
         await page.evaluate("document.activeElement.blur()")
     else:
         await send(hub, *MESSAGES[-1][1:])
@@ -105,10 +111,12 @@ async def fill(hub: DevHub) -> None:
     try:
         for number, (age, title, _) in enumerate(MESSAGES):
             await database.execute(
-                "update notifications set created_at = now() - $2::interval, is_read = $3 where title = $1",
+                "update notifications set created_at = now() - $2::interval, is_read = $3,"
+                " group_id = $4, group_name = 'Family Group' where title = $1",
                 title,
                 age,
                 number < READ,
+                GROUP,
             )
     finally:
         await database.close()
