@@ -163,7 +163,7 @@ async def test_while_a_batch_is_written_the_next_one_grows(monkeypatch: pytest.M
 async def test_batches_that_follow_each_other_closely_are_committed_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.sources.kafka.source.COMMIT_SECONDS", 3600.0)
+    monkeypatch.setattr("app.sources.kafka.commits.COMMIT_SECONDS", 3600.0)
     scene = await started(monkeypatch, Pipeline())
     scene.pipeline.free.set()
     scene.consumer.give(0)
@@ -219,6 +219,49 @@ async def test_the_offset_passes_what_is_parked_once_that_is_written(monkeypatch
     scene.pipeline.free.set()
     await scene.until(lambda: scene.consumer.committed == [10])
     assert scene.pipeline.written == [*range(10)], "in the order of the partition"
+    await scene.source.stop(within=1)
+
+
+async def test_no_offset_passes_a_batch_whose_task_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sources.kafka.source.RECONNECT_BACKOFF", Backoff(first=0.01, cap=0.01))
+    scene = await started(monkeypatch, Pipeline())
+    scene.consumer.give(0)
+    await scene.until(lambda: scene.source._writing is not None)
+    scene.consumer.give(1)
+    await scene.until(lambda: len(scene.source._next.batch.ready) == 1)
+    scene.source._writes()[0].cancel()
+    await scene.until(lambda: not scene.source._polls)
+    scene.pipeline.free.set()
+    scene.consumer.give(0, 1)  # as a broker does, from the committed offset on
+    await scene.until(lambda: scene.consumer.committed == [2])
+    assert scene.pipeline.written == [0, 1]
+    await scene.source.stop(within=1)
+
+
+async def test_a_batch_isnt_begun_before_all_of_its_poll_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Pipeline):
+        """Prepares one message, and the others when `go_on` is set."""
+
+        go_on = asyncio.Event()
+
+        async def prepare_into(self, batch: Batch, messages: Sequence[SourceMessage]) -> None:
+            await super().prepare_into(batch, messages[:1])
+            if len(messages) > 1:
+                await self.go_on.wait()
+                await super().prepare_into(batch, messages[1:])
+
+    pipeline = Slow()
+    scene = await started(monkeypatch, pipeline)
+    scene.consumer.give(0)
+    await scene.until(lambda: pipeline.begun == [1])
+    scene.consumer.give(1)
+    scene.consumer.give(2, 3)
+    await scene.until(lambda: len(scene.source._next.batch.ready) == 2)
+    pipeline.free.set()
+    await scene.until(lambda: scene.source._writing is None)
+    pipeline.go_on.set()
+    await scene.until(lambda: scene.consumer.committed[-1:] == [4])
+    assert pipeline.begun == [1, 3]
     await scene.source.stop(within=1)
 
 

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from msgspec.structs import replace
 
 from app.domain.errors import InvalidEvent, Unavailable
@@ -24,14 +25,14 @@ from app.ingest.pipeline import Pipeline
 from app.runtime.backoff import Backoff
 from app.runtime.metrics import INTAKE_STANDSTILL, REBUILT
 from app.runtime.services import Background
-from app.runtime.tasks import first, is_to_end
+from app.runtime.tasks import end, first, is_to_end
 from app.settings.sources import KafkaSettings
 from app.sources.dead_letters import NOT_REPLAYED, read_replay_headers
 from app.sources.kafka import clients as kafka_clients
 from app.sources.kafka import library_log
+from app.sources.kafka.commits import OffsetCommits
 from app.sources.kafka.dead_letter import labels_of, parked_record
 from app.sources.kafka.dead_letter_producer import KafkaDeadLetters
-from app.sources.kafka.offsets import OffsetTracker
 from app.sources.kafka.watchdog import ConsumerStalled, ConsumerWatchdog, ask_ends
 from app.sources.redaction import redact_message
 
@@ -42,7 +43,6 @@ PAUSED_POLL_SECONDS = 1.0  # seconds between polls of a consumer that is paused
 TOPICS_SETTLE_SECONDS = 5.0  # a cluster that creates topics by itself has them by then
 TOPICS_CHECK_SECONDS = 60.0
 TOPICS_HINT = "Create them. The hub consumes each within 10 s of its creation."
-COMMIT_SECONDS = 0.02  # between two commits of offsets: each costs the broker a write, however many it has
 STANDSTILL_SECONDS = 30.0  # for one batch; then the node says that it isn't ready
 RECONNECT_BACKOFF = Backoff(first=1.0, cap=1.0)  # constant: a retry costs one connection
 
@@ -99,17 +99,18 @@ class KafkaSource:
         self._expected = frozenset(expected)
         self._missing: frozenset[str] = frozenset()
         self._dead_letters = KafkaDeadLetters(redact, now)
-        self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
+        self._commits = OffsetCommits(None)
         self._next = _empty()
         self._assignment = 0  # counts: what was polled under an earlier one is not ours to finish
-        self._polling: asyncio.Task[_Polled] | None = None
+        self._polls = self._adds = False
+        """Whether it polls, and whether it is adding what it polled to the next batch."""
         self._writing: _Write | None = None
         self._behind: _Write | None = None
         """A full batch: planned while the one before is written, and written while that one is pushed."""
         self._writing_since = 0.0
-        self._committing: asyncio.Task[None] | None = None
-        self._one_commit = asyncio.Lock()
-        self._commit_at = 0.0
+        self._write_error: BaseException | None = None
+        self._write_failed, self._one_written = asyncio.Event(), asyncio.Event()
+        self._standstill = INTAKE_STANDSTILL.labels(",".join(topics))
         self._closing_clients = kafka_clients.ClosingClients()
         self._running = Background(self._run, name="kafka source")
         self._stopping = asyncio.Event()
@@ -155,6 +156,7 @@ class KafkaSource:
         while not self._stopping.is_set():
             try:
                 self._consumer, self._producer = await kafka_clients.start(self._settings)
+                self._commits = OffsetCommits(self._consumer)
                 self._consumer.subscribe([*self._topics], listener=_Rebalance(self))
                 await first(self._consume(), self.watch.run(self._consumer), self._watch_topics())
             except ConsumerStalled as stalled:
@@ -193,44 +195,58 @@ class KafkaSource:
             await asyncio.sleep(TOPICS_CHECK_SECONDS)
 
     async def _consume(self) -> None:
-        while not self._stopping.is_set():
-            await self._poll()
-        await self._written()
-        await self._commit()
+        await first(self._poll_on(), self._stopping.wait(), self._until_a_write_fails())
+        while self._writing is not None:
+            await asyncio.wait({self._writing.task})
+        self._raise_write_error()
+        await self._commits.now()
 
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         return await ask_ends(self._settings, partitions)
 
     async def _disconnect(self) -> None:
         """Abandon the current batch, and leave the group."""
-        tasks = [task for task in (self._polling, *self._writes(), self._committing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._polling = self._writing = self._behind = None
+        await end(*self._writes())
+        await self._commits.stop()
+        self._writing = self._behind = self._write_error = None
+        self._write_failed.clear()
         self._next = _empty()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await self._closing_clients.close(consumer, self._producer)
-        self._offsets = OffsetTracker()
 
-    async def _poll(self) -> None:
-        """One step: add polled records to the next batch, and write it when the previous one is written.
+    async def _poll_on(self) -> None:
+        """Add polled records to the next batch, and write it when the previous one is written.
 
-        So a batch is as large as the load makes it: no event waits for others to arrive.
+        So a batch is as large as the load makes it: no event waits for others to arrive. One task does it, as
+        a task for each poll costs more than the poll.
         """
-        if self._polling is None and self._has_room():
-            self._polling = asyncio.create_task(self._get(POLL_MS), name="kafka poll")
-        pending = {task for task in (self._polling, *self._writes()[:1]) if task is not None}
-        done, _ = await asyncio.wait(
-            pending, timeout=PAUSED_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
-        )
-        INTAKE_STANDSTILL.labels(",".join(self._topics)).set(self._stands_still_for())
-        if self._polling in done:
-            await self._add_to_next_batch(await self._polled())
-        elif self._polling is None and not done:
-            await self._stay_in_the_group()
-        await self._write_next()
+        self._polls = True
+        try:
+            while True:
+                if self._has_room():
+                    await self._add_to_next_batch(await self._get(POLL_MS))
+                elif not await self._is_one_written_within(PAUSED_POLL_SECONDS):
+                    await self._stay_in_the_group()
+                self._standstill.set(self._stands_still_for())
+                self._write_next()
+        finally:
+            self._polls = False
+
+    async def _is_one_written_within(self, seconds: float) -> bool:
+        self._one_written.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._one_written.wait()
+        return False
+
+    async def _until_a_write_fails(self) -> None:
+        await self._write_failed.wait()
+        self._raise_write_error()
+
+    def _raise_write_error(self) -> None:
+        if self._write_error is not None:
+            raise self._write_error
 
     def _has_room(self) -> bool:
         events = sum(len(part) for part in self._next.batch)
@@ -242,11 +258,6 @@ class KafkaSource:
         if timeout_ms and sum(map(len, records.values())) < self._settings.batch_size:
             self.watch.emptied()
         return _Polled(records, self._assignment)
-
-    async def _polled(self) -> _Polled:
-        assert self._polling is not None
-        polling, self._polling = self._polling, None
-        return await polling
 
     async def _stay_in_the_group(self) -> None:
         """Poll a paused consumer: the group removes one that doesn't poll."""
@@ -264,7 +275,11 @@ class KafkaSource:
             return
         batch, ends = self._next
         messages = [self._message(record) for records in polled.records.values() for record in records]
-        await self._pipeline.prepare_into(batch, messages)  # the batch that is being written goes on
+        self._adds = True
+        try:
+            await self._pipeline.prepare_into(batch, messages)  # the batch that is being written goes on
+        finally:
+            self._adds = False
         ends.update((partition, records[-1].offset) for partition, records in polled.records.items())
 
     def _message(self, record: Any) -> SourceMessage:
@@ -291,82 +306,51 @@ class KafkaSource:
         parked = parked_record(labels, message.value)
         await self._dead_letters.put_parked(self._producer, Rejected(replace(message, origin=parked), error))
 
-    async def _write_next(self) -> None:
-        if self._writing is not None and self._writing.task.done():
-            await self._first_written()
+    def _write_next(self) -> None:
+        """Begin to write the next batch, if there is one and it may."""
         before = self._writing
         full = not self._has_room()
-        if self._next.ends and (before is None or (before.is_last_part and full and self._behind is None)):
+        if self._write_error is not None or not self._next.ends:
+            return  # behind a batch that failed, none may be committed
+        if before is None or (before.is_last_part and full and self._behind is None):
             prepared, self._next = self._next, _empty()
             write = _Write(partial(self._finish, prepared, before))
+            write.task.add_done_callback(self._write_ended)
             if before is None:
                 self._writing, self._writing_since = write, time.monotonic()
             else:
                 self._behind = write
 
+    def _write_ended(self, task: asyncio.Task[None]) -> None:
+        if self._writing is None or self._writing.task is not task:
+            return
+        self._writing, self._behind = self._behind, None
+        self._writing_since = time.monotonic()
+        self._one_written.set()
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            self._write_error = error
+            self._write_failed.set()
+        elif self._polls and not self._adds:
+            self._write_next()
+
     def _writes(self) -> list[asyncio.Task[None]]:
         return [write.task for write in (self._writing, self._behind) if write is not None]
-
-    async def _written(self) -> None:
-        """Wait for the batches that are being written; raises what that raised."""
-        while self._writing is not None:
-            await self._first_written()
-
-    async def _first_written(self) -> None:
-        assert self._writing is not None
-        await asyncio.wait({self._writing.task})
-        writing, self._writing, self._behind = self._writing, self._behind, None
-        self._writing_since = time.monotonic()
-        await writing.task
 
     async def _finish(self, prepared: _Prepared, before: _Write | None, write: _Write) -> None:
         """Store, push and dead-letter one batch, and schedule the commit behind that of `before`."""
         batch, ends = prepared
-        offsets = self._offsets
+        offsets = self._commits.offsets
         rejected = batch.rejected + await self._pipeline.write(batch.events, on_last=write.begin_last_part)
         if before is not None:
             await asyncio.wait({before.task})
             before.task.result()  # if it failed, this one is delivered again with it
         await self._dead_letters.put(self._producer, rejected)
-        if offsets is not self._offsets:
+        if offsets is not self._commits.offsets:
             return  # the partitions were revoked meanwhile
         for partition, offset in ends.items():
             offsets.passed(partition, offset)
-        self._commit_soon()
-
-    def _commit_soon(self) -> None:
-        """Commit concurrently with the next batches; the commit includes what is done by then."""
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit_when_due(), name="kafka commit")
-
-    async def _commit_when_due(self) -> None:
-        if (left := self._commit_at - time.monotonic()) > 0:
-            await asyncio.sleep(left)
-        self._commit_at = time.monotonic() + COMMIT_SECONDS
-        await self._commit()
-
-    async def _commit(self) -> None:
-        async with self._one_commit:
-            while self._consumer is not None and await self._commit_positions():
-                pass
-
-    async def _commit_positions(self) -> bool:
-        """Commit positions that moved; return whether that succeeded, and there may be more by now."""
-        assigned = self._consumer.assignment()
-        positions = {p: offset for p, offset in self._offsets.to_commit().items() if p in assigned}
-        if not positions:
-            return False
-        try:
-            await self._consumer.commit(positions)
-        except (CommitFailedError, IllegalStateError) as error:
-            # After a rebalance another node has the partition, and recognises our events as processed.
-            log.info("commit_refused", extra={"why": type(error).__name__})
-        except KafkaError as error:
-            log.warning("commit_failed", extra={"why": type(error).__name__})
-        else:
-            self._offsets.committed(positions)
-            return True
-        return False
+        self._commits.soon()
 
     async def revoked(self) -> None:
         """Finish the current batch and forget the rest: our partitions may be assigned to another node.
@@ -378,8 +362,8 @@ class KafkaSource:
         self._next = _empty()
         if writes := self._writes():
             await asyncio.wait(writes, timeout=self._settings.shutdown_grace)
-        await self._commit()
-        self._offsets = OffsetTracker()
+        await self._commits.now()
+        self._commits.forget()
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
