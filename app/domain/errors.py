@@ -75,12 +75,12 @@ class PageTaken(HubError):  # noqa: N818
 
 
 class PlanOutdated(HubError):  # noqa: N818
-    """Others have sent what a throttle lets through since the batch was planned. Nothing was written: plan it
-    again.
+    """What a batch was planned by doesn't hold any more: others have sent what a throttle lets through, or
+    somebody has set something else than was assumed. Nothing was written: plan it again.
     """
 
     def __init__(self) -> None:
-        super().__init__("a throttle was reached since this was planned")
+        super().__init__("what this was planned by doesn't hold any more")
 
 
 class StoreRejected(HubError):  # noqa: N818

@@ -91,6 +91,21 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         return [*dict.fromkeys(found)]
 
 
+class Assumed(NamedTuple):
+    """What people had set when it was last read, so that planning needn't wait for the store.
+
+    Who writes by it checks in the same transaction that it still holds (`EventWriter.write`): then it is
+    newer than anything that could be read before.
+    """
+
+    users: Collection[UUID]
+    """Of whom it is assumed; a user may be there twice."""
+    people: Mapping[UUID, Person]
+    """Those of them who had set anything."""
+    versions: Mapping[UUID, str]
+    """Of what those had set."""
+
+
 class People(Protocol):
     """What people have set in their profiles: `app.store.preferences` in production, `app.testing` in tests.
 
@@ -104,6 +119,9 @@ class People(Protocol):
         Raises:
             Unavailable: The store does not answer.
         """
+
+    def assumed(self, users: Collection[UUID]) -> Assumed | None:
+        """The same as it was read last, without I/O. None: it has to be read."""
 
 
 class Waits(Protocol):
@@ -164,13 +182,19 @@ class Planner:
 
     async def plan(self, requests: Sequence[PlanRequest]) -> list[Plan]:
         """A plan for each. Raises `Unavailable` when Postgres doesn't answer."""
-        users: list[UUID] = []  # may hold duplicates: removing them costs more
-        for request in requests:
-            if request.effects.notification is not None:
-                users += request.effects.notification.receivers
-            if request.effects.deliveries:
-                users += [each.user_id for each in request.effects.deliveries if each.user_id is not None]
-        known = await self._people.people(users)
+        users = _users(requests)
+        return await self._planned(requests, users, await self._people.people(users))
+
+    async def plan_by_assumption(self, requests: Sequence[PlanRequest]) -> tuple[list[Plan], Assumed | None]:
+        """The same, without reading what people have set if that isn't necessary; and what was assumed."""
+        users = _users(requests)
+        assumed = self._people.assumed(users)
+        known = await self._people.people(users) if assumed is None else assumed.people
+        return await self._planned(requests, users, known), assumed
+
+    async def _planned(
+        self, requests: Sequence[PlanRequest], users: Collection[UUID], known: Mapping[UUID, Person]
+    ) -> list[Plan]:
         devices = {} if self._push is None else await self._push.devices.of_users(users)
         now = moment(self._now())
         plans = [self._plan(request, known, now) for request in requests]
@@ -309,6 +333,17 @@ def _is_implied(request: PlanRequest, declined: PlannedDelivery, notified: Colle
         and declined.decision.reason == off_by_default(request.category, channel)
         and user in notified
     )
+
+
+def _users(requests: Sequence[PlanRequest]) -> list[UUID]:
+    """Whom the requests are for: with duplicates, as removing them costs more."""
+    users: list[UUID] = []
+    for request in requests:
+        if request.effects.notification is not None:
+            users += request.effects.notification.receivers
+        if request.effects.deliveries:
+            users += [each.user_id for each in request.effects.deliveries if each.user_id is not None]
+    return users
 
 
 def shown_details(details: Details) -> dict[str, Any]:

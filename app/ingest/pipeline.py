@@ -25,9 +25,10 @@ from app.domain.errors import (
 )
 from app.domain.identity import EventIdentity
 from app.domain.notifications import Group, Notification
-from app.domain.planning import Plan, Planner
+from app.domain.planning import Assumed, Plan, Planner
 from app.domain.preferences import Verdict
 from app.domain.time import Now
+from app.ingest.assumptions import Assumptions
 from app.ingest.batch import Batch, ParkedEvent, PreparedEvent, Rejected, SourceMessage
 from app.ingest.chunks import is_large
 from app.ingest.identify import conflict, may_be_unpushed, repeats
@@ -116,6 +117,7 @@ class Pipeline:
         # another node, one may come after a later one of its inbox, which the connection's cursor notices.
         self._turns, self._turns_of_chunks = Turns(), Turns()
         self._last_batch = 0.0, 0.0
+        self._assumptions = Assumptions()
         self.parking = Parking()
         self.broadcast_accepted = asyncio.Event()
         """The signal that there is a new broadcast, so that this node needs no polling for its own."""
@@ -223,9 +225,17 @@ class Pipeline:
         ready = [item for item in events if isinstance(item, PreparedEvent)]
         planned_at = time.monotonic()
         with suppress(Unavailable):
-            plans = await self.plan(ready)
-            return PlannedAhead(planned_at, {id(item): plan for item, plan in zip(ready, plans, strict=True)})
+            plans, assumed = await self._planned(ready, may_assume=self._assumptions.worthwhile())
+            by_id = {id(item): plan for item, plan in zip(ready, plans, strict=True)}
+            return PlannedAhead(planned_at, by_id, assumed)
         return None
+
+    async def _planned(
+        self, ready: Sequence[PreparedEvent], *, may_assume: bool
+    ) -> tuple[list[Plan], Assumed | None]:
+        if not may_assume:
+            return await self.plan(ready), None
+        return await self._planner.plan_by_assumption([item.request for item in ready])
 
     async def _with_large_to_park(
         self, events: Sequence[PreparedEvent | ParkedEvent]
@@ -387,12 +397,18 @@ class Pipeline:
         ready = [item for item in events if isinstance(item, PreparedEvent)]
         delays = self._backoff.delays()
         locked: frozenset[UUID] = frozenset()
+        may_assume = ahead is None and self._assumptions.worthwhile()
         while True:
             try:
                 with BATCH_SECONDS.time():
-                    plans = None if ahead is None else ahead.of(ready)
-                    plans = await self.plan(ready) if plans is None else plans
-                    written = await self._writer.write([*self._records(events, plans, locked)], resolved)
+                    planned = None if ahead is None else ahead.of(ready)
+                    plans, assumed = planned or await self._planned(ready, may_assume=may_assume)
+                    records = [*self._records(events, plans, locked)]
+                    written = await self._writer.write(records, resolved, assumed)
+            except PlanOutdated:  # at most as often as throttles let something through, and once more
+                if assumed is not None:
+                    self._assumptions.outdated()
+                ahead, may_assume = None, False
             except InboxesLocked as error:
                 if events[0].message.parked_id is not None or _is_chunk(events[0]):
                     raise  # they are parked already: their lanes wait, or their broadcast
@@ -400,14 +416,14 @@ class Pipeline:
                 if error.users <= locked:  # events that cannot be parked wait here
                     await asyncio.sleep(next(delays))
                 locked |= error.users
-            except PlanOutdated:  # at most as often as the throttle lets something through
-                ahead = None
             except Unavailable as error:
                 STALLED.inc()
                 self._log_unavailable(error, len(events))
                 await asyncio.sleep(next(delays))
             else:
                 self.failure = None
+                if assumed is not None:
+                    self._assumptions.held()
                 return written
 
     def _log_unavailable(self, error: Unavailable, events: int) -> None:

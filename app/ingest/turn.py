@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
-from app.domain.planning import Plan
+from app.domain.planning import Assumed, Plan
 from app.ingest.batch import PreparedEvent
 
 MAX_PLAN_AGE_SECONDS = 1.0  # a batch that waits longer for its turn is planned again
@@ -21,12 +21,14 @@ class PlannedAhead(NamedTuple):
     """Monotonic time."""
     plans: Mapping[int, Plan]
     """By the `id` of the prepared event."""
+    assumed: Assumed | None = None
+    """What they were made by, if that was not read."""
 
-    def of(self, events: Sequence[PreparedEvent]) -> list[Plan] | None:
-        """The plans of these events; None if they are too old."""
+    def of(self, events: Sequence[PreparedEvent]) -> tuple[list[Plan], Assumed | None] | None:
+        """The plans of these events, and what is assumed; None if they are too old."""
         if time.monotonic() - self.planned_at > MAX_PLAN_AGE_SECONDS:
             return None
-        return [self.plans[id(item)] for item in events]
+        return [self.plans[id(item)] for item in events], self.assumed
 
 
 class Turns:

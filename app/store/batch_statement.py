@@ -20,16 +20,17 @@ from app.domain.deliveries import SIGNAL, delivery_id
 from app.domain.details import NOTHING, to_column
 from app.domain.identity import EventIdentity
 from app.domain.notifications import Notification, NotificationDraft, event_hash
+from app.domain.planning import Assumed
 from app.store.records import EventRecord
 from app.store.waiting import NewHold, new_holds
 
 # Ids rise in the order of the rows: the defaults of an insert are evaluated after its `order by`. `from_end`
 # counts the rows of an inbox from the last one. The look-ups by number run only if an id was taken.
 _HEAD = """
-with claimed as (
+with {assumed}claimed as (
   insert into processed_events (event_id, fingerprint, sender, position)
   select * from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[])
-    as event (event_id, fingerprint, sender, position)
+    as event (event_id, fingerprint, sender, position){unless_outdated}
   order by event_id collate "C"
   on conflict do nothing returning event_id
 ), outcome as materialized (
@@ -65,6 +66,29 @@ with claimed as (
   order by rows.number
   returning id, seq
 )"""
+# One index probe for each of the receivers, and for those who get nothing. Most have set nothing; if
+# that is assumed of all, there are no versions to compare.
+_NOTHING_SET = """outdated as materialized (
+  select exists (
+    select from (
+      select unnest($13::uuid[]) union all select unnest(${0}::uuid[])
+    ) as wanted (user_id)
+    cross join lateral (select from preferences where user_id = wanted.user_id limit 1) as p
+  ) as outdated
+), """
+_SOMETHING_SET = """met as materialized (
+  select p.user_id, p.xmin::text as version
+  from (
+    select unnest($13::uuid[]) union all select unnest(${0}::uuid[])
+  ) as wanted (user_id)
+  cross join lateral (select user_id, xmin from preferences where user_id = wanted.user_id limit 1) as p
+), known as materialized (
+  select * from unnest(${1}::uuid[], ${2}::text[]) as known (user_id, version)
+), outdated as materialized (
+  select (select count(distinct user_id) from met) <> cardinality(${1}) or exists (
+    select from met left join known using (user_id) where known.version is distinct from met.version
+  ) as outdated
+), """
 _DELIVERIES = """, sent as (
   insert into deliveries (id, event_id, user_id, channel, template, address, locale, data, secret, replaces,
     limit_key, event_at, expires_at, attachments, reason, asked_at, status, next_attempt_at, finished_at,
@@ -93,35 +117,46 @@ _WITHHELD = """, withheld as (
   where (select all_new from outcome) or event in (select number from new_events)
 )"""
 _TAIL = """
-select case when all_new then null else array(select event_id from claimed) end as claimed, ids, seqs{signal}
+select case when all_new then null else array(select event_id from claimed) end as claimed,
+  ids, seqs{signal}{outdated}
 from outcome, (
   select array_agg(id order by id) as ids, array_agg(seq order by id) as seqs from inserted
 ) as inserted
 """
 
 
-def _statement(*, deliveries: bool, details: bool, withheld: bool) -> str:
-    """The statement for events with deliveries, with notifications that carry details, and with decisions not
-    to notify. Their parameters are the last ones, in this order.
+def _statement(*, deliveries: bool, details: bool, withheld: bool, assumed: str) -> str:
+    """The statement for events with deliveries, with notifications that carry details, with decisions not to
+    notify, and with what they were planned by. Their parameters are the last ones, in this order.
     """
-    tail = _TAIL.format(signal=f", pg_notify('{SIGNAL}', '')" if deliveries else "")
-    parts = {"details": "", "arrays": "", "values": ""}
+    tail = _TAIL.format(
+        signal=f", pg_notify('{SIGNAL}', '')" if deliveries else "",
+        outdated=", (select outdated from outdated) as outdated" if assumed else "",
+    )
+    parts = {"details": "", "arrays": "", "values": "", "assumed": "", "unless_outdated": ""}
     first = 1 + (_DELIVERIES_LAST_INDEX if deliveries else _HEAD_LAST_INDEX)
     if details:
-        parts = {
+        parts |= {
             "details": ", details, thread_key, expires_at",
             "arrays": f", ${first}::text[], ${first + 1}::text[], ${first + 2}::timestamptz[]",
             "values": ", details::jsonb, thread_key, expires_at",
         }
         first += 3
     decisions = _WITHHELD.format(*range(first, first + 6)) if withheld else ""
+    first += 6 if withheld else 0
+    if assumed:
+        parts["assumed"] = assumed.format(*range(first, first + 3))
+        parts["unless_outdated"] = " where not (select outdated from outdated)"
     return _HEAD.format(**parts) + (_DELIVERIES if deliveries else "") + decisions + tail
 
 
+OUTDATED = "outdated"
+"""The column of the answer that says whether nothing was recorded, as what was assumed doesn't hold."""
 _HEAD_LAST_INDEX, _DELIVERIES_LAST_INDEX = 15, 35
 _STATEMENTS = {
-    kind: _statement(deliveries=kind[0], details=kind[1], withheld=kind[2])
+    (*kind, assumed): _statement(deliveries=kind[0], details=kind[1], withheld=kind[2], assumed=assumed)
     for kind in product((False, True), repeat=3)
+    for assumed in ("", _NOTHING_SET, _SOMETHING_SET)
 }
 # Of those with the same `replaces` only the newest is ever sent; the secrets of the others go at once.
 # `offset` keeps the look-up one by index.
@@ -194,7 +229,9 @@ class BatchStatement(NamedTuple):
         return [each for each in self.rows if self.events[each[0]].event_id in new]
 
 
-def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatement:
+def batch_statement(
+    events: Sequence[EventRecord], now: datetime, assumed: Assumed | None = None
+) -> BatchStatement:
     """The statement that records these events, each id once; none of them is for later."""
     identities = [event.identity for event in events]
     drafts = [
@@ -209,20 +246,14 @@ def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatem
         for receiver in draft.receivers:
             rows.append((number, draft, raw_data, receiver))
             of_drafts.append(place)
+    receivers = [row[3] for row in rows]
     values: list[Any] = [
         [event.event_id for event in events],
         [identity.fingerprint for identity in identities],
         [identity.sender for identity in identities],
         [identity.position for identity in identities],
-        [number + 1 for number, _, _ in drafts],
-        [event_hash(event_id) for _, event_id, _ in drafts],
-        [draft.group_id for _, _, draft in drafts],
-        [draft.group_name for _, _, draft in drafts],
-        [draft.template_code for _, _, draft in drafts],
-        [draft.raw_data for _, _, draft in drafts],
-        [draft.title for _, _, draft in drafts],
-        [draft.content for _, _, draft in drafts],
-        [row[3] for row in rows],
+        *_drafts(drafts),
+        receivers,
         of_drafts,
         now,
     ]
@@ -232,7 +263,9 @@ def batch_statement(events: Sequence[EventRecord], now: datetime) -> BatchStatem
     values += _deliveries(events, now) if deliveries else ()
     values += _details(drafts, identities) if details else ()
     values += _withheld(events) if withheld else ()
-    text = _STATEMENTS[deliveries, details, withheld]
+    kind = _assumed_kind(assumed)
+    values += _assumed(assumed, receivers) if assumed is not None else ()
+    text = _STATEMENTS[deliveries, details, withheld, kind]
     return BatchStatement(text, values, events, rows, now)
 
 
@@ -253,6 +286,35 @@ def _details(
         [details.thread_key for details in carried],
         [details.expires_at for details in carried],
     )
+
+
+def _drafts(drafts: Sequence[tuple[int, str, NotificationDraft]]) -> Sequence[list[Any]]:
+    return (
+        [number + 1 for number, _, _ in drafts],
+        [event_hash(event_id) for _, event_id, _ in drafts],
+        [draft.group_id for _, _, draft in drafts],
+        [draft.group_name for _, _, draft in drafts],
+        [draft.template_code for _, _, draft in drafts],
+        [draft.raw_data for _, _, draft in drafts],
+        [draft.title for _, _, draft in drafts],
+        [draft.content for _, _, draft in drafts],
+    )
+
+
+def _assumed_kind(assumed: Assumed | None) -> str:
+    if assumed is None:
+        return ""
+    return _SOMETHING_SET if assumed.versions else _NOTHING_SET
+
+
+def _assumed(assumed: Assumed, receivers: Sequence[UUID]) -> Sequence[list[Any]]:
+    """Of whom something is assumed besides the receivers, who of all had set something, and its versions."""
+    others: Collection[UUID] = ()
+    if len(assumed.users) != len(receivers):  # all receivers are among these users
+        others = set(assumed.users).difference(receivers)
+    if not assumed.versions:
+        return ([*others],)
+    return [*others], [*assumed.versions], [*assumed.versions.values()]
 
 
 def _withheld(events: Sequence[EventRecord]) -> Sequence[list[Any]]:

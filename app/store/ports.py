@@ -26,7 +26,7 @@ from app.domain.notifications import (
     Notification,
     NotificationFilter,
 )
-from app.domain.planning import People
+from app.domain.planning import Assumed, People
 from app.domain.topics import FollowedTopic, Follower, Joined, Topic, TopicDeletion
 from app.store.inboxes import InboxState
 from app.store.parked import ParkedEventRecord, ParkedState, ParkedStatus
@@ -48,7 +48,10 @@ class EventWriter(Protocol):
     """
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
         """Record the events. Each `event_id` occurs once in a call.
 
@@ -56,17 +59,17 @@ class EventWriter(Protocol):
         group or their order key, earlier ones of the same call included; a position is parked once.
         `resolved` are parked events (by `ParkedEventRecord.id`) that are among them, with their ids: in the
         same transaction they cease to be parked, unless they are conflicts. An amendment is the only record
-        of its call.
+        of its call. `assumed` is what the events were planned by, if that was not read.
 
         Raises:
+            PlanOutdated: What is `assumed` doesn't hold any more, or can't be checked, or more deliveries
+                would be sent than their `throttle` lets through; nothing was recorded.
             StoreRejected: The store can never take one of the values; nothing was recorded.
             InboxesLocked: Others hold the locks of some receivers' inboxes; nothing was recorded.
             PageTaken: One of the entries is a page that isn't the next one of a running broadcast; nothing
                 was recorded.
             InvalidEvent: `NO_SUCH_EVENT`: the record is an amendment, and its sender published no such event;
                 nothing was recorded.
-            PlanOutdated: More deliveries would be sent than their `throttle` lets through; nothing was
-                recorded.
             Unavailable: The batch may have been committed, only the answer was lost. Call again with the same
                 records: those that were recorded stay as they are.
         """

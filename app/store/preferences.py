@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import time
+from time import monotonic
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.channels import EMAIL, SMS
 from app.domain.digests import windows
+from app.domain.planning import Assumed
 from app.domain.preferences import Person
 from app.domain.quiet_hours import QuietHours
 from app.store.addresses import LOCK
@@ -28,14 +30,20 @@ from app.store.models import PreferenceRow as P
 # One index probe a user; most have said nothing, and cost no row.
 _PEOPLE = """
 select p.user_id, p.locale, p.time_zone, p.quiet_from, p.quiet_until, p.email, p.phone, p.choices::text,
-  p.digests::text
+  p.digests::text, p.xmin::text
 from unnest($1::uuid[]) as wanted (user_id)
-cross join lateral (select * from preferences where user_id = wanted.user_id limit 1) as p
+cross join lateral (select xmin, * from preferences where user_id = wanted.user_id limit 1) as p
 """
 
 
 _CHANNELS = {"email": EMAIL, "phone": SMS}
 """Of the addresses in a profile, by its field."""
+MAX_PEOPLE_REMEMBERED = 20_000
+"""About 1 KB each."""
+REMEMBER_SECONDS = 600.0
+"""The version of a row is the number of the transaction that wrote it. Another one can only have it after 4
+billion transactions, or on a server that has lost some.
+"""
 NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 NOTHING_DROPPED: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -68,6 +76,9 @@ class PreferenceStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._connections = direct(engine)
+        self._read: dict[UUID, tuple[Person, str]] = {}
+        """People as they were read last, each with the version of the row."""
+        self._read_since = monotonic()
 
     async def people(self, users: Collection[UUID]) -> dict[UUID, Person]:
         """Those of the users who have said anything."""
@@ -75,7 +86,23 @@ class PreferenceStore:
             return {}
         with store_errors():
             rows = await self._connections.fetch(_PEOPLE, list(users))
-            return {row[0]: _person(row) for row in rows}
+        found = {row[0]: (_person(row), row[9]) for row in rows}
+        if self._read:
+            for user in users:
+                self._read.pop(user, None)
+        self._read.update(found)
+        return {user: person for user, (person, _) in found.items()}
+
+    def assumed(self, users: Collection[UUID]) -> Assumed:
+        """As `People.assumed`. Who wasn't read is assumed to have set nothing, as is true of most."""
+        if len(self._read) > MAX_PEOPLE_REMEMBERED or monotonic() - self._read_since > REMEMBER_SECONDS:
+            self._read, self._read_since = {}, monotonic()
+        found = {user: self._read[user] for user in users if user in self._read} if self._read else {}
+        return Assumed(
+            users,
+            {user: person for user, (person, _) in found.items()},
+            {user: version for user, (_, version) in found.items()},
+        )
 
     async def digests(self, user_id: UUID) -> dict[str, str]:
         """The digests that the user has chosen, by the id of the choice."""
@@ -180,7 +207,7 @@ def _confirmation_ended(user_id: UUID, field: str, address: str | None) -> Updat
 
 
 def _person(row: Any) -> Person:
-    *profile, choices, digests = row[1:]
+    *profile, choices, digests = row[1:9]
     decode = msgspec.json.decode
     return Profile(*profile).person(decode(choices), decode(digests) if digests else NO_DIGESTS)
 

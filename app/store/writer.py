@@ -18,13 +18,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.amendments import Amended, Amendment
-from app.domain.errors import InboxesLocked
+from app.domain.errors import InboxesLocked, PlanOutdated
 from app.domain.identity import Relation, scoped_id
 from app.domain.notifications import Notification
+from app.domain.planning import Assumed
 from app.domain.time import Now, moment
 from app.store import broadcasts
 from app.store.amendments import MAX_ROWS_AT_ONCE, Target, apply, cancel_deliveries, find
-from app.store.batch_statement import REPLACE, batch_statement, replacing
+from app.store.batch_statement import OUTDATED, REPLACE, batch_statement, replacing
 from app.store.direct import direct
 from app.store.engine import store_errors
 from app.store.event_ids import IdClaims, schedule, taken, taken_elsewhere
@@ -51,7 +52,10 @@ class BatchWriter:
         self._locks = InboxLocks(engine)
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
         """Record the events and insert their notifications, all or nothing. `event_id`s are unique in a call.
         `resolved` are the parked events among them: they aren't parked any more, unless they are conflicts. A
@@ -61,7 +65,8 @@ class BatchWriter:
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is. After
         `InboxesLocked` nothing is. Raises `PageTaken`, and writes nothing, for a page that isn't the next
-        one of a running broadcast; `PlanOutdated`, and writes nothing, if a throttle was reached meanwhile.
+        one of a running broadcast; `PlanOutdated`, and writes nothing, if what is `assumed` doesn't hold, or
+        a throttle was reached meanwhile.
         """
         with store_errors():
             if entries and entries[0].amendment is not None:
@@ -70,10 +75,10 @@ class BatchWriter:
             if suspects and (locked := await self._locks.suspected(_receivers(entries))):
                 raise InboxesLocked(locked)
             with suppress(asyncpg.LockNotAvailableError):
-                return await self._write(entries, resolved)
+                return await self._write(entries, resolved, assumed)
             if locked := await self._still_locked(_receivers(entries)):
                 raise InboxesLocked(locked)
-            return await self._write(entries, resolved, waiting=True)
+            return await self._write(entries, resolved, assumed, waiting=True)
 
     async def _amend(
         self, entry: EventRecord, amendment: Amendment, resolved: Mapping[int, str]
@@ -122,13 +127,18 @@ class BatchWriter:
         return locked
 
     async def _write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str], *, waiting: bool = False
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str],
+        assumed: Assumed | None,
+        *,
+        waiting: bool = False,
     ) -> WriteResult:
         drafts_to_park = [(entry.event_id, entry.parked) for entry in entries if entry.parked is not None]
         more = waiting or resolved or drafts_to_park or self._connections.needs_transactions
         async with self._connections.connection() as connection:
             if not more and all(map(_is_one_statement, entries)):
-                return await self._record(connection, entries, resolved)
+                return await self._record(connection, entries, resolved, assumed)
             async with self._connections.transaction(connection):
                 if waiting:
                     await connection.execute(_WAIT_FOR_LOCKS)
@@ -144,10 +154,15 @@ class BatchWriter:
                 backlog = len(resolved) > MAX_EVENTS_THAT_WAIT
                 if backlog and (locked := await lock_free(connection, _receivers(entries))):
                     raise InboxesLocked(locked)
-                return (await self._record(connection, entries, resolved))._replace(parked=parked)
+                written = await self._record(connection, entries, resolved, assumed)
+                return written._replace(parked=parked)
 
     async def _record(
-        self, connection: asyncpg.Connection, entries: Sequence[EventRecord], resolved: Mapping[int, str]
+        self,
+        connection: asyncpg.Connection,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str],
+        assumed: Assumed | None = None,
     ) -> WriteResult:
         """Record the events. Those whose id another service has are recorded under a new one."""
         claims, notifications = IdClaims(), []
@@ -158,7 +173,7 @@ class BatchWriter:
             open_entries = [entry for _, entry in named if entry.event_id not in known]
             claimed = await schedule(connection, [entry for entry in open_entries if entry.later is not None])
             if events := [entry for entry in open_entries if entry.later is None]:
-                new, made, waiting = await _insert(connection, events, moment(self._now()))
+                new, made, waiting = await _insert(connection, events, moment(self._now()), assumed)
                 claimed.update(new)
                 notifications += made
                 holds += waiting
@@ -208,11 +223,13 @@ def _is_one_statement(entry: EventRecord) -> bool:
 
 
 async def _insert(
-    connection: asyncpg.Connection, events: Sequence[EventRecord], now: datetime
+    connection: asyncpg.Connection, events: Sequence[EventRecord], now: datetime, assumed: Assumed | None
 ) -> tuple[Collection[str], list[Notification], Sequence[NewHold]]:
     """Record the events whose ids are new: those ids, the notifications, and which deliveries wait."""
-    statement = batch_statement(events, now)
+    statement = batch_statement(events, now, assumed)
     row = await connection.fetchrow(statement.text, *statement.values)
+    if assumed is not None and row is not None and row[OUTDATED]:
+        raise PlanOutdated
     if replaced := replacing(events):
         await connection.execute(REPLACE, replaced)
     claimed, notifications = statement.answer(row)

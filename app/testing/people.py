@@ -39,6 +39,9 @@ class MemoryPeople:
             for user, (profile, choices) in found.items()
         }
 
+    def assumed(self, users: Collection[UUID]) -> None:
+        """As `People.assumed`: nothing is."""
+
     async def digests(self, user_id: UUID) -> dict[str, str]:
         """See `PreferencesPort`."""
         self._check()

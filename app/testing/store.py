@@ -23,6 +23,7 @@ from app.domain.notifications import (
     Notification,
     NotificationDraft,
 )
+from app.domain.planning import Assumed
 from app.domain.time import Now, moment
 from app.store.amendments import RETRACTED
 from app.store.event_ids import IdClaims
@@ -69,14 +70,13 @@ class MemoryStore(MemoryInboxes):
     # Events
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
         """As `EventWriter.write`."""
-        self._check()
-        for entry in entries:
-            _check_storable(entry)
-            if entry.page is not None:
-                self.broadcasts.check_page(entry.page)
+        self._check_call(entries, assumed)
         await self._check_throttles(entries)
         now = self._now()
         parked = self.parked.park([(entry.event_id, entry.parked) for entry in entries if entry.parked])
@@ -113,6 +113,15 @@ class MemoryStore(MemoryInboxes):
         counts = await self.deliveries.recent([*wanted])
         if any(count + new > most for count, (new, most) in zip(counts, wanted.values(), strict=True)):
             raise PlanOutdated
+
+    def _check_call(self, entries: Sequence[EventRecord], assumed: Assumed | None) -> None:
+        self._check()
+        if assumed is not None:
+            raise PlanOutdated
+        for entry in entries:
+            _check_storable(entry)
+            if entry.page is not None:
+                self.broadcasts.check_page(entry.page)
 
     def _is_recorded(self, entry: EventRecord) -> bool:
         found, sender = self._taken(entry), entry.identity.sender

@@ -20,7 +20,7 @@ from app.domain.amendments import Amendment
 from app.domain.audiences import BroadcastState
 from app.domain.errors import InboxesLocked, Unavailable
 from app.domain.identity import EventIdentity, page_name
-from app.domain.planning import Planner
+from app.domain.planning import Assumed, Planner
 from app.domain.preferences import Evaluator
 from app.domain.topics import TopicDeletion
 from app.ingest import broadcasts
@@ -52,12 +52,15 @@ class HookedWriter:
         self.after: Hook | None = None
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
         pages = [entry for entry in entries if entry.page is not None]
         if pages and self.before is not None:
             await self.before(pages)
-        result = await self._writer.write(entries, resolved)
+        result = await self._writer.write(entries, resolved, assumed)
         if pages and self.after is not None:
             await self.after(pages)
         return result

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from app.domain.planning import Planner
+from app.domain.planning import Assumed, Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
 from app.ingest.chunks import MAX_ROWS_AT_ONCE
@@ -39,9 +39,12 @@ class DyingWriter:
         self.left: int | None = None
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
-        result = await self._writer.write(entries, resolved)
+        result = await self._writer.write(entries, resolved, assumed)
         if self.left is not None:
             self.left -= 1
             if self.left < 0:

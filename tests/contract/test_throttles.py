@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.deliveries import DeliveryDraft, Status
 from app.domain.digests import Throttle
 from app.domain.errors import PlanOutdated
-from app.domain.planning import Planner
+from app.domain.planning import Assumed, Planner
 from app.domain.preferences import Evaluator
 from app.domain.waiting import RecentDeliveries, WaitPlanner
 from app.ingest.pipeline import Pipeline, PipelinePorts
@@ -44,8 +44,13 @@ class Overtaken:
         self.calls = 0
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
+        if assumed is not None:
+            raise PlanOutdated  # the plan is made by what is read, right before the first write that counts
         before, self._before = self._before, None
         if before is not None:
             await before()

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from app.domain.errors import InboxesLocked
 from app.domain.identity import MAX_NAME_CHARS
-from app.domain.planning import Planner
+from app.domain.planning import Assumed, Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import PreparedEvent, Rejected, SourceMessage
 from app.ingest.chunks import (
@@ -62,12 +62,15 @@ class Store(MemoryStore):
         return time.time() + self.ahead
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
         reached = {user for each in entries if not each.parked for d in each.drafts for user in d.receivers}
         if found := self.locked & reached:
             raise InboxesLocked(found)
-        result = await super().write(entries, resolved)
+        result = await super().write(entries, resolved, assumed)
         self.sizes.append(len(result.notifications))
         if self.dies_after is not None:
             self.dies_after -= 1

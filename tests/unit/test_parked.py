@@ -378,12 +378,12 @@ async def test_what_postgres_refuses_is_dead_lettered_alone(scene: Scene) -> Non
     await scene.take(event("a", group), event("b", group), event("c", group))
     store = scene.store.write
 
-    async def write(entries: Any, resolved: Any = ()) -> Any:
+    async def write(entries: Any, resolved: Any = (), assumed: Any = None) -> Any:
         if any(entry.event_id.startswith("b") for entry in entries):
             from app.domain.errors import StoreRejected
 
             raise StoreRejected("not this one")
-        return await store(entries, resolved)
+        return await store(entries, resolved, assumed)
 
     scene.store.write = write  # type: ignore[method-assign]
     await scene.worker.resolve_due()
@@ -394,14 +394,14 @@ async def test_what_postgres_refuses_is_dead_lettered_alone(scene: Scene) -> Non
 async def test_a_bug_in_one_lane_is_the_fault_of_no_other(scene: Scene) -> None:
     bad, good = uuid4(), uuid4()
     await scene.take(event("x", bad), event("g", good))
-    plan = scene.pipeline.plan
+    planned = scene.pipeline._planned
 
-    async def fail(ready: Any) -> Any:
+    async def fail(ready: Any, **how: Any) -> Any:
         if any(item.event.event_id.startswith("x") for item in ready):
             raise RuntimeError("a bug")
-        return await plan(ready)
+        return await planned(ready, **how)
 
-    scene.pipeline.plan = fail  # type: ignore[method-assign]
+    scene.pipeline._planned = fail  # type: ignore[method-assign]
     await scene.worker.resolve_due()
     assert (scene.order, await scene.parked()) == ("g", 0)
     assert [reason for _, reason in scene.letters.found] == ["handler_failed"]
@@ -411,15 +411,15 @@ async def test_a_bug_in_one_lane_is_the_fault_of_no_other(scene: Scene) -> None:
 async def test_a_bug_among_many_lanes_costs_no_other(scene: Scene, number: int) -> None:
     """Those of its transaction are written one by one then."""
     await scene.take(*(event("x" if number == 0 else "g", uuid4()) for number in range(number)))
-    plan = scene.pipeline.plan
+    planned = scene.pipeline._planned
 
-    async def fail(ready: Any) -> Any:
+    async def fail(ready: Any, **how: Any) -> Any:
         await asyncio.sleep(0.001)
         if any(item.event.event_id.startswith("x") for item in ready):
             raise RuntimeError("a bug")
-        return await plan(ready)
+        return await planned(ready, **how)
 
-    scene.pipeline.plan = fail  # type: ignore[method-assign]
+    scene.pipeline._planned = fail  # type: ignore[method-assign]
     async with asyncio.timeout(20):
         await scene.worker.resolve_due()
     assert (len(scene.order), await scene.parked()) == (number - 1, 0)
@@ -431,10 +431,10 @@ async def test_no_transaction_is_longer_than_a_bound(scene: Scene) -> None:
     await scene.take(*(event(f"{number}", group) for number in range(2 * MAX_EVENTS_PER_WRITE + 1)))
     store = scene.store.write
 
-    async def write(entries: Any, resolved: Any = ()) -> Any:
+    async def write(entries: Any, resolved: Any = (), assumed: Any = None) -> Any:
         nonlocal most
         most = max(most, len(entries))
-        return await store(entries, resolved)
+        return await store(entries, resolved, assumed)
 
     scene.store.write = write  # type: ignore[method-assign]
     await scene.worker.resolve_due()
@@ -505,11 +505,11 @@ async def test_hundreds_of_groups_are_resolved_with_bounded_concurrency_and_few_
     writes = Counter[str]()
     store = scene.store.write
 
-    async def write(entries: Any, resolved: Any = ()) -> Any:
+    async def write(entries: Any, resolved: Any = (), assumed: Any = None) -> Any:
         writes["calls"] += 1
         for _ in range(5):
             await asyncio.sleep(0)
-        return await store(entries, resolved)
+        return await store(entries, resolved, assumed)
 
     scene.store.write = write  # type: ignore[method-assign]
     scene.groups.latency = 0.001

@@ -20,7 +20,7 @@ from app.domain.effects import TokenBound
 from app.domain.errors import InvalidEvent, StoreFailed, StoreRejected, Unavailable
 from app.domain.identity import UNKNOWN, EventIdentity
 from app.domain.notifications import Group, Notification
-from app.domain.planning import Planner
+from app.domain.planning import Assumed, Planner
 from app.domain.preferences import Evaluator
 from app.ingest.batch import SourceMessage
 from app.ingest.pipeline import Pipeline, PipelinePorts
@@ -91,7 +91,10 @@ class Writer:
         self.seq = 100
 
     async def write(
-        self, entries: Sequence[EventRecord], resolved: Mapping[int, str] = MappingProxyType({})
+        self,
+        entries: Sequence[EventRecord],
+        resolved: Mapping[int, str] = MappingProxyType({}),
+        assumed: Assumed | None = None,
     ) -> WriteResult:
         ids = [entry.event_id for entry in entries]
         if self.poison & set(ids):
