@@ -168,7 +168,7 @@ class NotificationHandler(BaseMessageHandler[M], Generic[M, D]):
                 "add a new one to CATEGORIES in app/domain/preferences.py"
             )
 
-    @property
+    @cached_property
     def template_code(self) -> str:
         """The event type in capitals, as stored."""
         return self.event_type.upper()

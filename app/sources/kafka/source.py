@@ -345,7 +345,8 @@ class KafkaSource:
         if before is not None:
             await asyncio.wait({before.task})
             before.task.result()  # if it failed, this one is delivered again with it
-        await self._dead_letters.put(self._producer, rejected)
+        if rejected:
+            await self._dead_letters.put(self._producer, rejected)
         if offsets is not self._commits.offsets:
             return  # the partitions were revoked meanwhile
         for partition, offset in ends.items():
