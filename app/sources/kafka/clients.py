@@ -15,7 +15,10 @@ from app.domain.errors import ConfigurationError
 from app.domain.events import MAX_EVENT_BYTES
 from app.runtime.tasks import end, looked_at
 from app.settings.sources import KafkaSettings
-from app.sources.kafka import bounded_batches  # noqa: F401 - all consumers decompress within its limits
+from app.sources.kafka import (
+    bounded_batches,  # noqa: F401 - all consumers decompress within its limits
+    fetch_codec,  # noqa: F401 - for the fetches of all consumers
+)
 from app.sources.kafka.paced_consumer import PacedConsumer
 
 ISOLATION_LEVEL = "read_committed"
