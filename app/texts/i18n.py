@@ -22,7 +22,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
-from app.texts.hygiene import has_direction, isolated
+from app.texts.hygiene import isolated
 
 LOCALES = ("vi", "en", "ru")
 LOCALES_DIR = Path(__file__).parents[2] / "locales"
@@ -73,8 +73,10 @@ def render(locale: str, message: Translatable, params: Mapping[str, object], cou
     is isolated, as it would turn the words behind it.
     """
     template = _template(locale, message, count)
-    text = template % params
-    return text if text.isascii() or not has_direction(text) else template % _isolated(params)
+    for value in params.values():  # no template runs from right to left itself
+        if isinstance(value, str) and not value.isascii():
+            return template % _isolated(params)
+    return template % params
 
 
 def _isolated(params: Mapping[str, object]) -> dict[str, object]:

@@ -9,12 +9,13 @@ from shutil import copytree
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.catalog import Message as Translated
-from babel.messages.pofile import write_po
+from babel.messages.pofile import read_po, write_po
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dev import catalogues
-from app.texts.i18n import LOCALES, N_, negotiate, render
+from app.texts.hygiene import has_direction, isolated
+from app.texts.i18n import DOMAIN, LOCALES, LOCALES_DIR, N_, negotiate, render
 
 PLAIN = "%(requester_username)s removed you from the group %(group_name)s."
 COUNTED = "%(dishes)d dish today. Breakfast: %(breakfast)s. Lunch: %(lunch)s. Dinner: %(dinner)s."
@@ -97,6 +98,23 @@ def collected(template: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize("locale", LOCALES)
+def test_no_text_runs_from_right_to_left_by_itself(locale: str) -> None:
+    """Only values are looked at: one that does is isolated, whatever the text is."""
+    with (LOCALES_DIR / locale / "LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as file:
+        catalogue = read_po(file, locale=locale)
+    texts = [str(text) for message in catalogue for text in (message.string, message.id)]
+    assert not [text for text in texts if has_direction(text)]
+
+
+@given(st.dictionaries(st.sampled_from(["who", "what"]), st.text(), min_size=2), st.sampled_from(LOCALES))
+def test_values_are_isolated_as_the_whole_text_says(params: dict[str, str], locale: str) -> None:
+    message = N_("%(who)s has changed %(what)s")
+    text = message.singular % params
+    expected = message.singular % {name: isolated(value) for name, value in params.items()}
+    assert render(locale, message, params) == (expected if has_direction(text) else text)
+
+
 def test_every_catalogue_is_complete() -> None:
     assert catalogues.check() == []
 
