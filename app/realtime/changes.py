@@ -141,6 +141,8 @@ class InboxCommands:
         Postgres doesn't answer, or an inbox is locked, that waits.
         """
         with suppress(Unavailable):
+            if not await self._triage.is_anything_due():
+                return  # each of what follows takes a transaction
             for expire in (self._store.expire, self._triage.expire_archived):
                 await self._expire(expire)
             await self._wake()

@@ -202,6 +202,9 @@ class Triage(Protocol):
     ) -> list[Notification]:
         """At most `limit` of what is archived, or snoozed, the highest `seq` first; see `Inboxes.page`."""
 
+    async def is_anything_due(self) -> bool:
+        """Whether `wake`, `expire_archived`, `move_swept` or `Inboxes.expire` may have something to do."""
+
     async def wake(self, most: int) -> Sequence[Notification]:
         """Put up to `most` whose snooze has ended into their inboxes as new ones: unread, with the next
         `seq`, the time of now and an id that none had before. None comes twice. In rising `seq` for each

@@ -169,6 +169,14 @@ update inboxes set rev = rev + 1 where user_id = any($1::uuid[]) returning user_
 """  # noqa: S608
 
 
+_IS_ANYTHING_DUE = """
+select exists (select from notifications where expires_at <= now())
+  or exists (select from archived_notifications where expires_at <= now())
+  or exists (select from archived_notifications where snoozed_until <= now())
+  or exists (select from archive_sweeps)
+"""
+
+
 class TriageStore:
     """The port `Triage`, on Postgres. Every call raises `Unavailable` when Postgres doesn't answer."""
 
@@ -230,6 +238,13 @@ class TriageStore:
                 rows = await connection.exec_driver_sql(ARCHIVE_PAGES[place], values)
                 page = [notification_of(row) for row in rows]
                 return page[: fitting(page, most_bytes) + 1]
+
+    async def is_anything_due(self) -> bool:
+        """As `Triage.is_anything_due`."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(_NO_SCANS)
+                return bool((await connection.exec_driver_sql(_IS_ANYTHING_DUE)).scalar_one())
 
     async def wake(self, most: int) -> Sequence[Notification]:
         """As `Triage.wake`."""

@@ -230,6 +230,16 @@ class MemoryInboxes:
         ]
         return _page(found, limit, before, 0, most_bytes)
 
+    async def is_anything_due(self) -> bool:
+        """As `Triage.is_anything_due`."""
+        self._check()
+        now = moment(self._now())
+        places = [
+            (user, each) for user, of in self._inboxes.items() for each in (of.notifications, of.archived)
+        ]
+        snoozed = [each.snoozed_until for _, place in places for each in place.values()]
+        return any(self._expired(places)) or any(until is not None and until <= now for until in snoozed)
+
     async def wake(self, most: int) -> Sequence[Notification]:
         """As `Triage.wake`."""
         self._check()

@@ -226,6 +226,37 @@ async def test_a_snooze_ends_with_unarchive_or_archive(store: Store) -> None:
     assert (await inbox(store, user), await kept(store, user)) == ([(1, False)], [(2, False)])
 
 
+async def test_what_is_due_is_noticed_until_it_is_done(store: Store) -> None:
+    async def done() -> None:
+        while (
+            await store.triage.wake(100)
+            or await store.triage.expire_archived(100)
+            or await store.inboxes.expire(100)
+            or await store.triage.move_swept(100)
+        ):
+            pass
+        await store.triage.move_swept(100)  # ends a sweep that is empty
+        assert not await store.triage.is_anything_due()
+
+    await done()  # what earlier tests left
+    user = uuid4()
+    for moment in (FUTURE, PAST):
+        assert not await store.triage.is_anything_due()
+        await store.writer.write([entry(user, details=Details(expires_at=moment))])
+    assert await store.triage.is_anything_due()
+    await done()
+    (one,) = await filled(store, user, 1)
+    await store.triage.snooze(one, user, FUTURE)
+    assert not await store.triage.is_anything_due()
+    await store.triage.snooze(one, user, PAST)
+    assert await store.triage.is_anything_due()
+    await done()
+    written = await store.writer.write([entry(user, details=Details(expires_at=PAST))])
+    await store.triage.archive(written.notifications[0].id, user)
+    assert await store.triage.is_anything_due()
+    await done()
+
+
 async def test_what_expires_outside_the_inbox_is_deleted_too(store: Store) -> None:
     user = uuid4()
     for moment in (PAST, FUTURE, PAST):
@@ -336,6 +367,7 @@ async def test_a_store_that_is_away_is_unavailable(away: tuple[Store, Preference
         triage.unarchive(1, user),
         triage.snooze(1, user, FUTURE),
         triage.archive_page(user, "archived", 1, None, 1),
+        triage.is_anything_due(),
         triage.wake(1),
         triage.expire_archived(1),
         triage.archive_all(user, None),
