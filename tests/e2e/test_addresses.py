@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser, Page, Route, expect
 
 from app.dev.mail import MailCatcher
-from tests.support.hub import NO_TLS, REST, Hub, new_user, running_hub, token
+from tests.support.browser import needs_chromium
+from tests.support.hub import NO_TLS, REST, Hub, eventually, free_port, new_user, running_hub, token
 from tests.support.mailbox import mailed, mails, new_address, text_of, with_mail
+from tests.support.npm import CLIENT
 
+PAGE = """<!doctype html><html lang="en"><head><title>Kitchen</title></head><body></body></html>"""
+MOUNT = """async ([url, user, token]) => {
+  await import("/kitchen/src/preferences.js");
+  const form = document.createElement("notification-preferences");
+  form.setAttribute("url", url);
+  form.setAttribute("user-id", user);
+  form.getToken = () => token;
+  document.body.append(form);
+}"""
 CODE = re.compile(r"^\d{6}$", re.MULTILINE)
 
 
@@ -20,8 +33,10 @@ CODE = re.compile(r"^\d{6}$", re.MULTILINE)
 async def hub(
     environment: dict[str, str], mailbox: MailCatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Hub]:
-    own = with_mail(environment, mailbox, CONFIRM_ADDRESSES="true")
-    async with running_hub(own, tmp_path_factory.mktemp("addresses") / "log") as running:
+    port = free_port()
+    origin = f"http://127.0.0.1:{port}"
+    own = with_mail(environment, mailbox, CONFIRM_ADDRESSES="true", ALLOWED_ORIGINS=origin)
+    async with running_hub(own, tmp_path_factory.mktemp("addresses") / "log", port) as running:
         yield running
 
 
@@ -116,3 +131,67 @@ async def test_what_is_no_address_is_refused_without_repeating_it(
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
     assert named in answer.json()["detail"]
     assert "nonsense" not in answer.text
+
+
+async def test_a_code_goes_out_by_sms_as_well(hub: Hub) -> None:
+    user = new_user()
+    async with hub.client(user) as client:
+        asked = await client.post("/addresses", json={"channel": "sms", "address": "+84912345678"})
+        assert asked.status_code == 201, asked.text
+
+    async def handed_over() -> bool:
+        found = await hub.rows("select status, secret from deliveries where user_id = $1", uuid.UUID(user))
+        return [(each["status"], each["secret"]) for each in found] == [("simulated", None)]
+
+    await eventually(handed_over, "the code went out, and is kept nowhere")
+
+
+@pytest_asyncio.fixture
+async def page(hub: Hub, browser: Browser) -> AsyncIterator[Page]:
+    """A page of the hub's origin, as behind a gateway, with the browser library."""
+
+    async def answer(route: Route) -> None:
+        path = route.request.url.removeprefix(f"{hub.http}/kitchen/")
+        if path:
+            await route.fulfill(path=CLIENT / path, content_type="text/javascript")
+        else:
+            await route.fulfill(content_type="text/html", body=PAGE)
+
+    async with await browser.new_context() as context:
+        await context.route(f"{hub.http}/kitchen/**", answer)
+        page = await context.new_page()
+        await page.goto(f"{hub.http}/kitchen/")
+        yield page
+
+
+@needs_chromium
+async def test_the_form_saves_digests_and_a_confirmed_address_on_a_hub(
+    hub: Hub, mailbox: MailCatcher, page: Page
+) -> None:
+    user, address = new_user(), new_address()
+    await page.evaluate(MOUNT, [hub.http, user, token(user)])
+    shown = page.locator("notification-preferences")
+    await shown.locator("summary").click()
+    await shown.get_by_role("combobox", name="Food: Email").select_option("weekly")
+    await expect(shown.get_by_label("Food: Email, time")).to_have_value("18:00")
+    await shown.get_by_role("button", name="Change: Addresses").click()
+    await shown.get_by_role("button", name="Add: Email").click()
+    await shown.get_by_role("textbox", name="Email", exact=True).fill(address)
+    await shown.get_by_role("button", name="Send code").click()
+    code = shown.get_by_role("textbox", name="Code that was sent")
+    await code.fill("none")
+    await shown.get_by_role("button", name="Confirm").click()
+    await expect(shown.get_by_text("The code is wrong.")).to_be_visible()
+    await code.fill(await code_for(mailbox, address))
+    await shown.get_by_role("button", name="Confirm").click()
+    await expect(shown.get_by_role("button", name="Change: Email")).to_be_focused()
+    async with hub.client(user) as client:
+        kept = (await client.get(f"/preferences/users/{user}")).json()
+        (listed,) = (await client.get("/addresses")).json()
+    (food,) = (each for each in kept["preferences"] if each["id"] == "food.email")
+    assert (food["digest"], kept["profile"]["email"]) == ("weekly on monday at 18:00", address)
+    assert (listed["address"], listed["status"]) == (address, "confirmed")
+    await shown.get_by_role("button", name="Remove: Email").click()
+    await expect(shown.get_by_role("button", name="Add: Email")).to_be_focused()
+    async with hub.client(user) as client:
+        assert (await client.get(f"/preferences/users/{user}")).json()["profile"]["email"] is None
