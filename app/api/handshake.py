@@ -102,22 +102,11 @@ def token_of(request: Request) -> str | None:
 
 
 def hand_over(request: Request, answer: bytes, connection: Connection) -> None:
-    """Send the head of the answer; from here on the transport is the connection's, and Sanic knows nothing of
-    it.
+    """Send the head of the answer; from here on the transport is the connection's, and what read the request
+    knows nothing of it.
     """
-    http: Any = request.stream
-    http.upgrade_websocket = True  # to Sanic: there is no response to wait for
-    protocol: Any = http.protocol
-    transport: Any = request.transport
-    rest = bytes(protocol.recv_buffer)
-    protocol.connections.discard(protocol)
-    protocol.transport = None
-    transport.set_protocol(connection)
-    transport.write(answer)
-    connection.connection_made(transport)
-    transport.resume_reading()
-    if rest:
-        connection.data_received(rest)
+    stream: Any = request.stream
+    stream.hand_over(answer, connection)
 
 
 def _tokens(request: Request, name: str) -> list[str]:

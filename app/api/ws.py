@@ -1,6 +1,7 @@
 """The WebSocket endpoint: admission, handshake, sign-in; then it hands the transport to a `Connection`.
 
-Sanic only parses the request; after the hand-over nothing of it is left (decision 002).
+The server calls it as soon as the head of a connection's first request is admitted (decision 057), Sanic for
+further requests. After the hand-over nothing of either is left (decision 002).
 """
 
 from __future__ import annotations
@@ -95,6 +96,16 @@ def connection_context(
     return ConnectionContext(limits, timer_wheel, reading, loop_time, on_lost)
 
 
+def _raise_refusal(request: Request) -> None:
+    """Raise what `connect` raised before, when the server called it itself: only the answer is left."""
+    refusal = vars(request.ctx).pop("refusal", None)
+    if refusal is not None:
+        try:
+            raise refusal
+        finally:
+            del refusal  # its traceback refers to this frame: a reference cycle
+
+
 def make_blueprint(prefix: str, connect: Callable[[Request, str], Awaitable[None]]) -> Blueprint:
     """The endpoint under `prefix`; `connect` makes a request a connection of the user whom the path names."""
     blueprint = Routes("websocket", url_prefix=prefix)
@@ -108,6 +119,7 @@ def make_blueprint(prefix: str, connect: Callable[[Request, str], Awaitable[None
         query=schemas.RESUME_QUERY,
     )
     async def notifications(request: Request, user_id: str) -> None:
+        _raise_refusal(request)
         await connect(request, user_id)
 
     notifications.is_websocket = True  # type: ignore[attr-defined]  # Sanic then expects no response

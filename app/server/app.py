@@ -54,6 +54,7 @@ def create_app(settings: Settings, *more: Blueprint) -> Sanic[Any, Any]:
     add_head_and_options(app)
     _observe_requests(app)
     app.ctx.max_bodies = settings.http.max_bodies
+    app.ctx.connect = hub.connect
     app.ctx.repeat_offenders = hub.admission.repeat_offenders.retry_after
     _run_with(app, hub)
     return app

@@ -84,10 +84,11 @@ def bootstrap(settings: Settings) -> Hub:
     realtime = build_realtime(settings, store)
     intake = build_intake(settings, store, realtime)
     outboxes = build_outboxes(settings, store, run=settings.outbox.in_process)
-    admission, blueprints = build_api(settings, store, realtime, intake, outboxes)
+    api = build_api(settings, store, realtime, intake, outboxes)
     return Hub(
-        blueprints,
-        admission,
+        api.blueprints,
+        api.connect,
+        api.admission,
         realtime.manager,
         services_of(store, realtime, intake, outboxes),
         tuple(intake.sources.values()),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
-from sanic import Blueprint
+from sanic import Blueprint, Request
 
 from app.api import compat, events, sending, ws
 from app.api.addresses import AddressResource
@@ -55,9 +56,18 @@ from app.store.webhooks import WebhookStore
 from app.store.writer import BatchWriter
 
 
+class Api(NamedTuple):
+    """What a node serves."""
+
+    admission: Admission
+    blueprints: Sequence[Blueprint]
+    connect: Callable[[Request, str], Awaitable[None]]
+    """The WebSocket endpoint, which is among the blueprints too."""
+
+
 def build_api(
     settings: Settings, store: Store, realtime: Realtime, intake: Intake, outboxes: Outboxes
-) -> tuple[Admission, Sequence[Blueprint]]:
+) -> Api:
     """Make the WebSocket endpoint, with its admission, and the REST resources."""
     authenticator, log = store.authenticator, store.deliveries
     admission = Admission(settings.websocket, realtime.manager)
@@ -76,7 +86,7 @@ def build_api(
     preferences = _preferences(settings, store)
     sends = SendingResource(REST, authenticator, source, idempotency, dry_run, outboxes.tested)
     context = CompatContext(authenticator, inboxes, preferences, sends, log, wait)
-    return admission, (
+    blueprints = (
         *_of_inboxes(settings, store, realtime, inboxes),
         *_of_deliveries(store, [*outboxes.channels]),
         preferences.blueprint(REST),
@@ -93,6 +103,7 @@ def build_api(
         events.make_blueprint(REST, streams.connect),
         OperationResource(authenticator, checks).blueprint(REST),
     )
+    return Api(admission, blueprints, sockets.connect)
 
 
 def _preferences(settings: Settings, store: Store) -> PreferenceResource:

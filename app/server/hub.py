@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from sanic import Blueprint
+from sanic import Blueprint, Request
 
 from app.api.admission import Admission
 from app.outbox.worker import Outbox
@@ -25,6 +25,8 @@ class Hub:
     """A node: what it serves, and what runs in it."""
 
     blueprints: Sequence[Blueprint]
+    connect: Callable[[Request, str], Awaitable[None]]
+    """Makes a request a WebSocket of the user whom its path names."""
     admission: Admission
     manager: WebSocketManager
     services: Sequence[Service]

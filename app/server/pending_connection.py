@@ -7,18 +7,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+from sanic import Request
+from sanic.exceptions import ServiceUnavailable
 from sanic.http import Http
 
 from app.api.errors import bare_answer, head_too_large, malformed, overloaded, too_many, too_slow
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
+from app.realtime.connection import Connection
 from app.runtime.http1 import Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.metrics import REFUSED
+from app.server.direct_upgrades import DirectUpgrades
 from app.server.protocol import (
     MAX_QUEUED_REQUESTS,
     MAX_QUEUED_UPGRADES,
     RECEIVE_BYTES,
     AdmissionQueues,
     FairProtocol,
+    begin_connection,
     opens_connection,
 )
 
@@ -68,7 +73,8 @@ class Receiver(asyncio.BufferedProtocol):
 
 
 class PendingConnection(asyncio.BufferedProtocol):
-    """A connection until the head of its first request is complete and admitted.
+    """A connection until the head of its first request is complete and admitted. If that opens a WebSocket,
+    until it is open: then it is the stream of the request.
 
     It costs a buffer and a timer, where Sanic needs a task and 12 KB. Ten thousand connections that send
     nothing, or half a request, are cheap to keep and cheap to close.
@@ -77,6 +83,7 @@ class PendingConnection(asyncio.BufferedProtocol):
     __slots__ = (
         "_connections",
         "_deadline",
+        "_direct",
         "_discarded_left",
         "_first",
         "_http",
@@ -84,7 +91,9 @@ class PendingConnection(asyncio.BufferedProtocol):
         "_queues",
         "_received",
         "_refused_seconds",
+        "_timed_out_upgrade",
         "_transport",
+        "_upgrading",
     )
 
     def __init__(
@@ -92,12 +101,16 @@ class PendingConnection(asyncio.BufferedProtocol):
         queues: AdmissionQueues,
         repeat_offenders: Callable[[Head], int],
         patience: float,
+        direct: DirectUpgrades | None = None,
         **sanics: Any,
     ) -> None:
         """`repeat_offenders` returns for how many seconds the sender of this head would still be refused.
-        `patience` is in seconds, from the connection to the end of the head. `sanics` are what Sanic gives
-        its own protocol.
+        `patience` is in seconds, from the connection to the end of the head. `direct` serves upgrades;
+        without it Sanic does. `sanics` are what Sanic gives its own protocol.
         """
+        self._direct = direct
+        self._upgrading: asyncio.Task[None] | None = None
+        self._timed_out_upgrade = False
         self._queues = queues
         self._refused_seconds = repeat_offenders
         self._http: Callable[..., FairProtocol] = partial(FairProtocol, queues=queues, **sanics)
@@ -165,14 +178,20 @@ class PendingConnection(asyncio.BufferedProtocol):
             queue.take(self._enter)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadline, and release what was received."""
+        """Cancel the deadline and the upgrade, and release what was received."""
         self._transport = None
         self._deadline.cancel()
+        if self._upgrading is not None:
+            self._queues.ends.take(self._upgrading.cancel)
         self._connections.discard(self)
         self._received.clear()
 
     def close_if_idle(self) -> bool:
-        """Close it when the hub stops, unless it waits with a request that can still be answered."""
+        """Close it when the hub stops, unless it waits with a request that can still be answered, or is being
+        upgraded.
+        """
+        if self._upgrading is not None:
+            return False
         if self._queued and self._first is not None and not opens_connection(self._first):
             return False
         if self._transport is not None:
@@ -190,14 +209,63 @@ class PendingConnection(asyncio.BufferedProtocol):
         transport, head = self._transport, self._first
         if transport is None or head is None or transport.is_closing() or self._delays_refusal(head):
             return False
+        self._queued = False
+        found = self._direct.request_of(head, transport) if self._direct is not None else None
+        if self._direct is None or found is None:
+            self._leave_to_sanic()
+            return True
+        request, user_id = found
+        request.stream = cast(Any, self)
+        loop = asyncio.get_running_loop()
+        self._upgrading = loop.create_task(self._upgrade(self._direct, request, user_id), name="upgrade")
+        self._deadline = loop.call_later(self._direct.max_seconds, self._end_upgrade)
+        return True
+
+    async def _upgrade(self, direct: DirectUpgrades, request: Request, user_id: str) -> None:
+        """Make the request a connection. What is raised before that, Sanic answers as for any request."""
+        try:
+            await direct.connect(request, user_id)
+        except asyncio.CancelledError:
+            if not self._timed_out_upgrade:
+                raise
+            self._leave_to_sanic(ServiceUnavailable())
+        except Exception as error:
+            if self._first is None:  # it is a connection
+                raise
+            self._leave_to_sanic(error)
+        finally:
+            request.stream = None
+            self._upgrading = None
+            self._deadline.cancel()
+
+    def _end_upgrade(self) -> None:
+        if self._upgrading is not None:
+            self._timed_out_upgrade = True
+            self._upgrading.cancel()
+
+    def hand_over(self, answer: bytes, connection: Connection) -> None:
+        """Send the head of the answer, and give the transport to the connection."""
+        transport, head = self._transport, self._first
+        assert transport is not None
+        assert head is not None
+        received = bytes(self._received[head.size :])
+        self._received.clear()
+        self._connections.discard(self)
+        self._transport = self._first = None
+        begin_connection(transport, connection, answer, received)
+
+    def _leave_to_sanic(self, refusal: Exception | None = None) -> None:
+        """Let Sanic serve the connection. With `refusal`, the handler of the first request raises it."""
+        transport, head = self._transport, self._first
+        if transport is None or head is None or transport.is_closing():
+            return
         self._connections.discard(self)
         self._transport = None
-        http = self._http(first=head)
+        http = self._http(first=head, refusal=refusal)
         transport.set_protocol(Receiver(http, self._queues.receive_buffer))
         transport.resume_reading()
         http.connection_made(transport)  # type: ignore[no-untyped-call]
         http.data_received(bytes(self._received))
-        return True
 
     def _delays_refusal(self, head: Head) -> bool:
         """Refuse a repeat offender after `REFUSAL_DELAY_SECONDS`, in which nothing is read. Returns whether

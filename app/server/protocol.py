@@ -29,6 +29,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from app.api.errors import head_too_large, overloaded
 from app.api.prefixes import REST
+from app.realtime.connection import Connection
 from app.runtime.http1 import ChunkedBody, Head, MalformedRequest, check_incomplete, head_end, parse_head
 from app.runtime.rate_limit import AdmissionQueue, ByteBudget
 
@@ -46,6 +47,20 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 def opens_connection(head: Head) -> bool:
     """Whether a request asks for a WebSocket or an event stream."""
     return head.websocket or bool(head.method == "GET" and _EVENTS.fullmatch(head.target.partition("?")[0]))
+
+
+def begin_connection(
+    transport: asyncio.Transport, connection: Connection, answer: bytes, received: bytes
+) -> None:
+    """Make the transport the connection's: send the head of the answer, then pass on what was received behind
+    the head of the request.
+    """
+    transport.set_protocol(connection)
+    transport.write(answer)
+    connection.connection_made(transport)
+    transport.resume_reading()
+    if received:
+        connection.data_received(received)
 
 
 class AdmissionQueues:
@@ -82,6 +97,7 @@ class FairHttp(Http):
         "_first",
         "_pieces",
         "_queues",
+        "_refusal",
         "queued",
     )  # Sanic's classes have no __dict__
     request_body: Any  # True, or "chunked"; None when all of it was read
@@ -92,6 +108,8 @@ class FairHttp(Http):
         super().__init__(protocol)  # type: ignore[no-untyped-call]
         self._queues = protocol.queues
         self._first: Head | None = protocol.first
+        self._refusal = protocol.refusal
+        protocol.refusal = None
         self._at_end: list[Callable[[], None]] = []
         self._chunks = ChunkedBody()
         self._pieces = 0
@@ -168,8 +186,19 @@ class FairHttp(Http):
             self.request_body, self._chunks = "chunked", ChunkedBody()
         del self.recv_buffer[: head.size]
         self.request, request.stream = request, self
+        if self._refusal is not None:
+            request.ctx.refusal, self._refusal = self._refusal, None
         self.protocol.state["requests_count"] += 1
         self._check_size(0)
+
+    def hand_over(self, answer: bytes, connection: Connection) -> None:
+        """Send the head of the answer, and give the transport away: Sanic waits for no response."""
+        self.upgrade_websocket = True
+        protocol: Any = self.protocol
+        transport, received = protocol.transport, bytes(protocol.recv_buffer)
+        protocol.connections.discard(protocol)
+        protocol.transport = None
+        begin_connection(transport, connection, answer, received)
 
     @staticmethod
     def _expects_continue(head: Head) -> bool:
@@ -304,11 +333,16 @@ class FairProtocol(HttpProtocol):
     """
 
     HTTP_CLASS = FairHttp
-    __slots__ = ("first", "queues")
+    __slots__ = ("first", "queues", "refusal")
 
-    def __init__(self, *, queues: AdmissionQueues, first: Head, **sanics: Any) -> None:
-        """`first` is the head of the first request; `data_received` gets its bytes all the same."""
+    def __init__(
+        self, *, queues: AdmissionQueues, first: Head, refusal: Exception | None = None, **sanics: Any
+    ) -> None:
+        """`first` is the head of the first request; `data_received` gets its bytes all the same. `refusal` is
+        what its handler raises, if it was handled before and only the answer is left.
+        """
         super().__init__(**sanics)
+        self.refusal = refusal
         self.queues = queues
         self.first = first
 

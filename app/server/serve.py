@@ -20,6 +20,7 @@ from sanic.http.constants import HTTP
 
 from app.domain.errors import ConfigurationError
 from app.runtime.http1 import Head
+from app.server.direct_upgrades import DirectUpgrades
 from app.server.pending_connection import PendingConnection
 from app.server.protocol import AdmissionQueues
 
@@ -65,7 +66,11 @@ async def _started(
 ) -> Any:
     """Start the app's listeners, and serve on the socket between them; the server."""
     arrival: Any = partial(
-        PendingConnection, AdmissionQueues(app.ctx.max_bodies), repeat_offenders, app.config.REQUEST_TIMEOUT
+        PendingConnection,
+        AdmissionQueues(app.ctx.max_bodies),
+        repeat_offenders,
+        app.config.REQUEST_TIMEOUT,
+        DirectUpgrades(app, app.ctx.connect),
     )  # Sanic only calls it
     # Sanic sets an empty Alt-Svc in each answer unless it knows that all its servers speak one version.
     app.state.server_info.append(ApplicationServerInfo({"version": HTTP.VERSION_1}))

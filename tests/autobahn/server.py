@@ -76,7 +76,8 @@ def create_app() -> Sanic[Any, Any]:
     clock = TimerWheel()
     settings = WebSocketSettings(max_message=MAX_MESSAGE_BYTES)
     errors.install(app)
-    app.blueprint(make_blueprint(WEBSOCKET, EchoEndpoint(settings, clock).connect))
+    app.ctx.connect = EchoEndpoint(settings, clock).connect
+    app.blueprint(make_blueprint(WEBSOCKET, app.ctx.connect))
 
     @app.before_server_start
     async def start(*_: object) -> None:

@@ -23,6 +23,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 APP = Path(__file__).parents[2] / "app"
 PROTOCOL, SERVE, HANDSHAKE = "app/server/protocol.py", "app/server/serve.py", "app/api/handshake.py"
+DIRECT = "app/server/direct_upgrades.py"
 PENDING = "app/server/pending_connection.py"
 REFERENCE = "app/dev/reference_pages.py"
 PACED = "app/sources/kafka/paced_consumer.py"
@@ -50,9 +51,9 @@ USES = [
     Use(HttpProtocol, "connection_made", PENDING, "is called once the head is complete, not earlier"),
     Use(HttpProtocol, "connection_lost", PROTOCOL, "is called in its turn"),
     Use(HttpProtocol, "close_if_idle", SERVE, "is called on each connection while the hub stops"),
-    Use(HttpProtocol, "connections", HANDSHAKE, "a WebSocket connection leaves the set"),
-    Use(HttpProtocol, "recv_buffer", HANDSHAKE, "frames that came with the handshake"),
-    Use(HttpProtocol, "transport", HANDSHAKE, "is handed over to the WebSocket connection"),
+    Use(HttpProtocol, "connections", PROTOCOL, "a WebSocket connection leaves the set"),
+    Use(HttpProtocol, "recv_buffer", PROTOCOL, "frames that came with the handshake"),
+    Use(HttpProtocol, "transport", PROTOCOL, "is handed over to the WebSocket connection"),
     Use(Http, "http1", PROTOCOL, "handles all requests of a connection"),
     Use(Http, "http1_request_header", PROTOCOL, "reads a head; a further request waits before it"),
     Use(Http, "init_for_request", PROTOCOL, "is called before each request"),
@@ -67,8 +68,9 @@ USES = [
     Use(Http, "response_func", PROTOCOL, "is cleared after the last request: it refers back"),
     Use(Http, "HEADER_MAX_SIZE", PROTOCOL, "what is refused as too long"),
     Use(Request, "stream", HANDSHAKE, "reads the connection's requests"),
-    Use(Http, "protocol", HANDSHAKE, "the connection's HttpProtocol"),
-    Use(Request, "transport", HANDSHAKE, "is handed over to the WebSocket connection"),
+    Use(Http, "protocol", PROTOCOL, "the connection's HttpProtocol"),
+    Use(Request, "conn_info", DIRECT, "has the address of the client"),
+    Use(Sanic, "request_class", DIRECT, "makes requests as Sanic would"),
     Use(AsyncioServer, "startup", SERVE, "finalizes the app"),
     Use(AsyncioServer, "before_start", SERVE, "runs the listeners that start the hub"),
     Use(AsyncioServer, "start_serving", SERVE, "accepts connections"),
