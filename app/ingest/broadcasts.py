@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
@@ -149,40 +151,42 @@ class BroadcastWorker:
             log.warning("audience_not_counted", extra={"event_id": work.event_id, "why": str(error)})
 
     async def _page(self, work: BroadcastWork, event: AmendedEvent) -> _Following | None:
-        """Write the next page, for people whom the same updates concern. The others among them are deferred.
-        Returns what follows it; None if nothing does here.
+        """Write the next page. Returns what follows it; None if nothing does here."""
+        for draft in await self._drafts(work, event):
+            try:
+                record = await self._write(work, event, draft)
+            except InboxesLocked:  # those of all in it: the others that are left don't wait for them
+                continue
+            return None if record is None else _following(work, draft.page, record)
+        await self._store.release(work.event_id, work.pages, LOCKED_PAUSE_SECONDS)
+        return None
+
+    async def _drafts(self, work: BroadcastWork, event: AmendedEvent) -> Sequence[_PageDraft]:
+        """What may be the next page: people whom the same updates concern. At the end there is one for each
+        group of those who were deferred.
         """
         if work.exhausted:
-            updates = event.of(work.deferred[0])
-            users = [user for user in work.deferred if event.of(user) == updates][: self._most]
-            page, now = AudiencePage(users, work.cursor, True), {*users}
-            deferred = [user for user in work.deferred if user not in now]
-        else:
-            updates = event.for_most
-            page = await self._audiences.page(work.audience, work.accepted_at, work.cursor, self._most)
-            deferred = [*work.deferred, *(user for user in page.users if event.of(user) != updates)]
-            page = page._replace(users=[user for user in page.users if event.of(user) == updates])
-        record = await self._write(work, event, updates, page, deferred)
-        if record is None:
-            return None
-        BROADCAST_PEOPLE.inc(record.passed)
-        if record.is_last:
-            log.info("broadcast_done", extra={"event_id": work.event_id})
-            return None
-        following = work._replace(
-            pages=work.pages + 1, cursor=page.cursor, exhausted=page.exhausted, deferred=record.deferred
-        )
-        return _Following(following, record.passed)
+            groups: defaultdict[tuple[int, ...], list[UUID]] = defaultdict(list)
+            for user in work.deferred:
+                groups[event.of(user)].append(user)
+            drafts = []
+            for updates, users in groups.items():
+                now = {*users[: self._most]}
+                page = AudiencePage(users[: self._most], work.cursor, True)
+                left = [user for user in work.deferred if user not in now]
+                drafts.append(_PageDraft(updates, page, left))
+            return drafts
+        page = await self._audiences.page(work.audience, work.accepted_at, work.cursor, self._most)
+        others = [user for user in page.users if event.of(user) != event.for_most]
+        users = [user for user in page.users if event.of(user) == event.for_most]
+        return [_PageDraft(event.for_most, page._replace(users=users), [*work.deferred, *others])]
 
-    async def _write(
-        self,
-        work: BroadcastWork,
-        event: AmendedEvent,
-        updates: tuple[int, ...],
-        page: AudiencePage,
-        deferred: list[UUID],
-    ) -> PageRecord | None:
-        """Write the page, without those whose inbox is locked: they are deferred. None if nothing is."""
+    async def _write(self, work: BroadcastWork, event: AmendedEvent, draft: _PageDraft) -> PageRecord | None:
+        """Write the page, without those whose inbox is locked: they are deferred. None if nothing is.
+
+        Raises `InboxesLocked` if all of them were deferred before, and are locked.
+        """
+        updates, page, deferred = draft
         users = list(page.users)
         while True:
             pause = len(users) / self._rate if self._rate else 0.0
@@ -196,8 +200,7 @@ class BroadcastWorker:
             except InboxesLocked as error:
                 free = [user for user in users if user not in error.users]
                 if len(free) == len(users) or (work.exhausted and not free):
-                    await self._store.release(work.event_id, work.pages, LOCKED_PAUSE_SECONDS)
-                    return None
+                    raise
                 deferred = deferred + [user for user in users if user in error.users]
                 users = free
                 continue
@@ -214,6 +217,24 @@ class BroadcastWorker:
         await self._store.fail(work.event_id, f"{error.reason}: {error}")
 
 
+class _PageDraft(NamedTuple):
+    updates: tuple[int, ...]
+    page: AudiencePage
+    deferred: list[UUID]
+
+
 class _Following(NamedTuple):
     work: BroadcastWork
     passed: int
+
+
+def _following(work: BroadcastWork, page: AudiencePage, record: PageRecord) -> _Following | None:
+    """What comes after a page; None if it was the last one."""
+    BROADCAST_PEOPLE.inc(record.passed)
+    if record.is_last:
+        log.info("broadcast_done", extra={"event_id": work.event_id})
+        return None
+    following = work._replace(
+        pages=work.pages + 1, cursor=page.cursor, exhausted=page.exhausted, deferred=record.deferred
+    )
+    return _Following(following, record.passed)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from app.domain.amendments import Amendment, Texts, Update, noted, updated
 from app.domain.audiences import BroadcastState
 from app.domain.details import Action, Details
+from app.domain.errors import InboxesLocked
 from app.domain.identity import EventIdentity
 from app.domain.notifications import Notification
 from app.store.preferences import Profile
@@ -135,6 +136,28 @@ async def test_an_update_for_some_changes_theirs_only(scene: Scene) -> None:
     done = await scene.store.broadcasts.get(scene.event_id)
     assert done is not None
     assert (done.state, done.passed, done.notified) == (BroadcastState.DONE, len(users), len(users))
+
+
+async def test_who_is_named_in_an_update_does_not_wait_for_another_with_a_locked_inbox(scene: Scene) -> None:
+    users = await scene.follow(2 * PAGE)
+    await scene.accept()
+    await first_page(scene)
+    locked, other = {users[-2]}, users[-1]
+    await amend(scene, NEWER, users[-2])
+    await amend(scene, NEWER, other)
+
+    async def lock(entries: Sequence[EventRecord]) -> None:
+        receivers = {user for entry in entries for draft in entry.drafts for user in draft.receivers}
+        if found := receivers & locked:
+            raise InboxesLocked(found)
+
+    scene.writer.before = lock
+    await rest(scene)
+    assert await scene.told(users) == dict.fromkeys({*users} - locked, 1)
+    locked.clear()
+    await rest(scene)
+    found = shown(await inboxes(scene, users))
+    assert found == [("T", "M")] * (len(users) - 2) + [("newer", "text")] * 2
 
 
 async def test_a_retraction_for_some_is_for_later_pages_too(scene: Scene) -> None:
