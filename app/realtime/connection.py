@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 from uuid import UUID
 
 from app.auth.tokens import Claims
@@ -83,9 +83,12 @@ class Connection(asyncio.Protocol):
         "client",
         "close_code",
         "cursor",
+        "details",
         "due",
         "session",
     )
+    details_without_session: ClassVar[DetailsShown] = DetailsShown.NONE
+    """Which details a client gets that doesn't speak the session protocol."""
 
     def __init__(
         self, claims: Claims, context: ConnectionContext, client: ClientInfo, *, session: bool, resumes: bool
@@ -97,6 +100,7 @@ class Connection(asyncio.Protocol):
         self.claims = claims
         self.client = client
         self.session = session
+        self.details = DetailsShown.ALL if session else self.details_without_session
         self.cursor = InboxCursor(resumes=resumes)
         self.due = 0
         self.close_code: int | None = None
@@ -115,11 +119,6 @@ class Connection(asyncio.Protocol):
     def open(self) -> bool:
         """Whether frames can be sent."""
         raise NotImplementedError
-
-    @property
-    def details(self) -> DetailsShown:
-        """Which details of notifications its client gets."""
-        return DetailsShown.ALL if self.session else DetailsShown.NONE
 
     @property
     def user_id(self) -> UUID:

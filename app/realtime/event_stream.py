@@ -34,6 +34,7 @@ class EventStreamConnection(Connection):
     """
 
     __slots__ = ("_received", "_unwritten")
+    details_without_session = DetailsShown.PUBLISHED
 
     def __init__(
         self, claims: Claims, context: ConnectionContext, client: ClientInfo, *, session: bool, resumes: bool
@@ -48,11 +49,6 @@ class EventStreamConnection(Connection):
     def open(self) -> bool:
         """As `Connection.open`."""
         return self._transport is not None and self.close_code is None
-
-    @property
-    def details(self) -> DetailsShown:
-        """As `Connection.details`."""
-        return DetailsShown.ALL if self.session else DetailsShown.PUBLISHED
 
     def begin(self, start: int) -> None:
         """Send the first bytes: the client has all up to and with `start`."""
