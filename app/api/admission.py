@@ -64,15 +64,21 @@ class Admission:
         """Hold a place among the upgrades that are under way. Further ones wait, first come, first served, as
         after a restart all clients come at once. Raises `Problem` (503) after `MAX_WAIT_SECONDS`.
         """
+        if not self._upgrades.locked():  # it needs no timer
+            await self._upgrades.acquire()
+        else:
+            await self._wait_for_place()
+        try:
+            yield
+        finally:
+            self._upgrades.release()
+
+    async def _wait_for_place(self) -> None:
         try:
             async with asyncio.timeout(MAX_WAIT_SECONDS):
                 await self._upgrades.acquire()
         except TimeoutError:
             raise overloaded() from None
-        try:
-            yield
-        finally:
-            self._upgrades.release()
 
     def check_capacity(self) -> None:
         """Raises `Problem` (503) when the node is full, or stops."""

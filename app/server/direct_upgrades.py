@@ -38,10 +38,8 @@ class DirectUpgrades:
         """The request to upgrade and the user in its path, as Sanic's router would find them. None for
         others, which Sanic serves.
         """
-        if not head.websocket or head.method != "GET" or head.has_body:
-            return None
-        path = _PATH.fullmatch(head.target.partition("?")[0])
-        if path is None:
+        user_id = self.user_of(head)
+        if user_id is None:
             return None
         try:
             request = self._request_class(
@@ -55,4 +53,11 @@ class DirectUpgrades:
         except SanicException:
             return None
         request.conn_info = ConnInfo(cast(Any, transport))
-        return request, path[1]
+        return request, user_id
+
+    def user_of(self, head: Head) -> str | None:
+        """The user in the path of an upgrade that Sanic has no part in; else None."""
+        if not head.websocket or head.method != "GET" or head.has_body:
+            return None
+        path = _PATH.fullmatch(head.target.partition("?")[0])
+        return None if path is None else path[1]

@@ -167,8 +167,10 @@ class PendingConnection(asyncio.BufferedProtocol):
         return parse_head(bytes(self._received[:size]))
 
     def _wait(self, head: Head) -> None:
-        if opens_connection(head):
+        if self._direct is not None and self._direct.user_of(head) is not None:
             queue, most = self._queues.upgrades, MAX_QUEUED_UPGRADES
+        elif opens_connection(head):
+            queue, most = self._queues.sanic_upgrades, MAX_QUEUED_UPGRADES
         else:
             queue, most = self._queues.requests, MAX_QUEUED_REQUESTS
         if len(queue) >= most:
@@ -232,11 +234,19 @@ class PendingConnection(asyncio.BufferedProtocol):
         except Exception as error:
             if self._first is None:  # it is a connection
                 raise
-            self._leave_to_sanic(error)
+            self._refuse_upgrade(error)
         finally:
             request.stream = None
             self._upgrading = None
             self._deadline.cancel()
+
+    def _refuse_upgrade(self, error: Exception) -> None:
+        """Let Sanic answer, which takes more than to find out that the token is invalid, at a lower rate."""
+        if len(self._queues.sanic_upgrades) < MAX_QUEUED_UPGRADES:
+            self._queued = True
+            self._queues.sanic_upgrades.take(partial(self._leave_to_sanic, error))
+        elif self._transport is not None and not self._transport.is_closing():
+            self._refuse("crowd", OVERLOADED)  # a label of the metric # term
 
     def _end_upgrade(self) -> None:
         if self._upgrading is not None:
@@ -254,11 +264,14 @@ class PendingConnection(asyncio.BufferedProtocol):
         self._transport = self._first = None
         begin_connection(transport, connection, answer, received)
 
-    def _leave_to_sanic(self, refusal: Exception | None = None) -> None:
-        """Let Sanic serve the connection. With `refusal`, the handler of the first request raises it."""
+    def _leave_to_sanic(self, refusal: Exception | None = None) -> bool:
+        """Let Sanic serve the connection, if it is still there. With `refusal`, the handler of the first
+        request raises it.
+        """
         transport, head = self._transport, self._first
         if transport is None or head is None or transport.is_closing():
-            return
+            return False
+        self._queued = False
         self._connections.discard(self)
         self._transport = None
         http = self._http(first=head, refusal=refusal)
@@ -266,6 +279,7 @@ class PendingConnection(asyncio.BufferedProtocol):
         transport.resume_reading()
         http.connection_made(transport)  # type: ignore[no-untyped-call]
         http.data_received(bytes(self._received))
+        return True
 
     def _delays_refusal(self, head: Head) -> bool:
         """Refuse a repeat offender after `REFUSAL_DELAY_SECONDS`, in which nothing is read. Returns whether

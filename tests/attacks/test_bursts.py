@@ -177,7 +177,7 @@ async def test_a_sign_in_is_known_however_it_is_written(
 
 async def test_a_sign_in_behind_another_request_waits_in_the_line_of_sign_ins(turns: Turns) -> None:
     line = AdmissionQueue(1e9, 1)
-    async with little_server(turns.note, queues=queues(upgrades=line)) as port:
+    async with little_server(turns.note, queues=queues(sanic_upgrades=line)) as port:
         assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 ")
         waiting = asyncio.create_task(ask(port, BODY + UPGRADE))
 
@@ -264,7 +264,9 @@ async def test_a_queued_request_is_checked_again_when_its_turn_comes(
     monkeypatch.setattr(pending_connection, "REFUSAL_DELAY_SECONDS", 0.1)
     away: list[bytes] = []
     line = AdmissionQueue(1e9, 1)
-    async with little_server(repeat_offenders=lambda _: len(away), queues=queues(upgrades=line)) as port:
+    async with little_server(
+        repeat_offenders=lambda _: len(away), queues=queues(sanic_upgrades=line)
+    ) as port:
         assert (await ask(port, UPGRADE)).startswith(b"HTTP/1.1 404 ")
         waiting = asyncio.create_task(ask(port, UPGRADE))
 

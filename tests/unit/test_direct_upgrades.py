@@ -17,7 +17,9 @@ from app.api.errors import forbidden, overloaded
 from app.api.handshake import hand_over
 from app.api.prefixes import WEBSOCKET
 from app.domain.errors import Unauthorized, Unavailable
-from app.server.protocol import FairHttp
+from app.runtime.rate_limit import AdmissionQueue
+from app.server import pending_connection
+from app.server.protocol import AdmissionQueues, FairHttp
 from tests.support.little_server import little_server
 
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -115,6 +117,21 @@ async def test_a_refusal_is_answered_as_sanic_answers_it_without_asking_again(
     assert (body["code"], b"content-language: ru" in head.lower()) == (code, True)
     assert rest.decode()[found:].endswith("\r\n\r\nhi"), "the connection is as usable as before"
     assert head + b"\r\n\r\n" + rest.decode()[:found].encode() in behind
+
+
+async def test_refusals_are_answered_at_a_rate_of_their_own_and_not_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pending_connection, "MAX_QUEUED_UPGRADES", 2)
+    queues, endpoint = AdmissionQueues(), Endpoint(forbidden)
+    queues.sanic_upgrades = AdmissionQueue(0.2, 1)
+    async with little_server(connect=endpoint.connect, queues=queues) as port:
+        answers = await asyncio.gather(*(exchange(port, upgrade(), b"}") for _ in range(6)))
+        assert len(endpoint.users) == 6
+        assert not queues.sanic_upgrades
+    said = sorted(answer.split()[1] for answer in answers)
+    assert said == [b"403"] * 3 + [b"503"] * 3
+    assert all(b'"overloaded"' in answer for answer in answers if b" 503 " in answer)
 
 
 async def test_a_client_that_leaves_ends_its_upgrade() -> None:
