@@ -40,7 +40,7 @@ _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.1  # each question costs CPU, of which the hub that is waited for needs some
 
 T = TypeVar("T")
-_PORTS = range(11_000, 32_768)
+PORTS = range(11_000, 32_768)
 """Below those that Linux gives to outgoing connections."""
 
 
@@ -60,7 +60,7 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, within: 
 def free_port() -> int:
     """A port of 127.0.0.1 that is free, and that no outgoing connection is given meanwhile."""
     while True:
-        port = secrets.choice(_PORTS)
+        port = secrets.choice(PORTS)
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port

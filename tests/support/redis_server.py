@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.dev.redis import server_program
-from tests.support.hub import WAIT, free_port
+from tests.support.hub import PORTS, WAIT, free_port
 
 SLOTS = 16384  # of a Redis Cluster
 
@@ -85,8 +85,10 @@ class RedisServer:
 
 
 def _low_port() -> int:
-    """A cluster's servers speak among themselves on a port that is 10000 higher."""
-    return next(port for port in iter(free_port, 0) if port < 55_000)
+    """A cluster's servers speak among themselves on a port that is 10000 higher. Outgoing connections must
+    not be given that one either.
+    """
+    return next(port for port in iter(free_port, 0) if port + 10_000 in PORTS)
 
 
 class RedisCluster:
