@@ -28,7 +28,7 @@ EXPECTED = {
         *["accepted", "scheduled", "cancelled"],
         *["accepted"] * 3,  # a test on each channel
     ],
-    "docs/how-to/preferences.md": [],
+    "docs/how-to/preferences.md": ["pending"],  # an address
 }
 
 
