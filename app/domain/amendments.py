@@ -114,6 +114,10 @@ def noted(before: Sequence[Amendment], new: Amendment) -> Sequence[Amendment]:
     return [*(each for each in before if not _replaces(new, each)), new]
 
 
+_LEAVES_MORE = ("details", "template_code")
+"""Of these something may be left: parts that aren't given again, and the category of before."""
+
+
 def _replaces(new: Amendment, old: Amendment) -> bool:
     """Whether nothing is left of the old one after the new one."""
     if new == old:
@@ -127,6 +131,6 @@ def _replaces(new: Amendment, old: Amendment) -> bool:
                 pairs = zip(old.update.texts_in(locale), new.update.texts_in(locale), strict=True)
                 if any(earlier is not None and later is None for earlier, later in pairs):
                     return False
-        elif value and value != given[name] and (name == "details" or not given[name]):
+        elif value and value != given[name] and (name in _LEAVES_MORE or not given[name]):
             return False
     return True
