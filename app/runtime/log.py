@@ -23,6 +23,7 @@ EventDict = MutableMapping[str, Any]
 
 _OF_RECORDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _OURS = frozenset(("timestamp", "level", "logger", "event", "exc_info", "exception"))
+MAX_REQUEST_ID_CHARS = 64
 REPEAT_SECONDS = 60.0
 MAX_REMEMBERED_RECORDS = 1000
 _JSON_TYPES = (str, int, float, bool, type(None))
@@ -32,6 +33,13 @@ _of_process: dict[str, str] = {}
 def bind_to_process(**fields: str) -> None:
     """Add the fields to each line that this process logs from now on, such as the id of the node."""
     _of_process.update(fields)
+
+
+def bind_to_request(request_id: object) -> None:
+    """Have the lines of this task tell which request they are of, until `request_id` is unbound. Clients may
+    send one, as X-Request-ID, so it is cut at `MAX_REQUEST_ID_CHARS`.
+    """
+    structlog.contextvars.bind_contextvars(request_id=str(request_id)[:MAX_REQUEST_ID_CHARS])
 
 
 def formatter(*, readable: bool) -> logging.Formatter:

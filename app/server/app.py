@@ -12,7 +12,7 @@ from typing import Any
 import uvloop
 from sanic import Blueprint, Request, Sanic
 from sanic.response import BaseHTTPResponse
-from structlog.contextvars import bind_contextvars, unbind_contextvars
+from structlog.contextvars import unbind_contextvars
 
 from app import __version__
 from app.api import compat, cors, docs, errors, limits, security_headers
@@ -33,7 +33,6 @@ from app.settings import Settings
 
 _log = logging.getLogger("hub.settings")
 
-MAX_REQUEST_ID_CHARS = 64  # clients may send one, as X-Request-ID
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUT"))
 
 
@@ -97,7 +96,7 @@ def _http_limits(settings: Settings) -> dict[str, object]:
 def _observe_requests(app: Sanic[Any, Any]) -> None:
     async def begin(request: Request) -> None:
         request.ctx.begun = time.perf_counter()
-        bind_contextvars(request_id=str(request.id)[:MAX_REQUEST_ID_CHARS])
+        log.bind_to_request(request.id)
 
     async def end(request: Request, response: BaseHTTPResponse) -> None:
         route = request.route.path if request.route else "unknown"

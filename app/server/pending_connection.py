@@ -15,6 +15,7 @@ from app.api.errors import bare_answer, head_too_large, malformed, overloaded, t
 from app.auth.repeat_offenders import MAX_DELAYED_CONNECTIONS, REFUSAL_DELAY_SECONDS
 from app.realtime.connection import Connection
 from app.runtime.http1 import Head, MalformedRequest, check_incomplete, head_end, parse_head
+from app.runtime.log import bind_to_request
 from app.runtime.metrics import REFUSED
 from app.server.direct_upgrades import DirectUpgrades
 from app.server.protocol import (
@@ -225,6 +226,7 @@ class PendingConnection(asyncio.BufferedProtocol):
 
     async def _upgrade(self, direct: DirectUpgrades, request: Request, user_id: str) -> None:
         """Make the request a connection. What is raised before that, Sanic answers as for any request."""
+        bind_to_request(request.id)
         try:
             await direct.connect(request, user_id)
         except asyncio.CancelledError:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 from sanic import Request
 
 from app.api.errors import forbidden, overloaded
@@ -42,6 +43,7 @@ class Endpoint:
 
     def __init__(self, then: Any = None) -> None:
         self.users: list[str] = []
+        self.request_ids: list[str | None] = []
         self.direct: list[bool] = []
         self.then = then
         self.begun = asyncio.Event()
@@ -49,6 +51,7 @@ class Endpoint:
 
     async def connect(self, request: Request, user_id: str) -> None:
         self.users.append(user_id)
+        self.request_ids.append(structlog.contextvars.get_contextvars().get("request_id"))
         self.begun.set()
         self.direct.append(not isinstance(request.stream, FairHttp))
         assert request.client_ip == "127.0.0.1"
@@ -81,6 +84,14 @@ async def exchange(port: int, sent: bytes, until: bytes) -> bytes:
     finally:
         writer.close()
     return got
+
+
+async def test_lines_of_the_log_tell_which_request_they_are_of() -> None:
+    endpoint = Endpoint()
+    async with little_server(connect=endpoint.connect) as port:
+        for number in range(2):
+            await exchange(port, upgrade(PATH, f"X-Request-ID: r-{number}" + 100 * "x") + b"a", b"A")
+    assert endpoint.request_ids == [f"r-{number}" + 61 * "x" for number in range(2)]
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/", f"{PATH}?after=1"])
