@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import asyncpg
 import httpx
@@ -18,14 +18,60 @@ from tests.e2e.demo.hub import DevHub
 from tests.e2e.demo.pictures import IMAGES, PAGE, take
 from tests.support.hub import GROUP, NO_TLS, REST
 
-MESSAGES = (
-    (timedelta(days=5), "A member joined Family Group", "Say hello to Linh."),
-    (timedelta(days=1), "Today's meals", "Breakfast: phở gà. Lunch: cơm tấm. Dinner: bún chả."),
-    (timedelta(hours=20), "Your kitchen this week", "Three plans are done, two are still open."),
-    (timedelta(hours=5), "Rice has expired", "Rice in the pantry has expired. Please throw it away."),
-    (timedelta(minutes=42), "Plan #41 was reported as done", "Mai has reported plan #41 as done."),
-    (timedelta(minutes=3), "Fresh milk expires soon", "Fresh milk in the fridge expires on 24/11/2026."),
-    (timedelta(0), "Plan #42 was assigned to you", "Due tomorrow at 18:30. It has two dishes."),
+MESSAGES: tuple[tuple[timedelta, dict[str, Any]], ...] = (
+    (
+        timedelta(days=5),
+        {"title": "A member joined Family Group", "message": "Say hello to Linh.", "icon": "users"},
+    ),
+    (
+        timedelta(days=1),
+        {
+            "title": "Today's meals",
+            "message": "Breakfast: phở gà. Lunch: cơm tấm. Dinner: bún chả.",
+            "icon": "food",
+        },
+    ),
+    (
+        timedelta(hours=20),
+        {"title": "Your kitchen this week", "message": "Three plans are done, two are open.", "icon": "info"},
+    ),
+    (
+        timedelta(hours=5),
+        {
+            "title": "Rice has expired",
+            "message": "Rice in the pantry has expired. Please throw it away.",
+            "icon": "alert",
+            "severity": "critical",
+        },
+    ),
+    (
+        timedelta(minutes=42),
+        {
+            "title": "Plan #41 was reported as done",
+            "message": "Mai has reported plan #41 as done.",
+            "icon": "check",
+            "severity": "success",
+        },
+    ),
+    (
+        timedelta(minutes=3),
+        {
+            "title": "Fresh milk expires soon",
+            "message": "Fresh milk in the fridge expires on 24/11/2026.",
+            "icon": "clock",
+            "severity": "warning",
+        },
+    ),
+    (
+        timedelta(0),
+        {
+            "title": "Plan #42 was assigned to you",
+            "message": "Due tomorrow at 18:30. It has two dishes.",
+            "icon": "calendar",
+            "url": "/plans/42",
+            "actions": [{"id": "accept", "label": "Accept"}, {"id": "decline", "label": "Decline"}],
+        },
+    ),
 )
 READ = 4
 
@@ -75,7 +121,7 @@ async def test_take_a_picture_of_the_bell(hub: DevHub, browser: Browser, name: s
         await page.get_by_role("dialog").get_by_role("button", name="things in Family Group").first.click()
         await page.evaluate("document.activeElement.blur()")
     else:
-        await send(hub, *MESSAGES[-1][1:])
+        await send(hub, MESSAGES[-1][1])
         await expect(page.locator("[part=toast]")).to_be_visible()
     await page.mouse.move(0, 0)
     await take(page, IMAGES / f"{name}.png")
@@ -95,25 +141,25 @@ async def opened(page: Page) -> None:
     await page.wait_for_function("document.querySelector('notification-bell').inbox.state.name === 'live'")
 
 
-async def send(hub: DevHub, title: str, message: str) -> None:
+async def send(hub: DevHub, message: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {service_token(hub.dev['jwt']['secret'])}"}
-    body = {"type": "inapp", "user_id": demo.JOHN, "title": title, "message": message}
+    body = {"type": "inapp", "user_id": demo.JOHN, **message}
     async with httpx.AsyncClient(base_url=hub.address + REST, headers=headers, verify=NO_TLS) as client:
         (await client.post("/notifications", json=body)).raise_for_status()
 
 
 async def fill(hub: DevHub) -> None:
     """The messages, as old as they are said to be, the oldest of them read."""
-    for _, title, message in MESSAGES:
-        await send(hub, title, message)
+    for _, message in MESSAGES:
+        await send(hub, message)
         await asyncio.sleep(0.05)  # in this order
     database = await asyncpg.connect(hub.dev["database"])
     try:
-        for number, (age, title, _) in enumerate(MESSAGES):
+        for number, (age, message) in enumerate(MESSAGES):
             await database.execute(
                 "update notifications set created_at = now() - $2::interval, is_read = $3,"
                 " group_id = $4, group_name = 'Family Group' where title = $1",
-                title,
+                message["title"],
                 age,
                 number < READ,
                 GROUP,
