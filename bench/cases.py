@@ -25,6 +25,7 @@ WARM_UP_EACH = 4  # notifications a user gets before anything is measured
 _SETTLE_SECONDS = 3.0
 _REST_SECONDS = 20.0
 _FIRST_CONNECTIONS = 100  # connected before the measure, for what is loaded and kept at the first use
+_CONNECTIONS_AT_ONCE = 5000  # of more, a hub refuses some while as many wait to be let in
 _STEPS = [*(f"p{percent}" for percent in range(1, 100)), "p99.9", "max"]
 _numbers = itertools.count(1)
 
@@ -180,8 +181,11 @@ def idle(site: Site, target: Target, clients: Clients, connections: int, partiti
         before = few.server.process.memory_info().rss, few.server.look()["tasks"]
         began = time.monotonic()
         with bar(f"{target.name}, idle", connections, "connections") as progress:
-            few.server.connect(clients, site.secret, connections, few.first_user + _FIRST_CONNECTIONS)
-            progress(connections)
+            first = few.first_user + _FIRST_CONNECTIONS
+            for done in range(0, connections, _CONNECTIONS_AT_ONCE):
+                count = min(_CONNECTIONS_AT_ONCE, connections - done)
+                few.server.connect(clients, site.secret, count, first + done)
+                progress(done + count)
         connected = time.monotonic() - began
         time.sleep(_SETTLE_SECONDS)
         after = few.server.process.memory_info().rss, few.server.look()["tasks"]
