@@ -37,9 +37,10 @@ select id, channel, address, created_at, expires_at, confirmed_at from addresses
 where user_id = $1 and (confirmed_at is not null or code_hash is not null and expires_at > now())
 order by created_at, id
 """
-# In how many seconds fewer than the limit are of the last hour; null: now.
+# In how many seconds fewer than the limit are of the last hour; null: now. By the clock, as this transaction
+# may have begun before those that it waited for.
 _WAIT = """
-select extract(epoch from created_at + interval '1 hour' - now())::float8 from addresses
+select extract(epoch from created_at + interval '1 hour' - clock_timestamp())::float8 from addresses
 where {whose} and created_at > now() - interval '1 hour'
 order by created_at desc offset $2 limit 1
 """

@@ -116,6 +116,7 @@ async def test_a_logout_that_a_dying_node_did_not_publish_ends_the_connections_a
     open before it, but not what was opened since.
     """
     own = {**environment, "KAFKA_GROUP": f"dying-{new_user()}", "REDIS_PREFIX": f"dying-{new_user()}"}
+    own["LOGOUT_EVENTS_TOPIC"] = f"logouts-{new_user()}"  # of those of earlier tests it would die
     dying = Hub(own, tmp_path / "dying", command=("-m", "faults.failing_hub", "before-logout", "die"))
     living = Hub(own, tmp_path / "living")
     user = new_user()
