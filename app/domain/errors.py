@@ -75,12 +75,12 @@ class PageTaken(HubError):  # noqa: N818
 
 
 class PlanOutdated(HubError):  # noqa: N818
-    """What a batch was planned by doesn't hold any more: others have sent what a throttle lets through, or
+    """What a batch was planned by is outdated: others have sent what a throttle lets through, or
     somebody has set something else than was assumed. Nothing was written: plan it again.
     """
 
     def __init__(self) -> None:
-        super().__init__("what this was planned by doesn't hold any more")
+        super().__init__("what this was planned by is outdated")
 
 
 class StoreRejected(HubError):  # noqa: N818

@@ -6,8 +6,8 @@ MAX_SKIPPED_BATCHES = 63
 
 
 class Assumptions:
-    """An assumption that doesn't hold costs a batch another statement: after one, some batches are planned by
-    what is read, and more of them the more assumptions in a row don't hold.
+    """An outdated assumption costs a batch another statement: after one, some batches are planned by
+    what is read, and more of them the more in a row were outdated.
     """
 
     def __init__(self) -> None:

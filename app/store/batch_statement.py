@@ -151,7 +151,7 @@ def _statement(*, deliveries: bool, details: bool, withheld: bool, assumed: str)
 
 
 OUTDATED = "outdated"
-"""The column of the answer that says whether nothing was recorded, as what was assumed doesn't hold."""
+"""The column of the answer that says whether nothing was recorded, as what was assumed is outdated."""
 _HEAD_LAST_INDEX, _DELIVERIES_LAST_INDEX = 15, 35
 _STATEMENTS = {
     (*kind, assumed): _statement(deliveries=kind[0], details=kind[1], withheld=kind[2], assumed=assumed)

@@ -62,7 +62,7 @@ class EventWriter(Protocol):
         of its call. `assumed` is what the events were planned by, if that was not read.
 
         Raises:
-            PlanOutdated: What is `assumed` doesn't hold any more, or can't be checked, or more deliveries
+            PlanOutdated: What is `assumed` is outdated, or can't be checked, or more deliveries
                 would be sent than their `throttle` lets through; nothing was recorded.
             StoreRejected: The store can never take one of the values; nothing was recorded.
             InboxesLocked: Others hold the locks of some receivers' inboxes; nothing was recorded.

@@ -65,7 +65,7 @@ class BatchWriter:
         Raises `StoreRejected` or `Unavailable`; after `Unavailable` the batch may have been committed
         (the answer got lost), so call again with the same entries: what is there stays as it is. After
         `InboxesLocked` nothing is. Raises `PageTaken`, and writes nothing, for a page that isn't the next
-        one of a running broadcast; `PlanOutdated`, and writes nothing, if what is `assumed` doesn't hold, or
+        one of a running broadcast; `PlanOutdated`, and writes nothing, if what is `assumed` is outdated, or
         a throttle was reached meanwhile.
         """
         with store_errors():

@@ -277,7 +277,7 @@ class KafkaSource:
         messages = [self._message(record) for records in polled.records.values() for record in records]
         self._adds = True
         try:
-            await self._pipeline.prepare_into(batch, messages)  # the batch that is being written goes on
+            await self._pipeline.prepare_into(batch, messages)  # meanwhile another one is being written
         finally:
             self._adds = False
         ends.update((partition, records[-1].offset) for partition, records in polled.records.items())
